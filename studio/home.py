@@ -1,0 +1,70 @@
+"""Where things live on disk. One home folder holds the database and, beside it, plain folders of artefacts.
+
+    studio.sqlite3     runs, jobs, metrics, events, adapters, draft (see `studio.store`)
+    runs/ID/           recipe.yaml, log.txt, checkpoints/ of one run
+    adapters/ID/       one finished adapter, as stock `peft` loads it, with its README.md
+    trash/ID/          adapters that were deleted and can be brought back
+    uploads/           files the person gave us, never changed
+    logs/              the supervisor's and the workers' output
+
+It knows nothing about what is written there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from studio.words import StudioError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ASSETS = REPOSITORY / "assets"
+PRESETS = REPOSITORY / "presets"
+STARTER = ASSETS / "starter"
+SAMPLES = ASSETS / "samples"
+
+
+class Home:
+    """The studio's folder, `~/.delta-studio` unless DELTA_STUDIO_HOME names another."""
+
+    def __init__(self, root: str | Path | None = None):
+        chosen = root or os.environ.get("DELTA_STUDIO_HOME") or Path.home() / ".delta-studio"
+        self.root = Path(chosen).expanduser().resolve()
+        for name in ("runs", "adapters", "trash", "uploads", "logs"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def database(self) -> Path:
+        return self.root / "studio.sqlite3"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def run(self, run_id: str) -> Path:
+        return self.root / "runs" / safe_name(run_id)
+
+    def checkpoints(self, run_id: str) -> Path:
+        return self.run(run_id) / "checkpoints"
+
+    def adapter(self, adapter_id: str) -> Path:
+        return self.root / "adapters" / safe_name(adapter_id)
+
+    def trash(self, adapter_id: str) -> Path:
+        return self.root / "trash" / safe_name(adapter_id)
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self.root).free
+
+
+def safe_name(name: str) -> str:
+    """`name` if it is a single plain path component, else `StudioError`. Guards every path made from input."""
+    if not re.fullmatch(r"[\w][\w.\- ]{0,127}", name) or ".." in name:
+        raise StudioError("'{name}' cannot be used as a name here: use letters, digits, spaces, '-', '_' and '.'.", name=name[:80])
+    return name

@@ -1,0 +1,149 @@
+"""Options declared once, as pydantic fields, and what is made from them: form, validation sentences, documentation.
+
+Every part of a recipe, every method and every task is an `Options`. A field says its title, help, unit, range,
+default and whether it is folded under "advanced"; this module turns that into plain dictionaries that a form draws.
+It knows nothing about Gradio and nothing about what an option does.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from studio.words import Sentence, StudioError
+
+
+def option(
+    default: Any, title: str, help: str, *, unit: str = "", advanced: bool = False, group: str = "", labels: dict[str, str] | None = None,
+    slider: bool = False, hidden: bool = False, **limits,
+) -> Any:
+    """A pydantic field that a form can draw.
+
+    title, help: English, translatable. unit: shown behind the value. labels: choice value → what the person reads.
+    limits: pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not drawn (set elsewhere on the page).
+    """
+    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden}
+    return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
+
+
+class Options(BaseModel):
+    """Base of everything a person can set. Unknown keys are refused, so that a typo never passes silently."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+
+
+def form_fields(cls: type[Options]) -> list[dict]:
+    """The fields of `cls` for a form, in order: key, kind, title, help, unit, default, minimum, maximum, choices, advanced, group.
+
+    kind is one of number, integer, switch, choice, text. `optional` is true where the value may be left empty (None).
+    """
+    return [_field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")]
+
+
+def _field(key: str, info: FieldInfo) -> dict:
+    extra = info.json_schema_extra or {}
+    annotation, optional = _without_none(info.annotation)
+    choices = [str(value) for value in typing.get_args(annotation)] if typing.get_origin(annotation) is Literal else []
+    kind = "choice" if choices else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
+    limits = {}
+    for item in info.metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if hasattr(item, name):
+                limits[name] = getattr(item, name)
+    return {
+        "key": key, "kind": kind, "title": info.title or key, "help": info.description or "", "default": info.get_default(call_default_factory=True),
+        "unit": extra.get("unit", ""), "advanced": extra.get("advanced", False), "group": extra.get("group", ""), "optional": optional,
+        "minimum": limits.get("ge", limits.get("gt")), "maximum": limits.get("le", limits.get("lt")), "slider": extra.get("slider", False),
+        "choices": [{"value": value, "label": extra.get("labels", {}).get(value, value)} for value in choices],
+    }
+
+
+def _without_none(annotation) -> tuple[Any, bool]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        kept = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        if len(kept) == 1:
+            return kept[0], True
+    return annotation, False
+
+
+def check(cls: type[Options], values: dict) -> tuple[Options | None, dict[str, Sentence]]:
+    """`values` as an instance of `cls`, or None with one sentence for each field that is wrong (key "" for the whole)."""
+    try:
+        return cls.model_validate(values), {}
+    except ValidationError as error:
+        return None, problems(cls, error)
+
+
+def problems(cls: type[BaseModel], error: ValidationError) -> dict[str, Sentence]:
+    """Pydantic's errors as sentences, keyed by the dotted field they belong to."""
+    found: dict[str, Sentence] = {}
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        found.setdefault(".".join(place), _sentence(_title(cls, place), item))
+    return found
+
+
+def _title(cls: type[BaseModel], place: list[str]) -> Sentence:
+    """The field's title as the person sees it; its key where the class is not known (a method's own option)."""
+    info = None
+    current: Any = cls
+    for part in place:
+        fields = getattr(current, "model_fields", {})
+        info = fields.get(part)
+        current = _without_none(info.annotation)[0] if info else None
+    return Sentence(info.title if info and info.title else (place[-1] if place else "recipe"))
+
+
+def _sentence(title: Sentence, item: dict) -> Sentence:
+    given, context = str(item.get("input"))[:60], item.get("ctx", {})
+    match item["type"]:
+        case "greater_than_equal":
+            return Sentence("{title} must be at least {limit}, but is {given}.", title=title, limit=context["ge"], given=given)
+        case "greater_than":
+            return Sentence("{title} must be more than {limit}, but is {given}.", title=title, limit=context["gt"], given=given)
+        case "less_than_equal":
+            return Sentence("{title} must be at most {limit}, but is {given}.", title=title, limit=context["le"], given=given)
+        case "less_than":
+            return Sentence("{title} must be less than {limit}, but is {given}.", title=title, limit=context["lt"], given=given)
+        case "int_parsing" | "int_type" | "int_from_float":
+            return Sentence("{title} must be a whole number, but is '{given}'.", title=title, given=given)
+        case "float_parsing" | "float_type" | "finite_number":
+            return Sentence("{title} must be a number, but is '{given}'.", title=title, given=given)
+        case "literal_error":
+            return Sentence("{title} must be one of {choices}, but is '{given}'.", title=title, choices=context["expected"], given=given)
+        case "extra_forbidden":
+            return Sentence("'{name}' is not an option here; remove it or check its spelling.", name=item["loc"][-1])
+        case "missing":
+            return Sentence("{title} is missing.", title=title)
+        case _:
+            cause = context.get("error")
+            if isinstance(cause, StudioErrorValue):
+                return cause.sentence
+            return Sentence("{title} cannot be '{given}': {detail}.", title=title, given=given, detail=item["msg"].rstrip("."))
+
+
+class StudioErrorValue(ValueError):
+    """Raised inside a pydantic validator to refuse a value with a sentence of our own."""
+
+    def __init__(self, text: str, /, **values):
+        self.sentence = Sentence(text, **values)
+        super().__init__(str(self.sentence))
+
+
+def must(cls: type[Options], values: dict) -> Options:
+    """`values` as an instance of `cls`; raises `StudioError` with every problem in one sentence each."""
+    made, wrong = check(cls, values)
+    if made is None:
+        raise StudioError(join(list(wrong.values())))
+    return made
+
+
+def join(sentences: list[Sentence]) -> Sentence:
+    """Several sentences as one."""
+    if len(sentences) == 1:
+        return sentences[0]
+    return Sentence("{first} {rest}", first=sentences[0], rest=join(sentences[1:]))

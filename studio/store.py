@@ -1,0 +1,248 @@
+"""The store: one SQLite file (WAL) that is the truth about runs, jobs, metrics, events, adapters and the draft.
+
+Every process (window, supervisor, workers) opens the same file; whoever reads it draws the same picture. Only the
+standard library is used, because the supervisor must stay light. It knows nothing about what a recipe means, and
+nothing about processes beyond the numbers it is told.
+
+    runs      what was asked for: a name and a recipe. A run's state is the state of its newest job.
+    jobs      one process's worth of work: queued → running → done | stopped | failed
+    metrics   one row per optimiser step or evaluation: {"loss": 1.2, "tokens_per_second": 900, …}
+    events    what happened, in words: log lines, plans, answers to the fixed prompts
+    commands  what a running job has been asked to do ("stop")
+    adapters  what the library shows; the files lie in home/adapters/ID
+    notes     small JSON values by key: the draft, remembered column roles, measured speeds
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs(
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT REFERENCES runs(id), device TEXT NOT NULL, payload TEXT NOT NULL,
+  state TEXT NOT NULL, doing TEXT, reason TEXT, result TEXT, pid INTEGER, pid_created REAL, exit_code INTEGER, signal INTEGER,
+  created REAL NOT NULL, started REAL, ended REAL);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
+CREATE INDEX IF NOT EXISTS jobs_by_run ON jobs(run_id);
+CREATE TABLE IF NOT EXISTS metrics(id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step INTEGER NOT NULL, time REAL NOT NULL, "values" TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS metrics_by_run ON metrics(run_id, id);
+CREATE TABLE IF NOT EXISTS events(id INTEGER PRIMARY KEY, run_id TEXT, job_id INTEGER, time REAL NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_run ON events(run_id, id);
+CREATE TABLE IF NOT EXISTS commands(id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, verb TEXT NOT NULL, time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
+ENDED = ("done", "stopped", "failed")
+
+
+class Store:
+    """A connection for each thread to one database file. All methods may be called from any thread or process."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._local = threading.local()
+        with self.transaction() as db:
+            db.executescript(_SCHEMA)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "db"):
+            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            self._local.db = db
+        return self._local.db
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything inside happens, or nothing; takes the write lock at once, so that a read inside stays true."""
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        if db.in_transaction:
+            db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if hasattr(self._local, "db"):
+            self._local.db.close()
+            del self._local.db
+
+    def _all(self, sql: str, *values) -> list[dict]:
+        return [_row(row) for row in self._db.execute(sql, values)]
+
+    def _one(self, sql: str, *values) -> dict | None:
+        row = self._db.execute(sql, values).fetchone()
+        return _row(row) if row else None
+
+    # ---- runs -------------------------------------------------------------------------------------------------
+
+    def create_run(self, name: str, recipe: dict, device: str, payload: dict | None = None) -> tuple[str, int]:
+        """A new run and its first queued job, together or not at all. Returns (run id, job id)."""
+        run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+        with self.transaction() as db:
+            db.execute("INSERT INTO runs VALUES(?,?,?,?)", (run_id, name, json.dumps(recipe), time.time()))
+            job_id = _insert_job(db, "train", run_id, device, payload or {})
+        return run_id, job_id
+
+    _RUNS = """SELECT runs.*, job.id AS job_id, job.state, job.device, job.doing, job.reason, job.result, job.started, job.ended, job.signal, job.exit_code,
+        (SELECT step FROM metrics WHERE metrics.run_id = runs.id ORDER BY id DESC LIMIT 1) AS step
+        FROM runs JOIN jobs AS job ON job.id = (SELECT max(id) FROM jobs WHERE jobs.run_id = runs.id AND kind = 'train')"""
+
+    def run(self, run_id: str) -> dict | None:
+        """The run with its newest training job's state, reason, times, and the last recorded step."""
+        return self._one(f"{self._RUNS} WHERE runs.id = ?", run_id)
+
+    def runs(self, limit: int = 100) -> list[dict]:
+        """The newest runs first."""
+        return self._all(f"{self._RUNS} ORDER BY runs.created DESC, runs.rowid DESC LIMIT ?", limit)
+
+    def latest_run(self) -> dict | None:
+        found = self.runs(1)
+        return found[0] if found else None
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        self._db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run_id))
+
+    # ---- jobs -------------------------------------------------------------------------------------------------
+
+    def queue_job(self, kind: str, payload: dict, *, run_id: str | None = None, device: str = "cpu") -> int:
+        with self.transaction() as db:
+            return _insert_job(db, kind, run_id, device, payload)
+
+    def job(self, job_id: int) -> dict | None:
+        return self._one("SELECT * FROM jobs WHERE id = ?", job_id)
+
+    def jobs(self, *states: str, kind: str | None = None) -> list[dict]:
+        """Jobs in any of `states` (all if none is given), oldest first."""
+        where, values = ["1"], []
+        if states:
+            where.append(f"state IN ({','.join('?' * len(states))})")
+            values += states
+        if kind:
+            where.append("kind = ?")
+            values.append(kind)
+        return self._all(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", *values)
+
+    def job_started(self, job_id: int, pid: int, pid_created: float) -> bool:
+        """Give a queued job its process. False if it is no longer queued (it was taken back meanwhile)."""
+        sql = "UPDATE jobs SET state='running', pid=?, pid_created=?, started=? WHERE id=? AND state='queued'"
+        return self._db.execute(sql, (pid, pid_created, time.time(), job_id)).rowcount == 1
+
+    def job_doing(self, job_id: int, doing: dict) -> None:
+        """What the job is doing now: a `Sentence` as JSON."""
+        self._db.execute("UPDATE jobs SET doing=? WHERE id=?", (json.dumps(doing), job_id))
+
+    def job_result(self, job_id: int, result: dict) -> None:
+        """What a job that still runs has to offer already, such as the chat server's port."""
+        self._db.execute("UPDATE jobs SET result=? WHERE id=?", (json.dumps(result), job_id))
+
+    def job_ended(self, job_id: int, state: str, reason: dict | None = None, result: dict | None = None) -> bool:
+        """The first word about how a job ended is the one that counts; False if one was there already."""
+        sql = f"UPDATE jobs SET state=?, reason=?, result=coalesce(?, result), ended=? WHERE id=? AND state NOT IN {ENDED}"
+        values = (state, json.dumps(reason) if reason else None, json.dumps(result) if result is not None else None, time.time(), job_id)
+        return self._db.execute(sql, values).rowcount == 1
+
+    def job_exit(self, job_id: int, exit_code: int | None, signal: int | None) -> None:
+        """How the process left, as the supervisor saw it."""
+        self._db.execute("UPDATE jobs SET exit_code=?, signal=? WHERE id=?", (exit_code, signal, job_id))
+
+    # ---- commands ---------------------------------------------------------------------------------------------
+
+    def command(self, job_id: int, verb: str) -> None:
+        """Ask a job for something. A queued job that is asked to stop has stopped."""
+        with self.transaction() as db:
+            db.execute("INSERT INTO commands(job_id, verb, time) VALUES(?,?,?)", (job_id, verb, time.time()))
+            if verb == "stop":
+                db.execute("UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", (time.time(), job_id))
+
+    def commands(self, job_id: int, verb: str) -> list[dict]:
+        """The times at which `verb` was asked of the job, oldest first."""
+        return self._all("SELECT * FROM commands WHERE job_id=? AND verb=? ORDER BY id", job_id, verb)
+
+    # ---- metrics and events -----------------------------------------------------------------------------------
+
+    def add_metrics(self, run_id: str, step: int, values: dict[str, float]) -> None:
+        self._db.execute('INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)', (run_id, step, time.time(), json.dumps(values)))
+
+    def metrics(self, run_id: str, after: int = 0, limit: int = 1_000_000) -> list[dict]:
+        """Rows {id, step, time, values} with id > after, in the order in which they were written."""
+        return self._all('SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>? ORDER BY id LIMIT ?', run_id, after, limit)
+
+    def last_metric_id(self, run_id: str) -> int:
+        return self._db.execute("SELECT coalesce(max(id), 0) FROM metrics WHERE run_id=?", (run_id,)).fetchone()[0]
+
+    def forget_metrics_after(self, run_id: str, step: int) -> None:
+        """A run resumed from `step` writes the later steps again; the lost attempt's rows would stand twice."""
+        self._db.execute("DELETE FROM metrics WHERE run_id=? AND step>?", (run_id, step))
+
+    def add_event(self, kind: str, data: dict, *, run_id: str | None = None, job_id: int | None = None) -> int:
+        sql = "INSERT INTO events(run_id, job_id, time, kind, data) VALUES(?,?,?,?,?)"
+        return self._db.execute(sql, (run_id, job_id, time.time(), kind, json.dumps(data))).lastrowid
+
+    def events(self, run_id: str | None = None, *, kind: str | None = None, job_id: int | None = None, after: int = 0, limit: int = 1000) -> list[dict]:
+        """The newest `limit` events that match, oldest first."""
+        where, values = ["id > ?"], [after]
+        for column, value in (("run_id", run_id), ("kind", kind), ("job_id", job_id)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        found = self._all(f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", *values, limit)
+        return found[::-1]
+
+    # ---- adapters ---------------------------------------------------------------------------------------------
+
+    def add_adapter(self, adapter_id: str, name: str, run_id: str | None, card: dict) -> None:
+        """Make a finished adapter known; its files already lie in home/adapters/ID."""
+        sql = "INSERT OR REPLACE INTO adapters(id, name, run_id, card, created) VALUES(?,?,?,?,?)"
+        self._db.execute(sql, (adapter_id, name, run_id, json.dumps(card), time.time()))
+
+    def adapters(self, *, deleted: bool = False) -> list[dict]:
+        """Newest first; with `deleted` the ones in the trash."""
+        return self._all(f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC")
+
+    def adapter(self, adapter_id: str) -> dict | None:
+        return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)
+
+    def change_adapter(self, adapter_id: str, **values) -> None:
+        """Set any of name, card, deleted (a time or None), shown."""
+        unknown = set(values) - {"name", "card", "deleted", "shown"}
+        if unknown:
+            raise ValueError(f"not a column to change: {unknown}")
+        values = {key: json.dumps(value) if key == "card" else value for key, value in values.items()}
+        sets = ", ".join(f"{key}=?" for key in values)
+        self._db.execute(f"UPDATE adapters SET {sets} WHERE id=?", (*values.values(), adapter_id))
+
+    # ---- notes ------------------------------------------------------------------------------------------------
+
+    def note(self, key: str, default=None):
+        """The JSON value kept under `key`."""
+        found = self._one("SELECT value FROM notes WHERE key=?", key)
+        return found["value"] if found else default
+
+    def set_note(self, key: str, value) -> None:
+        self._db.execute("INSERT OR REPLACE INTO notes VALUES(?,?)", (key, json.dumps(value)))
+
+
+def _insert_job(db: sqlite3.Connection, kind: str, run_id: str | None, device: str, payload: dict) -> int:
+    sql = "INSERT INTO jobs(kind, run_id, device, payload, state, created) VALUES(?,?,?,?,'queued',?)"
+    return db.execute(sql, (kind, run_id, device, json.dumps(payload), time.time())).lastrowid
+
+
+def _row(row: sqlite3.Row) -> dict:
+    return {key: json.loads(row[key]) if key in _JSON and row[key] is not None else row[key] for key in row.keys()}  # noqa: SIM118

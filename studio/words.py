@@ -1,0 +1,84 @@
+"""What the studio says to people: sentences that know their values and can be said in each language.
+
+A sentence is an English template plus values, so that a worker can write it to the store and any window
+can say it later in the reader's language. Translations live in `assets/i18n/<language>/*.json`, keyed by the
+English template. This module knows nothing about where a sentence is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = {"en": "English", "zh": "简体中文"}
+_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "i18n"
+
+
+@cache
+def translations(language: str) -> dict[str, str]:
+    """English template → template in `language`; empty for English."""
+    found: dict[str, str] = {}
+    for path in sorted((_FOLDER / language).glob("*.json")):
+        found.update(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def translate(text: str, language: str = "en", **values) -> str:
+    """`text` in `language` with `values` filled in; English where no translation exists.
+
+    A value that is itself a `Sentence` is said in the same language.
+    """
+    template = translations(language).get(text, text)
+    if not values:
+        return template
+    said = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
+    return template.format(**said)
+
+
+class Sentence:
+    """One thing to say: English template `text` and the `values` for its `{placeholders}`."""
+
+    def __init__(self, text: str, /, **values):
+        self.text = text
+        self.values = values
+
+    def say(self, language: str = "en") -> str:
+        return translate(self.text, language, **self.values)
+
+    def __str__(self) -> str:
+        return self.say()
+
+    def __repr__(self) -> str:
+        return f"Sentence({self.say()!r})"
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Sentence) and (self.text, self.values) == (other.text, other.values)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def to_json(self) -> dict:
+        """A JSON-ready form: `{"text": template, "values": {...}}`; nested sentences likewise."""
+        values = {
+            key: value.to_json() if isinstance(value, Sentence) else value if isinstance(value, int | float) else str(value)
+            for key, value in self.values.items()
+        }
+        return {"text": self.text, "values": values}
+
+    @classmethod
+    def from_json(cls, data: dict | None) -> Sentence | None:
+        if not data:
+            return None
+        values = {
+            key: cls.from_json(value) if isinstance(value, dict) else value for key, value in data.get("values", {}).items()
+        }
+        return cls(data["text"], **values)
+
+
+class StudioError(Exception):
+    """Something the person can mend. Its one sentence says what is wrong, where, and what to do."""
+
+    def __init__(self, text: str | Sentence, /, **values):
+        self.sentence = text if isinstance(text, Sentence) else Sentence(text, **values)
+        super().__init__(str(self.sentence))
