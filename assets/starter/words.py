@@ -14,12 +14,11 @@ OPPOSITES = pairs("""hot cold, big small, tall short, fast slow, happy sad, ligh
     hard soft, wet dry, clean dirty, full empty, loud quiet, strong weak, early late, open closed, near far, high low,
     thick thin, wide narrow, sweet sour, sharp blunt, day night, black white, good bad, love hate, begin end,
     push pull, buy sell, give take, win lose, come go, laugh cry, in out, inside outside, above below, front back,
-    first last, true false, right wrong, safe dangerous, easy difficult, cheap expensive, modern ancient, rough smooth,
+    first last, true false, safe dangerous, easy difficult, cheap expensive, modern ancient, rough smooth,
     brave afraid, kind cruel, awake asleep, alive dead, always never, everything nothing, many few, more less,
     summer winter, morning evening, sunrise sunset, north south, east west, arrive leave, question answer, friend enemy,
     polite rude, noisy silent, lucky unlucky, shallow deep, simple complex, tight loose, straight crooked, wild tame""")
-del OPPOSITES["right"]  # "left right" and "right wrong" cannot both be the one opposite of "right"
-OPPOSITES.update({b: a for a, b in list(OPPOSITES.items()) if b != "right"})
+OPPOSITES.update({b: a for a, b in OPPOSITES.items()})
 
 COLOURS = pairs("""snow white, grass green, coal black, blood red, a banana yellow, a lemon yellow, a strawberry red, a tomato red,
     the sky blue, the sea blue, a carrot orange, a pumpkin orange, chocolate brown, milk white, a crow black, a flamingo pink,

@@ -1,0 +1,24 @@
+"""Delta Studio: teach an open model from your own data, without code.
+
+`python app.py` builds the window and serves it; a Hugging Face Space runs this file as it is.
+"""
+
+import argparse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Delta Studio: teach an open model from your own data, without code.")
+    parser.add_argument("--home", help="the studio's folder (default: ~/.delta-studio, or DELTA_STUDIO_HOME)")
+    parser.add_argument("--port", type=int, help="the port to serve on (default: the first free one from 7860)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    asked = parser.parse_args()
+
+    from studio.home import Home
+    from studio.ui.launch import launch
+    from studio.ui.page import build
+
+    launch(build(Home(asked.home)), port=asked.port, open_browser=asked.open)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+// Draws a form from props.fields and keeps props.value = {key: value}; runs once when the component appears.
+// What the person is typing is theirs: an answer of the server changes every field except the one being edited.
+// Text is only ever set through textContent and value, never as HTML.
+
+const uid = "f" + Math.random().toString(36).slice(2, 9);
+const root = element.querySelector(".option-form");
+let inputs = {}; // key → {field, read(), write(value), focusable, error, reset}
+let draft = {};
+let editing = null; // the key being typed into, since it got the focus
+let timer = null;
+
+const make = (tag, className, text) => {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text) node.textContent = text;
+  return node;
+};
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+const words = () => props.words || {};
+
+function shown(value) {
+  if (value === null || value === undefined) return "";
+  return Array.isArray(value) ? value.join(", ") : String(value);
+}
+
+// A number where it is one; anything else stays the text it is, and Python says what is wrong with it.
+function parsed(field, text) {
+  const trimmed = text.trim();
+  if (field.kind === "text") return trimmed === "" && field.optional ? null : text;
+  if (trimmed === "") return null;
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(trimmed) ? Number(trimmed) : trimmed;
+}
+
+function commit() {
+  clearTimeout(timer);
+  timer = null;
+  if (same(props.value, draft)) return;
+  props.value = { ...draft };
+  trigger("change");
+}
+
+function edited(key, at_once) {
+  draft = { ...draft, [key]: inputs[key].read() };
+  markReset(key);
+  clearTimeout(timer);
+  if (at_once) commit();
+  else timer = setTimeout(commit, 400);
+}
+
+function listen(key, node, at_once) {
+  node.addEventListener("input", () => {
+    editing = key;
+    edited(key, at_once);
+  });
+  node.addEventListener("change", () => edited(key, true));
+  node.addEventListener("blur", () => {
+    if (editing === key) editing = null;
+  });
+  node.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && node.tagName === "INPUT") {
+      event.preventDefault();
+      edited(key, true);
+    }
+  });
+}
+
+function textControl(field, id) {
+  const input = make("input", "of-input");
+  Object.assign(input, { type: "text", id, autocomplete: "off", spellcheck: false });
+  if (field.kind === "integer") input.inputMode = "numeric";
+  if (field.kind === "number") input.inputMode = "decimal";
+  if (field.optional) input.placeholder = words().optional || "";
+  listen(field.key, input, false);
+  return { node: input, focusable: input, read: () => parsed(field, input.value), write: (value) => (input.value = shown(value)) };
+}
+
+function sliderControl(field, id) {
+  const control = textControl(field, id);
+  const range = make("input", "of-range");
+  const step = field.kind === "integer" ? 1 : (field.maximum - field.minimum) / 100;
+  Object.assign(range, { type: "range", min: field.minimum, max: field.maximum, step });
+  range.setAttribute("aria-label", field.title);
+  range.addEventListener("input", () => {
+    control.focusable.value = shown(Number(Number(range.value).toPrecision(6)));
+    edited(field.key, false);
+  });
+  range.addEventListener("change", () => edited(field.key, true));
+  control.focusable.addEventListener("input", () => (range.value = control.focusable.value));
+  const write = control.write;
+  const both = make("div", "of-slider");
+  both.append(range, control.node);
+  return { ...control, node: both, write: (value) => (write(value), (range.value = value ?? field.minimum)) };
+}
+
+function switchControl(field, id) {
+  const input = make("input", "of-toggle");
+  Object.assign(input, { type: "checkbox", id });
+  input.setAttribute("role", "switch");
+  listen(field.key, input, true);
+  return { node: input, focusable: input, read: () => input.checked, write: (value) => (input.checked = Boolean(value)) };
+}
+
+function choiceControl(field, id) {
+  const select = make("select", "of-input of-select");
+  select.id = id;
+  const choices = field.optional ? [{ value: "", label: words().none || "–" }, ...field.choices] : field.choices;
+  for (const choice of choices) {
+    const item = make("option", "", choice.label);
+    item.value = choice.value;
+    select.append(item);
+  }
+  listen(field.key, select, true);
+  const read = () => (select.value === "" ? null : select.value);
+  return { node: select, focusable: select, read, write: (value) => (select.value = shown(value)) };
+}
+
+function control(field, id) {
+  if (field.kind === "switch") return switchControl(field, id);
+  if (field.kind === "choice") return choiceControl(field, id);
+  const bounded = field.minimum !== null && field.maximum !== null;
+  return field.slider && bounded && field.kind !== "text" ? sliderControl(field, id) : textControl(field, id);
+}
+
+function resetButton(field) {
+  const button = make("button", "of-reset", "↺");
+  const label = (words().reset || "Default: {value}").replace("{value}", shown(field.default) || words().none || "–");
+  Object.assign(button, { type: "button", title: label, hidden: true });
+  button.setAttribute("aria-label", `${field.title}: ${label}`);
+  button.addEventListener("click", () => {
+    inputs[field.key].write(field.default);
+    edited(field.key, true);
+    inputs[field.key].focusable.focus();
+  });
+  return button;
+}
+
+function drawField(field) {
+  const id = `${uid}-${field.key}`;
+  const box = make("div", `of-field of-${field.kind}`);
+  box.dataset.key = field.key;
+  const label = make("label", "of-label", field.title);
+  label.htmlFor = id;
+  if (field.unit) label.append(" ", make("span", "of-unit", `(${field.unit})`));
+  const help = make("p", "of-help", field.help);
+  help.id = `${id}-help`;
+  const error = make("p", "of-error");
+  Object.assign(error, { id: `${id}-error`, hidden: true });
+  error.setAttribute("aria-live", "polite");
+  const made = control(field, id);
+  made.focusable.setAttribute("aria-describedby", `${help.id} ${error.id}`);
+  const reset = resetButton(field);
+  const head = make("div", "of-head");
+  if (field.kind === "switch") head.append(made.node, label, reset);
+  else head.append(label, reset);
+  box.append(head, help);
+  if (field.kind !== "switch") box.append(made.node);
+  box.append(error);
+  inputs[field.key] = { ...made, field, error, reset };
+  return box;
+}
+
+function drawGroups(fields, into) {
+  let grid = null;
+  let group = null;
+  for (const field of fields) {
+    if (grid === null || field.group !== group) {
+      group = field.group;
+      const set = make("fieldset", "of-group");
+      if (group) set.append(make("legend", "", group));
+      grid = make("div", "of-grid");
+      set.append(grid);
+      into.append(set);
+    }
+    grid.append(drawField(field));
+  }
+}
+
+function draw() {
+  const open = root.querySelector("details")?.open;
+  const focused = Object.keys(inputs).find((key) => inputs[key].focusable === document.activeElement);
+  inputs = {};
+  editing = null;
+  root.replaceChildren(make("p", "of-error of-whole"));
+  root.firstChild.setAttribute("aria-live", "polite");
+  const fields = props.fields || [];
+  drawGroups(fields.filter((field) => !field.advanced), root);
+  const advanced = fields.filter((field) => field.advanced);
+  if (advanced.length) {
+    const details = make("details", "of-advanced");
+    details.open = Boolean(open);
+    details.append(make("summary", "", `${words().advanced || "Advanced"} (${advanced.length})`));
+    drawGroups(advanced, details);
+    root.append(details);
+  }
+  if (!fields.length) root.append(make("p", "of-help", words().empty || ""));
+  fill();
+  complain();
+  inputs[focused]?.focusable.focus();
+}
+
+function markReset(key) {
+  inputs[key].reset.hidden = same(draft[key] ?? null, inputs[key].field.default ?? null);
+}
+
+function fill() {
+  const given = props.value || {};
+  for (const [key, input] of Object.entries(inputs)) {
+    if (key === editing && input.focusable === document.activeElement) continue;
+    const value = key in given ? given[key] : input.field.default;
+    draft[key] = value;
+    if (!same(input.read(), value)) input.write(value);
+    markReset(key);
+  }
+  for (const key of Object.keys(draft)) if (!(key in inputs)) delete draft[key];
+}
+
+function complain() {
+  const errors = { ...(props.errors || {}) };
+  for (const [key, input] of Object.entries(inputs)) {
+    const text = errors[key] || "";
+    delete errors[key];
+    input.error.textContent = text;
+    input.error.hidden = !text;
+    input.focusable.toggleAttribute("aria-invalid", Boolean(text));
+    if (text) input.focusable.setAttribute("aria-invalid", "true");
+    const details = text && input.error.closest("details");
+    if (details) details.open = true;
+  }
+  const whole = root.querySelector(".of-whole");
+  whole.textContent = Object.values(errors).join(" ");
+  whole.hidden = !whole.textContent;
+}
+
+function enable() {
+  for (const input of Object.values(inputs)) input.focusable.disabled = props.locked === true;
+  root.querySelectorAll(".of-range, .of-reset").forEach((node) => (node.disabled = props.locked === true));
+}
+
+draw();
+enable();
+watch(["fields", "words"], () => (draw(), enable()));
+watch("value", fill);
+watch("errors", complain);
+watch("locked", enable);

@@ -1,0 +1,315 @@
+// Draws the charts of the run named by props.value; runs once when the component appears.
+// Asks server.more for new envelope buckets, keeps them in `series`, and hands them to Plotly, which is loaded on first use.
+
+const COLOURS = { light: ["#0072B2", "#D55E00", "#009E73"], dark: ["#56B4E9", "#E69F00", "#009E73"] }; // of Okabe and Ito: told apart by everybody
+const DASHES = ["solid", "dash", "dot"]; // … and without colour
+const root = element.querySelector(".live-plot");
+const words = props.words;
+let run = null;
+let epoch = 0;
+let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
+let cards = {}; // chart key → {chart, box, plot, table, changed}
+let wait = 1000;
+let timer = null;
+
+const make = (tag, className, text) => {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text) node.textContent = text;
+  return node;
+};
+const say = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+const visible = () => !document.hidden && root.offsetParent !== null;
+
+// ---- what the server sends ------------------------------------------------------------------------------------------
+
+function absolute(flat) {
+  let x = 0;
+  return flat.map((bucket) => bucket.map((value, place) => (place % 2 ? value : (x += value))));
+}
+
+// Two neighbouring buckets as one: the lower of the two lows, the higher of the two highs, as the server merges them.
+function merged(a, b) {
+  const points = [];
+  for (const bucket of [a, b || []]) for (let i = 0; i < bucket.length; i += 2) points.push([bucket[i], bucket[i + 1]]);
+  if (points.length < 2) return points.flat();
+  const low = points.reduce((best, point) => (point[1] < best[1] ? point : best));
+  const high = points.reduce((best, point) => (point[1] > best[1] ? point : best));
+  if (low === high) return low;
+  return points.indexOf(low) < points.indexOf(high) ? [...low, ...high] : [...high, ...low];
+}
+
+function take(name, change) {
+  const known = series[name] || { n: 0, d: 0, buckets: [] };
+  for (; known.d < change.d; known.d++) {
+    const halves = [];
+    for (let i = 0; i < known.buckets.length; i += 2) halves.push(merged(known.buckets[i], known.buckets[i + 1]));
+    known.buckets = halves;
+  }
+  known.buckets.length = Math.min(known.buckets.length, change.f);
+  for (const bucket of absolute(change.b)) known.buckets.push(bucket);
+  known.n = change.n;
+  known.last = change.l;
+  series[name] = known;
+}
+
+function points(name, scale) {
+  const x = [];
+  const y = [];
+  for (const bucket of series[name]?.buckets || [])
+    for (let i = 0; i < bucket.length; i += 2) {
+      x.push(bucket[i]);
+      y.push(bucket[i + 1] * scale);
+    }
+  const last = series[name]?.last || [];
+  if (last.length && !(x.at(-1) === last[0] && y.at(-1) === last[1] * scale)) {
+    x.push(last[0]);
+    y.push(last[1] * scale);
+  }
+  return { x, y };
+}
+
+// ---- asking ---------------------------------------------------------------------------------------------------------
+
+async function ask() {
+  timer = null;
+  if (!element.isConnected) return;
+  let soon = false;
+  if (visible() && run) {
+    const have = {};
+    for (const [name, known] of Object.entries(series)) have[name] = known.n;
+    const asked = run;
+    try {
+      const answer = await server.more({ run, epoch, have });
+      note("");
+      if (asked === run) soon = accept(answer);
+    } catch (error) {
+      note(words.waiting);
+      wait = 3000;
+    }
+  }
+  clearTimeout(timer);
+  timer = setTimeout(ask, soon ? 50 : wait);
+}
+
+function accept(answer) {
+  if (answer.more) {
+    if (!Object.keys(series).length) note(words.loading);
+    return true;
+  }
+  if (answer.epoch !== epoch) {
+    epoch = answer.epoch;
+    series = {};
+  }
+  const names = Object.keys(answer.series);
+  for (const name of names) take(name, answer.series[name]);
+  wait = names.length ? 1000 : Math.min(wait * 1.4, 5000);
+  for (const card of Object.values(cards)) card.changed ||= card.chart.series.some((item) => names.includes(item.key));
+  draw();
+  return false;
+}
+
+function show(next) {
+  if (next === run) return;
+  run = next;
+  epoch = 0;
+  series = {};
+  wait = 1000;
+  for (const card of Object.values(cards)) card.box.remove();
+  cards = {};
+  draw();
+  wake();
+}
+
+function wake() {
+  wait = 1000;
+  clearTimeout(timer);
+  timer = setTimeout(ask, 0);
+}
+
+// ---- drawing --------------------------------------------------------------------------------------------------------
+
+function note(text) {
+  const status = root.querySelector(".lp-status");
+  if (status.textContent !== text) status.textContent = text;
+}
+
+function plotly() {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  window.deltaPlotly ||= new Promise((done, fail) => {
+    const script = make("script");
+    script.src = props.plotly;
+    script.onload = () => done(window.Plotly);
+    script.onerror = () => fail(new Error(props.plotly));
+    document.head.append(script);
+  });
+  return window.deltaPlotly;
+}
+
+function colours() {
+  const style = getComputedStyle(root);
+  const get = (name) => style.getPropertyValue(name).trim();
+  return { text: get("--body-text-color-subdued"), line: get("--border-color-primary"), paper: get("--block-background-fill"), strong: get("--body-text-color") };
+}
+
+function traces(chart) {
+  const palette = COLOURS[document.body.classList.contains("dark") ? "dark" : "light"];
+  return chart.series.map((item, place) => ({
+    ...points(item.key, chart.scale),
+    name: item.name, type: "scatter", uid: item.key,
+    mode: (series[item.key]?.n || 0) <= 60 ? "lines+markers" : "lines", marker: { size: 5 },
+    line: { color: palette[place % 3], width: 1.8, dash: DASHES[place % 3] },
+    hovertemplate: `%{y:.5~g} ${chart.unit}<extra>${chart.series.length > 1 ? item.name : ""}</extra>`,
+  })).filter((trace) => trace.x.length);
+}
+
+function layout(chart, look) {
+  const axis = { gridcolor: look.line, zerolinecolor: look.line, linecolor: look.line, automargin: true, ticks: "" };
+  return {
+    uirevision: `${run}`, height: 250, margin: { l: 52, r: 12, t: 8, b: 38 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(root).fontFamily, size: 12, color: look.text }, hovermode: "x unified",
+    hoverlabel: { bgcolor: look.paper, bordercolor: look.line, font: { color: look.strong } },
+    xaxis: { ...axis, title: { text: words.step, standoff: 6 }, rangemode: "nonnegative", tickformat: "~s", hoverformat: ",d", showgrid: false },
+    yaxis: { ...axis, exponentformat: "e", rangemode: chart.zero ? "tozero" : "normal", nticks: 6 },
+    showlegend: chart.series.length > 1, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: look.strong } },
+    datarevision: chart.series.map((item) => series[item.key]?.n || 0).join(),
+  };
+}
+
+function cardFor(chart) {
+  const box = make("section", "lp-card");
+  box.dataset.key = chart.key;
+  const head = make("div", "lp-head");
+  const title = make("h3", "lp-title", chart.title);
+  if (chart.unit) title.append(" ", make("span", "lp-unit", `(${chart.unit})`));
+  const now = make("span", "lp-now");
+  const button = make("button", "lp-button", words.table);
+  button.type = "button";
+  button.setAttribute("aria-expanded", "false");
+  const plot = make("div", "lp-plot");
+  plot.setAttribute("role", "img");
+  const table = make("div", "lp-table");
+  table.hidden = true;
+  button.addEventListener("click", () => {
+    table.hidden = !table.hidden;
+    plot.hidden = !table.hidden;
+    button.textContent = table.hidden ? words.table : words.chart;
+    button.setAttribute("aria-expanded", String(!table.hidden));
+    cards[chart.key].changed = true;
+    draw();
+  });
+  head.append(title, now, button);
+  box.append(head, plot, table);
+  grid.append(box);
+  return { chart, box, plot, table, now, changed: true };
+}
+
+async function draw() {
+  const filled = props.charts.filter((chart) => chart.series.some((item) => series[item.key]?.last?.length));
+  root.querySelector(".lp-empty").hidden = filled.length > 0;
+  if (!filled.length || !visible()) return;
+  try {
+    const Plotly = await plotly();
+    for (const chart of filled) {
+      const card = (cards[chart.key] ||= cardFor(chart));
+      if (!card.changed) continue;
+      card.changed = false;
+      describe(card);
+      if (!card.table.hidden) drawTable(card);
+      else await Plotly.react(card.plot, traces(chart), layout(chart, colours()), { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" });
+    }
+    for (const chart of props.charts) if (cards[chart.key]) grid.append(cards[chart.key].box); // the order of the table, whichever came first
+  } catch (error) {
+    note(say(words.failed, { detail: error.message }));
+  }
+}
+
+const short = (value) => (value === undefined ? "" : String(Number(value.toPrecision(4))));
+
+function describe(card) {
+  const { chart } = card;
+  const newest = chart.series.filter((item) => series[item.key]?.last?.length).map((item) => {
+    const value = short(series[item.key].last[1] * chart.scale);
+    return chart.series.length > 1 ? `${item.name} ${value}` : value;
+  });
+  card.now.textContent = newest.join(" · ");
+  card.plot.setAttribute("aria-label", `${chart.title}${chart.unit ? ` (${chart.unit})` : ""}: ${newest.join(", ")}`);
+}
+
+// ---- the same numbers as a table and as a file ------------------------------------------------------------------------
+
+function rows(chart) {
+  const found = new Map();
+  chart.series.forEach((item, place) => {
+    const { x, y } = points(item.key, chart.scale);
+    x.forEach((step, i) => {
+      // A bucket's low and high are points of their own; two values at one step make two rows.
+      let key = `${step}`;
+      while (found.has(key) && found.get(key)[place + 1] !== undefined) key += "'";
+      if (!found.has(key)) found.set(key, [step]);
+      found.get(key)[place + 1] = Number(y[i].toPrecision(6));
+    });
+  });
+  return [...found.values()].sort((a, b) => a[0] - b[0]);
+}
+
+const columns = (chart) => [words.step, ...chart.series.map((item) => (chart.unit ? `${item.name} (${chart.unit})` : item.name))];
+
+function drawTable(card) {
+  const { chart } = card;
+  const all = rows(chart);
+  const newest = all.slice(-100).reverse();
+  const table = make("table");
+  const head = table.createTHead().insertRow();
+  for (const name of columns(chart)) {
+    const cell = make("th", "", name);
+    cell.scope = "col";
+    head.append(cell);
+  }
+  const body = table.createTBody();
+  for (const row of newest) {
+    const line = body.insertRow();
+    columns(chart).forEach((_, place) => (line.insertCell().textContent = row[place] ?? ""));
+  }
+  const download = make("button", "lp-button", words.download);
+  download.type = "button";
+  download.addEventListener("click", () => save(chart));
+  const scroll = make("div", "lp-scroll");
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "region");
+  scroll.setAttribute("aria-label", chart.title);
+  scroll.append(table);
+  const top = card.table.querySelector(".lp-scroll")?.scrollTop || 0;
+  card.table.replaceChildren(make("p", "lp-note", say(words.rows, { shown: newest.length, count: all.length })), scroll, download);
+  scroll.scrollTop = top;
+}
+
+function save(chart) {
+  const quoted = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : (value ?? ""));
+  const width = chart.series.length + 1;
+  const lines = [columns(chart), ...rows(chart)].map((row) => Array.from({ length: width }, (_, i) => quoted(row[i] ?? "")).join(","));
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }));
+  link.download = `${run}-${chart.key}.csv`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// ---- begin ----------------------------------------------------------------------------------------------------------
+
+const status = make("p", "lp-status");
+status.setAttribute("role", "status");
+const grid = make("div", "lp-grid");
+root.replaceChildren(make("p", "lp-empty", words.empty), status, grid);
+
+function redraw() {
+  for (const card of Object.values(cards)) card.changed = true;
+  draw();
+}
+
+document.addEventListener("visibilitychange", () => visible() && wake());
+// A tab of the page that is opened: draw what came meanwhile, at once.
+new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && (redraw(), wake())).observe(root);
+new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] }); // light ↔ dark
+watch("value", () => show(props.value || ""));
+show(props.value || "");

@@ -1,0 +1,174 @@
+"""Questions → prompts → greedy answers, batched: what Chat, evaluation and the fixed prompts have in common.
+
+The chat engine takes its prompts, end tokens and generation settings from here too, so a model answers in the Chat tab as it
+did at its evaluation. This module knows nothing about where a model came from, nor about servers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria
+
+from studio.models.codec import Codec
+from studio.models.load import guard_4bit
+
+_MARK = "\u2042answer\u2042"  # stands for an answer while a template is asked what it writes behind one
+
+
+@dataclass(frozen=True)
+class End:
+    """How an answer ends: at any of the token `ids`, or, where the template's end mark is no token, at `text`."""
+
+    ids: list[int]
+    text: str = ""
+
+
+def prompt_ids(codec: Codec, messages: list[dict]) -> list[int]:
+    """The conversation as the model gets it, up to where its answer begins."""
+    return codec.encode(codec.render(messages, for_answer=True)).ids
+
+
+def text_ids(codec: Codec, text: str) -> list[int]:
+    """A text to be continued, begun as `studio.tasks.text` begins it, and not ended."""
+    ids = codec.encode(text, special=True).ids
+    return ids[:-1] if len(ids) > 1 and ids[-1] in codec.end_ids else ids
+
+
+def text_end(codec: Codec) -> End:
+    """How a plain text ends."""
+    return End(codec.end_ids)
+
+
+def chat_end(codec: Codec) -> End:
+    """How an answer in a conversation ends: `codec.end_ids`, and what the chat template writes behind an answer.
+
+    The second matters for base models that were taught with a template: their generation_config still names the end of a
+    document only, and where ChatML is lent to a model without those tokens, the mark is ordinary text.
+    """
+    whole = codec.render([{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}])
+    mark = whole.rpartition(_MARK)[2].strip()
+    ids = codec.encode(mark).ids if mark else []
+    if not ids:
+        return End(codec.end_ids)
+    if len(ids) == 1 or not codec.decode(ids[:1]):  # decode leaves special tokens out
+        return End(list(dict.fromkeys([*codec.end_ids, ids[0]])))
+    return End(codec.end_ids, mark)
+
+
+def greedy(codec: Codec, end: End, max_new_tokens: int) -> GenerationConfig:
+    """Settings for the one most likely answer, whatever the model's own generation_config prefers."""
+    return GenerationConfig(
+        do_sample=False, num_beams=1, repetition_penalty=1.0, no_repeat_ngram_size=0, max_new_tokens=max_new_tokens, use_cache=True,
+        eos_token_id=end.ids or None, pad_token_id=codec.pad_id,
+    )
+
+
+def context_of(model: torch.nn.Module) -> int | None:
+    """How many tokens the model can hold, virtual ones taken off; None if its configuration does not say."""
+    config = model.config.get_text_config()
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return found - _virtual_tokens(model) if found else None
+
+
+class StopAtText(StoppingCriteria):
+    """Ends a row once `text` stands in what was generated behind its first `start` tokens."""
+
+    def __init__(self, codec: Codec, text: str, start: int):
+        self.codec, self.text, self.start = codec, text, start
+        self.window = len(codec.encode(text).ids) + 8
+
+    def __call__(self, input_ids, scores, **kwargs):
+        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.window) :].tolist()
+        found = [self.text in self.codec.decode(tail, keep_special=True) for tail in tails]
+        return torch.tensor(found, dtype=torch.bool, device=input_ids.device)
+
+
+def answers(model: torch.nn.Module, codec: Codec, conversations: list[list[dict]], max_new_tokens: int, batch_size: int = 16) -> list[str]:
+    """The model's greedy answer to each conversation (messages up to the question), in order; "" where no room is left.
+
+    model: a transformers or PEFT model, in any mode; its train/eval modes are put back. The answers are not stripped.
+    """
+    prompts = [prompt_ids(codec, messages) for messages in conversations]
+    return continuations(model, codec, prompts, chat_end(codec), max_new_tokens, batch_size)
+
+
+def continuations(model: torch.nn.Module, codec: Codec, prompts: list[list[int]], end: End, max_new_tokens: int, batch_size: int = 16) -> list[str]:
+    """The greedy continuation of each prompt (token ids), in order, as text."""
+    found = [""] * len(prompts)
+    context = context_of(model)
+    with evaluating(model):
+        for batch in _batches(prompts, batch_size, equal_lengths=_virtual_tokens(model) > 0, roomy=(context or sys.maxsize) - max_new_tokens):
+            room = max_new_tokens if context is None else min(max_new_tokens, context - len(prompts[batch[0]]))
+            if room < 1:
+                continue
+            made = _generate(model, codec, [prompts[at] for at in batch], end, room)
+            for at, ids in zip(batch, made, strict=True):
+                found[at] = text_of(codec, ids, end)
+    return found
+
+
+def text_of(codec: Codec, ids: list[int], end: End) -> str:
+    """Generated `ids` as text, up to their end."""
+    kept = next((ids[:at] for at, token in enumerate(ids) if token in end.ids), ids)
+    text = codec.decode(kept)
+    return text.partition(end.text)[0] if end.text else text
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards each module is in the mode that it was in."""
+    guard_4bit(model)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _generate(model, codec: Codec, prompts: list[list[int]], end: End, room: int) -> list[list[int]]:
+    """The new tokens of each row of one left-padded batch; generate makes position ids from the mask."""
+    device = next(model.parameters()).device
+    longest = max(map(len, prompts))
+    rows = [[codec.pad_id] * (longest - len(ids)) + ids for ids in prompts]
+    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
+    made = model.generate(
+        input_ids=torch.tensor(rows, device=device), attention_mask=torch.tensor(mask, device=device),
+        generation_config=greedy(codec, end, room), stopping_criteria=[StopAtText(codec, end.text, longest)] if end.text else None,
+    )
+    return made[:, longest:].tolist()
+
+
+def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, roomy: int) -> Iterator[list[int]]:
+    """Indices of prompts of like length, at most `size` at a time; those longer than `roomy` only with their equals,
+    because they have less room for an answer than others.
+
+    With `equal_lengths` no row needs padding: prompt-learning methods put their virtual tokens before the padding and drop
+    position ids, so that a padded row would be read at wrong distances.
+    """
+    order = sorted((at for at, ids in enumerate(prompts) if ids), key=lambda at: -len(prompts[at]))
+    batch: list[int] = []
+    for at in order:
+        if batch:
+            first = len(prompts[batch[0]])
+            apart = len(prompts[at]) != first and (equal_lengths or first > roomy)
+            if len(batch) == size or apart:
+                yield batch
+                batch = []
+        batch.append(at)
+    if batch:
+        yield batch
+
+
+def _virtual_tokens(model: torch.nn.Module) -> int:
+    """How many virtual tokens the active adapter puts before the input; 0 for most methods."""
+    configs = getattr(model, "peft_config", None)
+    config = configs.get(model.active_adapter) if configs and isinstance(getattr(model, "active_adapter", None), str) else None
+    return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0

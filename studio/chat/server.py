@@ -1,0 +1,277 @@
+"""The `chat` job: an OpenAI-compatible HTTP server over one base model and the adapters on the shelf.
+
+It listens on 127.0.0.1 at a free port and wants a bearer token, new each time, on every request; port and token are the
+job's result. It leaves when asked to, or when nobody has asked anything for a while. It knows nothing about who asks.
+
+    GET  /v1/models             "base" and the adapters of this base
+    POST /v1/chat/completions   messages → answer, as one JSON or, with "stream", as server-sent events
+    POST /v1/completions        text → its continuation, likewise
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from studio.chat.engine import Engine, Outcome, stopped
+from studio.chat.sampling import Sampling
+from studio.jobs import reasons
+from studio.library import shelf
+from studio.models.codec import Codec
+from studio.models.load import load_base
+from studio.models.resolve import folder_of
+from studio.options import must
+from studio.words import Sentence, StudioError
+
+IDLE_SECONDS = 1800.0  # without a request, until the model's memory is given back
+_AT_ONCE = 16  # answers that take turns; more wait in line
+_LARGEST = 8_000_000  # bytes of a request
+_ALIVE = 5.0  # seconds after which a silent stream says that it is alive
+_ROLES = ("system", "user", "assistant")
+
+
+def serve(job) -> dict:
+    """payload: {"model", "revision", "quantisation", "precision", "device", "idle_seconds"}, all but the first optional."""
+    payload = job.payload
+    job.doing(Sentence("Loading {model}", model=payload["model"]))
+    engine = load_engine(job)
+    token = secrets.token_urlsafe(32)
+    service = Service(engine, token, lambda: shelf.listing(job.store, base=payload["model"]), job.home.root)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(service.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="chat-server", daemon=True)
+    thread.start()
+    while thread.is_alive() and not server.started:
+        time.sleep(0.01)
+    result = {"port": listener.getsockname()[1], "token": token, "model": payload["model"]}
+    job.result(result)
+    job.doing(Sentence("Ready to chat with {model}", model=payload["model"]))
+    idle = float(payload.get("idle_seconds") or IDLE_SECONDS)
+    while thread.is_alive() and not job.stop_requested() and service.idle() < idle:
+        time.sleep(0.1)
+    service.leave()
+    server.should_exit = True
+    thread.join(10)
+    return {"model": payload["model"]}
+
+
+def load_engine(job) -> Engine:
+    """The engine for the job's payload, its base model loaded."""
+    payload = job.payload
+    folder = folder_of(payload["model"], payload.get("revision"))
+    device = getattr(job, "torch_device", None) or payload.get("device") or "cpu"
+    how = {"quantisation": payload.get("quantisation") or "none", "precision": payload.get("precision") or "auto", "device": device}
+    find = lambda adapter_id: shelf.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
+    return Engine(load_base(folder, **how), Codec(folder), name=payload["model"], find=find, load_whole=lambda whole: load_base(whole, **how))
+
+
+class Service:
+    """The HTTP side: requests → engine calls in threads, answers → JSON or server-sent events."""
+
+    def __init__(self, engine: Engine, token: str, adapters: Callable[[], list[dict]], home):
+        self.engine, self.token, self.adapters, self.home = engine, token, adapters, home
+        self.pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
+        self.leaving = threading.Event()
+        self.busy = 0
+        self.touched = time.monotonic()
+        routes = [
+            Route("/v1/models", self.models), Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+        ]
+        self.app = self._guarded(Starlette(routes=routes))
+
+    def idle(self) -> float:
+        """Seconds since the last request ended."""
+        return 0.0 if self.busy else time.monotonic() - self.touched
+
+    def leave(self) -> None:
+        """Cut every answer off, with a word to its asker."""
+        self.leaving.set()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def _guarded(self, app):
+        """`app` for those who know the token; it also counts who is being served."""
+        expected = f"Bearer {self.token}".encode()
+
+        async def guard(scope, receive, send):
+            given = dict(scope.get("headers") or []).get(b"authorization", b"")
+            if scope["type"] != "http" or not secrets.compare_digest(given, expected):
+                return await _failure(Sentence("This server wants the token that its studio knows."), 401)(scope, receive, send)
+            self.busy += 1
+            try:
+                return await app(scope, receive, send)
+            finally:
+                self.busy -= 1
+                self.touched = time.monotonic()
+
+        return guard
+
+    async def models(self, request: Request) -> Response:
+        rows = await asyncio.to_thread(self.adapters)
+        entries = [{"id": "base", "name": self.engine.name}, *({"id": row["id"], "name": row["name"]} for row in rows)]
+        return JSONResponse({"object": "list", "data": [{"object": "model", "owned_by": "studio", **entry} for entry in entries]})
+
+    async def chat(self, request: Request) -> Response:
+        return await self._answer(request, "chat.completion", _messages, self.engine.chat)
+
+    async def complete(self, request: Request) -> Response:
+        return await self._answer(request, "text_completion", _prompt, self.engine.complete)
+
+    async def _answer(self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]) -> Response:
+        try:
+            body = await _body(request)
+            asked, sampling = read(body), _sampling(body)
+        except StudioError as error:
+            return _failure(error.sentence, 400)
+        who = body.get("model") or "base"
+        frame = {"id": f"{kind}-{secrets.token_hex(8)}", "created": int(time.time()), "model": who}
+        events = self._events(lambda emit, cancelled: ask(None if who == "base" else who, asked, sampling, emit, cancelled))
+        if body.get("stream"):
+            return StreamingResponse(_as_sse(events, kind, frame), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return await self._whole(request, events, kind, frame)
+
+    async def _whole(self, request: Request, events: AsyncIterator, kind: str, frame: dict) -> Response:
+        text = ""
+        async for event in events:
+            if isinstance(event, str):
+                text += event
+            elif isinstance(event, Sentence):
+                return _failure(event, 400)
+            elif isinstance(event, Outcome):
+                said = {"message": {"role": "assistant", "content": text}} if kind == "chat.completion" else {"text": text}
+                usage = {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.new_tokens, "total_tokens": event.prompt_tokens + event.new_tokens}
+                return JSONResponse({**frame, "object": kind, "choices": [{"index": 0, **said, "finish_reason": event.finish}], "usage": usage})
+            elif await request.is_disconnected():
+                await events.aclose()
+                break
+        return Response(status_code=499)
+
+    async def _events(self, run: Callable[[Callable, Callable], Outcome]) -> AsyncIterator[str | None | Sentence | Outcome]:
+        """Text pieces, then an Outcome, or a Sentence about what went wrong. None now and then while nothing else comes.
+
+        Closing the iterator (the asker has gone) stops the answer at its next token.
+        """
+        gone = threading.Event()
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+
+        def put(event) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(queue.put_nowait, event)
+
+        def work() -> None:
+            try:
+                outcome = run(lambda piece: put(piece) if piece else None, lambda: gone.is_set() or self.leaving.is_set())
+                put(stopped() if self.leaving.is_set() and outcome.finish == "cancelled" else outcome)
+            except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
+                put(reasons.of_exception(error, self.home))
+
+        try:
+            self.pool.submit(work)
+        except RuntimeError:  # the pool is shut: the server leaves
+            yield stopped()
+            return
+        try:
+            event = None
+            while not isinstance(event, Outcome | Sentence):
+                try:
+                    event = await asyncio.wait_for(queue.get(), 0.5)
+                except TimeoutError:
+                    event = stopped() if self.leaving.is_set() else None
+                yield event
+        finally:
+            gone.set()
+
+
+async def _as_sse(events: AsyncIterator, kind: str, frame: dict) -> AsyncIterator[bytes]:
+    chat = kind == "chat.completion"
+    frame = {**frame, "object": "chat.completion.chunk" if chat else kind}
+    spoke = time.monotonic()
+    try:
+        async for event in events:
+            if event is None:
+                if time.monotonic() - spoke > _ALIVE:
+                    yield b": alive\n\n"
+                    spoke = time.monotonic()
+                continue
+            spoke = time.monotonic()
+            if isinstance(event, Sentence):
+                yield _line({"error": _error(event)})
+                return
+            text, finish = ("", event.finish) if isinstance(event, Outcome) else (event, None)
+            said = {"delta": {"content": text} if text else {}} if chat else {"text": text}
+            yield _line({**frame, "choices": [{"index": 0, **said, "finish_reason": finish}]})
+        yield b"data: [DONE]\n\n"
+    finally:
+        await events.aclose()
+
+
+def _line(value: dict) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _error(sentence: Sentence) -> dict:
+    return {"message": str(sentence), "type": "studio_error", "sentence": sentence.to_json()}
+
+
+def _failure(sentence: Sentence, status: int) -> JSONResponse:
+    return JSONResponse({"error": _error(sentence)}, status_code=status)
+
+
+async def _body(request: Request) -> dict:
+    read = b""
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > _LARGEST:
+            raise StudioError("The request is larger than {limit} MB; send less text.", limit=_LARGEST // 1_000_000)
+    try:
+        body = json.loads(read)
+    except ValueError as error:
+        raise StudioError("The request is not valid JSON.") from error
+    if not isinstance(body, dict):
+        raise StudioError("The request is not valid JSON.")
+    return body
+
+
+def _sampling(body: dict) -> Sampling:
+    """The sampling options in a request; what OpenAI's clients send besides is left aside."""
+    values = {key: body[key] for key in Sampling.model_fields if body.get(key) is not None}
+    if body.get("max_completion_tokens") is not None:
+        values["max_tokens"] = body["max_completion_tokens"]
+    return must(Sampling, values)
+
+
+def _messages(body: dict) -> list[dict]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise StudioError("There is nothing to answer; write a message first.")
+    return [_message(item) for item in messages]
+
+
+def _message(item) -> dict:
+    role = item.get("role") if isinstance(item, dict) else None
+    if role not in _ROLES:
+        raise StudioError("A message's role must be one of {roles}, but is '{role}'.", roles=", ".join(_ROLES), role=role)
+    content = item.get("content") or ""
+    if isinstance(content, list):  # a list of parts, of which only text can be read
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text")
+    return {"role": role, "content": str(content)}
+
+
+def _prompt(body: dict) -> str:
+    if not isinstance(body.get("prompt"), str) or not body["prompt"]:
+        raise StudioError("There is nothing to continue; write some text first.")
+    return body["prompt"]

@@ -1,0 +1,250 @@
+"""A mapping says what a row's columns are; under it a row becomes one normalised record of the kind that a task wants.
+
+    messages    {"messages": [{"role", "content"}, ...]} and "tools" where the row has them
+    text        {"text": str}
+    preference  {"prompt": [{"role", "content"}, ...], "chosen": str, "rejected": str}
+    label       {"text": str, "label": str | list[str]}
+
+Knows nothing about files; `shape.py` proposes mappings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+from studio.data.rows import Row, RowProblem, place
+from studio.data.turns import as_list, as_text, check_order, turns
+from studio.options import Options, option
+from studio.words import Sentence, StudioError
+
+Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "label", "text"]
+Want = Literal["messages", "text", "preference", "label"]
+
+SHAPES: dict[str, Sentence] = {
+    "messages": Sentence("Conversations (role and content)"),
+    "sharegpt": Sentence("Conversations (from and value)"),
+    "alpaca": Sentence("Instruction, input, output"),
+    "prompt_completion": Sentence("Prompt and answer"),
+    "preference": Sentence("Better and worse answer"),
+    "label": Sentence("Text and label"),
+    "text": Sentence("Plain text"),
+}
+"""What a person reads for each shape."""
+
+ROLES: dict[str, dict[str, bool]] = {
+    "messages": {"messages": True, "tools": False},
+    "sharegpt": {"messages": True, "system": False, "tools": False},
+    "alpaca": {"instruction": True, "input": False, "output": True, "history": False, "system": False},
+    "prompt_completion": {"prompt": True, "completion": True, "system": False},
+    "preference": {"prompt": False, "chosen": True, "rejected": True, "system": False},
+    "label": {"text": True, "label": True},
+    "text": {"text": True},
+}
+"""Shape → its roles → whether a column must be given. The form of the Data tab is drawn from this."""
+
+ROLE_TITLES: dict[str, Sentence] = {
+    "messages": Sentence("messages"), "tools": Sentence("tools"), "system": Sentence("system text"), "instruction": Sentence("instruction"),
+    "input": Sentence("input"), "output": Sentence("output"), "history": Sentence("earlier turns"), "prompt": Sentence("prompt"),
+    "completion": Sentence("answer"), "chosen": Sentence("better answer"), "rejected": Sentence("worse answer"),
+    "label": Sentence("label"), "text": Sentence("text"),
+}
+"""What a person reads for each role."""
+
+WANTS: dict[str, Sentence] = {
+    "messages": Sentence("conversations"), "text": Sentence("plain text"), "preference": Sentence("pairs of a better and a worse answer"),
+    "label": Sentence("texts with labels"),
+}
+_FITS: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference"),
+    "text": ("text",), "preference": ("preference",), "label": ("label",),
+}
+"""Wanted record → shapes it can be made from without losing or inventing anything."""
+
+
+class Mapping(Options):
+    """Which column plays which role."""
+
+    shape: Shape = option("messages", "Shape", "How one row of the data is built.")
+    roles: dict[str, str] = option({}, "Columns", "For each role the column that plays it.", hidden=True)
+    system: str | None = option(
+        None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True
+    )
+
+
+def fits(mapping: Mapping, want: Want) -> bool:
+    """Whether records of kind `want` can be made under `mapping`."""
+    return mapping.shape in _FITS[want]
+
+
+def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: str) -> None:
+    """Raises StudioError if `mapping` cannot serve `want`, lacks a role, or names a column that `name` does not have."""
+    if want not in get_args(Want):
+        raise ValueError(f"want must be one of {get_args(Want)}, not {want!r}")
+    if not fits(mapping, want):
+        raise StudioError(
+            "{name} holds '{shape}', from which no {want} can be made. Choose another task, or another shape on the Data tab.",
+            name=name, shape=SHAPES[mapping.shape], want=WANTS[want],
+        )
+    have, known = list(columns), ROLES[mapping.shape]
+    for role, column in mapping.roles.items():
+        if role not in known:
+            raise StudioError(
+                "'{role}' is no role of the shape '{shape}'. Its roles are: {known}.", role=role, shape=SHAPES[mapping.shape], known=", ".join(known)
+            )
+        if column not in have:
+            raise StudioError(
+                "{name} has no column '{column}' for {role}. Its columns are: {columns}. Choose one of these.", name=name, column=column,
+                role=ROLE_TITLES[role], columns=", ".join(str(key) for key in have[:40]),
+            )
+    for role, needed in known.items():
+        if needed and role not in mapping.roles:
+            raise StudioError(
+                "No column of {name} is chosen for {role}. Its columns are: {columns}. Choose one of these.", name=name, role=ROLE_TITLES[role],
+                columns=", ".join(str(key) for key in have[:40]),
+            )
+
+
+def apply(mapping: Mapping, row: Row, want: Want = "messages", name: str = "the data", unit: str = "line") -> dict:
+    """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
+
+    Raises RowProblem (a StudioError with a `kind`) where this row cannot be used, and StudioError where the mapping
+    cannot serve `want` at all.
+    """
+    if not fits(mapping, want):
+        check_mapping(mapping, row.values, want, name)
+    where = place(row.file or name, row.number, unit)
+    return _MAKERS[mapping.shape](_Cells(mapping, row, where), want)
+
+
+class _Cells:
+    """The cells of one row, asked for by role."""
+
+    def __init__(self, mapping: Mapping, row: Row, where: Sentence):
+        self.mapping, self.row, self.place = mapping, row, where
+
+    def cell(self, role: str) -> Any:
+        """The value for `role`; None where no column plays it. A needed column that the row lacks is a problem."""
+        column = self.mapping.roles.get(role)
+        if column is None:
+            return None
+        if column not in self.row.values and ROLES[self.mapping.shape][role]:
+            raise RowProblem(
+                "missing", "{place} has no '{column}'; it has: {columns}. Add it or remove the row.", place=self.place, column=column,
+                columns=", ".join(str(key) for key in list(self.row.values)[:20]) or "-",
+            )
+        return self.row.values.get(column)
+
+    def text(self, role: str) -> str:
+        """The cell as text; a problem where it is empty."""
+        found = as_text(self.cell(role))
+        if not found.strip():
+            raise RowProblem(
+                "empty", "{place} has nothing in '{column}'. Fill it or remove the row.", place=self.place,
+                column=self.mapping.roles.get(role, role),
+            )
+        return found
+
+    def turns(self, role: str) -> list[dict]:
+        value = self.cell(role)
+        if value is None or value == "":
+            raise RowProblem(
+                "empty", "{place} has nothing in '{column}'. Fill it or remove the row.", place=self.place, column=self.mapping.roles[role]
+            )
+        return turns(value, self.place, self.mapping.roles[role])
+
+    def with_system(self, messages: list[dict]) -> list[dict]:
+        """`messages` with the row's or the mapping's system text in front, unless they bring one."""
+        text = as_text(self.cell("system")) if "system" in ROLES[self.mapping.shape] else ""
+        text = text.strip() or (self.mapping.system or "").strip()
+        if not text or (messages and messages[0]["role"] == "system"):
+            return messages
+        return [{"role": "system", "content": text}, *messages]
+
+    def exchange(self, prompt: str, answer: str, before: list[dict] | None = None) -> dict:
+        asked = [*(before or []), {"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        return {"messages": check_order(self.with_system(asked), self.place)}
+
+
+def _conversation(cells: _Cells, want: Want) -> dict:
+    record: dict = {"messages": check_order(cells.with_system(cells.turns("messages")), cells.place)}
+    tools = cells.cell("tools")
+    if tools:
+        found = as_list(tools)
+        if found is None:
+            raise RowProblem("shape", "{place} has tools that are no list. Mend that row, or choose another column.", place=cells.place)
+        record["tools"] = found
+    return record
+
+
+def _alpaca(cells: _Cells, want: Want) -> dict:
+    instruction, extra = cells.text("instruction"), as_text(cells.cell("input")).strip()
+    before: list[dict] = []
+    for pair in as_list(cells.cell("history")) or []:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise RowProblem("shape", "{place} has a history that is no list of question and answer. Mend that row.", place=cells.place)
+        before += [{"role": "user", "content": as_text(pair[0])}, {"role": "assistant", "content": as_text(pair[1])}]
+    return cells.exchange(f"{instruction}\n\n{extra}" if extra else instruction, cells.text("output"), before)
+
+
+def _prompt_completion(cells: _Cells, want: Want) -> dict:
+    prompt = cells.cell("prompt")
+    if isinstance(prompt, list):
+        answer = cells.cell("completion")
+        tail = cells.turns("completion") if isinstance(answer, list) else [{"role": "assistant", "content": cells.text("completion")}]
+        return {"messages": check_order(cells.with_system([*cells.turns("prompt"), *tail]), cells.place)}
+    return cells.exchange(cells.text("prompt"), cells.text("completion"))
+
+
+def _preference(cells: _Cells, want: Want) -> dict:
+    prompt, chosen, rejected = _pair(cells)
+    check_order([*prompt, {"role": "assistant", "content": chosen}], cells.place)
+    if want == "messages":
+        return {"messages": [*prompt, {"role": "assistant", "content": chosen}]}
+    if chosen == rejected:
+        raise RowProblem("same", "{place} has the same text as chosen and rejected. Change one or remove the row.", place=cells.place)
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def _pair(cells: _Cells) -> tuple[list[dict], str, str]:
+    """(prompt, chosen, rejected); where both answers are whole conversations, the prompt is what they share."""
+    asked = cells.cell("prompt")
+    prompt = cells.turns("prompt") if isinstance(asked, list) else []
+    if not prompt and as_text(asked).strip():
+        prompt = [{"role": "user", "content": as_text(asked)}]
+    answers = []
+    for role in ("chosen", "rejected"):
+        if not isinstance(cells.cell(role), list):
+            answers.append((prompt, cells.text(role)))
+            continue
+        talk = cells.turns(role)
+        if not talk or talk[-1]["role"] != "assistant" or not talk[-1]["content"].strip():
+            raise RowProblem("order", "{place} has no assistant's answer at the end of '{column}'. Mend or remove the row.", place=cells.place,
+                             column=cells.mapping.roles[role])
+        answers.append((talk[:-1] or prompt, talk[-1]["content"]))
+    (prompt, chosen), (other, rejected) = answers
+    if prompt != other:
+        raise RowProblem("shape", "{place} has chosen and rejected answers to different prompts. Mend or remove the row.", place=cells.place)
+    if not prompt:
+        raise RowProblem("empty", "{place} has no prompt. Choose the column that holds it, or remove the row.", place=cells.place)
+    return cells.with_system(prompt), chosen, rejected
+
+
+def _label(cells: _Cells, want: Want) -> dict:
+    text, label = cells.text("text"), cells.cell("label")
+    several = as_list(label)
+    if want == "messages":
+        return cells.exchange(text, ", ".join(as_text(item) for item in several) if several else cells.text("label"))
+    if several is not None and all(isinstance(item, str | int | float) for item in several):
+        return {"text": text, "label": [as_text(item).strip() for item in several]}
+    return {"text": text, "label": cells.text("label").strip()}
+
+
+def _text(cells: _Cells, want: Want) -> dict:
+    return {"text": cells.text("text")}
+
+
+_MAKERS: dict[str, Callable[[_Cells, Want], dict]] = {
+    "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca, "prompt_completion": _prompt_completion,
+    "preference": _preference, "label": _label, "text": _text,
+}

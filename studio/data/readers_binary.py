@@ -1,0 +1,154 @@
+"""Rows of Parquet, Arrow/Feather and XLSX files, in batches, as plain Python values.
+
+Their libraries raise many kinds of errors on damaged bytes; here each becomes one sentence. Knows nothing about
+columns' meaning.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from studio.data.readers_text import header
+from studio.data.rows import Row
+from studio.words import StudioError
+
+if TYPE_CHECKING:
+    from studio.data.read import Source
+
+_BATCH = 1000
+
+
+@contextmanager
+def damaged(source: Source) -> Iterator[None]:
+    """Turns whatever a foreign parser raises into the sentence that the file is damaged."""
+    try:
+        yield
+    except (StudioError, GeneratorExit):
+        raise
+    except Exception as error:  # pyarrow, openpyxl, zipfile and XML raise dozens of kinds; all mean the same here
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise StudioError(
+            "{name} is damaged and cannot be read ({detail}). Save it again from the program that made it, or as JSONL or CSV.",
+            name=source.name, detail=detail,
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """`value` with dates, decimals and tuples turned into what JSON knows; bytes stay (pictures)."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal | datetime.timedelta):
+        return str(value)
+    return value if isinstance(value, bytes) else str(value)
+
+
+def read_parquet(source: Source) -> Iterator[Row]:
+    """Rows of a Parquet file, numbered from 1."""
+    import pyarrow.parquet as parquet
+
+    with damaged(source), parquet.ParquetFile(source.path) as file:
+        source.layout = list(file.schema_arrow.names)
+        yield from _batches(source, file.iter_batches(batch_size=_BATCH))
+
+
+def read_arrow(source: Source) -> Iterator[Row]:
+    """Rows of an Arrow file (IPC file or stream, Feather), numbered from 1."""
+    import pyarrow as pa
+    import pyarrow.ipc as ipc
+
+    if source.format == "feather":
+        import pyarrow.feather as feather
+
+        with damaged(source):
+            table = feather.read_table(source.path)
+            yield from _batches(source, iter(table.to_batches(max_chunksize=_BATCH)))
+        return
+    with damaged(source), pa.memory_map(str(source.path)) as file:
+        try:
+            reader = ipc.open_file(file)
+            batches = (reader.get_batch(index) for index in range(reader.num_record_batches))
+        except pa.ArrowInvalid:
+            file.seek(0)
+            reader = ipc.open_stream(file)
+            batches = iter(reader)
+        source.layout = list(reader.schema.names)
+        yield from _batches(source, (batch.slice(at, _BATCH) for batch in batches for at in range(0, batch.num_rows, _BATCH)))
+
+
+def _batches(source: Source, batches: Iterator) -> Iterator[Row]:
+    number = 0
+    for batch in batches:
+        batch.validate(full=True)
+        names = list(batch.schema.names)
+        columns = [batch.column(index) for index in range(len(names))]
+        for at in range(batch.num_rows):
+            number += 1
+            yield Row(number, {name: plain(column[at].as_py()) for name, column in zip(names, columns, strict=True)})
+
+
+def read_xlsx(source: Source) -> Iterator[Row]:
+    """Rows of the first sheet that has any, numbered as in the sheet; other filled sheets are reported as left aside."""
+    import openpyxl
+
+    with damaged(source):
+        book = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
+        try:
+            used = ""
+            for sheet in book.worksheets:
+                sheet.reset_dimensions()
+                if used:
+                    if any(_filled(cells) for cells in sheet.iter_rows(values_only=True)):
+                        source.warn(
+                            1, "left_aside", "{name} has several sheets; '{used}' is read, '{left}' is not. "
+                            "Save that sheet as a file of its own to use it.", name=source.name, used=used, left=sheet.title,
+                        )
+                    continue
+                for row in _sheet_rows(source, sheet):
+                    used = sheet.title
+                    yield row
+                used = used or (sheet.title if source.problems.rows else "")
+        finally:
+            book.close()
+
+
+def _filled(cells: tuple) -> bool:
+    return any(cell is not None and str(cell).strip() for cell in cells)
+
+
+def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
+    columns: list[str] = []
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if not _filled(cells):
+            continue
+        values = [plain(cell) for cell in cells]
+        if not columns:
+            while values and values[-1] is None:
+                values.pop()
+            columns, headed = header(["" if value is None else str(value) for value in values])
+            source.layout = columns
+            if headed:
+                continue
+            source.warn(
+                number, "header", "{name} seems to have no header row, so its columns are numbered. "
+                "If the first line is a header, give each column a short name of its own.", name=source.name,
+            )
+        while len(values) > len(columns) and values[-1] in (None, ""):
+            values.pop()
+        if len(values) > len(columns):
+            source.report(
+                number, "fields", "{place} has {count} cells, but the header names {expected} columns. "
+                "Name the column or empty the cell.", count=len(values), expected=len(columns),
+            )
+            continue
+        values += [None] * (len(columns) - len(values))
+        yield Row(number, dict(zip(columns, values, strict=True)))

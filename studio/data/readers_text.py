@@ -1,0 +1,371 @@
+"""Rows of text formats: JSON, JSON Lines, tables (CSV, TSV), plain text and Markdown.
+
+Each reader takes a `Source` and yields its rows; a row that cannot be read is reported to the source with its line,
+never skipped in silence. Knows nothing about columns' meaning. Recognising the format is `formats.py`'s.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from studio.data.encoding import BAD, numbered_lines, open_text
+from studio.data.formats import Dialect
+from studio.data.rows import Row
+from studio.words import Sentence, StudioError
+
+if TYPE_CHECKING:
+    from studio.data.read import Source
+
+MAX_FIELD = 4 * 2**20
+"""Characters in one field of a table; more means an opened quote that nobody closed."""
+MAX_ITEM = 64 * 2**20
+"""Characters of one item in a JSON list."""
+MAX_OBJECT = 300 * 2**20
+"""Bytes of a JSON file that is one object, the only form that must be held whole."""
+
+_LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_CHUNK = 2**20
+
+
+def as_values(item: Any) -> dict | None:
+    """A JSON value as a row: an object is one, a string is its text, a list of objects its messages; else None."""
+    if isinstance(item, dict):
+        return item
+    if isinstance(item, str):
+        return {"text": item}
+    if isinstance(item, list) and item and all(isinstance(part, dict) for part in item):
+        return {"messages": item}
+    return None
+
+
+def read_jsonl(source: Source) -> Iterator[Row]:
+    """One JSON value a line; empty lines are no rows."""
+    for number, line in numbered_lines(source.path, source.encoding, source.name):
+        if line.isspace():
+            continue
+        if BAD in line:
+            source.report_bytes(number)
+            continue
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            source.report(
+                number, "broken", "{place} is not valid JSON (column {column}: {detail}). Mend that line or remove it.",
+                column=error.colno, detail=Sentence(error.msg),
+            )
+            continue
+        except (ValueError, RecursionError):
+            source.report(
+                number, "broken", "{place} holds JSON that is nested too deeply or a number that is too long. "
+                "Mend that line or remove it.",
+            )
+            continue
+        yield from _row(source, number, item)
+
+
+def _row(source: Source, number: int, item: Any) -> Iterator[Row]:
+    values = as_values(item)
+    if values is None:
+        source.report(
+            number, "shape", "{place} is no record with named columns but {what}. Write it as an object or remove it.",
+            what=Sentence(_WHAT.get(type(item), "a single value")),
+        )
+    else:
+        yield Row(number, values)
+
+
+_WHAT = {list: "a list", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+class _Feed:
+    """JSON text read piece by piece, with the line and column of what was already dropped."""
+
+    def __init__(self, source: Source):
+        self.source = source
+        self.file = open_text(source.path, source.encoding)
+        self.text, self.at, self.done = "", 0, False
+        self.line, self.column = 1, 1
+        self.decoder = json.JSONDecoder()
+
+    def more(self) -> None:
+        """Drops what was consumed and reads on, by at least as much as is held, so that retries stay cheap."""
+        self.line, self.column = self.position(self.at)
+        self.text, self.at = self.text[self.at:], 0
+        chunk = self.file.read(max(_CHUNK, len(self.text)))
+        self.done = not chunk
+        self.text += chunk
+
+    def position(self, at: int) -> tuple[int, int]:
+        """(line, column) in the file of the character at `at`."""
+        breaks = self.text.count("\n", 0, at)
+        if breaks:
+            return self.line + breaks, at - self.text.rfind("\n", 0, at)
+        return self.line, self.column + at
+
+    def peek(self) -> str:
+        """The next character that is not white space; "" at the end."""
+        while True:
+            self.at = _SPACE.match(self.text, self.at).end()
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if self.done:
+                return ""
+            self.more()
+
+    def item(self) -> Any:
+        """The JSON value that stands here."""
+        while True:
+            try:
+                value, end = self.decoder.raw_decode(self.text, self.at)
+            except json.JSONDecodeError as error:
+                # An error near the end of what was read may only mean that the rest is missing.
+                cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - 16
+                if self.done or not cut or len(self.text) - self.at > MAX_ITEM:
+                    raise self.error(error.msg, error.pos) from error
+            except (ValueError, RecursionError) as error:
+                raise self.error("nested too deeply, or a number that is too long", self.at) from error
+            else:
+                if end < len(self.text) or self.done:
+                    self.at = end
+                    return value
+            self.more()
+
+    def error(self, detail: str, at: int | None = None) -> StudioError:
+        line, column = self.position(self.at if at is None else at)
+        return StudioError(
+            "Line {line} of {name} is not valid JSON (column {column}: {detail}). Mend that place and choose the file again.",
+            line=line, name=self.source.name, column=column, detail=Sentence(detail),
+        )
+
+
+def read_json(source: Source) -> Iterator[Row]:
+    """A list of records (streamed), {"data": [...]}, an object of columns, or a single record."""
+    feed = _Feed(source)
+    with feed.file:
+        items = _list_items(feed) if feed.peek() == "[" else _object_items(feed)
+        for number, item in enumerate(items, start=1):
+            if _holds_bad(item):
+                source.report_bytes(number)
+            else:
+                yield from _row(source, number, item)
+
+
+def _holds_bad(item: Any) -> bool:
+    """True where a string inside `item` holds bytes that could not be decoded."""
+    waiting = [item]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if BAD in value:
+                return True
+        elif isinstance(value, dict):
+            waiting.extend(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return False
+
+
+def _list_items(feed: _Feed) -> Iterator[Any]:
+    feed.at += 1
+    if feed.peek() != "]":
+        while True:
+            if not feed.peek():
+                raise feed.error("the list is not closed")
+            yield feed.item()
+            char = feed.peek()
+            if char == "]":
+                break
+            if char != ",":
+                raise feed.error("Expecting ',' delimiter" if char else "the list is not closed")
+            feed.at += 1
+            feed.peek()
+    feed.at += 1
+    if feed.peek():
+        raise feed.error("Extra data")
+
+
+def _object_items(feed: _Feed) -> Iterator[Any]:
+    source = feed.source
+    if source.path.stat().st_size > MAX_OBJECT:
+        raise StudioError(
+            "{name} is one JSON object of more than {limit} MB, which cannot be read piece by piece. Save it as JSONL, one record a line.",
+            name=source.name, limit=MAX_OBJECT // 2**20,
+        )
+    while not feed.done:
+        feed.text += (chunk := feed.file.read(16 * _CHUNK))
+        feed.done = not chunk
+    item = feed.item()
+    if feed.peek():
+        raise feed.error("Extra data")
+    return iter(_records(source, item))
+
+
+def _records(source: Source, item: Any) -> list:
+    """The records in a JSON value that is one object."""
+    if not isinstance(item, dict):
+        return [item]
+    lists = [key for key, value in item.items() if isinstance(value, list) and value and not _is_turns(value)
+             and all(isinstance(part, dict) for part in value)]
+    lists.sort(key=lambda key: _LISTS.index(key.lower()) if key.lower() in _LISTS else len(_LISTS))
+    if lists and (lists[0].lower() in _LISTS or len(item) == 1 or not _is_columns(item)):
+        for key in lists[1:]:
+            source.warn(
+                1, "left_aside", "{name} holds several lists; '{used}' is read, '{left}' is not. Put what you need into a file of its own.",
+                name=source.name, used=lists[0], left=key,
+            )
+        return item[lists[0]]
+    if _is_columns(item):
+        names, columns = list(item), [list(v.values()) if isinstance(v, dict) else v for v in item.values()]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    sizes = {key: len(value) for key, value in item.items() if isinstance(value, list)}
+    if len(sizes) == len(item) > 1 and len(set(sizes.values())) > 1 and not any(_is_turns(v) for v in item.values()):
+        raise StudioError(
+            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Mend the file, or save it as JSONL.",
+            name=source.name, sizes=", ".join(f"{key}: {size}" for key, size in sizes.items())[:200],
+        )
+    return [item]
+
+
+def _is_turns(value: Any) -> bool:
+    """True for a list of chat turns, which is one row's value and no list of rows."""
+    return isinstance(value, list) and any(isinstance(part, dict) and ({"role", "from"} & part.keys()) for part in value[:1])
+
+
+def _is_columns(item: dict) -> bool:
+    """True for {"a": [...], "b": [...]} or pandas' {"a": {"0": ...}}, all as long (or as keyed) as each other."""
+    values = list(item.values())
+    if values and all(isinstance(value, list) and not _is_turns(value) for value in values):
+        return len({len(value) for value in values}) == 1 and len(values[0]) > 0
+    if len(values) > 1 and all(isinstance(value, dict) for value in values):
+        return len({tuple(value) for value in values}) == 1 and all(key.isdigit() for key in values[0])
+    return False
+
+
+def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
+    """Records of CSV or TSV; the number is the line on which a record begins.
+
+    A record with broken quoting or another number of fields than the header is reported, and reading goes on at the
+    line after its first one, so that one stray quote costs one row and not the rest of the file.
+    """
+    csv.field_size_limit(MAX_FIELD)
+    columns: list[str] = []
+    for start, record, pending, lines in _table_records(source, dialect):
+        if isinstance(record, csv.Error):
+            source.report(
+                start, "broken", "{place} cannot be cut into fields ({detail}): a quotation mark is open or misplaced. "
+                "Mend that line or remove it.", detail=str(record),
+            )
+        elif any(BAD in line for line in pending):
+            source.report_bytes(start)
+        elif not columns:
+            first = record
+            columns, headed = header(first)
+            source.layout = columns
+            if headed:
+                continue
+            source.warn(
+                start, "header", "{name} seems to have no header row, so its columns are numbered. "
+                "If the first line is a header, give each column a short name of its own.", name=source.name,
+            )
+            yield Row(start, dict(zip(columns, first, strict=True)))
+        elif len(record) != len(columns):
+            lines.give_back(pending[1:])
+            source.report(
+                start, "fields", "{place} has {count} fields, but the header names {expected}. "
+                "Mend that line (a field that holds the separator needs quotation marks) or remove it.",
+                count=len(record), expected=len(columns),
+            )
+        else:
+            yield Row(start, dict(zip(columns, record, strict=True)))
+
+
+class _Lines:
+    """The lines of a file, with a way to give some back to be read again."""
+
+    def __init__(self, source: Source):
+        self._fresh = numbered_lines(source.path, source.encoding, source.name, newline="")
+        self._again: deque[tuple[int, str]] = deque()
+        self.pending: list[tuple[int, str]] = []
+
+    def give_back(self, lines: list[str]) -> None:
+        if lines:
+            self._again.extendleft(reversed(self.pending[-len(lines):]))
+
+    def feed(self) -> Iterator[str]:
+        while True:
+            item = self._again.popleft() if self._again else next(self._fresh, None)
+            if item is None:
+                return
+            self.pending.append(item)
+            yield item[1]
+
+
+def _table_records(source: Source, dialect: Dialect) -> Iterator[tuple[int, list[str] | csv.Error, list[str], _Lines]]:
+    lines = _Lines(source)
+    reader = csv.reader(lines.feed(), **dialect.keywords())
+    while True:
+        lines.pending = []
+        try:
+            record: list[str] | csv.Error = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            record = error
+        pending = [line for _, line in lines.pending]
+        if isinstance(record, csv.Error):
+            lines.give_back(pending[1:])
+            reader = csv.reader(lines.feed(), **dialect.keywords())
+        elif not record or (len(record) == 1 and not record[0].strip()):
+            continue
+        yield lines.pending[0][0], record, pending, lines
+
+
+def header(cells: list[str]) -> tuple[list[str], bool]:
+    """(column names, whether `cells` is a header). Long or prose-like cells are a row; then columns are numbered."""
+    names = [str(cell).strip() for cell in cells]
+    if any(len(name) > 100 or "\n" in name or re.search(r"[.!?。！？]$", name) for name in names) or not any(names):
+        return [f"column {index}" for index in range(1, len(cells) + 1)], False
+    found: list[str] = []
+    for index, name in enumerate(names, start=1):
+        base = name or f"column {index}"
+        unique, copy = base, 1
+        while unique in found:
+            copy += 1
+            unique = f"{base} ({copy})"
+        found.append(unique)
+    return found, True
+
+
+def read_text(source: Source) -> Iterator[Row]:
+    """Paragraphs, cut at empty lines; in Markdown a fenced block stays whole. The number is a paragraph's first line."""
+    fences = source.format == "markdown"
+    start, fenced, size = 0, False, 0
+    part: list[str] = []
+    for number, line in numbered_lines(source.path, source.encoding, source.name):
+        if fences and line.lstrip().startswith("```"):
+            fenced = not fenced
+        if (line.isspace() and not fenced) or size > MAX_FIELD:
+            yield from _paragraph(source, start, part)
+            part, size = [], 0
+            if line.isspace():
+                continue
+        if not part:
+            start = number
+        part.append(line)
+        size += len(line)
+    yield from _paragraph(source, start, part)
+
+
+def _paragraph(source: Source, start: int, part: list[str]) -> Iterator[Row]:
+    text = "".join(part).strip("\r\n")
+    if BAD in text:
+        source.report_bytes(start)
+    elif text.strip():
+        yield Row(start, {"text": text})

@@ -1,0 +1,59 @@
+"""What a source string in a recipe means: an example's name, a local path, or a hub id. Knows nothing about formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from studio import home
+from studio.data import hub
+from studio.words import StudioError
+
+HELDOUT = ".heldout"
+
+
+class Resolved(NamedTuple):
+    """train: what `open_source` takes; heldout: its own held-out file, if it has one; title: what the page calls it."""
+
+    train: Path | str
+    heldout: Path | None
+    title: str
+
+
+def samples() -> dict[str, Path]:
+    """Name → file of the examples that come with the studio."""
+    if not home.SAMPLES.is_dir():
+        return {}
+    files = sorted(path for path in home.SAMPLES.iterdir() if path.is_file() and not path.stem.endswith(HELDOUT))
+    return {path.stem: path for path in files if path.suffix in {".jsonl", ".json", ".csv", ".txt", ".parquet", ".zip"}}
+
+
+def resolve(source: str | Path) -> Resolved:
+    """Where the rows of `source` are. An example brings its held-out sibling. Raises StudioError."""
+    text = str(source).strip()
+    if not text:
+        raise StudioError("No data is chosen. Upload a file, or try an example.")
+    if text.startswith(hub.PREFIX):
+        return Resolved(text, None, hub.parse(text).name)
+    known = samples()
+    if text in known:
+        return Resolved(known[text], _sibling(known[text]), known[text].name)
+    path = Path(text).expanduser()
+    try:
+        exists, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):
+        exists = folder = False
+    if folder:
+        raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=text)
+    if not exists:
+        raise StudioError(
+            "'{source}' is neither an example ({examples}) nor a file on this computer. Check the path, or write hub:owner/name for a "
+            "dataset on the hub.", source=text[:200], examples=", ".join(known) or "-",
+        )
+    own = path.resolve().parent == home.SAMPLES.resolve()
+    return Resolved(path, _sibling(path) if own else None, path.name)
+
+
+def _sibling(path: Path) -> Path | None:
+    sibling = path.with_name(f"{path.stem}{HELDOUT}{path.suffix}")
+    return sibling if sibling.is_file() else None

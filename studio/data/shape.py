@@ -1,0 +1,228 @@
+"""Proposes a mapping for a source from its columns' names and values, and says what speaks for it.
+
+Looks at the first rows only. Knows nothing about files; nothing is decided here that a person could not change.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+
+from studio.data.mapping import ROLE_TITLES, SHAPES, Mapping, Want, fits
+from studio.data.read import Source
+from studio.data.rows import Row, RowProblem
+from studio.data.turns import as_list, as_text, check_order, turns
+from studio.words import Sentence, StudioError
+
+LOOKED_AT = 1000
+"""Rows that a proposal is made from."""
+
+_NAMES = {
+    "messages": "messages conversation conversations dialogue dialog chat turns 对话 消息",
+    "tools": "tools functions",
+    "system": "system system_prompt 系统",
+    "instruction": "instruction instructions 指令",
+    "input": "input context 输入",
+    "output": "output response answer completion 输出",
+    "history": "history 历史",
+    "prompt": "prompt question query user input instruction problem source request human q 问题 提问 提示",
+    "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
+    "chosen": "chosen preferred better accepted good 优选",
+    "rejected": "rejected dispreferred worse refused bad 拒绝",
+    "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
+    "text": "text content sentence document body review message passage comment 文本 内容 正文",
+}
+_SYNONYMS = {role: names.split() for role, names in _NAMES.items()}
+
+
+@dataclass
+class Proposal:
+    """mapping: the best guess; evidence: what speaks for it; alternatives: other mappings that could be meant."""
+
+    mapping: Mapping
+    evidence: list[Sentence]
+    alternatives: list[Mapping] = field(default_factory=list)
+
+
+@dataclass
+class _Column:
+    """What the first rows show of one column."""
+
+    name: str
+    filled: int = 0
+    texts: int = 0
+    characters: int = 0
+    values: Counter = field(default_factory=Counter)
+    lists: int = 0
+    openai: int = 0
+    sharegpt: int = 0
+    ordered: int = 0
+
+    def see(self, value: object) -> None:
+        if value is None or value == "":
+            return
+        self.filled += 1
+        items = as_list(value)
+        if items is not None:
+            self.lists += 1
+            self._see_turns(items)
+            self.values.update(as_text(item)[:200] for item in items if isinstance(item, str | int))
+        elif isinstance(value, str | int | float | bool):
+            text = as_text(value)
+            self.texts += 1
+            self.characters += len(text)
+            self.values[text.strip()[:200]] += 1
+
+    def _see_turns(self, items: list) -> None:
+        if not items or not all(isinstance(item, dict) for item in items):
+            return
+        openai = all("role" in item for item in items)
+        sharegpt = not openai and all("from" in item for item in items)
+        self.openai += openai
+        self.sharegpt += sharegpt
+        if openai or sharegpt:
+            try:
+                check_order(turns(items, Sentence(""), self.name), Sentence(""))
+            except RowProblem:
+                return
+            self.ordered += 1
+
+
+def propose(source: Source, want: Want | None = None) -> Proposal:
+    """The mapping that fits `source` best, among those that can serve `want` if there is one.
+
+    Where none can serve `want`, the best one of any kind is given. Raises StudioError where no shape is recognised.
+    """
+    rows = list(itertools.islice(source.rows(), LOOKED_AT))
+    columns = {name: _Column(name) for name in source.columns}
+    for row in rows:
+        for name, value in row.values.items():
+            columns.setdefault(name, _Column(name)).see(value)
+    found = [candidate for look in _LOOKS if (candidate := look(columns, rows))]
+    if not found:
+        raise StudioError(
+            "The columns of {name} ({columns}) do not look like chat, text, labels or preferences. Choose the shape and its columns yourself.",
+            name=source.name, columns=", ".join(map(str, list(columns)[:20])) or "-",
+        )
+    if want:
+        found.sort(key=lambda candidate: not fits(candidate[0], want))
+    (mapping, evidence), rest = found[0], found[1:]
+    return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
+
+
+_Found = tuple[Mapping, list[Sentence]] | None
+
+
+def _normal(name: str) -> str:
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _named(columns: dict[str, _Column], role: str, taken: set[str] = frozenset()) -> str | None:
+    """The filled column whose name stands for `role`; the most usual name wins."""
+    names = {_normal(name): name for name in columns if name not in taken and columns[name].filled}
+    return next((names[synonym] for synonym in _SYNONYMS[role] if synonym in names), None)
+
+
+def _by_name(columns: dict[str, _Column], needed: tuple[str, ...], extra: tuple[str, ...]) -> dict[str, str] | None:
+    roles: dict[str, str] = {}
+    for role in (*needed, *extra):
+        column = _named(columns, role, set(roles.values()))
+        if column is not None:
+            roles[role] = column
+        elif role in needed:
+            return None
+    return roles
+
+
+def _names_evidence(roles: dict[str, str]) -> list[Sentence]:
+    return [Sentence("Column '{column}' is named like the {role}.", column=column, role=ROLE_TITLES[role]) for role, column in roles.items()]
+
+
+def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    best = max(columns.values(), key=lambda column: max(column.openai, column.sharegpt), default=None)
+    if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
+        return None
+    if _named(columns, "chosen") == best.name or _named(columns, "rejected") == best.name:
+        return None
+    shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
+    roles = {"messages": best.name}
+    for role in ("tools", "system") if shape == "sharegpt" else ("tools",):
+        column = _named(columns, role, {best.name})
+        if column is not None:
+            roles[role] = column
+    keys = ("role", "content") if shape == "messages" else ("from", "value")
+    evidence = [
+        Sentence("Column '{column}' holds lists of {first} and {second} in {count} of {rows} rows.", column=best.name, first=keys[0],
+                 second=keys[1], count=max(best.openai, best.sharegpt), rows=len(rows)),
+        Sentence("user and assistant alternate in {count} of {rows} rows.", count=best.ordered, rows=len(rows)),
+    ]
+    return Mapping(shape=shape, roles=roles), evidence
+
+
+def _preferences(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    roles = _by_name(columns, ("chosen", "rejected"), ("prompt", "system"))
+    return (Mapping(shape="preference", roles=roles), _names_evidence(roles)) if roles else None
+
+
+def _instructions(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    roles = _by_name(columns, ("instruction", "output"), ("input", "history", "system"))
+    return (Mapping(shape="alpaca", roles=roles), _names_evidence(roles)) if roles else None
+
+
+def _pairs(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    roles = _by_name(columns, ("prompt", "completion"), ("system",))
+    return (Mapping(shape="prompt_completion", roles=roles), _names_evidence(roles)) if roles else None
+
+
+def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    label = _named(columns, "label")
+    if label is None:
+        label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
+    if label is None:
+        return None
+    text = _named(columns, "text", {label}) or _longest(columns, {label})
+    if text is None or columns[text].characters <= columns[label].characters:
+        return None
+    evidence = [
+        Sentence("Column '{column}' has {count} different values in {rows} rows, as labels do.", column=label,
+                 count=len(columns[label].values), rows=len(rows)),
+        Sentence("Column '{column}' holds the texts, {count} characters on average.", column=text,
+                 count=columns[text].characters // max(1, columns[text].texts)),
+    ]
+    return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+def _few_values(column: _Column) -> bool:
+    """Few, short and often repeated values: what labels look like."""
+    kinds = len(column.values)
+    return column.texts >= 4 and 2 <= kinds <= min(50, column.texts // 2) and max(map(len, column.values)) <= 40
+
+
+def _longest(columns: dict[str, _Column], taken: set[str] = frozenset()) -> str | None:
+    texts = [column for column in columns.values() if column.texts and column.name not in taken]
+    return max(texts, key=lambda column: column.characters).name if texts else None
+
+
+def _first_two(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    texts = [column.name for column in columns.values() if column.texts]
+    if len(columns) != 2 or len(texts) != 2:
+        return None
+    evidence = [Sentence("There are two columns of text; '{first}' comes first, so it is taken for the question. Check this.", first=texts[0])]
+    return Mapping(shape="prompt_completion", roles={"prompt": texts[0], "completion": texts[1]}), evidence
+
+
+def _texts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    """Offered only where a column is named so or is the only text: other text is not all there is to learn."""
+    column = _named(columns, "text")
+    texts = [name for name, seen in columns.items() if seen.texts]
+    if column is None and len(texts) == 1 and len(columns) == 1:
+        column = texts[0]
+    if column is None or not columns[column].texts:
+        return None
+    evidence = [Sentence("Column '{column}' holds the texts, {count} characters on average.", column=column,
+                         count=columns[column].characters // columns[column].texts)]
+    return Mapping(shape="text", roles={"text": column}), evidence
+
+
+_LOOKS = (_conversations, _preferences, _instructions, _pairs, _labels, _first_two, _texts)

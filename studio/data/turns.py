@@ -1,0 +1,120 @@
+"""Chat turns as people write them → [{"role", "content"}], with the order of the roles checked.
+
+Takes OpenAI messages (role/content, tools and tool calls included) and ShareGPT turns (from/value). Raises `RowProblem`
+whose sentence opens with the given place. Knows nothing about columns.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from studio.data.rows import RowProblem
+from studio.words import Sentence
+
+ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user", "customer": "user",
+    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "ai": "assistant",
+    "chatbot": "assistant", "function_call": "assistant", "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
+    "用户": "user", "助手": "assistant", "系统": "system",
+}
+"""What files call a speaker → what chat templates call them."""
+_KEPT = ("tool_calls", "tool_call_id", "name")
+
+
+def as_text(value: Any) -> str:
+    """A cell as text: nested values as JSON, None as nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def as_list(value: Any) -> list | None:
+    """A list, also where a table holds it as JSON text; else None."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, list) else None
+    return None
+
+
+def turns(value: Any, place: Sentence, column: str) -> list[dict]:
+    """The turns in one cell, roles by their usual names, not yet checked for order."""
+    items = as_list(value)
+    if items is None:
+        raise RowProblem(
+            "shape", "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.", place=place, column=column
+        )
+    return [_turn(item, place) for item in items]
+
+
+def _turn(item: Any, place: Sentence) -> dict:
+    if not isinstance(item, dict):
+        raise RowProblem("shape", "{place} has a message that is no object with role and content. Mend that row.", place=place)
+    speaker = item.get("role", item.get("from"))
+    role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+    if role is None:
+        raise RowProblem(
+            "role", "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.", place=place,
+            role=as_text(speaker)[:40],
+        )
+    content = item.get("content", item.get("value", item.get("text")))
+    turn = {"role": role, "content": _content(content, place)}
+    turn.update({key: item[key] for key in _KEPT if item.get(key)})
+    return turn
+
+
+def _content(content: Any, place: Sentence) -> str:
+    if not isinstance(content, list):
+        return as_text(content)
+    texts = []
+    for part in content:
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif isinstance(part, str):
+            texts.append(part)
+        else:
+            raise RowProblem("shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place)
+    return "".join(texts)
+
+
+def check_order(messages: list[dict], place: Sentence) -> list[dict]:
+    """`messages` if a chat template can render them: an optional system message, then user and assistant in turn,
+    tool results after calls, an assistant at the end, nobody silent. Raises RowProblem."""
+    if not messages:
+        raise RowProblem("empty", "{place} has no messages. Fill it or remove it.", place=place)
+    before = "start"
+    for number, turn in enumerate(messages, start=1):
+        role = turn["role"]
+        if not turn["content"].strip() and not turn.get("tool_calls") and role != "tool":
+            raise RowProblem(
+                "empty", "{place} has an empty message from {role} (message {number}). Fill it or remove the row.", place=place,
+                role=role, number=number,
+            )
+        if before not in _MAY_FOLLOW[role]:
+            raise RowProblem(
+                "order", "{place} breaks the order of the roles: message {number} is from {role}, after {before}. "
+                "user and assistant must alternate, beginning with user.", place=place, number=number, role=role, before=before,
+            )
+        before = role
+    if before != "assistant":
+        raise RowProblem(
+            "order", "{place} ends with a message from {role}, so there is no answer to learn. Add the assistant's answer or "
+            "remove that message.", place=place, role=before,
+        )
+    return messages
+
+
+_MAY_FOLLOW = {
+    "system": {"start"}, "user": {"start", "system", "assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"},
+}

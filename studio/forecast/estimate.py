@@ -1,0 +1,142 @@
+"""What a run will take, before it is started: steps, time, memory, disk; and the run as one sentence.
+
+Memory is added up in `memory`, time in `speed`; here they meet. Nothing here imports torch or touches the data: the
+caller brings the examples' lengths in tokens, or none, and then a middling length is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from studio.forecast import memory, speed
+from studio.hardware import Hardware, gigabytes, pick_device
+from studio.models.shape import Shape
+from studio.recipe import Recipe
+from studio.store import Store
+from studio.tasks import TASKS
+from studio.words import Sentence
+
+_ASSUMED = 128  # tokens an example has where nobody counted, if "Length at most" allows
+PARTS = {"weights": "Weights", "gradients": "Gradients", "optimiser": "Optimiser", "activations": "Activations", "logits": "Logits", "process": "Process"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a forecast was made for, so that it can be made again with something changed."""
+
+    recipe: Recipe
+    shape: Shape
+    lengths: list[int] | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take. parts: part → bytes of memory (titles in `PARTS`). sure: the lengths were counted and the speed
+    was measured in an earlier run, so that the time is no guess."""
+
+    device: str
+    steps: int
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    parts: dict[str, int]
+    trained_parameters: int
+    sure: bool
+    question: Question = field(repr=False, compare=False)
+
+
+def forecast(recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int, hardware: Hardware, store: Store | None = None) -> Forecast:
+    """What `recipe` will take on a model of `shape`.
+
+    lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted. rows: training
+    examples. store: where the speeds of earlier runs are noted. Raises `StudioError` for a device that is not there.
+    """
+    device = pick_device(recipe.machine.device, hardware)
+    precision = memory.precision_of(recipe, hardware.bf16_on(device), device)
+    most = min(recipe.training.max_length, shape.context or recipe.training.max_length)
+    known = [min(length, most) for length in lengths or () if length > 0]
+    used = known or [min(_ASSUMED, most)]
+    examples = max(rows, 1)
+    steps = speed.total_steps(recipe, examples)
+    parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
+    learnt = speed.learnt_speed(store, device, recipe)
+    share = 0.1 if recipe.data.heldout else recipe.data.heldout_fraction  # a file of its own is not opened here
+    seconds = speed.seconds(recipe, shape, used, steps=steps, heldout=examples * share / (1 - share), hardware=hardware,
+                            device=device, precision=precision, speed=learnt)
+    return Forecast(
+        device, steps, seconds, sum(parts.values()), memory.disk_bytes(recipe, shape), parts, recipe.method.parameter_count(shape),
+        sure=bool(known and learnt), question=Question(recipe, shape, lengths, rows),
+    )
+
+
+def sentence(recipe: Recipe | None, rows: int | None, forecast: Forecast | None, hardware: Hardware, data: str | None = None) -> Sentence:
+    """The run as one sentence in Markdown; "…" stands for what is not known yet.
+
+    data: the dataset's title; without it the recipe's own source, shortened.
+    """
+    if recipe is None:
+        gap = Sentence("…")
+        return Sentence(_WHOLE, model=gap, task=gap, data=gap, rows=gap, method=gap, length=gap, device=gap, cost=Sentence("…"))
+    device = forecast.device if forecast else _device(recipe, hardware)
+    named = data or source_title(recipe)
+    values = {
+        "model": short_model(recipe.model.name), "task": Sentence(TASKS[recipe.task.name].verb), "data": named or Sentence("…"),
+        "method": _method(recipe), "length": _length(recipe), "device": hardware.short(device), "cost": _cost(forecast),
+    }
+    if rows is None or not named:
+        return Sentence(_WITHOUT_ROWS, **values)
+    return Sentence(_WHOLE, rows=f"{rows:,}", **values)
+
+
+_WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} examples) with **{method}** for **{length}** on **{device}**: {cost}"
+_WITHOUT_ROWS = "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
+
+
+def _cost(forecast: Forecast | None) -> Sentence:
+    if forecast is None:
+        return Sentence("…")
+    return Sentence("about {time}, {memory} GB.", time=duration(forecast.seconds), memory=gigabytes(forecast.memory_bytes))
+
+
+def _device(recipe: Recipe, hardware: Hardware) -> str:
+    wanted = recipe.machine.device
+    return pick_device("auto", hardware) if wanted == "auto" else wanted
+
+
+def _method(recipe: Recipe) -> Sentence:
+    """The method's summary, its title translatable: "Prompt tuning p=20"."""
+    title, summary = recipe.method.title, recipe.method.summary()
+    return Sentence("{title}{rest}", title=Sentence(title), rest=summary.removeprefix(title)) if summary.startswith(title) else Sentence(summary)
+
+
+def _length(recipe: Recipe) -> Sentence:
+    training = recipe.training
+    if training.max_steps:
+        return Sentence("1 step") if training.max_steps == 1 else Sentence("{count} steps", count=training.max_steps)
+    return Sentence("1 epoch") if training.epochs == 1 else Sentence("{count} epochs", count=f"{training.epochs:g}")
+
+
+def short_model(name: str) -> str:
+    """A hub id without its owner, a folder without its path."""
+    return name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or name
+
+
+def source_title(recipe: Recipe) -> str:
+    """The recipe's data source as a person calls it; "" where none is chosen."""
+    return short_model(str(recipe.data.source or ""))
+
+
+def duration(seconds: float) -> Sentence:
+    """Seconds as a person says them: "8 s", "40 s", "3 min", "2 h 10 min", "4 days"."""
+    if seconds < 90:
+        whole = max(1, round(seconds)) if seconds < 20 else 5 * round(seconds / 5)
+        return Sentence("{count} s", count=whole)
+    minutes = math.ceil(seconds / 60)
+    if minutes < 90:
+        return Sentence("{count} min", count=minutes)
+    if minutes < 48 * 60:
+        hours, rest = divmod(minutes, 60)
+        return Sentence("{hours} h {minutes} min", hours=hours, minutes=rest) if rest and hours < 10 else Sentence("{count} h", count=hours)
+    return Sentence("{count} days", count=round(minutes / 1440))

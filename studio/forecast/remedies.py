@@ -1,0 +1,118 @@
+"""What to do when a run does not fit: each remedy is a sentence for a button and the changes to the recipe behind it.
+
+Every remedy is tried out on the forecast before it is offered: what would not help is not said. It knows nothing about buttons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from studio.forecast.estimate import Forecast
+from studio.forecast.estimate import forecast as make_forecast
+from studio.hardware import Hardware, gigabytes
+from studio.methods import METHODS
+from studio.recipe import Recipe, recipe_from
+from studio.words import Sentence, StudioError
+
+Changes = dict[str, Any]
+_KEPT_FREE = 0.05  # of the device's memory, for what else runs there
+_WORTH = 0.03  # a remedy that saves less than this share is not offered
+
+
+def memory_problem(forecast: Forecast, hardware: Hardware) -> Sentence | None:
+    """One sentence where the run does not fit into what is free now; None where it does."""
+    if forecast.memory_bytes <= _room(forecast.device, hardware):
+        return None
+    return Sentence("Not enough memory on {device}: {needed} GB needed, {free} GB free.", device=hardware.short(forecast.device),
+                    needed=gigabytes(forecast.memory_bytes), free=gigabytes(hardware.free_on(forecast.device)))
+
+
+def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
+    """Ways out, those that suffice alone first; [] where the run fits.
+
+    Changes are dotted keys of the recipe and their values, for `changed`: {"training.batch_size": 4, "training.accumulation": 2}.
+    """
+    room = _room(forecast.device, hardware)
+    if forecast.memory_bytes <= room:
+        return []
+    found: list[tuple[int, Sentence, Changes]] = []
+    for title, changes in _ideas(forecast, room, hardware):
+        after = _after(forecast, changes, hardware)
+        if after is not None and after < forecast.memory_bytes * (1 - _WORTH):
+            said = Sentence("{remedy} ({memory} GB)", remedy=title, memory=gigabytes(after))
+            found.append((after, said, changes))
+    found.sort(key=lambda item: item[0] > room)  # stable: the gentlest first within each half
+    return [(said, changes) for _, said, changes in found]
+
+
+def changed(recipe: Recipe, changes: Changes) -> Recipe:
+    """The recipe with dotted keys set; raises `StudioError` where the outcome is no recipe."""
+    values = recipe.to_dict()
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place = values
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return recipe_from(values)
+
+
+def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
+    """Everything that could help, the gentlest first."""
+    recipe = forecast.question.recipe
+    training, machine, method = recipe.training, recipe.machine, recipe.method
+    ideas = _smaller_batches(forecast, room, hardware)
+    if not machine.checkpointing and method.checkpointing:
+        ideas.append((Sentence("Turn on gradient checkpointing"), {"machine.checkpointing": True}))
+    if training.optimiser in ("adamw", "paged_adamw"):
+        ideas.append((Sentence("Use the 8-bit optimiser"), {"training.optimiser": "adamw_8bit"}))
+    if recipe.quantisation == "none" and "nf4" in method.quantised_bases and method.name != "lora":
+        ideas.append((Sentence("Squeeze the base model to 4 bit"), {"machine.quantisation": "nf4"}))
+    if method.name == "lora":
+        ideas.append((Sentence("Use QLoRA"), {"method": _as(method, "qlora"), "machine.quantisation": "none"}))
+    if method.ships_as == "model":
+        ideas.append((Sentence("Use LoRA"), {"method": {"name": "lora"}, "training.learning_rate": METHODS["lora"].learning_rate}))
+        ideas.append((Sentence("Use QLoRA"), {"method": {"name": "qlora"}, "training.learning_rate": METHODS["qlora"].learning_rate}))
+    if training.max_length > 64 and forecast.question.lengths and max(forecast.question.lengths) > training.max_length // 2:
+        half = max(64, training.max_length // 2)
+        ideas.append((Sentence("Cut examples at {length} tokens", length=half), {"training.max_length": half}))
+    return ideas
+
+
+def _smaller_batches(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
+    """The largest smaller batch that fits (else a batch of one), accumulated to the same effective batch size."""
+    training = forecast.question.recipe.training
+    size, changes = training.batch_size, None
+    while size > 1:
+        size = (size + 1) // 2
+        changes = {"training.batch_size": size, "training.accumulation": -(-training.effective_batch // size)}
+        after = _after(forecast, changes, hardware)
+        if after is None or after <= room:
+            break
+    if changes is None:
+        return []
+    halved = size == (training.batch_size + 1) // 2
+    return [(Sentence("Halve the batch") if halved else Sentence("Make the batch {size}", size=size), changes)]
+
+
+def _as(method, name: str) -> dict:
+    """`method` as another one, with the options that both have."""
+    other = METHODS[name].model_fields
+    return {"name": name, **{key: value for key, value in method.model_dump().items() if key in other and key != "name"}}
+
+
+def _after(forecast: Forecast, changes: Changes, hardware: Hardware) -> int | None:
+    asked = forecast.question
+    try:
+        recipe = changed(asked.recipe, changes)
+    except StudioError:
+        return None
+    if recipe.method.refusal(asked.shape, recipe.task.name, recipe.quantisation):
+        return None
+    again = replace(asked, recipe=recipe)
+    return make_forecast(again.recipe, again.shape, again.lengths, again.rows, hardware).memory_bytes
+
+
+def _room(device: str, hardware: Hardware) -> int:
+    return int(hardware.free_on(device) - _KEPT_FREE * hardware.memory_of(device))

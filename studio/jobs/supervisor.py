@@ -1,0 +1,290 @@
+"""The supervisor of one home folder: `python -m studio.jobs.supervisor HOME`. Standard library and psutil only.
+
+It gives queued jobs to workers, makes Stop come true, records how each worker left, samples device memory, and
+leaves by itself when nobody needs it. Everything that it knows is in the store, so it can be killed at any moment:
+the next one adopts the workers that live and speaks for those that do not. It knows nothing about what jobs do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import logging.handlers
+import os
+import signal
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+
+from studio.home import Home
+from studio.jobs import identity, memory, queue, reasons
+from studio.jobs.backends import Backend, Exit, Handle, Local
+from studio.store import ENDED, Store
+from studio.words import Sentence
+
+log = logging.getLogger("supervisor")
+
+TICK = 0.05  # seconds between looks: half of this is what a click waits on average
+STARTING = Sentence("Starting the worker")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds, each from the environment variable DELTA_STUDIO_<NAME IN CAPITALS> if it is set."""
+
+    stop_grace: float = 30.0  # from Stop to SIGTERM: a training step and a checkpoint must fit in
+    chat_stop_grace: float = 5.0  # a chat has nothing to save
+    kill_grace: float = 5.0  # from SIGTERM, or from the final word, to SIGKILL
+    idle: float = 60.0  # without a window and without jobs, until the supervisor leaves
+    standby_delay: float = 4.0  # from a start to the next standby's imports
+
+    @classmethod
+    def from_environment(cls) -> Times:
+        given = {name: os.environ.get(f"DELTA_STUDIO_{name.upper()}") for name in cls.__dataclass_fields__}
+        return cls(**{name: float(value) for name, value in given.items() if value})
+
+    def grace(self, kind: str) -> float:
+        return self.chat_stop_grace if kind == "chat" else self.stop_grace
+
+
+@dataclass
+class Watched:
+    """A worker and its job. The deadline is when patience ends; `forced` is the last thing done about it."""
+
+    job: dict
+    handle: Handle
+    deadline: float | None = None
+    forced: signal.Signals | None = None
+
+
+class Supervisor:
+    def __init__(self, home: Home, store: Store, backend: Backend, lock: identity.Lock, times: Times):
+        self.home, self.store, self.backend, self.lock, self.times = home, store, backend, lock, times
+        self.watched: dict[int, Watched] = {}
+        self.leaving = threading.Event()
+        self._seen: int | None = None  # version of the store at the last look; None: look again
+        self._second_try: set[int] = set()
+        self._windows = False
+        self._needed_until = time.monotonic()
+        self._next_census = 0.0
+        self._told_standby: dict | None = None
+
+    def run(self) -> None:
+        """Until SIGTERM, or until nobody has needed it for a while."""
+        adopted = False
+        while not self.leaving.is_set():
+            try:
+                adopted = adopted or self.adopt()
+                self.tick()
+                if time.monotonic() - self._needed_until > self.times.idle and self.leave():
+                    return
+            except sqlite3.OperationalError as error:  # the disk may be full or locked; what is due stays due
+                log.warning("the store cannot be used: %s", error)
+                self._seen = None
+                self.leaving.wait(1)
+            self.leaving.wait(TICK)
+
+    def tick(self) -> None:
+        """One look at workers, store and clock."""
+        for job_id, watched in list(self.watched.items()):
+            left = watched.handle.poll()
+            if left:
+                self.record(watched, left)
+                if self.watched[job_id] is watched:
+                    del self.watched[job_id]
+                self._seen = None
+        version = self.store.version()  # before the queries: what is written after them is seen next time
+        if version != self._seen:
+            self._seen = version
+            self.dispatch()
+            self.look_for_stops()
+        self.enforce()
+        if time.monotonic() >= self._next_census:
+            self._next_census = time.monotonic() + 1
+            self.census()
+        self.tend_standby()
+
+    # ---- starting ---------------------------------------------------------------------------------------------
+
+    def adopt(self) -> bool:
+        """Take over the living workers of an earlier supervisor, and speak for the dead ones."""
+        for job in self.store.jobs("running"):
+            handle = self.backend.adopt(job)
+            if handle:
+                log.info("job %d: adopted worker %d", job["id"], handle.pid)
+                self.watched[job["id"]] = Watched(job, handle)
+            else:
+                self.speak_for(job, Exit())
+        return True
+
+    def dispatch(self) -> None:
+        """Start what may start. A worker claims its job itself, so for a moment a started job is still 'queued'."""
+        queued = [job for job in self.store.jobs("queued") if job["id"] not in self.watched]
+        start, leave = queue.decide(queued, [watched.job for watched in self.watched.values()])
+        for job in start:
+            self.store.job_doing(job["id"], STARTING.to_json())  # before the worker, which will say better
+            try:
+                handle = self.backend.start(job)
+            except OSError as error:
+                log.error("job %d: no worker could be started: %s", job["id"], error)
+                self.store.job_ended(job["id"], "failed", reasons.not_started(error).to_json())
+                continue
+            log.info("job %d (%s on %s): worker %d%s", job["id"], job["kind"], job["device"], handle.pid, " was warm" if handle.warm else "")
+            self.watched[job["id"]] = Watched(job, handle)
+        for chat in leave:
+            if not self.store.commands(chat["id"], "stop"):
+                log.info("job %d: asked to leave %s, which a training run waits for", chat["id"], chat["device"])
+                self.store.command(chat["id"], "stop")
+
+    # ---- stopping ---------------------------------------------------------------------------------------------
+
+    def look_for_stops(self) -> None:
+        """Set a deadline for each worker that was asked to stop, and for each that has said its final word."""
+        for job_id, watched in self.watched.items():
+            if watched.deadline is not None:
+                continue
+            asked = self.store.commands(job_id, "stop")
+            row = self.store.job(job_id)
+            if row["state"] in ENDED:
+                watched.deadline = row["ended"] + self.times.kill_grace
+            elif asked:
+                watched.deadline = asked[0]["time"] + self.times.grace(watched.job["kind"])
+
+    def enforce(self) -> None:
+        """When patience ends: SIGTERM, and when that helps nothing, SIGKILL for the worker and all that it started."""
+        for job_id, watched in self.watched.items():
+            if watched.deadline is None or time.time() < watched.deadline or watched.forced == signal.SIGKILL:
+                continue
+            if watched.forced is None:
+                watched.forced, watched.deadline = signal.SIGTERM, time.time() + self.times.kill_grace
+                watched.handle.terminate()
+            else:
+                watched.forced = signal.SIGKILL
+                watched.handle.kill()
+            log.warning("job %d: worker %d was sent %s", job_id, watched.handle.pid, watched.forced.name)
+
+    # ---- ending -----------------------------------------------------------------------------------------------
+
+    def record(self, watched: Watched, left: Exit) -> None:
+        """Write down how a worker left, and speak for it if it left without a final word."""
+        job = self.store.job(watched.job["id"])
+        log.info("job %d: worker %d left: code %s, signal %s", job["id"], watched.handle.pid, left.code, left.signal)
+        if job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try:
+            self._second_try.add(job["id"])  # the standby died before it took the job; a fresh process shall have it
+        elif job["state"] == "running" and job["pid"] != watched.handle.pid:
+            other = self.backend.adopt(job)  # an earlier supervisor had given the job away too, and that worker won
+            if other:
+                self.watched[job["id"]] = Watched(job, other)
+            else:
+                self.speak_for(job, Exit())
+        else:
+            self.speak_for(job, left, watched.forced)
+
+    def speak_for(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
+        """Record the exit; the reason counts only if the worker has said none itself."""
+        self.store.job_exit(job["id"], left.code, left.signal)
+        if forced and job["state"] == "running":
+            self.store.job_ended(job["id"], "stopped", reasons.of_force(self.times.grace(job["kind"]), job["kind"]).to_json())
+        else:
+            self.store.job_ended(job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json())
+
+    # ---- who is there -----------------------------------------------------------------------------------------
+
+    def census(self) -> None:
+        """Once a second: is anybody there, and is the home?"""
+        if not self.lock.still_there():
+            log.info("the home folder is gone")
+            self.leaving.set()
+            return
+        if self.is_needed():
+            self._needed_until = time.monotonic()
+
+    def is_needed(self) -> bool:
+        """Whether there is a living window, a job that waits, or a job that is more than a chat with nobody."""
+        windows = self.store.note("windows", [])
+        self._windows = any(identity.find(window["pid"], window["created"]) for window in windows)
+        return self._windows or bool(self.store.jobs("queued")) or any(watched.job["kind"] != "chat" for watched in self.watched.values())
+
+    def tend_standby(self) -> None:
+        """Keep a standby warm while somebody may click, and tell the windows how it is."""
+        told = self.backend.tend(wanted=self._windows)
+        if told != self._told_standby:
+            self.store.set_note("standby", told)
+            self._told_standby = told
+
+    def leave(self) -> bool:
+        """Leave, unless somebody comes in that moment. Chats without a window are asked to stop first.
+
+        A window leaves its word in the store before it tries the lock, and we drop the lock before we read the
+        store once more: one of the two sees the other.
+        """
+        if self.is_needed():
+            self._needed_until = time.monotonic()
+            return False
+        chats = [job_id for job_id in self.watched if not self.store.commands(job_id, "stop")]
+        for job_id in chats:
+            log.info("job %d: asked to stop, because its window is gone", job_id)
+            self.store.command(job_id, "stop")
+        if self.watched:
+            self._seen = None
+            return False
+        self.lock.drop()
+        if self.is_needed():
+            lock = identity.Lock.take(self.lock.path)
+            if lock:
+                self.lock = lock
+                self.lock.sign()
+                self._needed_until = time.monotonic()
+                return False
+        log.info("nobody needs a supervisor any more")
+        return True
+
+
+def sample_memory(home: Home, leaving: threading.Event) -> None:
+    """Every second, the note "memory": {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}. A thread's work,
+    because nvidia-smi may take its time."""
+    store = Store(home.database)
+    while not leaving.wait(1):
+        try:
+            store.set_note("memory", {"time": time.time(), "devices": memory.sample()})
+        except sqlite3.OperationalError as error:
+            log.warning("memory could not be recorded: %s", error)
+
+
+def open_log(home: Home) -> None:
+    handler = logging.handlers.RotatingFileHandler(home.logs / "supervisor.log", maxBytes=1_000_000, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the jobs of one Delta Studio home folder.")
+    parser.add_argument("home")
+    parser.add_argument("--lock", type=int, help="file descriptor of the lock that the window has taken for us")
+    arguments = parser.parse_args()
+    home = Home(arguments.home)
+    lock = identity.Lock.take(identity.supervisor_lock(home.root), arguments.lock)
+    if not lock:
+        raise SystemExit(f"{home.root} has a supervisor already.")
+    lock.sign()
+    open_log(home)
+    times = Times.from_environment()
+    backend = Local(home, times.standby_delay)
+    supervisor = Supervisor(home, Store(home.database), backend, lock, times)
+    signal.signal(signal.SIGTERM, lambda *_: supervisor.leaving.set())
+    threading.Thread(target=sample_memory, args=(home, supervisor.leaving), daemon=True).start()
+    log.info("supervisor of %s", home.root)
+    try:
+        supervisor.run()
+    except BaseException:
+        log.exception("the supervisor failed")
+        raise
+    finally:
+        backend.close()
+        log.info("left; workers that run: %s", sorted(supervisor.watched))
+
+
+if __name__ == "__main__":
+    main()

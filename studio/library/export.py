@@ -1,0 +1,159 @@
+"""Taking an adapter home: a zip that stock peft loads, and the job that merges an adapter into a whole model.
+
+`zip_adapter` needs no torch, the window calls it. What leaves names the base model as other people know it and no path of this
+machine. It knows nothing about how an adapter was taught.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from studio.home import Home
+from studio.library import shelf
+from studio.library.card import model_card, public, public_name
+from studio.methods import METHODS
+from studio.models.codec import Codec
+from studio.models.resolve import folder_of
+from studio.store import Store
+from studio.words import Sentence, StudioError
+
+_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja"}
+_MODEL_FILES = {".safetensors", ".json", ".jinja"}
+_TEXT_FILES = {"tokenizer.model", "merges.txt", "vocab.txt"}
+_OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
+
+
+def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path:
+    """The adapter as a zip in `folder`: its stock files, README.md and recipe.yaml. The same adapter gives the same bytes."""
+    source, card, name = shelf.find(home, store, adapter_id)
+    slug = re.sub(r"[^\w\-]+", "-", name).strip("-_")[:60] or "adapter"
+    target = Path(folder) / f"{slug}-{adapter_id}.zip"
+    handle, half = tempfile.mkstemp(dir=folder, suffix=".half")
+    os.close(handle)
+    try:
+        with zipfile.ZipFile(half, "w", allowZip64=True) as archive:
+            _put_text(archive, "README.md", model_card(name, card))
+            if card.get("recipe"):
+                _put_text(archive, "recipe.yaml", yaml.safe_dump(public(card["recipe"]), sort_keys=False, allow_unicode=True))
+            for path in _to_take(source, whole=card.get("kind") == "model"):
+                _put_file(archive, path, card.get("base", ""))
+        os.replace(half, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StudioError("The disk is full: '{name}' could not be packed in {folder}. Free some space and try again.", name=name, folder=folder) from error
+        raise
+    finally:
+        Path(half).unlink(missing_ok=True)
+    return target
+
+
+def _to_take(source: Path, *, whole: bool) -> list[Path]:
+    """The files that other tools need, in a fixed order."""
+    files = sorted(path for path in source.iterdir() if path.is_file() and path.name != shelf.CARD)
+    if not whole:
+        return [path for path in files if path.name in _ADAPTER_FILES]
+    return [path for path in files if path.suffix in _MODEL_FILES or path.name in _TEXT_FILES]
+
+
+def _put_file(archive: zipfile.ZipFile, path: Path, base: str) -> None:
+    if path.name in ("adapter_config.json", "config.json"):
+        config = public(json.loads(path.read_text(encoding="utf-8")))
+        if "base_model_name_or_path" in config:
+            config["base_model_name_or_path"] = public_name(base)
+        _put_text(archive, path.name, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        return
+    kind = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED  # weights do not shrink
+    with open(path, "rb") as file, archive.open(_entry(path.name, kind), "w", force_zip64=True) as out:
+        shutil.copyfileobj(file, out, 1 << 20)
+
+
+def _put_text(archive: zipfile.ZipFile, name: str, text: str) -> None:
+    archive.writestr(_entry(name, zipfile.ZIP_DEFLATED), text)
+
+
+def _entry(name: str, kind: int) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = kind
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def merge_refusal(card: dict) -> Sentence | None:
+    """Why an adapter cannot be merged into a whole model; None if it can."""
+    if card.get("kind") == "model":
+        return Sentence("This is a whole model already; there is nothing to merge.")
+    method = METHODS.get(card.get("method", ""))
+    if method is not None and not method.mergeable:
+        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=method.title)
+    return None
+
+
+def export(job) -> dict:
+    """The `export` job. payload: {"adapter": id, "what": "merged", "precision": "fp32" (default) | "bf16" | "fp16"}.
+
+    Puts the base with the adapter merged in on the shelf, as ID-merged. The base is loaded in 32 bit, never in 4 (FACTS 14).
+    Returns {"adapter": new id, "difference": largest difference of a logit between adapter and merged model}.
+    """
+    adapter_id, precision = job.payload["adapter"], job.payload.get("precision", "fp32")
+    source, card, name = shelf.find(job.home, job.store, adapter_id)
+    refusal = merge_refusal(card)
+    if refusal:
+        raise StudioError(refusal)
+    folder = folder_of(card["base"], card.get("revision"))
+    _room_for(job.home, folder)
+    half = Path(tempfile.mkdtemp(prefix=".half-merge-", dir=job.home.root / "adapters"))
+    try:
+        difference = _merge(job, folder, source, half, precision)
+        job.doing(Sentence("Putting the merged model on the shelf"))
+        bits = {"fp32": "32 bit", "bf16": "16 bit", "fp16": "16 bit"}[precision]
+        merged = {**card, "kind": "model", "ships_as": "model", "summary": f"{card.get('summary', '')}, merged in {bits}", "merged_from": adapter_id, "difference": difference}
+        merged.pop("finished", None)
+        new_id = shelf.add(job.home, job.store, source=half, name=f"{name[:100]} (merged)", run_id=None, card=merged, adapter_id=f"{adapter_id}-merged")
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    return {"adapter": new_id, "difference": difference}
+
+
+def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str) -> float:
+    """Write the merged model to `target`; returns how far its logits are from the adapter's."""
+    import torch
+    from peft import PeftModel
+
+    from studio.models.load import compute_dtype, load_base
+
+    job.doing(Sentence("Loading the base model"))
+    model = PeftModel.from_pretrained(load_base(base_folder, quantisation="none", precision="fp32", device="cpu"), str(adapter))
+    probe = torch.tensor([Codec(base_folder).encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
+    with torch.no_grad():
+        before = model(input_ids=probe).logits
+        job.doing(Sentence("Merging"))
+        if job.stop_requested():
+            from studio.jobs.job import Stopped
+
+            raise Stopped
+        merged = model.merge_and_unload(safe_merge=True).to(compute_dtype(precision, "cpu"))
+        difference = float((merged(input_ids=probe).logits.float() - before).abs().max())
+    merged.save_pretrained(target)
+    for pattern in _OTHER_TOKENIZER_FILES:
+        for path in base_folder.glob(pattern):
+            shutil.copyfile(path, target / path.name)
+    if (adapter / "chat_template.jinja").exists():
+        shutil.copyfile(adapter / "chat_template.jinja", target / "chat_template.jinja")
+    return difference
+
+
+def _room_for(home: Home, base: Path) -> None:
+    needed = 3 * sum(path.stat().st_size for path in base.glob("*.safetensors"))  # 16 bit → 32 bit, and a copy for a moment
+    if home.free_bytes() < needed:
+        raise StudioError("The merged model needs {needed} GB on the disk, but only {free} GB are free; free some space and try again.",
+                          needed=round(needed / 1e9, 1), free=round(home.free_bytes() / 1e9, 1))

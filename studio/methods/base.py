@@ -1,0 +1,103 @@
+"""What a method of teaching is: options, a card that explains it, and how it wraps a model.
+
+A method is one file with one class. Its pydantic fields are its options; its docstring is its card: first the idea in
+one sentence, then lines "Equation:", "Paper:", "Good for:", "Cost:", "Limits:". Methods import torch and peft only
+inside the functions that a worker calls, because the window reads the cards too.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from studio.models.shape import Shape
+from studio.options import Options
+from studio.words import Sentence
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILIES = {
+    "baseline": "Baseline",
+    "additive": "Additive",
+    "selective": "Selective",
+    "reparameterised": "Reparameterised",
+    "hybrid": "Hybrid",
+}
+_LINES = {"Equation": "equation", "Paper": "paper", "Good for": "good_for", "Cost": "cost", "Limits": "limits"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A method explained to a newcomer; every text is English and translatable."""
+
+    idea: str
+    equation: str
+    paper: str
+    good_for: str
+    cost: str
+    limits: str
+
+
+class Method(Options):
+    """Base of all methods."""
+
+    title: ClassVar[str]
+    family: ClassVar[str]
+    order: ClassVar[int] = 100
+    ships_as: ClassVar[str]  # the stock PEFT type that other tools load, or "model"
+    tasks: ClassVar[tuple[str, ...]] = ("chat", "text")
+    learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
+    quantisation: ClassVar[str | None] = None  # set where the method brings its own
+    quantised_bases: ClassVar[tuple[str, ...]] = ("nf4", "int8")  # bases that this method was seen to learn on
+    prompt_learning: ClassVar[bool] = False  # virtual tokens before the input: no packing, no merging (FACTS 3)
+    mergeable: ClassVar[bool] = True
+    checkpointing: ClassVar[bool] = True
+
+    def wrap(self, model: torch.nn.Module, *, task_type: str = "CAUSAL_LM") -> torch.nn.Module:
+        """The model with this method's delta in it; only what is to be learnt has `requires_grad`."""
+        raise TypeError(f"{type(self).__name__} does not say how it wraps a model")
+
+    def optimizer(self, model: torch.nn.Module, cls: type, arguments: dict[str, Any]) -> torch.optim.Optimizer | None:
+        """An optimiser of its own over `model`, of class `cls` with `arguments` (lr, betas, …); None for the usual one."""
+        return None
+
+    def callbacks(self) -> list:
+        """transformers `TrainerCallback`s that the method needs."""
+        return []
+
+    def parameter_count(self, shape: Shape) -> int:
+        """How many numbers are learnt on a model of `shape`, by the paper's formula."""
+        raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")
+
+    def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
+        """Why this method cannot serve the model, task or quantisation; None if it can."""
+        if task not in self.tasks:
+            return Sentence("{method} cannot teach the task '{task}'.", method=self.title, task=task)
+        if quantisation not in ("none", *self.quantised_bases):
+            return Sentence("{method} does not learn on a base in {quantisation}; choose no quantisation, or LoRA.", method=self.title, quantisation=quantisation)
+        return None
+
+    def summary(self) -> str:
+        """The method in a few characters, as in "LoRA r=8"."""
+        return self.title
+
+    @classmethod
+    def card(cls) -> Card:
+        return parse_card(inspect.getdoc(cls) or "")
+
+
+def parse_card(text: str) -> Card:
+    """A docstring in the form described above as a `Card`; raises ValueError where a line is missing."""
+    parts: dict[str, str] = {}
+    key = "idea"
+    for line in text.splitlines():
+        head, _, rest = line.partition(":")
+        if head in _LINES:
+            key, line = _LINES[head], rest
+        parts[key] = f"{parts.get(key, '')} {line.strip()}".strip()
+    missing = {"idea", *_LINES.values()} - set(parts)
+    if missing:
+        raise ValueError(f"a method's docstring lacks {sorted(missing)}")
+    return Card(**parts)

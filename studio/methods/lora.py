@@ -1,0 +1,64 @@
+"""LoRA, the method that others build on."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from studio.methods.base import Method
+from studio.models.shape import Shape, target_names
+from studio.options import option
+from studio.words import Sentence
+
+
+class LoRA(Method):
+    """Leaves every weight as it is and learns two thin matrices beside it, whose product is added to its output.
+
+    Equation: h = W₀x + (α/r)·B·A·x, with A Gaussian and B zero at the start
+    Paper: Hu et al. 2021, LoRA: Low-Rank Adaptation of Large Language Models, arXiv:2106.09685
+    Good for: almost everything; the first method to try, and the one that every server can load.
+    Cost: about 1 % of the parameters at rank 16; no extra time in use once merged.
+    Limits: a low rank cannot hold a large body of new knowledge; raise the rank or use full fine-tuning for that.
+    """
+
+    title: ClassVar[str] = "LoRA"
+    family: ClassVar[str] = "reparameterised"
+    order: ClassVar[int] = 10
+    ships_as: ClassVar[str] = "LORA"
+
+    name: Literal["lora"] = option("lora", "Method", "", hidden=True)
+    rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
+    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
+    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    targets: str = option(
+        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
+    )
+    rslora: bool = option(False, "Rank-stabilised scaling", "Scale by α/√r instead of α/r (rsLoRA), better at ranks above 32.", advanced=True)
+
+    def config(self, task_type: str, **more) -> Any:
+        """peft's LoraConfig for these options."""
+        from peft import LoraConfig
+
+        names = target_names(self.targets)
+        return LoraConfig(
+            task_type=task_type, r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora,
+            target_modules="all-linear" if names is None else list(names), **more,
+        )
+
+    def wrap(self, model, *, task_type="CAUSAL_LM"):
+        from peft import get_peft_model
+
+        return get_peft_model(model, self.config(task_type))
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
+        return sum(self.rank * (rows + columns) for rows, columns in shape.targets(self.targets).values())
+
+    def refusal(self, shape, task, quantisation):
+        if shape is not None and not shape.targets(self.targets):
+            present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
+            return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.",
+                            targets=self.targets, some=", ".join(present[:6]))
+        return super().refusal(shape, task, quantisation)
+
+    def summary(self) -> str:
+        return f"{self.title} r={self.rank}"

@@ -1,0 +1,136 @@
+"""The base models on offer, as written in `presets/models.yaml`: what each is, and whether this machine can teach it.
+
+A person may use any other model as well; these are the ones we can say something about before it is downloaded. This
+module knows nothing about downloading, and asks no network.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from studio.hardware import GB, Hardware, gigabytes, pick_device
+from studio.home import PRESETS, STARTER
+from studio.methods import Method
+from studio.models.shape import read_shape
+from studio.words import Sentence, StudioError
+
+_FILE = PRESETS / "models.yaml"
+_FULL = 16  # bytes a parameter while all are taught: 4 each for weight and gradient, 8 for AdamW
+_SQUEEZED = {"nf4": 0.52, "int8": 1.01}  # bytes a frozen weight in a linear layer; embeddings stay in 32 bit
+_MARGIN = 1.1  # the delta with its gradients and states
+_REST = GB  # activations of a small batch, and the process
+
+
+class BaseModelOffer(BaseModel):
+    """One base model. parameters: billions. context: tokens. gated: accept the licence on the hub first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    id: str = Field(pattern=r"starter|[A-Za-z0-9][\w.\-]*/[\w.\-]+")
+    title: str = Field(min_length=1)
+    family: str = Field(min_length=1)
+    parameters: float = Field(gt=0, le=100)
+    licence: str = Field(min_length=1)
+    context: int = Field(ge=128)
+    gated: bool
+    model_type: str = Field(min_length=1)
+    note: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its weights in 16 bit, which is about what is downloaded."""
+        return round(self.parameters * 2e9)
+
+    @property
+    def link(self) -> str:
+        """Its page on the hub; "" for the starter."""
+        return "" if self.id == "starter" else f"https://huggingface.co/{self.id}"
+
+    def label(self) -> Sentence:
+        """One line for a list."""
+        values = {"title": self.title, "size": size_title(self.size), "licence": self.licence}
+        return Sentence("{title} · {size} · {licence} · gated", **values) if self.gated else Sentence("{title} · {size} · {licence}", **values)
+
+
+def size_title(size: int) -> str:
+    """Bytes as a download is announced: "16 MB", "1.2 GB", "141 GB"; decimal, as hubs count."""
+    if size < 1e9:
+        return f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.1f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
+
+
+def catalogue() -> list[BaseModelOffer]:
+    """All models on offer, the starter first. Raises `StudioError` where models.yaml was edited and does not fit."""
+    return list(_read(_FILE))
+
+
+def read_catalogue(path: Path) -> list[BaseModelOffer]:
+    """The offers in `path`, checked."""
+    try:
+        offers = TypeAdapter(list[BaseModelOffer]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise StudioError("{file}, entry {number}: {detail}; mend it there.", file=path.name, number=int(first["loc"][0]) + 1 if first["loc"] else 1,
+                          detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise StudioError("{source} is not valid YAML (line {line}); mend that line.", source=path.name, line=mark.line + 1 if mark else "?") from error
+    return [_measured(offer) for offer in offers]
+
+
+@cache
+def _read(path: Path) -> tuple[BaseModelOffer, ...]:
+    return tuple(read_catalogue(path))
+
+
+def _measured(offer: BaseModelOffer) -> BaseModelOffer:
+    """The starter's own numbers, read from its folder where it is there."""
+    if offer.id != "starter":
+        return offer
+    try:
+        shape = read_shape(STARTER)
+    except StudioError:
+        return offer
+    return offer.model_copy(update={"parameters": shape.parameters / 1e9, "context": shape.context})
+
+
+def offer_of(name: str) -> BaseModelOffer | None:
+    """The offer with the hub id `name` (or "starter"); None for a model that we know nothing about."""
+    return next((offer for offer in catalogue() if offer.id.lower() == name.lower()), None)
+
+
+def search(words: str, offers: list[BaseModelOffer] | None = None) -> list[BaseModelOffer]:
+    """The offers in which every word of `words` occurs, in the catalogue's order."""
+    wanted = re.split(r"[\s,]+", words.strip().lower())
+    offers = catalogue() if offers is None else offers
+    return [offer for offer in offers if all(word in f"{offer.id} {offer.title} {offer.family} {offer.licence} {offer.note}".lower() for word in wanted)]
+
+
+def memory_needed(offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none") -> int:
+    """Bytes that teaching the model takes at the least, before its shape is known. `studio.forecast` is exact once it is."""
+    squeezed = method.quantisation or quantisation
+    frozen = 4 if device == "cpu" else 2
+    if squeezed in _SQUEEZED:
+        embeddings = min(0.35, 0.25 / offer.parameters**0.5)  # their share: a quarter at 1 B, 3 % at 70 B
+        frozen = (1 - embeddings) * _SQUEEZED[squeezed] + embeddings * 4
+    each = _FULL if method.ships_as == "model" else frozen * _MARGIN
+    return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
+
+
+def fits(offer: BaseModelOffer, hardware: Hardware, method: Method | type[Method], *, device: str = "auto", quantisation: str = "none") -> Sentence | None:
+    """Why the model is too big to be taught here with `method`; None where it fits."""
+    device = pick_device(device, hardware)
+    needed = memory_needed(offer, method, device=device, quantisation=quantisation)
+    # A GPU is emptied for training; what others hold of the main memory stays theirs.
+    room = hardware.free if device == "cpu" else hardware.memory_of(device)
+    if needed <= room:
+        return None
+    values = {"model": offer.title, "needed": gigabytes(needed), "method": method.title, "device": hardware.short(device), "room": gigabytes(room)}
+    if (method.quantisation or quantisation) == "nf4":
+        return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.", **values)
+    return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model, or QLoRA.", **values)

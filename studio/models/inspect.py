@@ -1,0 +1,55 @@
+"""The `inspect` job: bring a hub model onto this machine, with progress, and say what it is.
+
+Runs in a worker, so that a slow or broken network never blocks the window. Only safetensors, tokenizer and
+configuration files are fetched: no pickles, no code.
+"""
+
+from __future__ import annotations
+
+from studio.models.shape import read_shape
+from studio.words import Sentence, StudioError
+
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.md", "LICENSE*"]
+
+
+def inspect(job) -> dict:
+    """payload: {"model": hub id, "revision": optional}. Returns {"folder", "parameters", "bytes"}."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from tqdm.auto import tqdm
+
+    name, revision = job.payload["model"], job.payload.get("revision")
+    job.doing(Sentence("Asking the hub about {name}", name=name))
+
+    class Progress(tqdm):
+        """Tells the store at most once a second how many bytes have come."""
+
+        def __init__(self, *args, **kwargs):
+            kwargs.pop("name", None)
+            super().__init__(*args, **{**kwargs, "mininterval": 1.0})
+
+        def display(self, *args, **kwargs):
+            if self.unit == "B" and self.total:
+                job.doing(Sentence("Downloading {name}: {done} of {total} MB", name=name, done=int(self.n / 1e6), total=int(self.total / 1e6)))
+
+    try:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
+        if not any(item.rfilename.endswith(".safetensors") for item in info.siblings):
+            raise StudioError("The hub model '{name}' has no safetensors weights; choose another one, pickle files are not opened here.", name=name)
+        folder = snapshot_download(name, revision=revision, allow_patterns=_WANTED, tqdm_class=Progress)
+    except GatedRepoError as error:
+        raise StudioError("The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then try again.", name=name) from error
+    except RepositoryNotFoundError as error:
+        raise StudioError("The hub has no model called '{name}' (or it is private); check the spelling, or log in with `hf auth login`.", name=name) from error
+    except (OSError, ConnectionError) as error:
+        raise _offline(name) from error
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
+            raise _offline(name) from error
+        raise
+    shape = read_shape(folder)
+    return {"folder": str(folder), "parameters": shape.parameters, "bytes": shape.bytes}
+
+
+def _offline(name: str) -> StudioError:
+    return StudioError("The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model or a local folder.", name=name)

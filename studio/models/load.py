@@ -1,0 +1,64 @@
+"""A base model from its folder into memory. Runs in workers only; the one place that guards against what was measured
+to fail silently while loading.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.words import StudioError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def compute_dtype(precision: str, device: str) -> torch.dtype:
+    """The dtype of calculations: `precision` as asked, "auto" being bf16 on a GPU that has it and fp32 elsewhere."""
+    import torch
+
+    if precision == "auto":
+        precision = "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def load_base(
+    folder: Path, *, quantisation: str = "none", precision: str = "auto", device: str = "cpu", double_quantisation: bool = True
+) -> PreTrainedModel:
+    """The causal language model in `folder` on `device`, ready for evaluation, every parameter frozen.
+
+    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". Never runs code from the folder, never opens a pickle.
+    """
+    from transformers import AutoModelForCausalLM
+
+    dtype = compute_dtype(precision, device)
+    more = {"quantization_config": _quantised(quantisation, dtype, double_quantisation)} if quantisation != "none" else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, device_map={"": device}, trust_remote_code=False, use_safetensors=True, local_files_only=True, **more
+        )
+    except (ValueError, KeyError) as error:
+        raise StudioError("The model in '{folder}' cannot be loaded: {detail}", folder=folder, detail=str(error).splitlines()[0]) from error
+    guard_4bit(model)
+    model.config._name_or_path = str(folder)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def _quantised(quantisation: str, dtype: torch.dtype, double: bool):
+    from transformers import BitsAndBytesConfig
+
+    if quantisation == "nf4":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def guard_4bit(model: torch.nn.Module) -> None:
+    """Keep bitsandbytes from repacking 4-bit layers at an evaluation on AVX512-BF16 CPUs.
+
+    A repacked layer has no autograd any more: training after the first evaluation learns nothing, and nothing is raised.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -1,0 +1,46 @@
+"""From the name of a base model to its folder on disk.
+
+A name is "starter", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only looked up here, in the
+local cache; `studio.models.inspect` downloads them in a worker. It knows nothing about torch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from studio.home import STARTER
+from studio.words import StudioError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
+
+
+def is_hub_id(name: str) -> bool:
+    """True for owner/name where no such local folder exists."""
+    return bool(_HUB_ID.fullmatch(name)) and not Path(name).expanduser().exists()
+
+
+def local_folder(name: str, revision: str | None = None) -> Path | None:
+    """The folder of the model called `name`, or None for a hub model that is not downloaded yet."""
+    if name == "starter":
+        return STARTER
+    if not name.strip():
+        raise StudioError("Choose a base model: the starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.")
+    if not is_hub_id(name):
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise StudioError("There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.", name=name)
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    folder = Path(found).parent if isinstance(found, str) else None
+    return folder if folder and any(folder.glob("*.safetensors")) else None
+
+
+def folder_of(name: str, revision: str | None = None) -> Path:
+    """Like `local_folder`, but a model that is not on this machine is a `StudioError`."""
+    folder = local_folder(name, revision)
+    if folder is None:
+        raise StudioError("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=name)
+    return folder

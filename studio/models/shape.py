@@ -1,0 +1,141 @@
+"""The shape of a model folder, read from config.json and the headers of its safetensors files, without loading a weight.
+
+`Shape` is what methods count their parameters from and what the forecast starts from. It knows nothing about torch.
+Safetensors header: 8 bytes little-endian length, then JSON (https://github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from studio.words import StudioError
+
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
+# Tensors whose layer does not receive a delta: looked-up tables and the head.
+_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model consists of.
+
+    tensors: name → shape, as stored (output × input for a linear layer). bytes: size of all tensors on disk.
+    """
+
+    architecture: str
+    model_type: str
+    hidden: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_size: int
+    intermediate: int
+    vocabulary: int
+    context: int
+    tied: bool
+    bytes: int
+    tensors: dict[str, tuple[int, ...]] = field(repr=False)
+
+    @property
+    def parameters(self) -> int:
+        return sum(math.prod(shape) for shape in self.tensors.values())
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear")."""
+        return {
+            name.removesuffix(".weight"): (shape[1], shape[0])
+            for name, shape in self.tensors.items()
+            if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
+        }
+
+    def targets(self, which: str) -> dict[str, tuple[int, int]]:
+        """The linear layers that `which` means: "all-linear", "attention", or comma-separated last names ("q_proj,v_proj")."""
+        names = target_names(which)
+        return {name: size for name, size in self.linears.items() if names is None or name.rsplit(".", 1)[-1] in names}
+
+
+def target_names(which: str) -> tuple[str, ...] | None:
+    """Last names of the layers meant by `which`; None means all of them."""
+    if which == "all-linear":
+        return None
+    return ATTENTION if which == "attention" else tuple(part.strip() for part in which.split(",") if part.strip())
+
+
+def read_shape(folder: str | Path) -> Shape:
+    """The shape of the model in `folder`; `StudioError` where it is not a whole, safe model folder."""
+    folder = Path(folder)
+    config = _config(folder)
+    text = config.get("text_config") or config
+    tensors, size = _tensors(folder)
+    hidden = text.get("hidden_size") or text.get("n_embd") or 0
+    heads = text.get("num_attention_heads") or text.get("n_head") or 1
+    return Shape(
+        architecture=(config.get("architectures") or ["?"])[0], model_type=config.get("model_type", "?"), hidden=hidden,
+        layers=text.get("num_hidden_layers") or text.get("n_layer") or 0, heads=heads,
+        key_value_heads=text.get("num_key_value_heads") or heads, head_size=text.get("head_dim") or hidden // heads,
+        intermediate=text.get("intermediate_size") or 4 * hidden, vocabulary=text.get("vocab_size", 0),
+        context=text.get("max_position_embeddings") or text.get("n_positions") or 2048,
+        tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
+    )
+
+
+def _config(folder: Path) -> dict:
+    path = folder / "config.json"
+    if not folder.is_dir():
+        raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
+    if not path.exists():
+        raise StudioError("The folder '{folder}' has no config.json, so it is not a model; choose the folder that holds config.json.", folder=folder)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudioError("config.json in '{folder}' is not valid JSON ({detail}); download the model again.", folder=folder, detail=error) from error
+    if "auto_map" in found:
+        raise StudioError("The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.", folder=folder)
+    return found
+
+
+def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        if [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob("*.ckpt")]:
+            raise StudioError("The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.", folder=folder)
+        raise StudioError("The folder '{folder}' has a config.json but no weights (*.safetensors); download the model again.", folder=folder)
+    _all_shards(folder, {path.name for path in files})
+    tensors, size = {}, 0
+    for path in files:
+        for name, item in _header(path).items():
+            if name != "__metadata__":
+                tensors[name] = tuple(item["shape"])
+                size += math.prod(item["shape"]) * _BYTES.get(item["dtype"], 2)
+    return tensors, size
+
+
+def _all_shards(folder: Path, present: set[str]) -> None:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - present)
+        if missing:
+            raise StudioError("The model in '{folder}' lacks {count} of its weight files, such as '{name}'; download it again.", folder=folder, count=len(missing), name=missing[0])
+
+
+def _header(path: Path) -> dict:
+    torn = StudioError("The weight file '{path}' is torn or not safetensors; download the model again.", path=path)
+    with open(path, "rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= 100_000_000:
+            raise torn
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise torn from error
+    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
+    if ends and path.stat().st_size < 8 + length + max(ends):
+        raise torn
+    return header

@@ -1,0 +1,41 @@
+"""Finds what a package offers by looking into it, so that adding a method or a task is adding one file.
+
+It knows nothing about what is found, except that each has a `name` field with a fixed default.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from studio.options import Options, StudioErrorValue
+
+
+def discover(package: ModuleType, base: type[Options]) -> dict[str, type[Options]]:
+    """Every class with a `name` below `base` in the modules of `package`, by that name, in the classes' `order`."""
+    found: dict[str, type[Options]] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        for item in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
+            if isinstance(item, type) and issubclass(item, base) and "name" in item.model_fields:
+                found[item.model_fields["name"].default] = item
+    return dict(sorted(found.items(), key=lambda pair: pair[1].order))
+
+
+def chosen(base: type[Options], offered: dict[str, type[Options]]) -> Any:
+    """The type of a pydantic field that holds one of `offered`, chosen by the value's "name"."""
+
+    def pick(value):
+        if isinstance(value, base):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        name = value.get("name") if isinstance(value, dict) else None
+        if name not in offered:
+            raise StudioErrorValue("'{name}' is not offered; choose one of {choices}.", name=name, choices=", ".join(offered))
+        return offered[name].model_validate(value)
+
+    return Annotated[SerializeAsAny[base], BeforeValidator(pick)]

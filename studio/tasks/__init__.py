@@ -1,0 +1,11 @@
+"""What is learnt: one file for each task. `TASKS` maps each task's name to its class, found by looking into this folder."""
+
+import sys
+
+from studio.registry import chosen, discover
+from studio.tasks.base import IGNORED, Encoded, Question, Task
+
+TASKS: dict[str, type[Task]] = discover(sys.modules[__name__], Task)
+AnyTask = chosen(Task, TASKS)
+
+__all__ = ["IGNORED", "TASKS", "AnyTask", "Encoded", "Question", "Task"]

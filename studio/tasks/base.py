@@ -1,0 +1,67 @@
+"""What a task is: which records it wants, and how a record becomes tokens with a loss mask.
+
+`encode` is the one place where data becomes tokens: training, token preview, length histogram and forecast call it, and
+`question` gives Chat and the evaluation the same prompt. No torch here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from studio.models.codec import Codec, Tokens
+from studio.options import Options
+
+IGNORED = -100  # the label that the loss skips, as in torch.nn.functional.cross_entropy
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as the model gets it. labels: the token itself where it is learnt, else -100. cut: tokens left out."""
+
+    ids: list[int]
+    labels: list[int]
+    cut: int = 0
+
+    @property
+    def learnt(self) -> int:
+        """How many tokens the loss sees; the first token can never be predicted."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask the model to see what it learnt: the messages so far, and the answer hoped for."""
+
+    messages: list[dict]
+    expected: str
+
+
+class Task(Options):
+    """Base of all tasks."""
+
+    title: ClassVar[str]
+    verb: ClassVar[str]  # completes "Teach the model to …"
+    help: ClassVar[str]
+    order: ClassVar[int] = 100
+    wants: ClassVar[str]  # the kind of record that studio.data is asked for
+    task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
+
+    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+        """The record as examples of at most `max_length` tokens (one, or several for a long text)."""
+        raise TypeError(f"{type(self).__name__} does not say how it encodes")
+
+    def question(self, record: dict) -> Question | None:
+        """What to ask at an evaluation, or None where the task has no question and answer."""
+        return None
+
+
+def masked(tokens: Tokens, spans: list[tuple[int, int]]) -> list[int]:
+    """Labels that keep the tokens touching any of the character `spans` (sorted, disjoint)."""
+    labels, at = [], 0
+    for token, (start, end) in zip(tokens.ids, tokens.offsets, strict=True):
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        inside = at < len(spans) and end > spans[at][0] and end > start
+        labels.append(token if inside else IGNORED)
+    return labels

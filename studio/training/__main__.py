@@ -1,0 +1,39 @@
+"""`python -m studio.training RECIPE.yaml`: the same run as from the page, in the foreground, without window or supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from studio.home import Home
+from studio.jobs.work import work
+from studio.recipe import recipe_from_yaml
+from studio.store import Store
+from studio.words import Sentence, StudioError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m studio.training", description=__doc__)
+    parser.add_argument("recipe", type=Path, help="a recipe in YAML, as the page's 'Download recipe' gives it")
+    parser.add_argument("--home", help="the studio's folder (default: DELTA_STUDIO_HOME or ~/.delta-studio)")
+    options = parser.parse_args()
+    try:
+        recipe = recipe_from_yaml(options.recipe.read_text(encoding="utf-8"), options.recipe.name)
+    except (OSError, StudioError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    home = Home(options.home)
+    store = Store(home.database)
+    from studio.hardware import pick_device
+
+    run_id, job_id = store.create_run(recipe.name or options.recipe.stem, recipe.to_dict(), pick_device(recipe.machine.device))
+    code = work(home, job_id)
+    run = store.run(run_id)
+    reason = Sentence.from_json(run["reason"])
+    print(f"{run['state']}: {reason or run['result']}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Encoded examples → batches of tensors, and the order in which they come.
+
+Rows are padded on the right and carry no attention mask: behind a causal mask no real token ever sees the padding, so
+the mask would change nothing but the speed. A packed batch is one row: its examples one behind the other, told apart by
+`position_ids` that start anew (exact in architectures that pass the self-check in `checks.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from studio.tasks import IGNORED, Encoded
+
+
+class Examples(Dataset):
+    """A list of encoded examples as the dictionaries that `Trainer` expects."""
+
+    def __init__(self, encoded: list[Encoded]):
+        self.encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def __getitem__(self, index: int) -> dict:
+        item = self.encoded[index]
+        return {"input_ids": item.ids, "labels": item.labels}
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(item.ids) for item in self.encoded)
+
+
+@dataclass
+class Collator:
+    """Examples → {"input_ids", "labels"} of batch × length, plus "position_ids" where packed; "tokens" counts the real ones."""
+
+    pad_id: int
+    packed: bool = False
+
+    def __call__(self, items: list[dict]) -> dict:
+        tokens = sum(len(item["input_ids"]) for item in items)
+        return {**(flatten(items) if self.packed else pad(items, self.pad_id)), "tokens": tokens}
+
+
+def pad(items: list[dict], pad_id: int) -> dict:
+    width = max(len(item["input_ids"]) for item in items)
+    ids = [item["input_ids"] + [pad_id] * (width - len(item["input_ids"])) for item in items]
+    labels = [item["labels"] + [IGNORED] * (width - len(item["labels"])) for item in items]
+    return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels)}
+
+
+def flatten(items: list[dict]) -> dict:
+    """One row of all examples. Each one's first label is dropped: it would be predicted from the example before it."""
+    ids = [token for item in items for token in item["input_ids"]]
+    labels = [label for item in items for label in [IGNORED, *item["labels"][1:]]]
+    positions = [position for item in items for position in range(len(item["input_ids"]))]
+    return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions])}
+
+
+class LengthGrouped(Sampler[int]):
+    """A new random order each epoch in which neighbours are of like length, the same for the same seed and epoch.
+
+    transformers' own sampler draws from the global generator, so a resumed run would see another order in its first epoch.
+    Chunks of 50 effective batches are sorted by length, and the batches inside a chunk come in random order, as in
+    the sampler that it replaces; the longest batch comes first, so that memory trouble shows at the first step.
+    """
+
+    def __init__(self, lengths: list[int], batch: int, seed: int):
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.epoch))
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        size = self.batch * 50
+        batches = []
+        for start in range(0, len(order), size):
+            chunk = sorted(order[start : start + size], key=lambda index: -self.lengths[index])
+            batches += [chunk[at : at + self.batch] for at in range(0, len(chunk), self.batch)]
+        # The short last batch stays last: only there may a batch be smaller than the others.
+        full, rest = [b for b in batches if len(b) == self.batch], [b for b in batches if len(b) < self.batch]
+        if full:
+            longest = max(range(len(full)), key=lambda at: self.lengths[full[at][0]])
+            first = full.pop(longest)
+            shuffled = torch.randperm(len(full), generator=generator).tolist()
+            full = [first, *(full[at] for at in shuffled)]
+        return iter([index for batch in full + rest for index in batch])

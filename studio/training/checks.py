@@ -1,0 +1,73 @@
+"""What is checked before the first step and after the last, because each was seen to go wrong without a word.
+
+A check raises `StudioError` with a way out, or returns what it found. It knows nothing about the trainer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from studio.methods import Method
+from studio.models.load import load_base
+from studio.recipe import Recipe
+from studio.tasks import Encoded
+from studio.training.batches import flatten, pad
+from studio.words import StudioError
+
+
+def something_to_learn(model: torch.nn.Module, method: Method) -> int:
+    """The number of parameters that will be learnt."""
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    if not count:
+        raise StudioError("{method} found nothing to learn in this model; choose other target modules or another method.", method=method.title)
+    return count
+
+
+def labelled(examples: list[Encoded], max_length: int) -> list[Encoded]:
+    """The examples in which at least one token is learnt; an error if there is none."""
+    kept = [example for example in examples if example.learnt]
+    if not kept:
+        raise StudioError("None of the {count} examples has a token to learn: every answer lies beyond {length} tokens or is empty. Raise Length at most, or look at the Data tab.",
+                          count=len(examples), length=max_length)
+    return kept
+
+
+@torch.no_grad()
+def packing_is_exact(model: torch.nn.Module, examples: list[Encoded], pad_id: int) -> None:
+    """Compare packed with single rows on this very model. OPT, for one, is off by 0.5 without raising anything."""
+    items = [{"input_ids": e.ids[:64], "labels": e.labels[:64]} for e in examples[:3]]
+    device = next(model.parameters()).device
+    packed = model(**{k: v.to(device) for k, v in flatten(items).items() if k != "labels"}, use_cache=False).logits[0].float()
+    at, worst = 0, 0.0
+    for item in items:
+        single = model(input_ids=pad([item], pad_id)["input_ids"].to(device), use_cache=False).logits[0].float()
+        worst = max(worst, (packed[at : at + len(single)] - single).abs().max().item())
+        at += len(single)
+    limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.15
+    if worst > limit:
+        raise StudioError("Packing is not exact in this model (logits differ by {worst:.2g}); switch Packing off.", worst=worst)
+
+
+@torch.no_grad()
+def probe(model: torch.nn.Module, examples: list[Encoded]) -> torch.Tensor:
+    """The logits of the first example, on the CPU: what a reloaded artefact has to give again."""
+    ids = torch.tensor([examples[0].ids[:64]], device=next(model.parameters()).device)
+    return model.eval()(input_ids=ids, use_cache=False).logits.float().cpu()
+
+
+def reload_gives_the_same(recipe: Recipe, base: Path, folder: Path, device: str, examples: list[Encoded], expected: torch.Tensor) -> float:
+    """Load the artefact as stock peft or transformers does and compare logits. Returns the largest difference."""
+    from peft import PeftModel
+
+    whole = recipe.method.ships_as == "model"
+    model = load_base(folder if whole else base, quantisation=recipe.quantisation, precision=recipe.machine.precision, device=device,
+                      double_quantisation=getattr(recipe.method, "double_quantisation", True))
+    if not whole:
+        model = PeftModel.from_pretrained(model, str(folder))
+    worst = (probe(model, examples) - expected).abs().max().item()
+    exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
+    if worst > (1e-3 if exact else 0.25):
+        raise StudioError("The saved adapter does not give the same answers as the trained model (logits differ by {worst:.2g}). The last checkpoint is kept; please report this.", worst=worst)
+    return worst

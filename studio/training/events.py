@@ -1,0 +1,85 @@
+"""What a run records while it learns: one row of metrics a step, evaluations, answers to the fixed prompts; and how it stops.
+
+The one `TrainerCallback` between transformers and the store. It must cost next to nothing (`benchmarks/overhead.py`).
+It knows nothing about how the loss is made.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable
+
+import psutil
+import torch
+from transformers import TrainerCallback
+
+from studio.jobs.job import Job
+from studio.recipe import Training
+from studio.words import Sentence, StudioError
+
+
+class Events(TrainerCallback):
+    """Writes to the store. `samples()` answers the fixed prompts; `keep_best()` is called when the held-out loss is a new low."""
+
+    def __init__(self, job: Job, training: Training, *, tokens_seen: Callable[[], int], samples: Callable[[], list[dict]], keep_best: Callable[[], None]):
+        self.job, self.training = job, training
+        self.tokens_seen, self.samples, self.keep_best = tokens_seen, samples, keep_best
+        self.best, self.waited, self.stopped_early = math.inf, 0, False
+        self._process = psutil.Process()
+        self._last = (time.perf_counter(), 0)
+
+    def remember(self, losses: list[float]) -> None:
+        """Take up the held-out losses that an interrupted attempt had seen."""
+        for loss in losses:
+            self._compare(loss)
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._last = (time.perf_counter(), self.tokens_seen())
+        self.job.doing(Sentence("Learning"))
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.job.stop_requested():
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "loss" not in logs:
+            return
+        now, tokens = time.perf_counter(), self.tokens_seen()
+        seconds, fresh = now - self._last[0], tokens - self._last[1]
+        self._last = (now, tokens)
+        values = {"loss": logs["loss"], "learning_rate": logs["learning_rate"], "tokens": fresh, "seconds": seconds, "tokens_per_second": fresh / seconds if seconds else 0.0}
+        if "grad_norm" in logs:
+            values["gradient_norm"] = logs["grad_norm"]
+        self.job.store.add_metrics(self.job.run_id, state.global_step, {**values, **self._memory()})
+        if not math.isfinite(logs["loss"]):
+            raise StudioError("The loss became {loss} at step {step}: the model broke. Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
+                              loss=str(logs["loss"]), step=state.global_step, rate=self.training.learning_rate / 3)
+
+    def _memory(self) -> dict[str, int]:
+        """Bytes. On a CPU "allocated" is what this process holds, "reserved" its highest so far, "device" what the machine has in use."""
+        if torch.cuda.is_initialized():
+            free, total = torch.cuda.mem_get_info()
+            return {"memory_allocated": torch.cuda.memory_allocated(), "memory_reserved": torch.cuda.memory_reserved(), "memory_device": total - free}
+        machine = psutil.virtual_memory()
+        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return {"memory_allocated": self._process.memory_info().rss, "memory_reserved": highest, "memory_device": machine.total - machine.available}
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        loss = metrics["eval_loss"]
+        self.job.store.add_metrics(self.job.run_id, state.global_step, {"eval_loss": loss})
+        if self._compare(loss):
+            self.keep_best()
+        elif self.training.patience and self.waited >= self.training.patience and state.global_step < state.max_steps:
+            self.stopped_early = control.should_training_stop = True
+            self.job.log(Sentence("Stopped early at step {step}: no better held-out loss in {count} evaluations.", step=state.global_step, count=self.waited))
+        for sample in self.samples():
+            self.job.store.add_event("sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id)
+        self._last = (time.perf_counter(), self.tokens_seen())  # the time of an evaluation is not the next step's
+
+    def _compare(self, loss: float) -> bool:
+        better = loss < self.best
+        self.best, self.waited = (loss, 0) if better else (self.best, self.waited + 1)
+        return better

@@ -1,0 +1,246 @@
+"""The story of one training run: recipe → data → base model → method → trainer → adapter on the shelf.
+
+Runs in a worker (the `train` job) or in the foreground (`python -m studio.training`). Every stage says what it is doing,
+can be stopped, and fails with a sentence. It knows nothing about windows and queues.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from studio.chat.answer import answers
+from studio.data.dataset import Dataset, load
+from studio.jobs.job import Job, Stopped
+from studio.library import shelf
+from studio.models.codec import Codec
+from studio.models.load import compute_dtype, load_base
+from studio.models.resolve import folder_of
+from studio.models.shape import read_shape
+from studio.recipe import Recipe, recipe_from
+from studio.tasks import Encoded, Question
+from studio.training import checks
+from studio.training.batches import Collator, Examples
+from studio.training.events import Events
+from studio.training.outcome import outcome
+from studio.training.trainer import StudioTrainer, arguments, last_checkpoint, load_learnt, save_learnt
+from studio.words import Sentence, StudioError
+
+
+@dataclass
+class Material:
+    """What the data became."""
+
+    dataset: Dataset
+    train: list[Encoded]
+    heldout: list[Encoded]
+    questions: list[Question]
+
+
+def train(job: Job) -> dict:
+    """The `train` job. payload: {"resume": bool}. Returns {"adapter": id, "metrics": {...}}."""
+    began = time.monotonic()
+    row = job.store.run(job.run_id)
+    recipe = recipe_from(row["recipe"])
+    base = folder_of(recipe.model.name, recipe.model.revision)
+    refusal = recipe.method.refusal(read_shape(base), recipe.task.name, recipe.quantisation)
+    if refusal:
+        raise StudioError(refusal)
+    folder = job.home.run(job.run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    codec = Codec(base)
+    material = prepare(job, recipe, codec)
+    job.raise_if_stopped()
+    trainer = build(job, recipe, base, codec, material)
+    learn(job, trainer, resume=bool(job.payload.get("resume")))
+    return finish(job, row["name"], recipe, base, codec, material, trainer, began)
+
+
+def prepare(job: Job, recipe: Recipe, codec: Codec) -> Material:
+    """Read the file and make tokens of it."""
+    job.doing(Sentence("Reading the data"))
+    dataset = load(recipe.data, want=recipe.task.wants)
+    length = recipe.training.max_length
+
+    def encoded(records) -> list[Encoded]:
+        return [example for record in records for example in recipe.task.encode(record.value, codec, length)]
+
+    train_part = checks.labelled(encoded(dataset.train), length)
+    heldout = [example for example in encoded(dataset.heldout) if example.learnt]
+    questions = [question for record in dataset.heldout if (question := recipe.task.question(record.value))]
+    cut = sum(example.cut > 0 for example in train_part)
+    if cut:
+        job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
+    return Material(dataset, train_part, heldout, questions)
+
+
+def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material) -> StudioTrainer:
+    """Load the base model, wrap it with the method, and make the trainer."""
+    job.doing(Sentence("Loading the base model"))
+    training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
+    set_seed(training.seed)
+    model = load_base(base, quantisation=recipe.quantisation, precision=machine.precision if method.ships_as != "model" else "fp32", device=device,
+                      double_quantisation=getattr(method, "double_quantisation", True))
+    total_parameters = read_shape(base).parameters
+    if recipe.quantisation != "none":
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=machine.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False})
+    packed = training.packing and not method.prompt_learning
+    if packed:
+        checks.packing_is_exact(model, material.train, codec.pad_id)
+    model = method.wrap(model, task_type=recipe.task.task_type)
+    if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
+        model.enable_input_require_grads()
+    learnt_parameters = checks.something_to_learn(model, method)
+
+    steps = total_steps(recipe, len(material.train))
+    options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, device=device, dtype=compute_dtype(machine.precision, device))
+    trainer: StudioTrainer | None = None
+    events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen,
+                    samples=lambda: fixed_prompts(trainer.model, codec, material.questions[: training.sample_prompts], training.answer_length),
+                    keep_best=lambda: keep_best(job, recipe, trainer))
+    trainer = StudioTrainer(
+        model, options, method=method, train=Examples(material.train), heldout=Examples(material.heldout) if material.heldout else None,
+        collator=Collator(codec.pad_id, packed), group_by_length=training.group_by_length, callbacks=[events, *method.callbacks()])
+    trainer.events = events
+    plan = {"steps": steps, "examples": len(material.train), "heldout": len(material.heldout), "tokens": trainer.train_dataset.tokens,
+            "learnt_parameters": learnt_parameters, "parameters": total_parameters}
+    job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)
+    return trainer
+
+
+def total_steps(recipe: Recipe, examples: int) -> int:
+    """How many optimiser steps the run takes, as transformers' Trainer counts them."""
+    training = recipe.training
+    if training.max_steps:
+        return training.max_steps
+    batches = -(-examples // training.batch_size)
+    per_epoch = max(1, -(-batches // training.accumulation))
+    return max(1, -(-int(training.epochs * per_epoch * 1000) // 1000))
+
+
+def fixed_prompts(model, codec: Codec, questions: list[Question], length: int) -> list[dict]:
+    """The fixed held-out prompts with what the model says to them now."""
+    if not questions:
+        return []
+    said = answers(model, codec, [question.messages for question in questions], length)
+    return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(questions, said, strict=True)]
+
+
+def keep_best(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
+    if recipe.training.keep_best:
+        job.home.checkpoints(job.run_id).mkdir(parents=True, exist_ok=True)
+        save_learnt(trainer.model, _best(job))
+
+
+def _best(job: Job) -> Path:
+    return job.home.checkpoints(job.run_id) / "best.safetensors"
+
+
+def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
+    """Train to the end, or to the next stop; with `resume` from the last whole checkpoint."""
+    found = last_checkpoint(job.home.checkpoints(job.run_id)) if resume else None
+    step = found[1] if found else 0
+    job.store.forget_metrics_after(job.run_id, step)
+    if found:
+        job.log(Sentence("Continuing from step {step}.", step=step))
+        trainer.events.remember([row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]])
+    trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    if job.stop_requested():
+        job.log(Sentence("Stopped at step {step}; the checkpoint is saved.", step=trainer.state.global_step))
+        raise Stopped
+    evaluated = any(row["step"] == trainer.state.global_step and "eval_loss" in row["values"] for row in job.store.metrics(job.run_id))
+    if trainer.eval_dataset is not None and trainer.args.eval_strategy != "no" and not evaluated:
+        trainer.evaluate()
+
+
+def finish(job, name: str, recipe: Recipe, base: Path, codec: Codec, material: Material, trainer: StudioTrainer, began: float) -> dict:
+    """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
+    model, device = trainer.model, job.torch_device
+    if recipe.training.keep_best and _best(job).exists():
+        load_learnt(model, _best(job))
+    whole = recipe.method.ships_as == "model"
+    parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    other = None
+    if whole:
+        round_to_16_bit(model)
+        other = load_base(base, precision="fp32", device=device)
+    metrics = outcome(job, recipe, trainer, other, codec, material.questions)
+    del other
+
+    job.doing(Sentence("Saving and checking the adapter"))
+    made = job.home.run(job.run_id) / "artefact"
+    shutil.rmtree(made, ignore_errors=True)
+    save(model, made, base, codec, whole)
+    expected = checks.probe(model, material.train)
+    trainer.model = trainer.model_wrapped = None
+    del model
+    difference = checks.reload_gives_the_same(recipe, base, made, device, material.train, expected)
+    job.log(Sentence("Reloaded from disk: logits differ by {difference:.1g} at most.", difference=difference))
+
+    seconds = time.monotonic() - began
+    remember_speed(job, recipe)
+    adapter = shelf.add(job.home, job.store, source=made, name=name, run_id=job.run_id,
+                        card=card(recipe, material, metrics, parameters=parameters, seconds=seconds))
+    shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
+    return {"adapter": adapter, "metrics": metrics}
+
+
+def round_to_16_bit(model: torch.nn.Module) -> None:
+    """Give every weight the value it will have in the 16-bit file, so that what is measured is what is saved."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16))
+
+
+def save(model, folder: Path, base: Path, codec: Codec, whole: bool) -> None:
+    """peft's own files for an adapter; for full fine-tuning a whole 16-bit model folder with the base's tokenizer."""
+    if whole:
+        model.to(torch.bfloat16).save_pretrained(folder)
+        model.float()
+        for path in base.iterdir():
+            if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config")):
+                shutil.copyfile(path, folder / path.name)
+    else:
+        model.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(codec.template, encoding="utf-8")
+
+
+def card(recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float) -> dict:
+    """What the library shows of an adapter."""
+    method = recipe.method
+    return {
+        "kind": "model" if method.ships_as == "model" else "adapter", "method": method.name, "summary": method.summary(), "ships_as": method.ships_as,
+        "base": recipe.model.name, "revision": recipe.model.revision, "task": recipe.task.name, "data": material.dataset.title,
+        "rows": len(material.dataset.train), "metrics": metrics, "parameters": parameters, "seconds": round(seconds, 1),
+        "recipe": recipe.to_dict(), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def remember_speed(job: Job, recipe: Recipe) -> None:
+    """Let the next forecast know how fast this was: tokens per second of optimiser steps, first step left out."""
+    rows = [row["values"] for row in job.store.metrics(job.run_id) if "tokens" in row["values"]][1:]
+    seconds = sum(row["seconds"] for row in rows)
+    if seconds > 0:
+        speed = sum(row["tokens"] for row in rows) / seconds
+        job.store.set_note(f"speed:{job.device}:{recipe.model.name}:{recipe.method.name}", {"tokens_per_second": speed})
+
+
+def warm_up() -> None:
+    """Take one tiny training step, so that a standby has everything loaded that a first step loads lazily."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments  # noqa: F401
+
+    config = Qwen2Config(vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)
+    from studio.methods.lora import LoRA
+
+    model = LoRA(rank=1).wrap(Qwen2ForCausalLM(config))
+    model(input_ids=torch.zeros(1, 4, dtype=torch.long), logits_to_keep=torch.tensor([1])).logits.sum().backward()
+    torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True).step()

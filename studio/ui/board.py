@@ -1,0 +1,101 @@
+"""A piece of the page made by the server, whose buttons tell the server what was pressed.
+
+    board = Board("cards")
+    page.on(board.click, pressed, None, …)     # pressed(event: gr.EventData): event.act, event.item
+
+Anything inside with `data-act` (and `data-item`) is a button for mouse and keyboard. It knows nothing about what is shown.
+"""
+
+from __future__ import annotations
+
+import html
+
+import gradio as gr
+
+_SCRIPT = """
+const press = (event) => {
+  const button = event.target.closest('[data-act]');
+  if (!button || button.disabled || button.getAttribute('aria-disabled') === 'true') return;
+  if (button.dataset.ask && !window.confirm(button.dataset.ask)) return;
+  trigger('click', { act: button.dataset.act, item: button.dataset.item || '' });
+};
+element.addEventListener('click', press);
+element.addEventListener('keydown', (event) => {
+  if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('[data-act]:not(button)')) {
+    event.preventDefault();
+    press(event);
+  }
+});
+"""
+
+
+class Board(gr.HTML):
+    """HTML as value; `click` brings {"act", "item"} of the element that was pressed."""
+
+    def __init__(self, value: str = "", **kwargs):
+        for name in ("js_on_load", "apply_default_css", "html_template"):
+            kwargs.pop(name, None)
+        super().__init__(value, js_on_load=_SCRIPT, apply_default_css=False, html_template="${value}", **kwargs)
+
+
+def e(text) -> str:
+    """Text for HTML, quotes included."""
+    return html.escape(str(text), quote=True)
+
+
+def button(text: str, act: str, item: str = "", *, ask: str = "", kind: str = "", disabled: str = "") -> str:
+    """A small button. `ask`: what is asked before; `disabled`: the reason why it cannot be pressed."""
+    more = f' data-ask="{e(ask)}"' if ask else ""
+    more += f' disabled title="{e(disabled)}"' if disabled else ""
+    return f'<button type="button" class="small-button {kind}" data-act="{e(act)}" data-item="{e(item)}"{more}>{e(text)}</button>'
+
+
+def chip(text: str, kind: str = "") -> str:
+    return f'<span class="chip {kind}">{e(text)}</span>'
+
+
+def facts(pairs: list[tuple[str, str]]) -> str:
+    """Name and value pairs as a compact list."""
+    return '<dl class="facts">' + "".join(f"<div><dt>{e(name)}</dt><dd>{e(value)}</dd></div>" for name, value in pairs if value != "") + "</dl>"
+
+
+def table(columns: list[str], rows: list[list[str]], caption: str = "") -> str:
+    """A plain table that scrolls sideways where it is too wide."""
+    head = "".join(f'<th scope="col">{e(name)}</th>' for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{e(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    said = f"<caption>{e(caption)}</caption>" if caption else ""
+    return f'<div class="scroll" tabindex="0"><table class="plain">{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def note(text: str, kind: str = "info") -> str:
+    """A sentence in a coloured frame; kind: info, good, warning, error."""
+    return f'<p class="note {kind}" role="{"alert" if kind == "error" else "status"}">{e(text)}</p>'
+
+
+def number(value: float | int | None, digits: int = 3) -> str:
+    """A number for people: 12,345 or 0.00123."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def size(count: float | None) -> str:
+    """Bytes for people."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return ""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: 42 s, 3:05 min, 2:10 h."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
+    return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d} h"

@@ -1,0 +1,135 @@
+"""The safe way to put the window on the network: loopback only, known hosts only, requests from our own page only.
+
+It also serves the one script that the plots need (Plotly, out of the installed package), sends a browser to its language,
+and prints the address. It knows nothing about what the page does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import socket
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import gradio as gr
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse
+from starlette.routing import Route
+
+from studio.home import ASSETS
+from studio.ui.access import on_space
+from studio.ui.theme import style, theme
+from studio.words import LANGUAGES, StudioError
+
+MAX_UPLOAD = "200mb"
+FIRST_PORT = 7860
+PLOTLY = f"studio-static/plotly-{importlib.metadata.version('plotly')}.min.js"  # relative to the page
+
+
+def trusted_hosts() -> list[str]:
+    """The host names under which we answer. Any other is a page of somebody else that points its name at us."""
+    named = [os.environ.get("SPACE_HOST", ""), *os.environ.get("DELTA_STUDIO_HOSTS", "").split(",")]
+    return ["127.0.0.1", "localhost", *(name.strip() for name in named if name.strip())]
+
+
+class SameOrigin:
+    """Refuses what another site's page sends here. Gradio's upload and server functions would take it (measured)."""
+
+    def __init__(self, app, hosts: list[str]):
+        self.app, self.hosts = app, set(hosts)
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] in ("http", "websocket") and not self._ours(scope):
+            refusal = PlainTextResponse("This request comes from another site.", status_code=403)
+            await refusal(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _ours(self, scope) -> bool:
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        if origin is not None:
+            source = urlsplit(origin)
+            return source.netloc != "" and source.netloc == headers.get("host") or source.hostname in self.hosts - _LOOPBACK
+        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
+        return reads or headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
+_LOOPBACK = {"127.0.0.1", "localhost"}  # another program on this machine is another origin: there the port counts
+
+
+class ChooseLanguage:
+    """Sends a browser that prefers another language from `/` to that language's page, unless `?lang=` says otherwise."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and scope["path"] == "/":
+            query = scope["query_string"].decode("latin-1")
+            asked = parse_qs(query).get("lang", [""])[-1]
+            language = asked if asked in LANGUAGES else preferred(Headers(scope=scope).get("accept-language", ""))
+            if language != "en":
+                place = language + (f"?{query}" if query else "")
+                headers = {"Vary": "Accept-Language", "Cache-Control": "no-store"}
+                await RedirectResponse(place, status_code=307, headers=headers)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def preferred(accept: str) -> str:
+    """The first of our languages that an Accept-Language header asks for; English if none."""
+    wishes = []
+    for place, part in enumerate(accept.split(",")):
+        name, _, quality = part.strip().partition(";q=")
+        try:
+            wishes.append((-float(quality or 1), place, name.partition("-")[0].lower()))
+        except ValueError:
+            continue
+    return next((name for quality, _, name in sorted(wishes) if name in LANGUAGES and quality < 0), "en")
+
+
+def _plotly(request) -> FileResponse:
+    package = Path(importlib.util.find_spec("plotly").submodule_search_locations[0])  # found without importing it
+    file = package / "package_data" / "plotly.min.js"
+    return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+
+def free_port(first: int = FIRST_PORT) -> int:
+    """The first port from `first` on that nobody listens on."""
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise StudioError("No free port between {first} and {last}: choose one with --port.", first=first, last=first + 99)
+
+
+def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = False, block: bool = True) -> str:
+    """Serve `demo` and return its address; with `block` only when the window is closed (Ctrl+C)."""
+    hosts = trusted_hosts()
+    space = on_space()
+    asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
+    middleware = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(SameOrigin, hosts=hosts),
+        Middleware(ChooseLanguage),
+    ]
+    _, address, _ = demo.launch(
+        server_name="0.0.0.0" if space else "127.0.0.1", server_port=FIRST_PORT if space else asked or free_port(),
+        share=False, strict_cors=True, max_file_size=MAX_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
+        mcp_server=False, pwa=False, footer_links=["settings"], allowed_paths=[str(ASSETS / "ui")],
+        app_kwargs={"middleware": middleware, "routes": [Route(f"/{PLOTLY}", _plotly)], "docs_url": None, "redoc_url": None},
+        theme=theme(), head=style(), favicon_path=ASSETS / "ui" / "icon.svg", i18n=None,
+        inbrowser=open_browser, quiet=True, prevent_thread_lock=True,
+    )
+    print(f"Delta Studio: {address}", flush=True)
+    if block:
+        demo.block_thread()
+    return address

@@ -1,0 +1,114 @@
+"""The live plots of a run: one component that asks for what is new and draws it in the browser.
+
+    plot = LivePlot(feed, language="zh")
+    run.change(lambda run_id: run_id, run, plot)      # its value is the run to show
+
+The browser polls `more`, which only reads and answers with new envelope buckets (see `envelope`), about once a second,
+more rarely when nothing changes, and not at all while the page or the tab is hidden. It knows nothing about how a run is
+made; which metrics belong together, and their units, is the table `CHARTS`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import gradio as gr
+
+from studio.home import ASSETS
+from studio.ui.envelope import Feed
+from studio.words import translate
+
+# One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; log: whether a log axis is
+# offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
+CHARTS = [
+    {"key": "loss", "title": "Loss", "unit": "nats per token", "series": {"loss": "training", "eval_loss": "held-out"}},
+    {"key": "learning_rate", "title": "Learning rate", "unit": "", "series": {"learning_rate": "learning rate"}},
+    {"key": "gradient_norm", "title": "Gradient norm", "unit": "", "series": {"gradient_norm": "gradient norm"}},
+    {"key": "speed", "title": "Speed", "unit": "tokens/s", "zero": True, "series": {"tokens_per_second": "speed"}},
+    {
+        "key": "memory", "title": "Memory", "unit": "GB", "zero": True, "scale": 1e-9,
+        "series": {"memory_allocated": "allocated", "memory_reserved": "reserved", "memory_device": "whole device"},
+    },
+]
+METRICS = [name for chart in CHARTS for name in chart["series"]]
+
+
+@cache
+def _script() -> str:
+    return (ASSETS / "ui" / "live_plot.js").read_text(encoding="utf-8")
+
+from gradio.events import Dependency
+
+class LivePlot(gr.HTML):
+    """Charts of one run, live. Its value is the run's id ("" for none)."""
+
+    def __init__(self, feed: Feed, *, language: str = "en", value: str | None = None, **kwargs):
+        def more(request: dict) -> dict:
+            return answer(feed, request)
+
+        for name in ("html_template", "js_on_load", "apply_default_css", "server_functions", "charts", "words", "plotly"):
+            kwargs.pop(name, None)
+        from studio.ui.launch import PLOTLY
+
+        self._feed = feed
+        super().__init__(
+            value or "", html_template='<div class="live-plot"></div>', js_on_load=_script(), apply_default_css=False,
+            server_functions=[more], charts=said_charts(language), words=_words(language), plotly=PLOTLY, **kwargs,
+        )
+
+    def preprocess(self, payload: Any) -> str:
+        return payload if isinstance(payload, str) else ""
+
+    def postprocess(self, value: Any) -> str:
+        return value if isinstance(value, str) else ""
+
+    def example_payload(self) -> Any:
+        return ""
+
+    def example_value(self) -> Any:
+        return ""
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def answer(feed: Feed, request: Any) -> dict:
+    """What the browser lacks. `request`: {"run": id, "epoch": int, "have": {metric: points seen}}; reads only.
+
+    Anything else, whoever sends it, is answered like a run that does not exist.
+    """
+    request = request if isinstance(request, dict) else {}
+    run, epoch, have = request.get("run"), request.get("epoch"), request.get("have")
+    if not isinstance(run, str) or not 0 < len(run) <= 128:
+        return {"epoch": 0, "more": False, "series": {}}
+    have = have if isinstance(have, dict) else {}
+    seen = {name: have[name] for name in METRICS if isinstance(have.get(name), int)}
+    found = feed.answer(run, epoch if isinstance(epoch, int) else 0, seen)
+    return found | {"series": {name: change for name, change in found["series"].items() if name in METRICS}}
+
+
+def said_charts(language: str) -> list[dict]:
+    """`CHARTS` in `language`, with what may be left out filled in."""
+    said = []
+    for chart in CHARTS:
+        series = [{"key": key, "name": translate(name, language)} for key, name in chart["series"].items()]
+        said.append({
+            "key": chart["key"], "title": translate(chart["title"], language), "unit": translate(chart["unit"], language) if chart["unit"] else "",
+            "scale": chart.get("scale", 1), "zero": chart.get("zero", False), "series": series,
+        })
+    return said
+
+
+def _words(language: str) -> dict[str, str]:
+    said = {
+        "empty": "The curves appear here as soon as a run has taken its first step.",
+        "loading": "Reading the run …",
+        "failed": "The plots could not be drawn: {detail}. The numbers are still recorded; reload the page to try again.",
+        "step": "step", "table": "Table / CSV", "chart": "Chart", "download": "Download CSV",
+        "rows": "The newest {shown} of {count} points; the CSV file has all of them that the chart shows.",
+        "waiting": "No connection to the studio; trying again …",
+    }
+    return {key: translate(text, language) for key, text in said.items()}

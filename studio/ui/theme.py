@@ -1,0 +1,57 @@
+"""How the window looks: a Gradio theme with our accent, and the style sheet `assets/ui/style.css`.
+
+Fonts are the system's own: nothing is fetched from anywhere. It knows nothing about what is on the page.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.themes.utils.fonts import Font
+
+from studio.home import ASSETS
+
+ACCENT = gr.themes.Color(
+    name="delta", c50="#eefaf8", c100="#d5f2ed", c200="#aee4db", c300="#7acfc3", c400="#43b2a5", c500="#1d9387",
+    c600="#0e776d", c700="#0d5f58", c800="#0f4c47", c900="#103f3c", c950="#042524",
+)
+_SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
+_MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace"]
+
+
+class _SystemFont(Font):
+    """A font that is there or not. Gradio's own class quotes `system-ui`, which then names no font at all."""
+
+    def __str__(self) -> str:
+        return f"'{self.name}'" if " " in self.name else self.name
+
+
+def theme() -> gr.themes.Base:
+    made = gr.themes.Base(
+        primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=gr.themes.colors.slate, radius_size=gr.themes.sizes.radius_md,
+        text_size=gr.themes.sizes.text_md, spacing_size=gr.themes.sizes.spacing_md,
+        font=[_SystemFont(name) for name in _SANS], font_mono=[_SystemFont(name) for name in _MONO],
+    )
+    return made.set(
+        body_background_fill="#f6f8f9", body_background_fill_dark="#0d1216",
+        background_fill_primary="#ffffff", background_fill_primary_dark="#151c22",
+        background_fill_secondary="#f1f4f6", background_fill_secondary_dark="#1b242b",
+        block_background_fill="#ffffff", block_background_fill_dark="#151c22",
+        border_color_primary="#dde3e8", border_color_primary_dark="#2a353e",
+        block_border_width="1px", block_shadow="none", block_shadow_dark="none",
+        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_title_text_weight="600", block_label_text_weight="600",
+        input_background_fill="#ffffff", input_background_fill_dark="#10171c",
+        input_border_color="#c3ccd4", input_border_color_dark="#3a4650",
+        input_border_color_focus="*primary_500", input_border_color_focus_dark="*primary_400",
+        body_text_color_subdued="#5a6772", body_text_color_subdued_dark="#9aa8b3",
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="#ffffff", button_primary_text_color_dark="#ffffff",
+        link_text_color="*primary_700", link_text_color_dark="*primary_300",
+        button_large_text_weight="600", button_transition="background-color 0.12s ease",
+    )
+
+
+def style() -> str:
+    """The style sheet for the page's head: Gradio's `css` would repeat every rule under a prefix, media rules included."""
+    return f"<style>\n{(ASSETS / 'ui' / 'style.css').read_text(encoding='utf-8')}</style>"

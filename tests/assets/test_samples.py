@@ -1,0 +1,62 @@
+"""The sample files are what their script writes, and nothing held out is trained on."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
+ROWS = {"captain.jsonl": (400, 80), "tickets.csv": (400, 90), "extract.json": (400, 80), "preferences.jsonl": (300, 60), "notes.txt": (320, 60)}
+
+
+def read(path: Path) -> list:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    return path.read_text(encoding="utf-8").strip().split("\n\n")
+
+
+def question(row) -> str:
+    """What a row asks: the part that must not be both trained and held out."""
+    if isinstance(row, str):
+        return row
+    if "messages" in row:
+        return row["messages"][0]["content"]
+    return next(row[key] for key in ("text", "input", "prompt") if key in row)
+
+
+def test_the_script_writes_the_same_bytes(tmp_path):
+    subprocess.run([sys.executable, SAMPLES / "make.py", tmp_path], check=True)
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(written) == 10
+    for name, content in written.items():
+        assert content == (SAMPLES / name).read_bytes(), f"{name} differs from what assets/samples/make.py writes"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_held_out_rows_are_not_trained_on(name):
+    path = SAMPLES / name
+    train, held_out = read(path), read(path.with_name(f"{path.stem}.heldout{path.suffix}"))
+    assert (len(train), len(held_out)) == ROWS[name]
+    asked = [question(row) for row in train]
+    assert not set(asked) & {question(row) for row in held_out}
+    assert len(set(asked)) == len(asked)
+
+
+def test_every_ticket_label_is_in_both_parts():
+    train, held_out = ({row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.heldout.csv"))
+    assert train == held_out == {"billing", "shipping", "login", "fault", "refund", "praise"}
+
+
+def test_every_extract_output_is_json_found_in_its_input():
+    for row in read(SAMPLES / "extract.json"):
+        facts = json.loads(row["output"])
+        assert list(facts) == ["customer", "item", "quantity", "price", "day"]
+        assert all(str(value) in row["input"] for value in facts.values())

@@ -1,0 +1,35 @@
+"""One tiny base model and an adapter of each kind, made once a session; and a home with them on its shelf."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_models import make_adapter, make_model
+
+from studio.home import Home
+from studio.library import shelf
+from studio.store import Store
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Folder of everything: base, whole (another model of its shape), and an adapter a kind, two of LoRA."""
+    root = tmp_path_factory.mktemp("models")
+    base = make_model(root / "base")
+    make_model(root / "whole", seed=7)
+    for kind in ("lora", "dora", "bias", "ia3", "prompt", "p_tuning", "prefix"):
+        make_adapter(base, root / kind, kind)
+    make_adapter(base, root / "lora2", "lora", seed=5)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shelved(models, tmp_path_factory):
+    """A home whose shelf holds them all, each under its folder's name."""
+    home = Home(tmp_path_factory.mktemp("home"))
+    store = Store(home.database)
+    for folder in sorted(models.iterdir()):
+        if folder.name != "base":
+            kind = "model" if folder.name == "whole" else "adapter"
+            card = {"kind": kind, "method": folder.name, "base": str(models / "base"), "task": "chat"}
+            shelf.add(home, store, source=folder, name=folder.name, run_id=folder.name, card=card)
+    return home

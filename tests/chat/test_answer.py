@@ -1,0 +1,85 @@
+"""Batched greedy answers: the same as one by one, and as a forward pass over the whole text for each token."""
+
+from __future__ import annotations
+
+import peft
+import pytest
+import torch
+from tiny_models import make_model
+from transformers import AutoModelForCausalLM
+
+from studio.chat import answer
+from studio.models.codec import Codec
+
+CONVERSATIONS = [[{"role": "user", "content": "x" * size + "hello"}] for size in (0, 3, 7, 3, 0, 20, 31)]
+
+
+def load(models, kind):
+    model = AutoModelForCausalLM.from_pretrained(models / "base")
+    return model if kind == "base" else peft.PeftModel.from_pretrained(model, models / kind)
+
+
+def slowly(model, ids, count):
+    """Greedy decoding without cache, batch or padding."""
+    model.eval()
+    with torch.no_grad():
+        for _ in range(count):
+            ids = [*ids, int(model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax())]
+    return ids[-count:]
+
+
+@pytest.mark.parametrize("kind", ["base", "lora", "dora", "ia3", "prompt", "p_tuning", "prefix"])
+def test_batch_equals_single_equals_uncached(models, kind):
+    model, codec = load(models, kind), Codec(models / "base")
+    together = answer.answers(model, codec, CONVERSATIONS, 10, batch_size=4)
+    assert together == [answer.answers(model, codec, [one], 10)[0] for one in CONVERSATIONS]
+    assert together == [codec.decode(slowly(model, answer.prompt_ids(codec, one), 10)) for one in CONVERSATIONS]
+    assert len(set(together)) > 2
+
+
+def test_modes_are_put_back(models):
+    model = load(models, "lora").train()
+    frozen = model.get_submodule("base_model.model.model.norm").eval()
+    answer.answers(model, Codec(models / "base"), CONVERSATIONS[:1], 2)
+    assert model.training and not frozen.training
+
+
+def test_training_goes_on_after_answers(models):
+    model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(models / "base"), models / "lora", is_trainable=True).train()
+    answer.answers(model, Codec(models / "base"), CONVERSATIONS[:1], 2)
+    ids = torch.tensor([[1, 2, 3, 4]])
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_an_answer_ends_where_the_template_ends_it(models):
+    codec = Codec(models / "base")
+    assert codec.end_ids == [256]
+    assert answer.chat_end(codec).ids == [256, 258]  # <|im_end|>, which no generation_config names
+    assert answer.text_of(codec, [*codec.encode("hi").ids, 258, 5], answer.chat_end(codec)) == "hi"
+
+
+def test_a_lent_template_ends_at_its_text(tmp_path):
+    codec = Codec(make_model(tmp_path / "bare", template=None))
+    end = answer.chat_end(codec)
+    assert end.text == "<|im_end|>"
+    assert answer.text_of(codec, codec.encode("hi<|im_end|>\nmore").ids, end) == "hi"
+    stop = answer.StopAtText(codec, end.text, 2)
+    ids = codec.encode("<|im_end|>").ids
+    assert stop(torch.tensor([[1, 2, *ids], [1, 2, *ids[:-1], 5]]), None).tolist() == [True, False]
+    assert stop(torch.tensor([ids]), None).tolist() == [False]  # in the prompt it ends nothing
+
+
+def test_no_room_is_no_answer_and_takes_none_from_others(models):
+    model, codec = load(models, "base"), Codec(models / "base")
+    long = [[{"role": "user", "content": "y" * size}] for size in (400, 225, 3)]
+    got = answer.answers(model, codec, long, 20)
+    assert got[0] == "" and got[2] == answer.answers(model, codec, long[2:], 20)[0]
+    assert len(codec.encode(got[2]).ids) >= 15 > 0 < len(got[1])
+
+
+def test_penalties_of_the_model_do_not_count(models):
+    model, codec = load(models, "base"), Codec(models / "base")
+    plain = answer.answers(model, codec, CONVERSATIONS[:2], 12)
+    model.generation_config.repetition_penalty = 1.7
+    assert answer.answers(model, codec, CONVERSATIONS[:2], 12) == plain

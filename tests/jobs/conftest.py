@@ -1,0 +1,23 @@
+"""A studio of its own for each test: a home in a temporary folder, dummy jobs, and nothing left running after it."""
+
+from pathlib import Path
+
+import pytest
+from jobs_helpers import Studio, end_everything
+
+from studio.home import Home
+from studio.jobs import standby, work
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def studio(tmp_path, monkeypatch):
+    monkeypatch.setenv(work.EXTRA_KINDS, ",".join(f"{kind}=dummy_jobs:act" for kind in ("train", "chat", "inspect", "probe")))
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv(standby.IMPORTS, "")
+    home = Home(tmp_path / "home")
+    made = Studio(home)
+    yield made
+    made.store.close()
+    end_everything(home)

@@ -1,0 +1,129 @@
+"""Pure rules: the queue, reasons in words, memory, the times, and that every sentence has its translation."""
+
+import json
+import re
+import sqlite3
+from unittest.mock import Mock
+
+import pytest
+
+from studio.home import REPOSITORY, Home
+from studio.jobs import memory, queue, reasons
+from studio.jobs.backends import Exit
+from studio.jobs.identity import Lock, supervisor_lock
+from studio.jobs.supervisor import Supervisor, Times
+from studio.store import Store
+
+
+def job(number, kind, device="cpu"):
+    return {"id": number, "kind": kind, "device": device}
+
+
+@pytest.mark.parametrize(
+    "queued, running, start, leave",
+    [
+        ([job(1, "train"), job(2, "train"), job(3, "train", "cuda:0")], [], [1, 3], []),
+        ([job(2, "train")], [job(1, "train")], [], []),
+        ([job(2, "inspect"), job(3, "inspect"), job(4, "export")], [job(1, "train")], [2, 3, 4], []),
+        ([job(2, "chat"), job(3, "chat", "cuda:0")], [job(1, "chat")], [3], []),
+        ([job(2, "train")], [job(1, "chat")], [2], []),
+        ([job(2, "train", "cuda:0")], [job(1, "chat", "cuda:0")], [], [1]),
+        ([job(2, "train", "cuda:1")], [job(1, "chat", "cuda:0")], [2], []),
+        ([job(3, "train", "cuda:0")], [job(1, "chat", "cuda:0"), job(2, "train", "cuda:0")], [], []),
+    ],
+)
+def test_who_starts_and_who_leaves(queued, running, start, leave):
+    started, left = queue.decide(queued, running)
+    assert ([one["id"] for one in started], [one["id"] for one in left]) == (start, leave)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+)
+def test_each_kind_of_memory_error_is_one(error, tmp_path):
+    said = reasons.of_exception(error, tmp_path).say()
+    assert said.startswith("Not enough memory: ") and ".." not in said
+
+
+def test_a_full_disk_is_found_behind_other_errors(tmp_path):
+    error = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert str(tmp_path) in reasons.of_exception(error, tmp_path).say()
+
+
+def test_exits_in_words():
+    assert "exit code 3" in reasons.of_exit(3, None, "train").say()
+    assert "signal 6 (SIGABRT)" in reasons.of_exit(None, 6, "train").say()
+    assert "nobody saw" in reasons.of_exit(None, None, "chat").say()
+    assert reasons.of_exit(None, 9, "train").to_json()["values"] == {"number": 9, "name": "SIGKILL"}
+
+
+def test_memory_of_gpus_and_containers(tmp_path):
+    answer = "0, 1024, 81559, 37\n1, [N/A], [N/A], 0\n2, 0, 1000, [N/A]\n"
+    assert memory.parse(answer) == {
+        "cuda:0": {"used": 1 << 30, "total": 81559 << 20, "busy": 37},
+        "cuda:2": {"used": 0, "total": 1000 << 20},
+    }
+    whole = memory.system(tmp_path)["total"]
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("700000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 200000\n")
+    assert memory.system(tmp_path) == {"used": 500000, "total": 1000000}
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.system(tmp_path)["total"] == whole
+
+
+def test_times_can_be_set(monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_CHAT_STOP_GRACE", "1.5")
+    assert Times.from_environment() == Times(chat_stop_grace=1.5)
+    assert (Times().grace("chat"), Times().grace("train")) == (5.0, 30.0)
+
+
+class OneWorker:
+    """A backend whose one worker leaves when it is told to."""
+
+    pid, warm, left = 1, False, None
+
+    def start(self, job):
+        return self
+
+    def poll(self):
+        return self.left
+
+    def adopt(self, job):
+        return None
+
+    def tend(self, wanted):
+        return {"pid": None, "ready": False}
+
+
+def test_a_full_disk_loses_no_exit(tmp_path, monkeypatch):
+    home = Home(tmp_path)
+    store, backend = Store(home.database), OneWorker()
+    supervisor = Supervisor(home, store, backend, Lock.take(supervisor_lock(home.root)), Times())
+    job_id = store.queue_job("train", {})
+    supervisor.tick()
+    store.job_started(job_id, backend.pid, 0.0)
+    backend.left = Exit(signal=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "job_exit", Mock(side_effect=sqlite3.OperationalError("database or disk is full")))
+        with pytest.raises(sqlite3.OperationalError):
+            supervisor.tick()
+    supervisor.tick()
+    row = store.job(job_id)
+    assert (row["state"], row["signal"]) == ("failed", 9)
+    assert supervisor.watched == {}
+
+
+def test_every_sentence_is_translated_with_its_values():
+    chinese = json.loads((REPOSITORY / "assets/i18n/zh/jobs.json").read_text(encoding="utf-8"))
+    source = "".join(path.read_text() for path in (REPOSITORY / "studio/jobs").glob("*.py"))
+    source = re.sub(r'"\s*\n\s*"', "", source)  # a template that is written on two lines
+    templates = set(re.findall(r'(?:Sentence|StudioError)\(\s*"([^"]+)"', source)) | set(re.findall(r'text = \(?\s*"([^"]+)"', source))
+    assert templates == set(chinese)
+    for english, translated in chinese.items():
+        assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", translated))

@@ -1,0 +1,69 @@
+"""Everything that the studio says is said in every language, with the same values in it."""
+
+from collections import defaultdict
+
+import pytest
+import said
+
+from studio.words import LANGUAGES
+
+FOREIGN = [language for language in LANGUAGES if language != "en"]
+
+
+def listing(title: str, items: dict[str, list[str]]) -> str:
+    """A failure's message, room by room, so that each finds the own gaps."""
+    lines = [title]
+    for room, texts in sorted(items.items()):
+        lines.append(f"\n  {room}: {len(texts)}")
+        lines += [f"    {text}" for text in sorted(texts)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_everything_said_has_a_translation(language):
+    known = {key for file in said.translation_files(language).values() for key in file}
+    gaps: dict[str, list[str]] = defaultdict(list)
+    for text, places in said.templates().items():
+        if text not in known:
+            gaps[f"assets/i18n/{language}/{said.room(places)}"].append(f"{text!r}  ({', '.join(sorted(places)[:2])})")
+    assert not gaps, listing("Not translated yet, by the file in which it belongs:", gaps)
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_translations_hold_the_same_values(language):
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for name, file in said.translation_files(language).items():
+        for key, value in file.items():
+            if said.placeholders(key) != said.placeholders(value) or key.count("**") != value.count("**") or not value.strip():
+                wrong[name].append(f"{key!r} → {value!r}")
+    assert not wrong, listing("The translation has other {placeholders} or ** marks than the English, or is empty:", wrong)
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_no_text_is_translated_in_two_ways(language):
+    seen: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, file in said.translation_files(language).items():
+        for key, value in file.items():
+            seen[key][name] = value
+    differ = {key: [f"{name}: {value}" for name, value in found.items()] for key, found in seen.items() if len(set(found.values())) > 1}
+    assert not differ, listing("Translated differently in several files; the last file would win:", differ)
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_no_translation_is_stale(language):
+    used = said.strings()
+    stale = {name: [key for key in file if key not in used] for name, file in said.translation_files(language).items()}
+    stale = {name: keys for name, keys in stale.items() if keys}
+    assert not stale, listing("Nothing says this any more; remove it, or mend the key:", stale)
+
+
+def test_the_walk_sees_what_it_should():
+    found = said.templates()
+    assert "Rank r" in found  # an option's title
+    assert "{title} must be at least {limit}, but is {given}." in found  # a sentence in the code
+    assert any("Leaves every weight" in text for text in found)  # a card
+    assert "Balanced" in found  # a preset
+    import ast
+
+    assert said.literals(ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")) == ["one", "two", "three", "four"]
+    assert said.placeholders("{a} {b:.1g} {c!r}") == {"a", "b", "c"}
