@@ -4,6 +4,7 @@
 """
 
 import argparse
+import time
 
 
 def main() -> None:
@@ -14,10 +15,23 @@ def main() -> None:
     asked = parser.parse_args()
 
     from studio.home import Home
+    from studio.jobs import client
+    from studio.library import shelf
+    from studio.store import Store
     from studio.ui.launch import launch
     from studio.ui.page import build
 
-    launch(build(Home(asked.home)), port=asked.port, open_browser=asked.open)
+    home = Home(asked.home)
+    demo = build(home)
+    launch(demo, port=asked.port, open_browser=asked.open, block=False)
+    shelf.heal(home, Store(home.database))
+    client.register_window(home)
+    try:
+        while True:  # a supervisor that was killed is back within a second, and adopts what still runs
+            time.sleep(1)
+            client.ensure_supervisor(home)
+    except KeyboardInterrupt:
+        demo.close()
 
 
 if __name__ == "__main__":

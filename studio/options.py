@@ -33,7 +33,7 @@ def option(
 class Options(BaseModel):
     """Base of everything a person can set. Unknown keys are refused, so that a typo never passes silently."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def form_fields(cls: type[Options]) -> list[dict]:

@@ -8,6 +8,7 @@ steps fit into `--minutes` depends on the machine (`--steps` fixes them). Knows 
 """
 
 import argparse
+import copy
 import itertools
 import json
 import os
@@ -16,8 +17,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Iterator
-
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # a thread that waits soon sleeps: much faster where the cores are shared
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -31,7 +30,7 @@ from grammar import Message, documents, exam  # noqa: E402
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 ROW = 192  # tokens in a packed row; longer documents are left out
 HIDDEN = "5 layers, width 256, 4 query and 2 key/value heads, tied embeddings"
-ROWS = 12  # rows in a batch
+ROWS = 8  # rows in a batch, of which every process has its own
 
 QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 STRICT_SPLIT = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -127,12 +126,12 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[dict[str,
 
 # ---- training ---------------------------------------------------------------------------------------------------------------
 
-def optimizers(model: Qwen2ForCausalLM, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers (fewer steps to the same loss), AdamW for embeddings, norms and biases."""
+def optimizers(model: Qwen2ForCausalLM, lr: float, rank: int, ranks: int) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers (fewer steps to the same loss), AdamW for embeddings, norms and biases; this process's share of both."""
     layers = [p for p in model.model.layers.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is q for q in layers)]
-    both = [torch.optim.Muon(layers, lr=lr, weight_decay=0.1, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
+    both = [torch.optim.Muon(layers[rank::ranks], lr=lr, weight_decay=0.1, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest[rank::ranks], lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
     for optimizer in both:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -145,39 +144,72 @@ def loss_of(model: Qwen2ForCausalLM, ids, positions, weights, mask) -> torch.Ten
     return (losses * weights[:, 1:].flatten()).sum() / weights.sum()
 
 
-def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> dict:
-    """Trains in place for `--steps` steps or `--minutes` minutes; every `--every` minutes prints scores and exports what there is."""
-    stream, opts = batches(tokenizer, args.seed + 1 + args.before["steps"]), optimizers(model, args.lr)
+def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace, shared: dict) -> None:
+    """One of the training processes. Weights lie in shared memory: each process takes the gradient of its own batch, then updates its own
+    share of the weights with the mean of all gradients. Rank 0 keeps the clock, prints and exports."""
+    torch.set_num_threads(1)
+    params, grads, clock, together = list(model.parameters()), shared["grads"], shared["clock"], shared["barrier"]
+    opts = optimizers(model, args.lr, rank, args.processes)
+    mine = [p for optimizer in opts for group in optimizer.param_groups for p in group["params"]]
+    begin = dict(zip(params, itertools.accumulate([0] + [p.numel() for p in params])))
+    stream = batches(tokenizer, 1 + args.seed + 1000 * rank + args.before["steps"])
     run = torch.compile(loss_of) if args.compile else loss_of
-    run(model, **next(stream)).backward()  # compiles, outside the clock
-    model.zero_grad()
+    for turn in range(args.processes):  # one compiles, outside the clock, the others then find it in the cache
+        if turn == rank:
+            run(model, **next(stream)).backward()
+        together.wait()
     start = saved = time.monotonic()
-    step, smooth, done = 0, None, 0.0
-    while done < 1:
+    smooth = None
+    for step in itertools.count():
         elapsed = (time.monotonic() - start) / 60
-        done = (step + 1) / args.steps if args.steps else elapsed / args.minutes
-        scale = min(1.0, (step + 1) / 50, max(0.02, (1 - done) / 0.6))  # warm up, hold, then down over the last 60 %
-        for group in (group for optimizer in opts for group in optimizer.param_groups):
-            group["lr"] = group["peak"] * scale
-        loss = run(model, **next(stream))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in opts:
-            optimizer.step()
-            optimizer.zero_grad()
-        step += 1
-        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-        if step % 50 == 0:
-            print(f"step {step}  {elapsed:.1f} min  loss {smooth:.4f}  lr x{scale:.2f}", flush=True)
-        if done < 1 and time.monotonic() - saved > 60 * args.every:
+        if rank == 0:
+            clock[0] = step / args.steps if args.steps else elapsed / args.minutes
+        together.wait()  # every weight is up to date
+        done = clock[0].item()
+        if done >= 1:
+            break
+        if rank == 0 and time.monotonic() - saved > 60 * args.every:
             export(model, tokenizer, args.out, facts_of(args, step, elapsed, smooth) | {"finished": False}, per_skill=6)
             saved = time.monotonic()
-    return facts_of(args, step, elapsed, smooth)
+        model.zero_grad()
+        loss = run(model, **next(stream))
+        loss.backward()
+        for p in params:
+            grads[rank, begin[p]:begin[p] + p.numel()] = p.grad.flatten()
+        together.wait()  # every gradient is there
+        for p in mine:
+            p.grad.copy_(grads[:, begin[p]:begin[p] + p.numel()].mean(0).view_as(p))
+        scale = min(1.0, (step + 1) / 30, max(0.02, (1 - done) / 0.6))  # warm up, hold, then down over the last 60 %
+        for optimizer in opts:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * scale
+            optimizer.step()
+        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
+        if rank == 0 and step % 50 == 49:
+            print(f"step {step + 1}  {elapsed:.1f} min  loss {smooth:.4f}  lr x{scale:.2f}", flush=True)
+    if rank == 0:
+        torch.set_num_threads(args.processes)
+        export(model, tokenizer, args.out, facts_of(args, step, elapsed, smooth) | {"finished": True}, args.per_skill, show_wrong=60)
+
+
+def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
+    """One process a core, one meeting a step: threads would meet at every product, and wait there for each other where cores are shared."""
+    context = torch.multiprocessing.get_context("spawn")
+    size = sum(p.numel() for p in model.parameters())
+    shared = {"grads": torch.zeros(args.processes, size).share_memory_(), "clock": torch.zeros(1).share_memory_(),
+              "barrier": context.Barrier(args.processes)}
+    workers = [context.Process(target=work, args=(rank, model.share_memory(), tokenizer, args, shared)) for rank in range(args.processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise SystemExit("a training process failed: see above")
 
 
 def facts_of(args: argparse.Namespace, step: int, minutes: float, loss: float) -> dict:
     before = args.before
-    return {"steps": before["steps"] + step, "tokens": before["tokens"] + step * ROWS * ROW, "minutes": round(before["minutes"] + minutes, 1),
+    return {"steps": before["steps"] + step, "tokens": before["tokens"] + step * args.processes * ROWS * ROW, "minutes": round(before["minutes"] + minutes, 1),
             "loss": round(loss, 4), "seed": args.seed, "vocab": args.vocab, "hidden": HIDDEN}
 
 
@@ -222,9 +254,7 @@ def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wro
     """Writes the model in 16 bit, scores what was written, then moves every file into place, so that readers never see half a file."""
     new = folder / ".new"
     shutil.rmtree(new, ignore_errors=True)
-    was = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.to(torch.bfloat16).save_pretrained(new)
-    model.to(torch.float32).load_state_dict(was)  # training goes on with the full weights
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(new)
     tokenizer.save_pretrained(new)
     scores = facts | {"parameters": model.num_parameters()} | score(new, per_skill, show_wrong)
     (new / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
@@ -246,12 +276,11 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=3072, help="tokens in the vocabulary")
     parser.add_argument("--per-skill", type=int, default=25, help="held-out questions a skill in the last exam")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="training processes, one a core")
     parser.add_argument("--resume", action="store_true", help="go on from the last export")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="for machines without a C++ compiler: half the speed")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     tokenizer = make_tokenizer(args.vocab, args.seed)
     model = make_model(tokenizer)
@@ -260,8 +289,7 @@ def main() -> None:
         model.load_state_dict(AutoModelForCausalLM.from_pretrained(args.out, dtype=torch.float32).state_dict())
         args.before = {"tokens": 0} | json.loads((args.out / "scores.json").read_text())
     print(f"{len(tokenizer)} tokens, {model.num_parameters():,} parameters", flush=True)
-    facts = train(model, tokenizer, args)
-    export(model, tokenizer, args.out, facts | {"finished": True}, args.per_skill, show_wrong=60)
+    train(model, tokenizer, args)
 
 
 if __name__ == "__main__":

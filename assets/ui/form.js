@@ -36,7 +36,7 @@ function commit() {
   timer = null;
   if (same(props.value, draft)) return;
   props.value = { ...draft };
-  trigger("change");
+  trigger("input");
 }
 
 function edited(key, at_once) {
@@ -79,7 +79,8 @@ function sliderControl(field, id) {
   const range = make("input", "of-range");
   const step = field.kind === "integer" ? 1 : (field.maximum - field.minimum) / 100;
   Object.assign(range, { type: "range", min: field.minimum, max: field.maximum, step });
-  range.setAttribute("aria-label", field.title);
+  range.tabIndex = -1; // a handle for the mouse; keyboard and screen reader have the field beside it
+  range.setAttribute("aria-hidden", "true");
   range.addEventListener("input", () => {
     control.focusable.value = shown(Number(Number(range.value).toPrecision(6)));
     edited(field.key, false);
@@ -125,7 +126,8 @@ function resetButton(field) {
   const button = make("button", "of-reset", "↺");
   const label = (words().reset || "Default: {value}").replace("{value}", shown(field.default) || words().none || "–");
   Object.assign(button, { type: "button", title: label, hidden: true });
-  button.setAttribute("aria-label", `${field.title}: ${label}`);
+  button.setAttribute("aria-label", label);
+  button.setAttribute("aria-describedby", `${uid}-${field.key}-label`);
   button.addEventListener("click", () => {
     inputs[field.key].write(field.default);
     edited(field.key, true);
@@ -139,7 +141,7 @@ function drawField(field) {
   const box = make("div", `of-field of-${field.kind}`);
   box.dataset.key = field.key;
   const label = make("label", "of-label", field.title);
-  label.htmlFor = id;
+  Object.assign(label, { htmlFor: id, id: `${id}-label` });
   if (field.unit) label.append(" ", make("span", "of-unit", `(${field.unit})`));
   const help = make("p", "of-help", field.help);
   help.id = `${id}-help`;
@@ -236,9 +238,12 @@ function enable() {
   root.querySelectorAll(".of-range, .of-reset").forEach((node) => (node.disabled = props.locked === true));
 }
 
-draw();
-enable();
-watch(["fields", "words"], () => (draw(), enable()));
-watch("value", fill);
-watch("errors", complain);
-watch("locked", enable);
+function redraw() {
+  draw();
+  enable();
+}
+
+redraw();
+// Not watch called with a quoted name: Gradio takes any quoted word in this script for an event of the component, and would send a
+// listener of that name along with each update.
+for (const [name, react] of Object.entries({ fields: redraw, words: redraw, value: fill, errors: complain, locked: enable })) watch(name, react);

@@ -117,6 +117,7 @@ function show(next) {
   wait = 1000;
   for (const card of Object.values(cards)) card.box.remove();
   cards = {};
+  delete root.dataset.drawn;
   draw();
   wake();
 }
@@ -219,6 +220,7 @@ async function draw() {
       else await Plotly.react(card.plot, traces(chart), layout(chart, colours()), { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" });
     }
     for (const chart of props.charts) if (cards[chart.key]) grid.append(cards[chart.key].box); // the order of the table, whichever came first
+    root.dataset.drawn = run;
   } catch (error) {
     note(say(words.failed, { detail: error.message }));
   }

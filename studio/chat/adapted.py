@@ -87,7 +87,7 @@ class Adapted:
             else:
                 self._wrap(kind, folder, name)
         except Exception as error:  # peft raises whatever torch and safetensors do about a torn or foreign file
-            self._strip(kind)
+            self._undo(kind, name)
             raise StudioError("The adapter '{name}' does not fit its base model: {detail}", name=adapter_id, detail=_first_line(error)) from error
         finally:
             self.active = "?"  # loading left something switched on
@@ -137,24 +137,31 @@ class Adapted:
         if group is not None:
             group.unload()
         self._places = {key: place for key, place in self._places.items() if place[0] is not group}
+        self._restore_biases()
+        self.injected = None
+
+    def _restore_biases(self) -> None:
         if self._biases:
             self.model.load_state_dict(self._biases, strict=False)
             self._biases = {}
-        self.injected = None
 
-    def _strip(self, kind: Kind) -> None:
-        """After a failed load: take everything of this kind off, also what peft left half-made in the model."""
-        group = self._groups.pop(kind.group, None)
-        self._places = {key: place for key, place in self._places.items() if place[0] is not group}
+    def _undo(self, kind: Kind, name: str) -> None:
+        """After a failed load: leave those that were there, and take off what peft left half-made in the model."""
+        group = self._groups.get(kind.group)
+        if group is not None:
+            if name in group.peft_config:
+                group.delete_adapter(name)
+            return
         if kind.prompt:
             return
-        for name, module in list(self.model.named_modules()):
+        self.injected = None
+        for path, module in list(self.model.named_modules()):
             if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
-                parent, _, last = name.rpartition(".")
+                parent, _, last = path.rpartition(".")
                 inside = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module.original_module
                 setattr(self.model.get_submodule(parent), last, inside)
         self.model.__dict__.pop("peft_config", None)
-        self.unload()
+        self._restore_biases()
 
     def _make_room(self, keep: set[str]) -> None:
         for adapter_id in [key for key in self._places if key not in keep][: max(0, len(self._places) - _MOST + 1)]:

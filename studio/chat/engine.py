@@ -195,7 +195,7 @@ class _Steps(StoppingCriteria):
         piece = self.pieces.add(int(input_ids[0, -1]))
         if piece:
             self.emit(piece)
-        self.was_cancelled = not self.pieces.ended and self.cancelled()
+        self.was_cancelled = not self.pieces.ended and bool(self.cancelled())
         if not self.pieces.ended and not self.was_cancelled and self.turn.wanted():
             state = _random_state(self.random)
             self.turn.give()

@@ -35,6 +35,8 @@ def check_archive(path: Path, name: str) -> list[zipfile.ZipInfo]:
             members = archive.infolist()
     except _TROUBLE as error:
         raise _damaged(name) from error
+    if not all(member.filename for member in members):
+        raise _damaged(name)
     if len(members) > MAX_MEMBERS:
         raise StudioError(
             "{name} holds {count} files; at most {limit} are unpacked. Put the data into fewer files.",

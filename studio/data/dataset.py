@@ -123,9 +123,15 @@ def _read(
             preview.append(row)
         try:
             record = apply(mapping, row, want, source.name, source.unit)
-            store.add(row.number, record, row.file, place(row.file or source.name, row.number, source.unit))
+            store.add(row.number, record, row.file)
         except RowProblem as problem:
             own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
+        except UnicodeEncodeError:
+            sentence = Sentence(
+                "{place} holds half a character (a lone surrogate). Mend that text or remove the row.",
+                place=place(row.file or source.name, row.number, source.unit),
+            )
+            own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
         else:
             used += 1
             if used == limit:

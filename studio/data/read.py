@@ -22,7 +22,8 @@ from studio.data.archive import check_archive, unpack
 from studio.data.encoding import BAD, detect_encoding, looks_binary, open_text
 from studio.data.formats import HEAD, binary_format, refuse, text_format
 from studio.data.readers_binary import read_arrow, read_parquet, read_xlsx
-from studio.data.readers_text import read_json, read_jsonl, read_table, read_text
+from studio.data.readers_table import read_table
+from studio.data.readers_text import read_json, read_jsonl, read_text
 from studio.data.rows import Problem, Problems, Row, place
 from studio.words import Sentence, StudioError
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from studio.data.readers_text import header
+from studio.data.readers_table import header
 from studio.data.rows import Row
 from studio.words import StudioError
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from studio.data.rows import RowProblem
-from studio.words import Sentence, StudioError
+from studio.words import StudioError
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 _BUFFER = 4 * 2**20
 
 
@@ -44,14 +44,10 @@ class RecordStore:
         self.digests = array("Q")
         self.inputs = array("Q")
 
-    def add(self, number: int, value: dict, file: str, place: Sentence) -> None:
-        """Appends one record. Raises RowProblem where its text is no valid Unicode, StudioError where the disk is full."""
-        try:
-            line = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise RowProblem(
-                "bytes", "{place} holds half a character (a lone surrogate). Mend that text or remove the row.", place=place
-            ) from error
+    def add(self, number: int, value: dict, file: str = "") -> None:
+        """Appends one record. Raises UnicodeEncodeError where its text holds half a character (a lone surrogate), and
+        StudioError where the disk is full."""
+        line = _encode(value).encode("utf-8")
         self._buffer += line
         self._ends.append(self._ends[-1] + len(line))
         self.numbers.append(number)

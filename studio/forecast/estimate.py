@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from studio.data.resolve import resolve
 from studio.forecast import memory, speed
 from studio.hardware import Hardware, gigabytes, pick_device
 from studio.models.shape import Shape
 from studio.recipe import Recipe
 from studio.store import Store
 from studio.tasks import TASKS
-from studio.words import Sentence
+from studio.words import Sentence, StudioError
 
 _ASSUMED = 128  # tokens an example has where nobody counted, if "Length at most" allows
 PARTS = {"weights": "Weights", "gradients": "Gradients", "optimiser": "Optimiser", "activations": "Activations", "logits": "Logits", "process": "Process"}
@@ -124,8 +125,11 @@ def short_model(name: str) -> str:
 
 
 def source_title(recipe: Recipe) -> str:
-    """The recipe's data source as a person calls it; "" where none is chosen."""
-    return short_model(str(recipe.data.source or ""))
+    """The recipe's data source as a person calls it ("captain.jsonl"); "" where none is chosen."""
+    try:
+        return resolve(recipe.data.source).title
+    except StudioError:
+        return short_model(recipe.data.source)
 
 
 def duration(seconds: float) -> Sentence:

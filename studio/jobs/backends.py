@@ -1,7 +1,7 @@
 """The machines a job can run on. A backend starts a worker for a job, finds one again, and hears of its end.
 
-`Local` is this machine: a warm standby where there is one, a fresh process otherwise. A backend knows nothing about
-the queue, about Stop or about what the store says; it is the supervisor that decides.
+`Local` is this machine: a warm standby where there is one, a fresh process otherwise. A backend knows nothing
+about the queue, about Stop or about what the store says; it is the supervisor that decides.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from studio.jobs.job import log_path
 
 log = logging.getLogger("supervisor")
 
-MARK = "DELTA_STUDIO_WORKER_OF"  # in the environment of every worker and of whatever it starts: the home folder
+MARK = (
+    "DELTA_STUDIO_WORKER_OF"  # in the environment of every worker and of whatever it starts: the home folder
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Handle(Protocol):
 
 class Backend(Protocol):
     def start(self, job: dict) -> Handle:
-        """A worker for a queued job. The worker claims the job itself. Raises OSError if none can be started."""
+        """A worker for a queued job, which it will claim itself. Raises OSError if none can be started."""
 
     def adopt(self, job: dict) -> Handle | None:
         """The living worker of a running job that another supervisor started; None if there is none."""
@@ -82,7 +84,11 @@ class Local:
         if standby and standby.hand_over(job["id"]):
             return Child(standby.process, warm=True)
         with open(log_path(self.home, job["id"]), "ab") as output:
-            return Child(_spawn("work", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+            return Child(
+                _spawn(
+                    "work", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
+            )
 
     def adopt(self, job: dict) -> Handle | None:
         process = identity.find(job["pid"], job["pid_created"])
@@ -116,7 +122,9 @@ class Standby:
 
     def __init__(self, home: Home):
         with open(home.logs / "standby.log", "wb") as output:
-            self.process = _spawn("standby", home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output)
+            self.process = _spawn(
+                "standby", home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
+            )
         os.set_blocking(self.process.stdout.fileno(), False)
         self._ready = False
 
@@ -195,12 +203,14 @@ class Adopted:
     def kill(self) -> None:
         if identity.is_living(self._process):
             _kill_group(self.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # started in a terminal, it may lead no group
+                self._process.kill()
 
 
 def end_leftovers(pid: int, home: Home) -> None:
     """End what the dead worker `pid` of some time ago has left behind in its process group.
 
-    Meanwhile the machine may have restarted and the number may be another group's, so each must carry our mark.
+    The machine may have restarted since and the number be another group's, so each must carry our mark.
     """
     if identity.is_living(pid):
         return  # the number has come round again, which the kernel allows only if the group was empty
@@ -211,13 +221,13 @@ def end_leftovers(pid: int, home: Home) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    # Each worker leads a session and so a group of its own. A group of zombies answers with PermissionError on macOS.
+    # Each worker leads a group of its own. On macOS a group of zombies answers with PermissionError.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def _spawn(module: str, home: Home, *arguments: str, **streams) -> subprocess.Popen:
-    """A process in a session of its own: no Ctrl-C in the window's terminal reaches it, and it outlives its parent."""
+    """A process in a session of its own: no Ctrl-C in a terminal reaches it, and it outlives its parent."""
     command = [sys.executable, "-m", f"studio.jobs.{module}", str(home.root), *arguments]
     environment = os.environ | {MARK: str(home.root)}
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True, **streams)

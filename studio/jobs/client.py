@@ -1,7 +1,7 @@
 """What a window uses: make sure that a supervisor is there, queue jobs, stop and resume them.
 
-Each function writes to the store first and calls `ensure_supervisor` after that, so that a supervisor that is just
-leaving sees the word or frees the lock (see `Supervisor.leave`). It knows nothing about how jobs are run.
+Each function writes to the store first and calls `ensure_supervisor` after that, so that a supervisor that is
+just leaving sees the word or frees the lock (see `Supervisor.leave`). It knows nothing about how jobs run.
 """
 
 from __future__ import annotations
@@ -16,26 +16,40 @@ from studio.jobs import identity
 from studio.store import Store
 from studio.words import StudioError
 
-_started: list[subprocess.Popen] = []  # supervisors of ours: one that has ended stays a zombie until it is polled
+_started: list[
+    subprocess.Popen
+] = []  # supervisors of ours: one that has ended stays a zombie until it is polled
 
 
 def ensure_supervisor(home: Home) -> bool:
     """Start a supervisor if none is alive; True if one was started. Safe from any number of windows at once.
 
-    It takes microseconds when one is there. A window calls it with its timer too, every second or so: that is what
-    brings a supervisor back that was killed, and a dying one may hold its lock for some milliseconds yet.
+    It takes microseconds when one is there. A window calls it with its timer too, every second or so: that is
+    what brings a supervisor back that was killed, and a dying one may hold its lock for milliseconds.
     """
     _started[:] = [process for process in _started if process.poll() is None]
     lock = identity.Lock.take(identity.supervisor_lock(home.root))
     if not lock:
         return False
     try:
-        command = [sys.executable, "-m", "studio.jobs.supervisor", str(home.root), "--lock", str(lock.descriptor)]
+        command = [
+            sys.executable,
+            "-m",
+            "studio.jobs.supervisor",
+            str(home.root),
+            "--lock",
+            str(lock.descriptor),
+        ]
         # Its errors before its own log is open; written anew each time, so it cannot grow.
         with open(home.logs / "supervisor-start.log", "wb") as output:
             process = subprocess.Popen(
-                command, cwd=REPOSITORY, pass_fds=(lock.descriptor,), start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                command,
+                cwd=REPOSITORY,
+                pass_fds=(lock.descriptor,),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
     finally:
         lock.drop()
@@ -48,7 +62,11 @@ def register_window(home: Home) -> None:
     pid, created = identity.me()
     store = Store(home.database)
     with store.transaction():
-        others = [window for window in store.note("windows", []) if window["pid"] != pid and identity.find(window["pid"], window["created"])]
+        others = [
+            window
+            for window in store.note("windows", [])
+            if window["pid"] != pid and identity.find(window["pid"], window["created"])
+        ]
         store.set_note("windows", [*others, {"pid": pid, "created": created}])
     store.close()
     ensure_supervisor(home)
@@ -68,7 +86,11 @@ def resume_run(store: Store, run_id: str) -> int:
         run = store.run(run_id)
         if run is None:
             raise StudioError("There is no run '{run}' any more.", run=run_id)
-        raise StudioError("'{name}' cannot be resumed while it is still waiting or running. Stop it first, or wait until it ends.", name=run["name"])
+        raise StudioError(
+            "'{name}' cannot be resumed while it is still waiting or running. "
+            "Stop it first, or wait until it ends.",
+            name=run["name"],
+        )
     ensure_supervisor(_home_of(store))
     return job_id
 
@@ -81,7 +103,7 @@ def start_job(store: Store, kind: str, payload: dict, device: str = "cpu", run_i
 
 
 def stop(store: Store, job_id: int) -> None:
-    """Ask a job to stop. One that only waits has stopped at once; one that does not listen is ended by force."""
+    """Ask a job to stop. One that waits has stopped at once; one that does not listen is ended by force."""
     store.command(job_id, "stop")
     ensure_supervisor(_home_of(store))
 

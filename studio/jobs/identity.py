@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-# psutil adds the time of the last boot, which the kernel rounds to seconds, so two processes may read the same
-# creation a second apart. A pid does not come round again that fast.
+# psutil adds the time of the last boot, which the kernel rounds to seconds, so two processes may read the
+# same creation a second apart. A pid does not come round again that fast.
 _TOLERANCE = 2.0
 
 
@@ -23,7 +23,7 @@ def me() -> tuple[int, float]:
 
 
 def find(pid: int | None, created: float | None) -> psutil.Process | None:
-    """The living process that was created then; None if it has ended, is a zombie, or the pid is another's now."""
+    """The living process that was created then; None if it has ended or the pid is another's now."""
     if pid is None or created is None:
         return None
     try:
@@ -35,7 +35,7 @@ def find(pid: int | None, created: float | None) -> psutil.Process | None:
 
 
 def is_living(process: psutil.Process | int) -> bool:
-    """Whether the process still runs. A zombie has ended; a `Process` whose pid is another's now has ended too."""
+    """Whether the process still runs. A zombie has ended; so has a `Process` whose pid is another's now."""
     try:
         found = psutil.Process(process) if isinstance(process, int) else process
         return found.is_running() and found.status() != psutil.STATUS_ZOMBIE
@@ -61,7 +61,7 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, descriptor: int | None = None) -> Lock | None:
-        """The lock on `path`, by an inherited `descriptor` if one is given; None if somebody else holds it."""
+        """The lock on `path`, by an inherited `descriptor` if given; None if somebody else holds it."""
         if descriptor is None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.set_inheritable(descriptor, False)

@@ -21,11 +21,11 @@ def log_path(home: Home, job_id: int) -> Path:
 
 
 class Stopped(Exception):
-    """Raised by a job's function when it has stopped because it was asked to, with everything worth keeping saved."""
+    """Raised by a job's function that was asked to stop and has saved all that is worth keeping."""
 
 
 class Job:
-    """One job: `id`, `kind`, `run_id`, `payload`, `device` ("cpu", "cuda:1"), and the `store` and `home` it lives in.
+    """One job: `id`, `kind`, `run_id`, `payload`, `device` ("cpu", "cuda:1"), and its `store` and `home`.
 
     All methods may be called from any thread.
     """
@@ -47,7 +47,7 @@ class Job:
         return "cuda:0" if self.device.startswith("cuda") else self.device
 
     def stop_requested(self) -> bool:
-        """Whether the job was asked to stop, by the store or by SIGTERM. Stays true. Cheap enough for every step."""
+        """Whether the job was asked to stop, in the store or by SIGTERM. Stays true; cheap at every step."""
         now = time.monotonic()
         if not self._stop and now - self._looked >= _LOOK_EVERY:
             self._looked = now

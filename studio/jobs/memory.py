@@ -1,6 +1,6 @@
-"""How much memory each device has and uses: system RAM from psutil and the container's limit, GPUs from nvidia-smi.
+"""How much memory each device has and uses: RAM by psutil and the container's limit, GPUs by nvidia-smi.
 
-It never asks torch, because asking would start CUDA in this process and take GPU memory itself. All sizes in bytes.
+It never asks torch, because asking would start CUDA in this process and take GPU memory. Sizes in bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ _QUERY = ["--query-gpu=index,memory.used,memory.total,utilization.gpu", "--forma
 # (limit, use, statistics, key of the page cache that can be dropped): control groups version 2, then 1
 _CGROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
 )
 
 
@@ -44,17 +49,21 @@ def gpus() -> dict[str, dict]:
     if not program:
         return {}
     try:
-        answer = subprocess.run([program, *_QUERY], capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(
+            [program, *_QUERY], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     return parse(answer)
 
 
 def parse(answer: str) -> dict[str, dict]:
-    """The lines "index, used MiB, total MiB, percent" as `gpus` returns them. A card may not know a number: "[N/A]"."""
+    """The lines "index, used MiB, total MiB, percent" as `gpus` returns them; "[N/A]" if a card hides it."""
     found = {}
     for line in answer.splitlines():
         index, used, total, busy = (part.strip() for part in line.split(","))
         if used.isdigit() and total.isdigit():
-            found[f"cuda:{index}"] = {"used": int(used) << 20, "total": int(total) << 20} | ({"busy": int(busy)} if busy.isdigit() else {})
+            found[f"cuda:{index}"] = {"used": int(used) << 20, "total": int(total) << 20} | (
+                {"busy": int(busy)} if busy.isdigit() else {}
+            )
     return found

@@ -1,7 +1,7 @@
 """The rules of the queue: which jobs may start now, and which must leave first.
 
-At most one training job and at most one chat a device, in the order in which they were asked for; anything else
-starts at once. It knows nothing about processes: jobs in, decisions out.
+At most one training job and at most one chat a device, in the order in which they were asked for; anything
+else starts at once. It knows nothing about processes: jobs in, decisions out.
 """
 
 from __future__ import annotations

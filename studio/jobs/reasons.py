@@ -1,4 +1,4 @@
-"""Why a job ended, as a sentence with a way out: from an exception inside the worker, or from how its process left.
+"""Why a job ended, as a sentence with a way out: from an exception in the worker, or from how it left.
 
 It knows nothing about torch beyond the names and words of its errors, and nothing about the store.
 """
@@ -12,18 +12,23 @@ from pathlib import Path
 
 from studio.words import Sentence, StudioError
 
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")  # torch, torch on CPU, the kernel, others
+# torch, torch on a CPU, the kernel, others
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 _DISK_WORDS = ("No space left on device", "database or disk is full")  # safetensors (Rust) and SQLite
 
 
 def of_exception(error: BaseException, home: Path) -> Sentence:
-    """The sentence for an exception that ended a job's function. `home` is named if the full disk is not known."""
+    """The sentence for an exception that ended a job; `home` stands in for the path if that is not known."""
     for link in _chain(error):
         if isinstance(link, StudioError):
             return link.sentence
         if _disk_is_full(link):
             path = getattr(link, "filename", None) or home
-            return Sentence("The disk is full: {path} could not be written. Free some space there, then press Resume or try again.", path=str(path))
+            return Sentence(
+                "The disk is full: {path} could not be written. "
+                "Free some space there, then press Resume or try again.",
+                path=str(path),
+            )
         if _out_of_memory(link):
             return Sentence(
                 "Not enough memory: {error}. Halve the batch size, turn on gradient checkpointing, or use QLoRA.",
@@ -33,28 +38,39 @@ def of_exception(error: BaseException, home: Path) -> Sentence:
 
 
 def of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
-    """The sentence for a process that left without a final word; `number` is the signal. Both None: nobody saw it."""
+    """The sentence for a worker that left without a final word; `number` is the signal; None: nobody saw."""
     resumable = kind == "train"
     if number == signal.SIGKILL and resumable:
         text = (
-            "The worker was killed by signal {number} ({name}). Press Resume to continue from the last checkpoint; "
-            "if this repeats, the machine may be out of memory."
+            "The worker was killed by signal {number} ({name}). Press Resume to continue from the last "
+            "checkpoint; if this repeats, the machine may be out of memory."
         )
     elif number == signal.SIGKILL:
-        text = "The worker was killed by signal {number} ({name}). Try again; if this repeats, the machine may be out of memory."
+        text = (
+            "The worker was killed by signal {number} ({name}). Try again; if this repeats, the machine may be "
+            "out of memory."
+        )
     elif number is not None and resumable:
-        text = "The worker was ended by signal {number} ({name}). Press Resume to continue from the last checkpoint; the full report is in the log."
+        text = (
+            "The worker was ended by signal {number} ({name}). Press Resume to continue from the last "
+            "checkpoint; the full report is in the log."
+        )
     elif number is not None:
         text = "The worker was ended by signal {number} ({name}). Try again; the full report is in the log."
     elif code is not None:
-        return Sentence("The worker ended with exit code {code} and without a final word. The full report is in the log.", code=code)
+        return Sentence(
+            "The worker ended with exit code {code} and without a final word. The full report is in the log.",
+            code=code,
+        )
     elif resumable:
         return Sentence(
             "The worker is gone, and nobody saw how it ended: its supervisor was not running then. "
             "Press Resume to continue from the last checkpoint."
         )
     else:
-        return Sentence("The worker is gone, and nobody saw how it ended: its supervisor was not running then. Try again.")
+        return Sentence(
+            "The worker is gone, and nobody saw how it ended: its supervisor was not running then. Try again."
+        )
     return Sentence(text, number=int(number), name=signal_name(number))
 
 
@@ -66,11 +82,16 @@ def of_force(seconds: float, kind: str) -> Sentence:
             "Steps since the last checkpoint are lost; Resume continues from there.",
             seconds=round(seconds, 1),
         )
-    return Sentence("It did not stop within {seconds} seconds, so its worker was ended by force.", seconds=round(seconds, 1))
+    return Sentence(
+        "It did not stop within {seconds} seconds, so its worker was ended by force.",
+        seconds=round(seconds, 1),
+    )
 
 
 def not_started(error: BaseException) -> Sentence:
-    return Sentence("No worker could be started: {error}. Close other programs and try again.", error=_first_line(error))
+    return Sentence(
+        "No worker could be started: {error}. Close other programs and try again.", error=_first_line(error)
+    )
 
 
 def signal_name(number: int) -> str:
@@ -99,10 +120,12 @@ def _disk_is_full(error: BaseException) -> bool:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _MEMORY_WORDS)
+    return isinstance(error, RuntimeError | OSError) and any(
+        words in str(error).lower() for words in _MEMORY_WORDS
+    )
 
 
 def _first_line(error: BaseException) -> str:
-    """`Type: message` on one line, short enough for a sentence and without the full stop that the sentence adds."""
+    """`Type: message`, short enough for a sentence and without the full stop that the sentence adds."""
     message = (str(error).strip().splitlines() or [""])[0].rstrip(". ")[:300]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,9 +1,10 @@
-"""A warm standby: imports what workers need, says so, and waits on stdin for its one job. `python -m studio.jobs.standby HOME`
+"""A warm standby: imports what workers need, says so, and waits on stdin for its one job.
 
-Importing torch, transformers and peft takes five seconds or more; a standby has that behind it when the person
-presses Start. It never initialises CUDA, so it holds no GPU memory and can still be given any device. It belongs to
-no parent: with its job it is a worker like any other, and outlives the supervisor; without one, the end of stdin is
-its end. It knows nothing about what the job will be.
+`python -m studio.jobs.standby HOME`. Importing torch, transformers and peft takes five seconds or more; a
+standby has that behind it when the person presses Start. It never initialises CUDA, so it holds no GPU memory
+and can still be given any device. It belongs to no parent: with its job it is a worker like any other, and
+outlives the supervisor; without one, the end of stdin is its end. It knows nothing about what the job will
+be.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from studio.home import Home
 from studio.jobs import work
 from studio.jobs.job import log_path
 
-WARM_IMPORTS = ("torch", "transformers", "transformers.trainer", "peft", "studio.training.worker", "studio.chat.server")
+WARM_IMPORTS = (
+    "torch",
+    "transformers",
+    "transformers.trainer",
+    "peft",
+    "studio.training.worker",
+    "studio.chat.server",
+)
 IMPORTS = "DELTA_STUDIO_STANDBY_IMPORTS"  # "a,b" instead of the list above; "" for none
 READY = b"ready\n"
 
@@ -40,12 +48,14 @@ def warm_up() -> None:
 
 
 def main(home: Home) -> None:
-    # transformers and peft may ask whether there is a GPU. Asked through NVML, torch need not initialise CUDA.
+    # transformers and peft may ask whether there is a GPU; through NVML, torch can tell without CUDA.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     tell = os.dup(1)
     os.dup2(2, 1)  # what an import prints belongs in the log, not into the answer
     warm_up()
-    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; stdin will say what follows from that
+    with contextlib.suppress(
+        BrokenPipeError
+    ):  # the supervisor is gone; stdin will say what follows from that
         os.write(tell, READY)
     os.close(tell)
     line = sys.stdin.readline()

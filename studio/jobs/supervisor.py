@@ -1,8 +1,9 @@
-"""The supervisor of one home folder: `python -m studio.jobs.supervisor HOME`. Standard library and psutil only.
+"""The supervisor of one home folder: `python -m studio.jobs.supervisor HOME`.
 
-It gives queued jobs to workers, makes Stop come true, records how each worker left, samples device memory, and
-leaves by itself when nobody needs it. Everything that it knows is in the store, so it can be killed at any moment:
-the next one adopts the workers that live and speaks for those that do not. It knows nothing about what jobs do.
+Standard library and psutil only. It gives queued jobs to workers, makes Stop come true, records how each
+worker left, samples device memory, and leaves by itself when nobody needs it. All that it knows is in the
+store, so it can be killed at any moment: the next one adopts the workers that live and speaks for those that
+do not. It knows nothing about what jobs do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import argparse
 import logging
 import logging.handlers
-import os
 import signal
 import sqlite3
 import threading
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from studio.home import Home
 from studio.jobs import identity, memory, queue, reasons
 from studio.jobs.backends import Backend, Exit, Handle, Local
+from studio.jobs.times import Times
 from studio.store import ENDED, Store
 from studio.words import Sentence
 
@@ -27,25 +28,6 @@ log = logging.getLogger("supervisor")
 
 TICK = 0.05  # seconds between looks: half of this is what a click waits on average
 STARTING = Sentence("Starting the worker")
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds, each from the environment variable DELTA_STUDIO_<NAME IN CAPITALS> if it is set."""
-
-    stop_grace: float = 30.0  # from Stop to SIGTERM: a training step and a checkpoint must fit in
-    chat_stop_grace: float = 5.0  # a chat has nothing to save
-    kill_grace: float = 5.0  # from SIGTERM, or from the final word, to SIGKILL
-    idle: float = 60.0  # without a window and without jobs, until the supervisor leaves
-    standby_delay: float = 4.0  # from a start to the next standby's imports
-
-    @classmethod
-    def from_environment(cls) -> Times:
-        given = {name: os.environ.get(f"DELTA_STUDIO_{name.upper()}") for name in cls.__dataclass_fields__}
-        return cls(**{name: float(value) for name, value in given.items() if value})
-
-    def grace(self, kind: str) -> float:
-        return self.chat_stop_grace if kind == "chat" else self.stop_grace
 
 
 @dataclass
@@ -72,10 +54,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Until SIGTERM, or until nobody has needed it for a while."""
-        adopted = False
         while not self.leaving.is_set():
             try:
-                adopted = adopted or self.adopt()
                 self.tick()
                 if time.monotonic() - self._needed_until > self.times.idle and self.leave():
                     return
@@ -90,13 +70,13 @@ class Supervisor:
         for job_id, watched in list(self.watched.items()):
             left = watched.handle.poll()
             if left:
-                self.record(watched, left)
-                if self.watched[job_id] is watched:
-                    del self.watched[job_id]
+                self.record(watched, left)  # first: if the store fails, the exit is still to be told
+                del self.watched[job_id]
                 self._seen = None
         version = self.store.version()  # before the queries: what is written after them is seen next time
         if version != self._seen:
             self._seen = version
+            self.adopt()
             self.dispatch()
             self.look_for_stops()
         self.enforce()
@@ -105,21 +85,23 @@ class Supervisor:
             self.census()
         self.tend_standby()
 
-    # ---- starting ---------------------------------------------------------------------------------------------
+    # ---- starting ------------------------------------------------------------------------------------------
 
-    def adopt(self) -> bool:
-        """Take over the living workers of an earlier supervisor, and speak for the dead ones."""
+    def adopt(self) -> None:
+        """Take over living workers that somebody else started, an earlier supervisor or a person in a terminal
+        (`python -m studio.training`), and speak for the dead ones."""
         for job in self.store.jobs("running"):
+            if job["id"] in self.watched:
+                continue
             handle = self.backend.adopt(job)
             if handle:
                 log.info("job %d: adopted worker %d", job["id"], handle.pid)
                 self.watched[job["id"]] = Watched(job, handle)
             else:
                 self.speak_for(job, Exit())
-        return True
 
     def dispatch(self) -> None:
-        """Start what may start. A worker claims its job itself, so for a moment a started job is still 'queued'."""
+        """Start what may start. A worker claims its job itself, so a started job may still be 'queued'."""
         queued = [job for job in self.store.jobs("queued") if job["id"] not in self.watched]
         start, leave = queue.decide(queued, [watched.job for watched in self.watched.values()])
         for job in start:
@@ -130,17 +112,26 @@ class Supervisor:
                 log.error("job %d: no worker could be started: %s", job["id"], error)
                 self.store.job_ended(job["id"], "failed", reasons.not_started(error).to_json())
                 continue
-            log.info("job %d (%s on %s): worker %d%s", job["id"], job["kind"], job["device"], handle.pid, " was warm" if handle.warm else "")
+            log.info(
+                "job %d (%s on %s): worker %d%s",
+                job["id"],
+                job["kind"],
+                job["device"],
+                handle.pid,
+                " was warm" if handle.warm else "",
+            )
             self.watched[job["id"]] = Watched(job, handle)
         for chat in leave:
             if not self.store.commands(chat["id"], "stop"):
-                log.info("job %d: asked to leave %s, which a training run waits for", chat["id"], chat["device"])
+                log.info(
+                    "job %d: asked to leave %s, which a training run waits for", chat["id"], chat["device"]
+                )
                 self.store.command(chat["id"], "stop")
 
-    # ---- stopping ---------------------------------------------------------------------------------------------
+    # ---- stopping ------------------------------------------------------------------------------------------
 
     def look_for_stops(self) -> None:
-        """Set a deadline for each worker that was asked to stop, and for each that has said its final word."""
+        """Set a deadline for each worker that was asked to stop, or that has said its final word."""
         for job_id, watched in self.watched.items():
             if watched.deadline is not None:
                 continue
@@ -152,7 +143,7 @@ class Supervisor:
                 watched.deadline = asked[0]["time"] + self.times.grace(watched.job["kind"])
 
     def enforce(self) -> None:
-        """When patience ends: SIGTERM, and when that helps nothing, SIGKILL for the worker and all that it started."""
+        """When patience ends: SIGTERM, and if that does not help, SIGKILL for the worker and its children."""
         for job_id, watched in self.watched.items():
             if watched.deadline is None or time.time() < watched.deadline or watched.forced == signal.SIGKILL:
                 continue
@@ -164,32 +155,38 @@ class Supervisor:
                 watched.handle.kill()
             log.warning("job %d: worker %d was sent %s", job_id, watched.handle.pid, watched.forced.name)
 
-    # ---- ending -----------------------------------------------------------------------------------------------
+    # ---- ending --------------------------------------------------------------------------------------------
 
     def record(self, watched: Watched, left: Exit) -> None:
         """Write down how a worker left, and speak for it if it left without a final word."""
         job = self.store.job(watched.job["id"])
-        log.info("job %d: worker %d left: code %s, signal %s", job["id"], watched.handle.pid, left.code, left.signal)
-        if job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try:
-            self._second_try.add(job["id"])  # the standby died before it took the job; a fresh process shall have it
-        elif job["state"] == "running" and job["pid"] != watched.handle.pid:
-            other = self.backend.adopt(job)  # an earlier supervisor had given the job away too, and that worker won
-            if other:
-                self.watched[job["id"]] = Watched(job, other)
-            else:
-                self.speak_for(job, Exit())
-        else:
+        log.info(
+            "job %d: worker %d left: code %s, signal %s",
+            job["id"],
+            watched.handle.pid,
+            left.code,
+            left.signal,
+        )
+        unclaimed = job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try
+        claimed_by_another = job["state"] == "running" and job["pid"] != watched.handle.pid
+        if unclaimed:  # the standby died before it took the job; a fresh process shall have it
+            self._second_try.add(job["id"])
+        elif not claimed_by_another:  # two supervisors may give a job away; the next look adopts who has it
             self.speak_for(job, left, watched.forced)
 
     def speak_for(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
         """Record the exit; the reason counts only if the worker has said none itself."""
         self.store.job_exit(job["id"], left.code, left.signal)
         if forced and job["state"] == "running":
-            self.store.job_ended(job["id"], "stopped", reasons.of_force(self.times.grace(job["kind"]), job["kind"]).to_json())
+            self.store.job_ended(
+                job["id"], "stopped", reasons.of_force(self.times.grace(job["kind"]), job["kind"]).to_json()
+            )
         else:
-            self.store.job_ended(job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json())
+            self.store.job_ended(
+                job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json()
+            )
 
-    # ---- who is there -----------------------------------------------------------------------------------------
+    # ---- who is there --------------------------------------------------------------------------------------
 
     def census(self) -> None:
         """Once a second: is anybody there, and is the home?"""
@@ -201,10 +198,14 @@ class Supervisor:
             self._needed_until = time.monotonic()
 
     def is_needed(self) -> bool:
-        """Whether there is a living window, a job that waits, or a job that is more than a chat with nobody."""
+        """Whether there is a living window, a job that waits, or a job that is more than a chat."""
         windows = self.store.note("windows", [])
         self._windows = any(identity.find(window["pid"], window["created"]) for window in windows)
-        return self._windows or bool(self.store.jobs("queued")) or any(watched.job["kind"] != "chat" for watched in self.watched.values())
+        return (
+            self._windows
+            or bool(self.store.jobs("queued"))
+            or any(watched.job["kind"] != "chat" for watched in self.watched.values())
+        )
 
     def tend_standby(self) -> None:
         """Keep a standby warm while somebody may click, and tell the windows how it is."""
@@ -216,8 +217,8 @@ class Supervisor:
     def leave(self) -> bool:
         """Leave, unless somebody comes in that moment. Chats without a window are asked to stop first.
 
-        A window leaves its word in the store before it tries the lock, and we drop the lock before we read the
-        store once more: one of the two sees the other.
+        A window leaves its word in the store before it tries the lock, and we drop the lock before we read
+        the store once more: one of the two sees the other.
         """
         if self.is_needed():
             self._needed_until = time.monotonic()
@@ -242,8 +243,8 @@ class Supervisor:
 
 
 def sample_memory(home: Home, leaving: threading.Event) -> None:
-    """Every second, the note "memory": {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}. A thread's work,
-    because nvidia-smi may take its time."""
+    """Every second, the note "memory": {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}. A
+    thread's work, because nvidia-smi may take its time."""
     store = Store(home.database)
     while not leaving.wait(1):
         try:
@@ -253,7 +254,9 @@ def sample_memory(home: Home, leaving: threading.Event) -> None:
 
 
 def open_log(home: Home) -> None:
-    handler = logging.handlers.RotatingFileHandler(home.logs / "supervisor.log", maxBytes=1_000_000, backupCount=1, encoding="utf-8")
+    handler = logging.handlers.RotatingFileHandler(
+        home.logs / "supervisor.log", maxBytes=1_000_000, backupCount=1, encoding="utf-8"
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -262,7 +265,9 @@ def open_log(home: Home) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the jobs of one Delta Studio home folder.")
     parser.add_argument("home")
-    parser.add_argument("--lock", type=int, help="file descriptor of the lock that the window has taken for us")
+    parser.add_argument(
+        "--lock", type=int, help="file descriptor of the lock that the window has taken for us"
+    )
     arguments = parser.parse_args()
     home = Home(arguments.home)
     lock = identity.Lock.take(identity.supervisor_lock(home.root), arguments.lock)

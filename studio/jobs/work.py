@@ -1,8 +1,9 @@
-"""The worker's work: claim one job, run its function, write the final word, leave. `python -m studio.jobs.work HOME JOB`.
+"""The worker's work: claim one job, run its function, write the final word, leave.
 
-A job's function is `def function(job: Job) -> dict | None`. It returns a result (done), raises `Stopped` (stopped),
-raises a `StudioError` (failed, with its sentence) or anything else (failed, with the traceback as an event).
-This module knows nothing about what the functions do, and imports each only in the process that runs it.
+`python -m studio.jobs.work HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. It returns
+a result (done), raises `Stopped` (stopped), raises a `StudioError` (failed, with its sentence) or anything
+else (failed, with the traceback as an event). This module knows nothing about what the functions do, and
+imports each only in the process that runs it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ KINDS = {
 }
 # More kinds, or other functions for these, as "kind=module:function,…": how the tests bring their own jobs.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
-_FINAL_WORD_TRIES = 20  # seconds to wait for a locked or full disk; after that the supervisor speaks for the job
+_FINAL_WORD_TRIES = (
+    20  # seconds to wait for a locked or full disk; after that the supervisor speaks for the job
+)
 
 
 def function_of(kind: str) -> Callable[[Job], dict | None]:
@@ -39,7 +42,11 @@ def function_of(kind: str) -> Callable[[Job], dict | None]:
     extra = os.environ.get(EXTRA_KINDS, "")
     kinds = KINDS | dict(entry.split("=", 1) for entry in extra.split(",") if entry)
     if kind not in kinds:
-        raise StudioError("There is no job of the kind '{kind}': it can be one of {kinds}.", kind=kind, kinds=", ".join(kinds))
+        raise StudioError(
+            "There is no job of the kind '{kind}': it can be one of {kinds}.",
+            kind=kind,
+            kinds=", ".join(kinds),
+        )
     module, _, name = kinds[kind].partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -78,7 +85,9 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
         return "done", None, result
     except Stopped:
         return "stopped", None, None
-    except BaseException as error:  # also SystemExit: a library that calls sys.exit must not look like success
+    except (
+        BaseException
+    ) as error:  # also SystemExit: a library that calls sys.exit must not look like success
         report = traceback.format_exc()
         print(report, file=sys.stderr, flush=True)
         reason = reasons.of_exception(error, job.home.root)
@@ -96,7 +105,11 @@ def _say_final_word(job: Job, state: str, reason: Sentence | None, result: dict 
             job.store.job_ended(job.id, state, reason.to_json() if reason else None, result)
             return
         except sqlite3.OperationalError as error:
-            print(f"the final word '{state}' could not be written ({error}); {left} tries left", file=sys.stderr, flush=True)
+            print(
+                f"the final word '{state}' could not be written ({error}); {left} tries left",
+                file=sys.stderr,
+                flush=True,
+            )
             time.sleep(1)
 
 

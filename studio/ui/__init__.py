@@ -35,12 +35,18 @@ class _NoStubs:
 
         def exec_module(module):
             run(module)
-            if hasattr(module, "create_or_modify_pyi"):
-                module.create_or_modify_pyi = lambda *args, **kwargs: None
+            self.replace(module)
 
         spec.loader.exec_module = exec_module
         return spec
 
+    @staticmethod
+    def replace(module):
+        if hasattr(module, "create_or_modify_pyi"):
+            module.create_or_modify_pyi = lambda *args, **kwargs: None
 
-if _NoStubs.module not in sys.modules:
+
+if _NoStubs.module in sys.modules:
+    _NoStubs.replace(sys.modules[_NoStubs.module])
+else:
     sys.meta_path.insert(0, _NoStubs())

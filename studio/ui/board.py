@@ -16,7 +16,6 @@ _SCRIPT = """
 const press = (event) => {
   const button = event.target.closest('[data-act]');
   if (!button || button.disabled || button.getAttribute('aria-disabled') === 'true') return;
-  if (button.dataset.ask && !window.confirm(button.dataset.ask)) return;
   trigger('click', { act: button.dataset.act, item: button.dataset.item || '' });
 };
 element.addEventListener('click', press);
@@ -43,15 +42,16 @@ def e(text) -> str:
     return html.escape(str(text), quote=True)
 
 
-def button(text: str, act: str, item: str = "", *, ask: str = "", kind: str = "", disabled: str = "") -> str:
-    """A small button. `ask`: what is asked before; `disabled`: the reason why it cannot be pressed."""
-    more = f' data-ask="{e(ask)}"' if ask else ""
-    more += f' disabled title="{e(disabled)}"' if disabled else ""
+def button(text: str, act: str, item: str = "", *, kind: str = "", disabled: str = "", says: str = "") -> str:
+    """A small button. `disabled`: the reason why it cannot be pressed; `says`: its name for screen readers, where `text` repeats."""
+    more = f' disabled title="{e(disabled)}"' if disabled else ""
+    more += f' aria-label="{e(says)}"' if says else ""
     return f'<button type="button" class="small-button {kind}" data-act="{e(act)}" data-item="{e(item)}"{more}>{e(text)}</button>'
 
 
 def chip(text: str, kind: str = "") -> str:
-    return f'<span class="chip {kind}">{e(text)}</span>'
+    """A word in a frame; with a kind (good, busy, warn, bad) a coloured one."""
+    return f'<span class="{f"badge {kind}" if kind else "chip"}">{e(text)}</span>'
 
 
 def facts(pairs: list[tuple[str, str]]) -> str:
@@ -67,9 +67,9 @@ def table(columns: list[str], rows: list[list[str]], caption: str = "") -> str:
     return f'<div class="scroll" tabindex="0"><table class="plain">{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def note(text: str, kind: str = "info") -> str:
-    """A sentence in a coloured frame; kind: info, good, warning, error."""
-    return f'<p class="note {kind}" role="{"alert" if kind == "error" else "status"}">{e(text)}</p>'
+def note(text: str, kind: str = "") -> str:
+    """A sentence in a frame; kind: "", good, warn, bad."""
+    return f'<p class="notice {kind}" role="{"alert" if kind == "bad" else "status"}">{e(text)}</p>'
 
 
 def number(value: float | int | None, digits: int = 3) -> str:

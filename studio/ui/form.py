@@ -61,10 +61,16 @@ class OptionForm(gr.HTML):
         elif values is not None:
             update["value"] = plain(values)
         if errors is not None:
-            update["errors"] = {key: sentence.say(self._language) for key, sentence in errors.items()}
+            # An empty key does not survive the way to the browser.
+            update["errors"] = {key or "whole": sentence.say(self._language) for key, sentence in errors.items()}
         if locked is not None:
             update["locked"] = locked
         return gr.update(**update)
+
+    def change(self, *args, **kwargs):
+        """When the person edits. Gradio's own `change` fires as well when the server shows a value: a handler that answers
+        with values would hear its own answer."""
+        return self.input(*args, **kwargs)
 
     def preprocess(self, payload: Any) -> dict:
         return payload if isinstance(payload, dict) else {}

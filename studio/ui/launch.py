@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import gradio as gr
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse
 from starlette.routing import Route
@@ -60,6 +61,21 @@ class SameOrigin:
 
 
 _LOOPBACK = {"127.0.0.1", "localhost"}  # another program on this machine is another origin: there the port counts
+
+
+class Compress:
+    """Gzips pages and answers. Gradio compresses only what has a file's name, so neither the page nor the plots' data."""
+
+    def __init__(self, app):
+        self.app, self.zipping = app, GZipMiddleware(app, minimum_size=300, compresslevel=5)
+
+    async def __call__(self, scope, receive, send):
+        path = scope.get("path", "")
+        ours = path in _PAGES or path.startswith(("/gradio_api/component_server", "/gradio_api/run/"))
+        await (self.zipping if ours else self.app)(scope, receive, send)
+
+
+_PAGES = {"/", *(f"/{language}" for language in LANGUAGES)}
 
 
 class ChooseLanguage:
@@ -119,7 +135,7 @@ def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = Fal
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
     middleware = [
         Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(SameOrigin, hosts=hosts),
-        Middleware(ChooseLanguage),
+        Middleware(ChooseLanguage), Middleware(Compress),
     ]
     _, address, _ = demo.launch(
         server_name="0.0.0.0" if space else "127.0.0.1", server_port=FIRST_PORT if space else asked or free_port(),

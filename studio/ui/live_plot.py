@@ -17,6 +17,7 @@ import gradio as gr
 
 from studio.home import ASSETS
 from studio.ui.envelope import Feed
+from studio.ui.launch import PLOTLY
 from studio.words import translate
 
 # One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; log: whether a log axis is
@@ -48,8 +49,6 @@ class LivePlot(gr.HTML):
 
         for name in ("html_template", "js_on_load", "apply_default_css", "server_functions", "charts", "words", "plotly"):
             kwargs.pop(name, None)
-        from studio.ui.launch import PLOTLY
-
         self._feed = feed
         super().__init__(
             value or "", html_template='<div class="live-plot"></div>', js_on_load=_script(), apply_default_css=False,

@@ -8,31 +8,43 @@ from __future__ import annotations
 
 import html
 import inspect
+import itertools
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import gradio as gr
 
+from studio import hardware
+from studio.desk import Desk
+from studio.forecast import sentence
 from studio.home import Home
 from studio.store import Store
 from studio.ui.access import login_button, owner_only, same_face
 from studio.ui.envelope import Feed
-from studio.ui.live_plot import LivePlot
 from studio.words import LANGUAGES, Sentence, StudioError, translate
 
 _log = logging.getLogger(__name__)
+_counter = itertools.count(int(time.time() * 1000))  # other numbers than before a restart
 
 
 class Page:
     """One language's page while it is built. Tabs put what others need into `parts`, and bind after all are built."""
 
-    def __init__(self, language: str, home: Home, store: Store, feed: Feed):
-        self.language, self.home, self.store, self.feed = language, home, store, feed
+    def __init__(self, demo: gr.Blocks, language: str, desk: Desk, feed: Feed):
+        self.demo, self.language, self.desk, self.feed = demo, language, desk, feed
+        self.home, self.store = desk.home, desk.store
         self.parts: dict[str, gr.blocks.Block] = {}
         self.sentence: gr.HTML
         self.run: gr.Textbox  # the id of the run that is shown; hidden, kept in the address as ?run=
+        self.changed: gr.Textbox  # a new stamp after each change of the draft; hidden, every tab redraws on it
         self.tabs: gr.Tabs
+
+    def stamp(self, origin: str) -> str:
+        """What a handler that changed the draft returns into `changed`: where the change was made, and that it is new."""
+        return f"{origin}:{next(_counter)}"
 
     def t(self, text: str, /, **values) -> str:
         """`text` in the page's language."""
@@ -93,63 +105,48 @@ def show_sentence(text: str) -> str:
     return '<p class="sentence">' + "".join(f"<strong>{piece}</strong>" if i % 2 else piece for i, piece in enumerate(pieces)) + "</p>"
 
 
-# ---- the tabs: (title, id, builder). A builder draws into the open tab and may return what binds its events later --------
-
-
-def _data(page: Page): ...
-
-
-def _method(page: Page): ...
-
-
-def _hyperparameters(page: Page): ...
-
-
-def _train(page: Page):
-    plot = page.parts["plot"] = LivePlot(page.feed, language=page.language)
-    return lambda: page.on(page.run.change, lambda run: run, page.run, plot)
-
-
-def _chat(page: Page): ...
-
-
-def _library(page: Page): ...
-
-
-TABS: list[tuple[str, str, Callable[[Page], Callable[[], object] | None]]] = [
-    ("Data", "data", _data), ("Method", "method", _method), ("Hyperparameters", "hyperparameters", _hyperparameters),
-    ("Train", "train", _train), ("Chat", "chat", _chat), ("Library", "library", _library),
-]
-
-
 def build(home: Home, store: Store | None = None) -> gr.Blocks:
     """The whole window: `/` in English and `/zh` in Chinese, over the same home."""
-    store = store or Store(home.database)
-    feed = Feed(store)
-    with gr.Blocks(title="Delta Studio", analytics_enabled=False) as demo:
-        build_page(demo, Page("en", home, store, feed))
+    desk = Desk(home, store or Store(home.database))
+    feed = Feed(desk.store)
+    with gr.Blocks(title="Delta Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
+        build_page(Page(demo, "en", desk, feed))
     for language, name in LANGUAGES.items():
         if language != "en":
             with demo.route(name, f"/{language}", show_in_navbar=False):
-                build_page(demo, Page(language, home, store, feed))
+                build_page(Page(demo, language, desk, feed))
     return demo
 
 
-def build_page(demo: gr.Blocks, page: Page) -> None:
-    """One language's page, into the Blocks that is open."""
+def build_page(page: Page) -> None:
+    """One language's page, into the Blocks that is open. A tab's `build` draws it and returns what binds its events."""
+    from studio.ui import chat_tab, data_tab, hyper_tab, library_tab, method_tab, train_tab
+
+    tabs = [("Data", "data", data_tab), ("Method", "method", method_tab), ("Hyperparameters", "hyperparameters", hyper_tab),
+            ("Train", "train", train_tab), ("Chat", "chat", chat_tab), ("Library", "library", library_tab)]
     _header(page)
-    page.sentence = gr.HTML(show_sentence(page.t("Teach a model from your own data: begin with the **Data** tab.")), elem_id="sentence")
+    page.sentence = gr.HTML(elem_id="sentence", apply_default_css=False)
     page.run = gr.Textbox(visible="hidden", elem_id="run", label=page.t("Run"))
+    page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
     binders = []
     with gr.Tabs(elem_id="rooms") as page.tabs:
-        for title, key, builder in TABS:
-            with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}"):
-                binders.append(builder(page))
-    page.on(demo.load, lambda run: chosen_run(page.store, run), page.run, page.run, js=_READ_ADDRESS)
+        for title, key, module in tabs:
+            with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}", render_children=True) as page.parts[f"tab-{key}"]:
+                binders.append(module.build(page))
+    load = partial(page.demo.load)
+    page.on(load, lambda run: (chosen_run(page.store, run), page.stamp("load")), page.run, [page.run, page.changed], js=_READ_ADDRESS)
     page.on(page.run.change, None, page.run, None, js=_WRITE_ADDRESS)
+    page.on(page.changed.change, lambda: the_sentence(page), None, page.sentence)
     for bind in binders:
-        if bind:
-            bind()
+        bind()
+
+
+def the_sentence(page: Page) -> str:
+    """The draft as one sentence."""
+    outlook = page.desk.outlook()
+    rows = len(outlook.dataset.train) if outlook.dataset else None
+    title = outlook.dataset.title if outlook.dataset else None
+    return show_sentence(page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title)))
 
 
 _READ_ADDRESS = "() => [new URLSearchParams(location.search).get('run') || '']"

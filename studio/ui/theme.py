@@ -1,4 +1,4 @@
-"""How the window looks: a Gradio theme with our accent, and the style sheet `assets/ui/style.css`.
+"""How the window looks: a Gradio theme with our accent, and the style sheets `assets/ui/style.css` (the window) and `tabs.css` (what is in the tabs).
 
 Fonts are the system's own: nothing is fetched from anywhere. It knows nothing about what is on the page.
 """
@@ -53,5 +53,6 @@ def theme() -> gr.themes.Base:
 
 
 def style() -> str:
-    """The style sheet for the page's head: Gradio's `css` would repeat every rule under a prefix, media rules included."""
-    return f"<style>\n{(ASSETS / 'ui' / 'style.css').read_text(encoding='utf-8')}</style>"
+    """The style sheets for the page's head: Gradio's `css` would repeat every rule under a prefix, media rules included."""
+    sheets = [path.read_text(encoding="utf-8") for path in sorted((ASSETS / "ui").glob("*.css"))]
+    return "<style>\n" + "\n".join(sheets) + "</style>"

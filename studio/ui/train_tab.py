@@ -19,7 +19,7 @@ from studio.ui.page import Page
 from studio.words import StudioError
 
 _STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed"}
-_KINDS = {"queued": "warning", "running": "accent", "done": "good", "stopped": "", "failed": "error"}
+_KINDS = {"queued": "warn", "running": "busy", "done": "good", "stopped": "", "failed": "bad"}
 _SHOWN_RUNS, _SHOWN_LINES = 20, 60
 
 
@@ -113,7 +113,7 @@ def status_html(page: Page, run: dict | None, plan: dict | None) -> str:
     state = run["state"]
     head = f'<div class="run-head"><h3>{e(run["name"])}</h3>{chip(page.t(_STATES[state]), _KINDS[state])}</div>'
     doing = page.say(run["doing"]) if state == "running" else page.t("Waiting for the device to be free") if state == "queued" else ""
-    reason = note(page.say(run["reason"]), "error") if run["reason"] else ""
+    reason = note(page.say(run["reason"]), "bad") if run["reason"] else ""
     return head + progress_html(page, run, plan, doing) + reason + (_done_html(page, run) if state == "done" else "")
 
 
@@ -126,7 +126,7 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     tail = page.t("about {time} left", time=duration(left)) if left is not None else ""
     words = " · ".join(part for part in (doing, said, tail) if part)
     return (f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-valuenow="{share * 100:.0f}"><div style="width:{share * 100:.1f}%"></div></div><p class="progress-words">{e(words)}</p>')
+            f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>')
 
 
 def time_left(page: Page, run: dict, steps: int) -> float | None:

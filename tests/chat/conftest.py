@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from tiny_models import make_adapter, make_model
 
 from studio.home import Home
 from studio.library import shelf
 from studio.store import Store
+
+torch.set_num_threads(1)  # the models are so small that a second thread only costs
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 
 import peft
 import pytest
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM
 
 from studio.chat import answer
@@ -140,27 +142,66 @@ def test_text_is_continued(engine, models):
     assert "".join(pieces) == answer.continuations(model, codec, [answer.text_ids(codec, "Once upon")], answer.text_end(codec), 8)[0]
 
 
-def test_torn_missing_and_foreign_adapters_leave_the_engine_whole(shelved, models, tmp_path, expected):
-    store, base = Store(shelved.database), str(models / "base")
-    for name, change in {
+@pytest.fixture(scope="module")
+def broken(shelved, models, tmp_path_factory):
+    """Names of adapters on the shelf that cannot be loaded."""
+    store, base, root = Store(shelved.database), str(models / "base"), tmp_path_factory.mktemp("broken")
+
+    def edit(folder, old, new):
+        path = folder / "adapter_config.json"
+        path.write_text(path.read_text().replace(old, new))
+
+    changes = {
         "no-config": lambda folder: (folder / "adapter_config.json").unlink(),
         "no-weights": lambda folder: (folder / "adapter_model.safetensors").unlink(),
         "torn": lambda folder: (folder / "adapter_model.safetensors").write_bytes(b"torn"),
-        "wrong-rank": lambda folder: (folder / "adapter_config.json").write_text((folder / "adapter_config.json").read_text().replace('"r": 4', '"r": 3')),
-        "unknown": lambda folder: (folder / "adapter_config.json").write_text('{"peft_type": "MAGIC"}'),
-    }.items():
-        shutil.copytree(models / "lora", tmp_path / name)
-        change(tmp_path / name)
-        shelf.add(shelved, store, source=tmp_path / name, name=name, run_id=name, card={"base": base, "kind": "adapter"})
+        "wrong-rank": lambda folder: edit(folder, '"r": 4', '"r": 3'),
+        "unknown": lambda folder: edit(folder, '"LORA"', '"MAGIC"'),
+    }
+    for name, change in changes.items():
+        shutil.copytree(models / "lora", root / name)
+        change(root / name)
+        shelf.add(shelved, store, source=root / name, name=name, run_id=name, card={"base": base, "kind": "adapter"})
     shelf.add(shelved, store, source=models / "lora", name="foreign", run_id="foreign", card={"base": "another/model", "kind": "adapter"})
-    for first in ("lora", "ia3", "base"):
-        engine = new_engine(shelved, models)
-        assert ask(engine, first)[0] == expected[first]
-        for who in ("no-config", "no-weights", "torn", "wrong-rank", "unknown", "foreign", "nowhere", "../lora"):
-            with pytest.raises(StudioError):
-                ask(engine, who)
-            for sane in ("base", "lora"):
-                assert ask(engine, sane)[0] == expected[sane], (first, who, sane)
+    return [*changes, "foreign", "nowhere", "../lora"]
+
+
+def refused(engine, who):
+    with pytest.raises(StudioError):
+        ask(engine, who)
+
+
+@pytest.mark.parametrize("first", ["base", "lora"])
+def test_what_cannot_be_loaded_leaves_the_engine_whole(shelved, models, broken, expected, first):
+    engine = new_engine(shelved, models)
+    assert ask(engine, first)[0] == expected[first]
+    for who in broken:
+        refused(engine, who)
+        if first == "base":
+            assert not any(isinstance(module, BaseTunerLayer) for module in engine.base.model.modules()), who
+        assert ask(engine, first)[0] == expected[first], who
+    assert ask(engine, "lora2")[0] == expected["lora2"]
+
+
+def test_a_torn_adapter_does_not_disturb_an_answer_in_progress(shelved, models, broken, expected):
+    engine, pieces = new_engine(shelved, models), []
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def slow(piece):
+        pieces.append(piece)
+        under_way.set()
+        while not engine._turn.wanted() and not go_on.is_set():
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=engine.chat, args=("lora", QUESTION, Sampling(max_tokens=LENGTH), slow, lambda: False))
+    thread.start()
+    under_way.wait(20)
+    for who in ("torn", "wrong-rank"):
+        refused(engine, who)
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(20)
+    assert "".join(pieces) == expected["lora"]
 
 
 def test_memory_is_bounded(shelved, models, monkeypatch, expected):

@@ -1,4 +1,4 @@
-"""A studio of its own for each test: a home in a temporary folder, dummy jobs, and nothing left running after it."""
+"""A studio of its own for each test: a temporary home, dummy jobs, and nothing left running after it."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def studio(tmp_path, monkeypatch):
-    monkeypatch.setenv(work.EXTRA_KINDS, ",".join(f"{kind}=dummy_jobs:act" for kind in ("train", "chat", "inspect", "probe")))
+    monkeypatch.setenv(
+        work.EXTRA_KINDS, ",".join(f"{kind}=dummy_jobs:act" for kind in ("train", "chat", "inspect", "probe"))
+    )
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.setenv(standby.IMPORTS, "")
     home = Home(tmp_path / "home")

@@ -13,7 +13,9 @@ from studio.words import Sentence, StudioError
 
 
 def act(job: Job):
-    job.store.add_event("began", {"time": time.time(), "torch": "torch" in sys.modules}, run_id=job.run_id, job_id=job.id)
+    job.store.add_event(
+        "began", {"time": time.time(), "torch": "torch" in sys.modules}, run_id=job.run_id, job_id=job.id
+    )
     return globals()[job.payload.get("act", "answer")](job)
 
 
@@ -36,6 +38,11 @@ def wait(job):
 def stubborn(job):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with_child(job)
+
+
+def deaf(job):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
 
 
 def with_child(job):

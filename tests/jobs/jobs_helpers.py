@@ -1,4 +1,4 @@
-"""What the tests of jobs share: a studio in a temporary home, waiting without sleeping, and finding every process."""
+"""What the tests of jobs share: a studio in a temporary home, waiting, and finding every process."""
 
 import contextlib
 import time
@@ -10,6 +10,7 @@ from studio.jobs import client
 from studio.jobs.backends import MARK
 from studio.jobs.identity import Lock, is_living, supervisor_lock
 from studio.store import ENDED, Store
+
 
 def wait_for(what, timeout=20.0):
     """The first true value of `what()`."""
@@ -23,7 +24,7 @@ def wait_for(what, timeout=20.0):
 
 
 def processes_of(home: Home, module: str = "") -> list[psutil.Process]:
-    """Supervisors, standbys and workers of the home, and what they have started; or those that run `module`."""
+    """Supervisors, standbys and workers of the home, and their children; or those that run `module`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -58,7 +59,9 @@ class Studio:
 
     def left(self, job_id) -> dict:
         """The job's row once its process is gone and the exit is recorded."""
-        return wait_for(lambda: (row := self.ended(job_id)) and (row["exit_code"] is not None or row["signal"]) and row)
+        return wait_for(
+            lambda: (row := self.ended(job_id)) and (row["exit_code"] is not None or row["signal"]) and row
+        )
 
     def reason(self, row) -> str:
         return row["reason"] and row["reason"]["text"].format(**row["reason"]["values"])

@@ -58,7 +58,11 @@ def test_broken_imports_end_the_standby_and_not_the_studio(studio, monkeypatch):
     (studio.home.root / "dummy_broken.py").write_text("raise RuntimeError('broken in two')")
     monkeypatch.setenv("PYTHONPATH", f"{studio.home.root}:{__file__.rpartition('/')[0]}")
     client.register_window(studio.home)
-    wait_for(lambda: "broken in two" in (log.read_text() if (log := studio.home.logs / "standby.log").exists() else ""))
+    wait_for(
+        lambda: (
+            "broken in two" in (log.read_text() if (log := studio.home.logs / "standby.log").exists() else "")
+        )
+    )
     assert studio.ended(studio.run())["state"] == "done"
 
 
@@ -132,7 +136,9 @@ def test_a_stubborn_worker_and_its_children_are_ended_by_force(studio, monkeypat
     client.stop(studio.store, job_id)
     row = studio.left(job_id)
     assert (row["state"], row["signal"]) == ("stopped", signal.SIGKILL)
-    assert studio.reason(row).startswith("It did not stop within 0.2 seconds, so its worker was ended by force.")
+    assert studio.reason(row).startswith(
+        "It did not stop within 0.2 seconds, so its worker was ended by force."
+    )
     wait_for(lambda: not is_living(child) and not is_living(row["pid"]))
 
 
@@ -147,14 +153,18 @@ def test_what_a_worker_leaves_behind_is_ended(studio):
     wait_for(lambda: not is_living(row["result"]["child"]))
 
 
-@pytest.mark.parametrize("kind, advice", [("train", "Press Resume to continue from the last checkpoint"), ("inspect", "Try again")])
+@pytest.mark.parametrize(
+    "kind, advice", [("train", "Press Resume to continue from the last checkpoint"), ("inspect", "Try again")]
+)
 def test_a_killed_worker_has_failed_with_its_signal_in_words(studio, kind, advice):
     job_id = studio.run("with_child") if kind == "train" else studio.job(kind, "with_child")
     child = wait_for(lambda: studio.store.job(job_id)["result"])["child"]
     psutil.Process(studio.store.job(job_id)["pid"]).kill()
     row = studio.left(job_id)
     assert (row["state"], row["signal"], row["exit_code"]) == ("failed", 9, None)
-    assert studio.reason(row).startswith(f"The worker was killed by signal 9 (SIGKILL). {advice}; if this repeats")
+    assert studio.reason(row).startswith(
+        f"The worker was killed by signal 9 (SIGKILL). {advice}; if this repeats"
+    )
     wait_for(lambda: not is_living(child))
 
 

@@ -11,7 +11,8 @@ from studio.home import REPOSITORY, Home
 from studio.jobs import memory, queue, reasons
 from studio.jobs.backends import Exit
 from studio.jobs.identity import Lock, supervisor_lock
-from studio.jobs.supervisor import Supervisor, Times
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.times import Times
 from studio.store import Store
 
 
@@ -42,7 +43,9 @@ def test_who_starts_and_who_leaves(queued, running, start, leave):
     [
         MemoryError(),
         type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
     ],
 )
 def test_each_kind_of_memory_error_is_one(error, tmp_path):
@@ -110,7 +113,9 @@ def test_a_full_disk_loses_no_exit(tmp_path, monkeypatch):
     store.job_started(job_id, backend.pid, 0.0)
     backend.left = Exit(signal=9)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "job_exit", Mock(side_effect=sqlite3.OperationalError("database or disk is full")))
+        patch.setattr(
+            store, "job_exit", Mock(side_effect=sqlite3.OperationalError("database or disk is full"))
+        )
         with pytest.raises(sqlite3.OperationalError):
             supervisor.tick()
     supervisor.tick()
@@ -119,11 +124,29 @@ def test_a_full_disk_loses_no_exit(tmp_path, monkeypatch):
     assert supervisor.watched == {}
 
 
+def test_a_job_that_two_supervisors_gave_away_stays_with_the_worker_that_claimed_it(tmp_path):
+    home = Home(tmp_path)
+    store, loser, winner = Store(home.database), OneWorker(), OneWorker()
+    winner.pid, loser.adopt = 2, lambda job: winner
+    supervisor = Supervisor(home, store, loser, Lock.take(supervisor_lock(home.root)), Times())
+    job_id = store.queue_job("train", {})
+    supervisor.tick()
+    store.job_started(job_id, winner.pid, 0.0)
+    loser.left = Exit(code=0)
+    supervisor.tick()  # the same look that sees the loser leave adopts the winner
+    assert supervisor.watched[job_id].handle is winner and store.job(job_id)["state"] == "running"
+    winner.left = Exit()
+    supervisor.tick()
+    assert store.job(job_id)["state"] == "failed" and supervisor.watched == {}
+
+
 def test_every_sentence_is_translated_with_its_values():
     chinese = json.loads((REPOSITORY / "assets/i18n/zh/jobs.json").read_text(encoding="utf-8"))
     source = "".join(path.read_text() for path in (REPOSITORY / "studio/jobs").glob("*.py"))
     source = re.sub(r'"\s*\n\s*"', "", source)  # a template that is written on two lines
-    templates = set(re.findall(r'(?:Sentence|StudioError)\(\s*"([^"]+)"', source)) | set(re.findall(r'text = \(?\s*"([^"]+)"', source))
+    templates = set(re.findall(r'(?:Sentence|StudioError)\(\s*"([^"]+)"', source)) | set(
+        re.findall(r'text = \(?\s*"([^"]+)"', source)
+    )
     assert templates == set(chinese)
     for english, translated in chinese.items():
         assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", translated))

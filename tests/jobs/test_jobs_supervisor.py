@@ -56,7 +56,9 @@ def test_the_next_supervisor_adopts_the_worker_of_a_killed_one(studio):
     studio.kill_supervisor()
     assert is_living(pid)
     assert client.ensure_supervisor(studio.home)
-    wait_for(lambda: f"job {job_id}: adopted worker {pid}" in (studio.home.logs / "supervisor.log").read_text())
+    wait_for(
+        lambda: f"job {job_id}: adopted worker {pid}" in (studio.home.logs / "supervisor.log").read_text()
+    )
     assert studio.store.job(waiting)["state"] == "queued"  # its device is still taken
     gate.touch()
     assert studio.ended(job_id)["result"] == {"waited": True}
@@ -94,6 +96,23 @@ def test_a_worker_that_finishes_or_dies_while_nobody_watches(studio):
     assert studio.reason(row).startswith("The worker is gone, and nobody saw how it ended")
     wait_for(lambda: not is_living(child))
     assert studio.store.job(finishes)["state"] == "done"
+
+
+def test_a_job_that_a_person_runs_in_a_terminal_is_watched_too(studio, monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_STOP_GRACE", "0.2")
+    monkeypatch.setenv("DELTA_STUDIO_KILL_GRACE", "0.2")
+    client.ensure_supervisor(studio.home)
+    code = "import sys; from studio.home import Home; from studio.jobs.work import work; from studio.store import Store;"
+    code += "home = Home(sys.argv[1]); work(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
+    by_hand = subprocess.Popen([sys.executable, "-c", code, str(studio.home.root)])  # in our process group
+    job_id = wait_for(lambda: studio.store.jobs("running"))[0]["id"]
+    waiting = studio.run()
+    studio.began(job_id)
+    assert studio.store.job(waiting)["state"] == "queued"
+    client.stop(studio.store, job_id)
+    assert studio.ended(job_id)["state"] == "stopped"
+    assert studio.ended(waiting)["state"] == "done"
+    by_hand.wait()
 
 
 def test_a_pid_that_belongs_to_another_process_is_not_adopted(studio):
@@ -148,7 +167,12 @@ def test_it_stays_with_a_living_window_and_not_with_a_dead_one(studio, monkeypat
     pid, created = me()
     studio.store.set_note("windows", [{"pid": pid, "created": created - 1000}])
     client.ensure_supervisor(studio.home)
-    wait_for(lambda: "nobody needs" in (log.read_text() if (log := studio.home.logs / "supervisor.log").exists() else ""))
+    wait_for(
+        lambda: (
+            "nobody needs"
+            in (log.read_text() if (log := studio.home.logs / "supervisor.log").exists() else "")
+        )
+    )
     wait_for(lambda: not studio.supervisors())
     studio.window()
     assert studio.store.note("windows") == [{"pid": pid, "created": created}]
@@ -174,7 +198,12 @@ def test_resume_queues_the_run_again_but_not_twice(studio):
     first = studio.left(studio.store.run(run_id)["job_id"])
     second = client.resume_run(studio.store, run_id)
     row = studio.store.job(second)
-    assert (row["kind"], row["run_id"], row["device"], row["payload"]) == ("train", first["run_id"], "mps", {"resume": True})
+    assert (row["kind"], row["run_id"], row["device"], row["payload"]) == (
+        "train",
+        first["run_id"],
+        "mps",
+        {"resume": True},
+    )
     studio.ended(second)
     assert studio.store.run(run_id)["job_id"] == second
     studio.kill_supervisor()

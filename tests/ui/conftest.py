@@ -1,6 +1,7 @@
 """One browser for all tests, and windows that are served as the product is served (nothing here is special to ui/)."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,3 +56,11 @@ def serve():
     yield address
     for demo in served:
         demo.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def bare_page():
+    """bare_page(language) → a `Page` over nothing, for handlers that need neither store nor home."""
+    from studio.ui.page import Page
+
+    return lambda language="en": Page(None, language, SimpleNamespace(home=None, store=None), None)

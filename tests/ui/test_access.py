@@ -1,5 +1,7 @@
 """On a Space only its owner changes things, and Gradio really hands the profile over."""
 
+import inspect
+
 import gradio as gr
 import pytest
 from gradio.helpers import special_args
@@ -8,7 +10,6 @@ from gradio.routes import App
 from starlette.testclient import TestClient
 
 from studio.ui.access import login_button, may_change, owner_only, require_owner
-from studio.ui.page import Page
 
 
 def profile(name):
@@ -65,22 +66,19 @@ def test_gradio_fills_the_profile_in(space, given):
         guarded(*inputs)
 
 
-def test_a_handler_that_streams_stays_one(space):
+def test_a_handler_that_streams_stays_one(space, bare_page):
     def stream(text: str):
         yield text
 
     with pytest.raises(gr.Error):
         list(owner_only()(stream)(None, "x"))
     assert list(owner_only()(stream)(profile("Ada"), "x")) == ["x"]
-    import inspect
-
-    assert inspect.isgeneratorfunction(Page.polite(Page("en", None, None, None), stream))
+    assert inspect.isgeneratorfunction(bare_page().polite(stream))
 
 
 @pytest.fixture
-def client(tmp_path):
-    page = Page("en", None, None, None)
-    done = []
+def client(bare_page):
+    page, done = bare_page(), []
     with gr.Blocks(analytics_enabled=False) as demo:
         text, button = gr.Textbox(), gr.Button()
 

@@ -1,6 +1,6 @@
-"""Writes tests/data_files/: small files, good and bad, in every format and shape. `python tests/data/make_files.py`.
+"""Writes tests/data_files/: small files, good and bad, in every format and shape. `python tests/data/data_make_files.py`.
 
-What the studio must make of each stands in `expected.py`.
+What the studio must make of each stands in `data_expected.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""Rows of tables as text: CSV, TSV and their kin, with quoted newlines, each with the line it begins on.
+
+One stray quotation mark costs one row and not the rest of the file. Knows nothing about columns' meaning; the dialect is
+found by `formats.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from studio.data.encoding import BAD, numbered_lines
+from studio.data.formats import Dialect
+from studio.data.rows import Row
+
+if TYPE_CHECKING:
+    from studio.data.read import Source
+
+MAX_FIELD = 4 * 2**20
+"""Characters in one field of a table; more means an opened quote that nobody closed."""
+
+
+def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
+    """Records of CSV or TSV; the number is the line on which a record begins.
+
+    A record with broken quoting or another number of fields than the header is reported, and reading goes on at the
+    line after its first one, so that one stray quote costs one row and not the rest of the file.
+    """
+    csv.field_size_limit(MAX_FIELD)
+    columns: list[str] = []
+    for start, record, pending, lines in _table_records(source, dialect):
+        if isinstance(record, csv.Error):
+            source.report(
+                start, "broken", "{place} cannot be cut into fields ({detail}): a quotation mark is open or misplaced. "
+                "Mend that line or remove it.", detail=str(record),
+            )
+        elif any(BAD in line for line in pending):
+            source.report_bytes(start)
+        elif not columns:
+            first = record
+            columns, headed = header(first)
+            source.layout = columns
+            if headed:
+                continue
+            source.warn(
+                start, "header", "{name} seems to have no header row, so its columns are numbered. "
+                "If the first line is a header, give each column a short name of its own.", name=source.name,
+            )
+            yield Row(start, dict(zip(columns, first, strict=True)))
+        elif len(record) != len(columns):
+            lines.give_back(pending[1:])
+            source.report(
+                start, "fields", "{place} has {count} fields, but the header names {expected}. "
+                "Mend that line (a field that holds the separator needs quotation marks) or remove it.",
+                count=len(record), expected=len(columns),
+            )
+        else:
+            yield Row(start, dict(zip(columns, record, strict=True)))
+
+
+class _Lines:
+    """The lines of a file, with a way to give some back to be read again."""
+
+    def __init__(self, source: Source):
+        self._fresh = numbered_lines(source.path, source.encoding, source.name, newline="")
+        self._again: deque[tuple[int, str]] = deque()
+        self.pending: list[tuple[int, str]] = []
+
+    def give_back(self, lines: list[str]) -> None:
+        if lines:
+            self._again.extendleft(reversed(self.pending[-len(lines):]))
+
+    def feed(self) -> Iterator[str]:
+        while True:
+            item = self._again.popleft() if self._again else next(self._fresh, None)
+            if item is None:
+                return
+            self.pending.append(item)
+            yield item[1]
+
+
+def _table_records(source: Source, dialect: Dialect) -> Iterator[tuple[int, list[str] | csv.Error, list[str], _Lines]]:
+    lines = _Lines(source)
+    reader = csv.reader(lines.feed(), **dialect.keywords())
+    while True:
+        lines.pending = []
+        try:
+            record: list[str] | csv.Error = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            record = error
+        pending = [line for _, line in lines.pending]
+        if isinstance(record, csv.Error):
+            lines.give_back(pending[1:])
+            reader = csv.reader(lines.feed(), **dialect.keywords())
+        elif not record or (len(record) == 1 and not record[0].strip()):
+            continue
+        yield lines.pending[0][0], record, pending, lines
+
+
+def header(cells: list[str]) -> tuple[list[str], bool]:
+    """(column names, whether `cells` is a header). Long or prose-like cells are a row; then columns are numbered."""
+    names = [str(cell).strip() for cell in cells]
+    if any(len(name) > 100 or "\n" in name or re.search(r"[.!?。！？]$", name) for name in names) or not any(names):
+        return [f"column {index}" for index in range(1, len(cells) + 1)], False
+    found: list[str] = []
+    for index, name in enumerate(names, start=1):
+        base = name or f"column {index}"
+        unique, copy = base, 1
+        while unique in found:
+            copy += 1
+            unique = f"{base} ({copy})"
+        found.append(unique)
+    return found, True

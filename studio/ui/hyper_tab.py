@@ -1,0 +1,115 @@
+"""The Hyperparameters tab: presets, every option of training and machine, and the recipe as a file.
+
+The forms are made from `studio.recipe`; it knows nothing about any single option.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+
+from studio import hardware
+from studio.forecast import changed, memory_problem, not_enough_memory
+from studio.presets import apply, preset, presets
+from studio.recipe import Machine, Training, recipe_from_yaml
+from studio.ui.board import Board, button, duration, e, facts, note, size
+from studio.ui.form import OptionForm, form_values
+from studio.ui.page import Page
+
+
+def build(page: Page):
+    """Draw the tab; returns what binds it."""
+    boards = Board(elem_id="presets")
+    outlook = Board(elem_id="forecast")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            training = OptionForm(Training, language=page.language, elem_id="training-form")
+        with gr.Column(scale=2, min_width=300):
+            machine = OptionForm(Machine, language=page.language, elem_id="machine-form")
+            name = gr.Textbox(label=page.t("Name of the run"), placeholder=page.t("made from the data and the method"), max_length=120, elem_id="run-name")
+            with gr.Row():
+                save = gr.DownloadButton(page.t("Download recipe"), elem_id="save-recipe")
+                load = gr.UploadButton(page.t("Load recipe"), file_types=[".yaml", ".yml"], type="filepath", elem_id="load-recipe")
+
+    def bind():
+        def lay_over(event: gr.EventData):
+            page.desk.change(**apply(preset(event.item), page.desk.draft()))
+            return page.stamp("preset")
+
+        def edit(part: str, cls, form: OptionForm, raw: dict):
+            made, wrong = form_values(raw, cls)
+            page.desk.change(**{part: made.model_dump(mode="json") if made else {**raw}})
+            return form.show(errors=wrong), page.stamp(part)
+
+        def mend(event: gr.EventData):
+            found = page.desk.outlook()
+            remedy = not_enough_memory(found.forecast, hardware.machine())[int(event.item)][1]
+            page.desk.change(**changed(found.recipe, remedy).to_dict())
+            return page.stamp("remedy")
+
+        def rename(text: str):
+            page.desk.change(name=text)
+            return page.stamp("name")
+
+        def load_recipe(path: str):
+            recipe = recipe_from_yaml(Path(path).read_text(encoding="utf-8", errors="replace"), Path(path).name)
+            page.desk.change(**recipe.to_dict())
+            return page.stamp("recipe")
+
+        page.on(boards.click, lay_over, None, page.changed, changes=True)
+        page.on(training.change, lambda raw: edit("training", Training, training, raw), training, [training, page.changed], changes=True)
+        page.on(machine.change, lambda raw: edit("machine", Machine, machine, raw), machine, [machine, page.changed], changes=True)
+        page.on(outlook.click, mend, None, page.changed, changes=True)
+        page.on(name.input, rename, name, page.changed, changes=True, trigger_mode="always_last")
+        page.on(load.upload, load_recipe, load, page.changed, changes=True)
+        page.on(page.changed.change, lambda stamp: draw(page, stamp, training, machine), page.changed, [boards, outlook, training, machine, name, save])
+
+    return bind
+
+
+def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> list:
+    """The whole tab from the draft."""
+    origin = stamp.partition(":")[0]
+    draft = page.desk.draft()
+    return [
+        presets_html(page), forecast_html(page), gr.skip() if origin == "training" else training.show(values=draft["training"]),
+        gr.skip() if origin == "machine" else machine.show(values=draft["machine"]), gr.skip() if origin == "name" else gr.update(value=draft.get("name", "")),
+        recipe_file(page),
+    ]
+
+
+def recipe_file(page: Page):
+    """The draft as a YAML file to download, where it is a whole recipe."""
+    recipe = page.desk.outlook().recipe
+    if recipe is None:
+        return gr.update(value=None, interactive=False)
+    path = Path(tempfile.mkdtemp(prefix="recipe-")) / "recipe.yaml"
+    path.write_text(recipe.to_yaml(), encoding="utf-8")
+    return gr.update(value=str(path), interactive=True)
+
+
+def presets_html(page: Page) -> str:
+    cards = "".join(
+        f'<button type="button" class="example" data-act="preset" data-item="{e(item.name)}"><strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>'
+        for item in presets("effort"))
+    return f'<h3>{e(page.t("Presets"))}</h3><div class="examples wide">{cards}</div>'
+
+
+def forecast_html(page: Page) -> str:
+    """Time, memory and steps to expect, and what to do where it does not fit."""
+    outlook = page.desk.outlook()
+    problems = [note(page.say(sentence), "bad") for part, sentence in outlook.problems.items() if part in ("recipe", "machine")]
+    found = outlook.forecast
+    if found is None:
+        return "".join(problems)
+    recipe = outlook.recipe
+    pairs = [
+        (page.t("Effective batch"), page.t("{count} examples a step", count=recipe.training.effective_batch)), (page.t("Steps"), f"{found.steps:,}"),
+        (page.t("Time, about"), duration(found.seconds)), (page.t("Memory, about"), size(found.memory_bytes)), (page.t("Disk, about"), size(found.disk_bytes)),
+    ]
+    here = hardware.machine()
+    lack = memory_problem(found, here)
+    ways = "".join(button(page.say(text), "mend", str(at)) for at, (text, _) in enumerate(not_enough_memory(found, here))) if lack else ""
+    return "".join(problems) + facts(pairs) + (note(page.say(lack), "bad") + f'<p class="actions">{ways}</p>' if lack else "")

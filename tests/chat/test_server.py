@@ -1,0 +1,194 @@
+"""The chat server as the window and other programs see it: over real HTTP, in this process and in a real worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+from studio.chat import client
+from studio.chat.server import serve
+from studio.home import REPOSITORY, Home
+from studio.jobs.job import Job
+from studio.store import Store
+from studio.words import StudioError
+
+QUESTION = [{"role": "user", "content": "What is it?"}]
+
+
+def start(home, models, **more):
+    """`serve` in a thread, as a running job; returns (store, job id, thread)."""
+    store = Store(home.database)
+    job_id = store.queue_job("chat", {"model": str(models / "base"), **more})
+    store.job_started(job_id, os.getpid(), 0.0)
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(serve(Job(store.job(job_id), store, home))))
+    thread.start()
+    return store, job_id, thread
+
+
+@pytest.fixture(scope="module")
+def server(shelved, models):
+    store, job_id, thread = start(shelved, models)
+    yield client.wait_ready(store, job_id, timeout=60)
+    store.command(job_id, "stop")
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def post(server, path, body, token=None):
+    return httpx.post(f"http://127.0.0.1:{server.port}/v1/{path}", json=body, headers={"Authorization": f"Bearer {token or server.token}"}, trust_env=False, timeout=60)
+
+
+def test_nobody_without_the_token(server):
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": server.token}):
+        answer = httpx.get(f"http://127.0.0.1:{server.port}/v1/models", headers=headers, trust_env=False)
+        assert answer.status_code == 401
+    assert post(server, "chat/completions", {"messages": QUESTION}, token="x").status_code == 401
+
+
+def test_models(server, models):
+    answer = httpx.get(f"http://127.0.0.1:{server.port}/v1/models", headers={"Authorization": f"Bearer {server.token}"}, trust_env=False).json()
+    ids = [entry["id"] for entry in answer["data"]]
+    assert ids[0] == "base" and {"lora", "ia3", "whole"} <= set(ids)
+
+
+def test_streamed_and_whole_answers_are_the_same(server):
+    for who in ("base", "lora", "ia3", "prompt", "whole"):
+        streamed = list(client.stream(server.port, server.token, who, QUESTION, max_tokens=12))
+        whole = post(server, "chat/completions", {"model": who, "messages": QUESTION, "max_tokens": 12, "n": 1, "user": "me"}).json()
+        assert "".join(streamed) == whole["choices"][0]["message"]["content"] and len(streamed) > 1
+        assert whole["usage"]["completion_tokens"] == 12 and whole["choices"][0]["finish_reason"] == "length"
+    text = client.answer(server.port, server.token, "lora", "Once upon", max_tokens=9)
+    assert post(server, "completions", {"model": "lora", "prompt": "Once upon", "max_tokens": 9}).json()["choices"][0]["text"] == text
+
+
+def test_a_stream_is_what_openai_clients_read(server):
+    body = post(server, "chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "stream": True, "max_completion_tokens": 3}).text
+    lines = [line for line in body.splitlines() if line.startswith("data: ")]
+    assert lines[-1] == "data: [DONE]"
+    frames = [json.loads(line[6:]) for line in lines[:-1]]
+    assert all(frame["object"] == "chat.completion.chunk" for frame in frames)
+    assert frames[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_side_by_side_over_http(server):
+    whos = ["base", "lora", "lora2"]
+    alone = [client.answer(server.port, server.token, who, QUESTION, max_tokens=20) for who in whos]
+    found = {}
+    threads = [threading.Thread(target=lambda who=who: found.update({who: client.answer(server.port, server.token, who, QUESTION, max_tokens=20)})) for who in whos]
+    [thread.start() for thread in threads]
+    [thread.join(60) for thread in threads]
+    assert [found[who] for who in whos] == alone
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"messages": []}, {"messages": [{"role": "robot", "content": "x"}]}, {"messages": ["x"]},
+    {"messages": QUESTION, "temperature": -1}, {"messages": QUESTION, "max_tokens": "many"}, {"messages": QUESTION, "model": "../../etc"},
+    {"messages": QUESTION, "model": "nowhere"}, {"messages": [{"role": "user", "content": "x" * 999}]},
+])
+def test_bad_questions_get_a_sentence(server, body):
+    answer = post(server, "chat/completions", body)
+    assert answer.status_code == 400 and answer.json()["error"]["sentence"]["text"]
+    if body.get("messages") == QUESTION:
+        with pytest.raises(StudioError):
+            client.answer(server.port, server.token, body.get("model", "base"), QUESTION, **{k: v for k, v in body.items() if k not in ("messages", "model")})
+
+
+def test_broken_and_huge_requests(server):
+    headers = {"Authorization": f"Bearer {server.token}"}
+    url = f"http://127.0.0.1:{server.port}/v1/chat/completions"
+    assert httpx.post(url, content=b"{no", headers=headers, trust_env=False).status_code == 400
+    assert httpx.post(url, content=b"[" * 9_000_000, headers=headers, trust_env=False).status_code == 400
+
+
+def test_closing_the_iterator_stops_the_answer(server, monkeypatch):
+    from studio.chat import engine
+
+    seen = []
+    add = engine.Pieces.add
+
+    def slowly(self, token):
+        time.sleep(0.03)
+        seen.append(token)
+        return add(self, token)
+
+    monkeypatch.setattr(engine.Pieces, "add", slowly)
+    pieces = client.stream(server.port, server.token, "base", QUESTION, max_tokens=200)
+    next(pieces)
+    pieces.close()
+    time.sleep(0.7)
+    assert len(seen) < 60
+    count = len(seen)
+    time.sleep(0.3)
+    assert len(seen) == count
+
+
+def test_it_leaves_when_idle_but_not_while_it_answers(shelved, models):
+    store, job_id, thread = start(shelved, models, idle_seconds=0.5)
+    server = client.wait_ready(store, job_id, timeout=60)
+    assert client.answer(server.port, server.token, "base", QUESTION, max_tokens=5)
+    thread.join(10)
+    assert not thread.is_alive()
+    with pytest.raises(StudioError):
+        client.answer(server.port, server.token, "base", QUESTION)
+
+
+def test_stop_in_mid_answer_is_a_sentence(shelved, models):
+    store, job_id, thread = start(shelved, models)
+    server = client.wait_ready(store, job_id, timeout=60)
+    with pytest.raises(StudioError, match="stopped before"):
+        for _ in client.stream(server.port, server.token, "base", QUESTION, max_tokens=200):
+            store.command(job_id, "stop")
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_killed_worker_is_a_sentence(shelved, models):
+    store = Store(shelved.database)
+    job_id = store.queue_job("chat", {"model": str(models / "base")})
+    worker = subprocess.Popen([sys.executable, "-m", "studio.jobs.work", str(shelved.root), str(job_id)], cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        said = []
+        server = client.wait_ready(store, job_id, said.append, timeout=90)
+        with pytest.raises(StudioError, match="worker has ended"):
+            for _ in client.stream(server.port, server.token, "lora", QUESTION, max_tokens=200):
+                worker.send_signal(signal.SIGKILL)
+        with pytest.raises(StudioError, match="worker has ended"):
+            client.answer(server.port, server.token, "lora", QUESTION)
+    finally:
+        worker.kill()
+        worker.wait(10)
+
+
+def test_which_server_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(client.jobs, "ensure_supervisor", lambda home: None)
+    home = Home(tmp_path)
+    store = Store(home.database)
+    first = client.chat_server(store, home, "starter")
+    assert client.chat_server(store, home, "starter") == first
+    store.job_started(first, 1, 1.0)
+    assert client.chat_server(store, home, "starter") == first
+    other = client.chat_server(store, home, "starter", quantisation="nf4")
+    assert other != first and store.commands(first, "stop")  # same base, loaded otherwise
+    elsewhere = client.chat_server(store, home, "starter", device="cuda:0")
+    assert not store.commands(elsewhere, "stop") and not store.commands(other, "stop")
+    again = client.chat_server(store, home, "starter")
+    assert again not in (first, other) and store.job(other)["state"] == "stopped"
+    store.job_ended(again, "failed", {"text": "Not enough memory.", "values": {}})
+    with pytest.raises(StudioError, match="Not enough memory"):
+        client.wait_ready(store, again)
+    with pytest.raises(StudioError, match="not ready after"):
+        client.wait_ready(store, elsewhere, timeout=0.1)
+
+
+def test_the_window_needs_no_torch():
+    code = "import sys, studio.chat.client, studio.chat.sampling, studio.library.shelf, studio.library.export; assert not {'torch', 'transformers', 'peft', 'gradio'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

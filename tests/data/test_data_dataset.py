@@ -1,0 +1,134 @@
+"""Loading: the split, leaks, limits, and the account of every row."""
+
+import json
+import os
+
+import pytest
+
+from studio.data.dataset import DataSpec, load
+from studio.data.mapping import Mapping
+from studio.data.resolve import samples
+from studio.words import StudioError
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def pairs(numbers):
+    return [{"prompt": f"Say {n}", "completion": f"It is {n}"} for n in numbers]
+
+
+def prompts(records):
+    return [record.value["messages"][0]["content"] for record in records]
+
+
+def test_split_is_fixed_by_the_seed_and_loses_nothing(tmp_path):
+    source = write(tmp_path / "a.jsonl", pairs(range(200)))
+    first, again = load(DataSpec(source=source)), load(DataSpec(source=source))
+    assert (len(first.train), len(first.heldout)) == (180, 20)
+    assert prompts(first.heldout) == prompts(again.heldout) != prompts(load(DataSpec(source=source, seed=1)).heldout)
+    assert sorted(prompts(first.train) + prompts(first.heldout)) == sorted(f"Say {n}" for n in range(200))
+
+
+def test_copies_never_lie_on_both_sides(tmp_path):
+    source = write(tmp_path / "a.jsonl", pairs([*range(40), *range(40), *range(20)]))
+    for seed in range(5):
+        dataset = load(DataSpec(source=source, heldout_fraction=0.3, seed=seed))
+        assert dataset.heldout and not set(prompts(dataset.train)) & set(prompts(dataset.heldout))
+        assert len(dataset.train) + len(dataset.heldout) == 100
+
+
+def test_fraction_zero_and_tiny_files(tmp_path):
+    source = write(tmp_path / "a.jsonl", pairs(range(3)))
+    assert len(load(DataSpec(source=source, heldout_fraction=0)).heldout) == 0
+    dataset = load(DataSpec(source=source))
+    assert (len(dataset.train), len(dataset.heldout)) == (2, 1)
+    single = load(DataSpec(source=write(tmp_path / "b.jsonl", pairs([1]))))
+    assert (len(single.train), len(single.heldout)) == (1, 0) and single.problems.warnings == {"heldout": 1}
+
+
+def test_heldout_file_and_its_leaks(tmp_path):
+    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(10))), heldout=write(tmp_path / "h.jsonl", pairs(range(8, 14)))))
+    assert prompts(dataset.heldout) == [f"Say {n}" for n in range(10, 14)] and len(dataset.train) == 10
+    counts = dataset.heldout_counts
+    assert (counts.rows, counts.used, counts.skipped) == (6, 4, {"leakage": 2})
+    leak = [problem for problem in dataset.problems if problem.kind == "leakage"]
+    assert [(problem.line, problem.file) for problem in leak] == [(1, "h.jsonl"), (2, "h.jsonl")]
+
+
+def test_heldout_file_must_have_the_columns(tmp_path):
+    spec = DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(3))), heldout=write(tmp_path / "h.jsonl", [{"text": "x"}]))
+    with pytest.raises(StudioError, match=r"h\.jsonl has no column 'prompt'"):
+        load(spec)
+
+
+def test_max_rows_stops_reading(tmp_path):
+    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(50))), max_rows=10, heldout_fraction=0))
+    assert prompts(dataset.train) == [f"Say {n}" for n in range(10)] and dataset.counts.rows == 10
+
+
+def test_line_numbers_stay_with_records(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n" + json.dumps(pairs([1])[0]) + "\n{\n" + json.dumps(pairs([2])[0]) + "\n")
+    dataset = load(DataSpec(source=str(path), heldout_fraction=0))
+    assert [record.number for record in dataset.train] == [2, 4]
+    assert [record.number for record in dataset.train[1:]] == [4] and dataset.train[-1].number == 4
+    assert dataset.counts.rows == 3 and dataset.counts.skipped == {"broken": 1}
+
+
+def test_wrong_column_lists_the_columns(tmp_path):
+    mapping = Mapping(shape="prompt_completion", roles={"prompt": "promt", "completion": "completion"})
+    with pytest.raises(StudioError, match="has no column 'promt' for prompt. Its columns are: prompt, completion."):
+        load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(3))), mapping=mapping))
+
+
+def test_no_usable_row_gives_the_commonest_reason(tmp_path):
+    rows = [{"prompt": "", "completion": "x"}, {"prompt": "a", "completion": ""}, {"prompt": "b", "completion": " "}, 7]
+    mapping = Mapping(shape="prompt_completion", roles={"prompt": "prompt", "completion": "completion"})
+    with pytest.raises(StudioError) as caught:
+        load(DataSpec(source=write(tmp_path / "a.jsonl", rows), mapping=mapping))
+    assert str(caught.value) == (
+        "None of the 4 rows of a.jsonl can be used. The most common reason (3 rows): "
+        "Line 1 of a.jsonl has nothing in 'prompt'. Fill it or remove the row."
+    )
+
+
+def test_progress_is_told(tmp_path):
+    told = []
+    load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(6000)))), progress=told.append)
+    assert told == [5000, 6000]
+
+
+def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
+    source = write(tmp_path / "a.jsonl", pairs(range(10)))
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    dataset = load(DataSpec(source=source))
+    assert os.listdir(folder) == [] and dataset.train[3].value
+
+
+def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    from studio.data import records
+
+    source = write(tmp_path / "a.jsonl", pairs(range(3)))
+    monkeypatch.setattr(records.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(StudioError, match="temporary folder"):
+        load(DataSpec(source=source))
+
+
+@pytest.mark.skipif(len(samples()) < 5, reason="the samples are not made yet")
+@pytest.mark.parametrize(("name", "want"), [
+    ("captain", "messages"), ("tickets", "label"), ("tickets", "messages"), ("extract", "messages"), ("preferences", "preference"), ("notes", "text"),
+])
+def test_samples_load_without_a_problem(name, want):
+    dataset = load(DataSpec(source=name), want)
+    assert len(dataset.train) >= 100 and len(dataset.heldout) >= 20 and len(dataset.problems) == 0
+    assert dataset.counts.rows == len(dataset.train) and dataset.heldout_counts.rows == len(dataset.heldout)
+
+
+def test_spec_survives_json():
+    spec = DataSpec(source="x.csv", mapping=Mapping(shape="text", roles={"text": "a"}), heldout_fraction=0.2)
+    assert DataSpec.model_validate_json(spec.model_dump_json()) == spec

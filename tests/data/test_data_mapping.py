@@ -1,0 +1,154 @@
+"""Rows under a mapping: every shape, every wanted record, and why a row or a mapping is refused."""
+
+import pytest
+
+from studio.data.mapping import ROLES, SHAPES, Mapping, apply, check_mapping
+from studio.data.read import open_source
+from studio.data.rows import Row, RowProblem
+from studio.data.shape import propose
+from studio.words import StudioError
+
+
+def mapped(shape, roles, values, want="messages", **more):
+    return apply(Mapping(shape=shape, roles=roles, **more), Row(3, values), want, "a.jsonl")
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+def test_messages_keep_tools_and_calls():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+    found = mapped("messages", {"messages": "m", "tools": "t"}, {"m": [user("a"), call, {"role": "tool", "content": ""}, assistant("b")], "t": [{"name": "f"}]})
+    assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    assert found["tools"] == [{"name": "f"}]
+
+
+def test_sharegpt_names_and_system():
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    assert mapped("sharegpt", {"messages": "c", "system": "s"}, {"c": turns, "s": "Be kind."}) == {
+        "messages": [{"role": "system", "content": "Be kind."}, user("a"), assistant("b")]
+    }
+
+
+def test_text_parts_are_joined_and_pictures_refused():
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert mapped("messages", {"messages": "m"}, {"m": [user(parts), assistant("c")]})["messages"][0]["content"] == "ab"
+    with pytest.raises(RowProblem, match="part that is not text"):
+        mapped("messages", {"messages": "m"}, {"m": [user([{"type": "image_url"}]), assistant("c")]})
+
+
+def test_alpaca_with_input_history_and_system():
+    roles = {"instruction": "i", "input": "x", "output": "o", "history": "h", "system": "s"}
+    found = mapped("alpaca", roles, {"i": "Add", "x": "1 and 2", "o": {"sum": 3}, "h": [["Hi", "Hello"]], "s": ""}, system="Be brief.")
+    assert found["messages"] == [
+        {"role": "system", "content": "Be brief."}, user("Hi"), assistant("Hello"), user("Add\n\n1 and 2"), assistant('{"sum": 3}')
+    ]
+
+
+def test_own_system_message_wins_over_the_mapping():
+    own = [{"role": "system", "content": "Own"}, user("a"), assistant("b")]
+    assert mapped("messages", {"messages": "m"}, {"m": own}, system="Other")["messages"] == own
+
+
+def test_prompt_may_be_turns():
+    found = mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": [user("a")], "c": [assistant("b")]})
+    assert found["messages"] == [user("a"), assistant("b")]
+
+
+@pytest.mark.parametrize(("want", "record"), [
+    ("label", {"text": "T", "label": "L"}), ("messages", {"messages": [user("T"), assistant("L")]}),
+])
+def test_labels_serve_two_tasks(want, record):
+    assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": "L"}, want) == record
+
+
+def test_several_labels():
+    assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": ["a", "b"]}, "label") == {"text": "T", "label": ["a", "b"]}
+    assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": 0}, "label")["label"] == "0"
+
+
+def test_preferences():
+    roles = {"prompt": "p", "chosen": "c", "rejected": "r"}
+    assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}, "preference") == {"prompt": [user("P")], "chosen": "C", "rejected": "R"}
+    assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}) == {"messages": [user("P"), assistant("C")]}
+    talks = {"c": [user("P"), assistant("C")], "r": [user("P"), assistant("R")]}
+    assert mapped("preference", {"chosen": "c", "rejected": "r"}, talks, "preference") == {"prompt": [user("P")], "chosen": "C", "rejected": "R"}
+
+
+@pytest.mark.parametrize(("kind", "shape", "roles", "values", "want", "words"), [
+    ("order", "messages", {"messages": "m"}, {"m": [user("a"), user("b")]}, "messages", "message 2 is from user, after user"),
+    ("order", "messages", {"messages": "m"}, {"m": [assistant("a")]}, "messages", "message 1 is from assistant"),
+    ("order", "messages", {"messages": "m"}, {"m": [user("a")]}, "messages", "ends with a message from user"),
+    ("role", "messages", {"messages": "m"}, {"m": [{"role": "alien", "content": "a"}]}, "messages", "'alien'"),
+    ("role", "messages", {"messages": "m"}, {"m": [{"content": "a"}]}, "messages", "Known are system"),
+    ("empty", "messages", {"messages": "m"}, {"m": [user("a"), assistant(" ")]}, "messages", "empty message from assistant"),
+    ("empty", "messages", {"messages": "m"}, {"m": None}, "messages", "nothing in 'm'"),
+    ("missing", "messages", {"messages": "m"}, {"x": 1}, "messages", "has no 'm'; it has: x"),
+    ("shape", "messages", {"messages": "m"}, {"m": "text"}, "messages", "no list of messages"),
+    ("empty", "text", {"text": "t"}, {"t": "  "}, "text", "nothing in 't'"),
+    ("same", "preference", {"prompt": "p", "chosen": "c", "rejected": "r"}, {"p": "P", "c": "C", "r": "C"}, "preference", "same text"),
+    ("empty", "preference", {"chosen": "c", "rejected": "r"}, {"c": "C", "r": "R"}, "preference", "no prompt"),
+    ("shape", "preference", {"chosen": "c", "rejected": "r"}, {"c": [user("P"), assistant("C")], "r": [user("Q"), assistant("R")]}, "preference", "different"),
+    ("shape", "alpaca", {"instruction": "i", "output": "o", "history": "h"}, {"i": "I", "o": "O", "h": [1]}, "messages", "history"),
+])
+def test_a_row_that_cannot_be_used_says_why(kind, shape, roles, values, want, words):
+    with pytest.raises(RowProblem) as caught:
+        mapped(shape, roles, values, want)
+    assert caught.value.kind == kind
+    assert str(caught.value).startswith("Line 3 of a.jsonl ") and words in str(caught.value)
+
+
+@pytest.mark.parametrize(("mapping", "want", "words"), [
+    (Mapping(shape="text", roles={"text": "body"}), "text", "has no column 'body' for text. Its columns are: a, b."),
+    (Mapping(shape="label", roles={"text": "a"}), "label", "No column of x.csv is chosen for label."),
+    (Mapping(shape="text", roles={"texts": "a"}), "text", "'texts' is no role"),
+    (Mapping(shape="messages", roles={"messages": "a"}), "text", "from which no plain text can be made"),
+    (Mapping(shape="text", roles={"text": "a"}), "messages", "from which no conversations can be made"),
+    (Mapping(shape="prompt_completion", roles={}), "preference", "pairs of a better and a worse answer"),
+])
+def test_a_mapping_that_cannot_serve_says_why(mapping, want, words):
+    with pytest.raises(StudioError) as caught:
+        check_mapping(mapping, ["a", "b"], want, "x.csv")
+    assert words in str(caught.value)
+
+
+def test_apply_refuses_the_wrong_kind_for_every_row_alike():
+    with pytest.raises(StudioError) as caught:
+        mapped("messages", {"messages": "m"}, {"m": []}, "text")
+    assert not isinstance(caught.value, RowProblem)
+
+
+def test_every_shape_is_described():
+    assert SHAPES.keys() == ROLES.keys()
+
+
+def test_proposal_gives_evidence_and_alternatives(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("Message,Category\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
+    proposal = propose(open_source(path))
+    assert proposal.mapping == Mapping(shape="label", roles={"text": "Message", "label": "Category"})
+    assert "Column 'Category' has 2 different values in 10 rows, as labels do." in map(str, proposal.evidence)
+    assert Mapping(shape="text", roles={"text": "Message"}) in proposal.alternatives
+    assert propose(open_source(path), "text").mapping.shape == "text"
+
+
+def test_proposal_counts_alternating_roles(tmp_path):
+    import json
+
+    path = tmp_path / "a.jsonl"
+    rows = [[user("a"), assistant("b")]] * 9 + [[user("a"), user("b")]]
+    path.write_text("".join(json.dumps({"chat": row}) + "\n" for row in rows))
+    proposal = propose(open_source(path))
+    assert proposal.mapping.roles == {"messages": "chat"}
+    assert "user and assistant alternate in 9 of 10 rows." in map(str, proposal.evidence)
+
+
+def test_labels_are_found_without_their_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("eins,zwei\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
+    assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})

@@ -1,0 +1,125 @@
+"""What leaves: zips that stock peft loads in a fresh process, model cards whose code runs, merged models."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+
+from studio.home import REPOSITORY
+from studio.jobs.job import Job
+from studio.library import card as cards
+from studio.library import export, shelf
+from studio.words import StudioError
+
+QUESTION = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture
+def shelved(home, store, models):
+    base = str(models / "base")
+    recipe = {"name": "r", "model": {"name": base}, "data": {"path": str(home.uploads / "secret name.jsonl")}}
+    for kind, method in (("lora", "lora"), ("ia3", "ia3"), ("prompt", "prompt_tuning")):
+        card = {"kind": "adapter", "method": method, "summary": f"{kind} r=4", "ships_as": kind.upper(), "base": base, "task": "chat", "data": "captain.jsonl", "rows": 40,
+                "metrics": {"exact_match": 0.875, "base_exact_match": 0.05, "eval_loss": 0.5}, "parameters": 12345, "seconds": 40.2, "recipe": recipe}
+        shelf.add(home, store, source=models / kind, name=f"My {kind}: 船长 / v1", run_id=kind, card=card)
+    return base
+
+
+def greedy(base, adapter):
+    from peft import PeftModel
+
+    from studio.chat.answer import answers
+    from studio.models.codec import Codec
+    from studio.models.load import load_base
+
+    model = load_base(base)
+    return answers(PeftModel.from_pretrained(model, adapter) if adapter else model, Codec(base), [QUESTION], 64)[0]
+
+
+def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(home, store, models, shelved, tmp_path):
+    programs, expected = [], []
+    for kind in ("lora", "ia3", "prompt"):
+        path = export.zip_adapter(home, store, kind, tmp_path)
+        again = path.read_bytes()
+        assert export.zip_adapter(home, store, kind, tmp_path).read_bytes() == again  # the same bytes each time
+        with zipfile.ZipFile(path) as archive:
+            assert sorted(archive.namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.yaml"]
+            archive.extractall(tmp_path / kind)
+        code = re.search(r"```python\n(.*?)```", (tmp_path / kind / "README.md").read_text(), re.S)[1]
+        programs.append(code.replace('"path/to/base"', repr(shelved)).replace('"path/to/this/folder"', repr(str(tmp_path / kind))).replace("print(", "out.append("))
+        expected.append(greedy(models / "base", models / kind))
+    program = "import json, sys\nout = []\n" + "\n".join(programs) + "\nassert not any(name.startswith('studio') for name in sys.modules)\nprint(json.dumps(out))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin"})
+    assert json.loads(ran.stdout.splitlines()[-1]) == expected
+    assert len(set(expected)) == 3
+
+
+def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):
+    path = export.zip_adapter(home, store, "lora", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            assert str(models).encode() not in content and str(home.root).encode() not in content, name
+        assert json.loads(archive.read("adapter_config.json"))["base_model_name_or_path"] == "base"
+        assert yaml.safe_load(archive.read("recipe.yaml"))["data"]["path"] == "secret name.jsonl"
+    assert str(home.root) not in (home.adapter("lora") / "README.md").read_text()
+    assert path.parent == tmp_path and "/" not in path.name
+    with pytest.raises(StudioError):
+        export.zip_adapter(home, store, "../lora", tmp_path)
+    with pytest.raises(StudioError):
+        export.zip_adapter(home, store, "nowhere", tmp_path)
+    assert [item.name for item in tmp_path.iterdir() if item.suffix == ".half"] == []
+
+
+def test_the_model_card():
+    card = {"base": "Qwen/Qwen3-0.6B", "method": "lora", "summary": "LoRA r=8", "ships_as": "LORA", "task": "text", "data": "a|b <script>", "rows": 12, "metrics": {"exact_match": 0.9, "base_exact_match": 0.1}}
+    text = cards.model_card("x: # y", card)
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["base_model"] == "Qwen/Qwen3-0.6B" and front["library_name"] == "peft" and "license" not in front
+    assert "10.0% | 90.0%" in text and "<script>" not in text and 'from_pretrained("Qwen/Qwen3-0.6B")' in text
+    starter = cards.model_card("s", {**card, "base": "starter", "metrics": {}})
+    assert "base_model" not in yaml.safe_load(starter.split("---\n")[1]) and "assets/starter" in starter and "not measured" in starter
+    assert cards.public_name("/home/me/models/tiny/") == "tiny" and cards.public_name("C:\\models\\tiny") == "tiny"
+    assert cards.public({"a": ["/x/y", 3, "plain/text"]}) == {"a": ["y", 3, "plain/text"]}
+    for bare in ({}, {"kind": "model", "task": "chat"}):
+        assert cards.model_card("bare", bare).startswith("---\n")
+
+
+def run(home, store, **payload):
+    job_id = store.queue_job("export", payload)
+    return export.export(Job(store.job(job_id), store, home))
+
+
+def test_merged_models_answer_like_their_adapter_and_load_anywhere(home, store, models, shelved, tmp_path):
+    for kind in ("lora", "ia3"):
+        result = run(home, store, adapter=kind, what="merged")
+        assert result["adapter"] == f"{kind}-merged" and result["difference"] < 1e-3
+        folder, card, name = shelf.find(home, store, result["adapter"])
+        assert card["kind"] == "model" and name.endswith("(merged)") and "merged" in card["summary"]
+        assert greedy(folder, None) == greedy(models / "base", models / kind)
+    assert run(home, store, adapter="lora", what="merged", precision="bf16")["adapter"] == "lora-merged"
+    assert len(store.adapters()) == 5
+    path = export.zip_adapter(home, store, "ia3-merged", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= set(archive.namelist())
+        assert "studio.json" not in archive.namelist() and str(home.root).encode() not in archive.read("config.json")
+    assert not list((home.root / "adapters").glob(".half*"))
+
+
+def test_what_cannot_be_merged_is_refused_with_a_reason(home, store, models, shelved, monkeypatch):
+    with pytest.raises(StudioError, match="Prompt tuning cannot be merged"):
+        run(home, store, adapter="prompt", what="merged")
+    with pytest.raises(StudioError, match="whole model already"):
+        shelf.add(home, store, source=models / "base", name="full", run_id="full", card={"kind": "model", "base": shelved})
+        run(home, store, adapter="full", what="merged")
+    monkeypatch.setattr(type(home), "free_bytes", lambda self: 10)
+    with pytest.raises(StudioError, match="free some space"):
+        run(home, store, adapter="lora", what="merged")
+    assert not list((home.root / "adapters").glob(".half*"))
+    assert REPOSITORY not in home.root.parents

@@ -1,0 +1,47 @@
+"""Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2."""
+
+import pytest
+
+from studio.methods import METHODS
+from studio.models.shape import read_shape
+
+VARIANTS = {
+    **{name: {"name": name} for name in METHODS},
+    "full, embeddings frozen": {"name": "full", "embeddings": False},
+    "lora, attention": {"name": "lora", "targets": "attention", "rank": 3},
+    "lora, two layers": {"name": "lora", "targets": "q_proj,down_proj", "rslora": True},
+    "dora, attention": {"name": "dora", "targets": "attention"},
+    "ia3, attention": {"name": "ia3", "mlp": False},
+    "ia3, mlp": {"name": "ia3", "attention": False},
+    "p_tuning, LSTM": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 2, "encoder_hidden": 16},
+    "p_tuning, LSTM of one layer": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 1},
+    "prompt_tuning, random": {"name": "prompt_tuning", "start": "random", "virtual_tokens": 3},
+}
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+def folder(request, tmp_path_factory):
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                         tie_word_embeddings=request.param)
+    folder = tmp_path_factory.mktemp("qwen2")
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_formula_counts_what_is_built(folder, variant):
+    from transformers import Qwen2ForCausalLM
+
+    values = VARIANTS[variant]
+    method = METHODS[values["name"]].model_validate({key: value for key, value in values.items() if key != "name"})
+    shape = read_shape(folder)
+    if variant == "prompt_tuning":  # random words come out of a tokenizer, which this model has none of
+        method.start = "random"
+    if method.ships_as == "model":
+        assert shape.parameters == sum(p.numel() for p in Qwen2ForCausalLM.from_pretrained(folder).parameters())
+    model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)

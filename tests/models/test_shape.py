@@ -1,0 +1,81 @@
+"""A model folder's shape is read right, and each way in which a folder can be broken is one sentence."""
+
+import json
+
+import pytest
+from model_folders import model_folder, sharded, tensors, torn
+
+from studio.models.shape import read_shape, target_names
+from studio.words import StudioError
+
+LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("make", [model_folder, sharded])
+def test_a_whole_folder(make, tmp_path):
+    shape = read_shape(make(tmp_path / "m"))
+    assert (shape.hidden, shape.layers, shape.heads, shape.key_value_heads, shape.head_size, shape.intermediate) == (16, 2, 4, 2, 4, 24)
+    assert shape.vocabulary == 300 and shape.context == 64 and shape.tied
+    assert shape.parameters == sum(array.size for array in tensors().values()) and shape.bytes == 2 * shape.parameters
+    assert {name.rsplit(".", 1)[-1] for name in shape.linears} == LINEARS
+    assert shape.linears["model.layers.0.self_attn.k_proj"] == (16, 8)  # input, output
+
+
+def test_targets():
+    assert target_names("all-linear") is None
+    assert target_names(" q_proj , v_proj,") == ("q_proj", "v_proj")
+
+
+def test_targets_of_a_shape(tmp_path):
+    shape = read_shape(model_folder(tmp_path / "m"))
+    assert len(shape.targets("all-linear")) == 14 and len(shape.targets("attention")) == 8
+    assert {name.rsplit(".", 1)[-1] for name in shape.targets("q_proj,v_proj")} == {"q_proj", "v_proj"}
+    assert shape.targets("nonsense") == {}
+
+
+def test_text_part_of_a_model_with_pictures(tmp_path):
+    folder = model_folder(tmp_path / "m", {"text_config": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8, "vocab_size": 9}})
+    shape = read_shape(folder)
+    assert (shape.hidden, shape.layers, shape.head_size, shape.intermediate) == (32, 3, 4, 128)
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text", "huge", "json"])
+def test_torn_weights(how, tmp_path):
+    with pytest.raises(StudioError, match="torn or not safetensors.*download the model again"):
+        read_shape(torn(tmp_path / "m", how))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])
+def test_pickle_weights(name, tmp_path):
+    folder = model_folder(tmp_path / "m", weights=False)
+    (folder / name).write_bytes(b"\x80\x04")
+    with pytest.raises(StudioError, match="pickle weights"):
+        read_shape(folder)
+
+
+def test_no_weights(tmp_path):
+    with pytest.raises(StudioError, match="no weights"):
+        read_shape(model_folder(tmp_path / "m", weights=False))
+
+
+def test_a_missing_shard(tmp_path):
+    with pytest.raises(StudioError, match="lacks 1 of its weight files, such as 'model-2.safetensors'"):
+        read_shape(sharded(tmp_path / "m", missing=True))
+
+
+def test_remote_code(tmp_path):
+    with pytest.raises(StudioError, match="remote code"):
+        read_shape(model_folder(tmp_path / "m", {"auto_map": {"AutoModel": "modeling_x.X"}}))
+
+
+def test_no_model_at_all(tmp_path):
+    with pytest.raises(StudioError, match="no folder"):
+        read_shape(tmp_path / "nowhere")
+    with pytest.raises(StudioError, match="no config.json"):
+        read_shape(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(StudioError, match="not valid JSON"):
+        read_shape(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "x"}))
+    with pytest.raises(StudioError, match="no weights"):
+        read_shape(tmp_path)
