@@ -25,6 +25,7 @@ from studio.methods import METHODS
 from studio.models.codec import Codec
 from studio.models.resolve import local_folder
 from studio.models.shape import Shape, read_shape
+from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.words import Sentence, StudioError
@@ -56,8 +57,8 @@ class Desk:
     # ---- the draft --------------------------------------------------------------------------------------------
 
     def draft(self) -> dict:
-        """The recipe as far as it is prepared, every part present, values as they were typed."""
-        kept = self.store.note("draft") or {}
+        """The recipe as far as it is prepared, every part present, values as they were typed; at first the first example."""
+        kept = self.store.note("draft") or apply(presets("sample")[0], Recipe().to_dict())
         return {**Recipe().to_dict(), **kept}
 
     def change(self, **parts) -> dict:

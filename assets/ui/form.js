@@ -1,4 +1,5 @@
-// Draws a form from props.fields and keeps props.value = {key: value}; runs once when the component appears.
+// Draws a form and keeps props.value = {fields, values: {key: value}, errors, locked}, whole, so that it can be drawn again from it; runs
+// once when the component appears. The server may send any part of it; `words` stands in front of this script.
 // What the person is typing is theirs: an answer of the server changes every field except the one being edited.
 // Text is only ever set through textContent and value, never as HTML.
 
@@ -6,6 +7,7 @@ const uid = "f" + Math.random().toString(36).slice(2, 9);
 const root = element.querySelector(".option-form");
 let inputs = {}; // key → {field, read(), write(value), focusable, error, reset}
 let draft = {};
+const state = { fields: [], errors: {}, locked: false };
 let editing = null; // the key being typed into, since it got the focus
 let timer = null;
 
@@ -16,7 +18,6 @@ const make = (tag, className, text) => {
   return node;
 };
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
-const words = () => props.words || {};
 
 function shown(value) {
   if (value === null || value === undefined) return "";
@@ -31,11 +32,13 @@ function parsed(field, text) {
   return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(trimmed) ? Number(trimmed) : trimmed;
 }
 
+const whole = () => ({ ...state, values: { ...draft } });
+
 function commit() {
   clearTimeout(timer);
   timer = null;
-  if (same(props.value, draft)) return;
-  props.value = { ...draft };
+  if (same(props.value?.values, draft)) return;
+  props.value = whole();
   trigger("input");
 }
 
@@ -69,7 +72,7 @@ function textControl(field, id) {
   Object.assign(input, { type: "text", id, autocomplete: "off", spellcheck: false });
   if (field.kind === "integer") input.inputMode = "numeric";
   if (field.kind === "number") input.inputMode = "decimal";
-  if (field.optional) input.placeholder = words().optional || "";
+  if (field.optional) input.placeholder = words.optional || "";
   listen(field.key, input, false);
   return { node: input, focusable: input, read: () => parsed(field, input.value), write: (value) => (input.value = shown(value)) };
 }
@@ -104,7 +107,7 @@ function switchControl(field, id) {
 function choiceControl(field, id) {
   const select = make("select", "of-input of-select");
   select.id = id;
-  const choices = field.optional ? [{ value: "", label: words().none || "–" }, ...field.choices] : field.choices;
+  const choices = field.optional ? [{ value: "", label: words.none || "–" }, ...field.choices] : field.choices;
   for (const choice of choices) {
     const item = make("option", "", choice.label);
     item.value = choice.value;
@@ -124,7 +127,7 @@ function control(field, id) {
 
 function resetButton(field) {
   const button = make("button", "of-reset", "↺");
-  const label = (words().reset || "Default: {value}").replace("{value}", shown(field.default) || words().none || "–");
+  const label = (words.reset || "Default: {value}").replace("{value}", shown(field.default) || words.none || "–");
   Object.assign(button, { type: "button", title: label, hidden: true });
   button.setAttribute("aria-label", label);
   button.setAttribute("aria-describedby", `${uid}-${field.key}-label`);
@@ -184,17 +187,17 @@ function draw() {
   editing = null;
   root.replaceChildren(make("p", "of-error of-whole"));
   root.firstChild.setAttribute("aria-live", "polite");
-  const fields = props.fields || [];
+  const fields = state.fields;
   drawGroups(fields.filter((field) => !field.advanced), root);
   const advanced = fields.filter((field) => field.advanced);
   if (advanced.length) {
     const details = make("details", "of-advanced");
     details.open = Boolean(open);
-    details.append(make("summary", "", `${words().advanced || "Advanced"} (${advanced.length})`));
+    details.append(make("summary", "", `${words.advanced || "Advanced"} (${advanced.length})`));
     drawGroups(advanced, details);
     root.append(details);
   }
-  if (!fields.length) root.append(make("p", "of-help", words().empty || ""));
+  if (!fields.length) root.append(make("p", "of-help", words.empty || ""));
   fill();
   complain();
   inputs[focused]?.focusable.focus();
@@ -205,7 +208,7 @@ function markReset(key) {
 }
 
 function fill() {
-  const given = props.value || {};
+  const given = props.value?.values || draft;
   for (const [key, input] of Object.entries(inputs)) {
     if (key === editing && input.focusable === document.activeElement) continue;
     const value = key in given ? given[key] : input.field.default;
@@ -217,7 +220,7 @@ function fill() {
 }
 
 function complain() {
-  const errors = { ...(props.errors || {}) };
+  const errors = { ...state.errors };
   for (const [key, input] of Object.entries(inputs)) {
     const text = errors[key] || "";
     delete errors[key];
@@ -234,8 +237,8 @@ function complain() {
 }
 
 function enable() {
-  for (const input of Object.values(inputs)) input.focusable.disabled = props.locked === true;
-  root.querySelectorAll(".of-range, .of-reset").forEach((node) => (node.disabled = props.locked === true));
+  for (const input of Object.values(inputs)) input.focusable.disabled = state.locked === true;
+  root.querySelectorAll(".of-range, .of-reset").forEach((node) => (node.disabled = state.locked === true));
 }
 
 function redraw() {
@@ -243,7 +246,22 @@ function redraw() {
   enable();
 }
 
+function take() {
+  const given = props.value || {};
+  const other = given.fields && !same(given.fields, state.fields);
+  for (const key of Object.keys(state)) if (given[key] !== undefined) state[key] = given[key];
+  if (other) draft = {};
+  if (other) redraw();
+  else {
+    if (given.values) fill();
+    complain();
+    enable();
+  }
+  if (!same(props.value, whole())) props.value = whole();
+}
+
 redraw();
+take();
 // Not watch called with a quoted name: Gradio takes any quoted word in this script for an event of the component, and would send a
 // listener of that name along with each update.
-for (const [name, react] of Object.entries({ fields: redraw, words: redraw, value: fill, errors: complain, locked: enable })) watch(name, react);
+for (const [name, react] of Object.entries({ value: take })) watch(name, react);

@@ -1,10 +1,10 @@
 // Draws the charts of the run named by props.value; runs once when the component appears.
 // Asks server.more for new envelope buckets, keeps them in `series`, and hands them to Plotly, which is loaded on first use.
+// `charts`, `words` and `script_address` (where its script is) stand in front of this script.
 
 const COLOURS = { light: ["#0072B2", "#D55E00", "#009E73"], dark: ["#56B4E9", "#E69F00", "#009E73"] }; // of Okabe and Ito: told apart by everybody
 const DASHES = ["solid", "dash", "dot"]; // … and without colour
 const root = element.querySelector(".live-plot");
-const words = props.words;
 let run = null;
 let epoch = 0;
 let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
@@ -139,9 +139,9 @@ function plotly() {
   if (window.Plotly) return Promise.resolve(window.Plotly);
   window.deltaPlotly ||= new Promise((done, fail) => {
     const script = make("script");
-    script.src = props.plotly;
+    script.src = script_address;
     script.onload = () => done(window.Plotly);
-    script.onerror = () => fail(new Error(props.plotly));
+    script.onerror = () => fail(new Error(script_address));
     document.head.append(script);
   });
   return window.deltaPlotly;
@@ -206,12 +206,14 @@ function cardFor(chart) {
 }
 
 async function draw() {
-  const filled = props.charts.filter((chart) => chart.series.some((item) => series[item.key]?.last?.length));
+  const filled = charts.filter((chart) => chart.series.some((item) => series[item.key]?.last?.length));
   root.querySelector(".lp-empty").hidden = filled.length > 0;
   if (!filled.length || !visible()) return;
   try {
+    const asked = run;
     const Plotly = await plotly();
     for (const chart of filled) {
+      if (asked !== run) return;
       const card = (cards[chart.key] ||= cardFor(chart));
       if (!card.changed) continue;
       card.changed = false;
@@ -219,7 +221,8 @@ async function draw() {
       if (!card.table.hidden) drawTable(card);
       else await Plotly.react(card.plot, traces(chart), layout(chart, colours()), { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" });
     }
-    for (const chart of props.charts) if (cards[chart.key]) grid.append(cards[chart.key].box); // the order of the table, whichever came first
+    const boxes = charts.filter((chart) => cards[chart.key]).map((chart) => cards[chart.key].box);
+    if (boxes.some((box, place) => grid.children[place] !== box)) grid.append(...boxes); // the table's order, whichever came first
     root.dataset.drawn = run;
   } catch (error) {
     note(say(words.failed, { detail: error.message }));

@@ -79,6 +79,8 @@ def _usage(card: dict, whole: bool) -> str:
             f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision})', 'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]
+    if card.get("lent_template") and not whole:
+        code.append('tokenizer.chat_template = open("path/to/this/folder/chat_template.jinja").read()')
     if card.get("task") == "chat":
         code += [
             'text = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True)',

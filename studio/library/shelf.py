@@ -44,7 +44,8 @@ def add(home: Home, store: Store, *, source: Path, name: str, run_id: str | None
                 copy = half / item.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(item, copy)
-        card = {"finished": time.strftime("%Y-%m-%dT%H:%M:%S"), **card, "bytes": weight_bytes(half)}
+        lent = (half / "chat_template.jinja").exists()  # the base has no template of its own
+        card = {"finished": time.strftime("%Y-%m-%dT%H:%M:%S"), **card, "bytes": weight_bytes(half), "lent_template": lent}
         _write_words(half, name, run_id, card)
         _sync(half)
         _replace(half, target)

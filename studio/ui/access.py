@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from studio.words import Sentence
+from studio.words import Sentence, translate
 
 PRIVATE = Sentence("Only the owner of this Space can do that. Sign in as the owner, or duplicate the Space to get your own.")
 
@@ -92,6 +92,9 @@ def same_face(wrapper: Callable, handler: Callable, *first: inspect.Parameter) -
     return wrapper
 
 
-def login_button() -> gr.LoginButton | None:
+def login_button(language: str = "en") -> gr.LoginButton | None:
     """The sign-in button where it is real. Elsewhere Gradio's would be a mock, and nobody needs one."""
-    return gr.LoginButton(size="sm", elem_classes="login") if on_space() else None
+    if not on_space():
+        return None
+    words = {"value": translate("Sign in with Hugging Face", language), "logout_value": translate("Sign out ({})", language)}
+    return gr.LoginButton(**words, size="sm", elem_classes="login")

@@ -47,11 +47,11 @@ def build(page: Page):
                 use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
             task = gr.Radio([(page.t(item.title), name) for name, item in TASKS.items()], label=page.t("What should the model learn?"), elem_id="task")
             task_help = gr.HTML(apply_default_css=False)
-            task_form = OptionForm(language=page.language, value={}, elem_id="task-form")
+            task_form = OptionForm(language=page.language, elem_id="task-form")
         with gr.Column(scale=3, min_width=320):
             about = gr.HTML(elem_id="about-data", apply_default_css=False)
             with gr.Accordion(page.t("Which column plays which role"), open=False):
-                roles = OptionForm(language=page.language, value={}, elem_id="roles")
+                roles = OptionForm(language=page.language, elem_id="roles")
             with gr.Accordion(page.t("What is kept apart to measure on"), open=False):
                 split = OptionForm(Split, language=page.language, elem_id="split")
     with gr.Tabs():
@@ -93,9 +93,9 @@ def build(page: Page):
         page.on(use.click, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(place.submit, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(task.input, choose_task, task, page.changed, changes=True)
-        page.on(task_form.change, lambda raw: edit_task(page, task_form, raw), task_form, [task_form, page.changed], changes=True)
-        page.on(roles.change, lambda raw: edit_roles(page, roles, raw), roles, [roles, page.changed], changes=True)
-        page.on(split.change, lambda raw: edit_split(page, split, raw), split, [split, page.changed], changes=True)
+        page.on(task_form.input, lambda raw: edit_task(page, task_form, raw), task_form, [task_form, page.changed], changes=True)
+        page.on(roles.input, lambda raw: edit_roles(page, roles, raw), roles, [roles, page.changed], changes=True)
+        page.on(split.input, lambda raw: edit_split(page, split, raw), split, [split, page.changed], changes=True)
         page.on(page.changed.change, lambda stamp: draw(page, stamp, task_form, roles, split), page.changed, outputs)
 
     return bind
@@ -118,7 +118,7 @@ def edit_task(page: Page, form: OptionForm, raw: dict):
     cls = TASKS[page.desk.draft()["task"]["name"]]
     made, wrong = form_values(raw, cls)
     page.desk.change(task={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
-    return form.show(errors=wrong), page.stamp("task-form")
+    return form.complain(wrong), page.stamp("task-form")
 
 
 def edit_roles(page: Page, form: OptionForm, raw: dict):
@@ -129,14 +129,14 @@ def edit_roles(page: Page, form: OptionForm, raw: dict):
     data = page.desk.draft()["data"]
     before = data.get("mapping") or {}
     page.desk.change(data={**data, "mapping": {"shape": shape, "roles": columns, "system": raw.get("system_text") or None}})
-    return form.show(errors={}), page.stamp("roles" if before.get("shape") == shape else "shape")
+    return form.complain({}), page.stamp("roles" if before.get("shape") == shape else "shape")
 
 
 def edit_split(page: Page, form: OptionForm, raw: dict):
     made, wrong = form_values(raw, Split)
     values = made.model_dump(mode="json") if made else raw
     page.desk.change(data={**page.desk.draft()["data"], **{key: values.get(key) for key in _SPLIT}})
-    return form.show(errors=wrong), page.stamp("split")
+    return form.complain(wrong), page.stamp("split")
 
 
 def draw(page: Page, stamp: str, task_form: OptionForm, roles: OptionForm, split: OptionForm) -> list:

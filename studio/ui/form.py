@@ -1,7 +1,7 @@
 """A form made from options: one component draws every field that `studio.options.form_fields` lists.
 
     form = OptionForm(LoraOptions, language="zh")
-    form.change(check, form, form)             # check(raw) → form.show(errors=form_values(raw, LoraOptions)[1])
+    form.input(check, form, form)              # check(raw) → form.complain(form_values(raw, LoraOptions)[1])
 
 Its value is a plain dict {key: value}; a field that holds no number holds the text that was typed, so that the sentence
 about it can quote it. It knows nothing about what an option does, nor about recipes.
@@ -9,6 +9,7 @@ about it can quote it. It knows nothing about what an option does, nor about rec
 
 from __future__ import annotations
 
+import json
 import typing
 from functools import cache
 from typing import Any
@@ -27,56 +28,46 @@ def _script() -> str:
 
 
 class OptionForm(gr.HTML):
-    """The fields of an `Options` class as a form; its value is {key: value} and `change` fires when the person edits."""
+    """The fields of an `Options` class as a form; handlers get {key: value}, and `input` fires when the person edits.
+
+    Everything that changes travels in the component's value, as {"fields", "values", "errors", "locked"}: Gradio keeps the
+    value of a component in a tab that was never opened, but loses its other properties at the first update (6.31, measured).
+    """
 
     def __init__(
         self, options: type[Options] | None = None, *, language: str = "en", value: dict | None = None,
-        fields: list[dict] | None = None, errors: dict[str, str] | None = None, words: dict[str, str] | None = None,
-        locked: bool = False, **kwargs,
+        errors: dict[str, Sentence] | None = None, locked: bool = False, **kwargs,
     ):
-        """`fields`, `errors` and `words` are what the browser draws, made here from `options`; `locked` shows without editing."""
-        self._language = language
-        drawn = fields if fields is not None else said_fields(options, language)
+        """`options` may come later, with `show`; `locked` shows without editing."""
+        self._language, self._options = language, options
         for name in ("html_template", "js_on_load", "apply_default_css"):
             kwargs.pop(name, None)
         super().__init__(
-            value if value is not None else defaults(options), html_template='<div class="option-form"></div>',
-            js_on_load=_script(), apply_default_css=False, fields=drawn, errors=errors or {}, locked=locked,
-            words=words or _words(language), **kwargs,
+            self._whole(options, value, errors, locked), html_template='<div class="option-form"></div>',
+            js_on_load=f"const words = {json.dumps(_words(language))};\n{_script()}", apply_default_css=False, **kwargs,
         )
+
+    def _whole(self, options: type[Options] | None, values: dict | Options | None, errors: dict[str, Sentence] | None, locked: bool) -> dict:
+        said = {key: sentence.say(self._language) for key, sentence in (errors or {}).items()}
+        return {"fields": said_fields(options, self._language), "values": defaults(options) | plain(values), "errors": said, "locked": locked}
 
     def show(
         self, options: type[Options] | None = None, *, values: dict | Options | None = None,
-        errors: dict[str, Sentence] | None = None, locked: bool | None = None,
+        errors: dict[str, Sentence] | None = None, locked: bool = False,
     ) -> dict:
-        """An update for a handler to return: other fields, other values, other sentences next to the fields.
+        """The whole form anew, for a handler to return: the fields of `options` (else the form's own) with `values`."""
+        return gr.update(value=self._whole(options or self._options, values, errors, locked))
 
-        Values that are not given stay as they are, unless the fields change: then they are the defaults.
-        """
-        update: dict[str, Any] = {}
-        if options is not None:
-            update["fields"] = said_fields(options, self._language)
-            update["value"] = defaults(options) | plain(values)
-            update["errors"] = {}
-        elif values is not None:
-            update["value"] = plain(values)
-        if errors is not None:
-            # An empty key does not survive the way to the browser.
-            update["errors"] = {key or "whole": sentence.say(self._language) for key, sentence in errors.items()}
-        if locked is not None:
-            update["locked"] = locked
-        return gr.update(**update)
-
-    def change(self, *args, **kwargs):
-        """When the person edits. Gradio's own `change` fires as well when the server shows a value: a handler that answers
-        with values would hear its own answer."""
-        return self.input(*args, **kwargs)
+    def complain(self, errors: dict[str, Sentence]) -> dict:
+        """Only other sentences next to the fields, for the handler of `input`: what the person types stays as it is."""
+        return gr.update(value={"errors": {key: sentence.say(self._language) for key, sentence in errors.items()}})
 
     def preprocess(self, payload: Any) -> dict:
-        return payload if isinstance(payload, dict) else {}
+        values = payload.get("values") if isinstance(payload, dict) else None
+        return values if isinstance(values, dict) else {}
 
     def postprocess(self, value: Any) -> dict:
-        return plain(value)
+        return value if isinstance(value, dict) else {}
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object"}

@@ -41,7 +41,7 @@ def build(page: Page):
         def edit(part: str, cls, form: OptionForm, raw: dict):
             made, wrong = form_values(raw, cls)
             page.desk.change(**{part: made.model_dump(mode="json") if made else {**raw}})
-            return form.show(errors=wrong), page.stamp(part)
+            return form.complain(wrong), page.stamp(part)
 
         def mend(event: gr.EventData):
             found = page.desk.outlook()
@@ -59,8 +59,8 @@ def build(page: Page):
             return page.stamp("recipe")
 
         page.on(boards.click, lay_over, None, page.changed, changes=True)
-        page.on(training.change, lambda raw: edit("training", Training, training, raw), training, [training, page.changed], changes=True)
-        page.on(machine.change, lambda raw: edit("machine", Machine, machine, raw), machine, [machine, page.changed], changes=True)
+        page.on(training.input, lambda raw: edit("training", Training, training, raw), training, [training, page.changed], changes=True)
+        page.on(machine.input, lambda raw: edit("machine", Machine, machine, raw), machine, [machine, page.changed], changes=True)
         page.on(outlook.click, mend, None, page.changed, changes=True)
         page.on(name.input, rename, name, page.changed, changes=True, trigger_mode="always_last")
         page.on(load.upload, load_recipe, load, page.changed, changes=True)

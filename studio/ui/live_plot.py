@@ -10,6 +10,7 @@ made; which metrics belong together, and their units, is the table `CHARTS`.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -24,7 +25,7 @@ from studio.words import translate
 # offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
 CHARTS = [
     {"key": "loss", "title": "Loss", "unit": "nats per token", "series": {"loss": "training", "eval_loss": "held-out"}},
-    {"key": "learning_rate", "title": "Learning rate", "unit": "", "series": {"learning_rate": "learning rate"}},
+    {"key": "learning_rate", "title": "Learning rate", "unit": "", "zero": True, "series": {"learning_rate": "learning rate"}},
     {"key": "gradient_norm", "title": "Gradient norm", "unit": "", "series": {"gradient_norm": "gradient norm"}},
     {"key": "speed", "title": "Speed", "unit": "tokens/s", "zero": True, "series": {"tokens_per_second": "speed"}},
     {
@@ -47,12 +48,14 @@ class LivePlot(gr.HTML):
         def more(request: dict) -> dict:
             return answer(feed, request)
 
-        for name in ("html_template", "js_on_load", "apply_default_css", "server_functions", "charts", "words", "plotly"):
+        for name in ("html_template", "js_on_load", "apply_default_css", "server_functions"):
             kwargs.pop(name, None)
         self._feed = feed
+        # Not as properties: Gradio loses those of a component in a tab that was never opened at its first update (6.31).
+        constants = {"charts": said_charts(language), "words": _words(language), "script_address": PLOTLY}
         super().__init__(
-            value or "", html_template='<div class="live-plot"></div>', js_on_load=_script(), apply_default_css=False,
-            server_functions=[more], charts=said_charts(language), words=_words(language), plotly=PLOTLY, **kwargs,
+            value or "", html_template='<div class="live-plot"></div>', apply_default_css=False, server_functions=[more],
+            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{_script()}", **kwargs,
         )
 
     def preprocess(self, payload: Any) -> str:

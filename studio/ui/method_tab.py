@@ -30,7 +30,7 @@ def build(page: Page):
         search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name or purpose"), scale=1, min_width=160, elem_id="method-search")
     cards = Board(elem_id="methods")
     chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
-    form = OptionForm(language=page.language, value={}, elem_id="method-form")
+    form = OptionForm(language=page.language, elem_id="method-form")
     timer = gr.Timer(1.0, active=False)
     outputs = [model, about, cards, chosen, form]
 
@@ -50,7 +50,7 @@ def build(page: Page):
             cls = METHODS[page.desk.draft()["method"]["name"]]
             made, wrong = form_values(raw, cls)
             page.desk.change(method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
-            return form.show(errors=wrong), page.stamp("method-form")
+            return form.complain(wrong), page.stamp("method-form")
 
         def download(event: gr.EventData):
             if event.act == "download":
@@ -66,7 +66,7 @@ def build(page: Page):
 
         page.on(model.change, choose_model, model, page.changed, changes=True)
         page.on(cards.click, choose_method, None, page.changed, changes=True)
-        page.on(form.change, edit, form, [form, page.changed], changes=True)
+        page.on(form.input, edit, form, [form, page.changed], changes=True)
         page.on(about.click, download, None, timer, changes=True)
         page.on(timer.tick, watch, None, [about, timer, page.changed])
         for control in (family.change, search.change):

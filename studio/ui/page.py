@@ -131,7 +131,7 @@ def build_page(page: Page) -> None:
     binders = []
     with gr.Tabs(elem_id="rooms") as page.tabs:
         for title, key, module in tabs:
-            with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}", render_children=True) as page.parts[f"tab-{key}"]:
+            with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
                 binders.append(module.build(page))
     load = partial(page.demo.load)
     page.on(load, lambda run: (chosen_run(page.store, run), page.stamp("load")), page.run, [page.run, page.changed], js=_READ_ADDRESS)

@@ -27,7 +27,7 @@ class _SystemFont(Font):
 
 def theme() -> gr.themes.Base:
     made = gr.themes.Base(
-        primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=gr.themes.colors.slate, radius_size=gr.themes.sizes.radius_md,
+        primary_hue=ACCENT, secondary_hue=ACCENT, neutral_hue=gr.themes.colors.slate, radius_size=gr.themes.sizes.radius_lg,
         text_size=gr.themes.sizes.text_md, spacing_size=gr.themes.sizes.spacing_md,
         font=[_SystemFont(name) for name in _SANS], font_mono=[_SystemFont(name) for name in _MONO],
     )
@@ -48,7 +48,28 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_600", button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="#ffffff", button_primary_text_color_dark="#ffffff",
         link_text_color="*primary_700", link_text_color_dark="*primary_300",
-        button_large_text_weight="600", button_transition="background-color 0.12s ease",
+        input_border_width="1px", input_border_width_dark="1px", input_radius="*radius_md", block_radius="*radius_lg",
+        block_title_text_color="*body_text_color", block_title_text_color_dark="*body_text_color",
+        block_info_text_color="*body_text_color_subdued", block_info_text_color_dark="*body_text_color_subdued",
+        button_secondary_background_fill="#ffffff", button_secondary_background_fill_hover="#f1f4f6",
+        button_secondary_background_fill_dark="#1b242b", button_secondary_background_fill_hover_dark="#243039",
+        button_secondary_border_color="#c3ccd4", button_secondary_border_color_dark="#3a4650", button_border_width="1px",
+        button_secondary_text_color="*body_text_color", button_secondary_text_color_dark="*body_text_color",
+        button_primary_border_color="*primary_600", button_primary_border_color_dark="*primary_600",
+        button_cancel_background_fill="#ffffff", button_cancel_background_fill_hover="#fdf0ee",
+        button_cancel_background_fill_dark="#1b242b", button_cancel_background_fill_hover_dark="#3a2320",
+        button_cancel_border_color="#d9a29b", button_cancel_border_color_dark="#7a463f",
+        button_cancel_text_color="#b42318", button_cancel_text_color_dark="#ff9b8f",
+        checkbox_border_width="1px", checkbox_border_color="#8a97a3", checkbox_border_color_dark="#6b7a86",
+        checkbox_label_background_fill="#ffffff", checkbox_label_background_fill_dark="#1b242b", checkbox_label_border_width="1px",
+        checkbox_label_border_color="#c3ccd4", checkbox_label_border_color_dark="#3a4650",
+        checkbox_label_background_fill_hover="#f1f4f6", checkbox_label_background_fill_hover_dark="#243039",
+        checkbox_label_background_fill_selected="*primary_50", checkbox_label_background_fill_selected_dark="#14302e",
+        checkbox_label_border_color_selected="*primary_600", checkbox_label_border_color_selected_dark="*primary_500",
+        checkbox_background_color_selected="*primary_600", checkbox_background_color_selected_dark="*primary_600",
+        slider_color="*primary_600", slider_color_dark="*primary_500",
+        button_large_radius="*radius_md", button_small_radius="*radius_md", button_medium_radius="*radius_md",
+        button_large_text_weight="600", button_medium_text_weight="600", button_transition="background-color 0.12s ease",
     )
 
 

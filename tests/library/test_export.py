@@ -60,6 +60,24 @@ def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(hom
     assert len(set(expected)) == 3
 
 
+def test_a_lent_chat_template_travels_along(home, store, tmp_path):
+    from tiny_models import make_adapter, make_model
+
+    from studio.models.codec import CHATML
+
+    base = make_model(tmp_path / "bare", template=None)
+    adapter = make_adapter(base, tmp_path / "adapter", "lora")
+    (adapter / "chat_template.jinja").write_text(CHATML)
+    shelf.add(home, store, source=adapter, name="lent", run_id="lent", card={"base": str(base), "task": "chat", "method": "lora"})
+    with zipfile.ZipFile(export.zip_adapter(home, store, "lent", tmp_path)) as archive:
+        archive.extractall(tmp_path / "out")
+    code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.S)[1]
+    code = code.replace('"path/to/bare"', repr(str(base))).replace("path/to/this/folder", str(tmp_path / "out")).replace("print(", "said.append(")
+    exec(code, {"said": (said := [])})
+    # the code of the card does not know where lent ChatML ends; up to there it is the Chat tab's answer
+    assert said[0].startswith(greedy(base, adapter))
+
+
 def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):
     path = export.zip_adapter(home, store, "lora", tmp_path)
     with zipfile.ZipFile(path) as archive:

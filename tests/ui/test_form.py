@@ -66,8 +66,9 @@ def test_titles_are_said_in_the_language():
 
 
 def test_an_update_for_other_options_brings_their_defaults():
-    update = OptionForm(Example).show(Other, values={"note": "x"})
-    assert update["value"] == {"rank": 4, "note": "x"} and update["errors"] == {}
+    update = OptionForm(Example).show(Other, values={"note": "x"})["value"]
+    assert update["values"] == {"rank": 4, "note": "x"} and update["errors"] == {}
+    assert [field["key"] for field in update["fields"]] == ["rank", "note"]
 
 
 # ---- in the browser -------------------------------------------------------------------------------------------------
@@ -82,9 +83,9 @@ def address(serve, bare_page):
         heard, preset, other, lock = gr.Textbox(elem_id="heard"), gr.Button("preset"), gr.Button("other"), gr.Button("lock")
 
         def check(raw):
-            return form.show(errors=form_values(raw, Example)[1]), json.dumps(raw)
+            return form.complain(form_values(raw, Example)[1]), json.dumps(raw)
 
-        page.on(form.change, check, form, [form, heard])
+        page.on(form.input, check, form, [form, heard])
         page.on(heard.change, lambda count: str(int(count or 0) + 1), times, times)
         page.on(preset.click, lambda: form.show(values=Example(rank=64, rate=0.5)), None, form)
         page.on(other.click, lambda: form.show(Other, errors={"": Sentence("Whole form."), "rank": Sentence("Oh.")}), None, form)

@@ -1,1 +1,0 @@
-from studio.models.load import load_base  # noqa: F401  (moves: import it from studio.models.load)
