@@ -59,7 +59,10 @@ class Desk:
     def draft(self) -> dict:
         """The recipe as far as it is prepared, every part present, values as they were typed; at first the first example."""
         kept = self.store.note("draft") or apply(presets("sample")[0], Recipe().to_dict())
-        return {**Recipe().to_dict(), **kept}
+        try:
+            return recipe_from(kept).to_dict()
+        except StudioError:
+            return {**Recipe().to_dict(), **kept}
 
     def change(self, **parts) -> dict:
         """Replace parts of the draft (model, data, task, method, training, machine, name). Returns the new draft."""

@@ -9,7 +9,7 @@ import zlib
 from typing import Iterator
 
 import words as w
-from skills import SKILLS, WEIGHTS, Task, a, cap
+from skills import LATE_WEIGHTS, SKILLS, WEIGHTS, Task, a, cap
 
 Message = dict[str, str]
 HELD_OUT = 12  # one in so many keys is never trained
@@ -21,9 +21,9 @@ def is_held_out(skill: str, task: Task) -> bool:
 
 def closed(rng: random.Random, held_out: bool = False, skill: str | None = None) -> Task:
     """A question with one right answer, from the training side or from the held-out side."""
-    names = list(SKILLS)
+    weights = LATE_WEIGHTS if getattr(rng, "late", False) else WEIGHTS
     while True:
-        name = skill or rng.choices(names, [WEIGHTS.get(n, 1) for n in names])[0]
+        name = skill or rng.choices(list(SKILLS), [weights.get(name, 1) for name in SKILLS])[0]
         task = SKILLS[name](rng)
         if is_held_out(name, task) == held_out:
             return task
@@ -202,9 +202,10 @@ def single(rng: random.Random) -> list[Message]:
 KINDS = {single: 60, styled: 16, several: 9, talk: 4, my_name: 2, complaint: 1, tell_story: 4}
 
 
-def documents(seed: int) -> Iterator[list[Message] | str]:
-    """Endless training documents: a list of messages, or a plain text (one in twenty)."""
+def documents(seed: int, late: bool = False) -> Iterator[list[Message] | str]:
+    """Endless training documents: a list of messages, or a plain text (one in twenty). `late` asks less for facts and more for work."""
     rng = random.Random(seed)
+    rng.late = late
     while True:
         if rng.random() < 0.05:
             yield story(rng)[1] if rng.random() < 0.5 else report(rng)

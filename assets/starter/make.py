@@ -98,12 +98,12 @@ def encode(doc: list[Message] | str, tokenizer: PreTrainedTokenizerFast) -> tupl
     return ids, weights
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, late: bool = False) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of ROWS rows of ROW tokens, whole documents packed first-fit; each document sees only itself.
 
     ids, positions (ROWS, ROW) int64 · weights (ROWS, ROW) float, 0 on what must not be predicted · mask (ROWS, 1, ROW, ROW) bool
     """
-    source = (pair for pair in (encode(doc, tokenizer) for doc in documents(seed)) if len(pair[0]) <= ROW)
+    source = (pair for pair in (encode(doc, tokenizer) for doc in documents(seed, late)) if len(pair[0]) <= ROW)
     causal = torch.ones(ROW, ROW).tril().bool()
     while True:
         ids, weights = torch.zeros(ROWS, ROW, dtype=torch.long), torch.zeros(ROWS, ROW)
@@ -152,7 +152,8 @@ def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast,
     opts = optimizers(model, args.lr, rank, args.processes)
     mine = [p for optimizer in opts for group in optimizer.param_groups for p in group["params"]]
     begin = dict(zip(params, itertools.accumulate([0] + [p.numel() for p in params])))
-    stream = batches(tokenizer, 1 + args.seed + 1000 * rank + args.before["steps"])
+    seed = 1 + args.seed + 1000 * rank + args.before["steps"]
+    stream, late = batches(tokenizer, seed, late=args.resume), args.resume
     run = torch.compile(loss_of) if args.compile else loss_of
     for turn in range(args.processes):  # one compiles, outside the clock, the others then find it in the cache
         if turn == rank:
@@ -171,6 +172,8 @@ def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast,
         if rank == 0 and time.monotonic() - saved > 60 * args.every:
             export(model, tokenizer, args.out, facts_of(args, step, elapsed, smooth) | {"finished": False}, per_skill=6)
             saved = time.monotonic()
+        if done > 0.4 and not late:
+            stream, late = batches(tokenizer, seed, late=True), True
         model.zero_grad()
         loss = run(model, **next(stream))
         loss.backward()

@@ -310,3 +310,7 @@ SKILLS: dict[str, Callable[[random.Random], Task]] = FACTS | {
 WEIGHTS = {"add": 4, "subtract": 4, "copy": 4, "extract": 4, "opposite": 3, "letters": 3, "sort_numbers": 3, "capital": 2, "past": 2, "plural": 2,
            "colour": 2, "compare": 2, "count_up": 2, "sort_words": 2, "backwards": 2, "how_many": 2, "pick_word": 2, "replace": 2, "rewrite": 2,
            "day": 1.5, "month": 1.5, "month_number": 0.5, "spell": 0.5}
+# Facts are learnt soon; what has to be worked out gets most of the later time.
+LATE_WEIGHTS = {name: 0.4 for name in FACTS} | {
+    "add": 6, "subtract": 6, "copy": 4, "extract": 5, "letters": 5, "backwards": 3, "odd_one": 4, "count_up": 3, "sort_numbers": 3, "sort_words": 3,
+    "pick_word": 2, "month": 2, "month_number": 0.5, "spell": 0.5, "neighbour": 2}

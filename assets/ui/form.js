@@ -7,6 +7,7 @@ const uid = "f" + Math.random().toString(36).slice(2, 9);
 const root = element.querySelector(".option-form");
 let inputs = {}; // key → {field, read(), write(value), focusable, error, reset}
 let draft = {};
+let fresh = false; // whether the person changed something that the server has not heard of
 const state = { fields: [], errors: {}, locked: false };
 let editing = null; // the key being typed into, since it got the focus
 let timer = null;
@@ -37,13 +38,22 @@ const whole = () => ({ ...state, values: { ...draft } });
 function commit() {
   clearTimeout(timer);
   timer = null;
-  if (same(props.value?.values, draft)) return;
+  if (!fresh) return;
+  fresh = false;
   props.value = whole();
   trigger("input");
 }
 
+function again() {
+  fresh = true;
+  clearTimeout(timer);
+  timer = setTimeout(commit, 400);
+}
+
 function edited(key, at_once) {
-  draft = { ...draft, [key]: inputs[key].read() };
+  const value = inputs[key].read();
+  fresh = fresh || !same(draft[key], value);
+  draft = { ...draft, [key]: value };
   markReset(key);
   clearTimeout(timer);
   if (at_once) commit();
@@ -210,7 +220,10 @@ function markReset(key) {
 function fill() {
   const given = props.value?.values || draft;
   for (const [key, input] of Object.entries(inputs)) {
-    if (key === editing && input.focusable === document.activeElement) continue;
+    if (key === editing && input.focusable === document.activeElement) {
+      if (!same(draft[key], given[key])) again(); // shown is what counts: the server has to hear of it after all
+      continue;
+    }
     const value = key in given ? given[key] : input.field.default;
     draft[key] = value;
     if (!same(input.read(), value)) input.write(value);

@@ -62,6 +62,10 @@ class OptionForm(gr.HTML):
         """Only other sentences next to the fields, for the handler of `input`: what the person types stays as it is."""
         return gr.update(value={"errors": {key: sentence.say(self._language) for key, sentence in errors.items()}})
 
+    def input(self, *args, **kwargs):
+        """As Gradio's, but an edit that is made while an earlier one is on its way is sent after it; "once" would drop it."""
+        return super().input(*args, **({"trigger_mode": "always_last"} | kwargs))
+
     def preprocess(self, payload: Any) -> dict:
         values = payload.get("values") if isinstance(payload, dict) else None
         return values if isinstance(values, dict) else {}

@@ -60,7 +60,7 @@ def theme() -> gr.themes.Base:
         button_cancel_background_fill_dark="#1b242b", button_cancel_background_fill_hover_dark="#3a2320",
         button_cancel_border_color="#d9a29b", button_cancel_border_color_dark="#7a463f",
         button_cancel_text_color="#b42318", button_cancel_text_color_dark="#ff9b8f",
-        checkbox_border_width="1px", checkbox_border_color="#8a97a3", checkbox_border_color_dark="#6b7a86",
+        checkbox_border_width="1px", checkbox_border_radius="4px", checkbox_border_color="#8a97a3", checkbox_border_color_dark="#6b7a86",
         checkbox_label_background_fill="#ffffff", checkbox_label_background_fill_dark="#1b242b", checkbox_label_border_width="1px",
         checkbox_label_border_color="#c3ccd4", checkbox_label_border_color_dark="#3a4650",
         checkbox_label_background_fill_hover="#f1f4f6", checkbox_label_background_fill_hover_dark="#243039",

@@ -1,0 +1,146 @@
+"""One browser for all tests, pages that fail their test when a script of theirs fails, and a whole studio as a person starts it."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studio.home import Home
+from studio.store import Store
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CHROMIUM = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium through Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    assert path, "chromium is missing: apt-get install chromium (tests/run does that)"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """open_page(address, locale=…) → a page in a context of its own. Errors in its scripts fail the test at the end."""
+    contexts, errors = [], []
+
+    def opened(address, **context):
+        contexts.append(browser.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | context))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Studio:
+    """`python app.py` in a process of its own, over a home of its own."""
+
+    def __init__(self, folder: Path):
+        self.home = Home(folder)
+        self.store = Store(self.home.database)
+        self.window: subprocess.Popen | None = None
+
+    def open_window(self, **environment) -> float:
+        """Start the window; returns the seconds until it served the page."""
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}/"
+        began = time.monotonic()
+        log = open(self.home.logs / "window.log", "ab")  # noqa: SIM115
+        command = [sys.executable, "app.py", "--home", str(self.home.root), "--port", str(port)]
+        self.window = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | environment, stdout=log, stderr=log)
+        until(lambda: self.window.poll() is not None or _answers(self.address), 90, "the window does not answer")
+        assert self.window.poll() is None, (self.home.logs / "window.log").read_text()[-2000:]
+        return time.monotonic() - began
+
+    def kill_window(self, sign: int = signal.SIGKILL) -> None:
+        self.window.send_signal(sign)
+        self.window.wait(20)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every living process that works for this home."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            line = process.info["cmdline"] or []
+            if str(self.home.root) in line and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        return found
+
+    def supervisor(self) -> psutil.Process | None:
+        return next((process for process in self.processes() if "studio.jobs.supervisor" in process.cmdline()), None)
+
+    def wait_for_standby(self, seconds: float = 120) -> None:
+        until(lambda: (self.store.note("standby") or {}).get("ready"), seconds, "no warm standby")
+
+    def wait_for_run(self, *states: str, seconds: float = 240) -> dict:
+        until(lambda: (run := self.store.latest_run()) and run["state"] in states, seconds, f"the run does not become {states}")
+        return self.store.latest_run()
+
+    def end(self) -> None:
+        for process in self.processes():
+            process.kill()
+        if self.window and self.window.poll() is None:
+            self.window.kill()
+            self.window.wait(20)
+
+
+def until(condition, seconds: float, complaint: str):
+    """The first true answer of `condition`, asked every 50 ms."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{complaint} (after {seconds} s)")
+
+
+def _answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(address, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """A studio with its window open, shared by the tests of a file."""
+    made = Studio(tmp_path_factory.mktemp("home"))
+    made.open_window()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def new_studio(tmp_path):
+    """A studio of the test's own, window not yet open."""
+    made = Studio(tmp_path / "home")
+    yield made
+    made.end()
