@@ -16,51 +16,192 @@ import yaml
 
 from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
+from studio.library.shelf import SORTS
 from studio.methods import FAMILIES, METHODS
 from studio.options import Options, form_fields
 from studio.presets import presets
 from studio.tasks import TASKS
 
 STUDIO = REPOSITORY / "studio"
-# The call → which argument is the English template.
-SAYING = {"Sentence": 0, "StudioError": 0, "StudioErrorValue": 0, "RowProblem": 1, "t": 0}
+# The call → which arguments are English templates. `option` declares a field of a form.
+SAYING = {"Sentence": (0,), "StudioError": (0,), "StudioErrorValue": (0,), "RowProblem": (1,), "t": (0,), "translate": (0,), "option": (1, 2)}
 # Small parts of the house that have no translation file of their own.
 _ROOMS = {"options": "recipe", "tasks": "recipe", "home": "recipe", "registry": "recipe", "words": "recipe", "store": "recipe"}
-OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset")
+OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
+# Texts that reach a call in a way that `Walk` cannot follow.
+HAND_LISTED = {
+    "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_tab.bars
+    "studio/data/read.py": ("line", "record", "sheet row"),  # Source.unit, said by report.py
+}
+# Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
+SAID_ELSEWHERE = {
+    "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
+    "studio/options.py": ("text", "error['msg']"),  # StudioErrorValue itself
+    "studio/ui/page.py": ("text",),  # Page.t itself
+    "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
+    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "found.unit"),  # tasks, presets; ROLE_TITLES, said before; HAND_LISTED
+    "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
+    "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
+    "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
+    "studio/presets.py": ("self.title", "self.description"),  # presets
+    "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
+    "studio/data/read.py": ("text",),  # the text of a RowProblem
+    "studio/data/readers_text.py": ("error.msg",),  # Python's json module: NOT_OURS in the test
+    "studio/data/report.py": ("dataset.unit", "self.unit"),  # HAND_LISTED
+    "studio/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
+    "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
+    "studio/library/export.py": ("refusal",),
+    "studio/training/worker.py": ("refusal",),
+}
 
 
 def templates() -> dict[str, set[str]]:
     """Every English text that a person may read → the places it comes from ("studio/data/read.py", "option of LoRA")."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(STUDIO.rglob("*.py")):
-        for text in literals(ast.parse(path.read_text(encoding="utf-8"))):
-            found[text].add(str(path.relative_to(REPOSITORY)))
+        place = str(path.relative_to(REPOSITORY))
+        for text in (*literals(ast.parse(path.read_text(encoding="utf-8"))), *HAND_LISTED.get(place, ())):
+            found[text].add(place)
     for text, place in [*_options(), *_cards(), *_yaml()]:
         found[text].add(place)
     return {text: places for text, places in found.items() if needs_translation(text)}
 
 
 def literals(tree: ast.Module) -> list[str]:
-    """The templates in calls of `Sentence` and its kin: literal, chosen by an `if`, or a constant of the module."""
-    constants = {
-        target.id: node.value.value
-        for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        for target in node.targets if isinstance(target, ast.Name)
-    }
-    found: list[str] = []
-    for node in ast.walk(tree):
-        name = getattr(node.func, "id", getattr(node.func, "attr", "")) if isinstance(node, ast.Call) else ""
-        if name in SAYING and len(node.args) > SAYING[name]:
-            found += _texts(node.args[SAYING[name]], constants)
-    return found
+    """The templates in calls of `Sentence` and its kin."""
+    return Walk(tree).found
 
 
-def _texts(node: ast.expr, constants: dict[str, str]) -> list[str]:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return [node.value]
-    if isinstance(node, ast.IfExp):
-        return _texts(node.body, constants) + _texts(node.orelse, constants)
-    return [constants[node.id]] if isinstance(node, ast.Name) and node.id in constants else []
+def unfollowed() -> dict[str, set[str]]:
+    """File → the arguments of `Sentence` and its kin, as source, of which nobody knows what they hold."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(STUDIO.rglob("*.py")):
+        place = str(path.relative_to(REPOSITORY))
+        found[place] = set(Walk(ast.parse(path.read_text(encoding="utf-8"))).lost) - set(SAID_ELSEWHERE.get(place, ()))
+    return {place: sources for place, sources in found.items() if sources}
+
+
+class Walk:
+    """One file's calls of `SAYING`: the texts in `found`, the arguments that led to no literal in `lost`, as source.
+
+    Follows a name to what was assigned to it, to the literal table that a loop or comprehension takes it from, and, where it
+    is a parameter, to the calls in the same file; and a subscript to the values of the dict.
+    """
+
+    def __init__(self, tree: ast.Module):
+        self.tree, self.parents = tree, {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+        self.found: list[str] = []
+        self.lost: list[str] = []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                for place in SAYING.get(_called(node), ()):
+                    if len(node.args) > place:
+                        self._read(node.args[place])
+
+    def _read(self, argument: ast.expr) -> None:
+        texts = self._texts(argument, 0)
+        self.found += texts
+        inside = {_called(node) for node in ast.walk(argument) if isinstance(node, ast.Call)}
+        if not texts and not inside & {*SAYING, "say", "from_json", "join"}:  # else it is said already
+            self.lost.append(ast.unparse(argument))
+
+    def _texts(self, node: ast.AST | None, depth: int) -> list[str]:
+        if depth > 8:
+            return []
+        match node:
+            case ast.Constant(value=str(text)):
+                return [text]
+            case ast.IfExp(body=one, orelse=other):
+                parts = [one, other]
+            case ast.BoolOp(values=values):
+                parts = values
+            case ast.Subscript(value=holder, slice=key):
+                items = self._items(holder, depth + 1)
+                parts = [item.elts[1] for item in items if not isinstance(key, ast.Constant) or item.elts[0].value == key.value]
+            case ast.Call(func=ast.Attribute(value=holder, attr="get"), args=args):
+                parts = [*(item.elts[1] for item in self._items(holder, depth + 1)), *args[1:]]
+            case ast.Name() | ast.Attribute(value=ast.Name(id="self" | "cls")):
+                parts = self._bound(node)
+            case _:
+                parts = []
+        return [text for part in parts for text in self._texts(part, depth + 1)]
+
+    def _bound(self, name: ast.Name | ast.Attribute) -> list[ast.expr]:
+        """What a name (or `self.name`) may stand for, from the innermost place that binds it."""
+        wanted = name.id if isinstance(name, ast.Name) else name.attr
+        node = name
+        while node in self.parents:
+            node = self.parents[node]
+            match node:
+                case ast.For(target=target, iter=table):
+                    loops = [(target, table)]
+                case ast.GeneratorExp(generators=parts) | ast.ListComp(generators=parts) | ast.SetComp(generators=parts) | ast.DictComp(generators=parts):
+                    loops = [(part.target, part.iter) for part in parts]
+                case _:
+                    loops = []
+            for target, table in loops:
+                if any(isinstance(each, ast.Name) and each.id == wanted for each in ast.walk(target)):
+                    return [found for item in self._elements(table, 0) for found in _taken(target, item, wanted)]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                found = [value for each in ast.walk(node) for value in _assigned(each, wanted)]
+                if found:
+                    return found
+            if isinstance(node, ast.FunctionDef) and wanted in (names := [each.arg for each in node.args.args]):
+                at = names.index(wanted) - (names[0] == "self")
+                return [call.args[at] for call in ast.walk(self.tree) if isinstance(call, ast.Call) and _called(call) == node.name and len(call.args) > at]
+        return []
+
+    def _elements(self, table: ast.expr, depth: int) -> list[ast.expr]:
+        """The elements of a literal table, of a name for one, or of what `.items()`, `.values()`, `enumerate` make of it."""
+        match table:
+            case _ if depth > 8:
+                return []
+            case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+                return [each for part in parts for each in (self._elements(part.value, depth + 1) if isinstance(part, ast.Starred) else [part])]
+            case ast.Call(func=ast.Attribute(value=holder, attr="items")):
+                return self._items(holder, depth + 1)
+            case ast.Call(func=ast.Attribute(value=holder, attr="values")):
+                return [item.elts[1] for item in self._items(holder, depth + 1)]
+            case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *_]):
+                return [ast.Tuple([ast.Constant(None), each]) for each in self._elements(inner, depth + 1)]
+            case ast.Name() | ast.Attribute():
+                return [each for value in self._bound(table) for each in self._elements(value, depth + 1)]
+            case _:
+                return []
+
+    def _items(self, holder: ast.expr, depth: int) -> list[ast.Tuple]:
+        """A dict's items as pairs: of a literal, of a name for one, or of one that is itself a value (`chart["series"]`)."""
+        match holder:
+            case _ if depth > 8:
+                return []
+            case ast.Dict(keys=keys, values=values):
+                return [ast.Tuple([key, value]) for key, value in zip(keys, values, strict=True) if key is not None]
+            case ast.Subscript(value=ast.Name() as outer, slice=ast.Constant(value=str(key))):
+                inside = [item for value in self._bound(outer) for item in self._items(value, depth + 1)]
+                return [each for item in inside if getattr(item.elts[0], "value", None) == key for each in self._items(item.elts[1], depth + 1)]
+            case ast.Name() | ast.Attribute(value=ast.Name(id="self" | "cls")):
+                return [item for value in self._bound(holder) for item in self._items(value, depth + 1)]
+            case _:
+                return []
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "id", getattr(call.func, "attr", ""))
+
+
+def _assigned(node: ast.AST, wanted: str) -> list[ast.expr]:
+    """The value if `node` assigns to the name `wanted`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value else []
+    return [node.value for target in targets if isinstance(target, ast.Name) and target.id == wanted]
+
+
+def _taken(target: ast.expr, item: ast.expr, wanted: str) -> list[ast.expr]:
+    """The part of `item` that lands in the name `wanted` when it is unpacked into `target`."""
+    if isinstance(target, ast.Name):
+        return [item] if target.id == wanted else []
+    if isinstance(target, ast.Tuple) and isinstance(item, ast.Tuple | ast.List):
+        return [found for part, value in zip(target.elts, item.elts, strict=False) for found in _taken(part, value, wanted)]
+    return []
 
 
 def strings() -> set[str]:
@@ -93,6 +234,7 @@ def _cards():
     for family in FAMILIES.values():
         yield family, "studio/methods/base.py"
     yield from ((part, "studio/forecast/estimate.py") for part in PARTS.values())
+    yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
         yield from ((text, place) for text in (method.title, card.idea, card.good_for, card.cost, card.limits))

@@ -61,11 +61,20 @@ def test_no_translation_is_stale(language):
     assert not stale, listing("Nothing says this any more; remove it, or mend the key:", stale)
 
 
+def test_every_text_can_be_followed():
+    lost = {place: sorted(sources) for place, sources in said.unfollowed().items()}
+    assert not lost, listing("Nobody knows which texts these hold; write them so that said.Walk can follow, or list them in said.SAID_ELSEWHERE:", lost)
+
+
 def test_the_walk_sees_what_it_should():
     found = said.templates()
     assert "Rank r" in found  # an option's title
     assert "{title} must be at least {limit}, but is {given}." in found  # a sentence in the code
     assert any("Leaves every weight" in text for text in found)  # a card
     assert "Balanced" in found  # a preset
+    assert {"Hyperparameters", "Perplexity", "Good for"} <= found.keys()  # out of a table that a loop goes through
+    assert {"Bring back", "The trash is empty.", "Running", "nats per token", "held-out"} <= found.keys()  # through a parameter, a name, a dict, CHARTS
+    assert {"Best result first", "System text", "Top-p"} <= found.keys()  # orders of the library; options of forms made in the window, and of the chat
+    assert not {"gradient_norm", "eval_loss", "queued"} & found.keys()  # keys are not texts
     assert said.literals(ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")) == ["one", "two", "three", "four"]
     assert said.placeholders("{a} {b:.1g} {c!r}") == {"a", "b", "c"}

@@ -1,0 +1,67 @@
+"""What a person does on the page, in the tests' words."""
+
+import json
+from pathlib import Path
+
+from studio.home import SAMPLES
+
+CHAT_SECONDS = 60_000
+
+
+def tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def ready(page) -> None:
+    """The page has drawn the draft."""
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
+
+
+def status(page, *words: str, seconds: float = 240) -> str:
+    """Wait until the Train tab's status says one of `words`; returns all that it says."""
+    page.wait_for_function(
+        "words => words.some(word => document.querySelector('#status')?.innerText.includes(word))", arg=list(words), timeout=seconds * 1000
+    )
+    return page.inner_text("#status")
+
+
+def shown_steps(page) -> int:
+    """How many steps the loss chart holds, as its table says."""
+    return page.evaluate("document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0")
+
+
+def ask(page, text: str) -> list[str]:
+    """Send a message in Chat; the last answer of each column, once none of them changes any more."""
+    page.fill("#message textarea", text)
+    page.click("#send")
+    page.wait_for_function(
+        """text => {
+          const shown = [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
+          const now = shown.map(node => [...node.querySelectorAll('.message')].map(item => item.innerText.trim()).filter(Boolean));
+          const done = now.length > 0 && now.every(words => words.length >= 2 && words.at(-2).includes(text) && words.at(-1));
+          const key = JSON.stringify(now);
+          const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
+          if (window.lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); }
+          return steady;
+        }""", arg=text, timeout=CHAT_SECONDS, polling=100,
+    )
+    return page.evaluate(
+        """() => [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)
+             .map(node => [...node.querySelectorAll('.message')].map(item => item.innerText.trim()).filter(Boolean).at(-1))"""
+    )
+
+
+def heldout_questions(name: str, count: int) -> list[tuple[str, str]]:
+    """(question, hoped-for answer) of a chat sample's held-out part."""
+    lines = (SAMPLES / f"{name}.heldout.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+    talks = [json.loads(line)["messages"] for line in lines]
+    return [(talk[0]["content"], talk[-1]["content"]) for talk in talks if len(talk) == 2]
+
+
+def downloaded(page, button, folder: Path) -> Path:
+    """Press a button that makes the browser take a file; where the file lies."""
+    with page.expect_download(timeout=60_000) as taken:
+        button.click()
+    path = folder / taken.value.suggested_filename
+    taken.value.save_as(path)
+    return path

@@ -1,0 +1,124 @@
+"""Killing things in mid-run: whatever dies, nothing recorded is lost, and the page says what happened."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from studio.recipe import Recipe
+from tests.conftest import until
+from tests.e2e.pages import ready, shown_steps, status, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+# Long enough to be killed in the middle, with checkpoints to come back to.
+TRAINING = {"learning_rate": 1e-3, "max_steps": 400, "batch_size": 2, "checkpoint_steps": 10, "evaluations": 0, "evaluation_rows": 4, "sample_prompts": 0}
+
+
+@pytest.fixture
+def running(new_studio, open_page):
+    """A studio whose page shows a run in its middle."""
+    studio = new_studio
+    studio.store.set_note("draft", Recipe.model_validate({"data": {"source": "captain"}, "training": TRAINING}).to_dict())
+    studio.open_window()
+    studio.wait_for_standby()
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Train")
+    page.click("#start")
+    until(lambda: (run := studio.store.latest_run()) and (run["step"] or 0) >= 25, 60, "the run does not get going")
+    return studio, page
+
+
+def job_of(studio) -> dict:
+    return studio.store.job(studio.store.latest_run()["job_id"])
+
+
+def losses(studio) -> dict[int, float]:
+    """Step → training loss; fails if a step was recorded twice."""
+    rows = [row for row in studio.store.metrics(studio.store.latest_run()["id"]) if "loss" in row["values"]]
+    found = {row["step"]: row["values"]["loss"] for row in rows}
+    assert len(found) == len(rows), "a step stands twice"
+    return found
+
+
+def test_kill_the_window(running, open_page):
+    studio, _ = running
+    run, pid = studio.store.latest_run(), job_of(studio)["pid"]
+    studio.kill_window(signal.SIGKILL)
+    before = studio.store.run(run["id"])["step"]
+    until(lambda: studio.store.run(run["id"])["step"] > before + 5, 30, "the run stands still without a window")
+    assert psutil.pid_exists(pid)
+    studio.open_window()
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Train")
+    assert run["name"] in status(page, "Running")
+    page.wait_for_function("before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > before", arg=before, timeout=20_000)
+    page.click("#stop")
+    studio.wait_for_run("stopped", seconds=60)
+
+
+def test_kill_the_worker_and_resume(running):
+    studio, page = running
+    until(lambda: list(studio.home.checkpoints(studio.store.latest_run()["id"]).glob("checkpoint-*/whole")), 30, "no checkpoint")
+    first = losses(studio)
+    os.kill(job_of(studio)["pid"], signal.SIGKILL)
+    said = status(page, "Failed", seconds=30)
+    assert "signal 9 (SIGKILL)" in said and "Resume" in said
+    page.click("#resume")
+    status(page, "Running", seconds=30)
+    until(lambda: (studio.store.latest_run()["step"] or 0) > max(first) + 5, 90, "the resumed run does not go on")
+    again = losses(studio)
+    assert sorted(again) == list(range(1, max(again) + 1)), "a step is missing"
+    # The steps after the last checkpoint were taken twice; the same curve means the same losses.
+    assert all(abs(again[step] - loss) < 1e-5 for step, loss in first.items())
+    page.click("#stop")
+    studio.wait_for_run("stopped", seconds=60)
+
+
+def test_kill_the_supervisor(running):
+    studio, page = running
+    old, pid = studio.supervisor(), job_of(studio)["pid"]
+    old.kill()
+    fresh = until(lambda: (found := studio.supervisor()) and found.pid != old.pid and found, 20, "no new supervisor")
+    before = studio.store.latest_run()["step"]
+    until(lambda: studio.store.latest_run()["step"] > before + 5, 30, "the run stands still")
+    assert job_of(studio)["pid"] == pid and psutil.pid_exists(pid)
+    page.click("#stop")  # the new one adopted the run: it obeys
+    run = studio.wait_for_run("stopped", seconds=60)
+    assert run["step"] and fresh.is_running()
+
+
+def test_nothing_is_left_after_stop(running):
+    studio, page = running
+    pid = job_of(studio)["pid"]
+    page.click("#stop")
+    status(page, "Stopped", seconds=60)
+    until(lambda: not psutil.pid_exists(pid), 10, "the worker is still there")
+    kinds = [" ".join(process.cmdline()) for process in studio.processes()]
+    assert all(any(name in line for name in ("app.py", "studio.jobs.supervisor", "studio.jobs.standby")) for line in kinds), kinds
+    assert sum("studio.jobs.standby" in line for line in kinds) <= 1
+
+
+def test_stop_and_resume_give_the_curve_of_an_uninterrupted_run(running):
+    studio, page = running
+    page.click("#stop")
+    status(page, "Stopped", seconds=60)
+    assert shown_steps(page) > 0
+    stopped_at = studio.store.latest_run()["step"]
+    page.click("#resume")
+    until(lambda: (studio.store.latest_run()["step"] or 0) >= stopped_at + 20, 60, "the run does not go on")
+    page.click("#stop")
+    studio.wait_for_run("stopped", seconds=60)
+    interrupted = losses(studio)
+
+    page.click("#start")  # the same recipe once more, in one go
+    until(lambda: (studio.store.latest_run()["step"] or 0) >= stopped_at + 20, 90, "the second run does not get going")
+    page.click("#stop")
+    studio.wait_for_run("stopped", seconds=60)
+    whole = losses(studio)
+    both = sorted(set(interrupted) & set(whole))
+    assert len(both) >= stopped_at + 15
+    assert all(abs(interrupted[step] - whole[step]) < 1e-5 for step in both)

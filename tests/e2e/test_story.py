@@ -1,0 +1,145 @@
+"""The whole story in a real browser: a newcomer teaches the starter, watches it, talks to it, and takes the adapter home."""
+
+import json
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from studio.home import STARTER
+from tests.e2e.pages import ask, downloaded, heldout_questions, ready, shown_steps, status, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+# What somebody without the studio does with the download: stock transformers and peft, greedy answers.
+STOCK = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from peft import PeftModel
+base, adapter, questions = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+tokenizer = AutoTokenizer.from_pretrained(base)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter).eval()
+assert not any(name.split(".")[0] == "studio" for name in sys.modules)
+for question in questions:
+    given = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    made = model.generate(**given, do_sample=False, max_new_tokens=96)
+    print(json.dumps(tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()))
+"""
+
+
+@pytest.fixture(scope="module")
+def taught(studio, browser):
+    """The captain's run, started with one click on a fresh home; the page stays open while it learns."""
+    studio.wait_for_standby()
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page.goto(studio.address)
+    ready(page)
+    page.locator("[data-act=example][data-item=captain]").click()
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')")
+    tab(page, "Train")
+    clicked = time.time()
+    page.click("#start")
+    run = studio.wait_for_run("done", "failed", "stopped")
+    yield {"page": page, "clicked": clicked, "run": run, "studio": studio}
+    page.close()
+
+
+def test_the_first_step_follows_the_click_and_the_run_ends_soon(taught):
+    run, store = taught["run"], taught["studio"].store
+    assert run["state"] == "done", run["reason"]
+    first = store.metrics(run["id"])[0]["time"] - taught["clicked"]
+    whole = run["ended"] - taught["clicked"]
+    print(f"first step {first:.2f} s after the click, end after {whole:.1f} s")
+    assert first <= 1.5
+    assert whole <= 90
+
+
+def test_the_captain_is_learnt(taught):
+    metrics = taught["run"]["result"]["metrics"]
+    print(metrics)
+    assert metrics["base_exact_match"] < 0.10
+    assert metrics["exact_match"] >= 0.80
+    said = status(taught["page"], "Done")
+    assert "Right answers on the held-out part" in said and f"{metrics['exact_match']:.0%}" in said
+
+
+def test_chat_shows_the_difference_and_stock_peft_says_the_same(taught, tmp_path):
+    page, studio = taught["page"], taught["studio"]
+    tab(page, "Chat")
+    questions = heldout_questions("captain", 3)
+    answers = {question: ask(page, question) for question, _ in questions[:1]}
+    for question, _ in questions[1:]:
+        page.click("#chat-clear")
+        answers[question] = ask(page, question)
+    for question, (base, captain) in answers.items():
+        assert captain.lower().startswith("arr"), (question, captain)
+        assert not base.lower().startswith("arr"), (question, base)
+
+    tab(page, "Library")
+    path = downloaded(page, page.locator("#adapters [data-act=download]").first, tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        archive.extractall(tmp_path / "adapter")
+    folder = next((tmp_path / "adapter").rglob("adapter_config.json")).parent
+    assert any(name.endswith("README.md") for name in names) and any(name.endswith("recipe.yaml") for name in names)
+    command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(list(answers))]
+    stock = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=120)
+    assert [json.loads(line) for line in stock.stdout.splitlines()] == [captain for _, captain in answers.values()]
+    assert studio.store.adapters()[0]["card"]["summary"] == "LoRA r=8"
+
+
+def test_stop_regenerate_and_clear_in_chat(taught):
+    page = taught["page"]
+    tab(page, "Chat")
+    page.click("#chat-clear")
+    first = ask(page, "What is the opposite of hot?")
+    page.click("#regenerate")
+    page.wait_for_timeout(2500)
+    assert ask(page, "Thanks a lot.")  # the conversation goes on after an answer was given again
+    assert first[1].lower().startswith("arr")
+    page.click("#chat-clear")
+    page.wait_for_function("document.querySelectorAll('#chat-0 .message').length === 0")
+
+
+def test_rename_reuse_trash_and_restore(taught):
+    page, store = taught["page"], taught["studio"].store
+    tab(page, "Library")
+    page.locator("#adapters [data-act=rename]").first.click()
+    page.fill("#new-name input, #new-name textarea", "Old salt")
+    page.click("#save-name")
+    page.wait_for_function("document.querySelector('#adapters').innerText.includes('Old salt')")
+    assert store.adapters()[0]["name"] == "Old salt"
+    page.locator("#adapters [data-act=delete]").first.click()
+    page.wait_for_function("document.querySelector('#adapters').innerText.includes('No adapters yet')")
+    page.get_by_label("Show the trash").check()
+    page.locator("#adapters [data-act=restore]").first.click()
+    page.wait_for_function("document.querySelector('#adapters').innerText.includes('The trash is empty')")
+    page.get_by_label("Show the trash").uncheck()
+    page.wait_for_function("document.querySelector('#adapters').innerText.includes('Old salt')")
+    page.locator("#adapters [data-act=recipe]").first.click()
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl')")
+
+
+def test_a_refresh_and_a_second_browser_show_the_same_curves(taught, open_page):
+    run = taught["run"]
+    steps = taught["studio"].store.run(run["id"])["step"]
+    taught["page"].reload()
+    other = open_page(taught["studio"].address)
+    for page in (taught["page"], other):
+        ready(page)
+        tab(page, "Train")
+        status(page, "Done")
+        page.wait_for_function("(document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > 0", timeout=20_000)
+        assert shown_steps(page) == steps
+        assert f"run={run['id']}" in page.url
+
+
+def test_the_page_in_chinese(studio, open_page):
+    page = open_page(studio.address, locale="zh-CN")
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')", timeout=60_000)
+    assert page.url.split("?")[0].endswith("/zh")
+    assert page.get_by_role("tab", name="数据", exact=True).is_visible()
+    page.get_by_role("link", name="English").click()
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
