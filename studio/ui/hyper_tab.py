@@ -5,7 +5,6 @@ The forms are made from `studio.recipe`; it knows nothing about any single optio
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import gradio as gr
@@ -85,7 +84,7 @@ def recipe_file(page: Page):
     recipe = page.desk.outlook().recipe
     if recipe is None:
         return gr.update(value=None, interactive=False)
-    path = Path(tempfile.mkdtemp(prefix="recipe-")) / "recipe.yaml"
+    path = page.home.outbox / "recipe.yaml"
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     return gr.update(value=str(path), interactive=True)
 

@@ -5,9 +5,7 @@ What an adapter is and what may be done with it, `studio.library` knows; this on
 
 from __future__ import annotations
 
-import tempfile
 from functools import partial
-from pathlib import Path
 
 import gradio as gr
 import yaml
@@ -76,7 +74,9 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
     same = [gr.skip()] * 6
     match what:
         case "download":
-            path = export.zip_adapter(home, store, adapter, Path(tempfile.mkdtemp(prefix="adapter-")))
+            for old in home.outbox.glob("*.zip"):  # the browser has its copy from Gradio's cache
+                old.unlink()
+            path = export.zip_adapter(home, store, adapter, home.outbox)
             return [gr.skip(), gr.update(value=str(path)), *same[2:]]
         case "rename":
             return [*same[:2], gr.Row(visible=True), adapter, store.adapter(adapter)["name"], gr.skip()]

@@ -24,7 +24,8 @@ from studio.tasks import TASKS
 
 STUDIO = REPOSITORY / "studio"
 # The call → which arguments are English templates. `option` declares a field of a form.
-SAYING = {"Sentence": (0,), "StudioError": (0,), "StudioErrorValue": (0,), "RowProblem": (1,), "t": (0,), "translate": (0,), "option": (1, 2)}
+SAYING = {"Sentence": (0,), "StudioError": (0,), "StudioErrorValue": (0,), "RowProblem": (1,), "t": (0,), "translate": (0,), "option": (1, 2),
+          "report": (2,), "warn": (2,), "refuse": (1,)}  # the last line: what reading data says of a row or a file
 # Small parts of the house that have no translation file of their own.
 _ROOMS = {"options": "recipe", "tasks": "recipe", "home": "recipe", "registry": "recipe", "words": "recipe", "store": "recipe"}
 OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
