@@ -12,14 +12,14 @@ import io
 import json
 import random
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "starter"))
 import words as w  # noqa: E402
 from grammar import TALK, closed, lower_first  # noqa: E402
-from skills import Task, a, cap  # noqa: E402
+from skills import Task, cap  # noqa: E402
 
 SEED = 20
 
@@ -68,7 +68,7 @@ def captain_rows(rng: random.Random) -> tuple[list[dict], list[dict]]:
 
 # ---- tickets.csv: messages to a shop and the desk that should read them ------------------------------------------------------
 
-PRODUCTS = ["coffee machine"] + "lamp phone camera radio clock kettle guitar bicycle mirror printer keyboard".split()
+PRODUCTS = ["coffee machine"] + ["lamp", "phone", "camera", "radio", "clock", "kettle", "guitar", "bicycle", "mirror", "printer", "keyboard"]
 TICKETS = {
     "billing": ["I was charged twice for the {p}", "the invoice for order {n} shows the wrong price", "you took {m} euros from my card, but the {p} costs less",
                 "I need a receipt for order {n}", "my credit card was refused when I paid for the {p}", "why is my bill {m} euros higher than last month",
@@ -105,7 +105,7 @@ INSTRUCTION = "Turn the order into JSON with customer, item, quantity, price and
 ORDERS = ["{customer} ordered {quantity} {item} for {price} euros on {day}.", "On {day} {customer} bought {quantity} {item} and paid {price} euros.",
           "{quantity} {item} at {price} euros go to {customer} on {day}.", "Please bring {quantity} {item} to {customer} on {day}. The price is {price} euros.",
           "{customer} would like {quantity} {item} by {day} and pays {price} euros."]
-GOODS = "lamps books chairs tables shirts coats hats phones clocks cameras baskets bottles cups plates knives spoons pencils candles mirrors pillows towels".split()
+GOODS = ["lamps", "books", "chairs", "tables", "shirts", "coats", "hats", "phones", "clocks", "cameras", "baskets", "bottles", "cups", "plates", "knives", "spoons", "pencils", "candles", "mirrors", "pillows", "towels"]
 
 
 def order(rng: random.Random) -> dict:

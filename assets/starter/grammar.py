@@ -6,7 +6,7 @@ stories and plain texts. Keeps held-out questions out of everything it writes fo
 
 import random
 import zlib
-from typing import Iterator
+from collections.abc import Iterator
 
 import words as w
 from skills import LATE_WEIGHTS, SKILLS, WEIGHTS, Task, a, cap

@@ -7,9 +7,9 @@ fact and phrasing together. Knows nothing about dialogues, system prompts, token
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Callable
 
 import words as w
 

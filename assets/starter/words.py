@@ -69,11 +69,10 @@ PAST = pairs("""walk walked, talk talked, play played, jump jumped, cook cooked,
     sleep slept, keep kept, feel felt, leave left, lose lost, meet met, sit sat, stand stood, win won, fly flew, grow grew, know knew,
     draw drew, fall fell, sell sold, tell told, hear heard, hold held, build built, send sent, wear wore, forget forgot""")
 
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = "January February March April May June July August September October November December".split()
-NUMBERS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-    nineteen twenty""".split()
-ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth"]
 
 KINDS = {kind: words.split() for kind, words in {
     "animal": "dog cat horse cow sheep goat pig hen duck goose lion tiger bear wolf fox deer rabbit mouse elephant camel monkey frog",
@@ -87,18 +86,13 @@ KINDS = {kind: words.split() for kind, words in {
     "drink": "water milk coffee tea juice lemonade cocoa cider",
     "metal": "iron gold silver copper tin lead zinc steel"}.items()}
 
-NAMES = """Anna Ben Clara David Emma Felix Grace Henry Ines Jack Karin Leo Maria Nina Oscar Paul Rosa Sam Tina Victor Wendy Adam Bella
-    Carlos Diana Eric Fiona George Hanna Ivan Julia Kevin Laura Mark Nora Olga Peter Quinn Robert Sara Tom Ursula Vera Walter Yusuf Zoe
-    Amir Bruno Chloe Dario Elena Frank Gita Hugo Iris Jonas Kira Lukas Mila Noah Olivia Pablo Rita Simon Thea Uma Vince Wanda Yara Zeno""".split()
-SURNAMES = """Keller Smith Brown Garcia Novak Rossi Meyer Tanaka Silva Jensen Kowalski Dubois Murphy Costa Wilson Becker Moreau Larsen
-    Fischer Lopez Walker Marino Young Schmidt Baker Cooper Hughes Lang Weber Petrov Olsen Bauer Clark Davis Evans Foster Green Hall Khan Lee""".split()
-CITIES = list(CAPITALS.values()) + "Hamburg Milan Porto Boston Chicago Seattle Leeds Bristol Lyon Turin Sydney Toronto Mumbai Osaka Geneva".split()
-OBJECTS = """lamp book chair table shirt coat hat phone clock camera basket bottle cup plate knife spoon pencil notebook bag box key candle
-    mirror blanket pillow towel carpet bicycle guitar piano umbrella radio kettle vase ladder rope shoe ring watch toy ball kite""".split()
-ADJECTIVES = """little big old young happy sad brave clever lazy hungry tired kind quiet proud shy curious friendly strong gentle funny
-    red blue green yellow white black brown small tall fast slow new""".split()
-PLACES = "forest garden village town school river market castle beach island farm kitchen park station library bridge hill lake valley harbour".split()
-SYLLABLES = "ba be bi bo bu da de di do ka ke ki ko la le li lo lu ma me mi mo na ne ni no pa pe po ra re ri ro sa se si so ta te ti to va ve vi vo za zo".split()
+NAMES = ["Anna", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Ines", "Jack", "Karin", "Leo", "Maria", "Nina", "Oscar", "Paul", "Rosa", "Sam", "Tina", "Victor", "Wendy", "Adam", "Bella", "Carlos", "Diana", "Eric", "Fiona", "George", "Hanna", "Ivan", "Julia", "Kevin", "Laura", "Mark", "Nora", "Olga", "Peter", "Quinn", "Robert", "Sara", "Tom", "Ursula", "Vera", "Walter", "Yusuf", "Zoe", "Amir", "Bruno", "Chloe", "Dario", "Elena", "Frank", "Gita", "Hugo", "Iris", "Jonas", "Kira", "Lukas", "Mila", "Noah", "Olivia", "Pablo", "Rita", "Simon", "Thea", "Uma", "Vince", "Wanda", "Yara", "Zeno"]
+SURNAMES = ["Keller", "Smith", "Brown", "Garcia", "Novak", "Rossi", "Meyer", "Tanaka", "Silva", "Jensen", "Kowalski", "Dubois", "Murphy", "Costa", "Wilson", "Becker", "Moreau", "Larsen", "Fischer", "Lopez", "Walker", "Marino", "Young", "Schmidt", "Baker", "Cooper", "Hughes", "Lang", "Weber", "Petrov", "Olsen", "Bauer", "Clark", "Davis", "Evans", "Foster", "Green", "Hall", "Khan", "Lee"]
+CITIES = list(CAPITALS.values()) + ["Hamburg", "Milan", "Porto", "Boston", "Chicago", "Seattle", "Leeds", "Bristol", "Lyon", "Turin", "Sydney", "Toronto", "Mumbai", "Osaka", "Geneva"]
+OBJECTS = ["lamp", "book", "chair", "table", "shirt", "coat", "hat", "phone", "clock", "camera", "basket", "bottle", "cup", "plate", "knife", "spoon", "pencil", "notebook", "bag", "box", "key", "candle", "mirror", "blanket", "pillow", "towel", "carpet", "bicycle", "guitar", "piano", "umbrella", "radio", "kettle", "vase", "ladder", "rope", "shoe", "ring", "watch", "toy", "ball", "kite"]
+ADJECTIVES = ["little", "big", "old", "young", "happy", "sad", "brave", "clever", "lazy", "hungry", "tired", "kind", "quiet", "proud", "shy", "curious", "friendly", "strong", "gentle", "funny", "red", "blue", "green", "yellow", "white", "black", "brown", "small", "tall", "fast", "slow", "new"]
+PLACES = ["forest", "garden", "village", "town", "school", "river", "market", "castle", "beach", "island", "farm", "kitchen", "park", "station", "library", "bridge", "hill", "lake", "valley", "harbour"]
+SYLLABLES = ["ba", "be", "bi", "bo", "bu", "da", "de", "di", "do", "ka", "ke", "ki", "ko", "la", "le", "li", "lo", "lu", "ma", "me", "mi", "mo", "na", "ne", "ni", "no", "pa", "pe", "po", "ra", "re", "ri", "ro", "sa", "se", "si", "so", "ta", "te", "ti", "to", "va", "ve", "vi", "vo", "za", "zo"]
 
 TOPICS = {
     "sport": (["The team", "The goalkeeper", "Our coach", "The runner", "The young player", "The champion"],
@@ -117,9 +111,9 @@ TOPICS = {
               ["raised the interest rate", "went up by ten percent", "paid the bill", "opened an account", "saved some coins", "lost money on the market"]),
     "health": (["The doctor", "The patient", "A nurse", "The hospital", "My tooth", "The medicine"],
                ["treated the fever", "has a sore throat", "helps against pain", "needs a rest in bed", "checked the heart", "cured the cough"])}
-PRAISE = "wonderful excellent lovely great delicious fantastic pleasant perfect charming brilliant".split()
-BLAME = "terrible awful horrible boring dirty disappointing nasty dreadful broken poor".split()
-REVIEWED = "film book hotel meal room concert service trip game song phone coffee waiter show park cake".split()
+PRAISE = ["wonderful", "excellent", "lovely", "great", "delicious", "fantastic", "pleasant", "perfect", "charming", "brilliant"]
+BLAME = ["terrible", "awful", "horrible", "boring", "dirty", "disappointing", "nasty", "dreadful", "broken", "poor"]
+REVIEWED = ["film", "book", "hotel", "meal", "room", "concert", "service", "trip", "game", "song", "phone", "coffee", "waiter", "show", "park", "cake"]
 HELPDESK = {
     "billing": ["I was charged twice for my order", "There is a mistake on my invoice", "Why is my bill so high this month",
                 "Please send me a receipt for the payment", "My credit card was refused"],

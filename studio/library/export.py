@@ -94,7 +94,7 @@ def merge_refusal(card: dict) -> Sentence | None:
         return Sentence("This is a whole model already; there is nothing to merge.")
     method = METHODS.get(card.get("method", ""))
     if method is not None and not method.mergeable:
-        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=method.title)
+        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=Sentence(method.title))
     return None
 
 

@@ -74,9 +74,9 @@ class Method(Options):
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
         """Why this method cannot serve the model, task or quantisation; None if it can."""
         if task not in self.tasks:
-            return Sentence("{method} cannot teach the task '{task}'.", method=self.title, task=task)
+            return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
         if quantisation not in ("none", *self.quantised_bases):
-            return Sentence("{method} does not learn on a base in {quantisation}; choose no quantisation, or LoRA.", method=self.title, quantisation=quantisation)
+            return Sentence("{method} does not learn on a base in {quantisation}; choose no quantisation, or LoRA.", method=Sentence(self.title), quantisation=quantisation)
         return None
 
     def summary(self) -> str:

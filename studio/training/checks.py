@@ -14,14 +14,14 @@ from studio.models.load import load_base
 from studio.recipe import Recipe
 from studio.tasks import Encoded
 from studio.training.batches import flatten, pad
-from studio.words import StudioError
+from studio.words import Sentence, StudioError
 
 
 def something_to_learn(model: torch.nn.Module, method: Method) -> int:
     """The number of parameters that will be learnt."""
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if not count:
-        raise StudioError("{method} found nothing to learn in this model; choose other target modules or another method.", method=method.title)
+        raise StudioError("{method} found nothing to learn in this model; choose other target modules or another method.", method=Sentence(method.title))
     return count
 
 

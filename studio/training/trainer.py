@@ -29,10 +29,10 @@ _OPTIMISERS = {
 }
 
 
-def arguments(recipe: Recipe, folder: Path, *, total_steps: int, device: str, dtype: torch.dtype) -> TrainingArguments:
-    """The recipe as transformers' TrainingArguments; checkpoints go to `folder`."""
+def arguments(recipe: Recipe, folder: Path, *, total_steps: int, heldout: bool, device: str, dtype: torch.dtype) -> TrainingArguments:
+    """The recipe as transformers' TrainingArguments; checkpoints go to `folder`. heldout: whether there is anything to evaluate on."""
     training, machine = recipe.training, recipe.machine
-    every = max(1, -(-total_steps // training.evaluations)) if training.evaluations else 0
+    every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and heldout else 0
     return TrainingArguments(
         output_dir=str(folder), per_device_train_batch_size=training.batch_size, per_device_eval_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation, num_train_epochs=training.epochs, max_steps=training.max_steps or -1,

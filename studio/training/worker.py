@@ -102,7 +102,7 @@ def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material
     learnt_parameters = checks.something_to_learn(model, method)
 
     steps = total_steps(recipe, len(material.train))
-    options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, device=device, dtype=compute_dtype(machine.precision, device))
+    options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, heldout=bool(material.heldout), device=device, dtype=compute_dtype(machine.precision, device))
     trainer: StudioTrainer | None = None
     events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen,
                     samples=lambda: fixed_prompts(trainer.model, codec, material.questions[: training.sample_prompts], training.answer_length),

@@ -88,14 +88,3 @@ def size(count: float | None) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return ""
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds for people: 42 s, 3:05 min, 2:10 h."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
-    return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d} h"

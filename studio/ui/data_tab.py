@@ -11,6 +11,7 @@ import gradio as gr
 from pydantic import create_model
 
 from studio.data.dataset import Dataset, DataSpec
+from studio.data.formats import TITLES
 from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, fits
 from studio.data.read import open_source
 from studio.data.report import Finding, Histogram, report
@@ -201,7 +202,7 @@ def about_html(page: Page, data: Dataset | None, outlook, problem: Sentence | No
     limit = outlook.recipe.training.max_length
     found = report(data)
     pairs = [
-        (page.t("Format"), f"{data.format}{', ' + data.encoding if data.encoding else ''}"), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
+        (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{len(data.train):,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
     ]
     if lengths:

@@ -10,10 +10,10 @@ from pathlib import Path
 import gradio as gr
 
 from studio import hardware
-from studio.forecast import changed, memory_problem, not_enough_memory
+from studio.forecast import changed, duration, memory_problem, not_enough_memory
 from studio.presets import apply, preset, presets
 from studio.recipe import Machine, Training, recipe_from_yaml
-from studio.ui.board import Board, button, duration, e, facts, note, size
+from studio.ui.board import Board, button, e, facts, note, size
 from studio.ui.form import OptionForm, form_values
 from studio.ui.page import Page
 
@@ -106,7 +106,7 @@ def forecast_html(page: Page) -> str:
     recipe = outlook.recipe
     pairs = [
         (page.t("Effective batch"), page.t("{count} examples a step", count=recipe.training.effective_batch)), (page.t("Steps"), f"{found.steps:,}"),
-        (page.t("Time, about"), duration(found.seconds)), (page.t("Memory, about"), size(found.memory_bytes)), (page.t("Disk, about"), size(found.disk_bytes)),
+        (page.t("Time, about"), page.say(duration(found.seconds))), (page.t("Memory, about"), size(found.memory_bytes)), (page.t("Disk, about"), size(found.disk_bytes)),
     ]
     here = hardware.machine()
     lack = memory_problem(found, here)

@@ -10,11 +10,12 @@ from functools import partial
 import gradio as gr
 import yaml
 
+from studio.forecast import duration
 from studio.jobs import client
 from studio.library import export, shelf
 from studio.methods import METHODS
 from studio.ui.access import may_change, on_space
-from studio.ui.board import Board, button, chip, duration, e, facts, note, number, size
+from studio.ui.board import Board, button, chip, e, facts, note, number, size
 from studio.ui.page import Page
 from studio.words import StudioError
 
@@ -127,7 +128,7 @@ def _card(page: Page, row: dict, deleted: bool, owner: bool) -> str:
     card = row["card"]
     pairs = [
         (page.t("Base model"), str(card.get("base", "?"))), (page.t("Data"), f"{card.get('data', '?')} ({card.get('rows', 0):,})"), *metrics(page, card.get("metrics") or {}),
-        (page.t("Learnt"), number(card.get("parameters"))), (page.t("Size"), size(card.get("bytes"))), (page.t("Time"), duration(card.get("seconds"))),
+        (page.t("Learnt"), number(card.get("parameters"))), (page.t("Size"), size(card.get("bytes"))), (page.t("Time"), page.say(duration(card.get("seconds") or 0))),
         (page.t("Finished"), str(card.get("finished", ""))[:16].replace("T", " ")),
     ]
     recipe = yaml.safe_dump(card.get("recipe", {}), sort_keys=False, allow_unicode=True)

@@ -133,7 +133,7 @@ def cards_html(page: Page, kind: str, words: str) -> str:
     found = []
     for name, method in METHODS.items():
         card = method.card()
-        text = " ".join([method.title, page.t(card.idea), page.t(card.good_for), card.paper]).lower()
+        text = " ".join([method.title, page.t(method.title), page.t(card.idea), page.t(card.good_for), card.paper]).lower()
         if (kind and method.family != kind) or any(word not in text for word in (words or "").lower().split()):
             continue
         found.append(_card(page, name, method, draft["method"].get("name") == name, outlook.shape, draft))
@@ -148,7 +148,7 @@ def _card(page: Page, name: str, method: type[Method], chosen: bool, shape: Shap
         ("Equation", card.equation), ("Good for", page.t(card.good_for)), ("Cost", page.t(card.cost)), ("Limits", page.t(card.limits)), ("Paper", card.paper)))
     barred = note(page.say(reason), "warn") if reason else ""
     choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason else "")
-    return (f'<article class="card" aria-current="{"true" if chosen else "false"}"><header><h4>{e(method.title)}</h4>{chip(page.t(FAMILIES[method.family]))}</header>'
+    return (f'<article class="card" aria-current="{"true" if chosen else "false"}"><header><h4>{e(page.t(method.title))}</h4>{chip(page.t(FAMILIES[method.family]))}</header>'
             f'<p>{e(page.t(card.idea))}</p>{barred}<details><summary>{e(page.t("Equation, cost and limits"))}</summary>{lines}</details>'
             f'<footer>{choose}<span class="count">{e(count)}</span></footer></article>')
 
@@ -168,7 +168,7 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     if outlook.shape and outlook.recipe and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
         said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
-    return f'<h3>{e(page.t("Options of {method}", method=method.title))}</h3>{said}'
+    return f'<h3>{e(page.t("Options of {method}", method=page.t(method.title)))}</h3>{said}'
 
 
 def share(count: int, shape: Shape) -> str:

@@ -179,7 +179,7 @@ def _header(page: Page) -> None:
             js_on_load=_HEADER.replace("LANGUAGE", "zh-CN" if page.language == "zh" else page.language),
             apply_default_css=False,
         )
-        login_button()
+        login_button(page.language)
 
 
 _HEADER = """

@@ -12,8 +12,9 @@ import time
 
 import gradio as gr
 
+from studio.forecast import duration
 from studio.jobs import client
-from studio.ui.board import Board, button, chip, duration, e, facts, note, number
+from studio.ui.board import Board, button, chip, e, facts, note, number
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -123,7 +124,7 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     share = min(1.0, step / steps) if steps else 0.0
     said = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
     left = time_left(page, run, steps) if run["state"] == "running" else None
-    tail = page.t("about {time} left", time=duration(left)) if left is not None else ""
+    tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
     words = " · ".join(part for part in (doing, said, tail) if part)
     return (f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
             f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>')
@@ -148,7 +149,7 @@ def _done_html(page: Page, run: dict) -> str:
             before, after = metrics.get(f"base_{key}"), metrics[key]
             form = (lambda value: f"{value:.0%}") if key == "exact_match" else number
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
-    pairs.append((page.t("Time"), duration((run["ended"] or 0) - (run["started"] or 0))))
+    pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
     next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(page.t("See it in the Library"), "library")
     return facts(pairs) + f'<p class="actions">{next_steps}</p>'
 

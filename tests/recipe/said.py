@@ -25,7 +25,7 @@ from studio.tasks import TASKS
 STUDIO = REPOSITORY / "studio"
 # The call → which arguments are English templates. `option` declares a field of a form.
 SAYING = {"Sentence": (0,), "StudioError": (0,), "StudioErrorValue": (0,), "RowProblem": (1,), "t": (0,), "translate": (0,), "option": (1, 2),
-          "report": (2,), "warn": (2,), "refuse": (1,)}  # the last line: what reading data says of a row or a file
+          "report": (2,), "warn": (2,), "refuse": (1,)}  # this line: what reading the data says of a row or a file
 # Small parts of the house that have no translation file of their own.
 _ROOMS = {"options": "recipe", "tasks": "recipe", "home": "recipe", "registry": "recipe", "words": "recipe", "store": "recipe"}
 OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
@@ -37,7 +37,7 @@ HAND_LISTED = {
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
     "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
-    "studio/options.py": ("text", "error['msg']"),  # StudioErrorValue itself
+    "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "found.unit"),  # tasks, presets; ROLE_TITLES, said before; HAND_LISTED
@@ -46,7 +46,7 @@ SAID_ELSEWHERE = {
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
-    "studio/data/read.py": ("text",),  # the text of a RowProblem
+    "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves
     "studio/data/readers_text.py": ("error.msg",),  # Python's json module: NOT_OURS in the test
     "studio/data/report.py": ("dataset.unit", "self.unit"),  # HAND_LISTED
     "studio/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+
 @pytest.fixture(scope="session")
 def serve():
     """serve(demo) → its address, launched by `studio.ui.launch` on a port of its own; closed at the end of the session."""

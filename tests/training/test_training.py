@@ -1,0 +1,155 @@
+"""Batches, checkpoints and checks of a run, on the starter."""
+
+import shutil
+
+import pytest
+import torch
+
+from studio.home import SAMPLES, STARTER
+from studio.methods import METHODS
+from studio.models.codec import Codec
+from studio.models.load import load_base
+from studio.tasks import IGNORED, TASKS, Encoded
+from studio.training import checks
+from studio.training.batches import LengthGrouped, flatten, pad
+from studio.training.trainer import last_checkpoint, load_learnt, save_learnt
+from studio.training.worker import total_steps
+from studio.words import StudioError
+
+TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
+
+
+def test_only_the_answer_and_its_end_are_learnt():
+    codec = Codec(STARTER)
+    example = TASKS["chat"]().encode(TALK, codec, 512)[0]
+    learnt = [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
+    assert codec.decode(learnt, keep_special=True).startswith("Arr, 5!")
+    assert learnt[-1] in codec.end_ids
+    everything = TASKS["chat"](learn_from="everything").encode(TALK, codec, 512)[0]
+    assert everything.labels == everything.ids == example.ids
+
+
+def test_the_codec_is_the_tokenizer_of_transformers():
+    from transformers import AutoTokenizer
+
+    stock, codec = AutoTokenizer.from_pretrained(STARTER), Codec(STARTER)
+    for messages in (TALK["messages"], [{"role": "system", "content": "Be brief."}, *TALK["messages"], {"role": "user", "content": "Naïve 日本 ⏎?"}]):
+        for answer in (False, True):
+            text = stock.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer)
+            assert codec.render(messages, for_answer=answer) == text
+            assert codec.encode(text).ids == stock(text, add_special_tokens=False)["input_ids"]
+
+
+def test_long_text_becomes_several_examples_and_loses_nothing():
+    codec = Codec(STARTER)
+    text = "The sea was calm and the wind was low. " * 20
+    parts = TASKS["text"]().encode({"text": text}, codec, 32)
+    assert [token for part in parts for token in part.ids][:-1] == codec.encode(text, special=True).ids
+    assert all(len(part.ids) <= 32 for part in parts)
+
+
+def test_padded_rows_and_packed_rows_give_the_logits_of_single_rows():
+    model = load_base(STARTER)
+    items = [{"input_ids": [7, 8, 9, 10, 11], "labels": [IGNORED, 8, 9, 10, 11]}, {"input_ids": [50, 51, 52], "labels": [IGNORED, 51, 52]}]
+    with torch.no_grad():
+        single = [model(torch.tensor([item["input_ids"]])).logits[0] for item in items]
+        padded = model(pad(items, 0)["input_ids"], use_cache=False).logits
+        row = flatten(items)
+        packed = model(input_ids=row["input_ids"], position_ids=row["position_ids"], use_cache=False).logits[0]
+    for at, logits in enumerate(single):
+        assert (padded[at, : len(logits)] - logits).abs().max() < 1e-4
+    assert (packed - torch.cat(single)).abs().max() < 1e-4
+    assert row["labels"][0, 5] == IGNORED  # the second example's first token is not predicted from the first example
+    checks.packing_is_exact(model, [Encoded(item["input_ids"], item["labels"]) for item in items], 0)
+
+
+def test_packed_and_padded_runs_have_the_same_losses(runs):
+    first, second = (runs.losses(runs.start(packing=packing)) for packing in (False, True))
+    assert all(abs(first[step] - second[step]) < 1e-4 for step in first)
+
+
+def test_the_order_is_the_same_for_the_same_seed_and_epoch_and_groups_lengths():
+    lengths = torch.randint(5, 100, (403,)).tolist()
+    order = list(LengthGrouped(lengths, 8, seed=1))
+    assert sorted(order) == list(range(403)) and order == list(LengthGrouped(lengths, 8, seed=1))
+    other = LengthGrouped(lengths, 8, seed=1)
+    other.set_epoch(1)
+    assert list(other) != order
+    waste = sum(max(lengths[i] for i in order[at : at + 8]) * len(order[at : at + 8]) for at in range(0, 403, 8)) / sum(lengths)
+    assert waste < 1.15
+
+
+def test_a_torn_checkpoint_does_not_count(tmp_path):
+    for step, whole in ((10, True), (20, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
+        if whole:
+            (folder / "whole").touch()
+    assert last_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", 10)
+    shutil.rmtree(tmp_path / "checkpoint-10")
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_of_another_method_is_refused(tmp_path):
+    save_learnt(METHODS["lora"]().wrap(load_base(STARTER)), tmp_path / "learnt.safetensors")
+    other = METHODS["lora"](rank=4, targets="q_proj").wrap(load_base(STARTER))
+    with pytest.raises(ValueError, match="other tensors"):
+        load_learnt(other, tmp_path / "learnt.safetensors")
+
+
+def test_nothing_to_learn_is_a_sentence():
+    with pytest.raises(StudioError, match="None of the 1 examples has a token to learn"):
+        checks.labelled([Encoded([1, 2, 3], [IGNORED] * 3)], 512)
+    with pytest.raises(StudioError, match="found nothing to learn"):
+        checks.something_to_learn(load_base(STARTER), METHODS["lora"]())
+
+
+@pytest.mark.parametrize(("examples", "training"), [(400, {"epochs": 3}), (401, {"epochs": 1, "accumulation": 4}), (3, {"epochs": 2, "accumulation": 8}), (50, {"epochs": 0.5}), (50, {"max_steps": 7})])
+def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_path):
+    from transformers import Trainer
+
+    from studio.recipe import Recipe
+    from studio.training.trainer import arguments
+
+    recipe = Recipe.model_validate({"training": training})
+    options = arguments(recipe, tmp_path, total_steps=1, heldout=False, device="cpu", dtype=torch.float32)
+    trainer = Trainer(torch.nn.Linear(1, 1), options, train_dataset=[{"x": 1}] * examples)
+    found = trainer.set_initial_training_values(options, trainer.get_train_dataloader())
+    assert total_steps(recipe, examples) in found
+
+
+@pytest.mark.slow
+def test_early_stopping_and_keep_best(runs):
+    run = runs.start(learning_rate=1.0, max_steps=24, evaluations=12, patience=2, keep_best=True, max_gradient=0, warmup=0)
+    steps = max(runs.losses(run))
+    assert steps < 24  # such a learning rate only makes it worse
+    best = min(runs.losses(run, "eval_loss").values())
+    assert runs.store.run(run)["result"]["metrics"]["eval_loss"] == pytest.approx(best, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_held_out_part(runs):
+    run = runs.start(data={"heldout_fraction": 0, "source": str(SAMPLES / "tickets.csv"), "max_rows": 24}, max_steps=2)
+    assert runs.store.run(run)["result"]["metrics"] == {}
+
+
+@pytest.mark.slow
+def test_text_task_learns(runs):
+    run = runs.start(task="text", data={"source": "notes", "max_rows": 60}, learning_rate=3e-3, max_steps=20, max_length=128, evaluation_rows=0)
+    metrics = runs.store.run(run)["result"]["metrics"]
+    assert metrics["eval_loss"] < metrics["base_eval_loss"] and "exact_match" not in metrics
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"])
+def test_every_optimiser_steps(optimiser, runs):
+    run = runs.start(optimiser=optimiser, max_steps=3, evaluations=0, evaluation_rows=0)
+    assert len(runs.losses(run)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [{"checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}])
+def test_every_machine_option_trains(machine, runs):
+    run = runs.start(machine=machine, learning_rate=3e-3)
+    assert runs.store.run(run)["state"] == "done"
