@@ -3,13 +3,18 @@
 The draft lies in the store, so a refresh, a second window or a killed one finds it again; it may hold values that are wrong,
 just as they were typed, until `recipe()` judges them. `outlook()` reads the data, counts tokens with the very `encode`
 that training uses, and forecasts. The desk knows nothing about how a page looks, and imports no torch.
+
+What the person gives is looked at first and kept after that, so that a refused file leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import re
+import secrets
 import shutil
 import threading
 from collections import OrderedDict
@@ -17,7 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import Dataset, load
+from studio.data.dataset import Dataset, DataSpec, load
+from studio.data.mapping import Mapping, check_mapping, fits
+from studio.data.read import Source, fingerprint, open_source
+from studio.data.resolve import resolve
+from studio.data.shape import propose
 from studio.forecast import Forecast, forecast
 from studio.home import Home
 from studio.jobs import client
@@ -28,9 +37,13 @@ from studio.models.shape import Shape, read_shape
 from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
+from studio.tasks import TASKS
 from studio.words import Sentence, StudioError
 
+_log = logging.getLogger(__name__)
 _KEPT_DATASETS = 4
+_KEPT_MAPPINGS = 200
+_NAME_BYTES = 120
 
 
 @dataclass
@@ -53,6 +66,7 @@ class Desk:
         self._datasets: OrderedDict[str, Dataset] = OrderedDict()
         self._lengths: OrderedDict[str, list[int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._reading = threading.RLock()  # several tabs ask at once; one reads, the others take what it found
 
     # ---- the draft --------------------------------------------------------------------------------------------
 
@@ -86,34 +100,85 @@ class Desk:
 
     # ---- data -------------------------------------------------------------------------------------------------
 
+    def use(self, source: str) -> None:
+        """Make `source` (an example, a path, a hub id) the draft's data if it can be read; the task follows what it is."""
+        self._choose(source, _look_at(source))
+
+    def bring(self, path: str | Path, name: str | None = None) -> Path:
+        """Like `use`, for a file that is somebody else's to delete: a copy is kept, but only of what can be read."""
+        opened = _look_at(str(path))
+        kept = self.take_in(path, name)
+        self._choose(str(kept), opened)
+        return kept
+
+    def _choose(self, source: str, opened: Source) -> None:
+        mapping = self._remembered_mapping(source, opened)
+        try:
+            shown = mapping or propose(opened).mapping
+        except StudioError:  # the outlook says so, and the person says which column is what
+            shown = None
+        task = next((name for name, item in TASKS.items() if shown and fits(shown, item.wants)), None)
+        current = TASKS.get(self.draft()["task"].get("name"))
+        parts = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
+        if task and not (current and fits(shown, current.wants)):
+            parts["task"] = TASKS[task]().model_dump(mode="json")
+        self.change(**parts)
+
+    def change_mapping(self, mapping: dict | None) -> dict:
+        """Set which column plays which role, None for what is proposed; one that fits is offered again for the same file."""
+        draft = self.change(data={**self.draft()["data"], "mapping": mapping})
+        source = str(draft["data"].get("source", ""))
+        if mapping is None or self.outlook().dataset:
+            kept = self.store.note("mappings", {})
+            kept.pop(key := _fingerprint(source), None)
+            if mapping is not None:
+                kept[key] = mapping
+            self.store.set_note("mappings", dict(list(kept.items())[-_KEPT_MAPPINGS:]))
+        return draft
+
+    def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
+        """How the person mapped this file before, where that still fits it."""
+        kept = self.store.note("mappings", {}).get(_fingerprint(source))
+        if not kept:
+            return None
+        try:
+            mapping = Mapping.model_validate(kept)
+            want = next(item.wants for item in TASKS.values() if fits(mapping, item.wants))
+            check_mapping(mapping, opened.columns, want, opened.name)
+        except (ValueError, StopIteration, StudioError):  # pydantic's ValidationError is a ValueError
+            return None
+        return mapping
+
     def take_in(self, path: str | Path, name: str | None = None) -> Path:
         """Copy a file that the person gave into the studio's uploads, under its own name as far as that is safe."""
         source = Path(path)
-        stem = re.sub(r"[^\w.\- ]+", "_", Path(name or source.name).name).strip("._ ") or "upload"
         with open(source, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
         folder = self.home.uploads / digest
-        folder.mkdir(exist_ok=True)
-        target = folder / stem[-100:]
-        if not target.exists():
-            part = folder / ".part"
+        target = folder / upload_name(name or source.name)
+        if target.exists():
+            return target
+        part = folder / f".{secrets.token_hex(4)}.part"
+        try:
+            folder.mkdir(exist_ok=True)
             shutil.copyfile(source, part)
             part.replace(target)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            _remove_empty(folder)
+            raise StudioError("{name} cannot be kept in {folder} ({detail}). Free some disk space there.", name=target.name,
+                              folder=self.home.uploads, detail=error.strerror or str(error)) from error
         return target
 
-    def give_back(self, path: Path) -> None:
-        """Forget an upload that could not be used."""
-        if self.home.uploads in path.parents:
-            shutil.rmtree(path.parent, ignore_errors=True)
-
     def dataset(self, recipe: Recipe) -> Dataset:
-        """The recipe's data, read once and kept while the file stays as it is."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, _stamp(recipe.data.source)], sort_keys=True)
-        return _kept(self._datasets, key, lambda: load(recipe.data, want=recipe.task.wants))
+        """The recipe's data, read once and kept while its files stay as they are."""
+        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, _stamp(recipe.data)], sort_keys=True)
+        with self._reading:
+            return _kept(self._datasets, key, lambda: load(recipe.data, want=recipe.task.wants))
 
     def lengths(self, recipe: Recipe, dataset: Dataset, folder: Path) -> list[int]:
         """Tokens of each training example as the model will get it, before anything is cut."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), _stamp(recipe.data.source)], sort_keys=True)
+        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), _stamp(recipe.data)]
 
         def count() -> list[int]:
             codec = Codec(folder)
@@ -121,7 +186,8 @@ class Desk:
                 sum(len(part.ids) + part.cut for part in recipe.task.encode(record.value, codec, 1 << 30)) for record in dataset.train
             ]
 
-        return _kept(self._lengths, key, count)
+        with self._reading:
+            return _kept(self._lengths, json.dumps(parts, sort_keys=True), count)
 
     # ---- before the run ---------------------------------------------------------------------------------------
 
@@ -135,7 +201,10 @@ class Desk:
                 return action()
             except StudioError as error:
                 problems[part] = error.sentence
-                return None
+            except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
+                _log.exception("The draft's %s cannot be judged", part)
+                problems[part] = Sentence(_UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200])
+            return None
 
         found.recipe = recipe = attempt("recipe", self.recipe)
         if recipe is None:
@@ -144,7 +213,7 @@ class Desk:
         if folder is None and "model" not in problems:
             problems["model"] = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
         found.shape = attempt("model", lambda: read_shape(folder)) if folder else None
-        refusal = recipe.method.refusal(found.shape, recipe.task.name, recipe.quantisation)
+        refusal = attempt("model", lambda: recipe.method.refusal(found.shape, recipe.task.name, recipe.quantisation))
         if refusal:
             problems["method"] = refusal
         if not recipe.data.source:
@@ -156,7 +225,7 @@ class Desk:
         machine = attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
         if found.shape and machine and not refusal:
             rows = len(found.dataset.train) if found.dataset else 0
-            found.forecast = forecast(recipe, found.shape, found.lengths, rows, machine, self.store)
+            found.forecast = attempt("model", lambda: forecast(recipe, found.shape, found.lengths, rows, machine, self.store))
         return found
 
     def start(self) -> str:
@@ -169,9 +238,53 @@ class Desk:
         return client.start_run(self.home, self.store, name, recipe.to_dict(), hardware.pick_device(recipe.machine.device))
 
 
-def _stamp(source: str) -> float:
-    path = Path(source).expanduser()
-    return path.stat().st_mtime if source and path.exists() else 0.0
+_UNREADABLE = {
+    "recipe": "This recipe cannot be judged ({detail}). Choose an example, and go on from there.",
+    "model": "This model cannot be understood ({detail}). Download it again, or choose another one.",
+    "data": "This data cannot be read ({detail}). Save the file again, or choose another one.",
+}
+
+
+def upload_name(name: str) -> str:
+    """`name` as one harmless path component: no folders, no odd characters, not too long; its ending stays."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, suffix = re.fullmatch(r"(.*?)(\.\w{1,10})?", last, re.DOTALL).groups()
+    stem = re.sub(r"[^\w.\- ]+", "_", stem)
+    stem = stem.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore").strip("._ ")
+    return (stem or "upload") + (suffix or "")
+
+
+def _look_at(source: str) -> Source:
+    """The source opened, with its columns; `StudioError` where it cannot be read."""
+    return open_source(resolve(source).train)
+
+
+def _fingerprint(source: str) -> str:
+    """What a mapping is remembered by: the file itself, or the hub's id."""
+    try:
+        return fingerprint(resolve(source).train)
+    except StudioError:
+        return source
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds something else
+        folder.rmdir()
+
+
+def _stamp(data: DataSpec) -> list:
+    """Changes whenever a file that `data` is read from changes."""
+    found = []
+    for source in (data.source, data.heldout):
+        try:
+            resolved = resolve(source or "")
+        except StudioError:
+            continue
+        for path in (resolved.train, resolved.heldout):
+            if isinstance(path, Path):
+                status = path.stat()
+                found.append([str(path), status.st_mtime_ns, status.st_size])
+    return found
 
 
 def _kept(cache: OrderedDict, key: str, make):

@@ -38,10 +38,11 @@ def resolve(source: str | Path) -> Resolved:
     known = samples()
     if text in known:
         return Resolved(known[text], _sibling(known[text]), known[text].name)
-    path = Path(text).expanduser()
+    path = Path(text)
     try:
+        path = path.expanduser()
         exists, folder = path.exists(), path.is_dir()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a zero byte, or means the home of nobody
         exists = folder = False
     if folder:
         raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=text)

@@ -17,7 +17,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 
 def is_hub_id(name: str) -> bool:
     """True for owner/name where no such local folder exists."""
-    return bool(_HUB_ID.fullmatch(name)) and not Path(name).expanduser().exists()
+    return bool(_HUB_ID.fullmatch(name)) and _folder(name) is None
 
 
 def local_folder(name: str, revision: str | None = None) -> Path | None:
@@ -27,8 +27,8 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
     if not name.strip():
         raise StudioError("Choose a base model: the starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.")
     if not is_hub_id(name):
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
+        folder = _folder(name)
+        if folder is None or not folder.is_dir():
             raise StudioError("There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.", name=name)
         return folder
     from huggingface_hub import try_to_load_from_cache
@@ -36,6 +36,15 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
     found = try_to_load_from_cache(name, "config.json", revision=revision)
     folder = Path(found).parent if isinstance(found, str) else None
     return folder if folder and any(folder.glob("*.safetensors")) else None
+
+
+def _folder(name: str) -> Path | None:
+    """What lies at the local path `name`, if anything does."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a zero byte, or means the home of nobody
+        return None
 
 
 def folder_of(name: str, revision: str | None = None) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from studio.home import Home
 from studio.jobs.work import work
 from studio.recipe import recipe_from_yaml
-from studio.store import Store
+from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
 
 
@@ -28,11 +29,12 @@ def main() -> int:
     from studio.hardware import pick_device
 
     run_id, job_id = store.create_run(recipe.name or options.recipe.stem, recipe.to_dict(), pick_device(recipe.machine.device))
-    code = work(home, job_id)
-    run = store.run(run_id)
+    work(home, job_id)
+    while (run := store.run(run_id))["state"] not in ENDED:
+        time.sleep(0.5)  # a living supervisor was faster and has given the run to a worker
     reason = Sentence.from_json(run["reason"])
     print(f"{run['state']}: {reason or run['result']}")
-    return code
+    return 1 if run["state"] == "failed" else 0
 
 
 if __name__ == "__main__":

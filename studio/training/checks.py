@@ -69,5 +69,5 @@ def reload_gives_the_same(recipe: Recipe, base: Path, folder: Path, device: str,
     worst = (probe(model, examples) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):
-        raise StudioError("The saved adapter does not give the same answers as the trained model (logits differ by {worst:.2g}). The last checkpoint is kept; please report this.", worst=worst)
+        raise StudioError("Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). If the base model's files were changed during the run, start it again; else please report this. The last checkpoint is kept.", worst=worst)
     return worst

@@ -12,18 +12,18 @@ from pydantic import create_model
 
 from studio.data.dataset import Dataset, DataSpec
 from studio.data.formats import TITLES
-from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, fits
+from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, Mapping, fits
 from studio.data.read import open_source
 from studio.data.report import Finding, Histogram, report
 from studio.data.resolve import resolve
-from studio.data.shape import propose
 from studio.models.codec import Codec
 from studio.models.resolve import local_folder
 from studio.options import Options, option
 from studio.presets import apply, preset, presets
-from studio.tasks import IGNORED, TASKS
+from studio.tasks import IGNORED, TASKS, Task
 from studio.ui.board import Board, chip, e, facts, note, number, table
 from studio.ui.form import OptionForm, form_values
+from studio.ui.notices import discard_upload
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 
@@ -53,6 +53,7 @@ def build(page: Page):
             about = gr.HTML(elem_id="about-data", apply_default_css=False)
             with gr.Accordion(page.t("Which column plays which role"), open=False):
                 roles = OptionForm(language=page.language, elem_id="roles")
+                proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
             with gr.Accordion(page.t("What is kept apart to measure on"), open=False):
                 split = OptionForm(Split, language=page.language, elem_id="split")
     with gr.Tabs():
@@ -70,17 +71,19 @@ def build(page: Page):
         def take(path: str):
             if not path:
                 return gr.skip()
-            kept = page.desk.take_in(path)
             try:
-                use_source(page, str(kept))
-            except StudioError:
-                page.desk.give_back(kept)
-                raise
+                page.desk.bring(path)
+            finally:
+                discard_upload(path)
             return page.stamp("upload")
 
         def use_path(text: str):
-            use_source(page, text.strip())
+            page.desk.use(text.strip())
             return page.stamp("path")
+
+        def propose_roles():
+            page.desk.change_mapping(None)
+            return page.stamp("shape")
 
         def choose_task(name: str):
             data = page.desk.draft()["data"]
@@ -90,29 +93,18 @@ def build(page: Page):
             return page.stamp("task")
 
         page.on(examples.click, choose_example, None, page.changed, changes=True)
-        page.on(upload.upload, take, upload, page.changed, changes=True, show_progress="minimal")
+        taken = page.on(upload.upload, take, upload, page.changed, changes=True, show_progress="minimal")
+        page.on(taken.then, None, None, upload, js="() => [null]")  # ready for the next file, whatever came of this one
         page.on(use.click, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(place.submit, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(task.input, choose_task, task, page.changed, changes=True)
         page.on(task_form.input, lambda raw: edit_task(page, task_form, raw), task_form, [task_form, page.changed], changes=True)
         page.on(roles.input, lambda raw: edit_roles(page, roles, raw), roles, [roles, page.changed], changes=True)
+        page.on(proposed.click, propose_roles, None, page.changed, changes=True)
         page.on(split.input, lambda raw: edit_split(page, split, raw), split, [split, page.changed], changes=True)
         page.on(page.changed.change, lambda stamp: draw(page, stamp, task_form, roles, split), page.changed, outputs)
 
     return bind
-
-
-def use_source(page: Page, source: str) -> None:
-    """Make `source` the draft's data if it can be read; the task follows what the data is."""
-    opened = open_source(resolve(source).train)
-    proposal = propose(opened, None)
-    task = next((name for name, item in TASKS.items() if fits(proposal.mapping, item.wants)), None)
-    draft = page.desk.draft()
-    current = TASKS.get(draft["task"].get("name"))
-    change = {"data": DataSpec(source=source).model_dump(mode="json")}
-    if task and not (current and fits(proposal.mapping, current.wants)):
-        change["task"] = TASKS[task]().model_dump(mode="json")
-    page.desk.change(**change)
 
 
 def edit_task(page: Page, form: OptionForm, raw: dict):
@@ -127,9 +119,8 @@ def edit_roles(page: Page, form: OptionForm, raw: dict):
     if shape not in SHAPES:
         return gr.skip(), gr.skip()
     columns = {role: raw[role] for role in ROLES[shape] if raw.get(role)}
-    data = page.desk.draft()["data"]
-    before = data.get("mapping") or {}
-    page.desk.change(data={**data, "mapping": {"shape": shape, "roles": columns, "system": raw.get("system_text") or None}})
+    before = page.desk.draft()["data"].get("mapping") or {}
+    page.desk.change_mapping({"shape": shape, "roles": columns, "system": raw.get("system_text") or None})
     return form.complain({}), page.stamp("roles" if before.get("shape") == shape else "shape")
 
 
@@ -155,7 +146,7 @@ def draw(page: Page, stamp: str, task_form: OptionForm, roles: OptionForm, split
         f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
         gr.skip() if origin == "task-form" or task is None else task_form.show(task, values=draft["task"]),
         about_html(page, data, outlook, problem),
-        gr.skip() if origin == "roles" else roles_form(page, roles, columns, mapping),
+        gr.skip() if origin == "roles" else roles_form(page, roles, columns, mapping or {"shape": first_shape(task), "roles": {}}),
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, data), tokens_html(page, outlook),
     ]
@@ -169,6 +160,11 @@ def columns_of(source: str) -> list[str]:
         return []
 
 
+def first_shape(task: type[Task] | None) -> str:
+    """The usual shape of what `task` learns from, for a file in which none was recognised."""
+    return next((shape for shape in SHAPES if task is None or fits(Mapping(shape=shape), task.wants)), "messages")
+
+
 def examples_html(page: Page, source: str) -> str:
     """One button for each sample recipe."""
     cards = []
@@ -179,9 +175,9 @@ def examples_html(page: Page, source: str) -> str:
     return f'<h3>{e(page.t("Try an example"))}</h3><div class="examples">{"".join(cards)}</div>'
 
 
-def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict | None):
+def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict):
     """A form whose choices are this file's columns."""
-    if not columns or not mapping:
+    if not columns:
         return form.show(Options, values={})
     shape = mapping["shape"]
     fields = {"shape": (Literal[tuple(SHAPES)], option(shape, "Shape", "How one row of the data is built.", labels={key: page.say(text) for key, text in SHAPES.items()}))}
@@ -213,7 +209,8 @@ def about_html(page: Page, data: Dataset | None, outlook, problem: Sentence | No
     histogram = bars(page, found.lengths["words"]) if not lengths else token_bars(page, lengths)
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for item in data.evidence)
     why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
-    return head + facts(pairs) + histogram + findings_html(page, found.findings) + why
+    wrong = note(page.say(problem), "bad") if problem else ""
+    return head + wrong + facts(pairs) + histogram + findings_html(page, found.findings) + why
 
 
 def token_bars(page: Page, lengths: list[int]) -> str:
@@ -255,8 +252,8 @@ def preview_html(page: Page, data: Dataset | None) -> str:
 def tokens_html(page: Page, outlook) -> str:
     """The first example as tokens: learnt ones coloured, read ones grey, cut ones struck through."""
     recipe, data = outlook.recipe, outlook.dataset
-    folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.shape else None
-    if not data or folder is None or not len(data.train):
+    folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
+    if not data or folder is None:
         return note(page.t("Once data and base model can be read, the first example appears here token by token."))
     codec = Codec(folder)
     whole = recipe.task.encode(data.train[0].value, codec, 1 << 30)[0]

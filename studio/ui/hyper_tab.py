@@ -12,10 +12,14 @@ import gradio as gr
 from studio import hardware
 from studio.forecast import changed, duration, memory_problem, not_enough_memory
 from studio.presets import apply, preset, presets
-from studio.recipe import Machine, Training, recipe_from_yaml
+from studio.recipe import Machine, Recipe, Training, recipe_from_yaml
 from studio.ui.board import Board, button, e, facts, note, size
 from studio.ui.form import OptionForm, form_values
+from studio.ui.notices import discard_upload
 from studio.ui.page import Page
+from studio.words import StudioError
+
+_RECIPE_BYTES = 200_000
 
 
 def build(page: Page):
@@ -53,8 +57,10 @@ def build(page: Page):
             return page.stamp("name")
 
         def load_recipe(path: str):
-            recipe = recipe_from_yaml(Path(path).read_text(encoding="utf-8", errors="replace"), Path(path).name)
-            page.desk.change(**recipe.to_dict())
+            try:
+                page.desk.change(**read_recipe(Path(path)).to_dict())
+            finally:
+                discard_upload(path)
             return page.stamp("recipe")
 
         page.on(boards.click, lay_over, None, page.changed, changes=True)
@@ -66,6 +72,13 @@ def build(page: Page):
         page.on(page.changed.change, lambda stamp: draw(page, stamp, training, machine), page.changed, [boards, outlook, training, machine, name, save])
 
     return bind
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a file that the person gave."""
+    if path.stat().st_size > _RECIPE_BYTES:
+        raise StudioError("{source} has more than {limit} kB, so it is no recipe. Choose the YAML file of one.", source=path.name, limit=_RECIPE_BYTES // 1000)
+    return recipe_from_yaml(path.read_text(encoding="utf-8", errors="replace"), path.name)
 
 
 def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> list:

@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from studio.home import ASSETS
+from studio.ui import notices
 from studio.ui.access import on_space
 from studio.ui.theme import style, theme
 from studio.words import LANGUAGES, StudioError
@@ -142,7 +143,7 @@ def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = Fal
         share=False, strict_cors=True, max_file_size=MAX_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
         mcp_server=False, pwa=False, footer_links=["settings"], allowed_paths=[str(ASSETS / "ui")],
         app_kwargs={"middleware": middleware, "routes": [Route(f"/{PLOTLY}", _plotly)], "docs_url": None, "redoc_url": None},
-        theme=theme(), head=style(), favicon_path=ASSETS / "ui" / "icon.svg", i18n=None,
+        theme=theme(), head=style() + notices.script(), favicon_path=ASSETS / "ui" / "icon.svg", i18n=None,
         inbrowser=open_browser, quiet=True, prevent_thread_lock=True,
     )
     print(f"Delta Studio: {address}", flush=True)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gradio as gr
 
+from studio import hardware
 from studio.jobs import client
 from studio.methods import FAMILIES, METHODS, Method
-from studio.models.catalogue import catalogue
+from studio.models.catalogue import catalogue, fits, offer_of
 from studio.models.resolve import is_hub_id, local_folder
 from studio.models.shape import Shape
 from studio.ui.board import Board, button, chip, e, facts, note, number, size
@@ -98,7 +99,7 @@ def model_html(page: Page) -> str:
     """What the chosen base model is, and how to get it where it is not here yet."""
     outlook = page.desk.outlook()
     name = page.desk.draft()["model"].get("name", "")
-    offer = next((offer for offer in catalogue() if offer.id == name), None)
+    offer = offer_of(name)
     pairs = []
     if outlook.shape:
         pairs = [(page.t("Parameters"), number(outlook.shape.parameters)), (page.t("Layers"), str(outlook.shape.layers)), (page.t("Width"), str(outlook.shape.hidden)),
@@ -108,7 +109,8 @@ def model_html(page: Page) -> str:
     if offer:
         pairs += [(page.t("Licence"), offer.licence), (page.t("Access"), page.t("licence must be accepted on the hub") if offer.gated else page.t("free to download"))]
     text = f'<p class="help">{e(page.t(offer.note))}</p>' if offer and offer.note else ""
-    return text + facts(pairs) + _fetch_html(page, name, outlook.problems.get("model"))
+    tight = fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation) if offer and outlook.recipe else None
+    return text + facts(pairs) + (note(page.say(tight), "warn") if tight else "") + _fetch_html(page, name, outlook.problems.get("model"))
 
 
 def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:

@@ -143,3 +143,19 @@ def test_the_page_in_chinese(studio, open_page):
     assert page.get_by_role("tab", name="数据", exact=True).is_visible()
     page.get_by_role("link", name="English").click()
     page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
+
+
+def test_a_hub_model_without_a_network_is_a_sentence(studio, open_page):
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Method")
+    box = page.locator("#base-model input")
+    box.fill("Qwen/Qwen3-0.6B")
+    box.press("Enter")
+    page.locator("#about-model [data-act=download]").click(timeout=20_000)
+    page.wait_for_function("document.querySelector('#about-model').innerText.includes('The hub cannot be reached')", timeout=90_000)
+    said = page.inner_text("#about-model")
+    assert "starter model or a local folder" in said and "Traceback" not in said
+    box.fill("starter")
+    box.press("Enter")
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter')")

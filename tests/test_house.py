@@ -1,0 +1,94 @@
+"""The rules of the house, kept by machine: who may import what, nothing circular, no file that outgrows its room."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FILES = sorted((REPOSITORY / "studio").rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(path: Path, *, also_inside_functions: bool) -> set[str]:
+    """Names of the modules that a file imports; those under `if TYPE_CHECKING` do not run and do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+
+    def walk(node):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not also_inside_functions:
+            return
+        for child in ast.iter_child_nodes(node):
+            walk(child)
+
+    walk(tree)
+    return found
+
+
+def test_only_the_window_knows_gradio():
+    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.split(".")[0] == "gradio" for name in imported(path, also_inside_functions=True))]
+    assert wrong == []
+
+
+def test_nobody_imports_the_window():
+    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.startswith("studio.ui") for name in imported(path, also_inside_functions=True))]
+    assert wrong == []
+
+
+def test_no_circles():
+    edges = {module: {name for name in imported(path, also_inside_functions=False) if name in MODULES and name != module} for module, path in MODULES.items()}
+    state: dict[str, int] = {}
+
+    def visit(module: str, trail: tuple[str, ...]):
+        # A package's __init__ that gathers its own modules is no circle.
+        if state.get(module) == 1:
+            assert trail[-1].startswith(module + ".") or module.startswith(trail[-1] + "."), f"circle: {' → '.join((*trail, module))}"
+            return
+        if state.get(module) == 2:
+            return
+        state[module] = 1
+        for name in sorted(edges[module]):
+            visit(name, (*trail, module))
+        state[module] = 2
+
+    for module in MODULES:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_file_fits_its_room(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 400
+    assert ast.get_docstring(ast.parse(text)), "a module says what it does"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} does not fit a screen"
+
+
+def test_the_window_and_the_recipe_import_no_torch():
+    code = ("import sys; import studio.ui.page, studio.desk; from studio.ui import data_tab, method_tab, hyper_tab, train_tab, chat_tab, library_tab; "
+            "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])")
+    said = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
+
+
+def test_the_supervisor_is_light():
+    code = "import sys; import studio.jobs.supervisor; print([name for name in ('torch', 'pydantic', 'gradio', 'numpy') if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]"
