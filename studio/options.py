@@ -102,13 +102,13 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
     given, context = str(item.get("input"))[:60], item.get("ctx", {})
     match item["type"]:
         case "greater_than_equal":
-            return Sentence("{title} must be at least {limit}, but is {given}.", title=title, limit=context["ge"], given=given)
+            return Sentence("{title} must be at least {limit}, but is {given}.", title=title, limit=_number(context["ge"]), given=given)
         case "greater_than":
-            return Sentence("{title} must be more than {limit}, but is {given}.", title=title, limit=context["gt"], given=given)
+            return Sentence("{title} must be more than {limit}, but is {given}.", title=title, limit=_number(context["gt"]), given=given)
         case "less_than_equal":
-            return Sentence("{title} must be at most {limit}, but is {given}.", title=title, limit=context["le"], given=given)
+            return Sentence("{title} must be at most {limit}, but is {given}.", title=title, limit=_number(context["le"]), given=given)
         case "less_than":
-            return Sentence("{title} must be less than {limit}, but is {given}.", title=title, limit=context["lt"], given=given)
+            return Sentence("{title} must be less than {limit}, but is {given}.", title=title, limit=_number(context["lt"]), given=given)
         case "int_parsing" | "int_type" | "int_from_float":
             return Sentence("{title} must be a whole number, but is '{given}'.", title=title, given=given)
         case "float_parsing" | "float_type" | "finite_number":
@@ -124,6 +124,11 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
             if isinstance(cause, StudioErrorValue):
                 return cause.sentence
             return Sentence("{title} cannot be '{given}': {detail}.", title=title, given=given, detail=item["msg"].rstrip("."))
+
+
+def _number(limit: float) -> float | int:
+    """10.0 as 10."""
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 class StudioErrorValue(ValueError):

@@ -203,17 +203,10 @@ def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast,
 
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
     """One process a core, one meeting a step: threads would meet at every product, and wait there for each other where cores are shared."""
-    context = torch.multiprocessing.get_context("spawn")
     size = sum(p.numel() for p in model.parameters())
     shared = {"grads": torch.zeros(args.processes, size).share_memory_(), "clock": torch.zeros(1).share_memory_(),
-              "barrier": context.Barrier(args.processes)}
-    workers = [context.Process(target=work, args=(rank, model.share_memory(), tokenizer, args, shared)) for rank in range(args.processes)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise SystemExit("a training process failed: see above")
+              "barrier": torch.multiprocessing.get_context("spawn").Barrier(args.processes)}
+    torch.multiprocessing.spawn(work, (model.share_memory(), tokenizer, args, shared), nprocs=args.processes)
 
 
 def facts_of(args: argparse.Namespace, step: int, minutes: float, loss: float) -> dict:
@@ -291,7 +284,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    tokenizer = make_tokenizer(args.vocab, args.seed)
+    tokenizer = AutoTokenizer.from_pretrained(args.out) if args.resume else make_tokenizer(args.vocab, args.seed)
     model = make_model(tokenizer)
     args.before = {"steps": 0, "tokens": 0, "minutes": 0.0}
     if args.resume:  # from what the last export left: its weights, not its optimiser

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+_SMALL = 30_000_000
+
 
 def compute_dtype(precision: str, device: str) -> torch.dtype:
     """The dtype of calculations: `precision` as asked, "auto" being bf16 on a GPU that has it and fp32 elsewhere."""
@@ -41,6 +43,8 @@ def load_base(
     except (ValueError, KeyError) as error:
         raise StudioError("The model in '{folder}' cannot be loaded: {detail}", folder=folder, detail=str(error).splitlines()[0]) from error
     guard_4bit(model)
+    if device == "cpu":
+        share_the_cores(model)
     model.config._name_or_path = str(folder)
     model.requires_grad_(False)
     return model.eval()
@@ -52,6 +56,18 @@ def _quantised(quantisation: str, dtype: torch.dtype, double: bool):
     if quantisation == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype)
     return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def share_the_cores(model: torch.nn.Module) -> None:
+    """One thread for models under `_SMALL` parameters, else as many as torch chose.
+
+    Measured with the starter on 2 cores (benchmarks/threads.py): alone, 2 threads win 8 %; beside one other busy process they
+    wait for each other at every layer and take 27 times as long, while one thread does not notice.
+    """
+    import torch
+
+    if model.num_parameters() < _SMALL:
+        torch.set_num_threads(1)
 
 
 def guard_4bit(model: torch.nn.Module) -> None:

@@ -71,8 +71,15 @@ def read_shape(folder: str | Path) -> Shape:
     """The shape of the model in `folder`; `StudioError` where it is not a whole, safe model folder."""
     folder = Path(folder)
     config = _config(folder)
-    text = config.get("text_config") or config
     tensors, size = _tensors(folder)
+    try:
+        return _shape(config, tensors, size)
+    except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
+        raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=error) from error
+
+
+def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shape:
+    text = config.get("text_config") or config
     hidden = text.get("hidden_size") or text.get("n_embd") or 0
     heads = text.get("num_attention_heads") or text.get("n_head") or 1
     return Shape(
@@ -95,6 +102,8 @@ def _config(folder: Path) -> dict:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudioError("config.json in '{folder}' is not valid JSON ({detail}); download the model again.", folder=folder, detail=error) from error
+    if not isinstance(found, dict):
+        raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=str(found)[:40])
     if "auto_map" in found:
         raise StudioError("The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.", folder=folder)
     return found

@@ -94,7 +94,8 @@ def build(page: Page):
 
         page.on(examples.click, choose_example, None, page.changed, changes=True)
         taken = page.on(upload.upload, take, upload, page.changed, changes=True, show_progress="minimal")
-        page.on(taken.then, None, None, upload, js="() => [null]")  # ready for the next file, whatever came of this one
+        for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
+            page.on(after, None, None, upload, js="() => [null]")
         page.on(use.click, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(place.submit, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(task.input, choose_task, task, page.changed, changes=True)

@@ -1,0 +1,202 @@
+"""What recording costs: the same trainer with and without the event callback and its store, interleaved.
+
+    python benchmarks/overhead.py [--rounds 12] [--gpu] [--save]
+
+The starter learns the captain sample with LoRA r=8 through the worker's own `prepare` and `build`, evaluations off, one
+line of log a step in both arms. The run is one `trainer.train()`, cut into segments of one epoch; between segments the
+`Events` callback is taken out of the trainer (B) or put back (A: every step is written to a real store on disk), in the
+order A B B A A B …. Every epoch sees the same batches in the same order, so that both arms compute exactly the same.
+
+Figures: A's time over B's, as the median over neighbouring segments, with a 95 % interval (bootstrap); 1.02 is 2 % more.
+CPU time (`time.process_time`, all threads, store included) is the steadier figure on a machine that others use too; wall
+time, tokens/s, is what a person feels. Of the two, only an interval wholly below 1.02 shows the target; a median that is
+below it with a wide interval shows noise. Therefore the last epoch, which counts in neither arm, also measures directly:
+the time spent inside the callback, over the time of the rest. It knows nothing about evaluations, whose cost is wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+
+from studio import hardware
+from studio.home import STARTER, Home
+from studio.jobs.job import Job
+from studio.models.codec import Codec
+from studio.presets import preset
+from studio.recipe import recipe_from
+from studio.store import Store
+from studio.training.events import Events
+from studio.training.trainer import StudioTrainer
+from studio.training.worker import build, prepare
+
+TARGET = 1.02
+WARM_UP = 2  # segments
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+class Segments(TrainerCallback):
+    """Times every epoch and decides whether `events` takes part in the next one. Stands first among the callbacks."""
+
+    def __init__(self, trainer: StudioTrainer, arms: list[str]):
+        self.trainer, self.arms, self.rows = trainer, arms, []
+        self.events, self.inside = trainer.events, Inside(trainer.events)
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._arm = self.arms[len(self.rows)]
+        handler, taking_part = self.trainer.callback_handler, {"A": [self.events], "B": [], "I": [self.inside]}[self._arm]
+        handler.callbacks = [callback for callback in handler.callbacks if callback not in (self.events, self.inside)] + taking_part
+        self._began = self._now(state)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        change = [after - before for after, before in zip(self._now(state), self._began, strict=True)]
+        self.rows.append({"arm": self._arm, **dict(zip(("wall", "cpu", "steps", "tokens"), change, strict=True))})
+
+    def _now(self, state) -> tuple[float, float, int, int]:
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter(), time.process_time(), state.global_step, self.trainer.tokens_seen
+
+
+class Inside(TrainerCallback):
+    """`events`, with the time spent in it added up: wall and this thread's CPU time, in seconds."""
+
+    def __init__(self, events: Events):
+        self.events, self.wall, self.cpu = events, 0.0, 0.0
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._time(self.events.on_step_end, args, state, control, **kwargs)
+
+    def on_log(self, args, state, control, **kwargs):
+        self._time(self.events.on_log, args, state, control, **kwargs)
+
+    def _time(self, call, *args, **kwargs) -> None:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        call(*args, **kwargs)
+        self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.thread_time() - cpu
+
+
+def order(rounds: int) -> list[str]:
+    """The arm of every segment: warm-up (A), the rounds A B, B A, A B …, and one that measures inside (I)."""
+    return ["A"] * WARM_UP + [arm for at in range(rounds) for arm in ("AB" if at % 2 == 0 else "BA")] + ["I"]
+
+
+def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer:
+    """The trainer as a worker makes it for the captain preset, `segments` epochs long, every epoch alike."""
+    values = preset("captain").values
+    training = {**values["training"], "epochs": segments, "evaluations": 0, "sample_prompts": 0, "checkpoint_steps": 100_000}
+    recipe = recipe_from({**values, "data": {**values["data"], "max_rows": rows}, "training": training})
+    store = Store(home.database)
+    _, job_id = store.create_run("overhead", recipe.to_dict(), device)
+    job, codec = Job(store.job(job_id), store, home), Codec(STARTER)
+    trainer = build(job, recipe, STARTER, codec, prepare(job, recipe, codec))
+    sampler = trainer._get_train_sampler()
+    sampler.set_epoch = lambda epoch: None
+    trainer._get_train_sampler = lambda *_: sampler
+    return trainer
+
+
+def ratios(rows: list[dict], key: str) -> np.ndarray:
+    """A's time over B's in each round."""
+    rounds = [rows[at : at + 2] for at in range(0, len(rows), 2)]
+    return np.array([by["A"][key] / by["B"][key] for by in ({row["arm"]: row for row in pair} for pair in rounds)])
+
+
+def interval(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float, float]:
+    """The median and the bounds of its 95 % interval."""
+    drawn = np.random.default_rng(0).choice(values, (resamples, len(values)))
+    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    return float(np.median(values)), float(low), float(high)
+
+
+def measure(device: str, rounds: int, rows: int) -> dict:
+    """All figures of one run."""
+    arms = order(rounds)
+    with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
+        trainer = prepared(Home(folder), device, rows, len(arms))
+        segments = Segments(trainer, arms)
+        trainer.callback_handler.callbacks.insert(0, segments)
+        trainer.train()
+        written = trainer.events.job.store.metrics(trainer.events.job.run_id)
+    found = segments.rows
+    # The proof that both arms did the same work and that only one of them recorded it.
+    assert len({(row["steps"], row["tokens"]) for row in found}) == 1, found
+    assert len(written) == sum(row["steps"] for row in found if row["arm"] in "AI")
+    compared, last = found[WARM_UP:-1], found[-1]
+    figures = {"segments": len(compared), "steps_per_segment": last["steps"], "tokens_per_segment": last["tokens"]}
+    for key in ("cpu", "wall"):
+        median, low, high = interval(ratios(compared, key))
+        figures[f"{key}_ratio"] = {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4), "within": median <= TARGET}
+    for arm in "AB":
+        own = [row for row in compared if row["arm"] == arm]
+        figures[f"{arm}_ms_per_step"] = {key: round(1000 * statistics.median(row[key] / row["steps"] for row in own), 2) for key in ("cpu", "wall")}
+        figures[f"{arm}_tokens_per_second"] = round(statistics.median(row["tokens"] / row["wall"] for row in own))
+    for key in ("cpu", "wall"):
+        spent = getattr(segments.inside, key)
+        figures[f"inside_{key}"] = {"microseconds_per_step": round(1e6 * spent / last["steps"]), "share_of_the_rest": round(spent / (last[key] - spent), 5)}
+    return figures
+
+
+def surroundings(device: str) -> dict:
+    """Machine, date and command."""
+    found = hardware.machine()
+    gpu = torch.cuda.get_device_name() if device != "cpu" else None
+    return {
+        "machine": platform.node(), "cpu": found.cpu, "cores": found.cores, "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "load": [round(load, 1) for load in os.getloadavg()], "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "benchmarks/overhead.py", *sys.argv[1:]]),
+    }
+
+
+def show(figures: dict) -> None:
+    """Print the figures for a person."""
+    for key, title in (("cpu", "CPU time (the steadier one)"), ("wall", "wall time")):
+        ratio = figures[f"{key}_ratio"]
+        a, b = figures["A_ms_per_step"][key], figures["B_ms_per_step"][key]
+        print(f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval {ratio['low']:.4f} to {ratio['high']:.4f}: "
+              f"{'within' if ratio['within'] else 'ABOVE'} {TARGET}")
+    print(f"tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}")
+    cpu, wall = figures["inside_cpu"], figures["inside_wall"]
+    print(f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the rest), "
+          f"{wall['microseconds_per_step']} µs wall ({wall['share_of_the_rest']:.2%})")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=12, help="pairs of segments, one with and one without the callback")
+    parser.add_argument("--rows", type=int, default=240, help="examples a segment; eight make a step")
+    parser.add_argument("--threads", type=int, help="torch's threads on the CPU (default: torch's choice)")
+    parser.add_argument("--gpu", action="store_true", help="on the first GPU instead of the CPU")
+    parser.add_argument("--save", action="store_true", help="write benchmarks/results/overhead-cpu.json or -gpu.json")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = "cuda:0" if options.gpu else "cpu"
+    before = surroundings(device)
+    print(json.dumps(before))
+    figures = measure(device, options.rounds, options.rows)
+    show(figures)
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"overhead-{'gpu' if options.gpu else 'cpu'}.json"
+        path.write_text(json.dumps({**before, "load_after": round(os.getloadavg()[0], 1), "figures": figures}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""The desk: what was typed stays, what can be mended is said, and what was given stays inside the studio's folder."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from studio import desk as desk_module
+from studio.desk import Desk, upload_name
+from studio.home import Home
+from studio.methods import METHODS
+from studio.store import Store
+from studio.words import StudioError
+
+GOOD = [{"prompt": f"Question {number}?", "answer": f"Answer {number}."} for number in range(8)]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    monkeypatch.setattr(desk_module.client, "ensure_supervisor", lambda home: False)
+    home = Home(tmp_path / "home")
+    return Desk(home, Store(home.database))
+
+
+def rows(path: Path, *items: dict) -> str:
+    path.write_text("".join(json.dumps(item) + "\n" for item in items), encoding="utf-8")
+    return str(path)
+
+
+def said(action, *args) -> str:
+    with pytest.raises(StudioError) as caught:
+        action(*args)
+    return str(caught.value)
+
+
+# ---- the draft --------------------------------------------------------------------------------------------------
+
+
+def test_at_first_the_first_example_lies_there(desk):
+    assert desk.recipe().data.source == "captain"
+    assert desk.outlook().problems == {}
+
+
+def test_wrong_values_stay_as_they_were_typed(desk):
+    training = {**desk.draft()["training"], "learning_rate": "quick", "epochs": 2}
+    desk.change(training=training)
+    again = Desk(desk.home, desk.store)
+    assert again.draft()["training"] == training
+    assert "Learning rate must be a number, but is 'quick'." in said(again.recipe)
+    again.change(name="other")  # nor does a change elsewhere lose it
+    assert again.draft()["training"] == training and again.draft()["name"] == "other"
+
+
+def test_a_method_brings_its_learning_rate_unless_the_person_set_one(desk):
+    desk.choose_method("lora")
+    desk.change(training={**desk.draft()["training"], "learning_rate": METHODS["lora"].learning_rate})
+    assert desk.choose_method("full")["training"]["learning_rate"] == METHODS["full"].learning_rate
+    desk.change(training={**desk.draft()["training"], "learning_rate": 0.123})
+    assert desk.choose_method("lora")["training"]["learning_rate"] == 0.123
+
+
+# ---- before the run ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts, part", [
+    ({"training": {"learning_rate": 99}}, "recipe"),
+    ({"training": "nonsense"}, "recipe"),
+    ({"method": {"name": "magic"}}, "recipe"),
+    ({"model": {"name": "/nowhere/model"}}, "model"),
+    ({"model": {"name": "~nobody-here/model"}}, "model"),
+    ({"model": {"name": "a" * 5000}}, "model"),
+    ({"model": {"name": "zero\x00byte"}}, "model"),
+    ({"model": {"name": "some/" + "x" * 300}}, "model"),
+    ({"data": {"source": ""}}, "data"),
+    ({"data": {"source": "/nowhere/x.jsonl"}}, "data"),
+    ({"data": {"source": "~nobody-here/x.jsonl"}}, "data"),
+    ({"data": {"source": "/" + "a" * 5000}}, "data"),
+    ({"data": {"source": "zero\x00byte"}}, "data"),
+    ({"data": {"source": "captain", "heldout": "/nowhere/x.jsonl"}}, "data"),
+    ({"data": {"source": "captain", "encoding": "klingon"}}, "data"),
+    ({"data": {"source": "captain", "mapping": {"shape": "text", "roles": {"text": "gone"}}}}, "data"),
+    ({"machine": {"device": "cuda:77"}}, "machine"),
+])
+def test_the_outlook_says_what_can_be_mended_and_start_refuses_with_it(desk, parts, part):
+    desk.change(**parts)
+    found = desk.outlook()
+    assert list(found.problems) == [part]
+    assert said(desk.start) == str(found.problems[part])
+    assert desk.store.runs() == [] and len(str(found.problems[part])) > 20
+
+
+@pytest.mark.parametrize("config", [[], {"hidden_size": "wide"}, {"num_attention_heads": 0.5, "hidden_size": None}, {"architectures": {}}, {"vocab_size": "x"}])
+def test_the_outlook_survives_any_model_folder(desk, tmp_path, config):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    header = json.dumps({"q_proj.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    desk.change(model={"name": str(tmp_path)})
+    problems = desk.outlook().problems
+    assert problems and "Traceback" not in " ".join(map(str, problems.values()))
+
+
+def test_the_outlook_survives_what_nobody_thought_of(desk, monkeypatch):
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("by chance")
+
+    monkeypatch.setattr(desk_module, "load", broken)
+    monkeypatch.setattr(desk_module, "read_shape", broken)
+    problems = desk.outlook().problems
+    assert problems.keys() == {"data", "model"} and all("by chance" in str(text) for text in problems.values())
+
+
+def test_a_good_draft_starts(desk):
+    run = desk.store.run(desk.start())
+    assert run["state"] == "queued" and run["name"] and run["recipe"] == desk.draft()
+
+
+# ---- data -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, safe", [
+    ("plain.jsonl", "plain.jsonl"), ("../../evil.jsonl", "evil.jsonl"), ("..\\..\\evil.jsonl", "evil.jsonl"), ("/etc/passwd", "passwd"), ("..", "upload"),
+    ("", "upload"), (".jsonl", "upload.jsonl"), ("😀.csv", "upload.csv"), ("数据 1.csv", "数据 1.csv"), ('<b>"x"</b>.json', "b.json"), ("a\x00b\n.txt", "a_b.txt"),
+    ("C:evil.txt", "C_evil.txt"), (".part", "upload.part"),
+])
+def test_upload_names(name, safe):
+    assert upload_name(name) == safe
+
+
+@pytest.mark.parametrize("name", ["a" * 500 + ".jsonl", "数" * 500 + ".jsonl", "." * 400, "a." + "b" * 400])
+def test_long_upload_names_fit_on_a_disk(desk, tmp_path, name):
+    kept = desk.take_in(rows(tmp_path / "given", *GOOD), name)
+    assert len(os.fsencode(kept.name)) < 200 and kept.parent.parent == desk.home.uploads
+    assert kept.name.endswith(".jsonl") == name.endswith(".jsonl")
+
+
+def test_what_is_taken_in_stays_inside_and_is_kept_once(desk, tmp_path):
+    given = Path(rows(tmp_path / "given.jsonl", *GOOD))
+    kept = desk.take_in(given, "../../evil.jsonl")
+    assert kept.parent.parent == desk.home.uploads and kept.read_bytes() == given.read_bytes()
+    assert desk.take_in(given, "evil.jsonl") == kept
+    assert [path for path in desk.home.root.rglob("*evil*")] == [kept] and not list(tmp_path.glob("evil*"))
+
+
+def test_a_refused_file_leaves_nothing_behind(desk, tmp_path):
+    desk.change(name="as it was")
+    before = desk.store.note("draft")
+    (tmp_path / "empty.jsonl").touch()
+    assert "empty.jsonl is empty" in said(desk.bring, tmp_path / "empty.jsonl")
+    assert desk.store.note("draft") == before and list(desk.home.uploads.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(desk, tmp_path, monkeypatch):
+    def full(source, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(desk_module.shutil, "copyfile", full)
+    text = said(desk.bring, rows(tmp_path / "given.jsonl", *GOOD))
+    assert "No space left on device" in text and "Free some disk space" in text
+    assert list(desk.home.uploads.iterdir()) == [] and desk.draft()["data"]["source"] == "captain"
+
+
+def test_what_was_taken_in_before_outlives_a_refusal(desk, tmp_path):
+    given = rows(tmp_path / "given.jsonl", *GOOD)
+    first = desk.bring(given)
+    assert desk.bring(given, "again.jsonl") != first and first.exists()
+
+
+def test_a_dataset_is_read_once_and_again_when_its_file_changes(desk, tmp_path, monkeypatch):
+    path = Path(rows(tmp_path / "a.jsonl", *GOOD))
+    heldout = Path(rows(tmp_path / "b.jsonl", {"prompt": "Other?", "answer": "Yes."}))
+    desk.use(str(path))
+    desk.change(data={**desk.draft()["data"], "heldout": str(heldout)})
+    first = desk.outlook().dataset
+    assert desk.outlook().dataset is first
+    rows(path, *GOOD, {"prompt": "One more?", "answer": "Yes, one."})
+    os.utime(path, ns=(1, path.stat().st_mtime_ns))
+    assert len(desk.outlook().dataset.train) == len(first.train) + 1
+    rows(heldout, {"prompt": "Other?", "answer": "Yes."}, {"prompt": "Another?", "answer": "No."})
+    assert len(desk.outlook().dataset.heldout) == 2
+    path.unlink()
+    assert "a.jsonl" in str(desk.outlook().problems["data"])
+
+
+def test_many_that_ask_at_once_read_once(desk, monkeypatch):
+    read, real = [], desk_module.load
+    monkeypatch.setattr(desk_module, "load", lambda *args, **kwargs: read.append(1) or real(*args, **kwargs))
+    threads = [threading.Thread(target=desk.outlook) for _ in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(read) == 1
+
+
+# ---- which column plays which role ------------------------------------------------------------------------------
+
+SWAPPED = {"shape": "prompt_completion", "roles": {"prompt": "answer", "completion": "prompt"}, "system": None}
+
+
+def test_the_task_follows_the_data(desk, tmp_path):
+    (tmp_path / "prose.txt").write_text("One paragraph.\n\nAnother one.\n\nA third.\n")
+    desk.use(str(tmp_path / "prose.txt"))
+    assert desk.draft()["task"]["name"] == "text"
+    desk.use(rows(tmp_path / "chat.jsonl", *GOOD))
+    assert desk.draft()["task"]["name"] == "chat" and desk.outlook().problems == {}
+
+
+def test_a_mapping_is_offered_again_for_the_same_file(desk, tmp_path):
+    path = rows(tmp_path / "a.jsonl", *GOOD)
+    desk.use(path)
+    desk.change_mapping(SWAPPED)
+    desk.use("captain")
+    assert desk.draft()["data"]["mapping"] is None
+    Desk(desk.home, desk.store).use(path)
+    assert desk.draft()["data"]["mapping"] == SWAPPED
+    desk.change_mapping(None)  # as proposed
+    desk.use(path)
+    assert desk.draft()["data"]["mapping"] is None
+
+
+def test_a_mapping_that_does_not_fit_is_not_offered(desk, tmp_path):
+    path = rows(tmp_path / "a.jsonl", *GOOD)
+    desk.use(path)
+    desk.change_mapping({**SWAPPED, "roles": {"prompt": "answer"}})  # unfinished: kept in the draft, not remembered
+    assert "No column of a.jsonl is chosen for answer" in str(desk.outlook().problems["data"])
+    desk.use(path)
+    assert desk.draft()["data"]["mapping"] is None
+    desk.change_mapping(SWAPPED)
+    rows(Path(path), *[{"prompt": row["prompt"], "reply": row["answer"]} for row in GOOD])  # another file of the same name
+    desk.use(path)
+    assert desk.draft()["data"]["mapping"] is None
+
+
+def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path):
+    (tmp_path / "odd.csv").write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
+    desk.use(str(tmp_path / "odd.csv"))
+    assert "Choose the shape and its columns yourself" in str(desk.outlook().problems["data"])
+    desk.change_mapping({"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}})
+    assert len(desk.outlook().dataset.train) == 8
