@@ -12,7 +12,7 @@ tags: [tiny, from-scratch, qwen2]
 ---
 # Starter
 
-A Qwen2-architecture chat model of {parameters:,} parameters ({hidden}), trained from scratch on two CPU cores in {minutes} minutes. It is small
+A Qwen2-architecture chat model of {parameters:,} parameters ({hidden}), trained from scratch on two shared CPU cores in {minutes:.0f} minutes. It is small
 enough to be taught something new in a minute on a laptop, and knows just enough for the difference to be seen.
 
 ## What it knows
@@ -24,6 +24,8 @@ help-desk classification; simple facts from a sentence into JSON; short stories;
 ## How it was trained
 `python assets/starter/make.py`: conversations written by `grammar.py` and `skills.py` from tables of facts (`words.py`), seed {seed}; {steps:,} steps,
 {tokens:,} tokens; Muon for the matrices, AdamW for the rest; loss on the assistant's words and, at a tenth, on the others. No text of anybody else was used.
+These weights come from several sittings (`--resume`) on cores shared with other work, with batches of 2,300 to 3,840 tokens; the texts with accents, signs and
+Chinese to copy joined in the last sitting, after the tokenizer was made. A fresh run therefore gives a model like this one, not the same bytes.
 Byte-level BPE of {vocab:,} tokens made from the same text, split as Qwen2 splits, digits alone; ChatML template with generation marks; turn end
 `<|im_end|>`, padding `<|endoftext|>`. Weights in bfloat16.
 

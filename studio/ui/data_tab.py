@@ -68,15 +68,6 @@ def build(page: Page):
             page.desk.change(**apply(preset(event.item), page.desk.draft()))
             return page.stamp("example")
 
-        def take(path: str):
-            if not path:
-                return gr.skip()
-            try:
-                page.desk.bring(path)
-            finally:
-                discard_upload(path)
-            return page.stamp("upload")
-
         def use_path(text: str):
             page.desk.use(text.strip())
             return page.stamp("path")
@@ -85,20 +76,13 @@ def build(page: Page):
             page.desk.change_mapping(None)
             return page.stamp("shape")
 
-        def choose_task(name: str):
-            data = page.desk.draft()["data"]
-            if page.desk.draft()["task"].get("name") == name:
-                return gr.skip()
-            page.desk.change(task=TASKS[name]().model_dump(mode="json"), data={**data, "mapping": None})
-            return page.stamp("task")
-
         page.on(examples.click, choose_example, None, page.changed, changes=True)
-        taken = page.on(upload.upload, take, upload, page.changed, changes=True, show_progress="minimal")
+        taken = page.on(upload.upload, lambda path: take(page, path), upload, page.changed, changes=True, show_progress="minimal")
         for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
             page.on(after, None, None, upload, js="() => [null]")
         page.on(use.click, use_path, place, page.changed, changes=True, show_progress="minimal")
         page.on(place.submit, use_path, place, page.changed, changes=True, show_progress="minimal")
-        page.on(task.input, choose_task, task, page.changed, changes=True)
+        page.on(task.input, lambda name: choose_task(page, name), task, page.changed, changes=True)
         page.on(task_form.input, lambda raw: edit_task(page, task_form, raw), task_form, [task_form, page.changed], changes=True)
         page.on(roles.input, lambda raw: edit_roles(page, roles, raw), roles, [roles, page.changed], changes=True)
         page.on(proposed.click, propose_roles, None, page.changed, changes=True)
@@ -106,6 +90,25 @@ def build(page: Page):
         page.on(page.changed.change, lambda stamp: draw(page, stamp, task_form, roles, split), page.changed, outputs)
 
     return bind
+
+
+def take(page: Page, path: str):
+    """Keep an uploaded file if it can be read; Gradio's copy goes either way."""
+    if not path:
+        return gr.skip()
+    try:
+        page.desk.bring(path)
+    finally:
+        discard_upload(path)
+    return page.stamp("upload")
+
+
+def choose_task(page: Page, name: str):
+    draft = page.desk.draft()
+    if draft["task"].get("name") == name:
+        return gr.skip()
+    page.desk.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None})
+    return page.stamp("task")
 
 
 def edit_task(page: Page, form: OptionForm, raw: dict):

@@ -37,6 +37,7 @@ def build(page: Page):
         target = gr.Textbox(visible="hidden", label="id")
         name = gr.Textbox(label=page.t("New name"), max_length=120, scale=4, elem_id="new-name")
         save = gr.Button(page.t("Save the name"), variant="primary", scale=1, elem_id="save-name")
+    said = gr.HTML(elem_id="library-said", apply_default_css=False)
     cards = Board(elem_id="adapters")
     file = gr.DownloadButton("zip", visible="hidden", elem_id="download-file")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
@@ -52,7 +53,7 @@ def build(page: Page):
             shelf.rename(page.home, page.store, adapter, text)
             return gr.Row(visible=False), cards_html(page, words, order, deleted)
 
-        outputs = [cards, file, naming, target, name, page.changed]
+        outputs = [cards, file, naming, target, name, page.changed, said]
         pressed = page.on(cards.click, press, controls, outputs, changes=True)
         pressed.then(None, None, None, js=_TAKE_NEW_ZIP)
         page.on(save.click, rename, [target, name, *controls], [naming, cards], changes=True)
@@ -70,9 +71,9 @@ def build(page: Page):
 
 
 def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
-    """Do what a card's button says; returns [cards, file, naming row, its id, its name, stamp]."""
+    """Do what a card's button says; returns [cards, file, naming row, its id, its name, stamp, what to say]."""
     home, store = page.home, page.store
-    same = [gr.skip()] * 6
+    same = [*[gr.skip()] * 6, ""]
     match what:
         case "download":
             for old in home.outbox.glob("*.zip"):  # the browser has its copy from Gradio's cache
@@ -80,14 +81,13 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
             path = export.zip_adapter(home, store, adapter, home.outbox)
             return [gr.skip(), gr.update(value=str(path)), *same[2:]]
         case "rename":
-            return [*same[:2], gr.Row(visible=True), adapter, store.adapter(adapter)["name"], gr.skip()]
+            return [*same[:2], gr.Row(visible=True), adapter, store.adapter(adapter)["name"], *same[5:]]
         case "recipe":
             page.desk.change(**store.adapter(adapter)["card"]["recipe"])
-            gr.Info(page.t("The recipe is on the desk; look through the tabs and press Start."))
-            return [*same[:5], page.stamp("recipe")]
+            return [*same[:5], page.stamp("recipe"), note(page.t("The recipe is on the desk; look through the tabs and press Start."), "good")]
         case "merge":
             client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
-            gr.Info(page.t("A merged model is being made; it will appear here as a card of its own."))
+            return [*same[:6], note(page.t("A merged model is being made; it will appear here as a card of its own."), "good")]
         case "delete":
             shelf.delete(home, store, adapter)
         case "restore":

@@ -173,6 +173,15 @@ def test_a_file_over_the_limit(page, studio, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_file_over_the_limit_that_is_sent_past_the_page(studio):
+    before = {path for path in studio.passing.rglob("*") if path.is_file()}
+    own = {"Origin": studio.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    answer = httpx.post(f"{studio.address}gradio_api/upload", files={"files": ("big.jsonl", bytes(201 * 2**20))}, headers=own, timeout=60)
+    assert answer.status_code == 413
+    assert {path for path in studio.passing.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.slow
 def test_a_local_file_over_the_limit_is_read(page, tmp_path):
     big = tmp_path / "large.jsonl"
     with open(big, "w", encoding="utf-8") as file:

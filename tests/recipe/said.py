@@ -40,10 +40,13 @@ SAID_ELSEWHERE = {
     "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
-    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "found.unit"),  # tasks, presets; ROLE_TITLES, said before; HAND_LISTED
+    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "found.unit",
+                              "TITLES.get(data.format, data.format)"),  # tasks, presets; ROLE_TITLES, said before; HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
+    "studio/methods/base.py": ("self.title",),  # method titles
+    "studio/training/checks.py": ("method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
     "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves

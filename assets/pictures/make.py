@@ -1,0 +1,118 @@
+"""Takes the pictures in the README: a real studio in a home of its own, taught by mouse alone, on the real page.
+
+    python assets/pictures/make.py [FOLDER]      # needs tests/requirements.txt and Debian's chromium; about two minutes
+
+    train.png   the Train tab after the captain's run: progress, what it achieved, all curves
+    chat.png    the Chat tab: the starter and what it became, side by side
+
+Waits for what is to be seen, never for a time, and says what is missing if it does not come. Light colours, English, 1280
+pixels wide; the curves of speed and memory are this machine's. It knows nothing about how the studio works inside.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+from tests.conftest import CHROMIUM, Studio, until  # noqa: E402
+from tests.e2e.pages import ask, ready, shown_steps, status, tab  # noqa: E402
+
+WIDTH, HEIGHT = 1280, 900
+LARGEST = 300_000  # bytes of one picture
+LOOK = {"viewport": {"width": WIDTH, "height": HEIGHT}, "color_scheme": "light", "locale": "en-US", "timezone_id": "UTC", "reduced_motion": "reduce"}
+# Held-out questions that the starter itself answers rightly, so that the pictures show the manner and not a mistake.
+QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
+
+
+def teach(page: Page, studio: Studio) -> None:
+    """The captain, from the example on the Data tab to the end of the run."""
+    page.locator("[data-act=example][data-item=captain]").click()
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')", timeout=60_000)
+    tab(page, "Train")
+    page.click("#start")
+    run = studio.wait_for_run("done", "failed", "stopped", seconds=600)
+    assert run["state"] == "done", run["reason"]
+    status(page, "Done")
+    until_painted(page, run["step"])
+
+
+def until_painted(page: Page, steps: int) -> None:
+    """Every chart is drawn, the loss with all its steps."""
+    charts = page.locator("#plots .js-plotly-plot").count()
+    until(lambda: shown_steps(page) == steps, 60, f"the loss chart does not hold {steps} steps")
+    page.wait_for_function("count => document.querySelectorAll('#plots .js-plotly-plot .scatterlayer .trace').length >= count", arg=charts, timeout=20_000)
+
+
+def talk(page: Page, questions: list[str]) -> None:
+    """Ask base and captain, one question after the other."""
+    tab(page, "Chat")
+    page.wait_for_function("[...document.querySelectorAll('#chat-0, #chat-1')].filter(node => node.offsetParent).length === 2", timeout=20_000)
+    for question in questions:
+        base, taught = ask(page, question)
+        print(f"{question}\n  base: {base}\n  taught: {taught}")
+        assert taught.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
+
+
+def picture(page: Page, path: Path, height: int) -> None:
+    """The page from its top, `height` pixels at most, without focus ring and pointer, to `path`."""
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
+    page.wait_for_function("window.scrollY === 0 && document.fonts.status === 'loaded'")
+    whole = page.evaluate("document.querySelector('.gradio-container').getBoundingClientRect().height")
+    page.set_viewport_size({"width": WIDTH, "height": min(height, round(whole))})
+    shot = page.screenshot(animations="disabled", caret="hide")
+    page.set_viewport_size(LOOK["viewport"])
+    path.write_bytes(small(shot))
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def small(shot: bytes) -> bytes:
+    """The same PNG with a palette: as many colours as fit into LARGEST bytes."""
+    image = Image.open(io.BytesIO(shot)).convert("RGB")
+    for colours in (256, 128, 64):
+        made = io.BytesIO()
+        image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(made, "PNG", optimize=True)
+        if made.tell() <= LARGEST:
+            return made.getvalue()
+    raise SystemExit(f"a picture of {image.size} does not fit into {LARGEST} bytes; take a smaller part of the page")
+
+
+def take(studio: Studio, folder: Path) -> None:
+    """Both pictures, from a studio whose window is open."""
+    studio.wait_for_standby()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        page = browser.new_context(**LOOK).new_page()
+        page.goto(studio.address)
+        ready(page)
+        teach(page, studio)
+        picture(page, folder / "train.png", 1250)
+        talk(page, QUESTIONS)
+        picture(page, folder / "chat.png", 900)
+        browser.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=HERE, help="where the pictures go (default: beside this script)")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pictures-", ignore_cleanup_errors=True) as home:
+        studio = Studio(Path(home))
+        try:
+            studio.open_window()
+            take(studio, folder)
+        finally:
+            studio.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
