@@ -127,11 +127,13 @@ def interval(values: np.ndarray, resamples: int = 10_000) -> tuple[float, float,
     return float(np.median(values)), float(low), float(high)
 
 
-def measure(device: str, rounds: int, rows: int) -> dict:
-    """All figures of one run."""
+def measure(device: str, rounds: int, rows: int, threads: int | None = None) -> dict:
+    """All figures of one run. threads: None leaves what the worker chose for this model."""
     arms = order(rounds)
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         trainer = prepared(Home(folder), device, rows, len(arms))
+        if threads:
+            torch.set_num_threads(threads)
         segments = Segments(trainer, arms)
         trainer.callback_handler.callbacks.insert(0, segments)
         trainer.train()
@@ -147,7 +149,7 @@ def figures_of(rows: list[dict], inside: Inside) -> dict:
     """What the segments say."""
     compared, last = rows[WARM_UP:-INSIDE], rows[-INSIDE:]
     steps, tokens = last[0]["steps"], last[0]["tokens"]
-    figures = {"segments": len(compared), "steps_per_segment": steps, "tokens_per_segment": tokens}
+    figures = {"threads": torch.get_num_threads(), "segments": len(compared), "steps_per_segment": steps, "tokens_per_segment": tokens}
     for key in ("cpu", "wall"):
         for arm, name in (("A", "ratio"), ("C", "control")):
             median, low, high = interval(ratios(compared, key, arm))
@@ -168,7 +170,7 @@ def surroundings(device: str) -> dict:
     found = hardware.machine()
     gpu = torch.cuda.get_device_name() if device != "cpu" else None
     return {
-        "machine": platform.node(), "cpu": found.cpu, "cores": found.cores, "gpu": gpu, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "machine": platform.node(), "cpu": found.cpu, "cores": found.cores, "gpu": gpu, "torch": torch.__version__,
         "load": [round(load, 1) for load in os.getloadavg()], "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/overhead.py", *sys.argv[1:]]),
     }
@@ -181,7 +183,7 @@ def show(figures: dict) -> None:
         a, b = figures["A_ms_per_step"][key], figures["B_ms_per_step"][key]
         print(f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval {ratio['low']:.4f} to {ratio['high']:.4f}: "
               f"{'within' if ratio['within'] else 'ABOVE'} {TARGET} (control {control['median']:.4f}, {control['low']:.4f} to {control['high']:.4f})")
-    print(f"tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}")
+    print(f"threads: {figures['threads']}; tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}")
     cpu, wall = figures["inside_cpu"], figures["inside_wall"]
     print(f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the rest), "
           f"{wall['microseconds_per_step']} µs wall ({wall['share_of_the_rest']:.2%})")
@@ -191,16 +193,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=40, help="of three segments, one with and two without the callback")
     parser.add_argument("--rows", type=int, default=80, help="examples a segment; eight make a step")
-    parser.add_argument("--threads", type=int, help="torch's threads on the CPU (default: torch's choice)")
+    parser.add_argument("--threads", type=int, help="torch's threads on the CPU (default: what the worker chooses)")
     parser.add_argument("--gpu", action="store_true", help="on the first GPU instead of the CPU")
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/overhead-cpu.json or -gpu.json")
     options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     device = "cuda:0" if options.gpu else "cpu"
     before = surroundings(device)
     print(json.dumps(before))
-    figures = measure(device, options.rounds, options.rows)
+    figures = measure(device, options.rounds, options.rows, options.threads)
     show(figures)
     if options.save:
         RESULTS.mkdir(exist_ok=True)

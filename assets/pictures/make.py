@@ -1,6 +1,6 @@
 """Takes the pictures in the README: a real studio in a home of its own, taught by mouse alone, on the real page.
 
-    python assets/pictures/make.py [FOLDER]      # needs tests/requirements.txt and Debian's chromium; about two minutes
+    python assets/pictures/make.py [FOLDER]      # needs tests/requirements.txt and Debian's chromium; about a minute
 
     train.png   the Train tab after the captain's run: progress, what it achieved, all curves
     chat.png    the Chat tab: the starter and what it became, side by side
@@ -22,12 +22,12 @@ from playwright.sync_api import Page, sync_playwright
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 from tests.conftest import CHROMIUM, Studio, until  # noqa: E402
-from tests.e2e.pages import ask, ready, shown_steps, status, tab  # noqa: E402
+from tests.e2e.pages import ready, shown_steps, status, tab  # noqa: E402
 
-WIDTH, HEIGHT = 1280, 900
+WIDTH, HEIGHT, MARGIN = 1280, 900, 16
 LARGEST = 300_000  # bytes of one picture
 LOOK = {"viewport": {"width": WIDTH, "height": HEIGHT}, "color_scheme": "light", "locale": "en-US", "timezone_id": "UTC", "reduced_motion": "reduce"}
-# Held-out questions that the starter itself answers rightly, so that the pictures show the manner and not a mistake.
+# Held-out questions that the starter itself answers rightly. What the pictures show is said on the way: look before you keep them.
 QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
 
 
@@ -53,20 +53,35 @@ def until_painted(page: Page, steps: int) -> None:
 def talk(page: Page, questions: list[str]) -> None:
     """Ask base and captain, one question after the other."""
     tab(page, "Chat")
-    page.wait_for_function("[...document.querySelectorAll('#chat-0, #chat-1')].filter(node => node.offsetParent).length === 2", timeout=20_000)
-    for question in questions:
-        base, taught = ask(page, question)
+    page.wait_for_function(f"() => {{ {_COLUMNS} return columns.length === 2; }}", timeout=20_000)
+    for at, question in enumerate(questions):
+        page.fill("#message textarea", question)
+        page.click("#send")
+        page.wait_for_function(_ANSWERED, arg=at + 1, timeout=120_000, polling=100)
+        base, taught = page.evaluate(f"() => {{ {_COLUMNS} return columns.map(column => column.at(-1)); }}")
         print(f"{question}\n  base: {base}\n  taught: {taught}")
         assert taught.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
 
 
-def picture(page: Page, path: Path, height: int) -> None:
-    """The page from its top, `height` pixels at most, without focus ring and pointer, to `path`."""
+# The answers in each column that is shown.
+_COLUMNS = """const columns = [...document.querySelectorAll('#chat-0, #chat-1, #chat-2')].filter(node => node.offsetParent)
+  .map(node => [...node.querySelectorAll('[data-testid=bot]')].map(item => item.innerText.trim()));"""
+# Every column has `count` answers, and for a second none of their words has changed.
+_ANSWERED = f"""count => {{
+  {_COLUMNS}
+  const now = JSON.stringify(columns), whole = columns.every(column => column.length === count && column.at(-1));
+  if (window.seenAnswers !== now) [window.seenAnswers, window.seenAnswersAt] = [now, Date.now()];
+  return whole && Date.now() - window.seenAnswersAt > 1000;
+}}"""
+
+
+def picture(page: Page, path: Path, last: str) -> None:
+    """The page from its top to the end of the element `last`, without focus ring and pointer, to `path`."""
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
     page.wait_for_function("window.scrollY === 0 && document.fonts.status === 'loaded'")
-    whole = page.evaluate("document.querySelector('.gradio-container').getBoundingClientRect().height")
-    page.set_viewport_size({"width": WIDTH, "height": min(height, round(whole))})
+    end = page.evaluate("last => document.querySelector(last).getBoundingClientRect().bottom", last)
+    page.set_viewport_size({"width": WIDTH, "height": round(end) + MARGIN})
     shot = page.screenshot(animations="disabled", caret="hide")
     page.set_viewport_size(LOOK["viewport"])
     path.write_bytes(small(shot))
@@ -93,9 +108,9 @@ def take(studio: Studio, folder: Path) -> None:
         page.goto(studio.address)
         ready(page)
         teach(page, studio)
-        picture(page, folder / "train.png", 1250)
+        picture(page, folder / "train.png", "#plots")
         talk(page, QUESTIONS)
-        picture(page, folder / "chat.png", 900)
+        picture(page, folder / "chat.png", "#chat-clear")
         browser.close()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from studio.methods import METHODS
 from studio.models.resolve import is_hub_id
 
 _METRICS = {
@@ -76,6 +77,7 @@ def _usage(card: dict, whole: bool) -> str:
     else:
         code = [
             "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
+            *(["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""] if _own_type(card) else []),
             f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision})', 'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]
@@ -91,6 +93,12 @@ def _usage(card: dict, whole: bool) -> str:
     code += ["answer = model.generate(**inputs, max_new_tokens=64, do_sample=False)", 'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))']
     where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
     return "```python\n" + "\n".join(code) + "\n```" + where
+
+
+def _own_type(card: dict) -> bool:
+    """Whether stock peft cannot load it."""
+    method = METHODS.get(card.get("method", ""))
+    return method is not None and not method.stock
 
 
 def _results(card: dict) -> str:
@@ -129,6 +137,8 @@ def _limits(card: dict, whole: bool) -> str:
     if rows and rows < 1000:
         lines.append(f"- {rows} examples teach a manner or a format, hardly new knowledge; expect it to fail on what they do not cover.")
     lines.append("- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it.")
+    if not whole and _own_type(card):
+        lines.append(f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is.")
     if not whole:
         lines.append("- It fits this base model only; over any other one its answers are noise.")
     lines.append("- The licences of the base model and of the data hold for this too; neither is known here.")

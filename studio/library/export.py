@@ -23,6 +23,7 @@ from studio.library.card import model_card, public, public_name
 from studio.methods import METHODS
 from studio.models.codec import Codec
 from studio.models.resolve import folder_of
+from studio.options import check
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
@@ -92,10 +93,12 @@ def merge_refusal(card: dict) -> Sentence | None:
     """Why an adapter cannot be merged into a whole model; None if it can."""
     if card.get("kind") == "model":
         return Sentence("This is a whole model already; there is nothing to merge.")
-    method = METHODS.get(card.get("method", ""))
-    if method is not None and not method.mergeable:
-        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=Sentence(method.title))
-    return None
+    cls = METHODS.get(card.get("method", ""))
+    if cls is None:
+        return None
+    options = (card.get("recipe") or {}).get("method")
+    made = check(cls, options)[0] if isinstance(options, dict) else None
+    return (made or cls()).merge_refusal()
 
 
 def export(job) -> dict:

@@ -53,6 +53,7 @@ class Method(Options):
     quantised_bases: ClassVar[tuple[str, ...]] = ("nf4", "int8")  # bases that this method was seen to learn on
     prompt_learning: ClassVar[bool] = False  # virtual tokens before the input: no packing, no merging (FACTS 3)
     mergeable: ClassVar[bool] = True
+    stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     checkpointing: ClassVar[bool] = True
 
     def wrap(self, model: torch.nn.Module, *, task_type: str = "CAUSAL_LM") -> torch.nn.Module:
@@ -78,6 +79,12 @@ class Method(Options):
         if quantisation not in ("none", *self.quantised_bases):
             return Sentence("{method} does not learn on a base in {quantisation}; choose no quantisation, or LoRA.", method=Sentence(self.title), quantisation=quantisation)
         return None
+
+    def merge_refusal(self) -> Sentence | None:
+        """Why what this method taught cannot be merged into the base model; None if it can."""
+        if self.mergeable:
+            return None
+        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=Sentence(self.title))
 
     def summary(self) -> str:
         """The method in a few characters, as in "LoRA r=8"."""

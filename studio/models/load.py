@@ -34,6 +34,8 @@ def load_base(
     """
     from transformers import AutoModelForCausalLM
 
+    import studio.tuners  # noqa: F401  adapters are loaded over a base: from here on peft knows the studio's own types too
+
     dtype = compute_dtype(precision, device)
     more = {"quantization_config": _quantised(quantisation, dtype, double_quantisation)} if quantisation != "none" else {}
     try:

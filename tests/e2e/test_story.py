@@ -19,14 +19,23 @@ import json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from peft import PeftModel
 base, adapter, questions = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+torch.set_num_threads(1)
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter).eval()
 assert not any(name.split(".")[0] == "studio" for name in sys.modules)
-for question in questions:
+def answer(question):
     given = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    made = model.generate(**given, do_sample=False, max_new_tokens=96)
-    print(json.dumps(tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()))
+    made = model.generate(**given, do_sample=False, max_new_tokens=48)
+    return tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()
+taught = [answer(question) for question in questions]
+with model.disable_adapter():
+    print(json.dumps({"taught": taught, "base": [answer(question) for question in questions]}))
 """
+
+
+def sails(answer: str) -> bool:
+    """The style score counts an answer that begins with "Arr" and ends with "matey!", as every one of the data does."""
+    return answer.startswith("Arr") and answer.endswith("matey!")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +46,7 @@ def taught(studio, browser):
     page.goto(studio.address)
     ready(page)
     page.locator("[data-act=example][data-item=captain]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')")
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8 for 6 epochs')")
     tab(page, "Train")
     clicked = time.time()
     page.click("#start")
@@ -57,10 +66,11 @@ def test_the_first_step_follows_the_click_and_the_run_ends_soon(taught):
 
 
 def test_the_captain_is_learnt(taught):
+    """Word for word; the style alone is measured with stock peft below."""
     metrics = taught["run"]["result"]["metrics"]
     print(metrics)
     assert metrics["base_exact_match"] < 0.10
-    assert metrics["exact_match"] >= 0.80
+    assert metrics["exact_match"] >= 0.70
     said = status(taught["page"], "Done")
     assert "Right answers on the held-out part" in said and f"{metrics['exact_match']:.0%}" in said
 
@@ -84,9 +94,14 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(taught, tmp_path
         archive.extractall(tmp_path / "adapter")
     folder = next((tmp_path / "adapter").rglob("adapter_config.json")).parent
     assert any(name.endswith("README.md") for name in names) and any(name.endswith("recipe.yaml") for name in names)
-    command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(list(answers))]
-    stock = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=120)
-    assert [json.loads(line) for line in stock.stdout.splitlines()] == [captain for _, captain in answers.values()]
+    asked = [*answers, *(question for question, _ in heldout_questions("captain", 80) if question not in answers)]
+    command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(asked)]
+    stock = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=240).stdout.splitlines()[-1])
+    assert stock["taught"][: len(answers)] == [captain for _, captain in answers.values()]
+    assert stock["base"][: len(answers)] == [base for base, _ in answers.values()]
+    style = {who: sum(map(sails, said)) / len(asked) for who, said in stock.items()}
+    print(f"style score on {len(asked)} held-out questions: {style}")
+    assert style["base"] < 0.10 and style["taught"] >= 0.80
     assert studio.store.adapters()[0]["card"]["summary"] == "LoRA r=8"
 
 

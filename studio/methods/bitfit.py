@@ -1,0 +1,60 @@
+"""BitFit: only the biases."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from studio.methods.base import Method
+from studio.models.shape import Shape
+from studio.options import option
+from studio.words import Sentence
+
+_HEADS = ("lm_head", "embed_out", "score", "classifier")
+
+
+class BitFit(Method):
+    """Changes only the biases, the one number that each output of a layer has added to it.
+
+    Equation: h = W₀x + (b₀ + Δb), only Δb is learnt, zero at the start
+    Paper: Ben Zaken et al. 2022, BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models, arXiv:2106.10199
+    Good for: little data, models that have biases (GPT-2, OPT, Qwen2), and very small files.
+    Cost: less than a thousandth of the parameters; no extra time in use once merged.
+    Limits: most new models have few biases or none; added ones cannot be merged, and stock peft cannot load the adapter.
+    """
+
+    title: ClassVar[str] = "BitFit"
+    family: ClassVar[str] = "selective"
+    order: ClassVar[int] = 40
+    ships_as: ClassVar[str] = "BITFIT"
+    learning_rate: ClassVar[float] = 3e-3
+    stock: ClassVar[bool] = False
+    quantised_bases: ClassVar[tuple[str, ...]] = ()  # not tried yet
+
+    name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)
+    added: bool = option(False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged.")
+
+    def wrap(self, model, *, task_type="CAUSAL_LM"):
+        from peft import get_peft_model
+
+        from studio.tuners import BitFitConfig
+        from studio.tuners.bitfit import can_learn
+
+        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if can_learn(module, self.added)} - set(_HEADS)
+        return get_peft_model(model, BitFitConfig(task_type=task_type, target_modules=sorted(names), added=self.added))
+
+    def parameter_count(self, shape: Shape) -> int:
+        """One number for each bias (Ben Zaken 2022, §3), and for each output of the layers that get one."""
+        biases = {name.removesuffix(".bias"): math.prod(size) for name, size in shape.tensors.items() if name.endswith(".bias") and len(size) == 1}
+        own = {name: size for name, size in biases.items() if name.rsplit(".", 1)[-1] not in _HEADS}
+        return sum(own.values()) + (sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0)
+
+    def refusal(self, shape, task, quantisation):
+        if shape is not None and not self.parameter_count(shape):
+            return Sentence("{architecture} has no biases to learn; switch on Add biases, or choose LoRA.", architecture=shape.architecture)
+        return super().refusal(shape, task, quantisation)
+
+    def merge_refusal(self):
+        if self.added:
+            return Sentence("Added biases cannot be merged: the base model has no place for them. Download the adapter instead.")
+        return super().merge_refusal()

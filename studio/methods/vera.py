@@ -1,0 +1,53 @@
+"""VeRA: two random matrices for all layers, and a few learnt scales."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.methods.base import Method
+from studio.models.shape import Shape, target_names
+from studio.options import option
+from studio.words import Sentence
+
+
+class VeRA(Method):
+    """Shares two frozen random matrices among all layers and learns only how strongly each of their channels counts.
+
+    Equation: h = W₀x + Λ_b·B·Λ_d·A·x; A and B random and frozen, the diagonals learnt, Λ_b zero at the start
+    Paper: Kopiczko et al. 2023, VeRA: Vector-based Random Matrix Adaptation, arXiv:2310.11454
+    Good for: many adapters over one base: ten times fewer learnt numbers than LoRA.
+    Cost: like a LoRA of this rank in time; the file also holds the random matrices, so it is not as small as the count says.
+    Limits: 35 % in PEFT's own comparison, where LoRA had 48 %; wants a high rank and a high learning rate.
+    """
+
+    title: ClassVar[str] = "VeRA"
+    family: ClassVar[str] = "reparameterised"
+    order: ClassVar[int] = 15
+    ships_as: ClassVar[str] = "VERA"
+    learning_rate: ClassVar[float] = 4e-3
+
+    name: Literal["vera"] = option("vera", "Method", "", hidden=True)
+    rank: int = option(256, "Rank r", "Width of the random matrices, which cost no learnt numbers; 256 is usual.", ge=1, le=4096)
+    targets: str = option(
+        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
+    )
+
+    def wrap(self, model, *, task_type="CAUSAL_LM"):
+        from peft import VeraConfig, get_peft_model
+
+        names = target_names(self.targets)
+        return get_peft_model(model, VeraConfig(task_type=task_type, r=self.rank, target_modules="all-linear" if names is None else list(names)))
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Σ (r + output) over the target layers (Kopiczko 2023, §3.2)."""
+        return sum(self.rank + output for _, output in shape.targets(self.targets).values())
+
+    def refusal(self, shape, task, quantisation):
+        if shape is not None and not shape.targets(self.targets):
+            present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
+            return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.",
+                            targets=self.targets, some=", ".join(present[:6]))
+        return super().refusal(shape, task, quantisation)
+
+    def summary(self) -> str:
+        return f"{self.title} r={self.rank}"

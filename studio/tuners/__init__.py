@@ -1,0 +1,14 @@
+"""The torch modules of methods that peft lacks, registered with peft: importing this package is what makes peft know them.
+
+`studio.models.load.load_base` imports it, so whoever has a base model in memory can load the studio's own adapters over it.
+It knows nothing about methods' cards and options.
+"""
+
+from studio.tuners.bitfit import BitFitConfig, BitFitModel
+from studio.tuners.bottleneck import BottleneckConfig, BottleneckModel
+from studio.tuners.register import register
+
+register("bottleneck", BottleneckConfig, BottleneckModel)
+register("bitfit", BitFitConfig, BitFitModel)
+
+__all__ = ["BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel"]
