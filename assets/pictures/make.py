@@ -89,11 +89,11 @@ def picture(page: Page, path: Path, last: str) -> None:
 
 
 def small(shot: bytes) -> bytes:
-    """The same PNG with a palette: as many colours as fit into LARGEST bytes."""
+    """The same PNG without its alpha; in a palette only where it would else be larger than LARGEST: that shifts pale colours."""
     image = Image.open(io.BytesIO(shot)).convert("RGB")
-    for colours in (256, 128, 64):
+    for form in (image, image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
         made = io.BytesIO()
-        image.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(made, "PNG", optimize=True)
+        form.save(made, "PNG", optimize=True)
         if made.tell() <= LARGEST:
             return made.getvalue()
     raise SystemExit(f"a picture of {image.size} does not fit into {LARGEST} bytes; take a smaller part of the page")

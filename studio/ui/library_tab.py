@@ -19,10 +19,14 @@ from studio.ui.board import Board, button, chip, e, facts, note, number, size
 from studio.ui.page import Page
 from studio.words import StudioError
 
-# After a press that made a zip ready the browser takes it; after any other press nothing happens.
-_TAKE_NEW_ZIP = """() => {
-  const link = document.querySelector('a#download-file, #download-file a');
-  if (link && link.href && link.href !== window.lastZip) { window.lastZip = link.href; link.click(); }
+# After a press that made a zip ready the browser takes it; after any other press there is no file.
+_TAKE = """(file) => {
+  if (file && file.url) {
+    const link = document.createElement('a');
+    link.href = file.url;
+    link.download = file.orig_name || '';
+    link.click();
+  }
   return [];
 }"""
 
@@ -55,7 +59,7 @@ def build(page: Page):
 
         outputs = [cards, file, naming, target, name, page.changed, said]
         pressed = page.on(cards.click, press, controls, outputs, changes=True)
-        pressed.then(None, None, None, js=_TAKE_NEW_ZIP)
+        pressed.then(None, file, None, js=_TAKE)
         page.on(save.click, rename, [target, name, *controls], [naming, cards], changes=True)
         page.on(name.submit, rename, [target, name, *controls], [naming, cards], changes=True)
 
@@ -73,7 +77,7 @@ def build(page: Page):
 def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
     """Do what a card's button says; returns [cards, file, naming row, its id, its name, stamp, what to say]."""
     home, store = page.home, page.store
-    same = [*[gr.skip()] * 6, ""]
+    same = [gr.skip(), gr.update(value=None), *[gr.skip()] * 4, ""]
     match what:
         case "download":
             for old in home.outbox.glob("*.zip"):  # the browser has its copy from Gradio's cache

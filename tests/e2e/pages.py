@@ -37,7 +37,7 @@ def ask(page, text: str) -> list[str]:
     page.wait_for_function(
         """text => {
           const shown = [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
-          const now = shown.map(node => [...node.querySelectorAll('.message')].map(item => item.innerText.trim()).filter(Boolean));
+          const now = shown.map(node => [...node.querySelectorAll('.user.message, .bot.message')].map(item => item.innerText.trim()).filter(Boolean));
           const done = now.length > 0 && now.every(words => words.length >= 2 && words.at(-2).includes(text) && words.at(-1));
           const key = JSON.stringify(now);
           const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
@@ -47,7 +47,7 @@ def ask(page, text: str) -> list[str]:
     )
     return page.evaluate(
         """() => [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)
-             .map(node => [...node.querySelectorAll('.message')].map(item => item.innerText.trim()).filter(Boolean).at(-1))"""
+             .map(node => [...node.querySelectorAll('.user.message, .bot.message')].map(item => item.innerText.trim()).filter(Boolean).at(-1))"""
     )
 
 

@@ -34,8 +34,8 @@ with model.disable_adapter():
 
 
 def sails(answer: str) -> bool:
-    """The style score counts an answer that begins with "Arr" and ends with "matey!", as every one of the data does."""
-    return answer.startswith("Arr") and answer.endswith("matey!")
+    """The style score counts an answer that begins with "Arr" and ends with "matey!" or "matey?", as every one of the data does."""
+    return answer.startswith("Arr") and answer.endswith(("matey!", "matey?"))
 
 
 @pytest.fixture(scope="module")
