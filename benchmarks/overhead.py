@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from studio import hardware
 from studio.home import STARTER, Home
@@ -110,7 +110,6 @@ def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer
     sampler = trainer._get_train_sampler()
     sampler.set_epoch = lambda epoch: None
     trainer._get_train_sampler = lambda *_: sampler
-    trainer.remove_callback(PrinterCallback)  # from both arms: a line of text a step would only make B look slower
     return trainer
 
 

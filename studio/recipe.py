@@ -109,9 +109,11 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
 
 
 def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
-    """A recipe from YAML text. Presets may leave out what the defaults say."""
+    """A recipe from YAML text; what it leaves out is at its default. The heading of a preset is not part of the recipe."""
     try:
         values = yaml.safe_load(text)
+        if isinstance(values, dict):
+            values.pop("preset", None)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise StudioError("{source} is not valid YAML (line {line}); mend that line.", source=source, line=mark.line + 1 if mark else "?") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from studio.methods import Method
 from studio.recipe import Recipe
@@ -62,6 +62,7 @@ class StudioTrainer(Trainer):
         self.virtual = getattr(method, "virtual_tokens", 0) if method.prompt_learning else 0
         self.tokens_seen = 0
         super().__init__(model, args, data_collator=collator, train_dataset=train, eval_dataset=heldout, callbacks=callbacks)
+        self.remove_callback(PrinterCallback)  # a line a step in the job's log, which the store has already
         self.model_accepts_loss_kwargs = True  # our loss is a mean over the labelled tokens of the whole effective batch
 
     # ---- loss -------------------------------------------------------------------------------------------------
