@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_read(page, studio, tmp_path, name):
     said(page, *words)
     page.wait_for_selector("#upload input[type=file]", state="attached")  # ready for the next file
     assert files(studio) == before and studio.store.note("draft") == draft
-    assert not list(tmp_path.parent.rglob("evil.jsonl"))
+    assert not [*tmp_path.rglob("evil.jsonl"), *studio.home.root.rglob("evil.jsonl"), *studio.home.root.parent.glob("evil.jsonl")]
 
 
 def test_the_sentence_is_in_the_page_s_language(studio, open_page):
