@@ -179,8 +179,8 @@ def finish(job, name: str, recipe: Recipe, base: Path, codec: Codec, material: M
     job.doing(Sentence("Saving and checking the adapter"))
     made = job.home.run(job.run_id) / "artefact"
     shutil.rmtree(made, ignore_errors=True)
+    expected = checks.probe(model, material.train)  # before saving, which turns a whole model to 16 bit, buffers included
     save(model, made, base, codec, whole)
-    expected = checks.probe(model, material.train)
     trainer.model = trainer.model_wrapped = None
     del model
     difference = checks.reload_gives_the_same(recipe, base, made, device, material.train, expected)
@@ -205,7 +205,6 @@ def save(model, folder: Path, base: Path, codec: Codec, whole: bool) -> None:
     """peft's own files for an adapter; for full fine-tuning a whole 16-bit model folder with the base's tokenizer."""
     if whole:
         model.to(torch.bfloat16).save_pretrained(folder)
-        model.float()
         for path in base.iterdir():
             if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config")):
                 shutil.copyfile(path, folder / path.name)

@@ -106,7 +106,7 @@ def test_stop_and_resume_give_the_curve_of_an_uninterrupted_run(running):
     studio, page = running
     page.click("#stop")
     status(page, "Stopped", seconds=60)
-    assert shown_steps(page) > 0
+    until(lambda: shown_steps(page) > 0, 20, "no curve")
     stopped_at = studio.store.latest_run()["step"]
     page.click("#resume")
     until(lambda: (studio.store.latest_run()["step"] or 0) >= stopped_at + 20, 60, "the run does not go on")
