@@ -84,8 +84,9 @@ def draw(page: Page, stamp: str, form: OptionForm, kind: str, words: str) -> lis
         return [gr.skip()] * 5
     draft = page.desk.draft()
     method = METHODS.get(draft["method"].get("name"))
+    own = origin in ("model", "fetched", "method", "method-form")  # the person may be typing the next model's name by now
     return [
-        gr.update(value=draft["model"].get("name")), model_html(page), cards_html(page, kind, words), chosen_html(page, method),
+        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), cards_html(page, kind, words), chosen_html(page, method),
         gr.skip() if origin == "method-form" or method is None else form.show(method, values=draft["method"]),
     ]
 
