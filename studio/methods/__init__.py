@@ -5,10 +5,10 @@
 
 import sys
 
-from studio.methods.base import FAMILIES, Card, Method
+from studio.methods.base import FAMILIES, Card, Method, Setting
 from studio.registry import chosen, discover
 
 METHODS: dict[str, type[Method]] = discover(sys.modules[__name__], Method)
 AnyMethod = chosen(Method, METHODS)
 
-__all__ = ["FAMILIES", "METHODS", "AnyMethod", "Card", "Method"]
+__all__ = ["FAMILIES", "METHODS", "AnyMethod", "Card", "Method", "Setting"]

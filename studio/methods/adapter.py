@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -47,7 +47,7 @@ class Adapter(Method):
     activation: Literal["relu", "gelu", "silu"] = option("relu", "Activation f", "The bend between the two layers of each network.", advanced=True,
                                                          labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"})
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
 
         from studio.tuners import BottleneckConfig
@@ -56,7 +56,7 @@ class Adapter(Method):
         outputs = [known for known in self._outputs() if any(_is(name, (known,)) for name in present)]
         inputs = [known for known in _MLP_INPUT if self.place == "parallel" and any(_is(name, (known,)) for name in present)]
         return get_peft_model(model, BottleneckConfig(
-            task_type=task_type, target_modules=[*inputs, *outputs], input_modules=inputs or None, size=self.size, scale=self.scale, activation=self.activation))
+            task_type=setting.task_type, target_modules=[*inputs, *outputs], input_modules=inputs or None, size=self.size, scale=self.scale, activation=self.activation))
 
     def _outputs(self) -> tuple[str, ...]:
         return (*_ATTENTION_OUTPUT, *_MLP_OUTPUT) if self.place == "houlsby" else _MLP_OUTPUT

@@ -8,7 +8,9 @@ inside the functions that a worker calls, because the window reads the cards too
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.models.shape import Shape
@@ -40,6 +42,25 @@ class Card:
     limits: str
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a run tells its method. All of it is the same again when the run is resumed.
+
+    batches(n): the first n training batches on the model's device, as keyword arguments of a model's forward, whose `.loss`
+    is the run's loss. adapter(id): folder of an adapter on the shelf; raises StudioError where there is none.
+    """
+
+    task_type: str = "CAUSAL_LM"  # peft's name
+    total_steps: int = 1
+    seed: int = 42
+    base: Path | None = None  # the base model's folder, tokenizer included
+    batches: Callable[[int], list[dict]] | None = None
+    adapter: Callable[[str], Path] | None = None
+
+
+DEFAULT = Setting()
+
+
 class Method(Options):
     """Base of all methods."""
 
@@ -55,18 +76,33 @@ class Method(Options):
     mergeable: ClassVar[bool] = True
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     checkpointing: ClassVar[bool] = True
+    keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
-    def wrap(self, model: torch.nn.Module, *, task_type: str = "CAUSAL_LM") -> torch.nn.Module:
-        """The model with this method's delta in it; only what is to be learnt has `requires_grad`."""
+    def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
+        """The model with this method's delta in it; only what is to be learnt has `requires_grad`.
+
+        Called again when a run is resumed, and must then build the same; what it learnt is put back after that.
+        """
         raise TypeError(f"{type(self).__name__} does not say how it wraps a model")
 
     def optimizer(self, model: torch.nn.Module, cls: type, arguments: dict[str, Any]) -> torch.optim.Optimizer | None:
         """An optimiser of its own over `model`, of class `cls` with `arguments` (lr, betas, …); None for the usual one."""
         return None
 
-    def callbacks(self) -> list:
-        """transformers `TrainerCallback`s that the method needs."""
+    def callbacks(self, setting: Setting = DEFAULT) -> list:
+        """transformers `TrainerCallback`s that the method needs; they get the wrapped model as `model`."""
         return []
+
+    def state(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+        """What a checkpoint must hold beside the learnt tensors and the optimiser for a resumed run to go on the same."""
+        return {}
+
+    def load_state(self, model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+        """Put back what `state` gave."""
+
+    def save(self, model: torch.nn.Module, folder: Path) -> None:
+        """Write the artefact named by `ships_as` into `folder`; `PeftModel.from_pretrained` must give the same logits from it."""
+        model.save_pretrained(folder)
 
     def parameter_count(self, shape: Shape) -> int:
         """How many numbers are learnt on a model of `shape`, by the paper's formula."""
@@ -93,6 +129,16 @@ class Method(Options):
     @classmethod
     def card(cls) -> Card:
         return parse_card(inspect.getdoc(cls) or "")
+
+
+def no_target(shape: Shape | None, targets: str) -> Sentence | None:
+    """Why `targets` cannot be used on a model of `shape`; None if they can."""
+    if shape is None or shape.targets(targets):
+        return None
+    present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
+    if not present:
+        return Sentence("This model has no layer that a delta can be laid beside; choose full fine-tuning or another model.")
+    return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.", targets=targets, some=", ".join(present[:6]))
 
 
 def parse_card(text: str) -> Card:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -34,14 +34,14 @@ class BitFit(Method):
     name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)
     added: bool = option(False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged.")
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
 
         from studio.tuners import BitFitConfig
         from studio.tuners.bitfit import can_learn
 
         names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if can_learn(module, self.added)} - set(_HEADS)
-        return get_peft_model(model, BitFitConfig(task_type=task_type, target_modules=sorted(names), added=self.added))
+        return get_peft_model(model, BitFitConfig(task_type=setting.task_type, target_modules=sorted(names), added=self.added))
 
     def parameter_count(self, shape: Shape) -> int:
         """One number for each bias (Ben Zaken 2022, §3), and for each output of the layers that get one."""

@@ -25,8 +25,8 @@ class DoRA(LoRA):
 
     name: Literal["dora"] = option("dora", "Method", "", hidden=True)
 
-    def config(self, task_type, **more):
-        return super().config(task_type, use_dora=True, **more)
+    def config(self, setting, **more):
+        return super().config(setting, use_dora=True, **more)
 
     def parameter_count(self, shape: Shape) -> int:
         """LoRA's, plus one magnitude for each output of each target layer (Liu 2024, §4.1)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 
@@ -26,11 +26,12 @@ class Full(Method):
     learning_rate: ClassVar[float] = 2e-5
     quantised_bases: ClassVar[tuple[str, ...]] = ()
     mergeable: ClassVar[bool] = False
+    keeps_base: ClassVar[bool] = False
 
     name: Literal["full"] = option("full", "Method", "", hidden=True)
     embeddings: bool = option(True, "Train the embeddings too", "Also change the table of word vectors; off saves memory with large vocabularies.")
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         model.requires_grad_(True)
         if not self.embeddings:
             model.get_input_embeddings().requires_grad_(False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -36,12 +36,12 @@ class IA3(Method):
     def _names(self) -> list[str]:
         return [*(_KEYS_VALUES if self.attention else ()), *(_MLP_OUTPUT if self.mlp else ())]
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import IA3Config, get_peft_model
 
         present = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
         names = [name for name in self._names() if name in present]
-        return get_peft_model(model, IA3Config(task_type=task_type, target_modules=names, feedforward_modules=[n for n in names if n in _MLP_OUTPUT]))
+        return get_peft_model(model, IA3Config(task_type=setting.task_type, target_modules=names, feedforward_modules=[n for n in names if n in _MLP_OUTPUT]))
 
     def parameter_count(self, shape: Shape) -> int:
         """One number for each key and value channel and each inner MLP channel (Liu 2022, §3.3)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -34,11 +34,11 @@ class NormTuning(Method):
 
     name: Literal["ln_tuning"] = option("ln_tuning", "Method", "", hidden=True)
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import LNTuningConfig, get_peft_model
 
         names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_norm(name) and module._parameters}
-        return get_peft_model(model, LNTuningConfig(task_type=task_type, target_modules=sorted(names)))
+        return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=sorted(names)))
 
     def parameter_count(self, shape: Shape) -> int:
         """Every number of every norm (Zhao 2023, §3)."""

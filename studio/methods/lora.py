@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method, Setting, no_target
 from studio.models.shape import Shape, target_names
 from studio.options import option
-from studio.words import Sentence
 
 
 class LoRA(Method):
@@ -34,31 +33,27 @@ class LoRA(Method):
     )
     rslora: bool = option(False, "Rank-stabilised scaling", "Scale by α/√r instead of α/r (rsLoRA), better at ranks above 32.", advanced=True)
 
-    def config(self, task_type: str, **more) -> Any:
+    def config(self, setting: Setting, **more) -> Any:
         """peft's LoraConfig for these options."""
         from peft import LoraConfig
 
         names = target_names(self.targets)
         return LoraConfig(
-            task_type=task_type, r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora,
+            task_type=setting.task_type, r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora,
             target_modules="all-linear" if names is None else list(names), **more,
         )
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
 
-        return get_peft_model(model, self.config(task_type))
+        return get_peft_model(model, self.config(setting))
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
         return sum(self.rank * (rows + columns) for rows, columns in shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and not shape.targets(self.targets):
-            present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
-            return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.",
-                            targets=self.targets, some=", ".join(present[:6]))
-        return super().refusal(shape, task, quantisation)
+        return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

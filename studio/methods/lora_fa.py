@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from studio.methods.base import DEFAULT
 from studio.methods.lora import LoRA
 from studio.models.shape import Shape
 from studio.options import option
@@ -25,8 +26,8 @@ class LoRAFA(LoRA):
 
     name: Literal["lora_fa"] = option("lora_fa", "Method", "", hidden=True)
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
-        model = super().wrap(model, task_type=task_type)
+    def wrap(self, model, setting=DEFAULT):
+        model = super().wrap(model, setting)
         for name, parameter in model.named_parameters():
             if ".lora_A." in name:
                 parameter.requires_grad_(False)

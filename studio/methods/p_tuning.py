@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 
@@ -34,11 +34,11 @@ class PTuning(Method):
     encoder_hidden: int = option(128, "Encoder width", "Hidden size of the network.", ge=8, le=8192, advanced=True)
     encoder_layers: int = option(2, "LSTM layers", "Depth of the LSTM; the MLP always has three layers.", ge=1, le=8, advanced=True)
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import PromptEncoderConfig, get_peft_model
 
         config = PromptEncoderConfig(
-            task_type=task_type, num_virtual_tokens=self.virtual_tokens, encoder_reparameterization_type=self.encoder,
+            task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, encoder_reparameterization_type=self.encoder,
             encoder_hidden_size=self.encoder_hidden, encoder_num_layers=self.encoder_layers, encoder_dropout=0.0,
         )
         return get_peft_model(model, config)

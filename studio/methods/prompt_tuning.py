@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -36,12 +36,12 @@ class PromptTuning(Method):
     )
     text: str = option("", "Start text", "A sentence that describes the task; used when starting from a text.", max_length=2000)
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import PromptTuningConfig, get_peft_model
 
         init = {"random": "RANDOM", "vocabulary": "SAMPLE_VOCAB", "text": "TEXT"}[self.start]
         config = PromptTuningConfig(
-            task_type=task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=init,
+            task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=init,
             prompt_tuning_init_text=self.text if self.start == "text" else None,
             tokenizer_name_or_path=model.config._name_or_path if self.start == "text" else None,
         )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import Method
+from studio.methods.base import DEFAULT, Method, no_target
 from studio.models.shape import Shape, target_names
 from studio.options import option
-from studio.words import Sentence
 
 
 class VeRA(Method):
@@ -32,22 +31,18 @@ class VeRA(Method):
         "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
     )
 
-    def wrap(self, model, *, task_type="CAUSAL_LM"):
+    def wrap(self, model, setting=DEFAULT):
         from peft import VeraConfig, get_peft_model
 
         names = target_names(self.targets)
-        return get_peft_model(model, VeraConfig(task_type=task_type, r=self.rank, target_modules="all-linear" if names is None else list(names)))
+        return get_peft_model(model, VeraConfig(task_type=setting.task_type, r=self.rank, target_modules="all-linear" if names is None else list(names)))
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ (r + output) over the target layers (Kopiczko 2023, §3.2)."""
         return sum(self.rank + output for _, output in shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and not shape.targets(self.targets):
-            present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
-            return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.",
-                            targets=self.targets, some=", ".join(present[:6]))
-        return super().refusal(shape, task, quantisation)
+        return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

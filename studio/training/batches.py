@@ -7,6 +7,7 @@ the mask would change nothing but the speed. A packed batch is one row: its exam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,18 @@ def flatten(items: list[dict]) -> dict:
     labels = [label for item in items for label in [IGNORED, *item["labels"][1:]]]
     positions = [position for item in items for position in range(len(item["input_ids"]))]
     return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions])}
+
+
+def sample_batches(encoded: list[Encoded], size: int, seed: int, pad_id: int, device: str) -> Callable[[int], list[dict]]:
+    """A function that gives the first n batches of `encoded` in a random order that `seed` fixes, as arguments of a model's forward."""
+
+    def batches(count: int) -> list[dict]:
+        order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(seed)).tolist()[: count * size]
+        rows = [{"input_ids": encoded[index].ids, "labels": encoded[index].labels} for index in order]
+        made = [pad(rows[at : at + size], pad_id) for at in range(0, len(rows), size)]
+        return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in made]
+
+    return batches
 
 
 class LengthGrouped(Sampler[int]):

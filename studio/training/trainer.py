@@ -22,6 +22,7 @@ from studio.tasks import IGNORED
 from studio.training.batches import Collator, Examples, LengthGrouped
 
 LEARNT = "learnt.safetensors"
+STATE = "state.safetensors"  # what the method itself must remember (AdaLoRA's importances, say)
 WHOLE = "whole"  # written last; a checkpoint without it was torn by a kill or a full disk
 _OPTIMISERS = {
     "adamw": "adamw_torch_fused", "sgd": "sgd", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw": "paged_adamw_32bit",
@@ -128,6 +129,9 @@ class StudioTrainer(Trainer):
     def _save(self, output_dir=None, state_dict=None):
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_learnt(self.model, Path(output_dir) / LEARNT)
+        state = self.method.state(self.model)
+        if state:
+            save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, Path(output_dir) / STATE)
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -139,7 +143,10 @@ class StudioTrainer(Trainer):
         (folder / WHOLE).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        load_learnt(model or self.model, Path(resume_from_checkpoint) / LEARNT)
+        model = model or self.model
+        load_learnt(model, Path(resume_from_checkpoint) / LEARNT)
+        state = Path(resume_from_checkpoint) / STATE
+        self.method.load_state(model, load_file(state) if state.exists() else {})
 
 
 def learnt(model: torch.nn.Module) -> dict[str, torch.Tensor]:

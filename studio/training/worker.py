@@ -19,6 +19,7 @@ from studio.chat.answer import answers
 from studio.data.dataset import Dataset, load
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
+from studio.methods import Method, Setting
 from studio.models.codec import Codec
 from studio.models.load import compute_dtype, load_base
 from studio.models.resolve import folder_of
@@ -26,7 +27,7 @@ from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
 from studio.tasks import Encoded, Question
 from studio.training import checks
-from studio.training.batches import Collator, Examples
+from studio.training.batches import Collator, Examples, sample_batches
 from studio.training.events import Events
 from studio.training.outcome import outcome
 from studio.training.trainer import StudioTrainer, arguments, last_checkpoint, load_learnt, save_learnt
@@ -96,12 +97,14 @@ def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material
     packed = training.packing and not method.prompt_learning
     if packed:
         checks.packing_is_exact(model, material.train, codec.pad_id)
-    model = method.wrap(model, task_type=recipe.task.task_type)
+    steps = total_steps(recipe, len(material.train))
+    setting = Setting(recipe.task.task_type, steps, training.seed, base, sample_batches(material.train, training.batch_size, training.seed, codec.pad_id, device),
+                      lambda adapter: shelf.find(job.home, job.store, adapter)[0])
+    model = method.wrap(model, setting)
     if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     learnt_parameters = checks.something_to_learn(model, method)
 
-    steps = total_steps(recipe, len(material.train))
     options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, heldout=bool(material.heldout), device=device, dtype=compute_dtype(machine.precision, device))
     trainer: StudioTrainer | None = None
     events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen,
@@ -109,7 +112,7 @@ def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material
                     keep_best=lambda: keep_best(job, recipe, trainer))
     trainer = StudioTrainer(
         model, options, method=method, train=Examples(material.train), heldout=Examples(material.heldout) if material.heldout else None,
-        collator=Collator(codec.pad_id, packed), group_by_length=training.group_by_length, callbacks=[events, *method.callbacks()])
+        collator=Collator(codec.pad_id, packed), group_by_length=training.group_by_length, callbacks=[events, *method.callbacks(setting)])
     trainer.events = events
     plan = {"steps": steps, "examples": len(material.train), "heldout": len(material.heldout), "tokens": trainer.train_dataset.tokens,
             "learnt_parameters": learnt_parameters, "parameters": total_parameters}
@@ -172,7 +175,8 @@ def finish(job, name: str, recipe: Recipe, base: Path, codec: Codec, material: M
     other = None
     if whole:
         round_to_16_bit(model)
-        other = load_base(base, precision="fp32", device=device)
+    if not recipe.method.keeps_base:
+        other = load_base(base, quantisation=recipe.quantisation, precision="fp32" if whole else recipe.machine.precision, device=device)
     metrics = outcome(job, recipe, trainer, other, codec, material.questions)
     del other
 
@@ -180,7 +184,7 @@ def finish(job, name: str, recipe: Recipe, base: Path, codec: Codec, material: M
     made = job.home.run(job.run_id) / "artefact"
     shutil.rmtree(made, ignore_errors=True)
     expected = checks.probe(model, material.train)  # before saving, which turns a whole model to 16 bit, buffers included
-    save(model, made, base, codec, whole)
+    save(recipe.method, model, made, base, codec)
     trainer.model = trainer.model_wrapped = None
     del model
     difference = checks.reload_gives_the_same(recipe, base, made, device, material.train, expected)
@@ -201,15 +205,15 @@ def round_to_16_bit(model: torch.nn.Module) -> None:
             parameter.copy_(parameter.to(torch.bfloat16))
 
 
-def save(model, folder: Path, base: Path, codec: Codec, whole: bool) -> None:
-    """peft's own files for an adapter; for full fine-tuning a whole 16-bit model folder with the base's tokenizer."""
-    if whole:
+def save(method: Method, model, folder: Path, base: Path, codec: Codec) -> None:
+    """The method's artefact; for full fine-tuning a whole 16-bit model folder with the base's tokenizer."""
+    if method.ships_as == "model":
         model.to(torch.bfloat16).save_pretrained(folder)
         for path in base.iterdir():
             if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config")):
                 shutil.copyfile(path, folder / path.name)
     else:
-        model.save_pretrained(folder)
+        method.save(model, folder)
     (folder / "chat_template.jinja").write_text(codec.template, encoding="utf-8")
 
 
