@@ -3,6 +3,7 @@
     messages    {"messages": [{"role", "content"}, ...]} and "tools" where the row has them
     text        {"text": str}
     preference  {"prompt": [{"role", "content"}, ...], "chosen": str, "rejected": str}
+    unpaired    {"prompt": [{"role", "content"}, ...], "completion": str, "label": bool}
     label       {"text": str, "label": str | list[str]}
 
 Knows nothing about files; `shape.py` proposes mappings.
@@ -18,8 +19,8 @@ from studio.data.turns import as_list, as_text, check_order, turns
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
-Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "label", "text"]
-Want = Literal["messages", "text", "preference", "label"]
+Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "text"]
+Want = Literal["messages", "text", "preference", "unpaired", "label"]
 
 SHAPES: dict[str, Sentence] = {
     "messages": Sentence("Conversations (role and content)"),
@@ -27,6 +28,8 @@ SHAPES: dict[str, Sentence] = {
     "alpaca": Sentence("Instruction, input, output"),
     "prompt_completion": Sentence("Prompt and answer"),
     "preference": Sentence("Better and worse answer"),
+    "ranked": Sentence("Several answers, best first"),
+    "unpaired": Sentence("Answer and thumbs up or down"),
     "label": Sentence("Text and label"),
     "text": Sentence("Plain text"),
 }
@@ -38,6 +41,8 @@ ROLES: dict[str, dict[str, bool]] = {
     "alpaca": {"instruction": True, "input": False, "output": True, "history": False, "system": False},
     "prompt_completion": {"prompt": True, "completion": True, "system": False},
     "preference": {"prompt": False, "chosen": True, "rejected": True, "system": False},
+    "ranked": {"prompt": True, "input": False, "answers": True, "history": False, "system": False},
+    "unpaired": {"prompt": True, "completion": True, "label": True, "system": False},
     "label": {"text": True, "label": True},
     "text": {"text": True},
 }
@@ -47,17 +52,18 @@ ROLE_TITLES: dict[str, Sentence] = {
     "messages": Sentence("messages"), "tools": Sentence("tools"), "system": Sentence("system text"), "instruction": Sentence("instruction"),
     "input": Sentence("input"), "output": Sentence("output"), "history": Sentence("earlier turns"), "prompt": Sentence("prompt"),
     "completion": Sentence("answer"), "chosen": Sentence("better answer"), "rejected": Sentence("worse answer"),
-    "label": Sentence("label"), "text": Sentence("text"),
+    "label": Sentence("label"), "text": Sentence("text"), "answers": Sentence("answers, best first"),
 }
 """What a person reads for each role."""
 
 WANTS: dict[str, Sentence] = {
     "messages": Sentence("conversations"), "text": Sentence("plain text"), "preference": Sentence("pairs of a better and a worse answer"),
+    "unpaired": Sentence("answers marked good or bad"),
     "label": Sentence("texts with labels"),
 }
 _FITS: dict[str, tuple[str, ...]] = {
-    "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference"),
-    "text": ("text",), "preference": ("preference",), "label": ("label",),
+    "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference", "ranked"),
+    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",),
 }
 """Wanted record → shapes it can be made from without losing or inventing anything."""
 
@@ -178,13 +184,23 @@ def _conversation(cells: _Cells, want: Want) -> dict:
 
 
 def _alpaca(cells: _Cells, want: Want) -> dict:
-    instruction, extra = cells.text("instruction"), as_text(cells.cell("input")).strip()
+    return cells.exchange(_asked(cells, "instruction"), cells.text("output"), _history(cells))
+
+
+def _asked(cells: _Cells, role: str) -> str:
+    """The question with its input, as Alpaca puts them together."""
+    question, extra = cells.text(role), as_text(cells.cell("input")).strip()
+    return f"{question}\n\n{extra}" if extra else question
+
+
+def _history(cells: _Cells) -> list[dict]:
+    """Earlier questions and answers as turns."""
     before: list[dict] = []
     for pair in as_list(cells.cell("history")) or []:
         if not isinstance(pair, list) or len(pair) != 2:
             raise RowProblem("shape", "{place} has a history that is no list of question and answer. Mend that row.", place=cells.place)
         before += [{"role": "user", "content": as_text(pair[0])}, {"role": "assistant", "content": as_text(pair[1])}]
-    return cells.exchange(f"{instruction}\n\n{extra}" if extra else instruction, cells.text("output"), before)
+    return before
 
 
 def _prompt_completion(cells: _Cells, want: Want) -> dict:
@@ -197,7 +213,7 @@ def _prompt_completion(cells: _Cells, want: Want) -> dict:
 
 
 def _preference(cells: _Cells, want: Want) -> dict:
-    prompt, chosen, rejected = _pair(cells)
+    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells)
     check_order([*prompt, {"role": "assistant", "content": chosen}], cells.place)
     if want == "messages":
         return {"messages": [*prompt, {"role": "assistant", "content": chosen}]}
@@ -230,6 +246,33 @@ def _pair(cells: _Cells) -> tuple[list[dict], str, str]:
     return cells.with_system(prompt), chosen, rejected
 
 
+def _best_and_worst(cells: _Cells) -> tuple[list[dict], str, str]:
+    """(prompt, first answer, last answer) of a ranking; what stands between them is not learnt from."""
+    answers = as_list(cells.cell("answers"))
+    if answers is None or len(answers) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in answers):
+        raise RowProblem("shape", "{place} has no list of two or more answers in '{column}'. Mend or remove the row.", place=cells.place,
+                         column=cells.mapping.roles["answers"])
+    prompt = cells.turns("prompt") if isinstance(cells.cell("prompt"), list) else [{"role": "user", "content": _asked(cells, "prompt")}]
+    return cells.with_system([*_history(cells), *prompt]), answers[0], answers[-1]
+
+
+YES_OR_NO = {
+    "true": True, "1": True, "1.0": True, "yes": True, "good": True, "like": True, "thumbs_up": True, "\U0001f44d": True,
+    "false": False, "0": False, "0.0": False, "-1": False, "no": False, "bad": False, "dislike": False, "thumbs_down": False, "\U0001f44e": False,
+}
+"""What files write for an answer that is wanted, and for one that is not."""
+
+
+def _unpaired(cells: _Cells, want: Want) -> dict:
+    label = YES_OR_NO.get(as_text(cells.cell("label")).strip().lower())
+    if label is None:
+        cells.text("label")
+        raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=cells.place,
+                         label=as_text(cells.cell("label"))[:40], column=cells.mapping.roles["label"])
+    *prompt, answer = _prompt_completion(cells, want)["messages"]
+    return {"prompt": prompt, "completion": answer["content"], "label": label}
+
+
 def _label(cells: _Cells, want: Want) -> dict:
     text, label = cells.text("text"), cells.cell("label")
     several = as_list(label)
@@ -246,5 +289,5 @@ def _text(cells: _Cells, want: Want) -> dict:
 
 _MAKERS: dict[str, Callable[[_Cells, Want], dict]] = {
     "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca, "prompt_completion": _prompt_completion,
-    "preference": _preference, "label": _label, "text": _text,
+    "preference": _preference, "ranked": _preference, "unpaired": _unpaired, "label": _label, "text": _text,
 }

@@ -145,4 +145,4 @@ def texts(value: dict[str, Any]) -> list[str]:
     if "text" in value:
         return [value["text"]]
     found = [turn["content"] for turn in value.get("messages") or value.get("prompt", [])]
-    return found + [value[key] for key in ("chosen", "rejected") if key in value]
+    return found + [value[key] for key in ("chosen", "rejected", "completion") if key in value]

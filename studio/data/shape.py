@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
-from studio.data.mapping import ROLE_TITLES, SHAPES, Mapping, Want, fits
+from studio.data.mapping import ROLE_TITLES, SHAPES, YES_OR_NO, Mapping, Want, fits
 from studio.data.read import Source
 from studio.data.rows import Row, RowProblem
 from studio.data.turns import as_list, as_text, check_order, turns
@@ -30,6 +30,8 @@ _NAMES = {
     "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
     "chosen": "chosen preferred better accepted good 优选",
     "rejected": "rejected dispreferred worse refused bad 拒绝",
+    "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
+    "rated": "label rating thumbs feedback liked kto_tag desirable good accepted score 评价",
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
 }
@@ -58,6 +60,7 @@ class _Column:
     openai: int = 0
     sharegpt: int = 0
     ordered: int = 0
+    ranked: int = 0
 
     def see(self, value: object) -> None:
         if value is None or value == "":
@@ -66,6 +69,7 @@ class _Column:
         items = as_list(value)
         if items is not None:
             self.lists += 1
+            self.ranked += len(items) > 1 and all(isinstance(item, str) for item in items)
             self._see_turns(items)
             self.values.update(as_text(item)[:200] for item in items if isinstance(item, str | int))
         elif isinstance(value, str | int | float | bool):
@@ -165,6 +169,40 @@ def _preferences(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return (Mapping(shape="preference", roles=roles), _names_evidence(roles)) if roles else None
 
 
+def _rankings(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    """A question and a list of answers, as rankings are kept (in Alpaca's columns too)."""
+    answers = _named(columns, "answers")
+    if answers is None or columns[answers].ranked < 0.5 * max(1, columns[answers].filled):
+        return None
+    prompt = _named(columns, "prompt", {answers})
+    if prompt is None:
+        return None
+    roles = {"prompt": prompt, "answers": answers}
+    for role in ("input", "history", "system"):
+        column = _named(columns, role, set(roles.values()))
+        if column is not None:
+            roles[role] = column
+    evidence = Sentence("Column '{column}' holds lists of two or more answers in {count} of {rows} rows.", column=answers,
+                        count=columns[answers].ranked, rows=len(rows))
+    return Mapping(shape="ranked", roles=roles), [evidence, *_names_evidence({"prompt": prompt})]
+
+
+def _verdicts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    """A question, an answer, and whether it was good."""
+    known = {name: Counter({value: count for value, count in column.values.items() if value.lower() in YES_OR_NO}) for name, column in columns.items()}
+    rated = next((name for name, values in known.items() if _normal(name) in _SYNONYMS["rated"] and values.total() > 0.5 * columns[name].filled), None)
+    if rated is None:
+        return None
+    rest = {name: column for name, column in columns.items() if name != rated}
+    roles = _by_name(rest, ("prompt", "completion"), ("system",))
+    if roles is None:
+        return None
+    good = sum(count for value, count in known[rated].items() if YES_OR_NO[value.lower()])
+    evidence = Sentence("Column '{column}' says yes or no in {said} of {rows} rows, yes in {count} of them.", column=rated,
+                        said=known[rated].total(), count=good, rows=len(rows))
+    return Mapping(shape="unpaired", roles={**roles, "label": rated}), [evidence, *_names_evidence(roles)]
+
+
 def _instructions(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     roles = _by_name(columns, ("instruction", "output"), ("input", "history", "system"))
     return (Mapping(shape="alpaca", roles=roles), _names_evidence(roles)) if roles else None
@@ -225,4 +263,4 @@ def _texts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return Mapping(shape="text", roles={"text": column}), evidence
 
 
-_LOOKS = (_conversations, _preferences, _instructions, _pairs, _labels, _first_two, _texts)
+_LOOKS = (_conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _labels, _first_two, _texts)

@@ -71,7 +71,30 @@ def _turn(item: Any, place: Sentence) -> dict:
     content = item.get("content", item.get("value", item.get("text")))
     turn = {"role": role, "content": _content(content, place)}
     turn.update({key: item[key] for key in _KEPT if item.get(key)})
+    if "tool_calls" in turn:
+        turn["tool_calls"] = [_call(call, place) for call in as_list(turn["tool_calls"]) or [None]]
+    elif str(speaker).strip().lower() == "function_call":
+        turn |= {"content": "", "tool_calls": [_call(turn["content"], place)]}
     return turn
+
+
+def _call(call: Any, place: Sentence) -> dict:
+    """A tool call as chat templates take it: its arguments as an object, not as JSON text."""
+    call = _from_json(call)
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise RowProblem("shape", "{place} has a tool call without a function's name and arguments. Mend that row.", place=place)
+    function = {**function, "arguments": _from_json(function.get("arguments") or {})}
+    return {**call, "function": function} if "function" in call else {"type": "function", "function": function}
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def _content(content: Any, place: Sentence) -> str:

@@ -66,6 +66,11 @@ def good() -> dict[str, bytes | str]:
                          {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
                          {"role": "tool", "content": "9 degrees", "tool_call_id": "1"}, {"role": "assistant", "content": "9 degrees."}],
             "tools": [{"type": "function", "function": {"name": "weather"}}]}
+    verdicts = [{"prompt": f"Say {n}", "completion": f"Gladly: {n}" if n % 2 else "No", "label": bool(n % 2)} for n in range(6)]
+    ranked = [{"instruction": f"Say {n}", "input": "politely", "output": [f"Gladly: {n}", f"Well: {n}", f"No {n}"]} for n in range(5)]
+    calls = [{"conversations": [{"from": "human", "value": f"Weather in town {n}?"}, {"from": "function_call", "value": line({"name": "weather", "arguments": {"town": n}})},
+                                {"from": "observation", "value": "9 degrees"}, {"from": "gpt", "value": "9 degrees."}],
+              "system": "Use tools.", "tools": line([{"name": "weather"}])} for n in range(3)]
     french = "texte,étiquette\n" + "".join(f"Le café numéro {n} est fermé à midi,{'négatif' if n % 2 else 'très positif'}\n" for n in range(8))
     chinese = "问题,回答\n" + "".join(f"今天第{n}个问题的天气怎么样？,今天天气很好，我们去公园散步吧{n}\n".replace("，", "、") for n in range(8))
     russian = "вопрос;ответ\n" + "".join(f"Какая погода сегодня в городе {n}?;Сегодня хорошая погода и светит солнце {n}\n" for n in range(8))
@@ -82,6 +87,10 @@ def good() -> dict[str, bytes | str]:
         "strings.json": line(["One paragraph.", "Another paragraph."]), "nested_output.jsonl": lines({"prompt": f"As JSON: {n}", "completion": {"n": n}} for n in range(4)),
         "preferences.jsonl": lines(prefer), "preferences_talks.jsonl": lines(talks), "labels.csv": csv(TABLE), "labels_semicolon.csv": csv(TABLE, ";"),
         "labels.tsv": csv(TABLE, "\t"), "labels_pipe.txt": csv(TABLE, "|"), "labels_no_name": csv(TABLE), "labels_caret.data": csv(TABLE, "^"), "multi_label.jsonl": lines(multi),
+        "kto.jsonl": lines(verdicts), "kto.csv": csv([{**row, "label": int(row["label"])} for row in verdicts]), "kto_doubtful.jsonl": lines(verdicts) + lines([{**verdicts[0], "label": "maybe"}, {**verdicts[0], "label": None}]),
+        "ranked.json": json.dumps(ranked), "ranked_short.jsonl": lines({"prompt": row["instruction"], "responses": row["output"][: 1 if n == 3 else 2]} for n, row in enumerate(ranked)),
+        "sharegpt_calls.json": json.dumps(calls), "alpaca_whole.csv": csv([{**row, "history": "[[\"\"Hi\"\", \"\"Hello\"\"]]", "system": "Be kind."} for row in alpaca]),
+        "openai_parts.jsonl": lines({"messages": [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": [{"type": "text", "text": f"Hi {n}"}]}, {"role": "assistant", "content": "Hello"}]} for n in range(4)),
         "quoted_newlines.csv": 'prompt,completion\n"Two\nlines","A ""quoted"" word, and a comma"\nHi,Hello\n"Three\n\nlines",Yes\n',
         "escaped_quotes.csv": 'prompt,completion\n' + "".join(f'"Say \\"{n}\\"","It is {n}, ok"\n' for n in range(4)), "raw_quotes.tsv": "prompt\tcompletion\n" + "".join(f'"Say {n}\tIt is "{n}"\n' for n in range(4)),
         "messages_in_cells.csv": "messages\n" + "".join('"' + line(row["messages"]).replace('"', '""') + '"\n' for row in CHAT), "one_column.csv": "text\nFirst\nSecond\nThird\n",

@@ -24,8 +24,37 @@ def assistant(text):
 def test_messages_keep_tools_and_calls():
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
     found = mapped("messages", {"messages": "m", "tools": "t"}, {"m": [user("a"), call, {"role": "tool", "content": ""}, assistant("b")], "t": [{"name": "f"}]})
-    assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
     assert found["tools"] == [{"name": "f"}]
+
+
+def test_calls_become_objects_whoever_wrote_them():
+    wanted = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]}
+    openai = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]}
+    share = {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1}}'}
+    for call in (openai, share):
+        assert mapped("messages", {"messages": "m"}, {"m": [user("a"), call, {"role": "tool", "content": "x"}, assistant("b")]})["messages"][1] == wanted
+    with pytest.raises(RowProblem, match="tool call without a function's name"):
+        mapped("messages", {"messages": "m"}, {"m": [user("a"), {"from": "function_call", "value": "call f"}, assistant("b")]})
+
+
+def test_unpaired_answers_with_their_verdict():
+    roles = {"prompt": "p", "completion": "c", "label": "l"}
+    for said, label in ((True, True), ("TRUE", True), (1, True), ("0", False), ("no", False), (-1, False), (0.0, False)):
+        assert mapped("unpaired", roles, {"p": "a", "c": "b", "l": said}, "unpaired") == {"prompt": [user("a")], "completion": "b", "label": label}
+    with pytest.raises(RowProblem, match="'perhaps' in 'l', which is neither true nor false"):
+        mapped("unpaired", roles, {"p": "a", "c": "b", "l": "perhaps"}, "unpaired")
+    with pytest.raises(RowProblem, match="nothing in 'l'"):
+        mapped("unpaired", roles, {"p": "a", "c": "b", "l": None}, "unpaired")
+
+
+def test_ranked_answers_give_the_best_and_the_worst():
+    roles = {"prompt": "p", "input": "i", "answers": "a"}
+    row = {"p": "Say", "i": "it", "a": ["best", "middling", "worst"]}
+    assert mapped("ranked", roles, row, "preference") == {"prompt": [user("Say\n\nit")], "chosen": "best", "rejected": "worst"}
+    assert mapped("ranked", roles, row)["messages"][-1] == assistant("best")
+    with pytest.raises(RowProblem, match="no list of two or more answers"):
+        mapped("ranked", roles, {**row, "a": ["one"]}, "preference")
 
 
 def test_sharegpt_names_and_system():
