@@ -93,6 +93,10 @@ class Method(Options):
         """transformers `TrainerCallback`s that the method needs; they get the wrapped model as `model`."""
         return []
 
+    def penalty(self, model: torch.nn.Module) -> torch.Tensor | None:
+        """A scalar whose gradient is added to the loss's at each optimiser step (a price on open gates, say); None for none."""
+        return None
+
     def state(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
         """What a checkpoint must hold beside the learnt tensors and the optimiser for a resumed run to go on the same."""
         return {}

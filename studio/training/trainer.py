@@ -71,6 +71,9 @@ class StudioTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         total, count = self._loss(model, inputs)
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
+        penalty = self.method.penalty(self.model)
+        if penalty is not None:  # its gradient only: the curve that a person reads stays the loss on the data
+            loss = loss + (penalty - penalty.detach()) / self.current_gradient_accumulation_steps
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _loss(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
