@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,6 +48,8 @@ class Setting:
 
     batches(n): the first n training batches on the model's device, as keyword arguments of a model's forward, whose `.loss`
     is the run's loss. adapter(id): folder of an adapter on the shelf; raises StudioError where there is none.
+    once(name, make): what `make()` gave (JSON) when the run first asked for it, so that what was measured before the first
+    step is not measured again, a little differently, when the run is resumed.
     """
 
     task_type: str = "CAUSAL_LM"  # peft's name
@@ -56,6 +58,7 @@ class Setting:
     base: Path | None = None  # the base model's folder, tokenizer included
     batches: Callable[[int], list[dict]] | None = None
     adapter: Callable[[str], Path] | None = None
+    once: Callable[[str, Callable[[], Any]], Any] = field(default=lambda name, make: make())
 
 
 DEFAULT = Setting()

@@ -6,11 +6,14 @@ can be stopped, and fails with a sentence. It knows nothing about windows and qu
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import set_seed
@@ -99,7 +102,7 @@ def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material
         checks.packing_is_exact(model, material.train, codec.pad_id)
     steps = total_steps(recipe, len(material.train))
     setting = Setting(recipe.task.task_type, steps, training.seed, base, sample_batches(material.train, training.batch_size, training.seed, codec.pad_id, device),
-                      lambda adapter: shelf.find(job.home, job.store, adapter)[0])
+                      lambda adapter: shelf.find(job.home, job.store, adapter)[0], lambda name, make: once(job.home.run(job.run_id), name, make))
     model = method.wrap(model, setting)
     if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
@@ -128,6 +131,16 @@ def total_steps(recipe: Recipe, examples: int) -> int:
     batches = -(-examples // training.batch_size)
     per_epoch = max(1, -(-batches // training.accumulation))
     return max(1, -(-int(training.epochs * per_epoch * 1000) // 1000))
+
+
+def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
+    """What `make()` gave the first time, remembered in the run's folder as JSON."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        half = path.with_suffix(".half")
+        half.write_text(json.dumps(make()), encoding="utf-8")
+        half.replace(path)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def fixed_prompts(model, codec: Codec, questions: list[Question], length: int) -> list[dict]:
