@@ -22,8 +22,8 @@ class AdaLoRA(Method):
     Paper: Zhang et al. 2023, AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning, arXiv:2303.10512
     Good for: a fixed budget of rank that should go to the layers that need it; it also shows which layers those are.
     Cost: learns r₀ instead of r while it runs, and some time at each step for the importances and the penalty.
-    Limits: needs some hundred steps to tell the layers apart (37 % in PEFT's own comparison, where LoRA had 48 %); the loss on the
-    Train tab contains the penalty; a run that ends early or keeps its best checkpoint may end above its budget.
+    Limits: needs some hundred steps to tell the layers apart (37 % in PEFT's own comparison, where LoRA had 48 %);
+    a run that ends early or keeps its best checkpoint may end above its budget.
     """
 
     title: ClassVar[str] = "AdaLoRA"
