@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from studio.methods.base import DEFAULT, Method, Setting, no_target
-from studio.models.shape import Shape, target_names
+from studio.methods.base import Setting
+from studio.methods.targets import Targeted
+from studio.models.shape import Shape
 from studio.options import option
 
 
-class LoRA(Method):
+class LoRA(Targeted):
     """Leaves every weight as it is and learns two thin matrices beside it, whose product is added to its output.
 
     Equation: h = W₀x + (α/r)·B·A·x, with A Gaussian and B zero at the start
@@ -28,32 +29,17 @@ class LoRA(Method):
     rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
     alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
     dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
-    targets: str = option(
-        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
-    )
     rslora: bool = option(False, "Rank-stabilised scaling", "Scale by α/√r instead of α/r (rsLoRA), better at ranks above 32.", advanced=True)
 
     def config(self, setting: Setting, **more) -> Any:
         """peft's LoraConfig for these options."""
         from peft import LoraConfig
 
-        names = target_names(self.targets)
-        return LoraConfig(
-            task_type=setting.task_type, r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora,
-            target_modules="all-linear" if names is None else list(names), **more,
-        )
-
-    def wrap(self, model, setting=DEFAULT):
-        from peft import get_peft_model
-
-        return get_peft_model(model, self.config(setting))
+        return LoraConfig(**self.placed(setting), r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora, **more)
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
-        return sum(self.rank * (rows + columns) for rows, columns in shape.targets(self.targets).values())
-
-    def refusal(self, shape, task, quantisation):
-        return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
+        return sum(self.rank * (rows + columns) for rows, columns in self.sizes(shape))
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

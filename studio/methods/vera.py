@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.base import DEFAULT, Method, no_target
-from studio.models.shape import Shape, target_names
+from studio.methods.targets import Targeted
+from studio.models.shape import Shape
 from studio.options import option
 
 
-class VeRA(Method):
+class VeRA(Targeted):
     """Shares two frozen random matrices among all layers and learns only how strongly each of their channels counts.
 
     Equation: h = W₀x + Λ_b·B·Λ_d·A·x; A and B random and frozen, the diagonals learnt, Λ_b zero at the start
@@ -27,22 +27,15 @@ class VeRA(Method):
 
     name: Literal["vera"] = option("vera", "Method", "", hidden=True)
     rank: int = option(256, "Rank r", "Width of the random matrices, which cost no learnt numbers; 256 is usual.", ge=1, le=4096)
-    targets: str = option(
-        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
-    )
 
-    def wrap(self, model, setting=DEFAULT):
-        from peft import VeraConfig, get_peft_model
+    def config(self, setting):
+        from peft import VeraConfig
 
-        names = target_names(self.targets)
-        return get_peft_model(model, VeraConfig(task_type=setting.task_type, r=self.rank, target_modules="all-linear" if names is None else list(names)))
+        return VeraConfig(**self.placed(setting), r=self.rank)
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ (r + output) over the target layers (Kopiczko 2023, §3.2)."""
-        return sum(self.rank + output for _, output in shape.targets(self.targets).values())
-
-    def refusal(self, shape, task, quantisation):
-        return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
+        return sum(self.rank + output for _, output in self.sizes(shape))
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -9,7 +9,8 @@ from studio.models.load import load_base
 from studio.models.shape import read_shape
 
 # Methods whose delta is zero at the start, so that step 0 is exactly the base model.
-STARTS_AS_THE_BASE = ("full", "lora", "qlora", "dora", "lora_plus", "lora_fa", "vera", "ia3", "adapter", "bitfit", "ln_tuning")
+STARTS_AS_THE_BASE = ("full", "lora", "qlora", "dora", "lora_plus", "lora_fa", "vera", "ia3", "adapter", "bitfit", "ln_tuning",
+                      "rslora", "pissa", "olora", "loha", "lokr")
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 
 

@@ -1,0 +1,61 @@
+"""What the methods share that lay a delta beside chosen linear layers: the option, how peft is told of it, and which sizes fit.
+
+It knows nothing about what the delta is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from studio.methods.base import DEFAULT, Method, Setting, no_target
+from studio.models.shape import Shape, target_names
+from studio.options import option
+from studio.words import Sentence
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+
+class Targeted(Method):
+    """A method whose delta stands beside the linear layers that the person chooses."""
+
+    targets: str = option(
+        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
+    )
+
+    def config(self, setting: Setting) -> PeftConfig:
+        """peft's configuration for these options."""
+        raise TypeError(f"{type(self).__name__} does not say how peft is configured")
+
+    def placed(self, setting: Setting) -> dict[str, Any]:
+        """The part of peft's configuration that says where the delta stands."""
+        names = target_names(self.targets)
+        return {"task_type": setting.task_type, "target_modules": "all-linear" if names is None else list(names)}
+
+    def wrap(self, model, setting=DEFAULT):
+        from peft import get_peft_model
+
+        return get_peft_model(model, self.config(setting))
+
+    def sizes(self, shape: Shape) -> list[tuple[int, int]]:
+        """(input, output) features of each target layer."""
+        return list(shape.targets(self.targets).values())
+
+    def refusal(self, shape, task, quantisation):
+        return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
+
+    def must_divide(self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True) -> Sentence | None:
+        """Why the option `key` does not divide the widths of every target layer, with numbers that do; None if it does."""
+        if shape is None:
+            return None
+        size = getattr(self, key)
+        layers = {name: [width for width, counts in zip(pair, (inputs, outputs), strict=True) if counts] for name, pair in shape.targets(self.targets).items()}
+        unfit = next(((name, width) for name, widths in layers.items() for width in widths if width % size), None)
+        if unfit is None:
+            return None
+        common = math.gcd(*(width for widths in layers.values() for width in widths))
+        fitting = [number for number in range(1, common + 1) if common % number == 0]
+        nearest = sorted(sorted(fitting, key=lambda number: abs(math.log(number / size)))[:4])
+        return Sentence("{option} {size} does not divide the width {width} of the layer {layer}; use {some}.", option=Sentence(type(self).model_fields[key].title),
+                        size=size, width=unfit[1], layer=unfit[0].rsplit(".", 1)[-1], some=", ".join(str(number) for number in nearest))
