@@ -19,14 +19,15 @@ from studio.words import Sentence, StudioError
 
 def option(
     default: Any, title: str, help: str, *, unit: str = "", advanced: bool = False, group: str = "", labels: dict[str, str] | None = None,
-    slider: bool = False, hidden: bool = False, **limits,
+    slider: bool = False, hidden: bool = False, adapters: str = "", **limits,
 ) -> Any:
     """A pydantic field that a form can draw.
 
     title, help: English, translatable. unit: shown behind the value. labels: choice value → what the person reads.
     limits: pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not drawn (set elsewhere on the page).
+    adapters: what an adapter must ship as ("PROMPT_TUNING") to be chosen here; the value is its id in the library, or a list of ids (`list[str]`).
     """
-    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden}
+    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden, "adapters": adapters}
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
 
@@ -39,7 +40,8 @@ class Options(BaseModel):
 def form_fields(cls: type[Options]) -> list[dict]:
     """The fields of `cls` for a form, in order: key, kind, title, help, unit, default, minimum, maximum, choices, advanced, group.
 
-    kind is one of number, integer, switch, choice, text. `optional` is true where the value may be left empty (None).
+    kind is one of number, integer, switch, choice, several (of the choices), text. `optional` is true where the value may be left empty
+    (None). `adapters`: the choices are the library's adapters that ship as this, which is for the form to find.
     """
     return [_field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")]
 
@@ -49,6 +51,8 @@ def _field(key: str, info: FieldInfo) -> dict:
     annotation, optional = _without_none(info.annotation)
     choices = [str(value) for value in typing.get_args(annotation)] if typing.get_origin(annotation) is Literal else []
     kind = "choice" if choices else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
+    if extra.get("adapters"):
+        kind = "several" if typing.get_origin(annotation) is list else "choice"
     limits = {}
     for item in info.metadata:
         for name in ("ge", "gt", "le", "lt"):
@@ -58,6 +62,7 @@ def _field(key: str, info: FieldInfo) -> dict:
         "key": key, "kind": kind, "title": info.title or key, "help": info.description or "", "default": info.get_default(call_default_factory=True),
         "unit": extra.get("unit", ""), "advanced": extra.get("advanced", False), "group": extra.get("group", ""), "optional": optional,
         "minimum": limits.get("ge", limits.get("gt")), "maximum": limits.get("le", limits.get("lt")), "slider": extra.get("slider", False),
+        "adapters": extra.get("adapters", ""),
         "choices": [{"value": value, "label": extra.get("labels", {}).get(value, value)} for value in choices],
     }
 

@@ -114,30 +114,75 @@ function switchControl(field, id) {
   return { node: input, focusable: input, read: () => input.checked, write: (value) => (input.checked = Boolean(value)) };
 }
 
+function gone(name) {
+  return (words.gone || "{name}").replace("{name}", name);
+}
+
 function choiceControl(field, id) {
   const select = make("select", "of-input of-select");
   select.id = id;
-  const choices = field.optional ? [{ value: "", label: words.none || "–" }, ...field.choices] : field.choices;
-  for (const choice of choices) {
-    const item = make("option", "", choice.label);
-    item.value = choice.value;
+  const add = (value, label) => {
+    const item = make("option", "", label);
+    item.value = value;
     select.append(item);
-  }
+  };
+  if (field.optional) add("", (field.adapters ? words.chooseAdapter : words.none) || "–");
+  for (const choice of field.choices) add(choice.value, choice.label);
   listen(field.key, select, true);
   const read = () => (select.value === "" ? null : select.value);
-  return { node: select, focusable: select, read, write: (value) => (select.value = shown(value)) };
+  const write = (value) => {
+    const text = shown(value);
+    if (field.adapters && text && ![...select.options].some((item) => item.value === text)) add(text, gone(text));
+    select.value = text;
+  };
+  return { node: withoutAny(field, select), focusable: select, read, write };
+}
+
+// Where the library has nothing to choose, a sentence stands below that says how to get it.
+function withoutAny(field, node) {
+  if (!field.adapters || field.choices.length) return node;
+  const box = make("div", "of-several");
+  box.append(node, make("p", "of-none", words.noAdapter || ""));
+  return box;
+}
+
+// Several of the choices, as boxes to tick. The value is the list of those ticked, in the order of the choices.
+function severalControl(field, id) {
+  const box = make("div", "of-several");
+  box.id = id;
+  box.tabIndex = -1;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-labelledby", `${id}-label`);
+  const add = (value, label) => {
+    const row = make("label", "of-tick");
+    const input = make("input");
+    Object.assign(input, { type: "checkbox", value });
+    listen(field.key, input, true);
+    row.append(input, make("span", "", label));
+    box.append(row);
+  };
+  for (const choice of field.choices) add(choice.value, choice.label);
+  const ticks = () => [...box.querySelectorAll("input")];
+  const read = () => ticks().filter((input) => input.checked).map((input) => input.value);
+  const write = (value) => {
+    const wanted = Array.isArray(value) ? value : [];
+    for (const name of wanted) if (!ticks().some((input) => input.value === name)) add(name, gone(name));
+    for (const input of ticks()) input.checked = wanted.includes(input.value);
+  };
+  return { node: withoutAny(field, box), focusable: box, read, write };
 }
 
 function control(field, id) {
   if (field.kind === "switch") return switchControl(field, id);
   if (field.kind === "choice") return choiceControl(field, id);
+  if (field.kind === "several") return severalControl(field, id);
   const bounded = field.minimum !== null && field.maximum !== null;
   return field.slider && bounded && field.kind !== "text" ? sliderControl(field, id) : textControl(field, id);
 }
 
 function resetButton(field) {
   const button = make("button", "of-reset", "↺");
-  const label = (words.reset || "Default: {value}").replace("{value}", shown(field.default) || words.none || "–");
+  const label = (words.reset || "Default: {value}").replace("{value}", shown(field.default) || (field.adapters ? words.chooseAdapter : words.none) || "–");
   Object.assign(button, { type: "button", title: label, hidden: true });
   button.setAttribute("aria-label", label);
   button.setAttribute("aria-describedby", `${uid}-${field.key}-label`);
@@ -251,7 +296,7 @@ function complain() {
 
 function enable() {
   for (const input of Object.values(inputs)) input.focusable.disabled = state.locked === true;
-  root.querySelectorAll(".of-range, .of-reset").forEach((node) => (node.disabled = state.locked === true));
+  root.querySelectorAll(".of-range, .of-reset, .of-tick input").forEach((node) => (node.disabled = state.locked === true));
 }
 
 function redraw() {

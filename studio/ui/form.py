@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import typing
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -36,10 +37,11 @@ class OptionForm(gr.HTML):
 
     def __init__(
         self, options: type[Options] | None = None, *, language: str = "en", value: dict | None = None,
-        errors: dict[str, Sentence] | None = None, locked: bool = False, **kwargs,
+        errors: dict[str, Sentence] | None = None, locked: bool = False, adapters: Callable[[str], dict[str, str]] | None = None, **kwargs,
     ):
-        """`options` may come later, with `show`; `locked` shows without editing."""
-        self._language, self._options = language, options
+        """`options` may come later, with `show`; `locked` shows without editing. adapters(ships as): id → name of those that an
+        option may choose from the library."""
+        self._language, self._options, self._adapters = language, options, adapters
         for name in ("html_template", "js_on_load", "apply_default_css"):
             kwargs.pop(name, None)
         super().__init__(
@@ -49,7 +51,7 @@ class OptionForm(gr.HTML):
 
     def _whole(self, options: type[Options] | None, values: dict | Options | None, errors: dict[str, Sentence] | None, locked: bool) -> dict:
         said = {key: sentence.say(self._language) for key, sentence in (errors or {}).items()}
-        return {"fields": said_fields(options, self._language), "values": defaults(options) | plain(values), "errors": said, "locked": locked}
+        return {"fields": said_fields(options, self._language, self._adapters), "values": defaults(options) | plain(values), "errors": said, "locked": locked}
 
     def show(
         self, options: type[Options] | None = None, *, values: dict | Options | None = None,
@@ -90,16 +92,21 @@ def _words(language: str) -> dict[str, str]:
         "none": translate("automatic", language),
         "reset": translate("Back to the default: {value}", language),
         "empty": translate("Nothing to set here.", language),
+        "noAdapter": translate("The library has no adapter for this yet. Train one on this base model first, then choose it here.", language),
+        "chooseAdapter": translate("none chosen", language),
+        "gone": translate("{name} (not in the library any more)", language),
     }
 
 
-def said_fields(options: type[Options] | None, language: str = "en") -> list[dict]:
-    """`form_fields` in `language`, ready for JSON."""
+def said_fields(options: type[Options] | None, language: str = "en", adapters: Callable[[str], dict[str, str]] | None = None) -> list[dict]:
+    """`form_fields` in `language`, ready for JSON. adapters: see `OptionForm`."""
     fields = form_fields(options) if options else []
     for field in fields:
         for part in ("title", "help", "unit", "group"):
             field[part] = translate(field[part], language)
         field["choices"] = [{**choice, "label": translate(choice["label"], language)} for choice in field["choices"]]
+        if field["adapters"] and adapters:
+            field["choices"] = [{"value": key, "label": name} for key, name in adapters(field["adapters"]).items()]
         field["default"] = _json(field["default"])
     return fields
 

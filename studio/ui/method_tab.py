@@ -9,10 +9,12 @@ import gradio as gr
 
 from studio import hardware
 from studio.jobs import client
+from studio.library import shelf
 from studio.methods import FAMILIES, METHODS, Method
 from studio.models.catalogue import catalogue, fits, offer_of
 from studio.models.resolve import is_hub_id, local_folder
 from studio.models.shape import Shape
+from studio.options import form_fields
 from studio.ui.board import Board, button, chip, e, facts, note, number, size
 from studio.ui.form import OptionForm, form_values
 from studio.ui.page import Page
@@ -31,7 +33,7 @@ def build(page: Page):
         search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name or purpose"), scale=1, min_width=160, elem_id="method-search")
     cards = Board(elem_id="methods")
     chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
-    form = OptionForm(language=page.language, elem_id="method-form")
+    form = OptionForm(language=page.language, elem_id="method-form", adapters=lambda kind: adapters(page, kind))
     timer = gr.Timer(1.0, active=False)
     outputs = [model, about, cards, chosen, form]
 
@@ -68,6 +70,7 @@ def build(page: Page):
         page.on(model.change, choose_model, model, page.changed, changes=True)
         page.on(cards.click, choose_method, None, page.changed, changes=True)
         page.on(form.input, edit, form, [form, page.changed], changes=True)
+        page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form)
         page.on(about.click, download, None, timer, changes=True)
         page.on(timer.tick, watch, None, [about, timer, page.changed])
         for control in (family.change, search.change):
@@ -89,6 +92,20 @@ def draw(page: Page, stamp: str, form: OptionForm, kind: str, words: str) -> lis
         gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), cards_html(page, kind, words), chosen_html(page, method),
         gr.skip() if origin == "method-form" or method is None else form.show(method, values=draft["method"]),
     ]
+
+
+def adapters(page: Page, kind: str) -> dict[str, str]:
+    """Id → name of the library's adapters that ship as `kind` and belong to the draft's base model: what an option can choose from."""
+    rows = shelf.listing(page.store, base=page.desk.draft()["model"].get("name", ""))
+    return {row["id"]: f"{row['name']} · {row['card'].get('summary', '')}" for row in rows if row["card"].get("ships_as") == kind}
+
+
+def refreshed(page: Page, form: OptionForm):
+    """The form anew where it offers the library's adapters, which may be others since it was drawn."""
+    draft = page.desk.draft()
+    method = METHODS.get(draft["method"].get("name"))
+    offers = method is not None and any(field["adapters"] for field in form_fields(method))
+    return form.show(method, values=draft["method"]) if offers else gr.skip()
 
 
 def fetching(page: Page, name: str) -> dict | None:

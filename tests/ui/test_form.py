@@ -22,6 +22,11 @@ class Example(Options):
     secret: int = option(1, "Secret", "Set elsewhere.", hidden=True)
 
 
+class Chosen(Options):
+    one: str | None = option(None, "Subspace", "Which one.", adapters="PROMPT_TUNING")
+    bank: list[str] = option([], "Bank", "Which ones.", adapters="BOTTLENECK")
+
+
 class Other(Options):
     rank: int = option(4, "Rank r", "Width.", ge=1)
     note: str = option("", "Note", "<b>anything</b> ${1+1} {{value}}")
@@ -69,6 +74,14 @@ def test_an_update_for_other_options_brings_their_defaults():
     update = OptionForm(Example).show(Other, values={"note": "x"})["value"]
     assert update["values"] == {"rank": 4, "note": "x"} and update["errors"] == {}
     assert [field["key"] for field in update["fields"]] == ["rank", "note"]
+
+
+def test_options_that_choose_from_the_library_offer_its_adapters():
+    fields = {field["key"]: field for field in said_fields(Chosen, adapters=lambda kind: {"id1": f"a {kind}"})}
+    assert fields["one"]["kind"] == "choice" and fields["one"]["choices"] == [{"value": "id1", "label": "a PROMPT_TUNING"}]
+    assert fields["bank"]["kind"] == "several" and fields["bank"]["choices"] == [{"value": "id1", "label": "a BOTTLENECK"}]
+    made, wrong = form_values({"one": None, "bank": ["id1", "id2"]}, Chosen)
+    assert wrong == {} and made == Chosen(bank=["id1", "id2"])
 
 
 # ---- in the browser -------------------------------------------------------------------------------------------------
@@ -198,3 +211,19 @@ def test_a_locked_form_shows_and_does_not_take(page):
     page.get_by_role("button", name="lock").click()
     page.wait_for_function("() => document.querySelector('[data-key=rate] input').disabled")
     assert page.get_by_label("Packing").is_disabled()
+
+
+def test_adapters_of_the_library_are_ticked_and_a_lost_one_can_be_taken_off(serve, bare_page, open_page):
+    page = bare_page()
+    with gr.Blocks(analytics_enabled=False) as demo:
+        form = OptionForm(Chosen, value={"bank": ["lost"]}, adapters=lambda kind: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {})
+        heard_box = gr.Textbox(elem_id="heard")
+        page.on(form.input, lambda raw: json.dumps(raw), form, heard_box)
+    opened = open_page(serve(demo))
+    opened.get_by_label("First").check()
+    heard(opened, '"bank": ["a", "lost"]')
+    opened.get_by_label("lost (not in the library any more)").uncheck()
+    opened.get_by_label("Second").check()
+    heard(opened, '"bank": ["a", "b"]')
+    assert opened.locator("[data-key=one] .of-none").inner_text().startswith("The library has no adapter for this yet.")
+    assert opened.get_by_label("Subspace").locator("option").all_inner_texts() == ["none chosen"]
