@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--rounds 40] [--gpu] [--save]
 
-The starter learns the captain sample with LoRA r=8 through the worker's own `prepare` and `build`, evaluations off, one
+The starter learns the captain sample with LoRA r=8 through the worker's own `build`, evaluations off, one
 line of log a step in both arms. The run is one `trainer.train()`, cut into segments of one epoch; between segments the
 `Events` callback is taken out of the trainer (B) or put back (A: every step is written to a real store on disk). A round
 is A, B and C, which is B once more, in an order that changes from round to round (A B C, C B A, B C A …). Every epoch
@@ -38,13 +38,13 @@ from transformers import TrainerCallback
 from studio import hardware
 from studio.home import STARTER, Home
 from studio.jobs.job import Job
-from studio.models.codec import Codec
 from studio.presets import preset
 from studio.recipe import recipe_from
 from studio.store import Store
 from studio.training.events import Events
+from studio.training.kinds import kind_of
 from studio.training.trainer import StudioTrainer
-from studio.training.worker import build, prepare
+from studio.training.worker import build
 
 TARGET = 1.02
 WARM_UP, INSIDE = 4, 10  # segments
@@ -105,8 +105,9 @@ def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer
     recipe = recipe_from({**values, "data": {**values["data"], "max_rows": rows}, "training": training})
     store = Store(home.database)
     _, job_id = store.create_run("overhead", recipe.to_dict(), device)
-    job, codec = Job(store.job(job_id), store, home), Codec(STARTER)
-    trainer = build(job, recipe, STARTER, codec, prepare(job, recipe, codec))
+    job = Job(store.job(job_id), store, home)
+    kind = kind_of(job, recipe, STARTER)
+    trainer = build(job, recipe, STARTER, kind, kind.prepare())
     sampler = trainer._get_train_sampler()
     sampler.set_epoch = lambda epoch: None
     trainer._get_train_sampler = lambda *_: sampler

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _SMALL = 30_000_000
+HEADS = {"language": "AutoModelForCausalLM", "text classes": "AutoModelForSequenceClassification", "image classes": "AutoModelForImageClassification"}
+"""What stands on top of a base model → transformers' class. The heads for classes are new at the start, and learnt whole."""
 
 
 def compute_dtype(precision: str, device: str) -> torch.dtype:
@@ -26,20 +28,25 @@ def compute_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def load_base(
-    folder: Path, *, quantisation: str = "none", precision: str = "auto", device: str = "cpu", double_quantisation: bool = True
+    folder: Path, *, quantisation: str = "none", precision: str = "auto", device: str = "cpu", double_quantisation: bool = True,
+    head: str = "language", labels: list[str] | None = None,
 ) -> PreTrainedModel:
-    """The causal language model in `folder` on `device`, ready for evaluation, every parameter frozen.
+    """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
 
-    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". Never runs code from the folder, never opens a pickle.
+    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels: the names of
+    its classes. Never runs code from the folder, never opens a pickle.
     """
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     import studio.tuners  # noqa: F401  adapters are loaded over a base: from here on peft knows the studio's own types too
 
     dtype = compute_dtype(precision, device)
-    more = {"quantization_config": _quantised(quantisation, dtype, double_quantisation)} if quantisation != "none" else {}
+    more = {"quantization_config": _quantised(quantisation, dtype, double_quantisation, head)} if quantisation != "none" else {}
+    if labels is not None:
+        # A model that has classes already gets a head of the right size for these; one that knows these keeps it.
+        more |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}, "ignore_mismatched_sizes": True}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = getattr(transformers, HEADS[head]).from_pretrained(
             str(folder), dtype=dtype, device_map={"": device}, trust_remote_code=False, use_safetensors=True, local_files_only=True, **more
         )
     except (ValueError, KeyError) as error:
@@ -52,12 +59,14 @@ def load_base(
     return model.eval()
 
 
-def _quantised(quantisation: str, dtype: torch.dtype, double: bool):
+def _quantised(quantisation: str, dtype: torch.dtype, double: bool, head: str):
     from transformers import BitsAndBytesConfig
 
+    # A new head is learnt, so it must stay as it is; what a language model must keep, transformers knows.
+    kept = None if head == "language" else ["score", "classifier"]
     if quantisation == "nf4":
-        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype)
-    return BitsAndBytesConfig(load_in_8bit=True)
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept)
+    return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
 
 
 def share_the_cores(model: torch.nn.Module) -> None:

@@ -46,6 +46,7 @@ class Task(Options):
     order: ClassVar[int] = 100
     wants: ClassVar[str]  # the kind of record that studio.data is asked for
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
+    kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         """The record as examples of at most `max_length` tokens (one, or several for a long text)."""

@@ -30,8 +30,12 @@ class Examples(Dataset):
         return {"input_ids": item.ids, "labels": item.labels}
 
     @property
+    def lengths(self) -> list[int]:
+        return [len(item.ids) for item in self.encoded]
+
+    @property
     def tokens(self) -> int:
-        return sum(len(item.ids) for item in self.encoded)
+        return sum(self.lengths)
 
 
 @dataclass

@@ -6,15 +6,17 @@ A check raises `StudioError` with a way out, or returns what it found. It knows 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from studio.methods import Method
-from studio.models.load import load_base
-from studio.recipe import Recipe
 from studio.tasks import Encoded
 from studio.training.batches import flatten, pad
 from studio.words import Sentence, StudioError
+
+if TYPE_CHECKING:
+    from studio.training.kinds.base import Kind, Material
 
 
 def something_to_learn(model: torch.nn.Module, method: Method) -> int:
@@ -50,23 +52,16 @@ def packing_is_exact(model: torch.nn.Module, examples: list[Encoded], pad_id: in
         raise StudioError("Packing is not exact in this model (logits differ by {worst:.2g}); switch Packing off.", worst=worst)
 
 
-@torch.no_grad()
-def probe(model: torch.nn.Module, examples: list[Encoded]) -> torch.Tensor:
-    """The logits of the first example, on the CPU: what a reloaded artefact has to give again."""
-    ids = torch.tensor([examples[0].ids[:64]], device=next(model.parameters()).device)
-    return model.eval()(input_ids=ids, use_cache=False).logits.float().cpu()
-
-
-def reload_gives_the_same(recipe: Recipe, base: Path, folder: Path, device: str, examples: list[Encoded], expected: torch.Tensor) -> float:
+def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected: torch.Tensor) -> float:
     """Load the artefact as stock peft or transformers does and compare logits. Returns the largest difference."""
     from peft import PeftModel
 
+    recipe = kind.recipe
     whole = recipe.method.ships_as == "model"
-    model = load_base(folder if whole else base, quantisation=recipe.quantisation, precision=recipe.machine.precision, device=device,
-                      double_quantisation=getattr(recipe.method, "double_quantisation", True))
+    model = kind.load(folder if whole else kind.base)
     if not whole:
         model = PeftModel.from_pretrained(model, str(folder))
-    worst = (probe(model, examples) - expected).abs().max().item()
+    worst = (kind.probe(model, material) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):
         raise StudioError("Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). If the base model's files were changed during the run, start it again; else please report this. The last checkpoint is kept.", worst=worst)

@@ -69,7 +69,7 @@ class Events(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         loss = metrics["eval_loss"]
-        self.job.store.add_metrics(self.job.run_id, state.global_step, {"eval_loss": loss})
+        self.job.store.add_metrics(self.job.run_id, state.global_step, metrics)
         if self._compare(loss):
             self.keep_best()
         elif self.training.patience and self.waited >= self.training.patience and state.global_step < state.max_steps:

@@ -90,16 +90,19 @@ class StudioTrainer(Trainer):
         return total, (wanted != IGNORED).sum()
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """Held-out loss as {"eval_loss": nats per labelled token}."""
-        metrics = {f"{metric_key_prefix}_loss": self.heldout_loss()}
+        """What `heldout` gives, with "eval_" in front of each name."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.heldout().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.model.train()
         return metrics
 
     @torch.no_grad()
-    def heldout_loss(self, model=None) -> float:
-        """Mean over all labelled held-out tokens, for `model` (a bare base, say) or the one that is being taught."""
+    def heldout(self, model=None) -> dict[str, float]:
+        """{"loss": mean over all labelled held-out tokens} of `model` (a bare base, say) or the one that is being taught.
+
+        Other kinds of task add their own figures; each is drawn live.
+        """
         own = model is None
         model = (self.model_wrapped if own else model).eval()
         virtual, self.virtual = self.virtual, self.virtual if own else 0
@@ -111,15 +114,14 @@ class StudioTrainer(Trainer):
                 total, count = total + part.item(), count + tokens.item()
         finally:
             self.virtual = virtual
-        return total / max(1, count)
+        return {"loss": total / max(1, count)}
 
     # ---- order and optimiser ----------------------------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset=None):
         if not self.group_by_length:
             return super()._get_train_sampler(train_dataset)
-        lengths = [len(item.ids) for item in self.train_dataset.encoded]
-        return LengthGrouped(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.data_seed)
+        return LengthGrouped(self.train_dataset.lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.data_seed)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:

@@ -10,7 +10,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,33 +17,18 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from studio.chat.answer import answers
-from studio.data.dataset import Dataset, load
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Method, Setting
-from studio.models.codec import Codec
-from studio.models.load import compute_dtype, load_base
+from studio.models.load import compute_dtype
 from studio.models.resolve import folder_of
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
-from studio.tasks import Encoded, Question
 from studio.training import checks
-from studio.training.batches import Collator, Examples, sample_batches
 from studio.training.events import Events
-from studio.training.outcome import outcome
+from studio.training.kinds import Kind, Material, kind_of
 from studio.training.trainer import StudioTrainer, arguments, last_checkpoint, load_learnt, save_learnt
 from studio.words import Sentence, StudioError
-
-
-@dataclass
-class Material:
-    """What the data became."""
-
-    dataset: Dataset
-    train: list[Encoded]
-    heldout: list[Encoded]
-    questions: list[Question]
 
 
 def train(job: Job) -> dict:
@@ -59,50 +43,29 @@ def train(job: Job) -> dict:
     folder = job.home.run(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
-    codec = Codec(base)
-    material = prepare(job, recipe, codec)
+    kind = kind_of(job, recipe, base)
+    material = kind.prepare()
     job.raise_if_stopped()
-    trainer = build(job, recipe, base, codec, material)
+    trainer = build(job, recipe, base, kind, material)
     learn(job, trainer, resume=bool(job.payload.get("resume")))
-    return finish(job, row["name"], recipe, base, codec, material, trainer, began)
+    return finish(job, row["name"], recipe, base, kind, material, trainer, began)
 
 
-def prepare(job: Job, recipe: Recipe, codec: Codec) -> Material:
-    """Read the file and make tokens of it."""
-    job.doing(Sentence("Reading the data"))
-    dataset = load(recipe.data, want=recipe.task.wants)
-    length = recipe.training.max_length
-
-    def encoded(records) -> list[Encoded]:
-        return [example for record in records for example in recipe.task.encode(record.value, codec, length)]
-
-    train_part = checks.labelled(encoded(dataset.train), length)
-    heldout = [example for example in encoded(dataset.heldout) if example.learnt]
-    questions = [question for record in dataset.heldout if (question := recipe.task.question(record.value))]
-    cut = sum(example.cut > 0 for example in train_part)
-    if cut:
-        job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
-    return Material(dataset, train_part, heldout, questions)
-
-
-def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material) -> StudioTrainer:
+def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) -> StudioTrainer:
     """Load the base model, wrap it with the method, and make the trainer."""
     job.doing(Sentence("Loading the base model"))
     training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
     set_seed(training.seed)
-    model = load_base(base, quantisation=recipe.quantisation, precision=machine.precision if method.ships_as != "model" else "fp32", device=device,
-                      double_quantisation=getattr(method, "double_quantisation", True))
+    model = kind.load(base, machine.precision if method.ships_as != "model" else "fp32")
     total_parameters = read_shape(base).parameters
     if recipe.quantisation != "none":
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=machine.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False})
-    packed = training.packing and not method.prompt_learning
-    if packed:
-        checks.packing_is_exact(model, material.train, codec.pad_id)
+    kind.check(model, material)
     steps = total_steps(recipe, len(material.train))
-    setting = Setting(recipe.task.task_type, steps, training.seed, base, sample_batches(material.train, training.batch_size, training.seed, codec.pad_id, device),
-                      lambda adapter: shelf.find(job.home, job.store, adapter)[0], lambda name, make: once(job.home.run(job.run_id), name, make))
+    setting = Setting(recipe.task.task_type, steps, training.seed, base, kind.batches(material), lambda adapter: shelf.find(job.home, job.store, adapter)[0],
+                      lambda name, make: once(job.home.run(job.run_id), name, make))
     model = method.wrap(model, setting)
     if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
@@ -110,12 +73,8 @@ def build(job: Job, recipe: Recipe, base: Path, codec: Codec, material: Material
 
     options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, heldout=bool(material.heldout), device=device, dtype=compute_dtype(machine.precision, device))
     trainer: StudioTrainer | None = None
-    events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen,
-                    samples=lambda: fixed_prompts(trainer.model, codec, material.questions[: training.sample_prompts], training.answer_length),
-                    keep_best=lambda: keep_best(job, recipe, trainer))
-    trainer = StudioTrainer(
-        model, options, method=method, train=Examples(material.train), heldout=Examples(material.heldout) if material.heldout else None,
-        collator=Collator(codec.pad_id, packed), group_by_length=training.group_by_length, callbacks=[events, *method.callbacks(setting)])
+    events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen, samples=lambda: kind.samples(trainer, material), keep_best=lambda: keep_best(job, recipe, trainer))
+    trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
     plan = {"steps": steps, "examples": len(material.train), "heldout": len(material.heldout), "tokens": trainer.train_dataset.tokens,
             "learnt_parameters": learnt_parameters, "parameters": total_parameters}
@@ -141,14 +100,6 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
         half.write_text(json.dumps(make()), encoding="utf-8")
         half.replace(path)
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def fixed_prompts(model, codec: Codec, questions: list[Question], length: int) -> list[dict]:
-    """The fixed held-out prompts with what the model says to them now."""
-    if not questions:
-        return []
-    said = answers(model, codec, [question.messages for question in questions], length)
-    return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(questions, said, strict=True)]
 
 
 def keep_best(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
@@ -178,35 +129,32 @@ def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
         trainer.evaluate()
 
 
-def finish(job, name: str, recipe: Recipe, base: Path, codec: Codec, material: Material, trainer: StudioTrainer, began: float) -> dict:
+def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Material, trainer: StudioTrainer, began: float) -> dict:
     """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
-    model, device = trainer.model, job.torch_device
+    model = trainer.model
     if recipe.training.keep_best and _best(job).exists():
         load_learnt(model, _best(job))
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    other = None
     if whole:
         round_to_16_bit(model)
-    if not recipe.method.keeps_base:
-        other = load_base(base, quantisation=recipe.quantisation, precision="fp32" if whole else recipe.machine.precision, device=device)
-    metrics = outcome(job, recipe, trainer, other, codec, material.questions)
-    del other
+    metrics = kind.outcome(trainer, material, None if recipe.method.keeps_base else lambda: kind.load(base, "fp32" if whole else None))
 
     job.doing(Sentence("Saving and checking the adapter"))
     made = job.home.run(job.run_id) / "artefact"
     shutil.rmtree(made, ignore_errors=True)
-    expected = checks.probe(model, material.train)  # before saving, which turns a whole model to 16 bit, buffers included
-    save(recipe.method, model, made, base, codec)
+    expected = kind.probe(model, material)  # before saving, which turns a whole model to 16 bit, buffers included
+    save(recipe.method, model, made, base)
+    kind.accompany(made)
     trainer.model = trainer.model_wrapped = None
     del model
-    difference = checks.reload_gives_the_same(recipe, base, made, device, material.train, expected)
+    difference = checks.reload_gives_the_same(kind, made, material, expected)
     job.log(Sentence("Reloaded from disk: logits differ by {difference:.1g} at most.", difference=difference))
 
     seconds = time.monotonic() - began
     remember_speed(job, recipe)
     adapter = shelf.add(job.home, job.store, source=made, name=name, run_id=job.run_id,
-                        card=card(recipe, material, metrics, parameters=parameters, seconds=seconds))
+                        card={**card(recipe, material, metrics, parameters=parameters, seconds=seconds), **kind.card()})
     shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
     return {"adapter": adapter, "metrics": metrics}
 
@@ -218,16 +166,15 @@ def round_to_16_bit(model: torch.nn.Module) -> None:
             parameter.copy_(parameter.to(torch.bfloat16))
 
 
-def save(method: Method, model, folder: Path, base: Path, codec: Codec) -> None:
-    """The method's artefact; for full fine-tuning a whole 16-bit model folder with the base's tokenizer."""
+def save(method: Method, model, folder: Path, base: Path) -> None:
+    """The method's artefact; for full fine-tuning a whole 16-bit model folder with the base's tokenizer or image processor."""
     if method.ships_as == "model":
         model.to(torch.bfloat16).save_pretrained(folder)
         for path in base.iterdir():
-            if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config")):
+            if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config", "preprocessor_config")):
                 shutil.copyfile(path, folder / path.name)
     else:
         method.save(model, folder)
-    (folder / "chat_template.jinja").write_text(codec.template, encoding="utf-8")
 
 
 def card(recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float) -> dict:

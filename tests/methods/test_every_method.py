@@ -62,11 +62,11 @@ def test_everything_that_should_moves_and_nothing_else(name, runs, monkeypatch):
 
     finish = worker.finish
 
-    def looking(job, row_name, recipe, base, codec, material, trainer, began):
+    def looking(job, row_name, recipe, base, kind, material, trainer, began):
         moved = {key for key, value in trainer.model.named_parameters() if not torch.equal(value.detach(), seen["before"][key])}
         seen["moved"], seen["learnt"] = moved, {key for key, value in trainer.model.named_parameters() if value.requires_grad}
         seen["halfway"] = len(runs.losses(job.run_id, "eval_loss"))
-        return finish(job, row_name, recipe, base, codec, material, trainer, began)
+        return finish(job, row_name, recipe, base, kind, material, trainer, began)
 
     monkeypatch.setattr(worker, "build", spying)
     monkeypatch.setattr(worker, "finish", looking)

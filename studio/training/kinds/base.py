@@ -1,0 +1,94 @@
+"""What a kind of task must say of itself for a run to be told: from records to examples, to a trainer, to what the end measures.
+
+It knows nothing about the order of a run's stages; that is `worker.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from studio.data.dataset import Dataset, load
+from studio.jobs.job import Job
+from studio.models.load import load_base
+from studio.recipe import Recipe
+from studio.words import Sentence
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from studio.training.trainer import StudioTrainer
+
+
+@dataclass
+class Material:
+    """What the data became: examples as the kind's own trainer takes them."""
+
+    dataset: Dataset
+    train: Sequence
+    heldout: Sequence
+
+
+class Kind:
+    """One run's way with its task. Made anew for each run, so that it may remember what it read."""
+
+    head: ClassVar[str] = "language"  # which class of model is loaded, a key of `studio.models.load.HEADS`
+    labels: list[str] | None = None  # names of the classes, known once `examples` has run; None where there are none
+
+    def __init__(self, job: Job, recipe: Recipe, base: Path):
+        self.job, self.recipe, self.base = job, recipe, base
+
+    def prepare(self) -> Material:
+        """Read the data and make examples of it."""
+        self.job.doing(Sentence("Reading the data"))
+        dataset = load(self.recipe.data, want=self.recipe.task.wants)
+        return Material(dataset, *self.examples(dataset))
+
+    def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
+        """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""
+        return load_base(
+            folder, quantisation=self.recipe.quantisation, precision=precision or self.recipe.machine.precision, device=self.job.torch_device,
+            double_quantisation=getattr(self.recipe.method, "double_quantisation", True), head=self.head, labels=self.labels,
+        )
+
+    def check(self, model: torch.nn.Module, material: Material) -> None:
+        """What has to be tried on the bare model before the method wraps it. Raises StudioError."""
+
+    # ---- what each kind says --------------------------------------------------------------------------------------
+
+    def examples(self, dataset: Dataset) -> tuple[Sequence, Sequence]:
+        """(training examples, held-out examples); StudioError where nothing can be learnt from them."""
+        raise NotImplementedError
+
+    def batches(self, material: Material) -> Callable[[int], list[dict]]:
+        """A function that gives the first n training batches as arguments of the model's forward: `methods.Setting.batches`."""
+        raise NotImplementedError
+
+    def trainer(self, model: torch.nn.Module, options: TrainingArguments, material: Material, callbacks: list) -> StudioTrainer:
+        raise NotImplementedError
+
+    def samples(self, trainer: StudioTrainer, material: Material) -> list[dict]:
+        """What a person reads of the progress at each evaluation: [{"prompt", "expected", "answer"}]."""
+        return []
+
+    def outcome(self, trainer: StudioTrainer, material: Material, bare: Callable[[], torch.nn.Module] | None) -> dict:
+        """What the end measures: the taught model's figures, and the base model's with "base_" in front.
+
+        bare: loads a bare base model; None where the delta in `trainer.model` can be switched off for that.
+        """
+        raise NotImplementedError
+
+    def probe(self, model: torch.nn.Module, material: Material) -> torch.Tensor:
+        """Logits on the CPU that the artefact, loaded again from disk, has to give again."""
+        raise NotImplementedError
+
+    def accompany(self, folder: Path) -> None:
+        """Write what the artefact in `folder` needs beside its weights."""
+
+    def card(self) -> dict:
+        """What the library's card says beyond what every run's says."""
+        return {}

@@ -1,0 +1,92 @@
+"""Chat and text: the model learns to say tokens, and is asked questions to see what it learnt."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+from studio.chat.answer import answers
+from studio.models.codec import Codec
+from studio.tasks import Encoded, Question
+from studio.training import checks
+from studio.training.batches import Collator, Examples, sample_batches
+from studio.training.kinds.base import Kind
+from studio.training.outcome import taught_and_base
+from studio.training.trainer import StudioTrainer
+from studio.words import Sentence
+
+
+class Generation(Kind):
+    """Held-out loss, perplexity, and the answers to held-out questions."""
+
+    def __init__(self, job, recipe, base):
+        super().__init__(job, recipe, base)
+        self.codec = Codec(base)
+        self.packed = recipe.training.packing and not recipe.method.prompt_learning
+        self.questions: list[Question] = []
+
+    def examples(self, dataset):
+        task, length = self.recipe.task, self.recipe.training.max_length
+
+        def encoded(records) -> list[Encoded]:
+            return [example for record in records for example in task.encode(record.value, self.codec, length)]
+
+        train = checks.labelled(encoded(dataset.train), length)
+        heldout = [example for example in encoded(dataset.heldout) if example.learnt]
+        self.questions = [question for record in dataset.heldout if (question := task.question(record.value))]
+        cut = sum(example.cut > 0 for example in train)
+        if cut:
+            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
+        return train, heldout
+
+    def check(self, model, material):
+        if self.packed:
+            checks.packing_is_exact(model, material.train, self.codec.pad_id)
+
+    def batches(self, material):
+        training = self.recipe.training
+        return sample_batches(material.train, training.batch_size, training.seed, self.codec.pad_id, self.job.torch_device)
+
+    def trainer(self, model, options, material, callbacks):
+        return StudioTrainer(
+            model, options, method=self.recipe.method, train=Examples(material.train), heldout=Examples(material.heldout) if material.heldout else None,
+            collator=Collator(self.codec.pad_id, self.packed), group_by_length=self.recipe.training.group_by_length, callbacks=callbacks)
+
+    def samples(self, trainer, material):
+        """The fixed held-out prompts with what the model says to them now."""
+        asked = self.questions[: self.recipe.training.sample_prompts]
+        if not asked:
+            return []
+        said = answers(trainer.model, self.codec, [question.messages for question in asked], self.recipe.training.answer_length)
+        return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(asked, said, strict=True)]
+
+    def outcome(self, trainer, material, bare):
+        """eval_loss, perplexity and exact_match."""
+        found: dict[str, float] = {}
+        for prefix, model in taught_and_base(self.job, trainer.model, bare):
+            if trainer.eval_dataset is not None:
+                loss = trainer.heldout(model if prefix else None)["loss"]
+                found |= {f"{prefix}eval_loss": loss, f"{prefix}perplexity": math.exp(min(loss, 50))}
+            found |= {f"{prefix}{key}": value for key, value in self._asked(model).items()}
+        return found
+
+    def _asked(self, model: torch.nn.Module) -> dict[str, float]:
+        training = self.recipe.training
+        asked = self.questions[: training.evaluation_rows]
+        right, size = 0, training.batch_size * 2
+        for start in range(0, len(asked), size):
+            self.job.raise_if_stopped()
+            part = asked[start : start + size]
+            said = answers(model, self.codec, [question.messages for question in part], training.answer_length, batch_size=size)
+            right += sum(answer.strip() == question.expected.strip() for answer, question in zip(said, part, strict=True))
+        return {"exact_match": right / len(asked)} if asked else {}
+
+    def probe(self, model, material):
+        ids = torch.tensor([material.train[0].ids[:64]], device=next(model.parameters()).device)
+        with torch.no_grad():
+            return model.eval()(input_ids=ids, use_cache=False).logits.float().cpu()
+
+    def accompany(self, folder: Path) -> None:
+        (folder / "chat_template.jinja").write_text(self.codec.template, encoding="utf-8")
