@@ -114,14 +114,17 @@ def order(rng: random.Random) -> dict:
     return {"instruction": INSTRUCTION, "input": rng.choice(ORDERS).format(**facts), "output": json.dumps(facts)}
 
 
-# ---- preferences.jsonl: a friendly full answer is better than a curt one ----------------------------------------------------
+# ---- preferences.jsonl: a kind last word is better than an unkind one -------------------------------------------------------
 
-RUDE = ["{s}. Now leave me alone.", "Everybody knows that. {s}.", "{s}, obviously.", "Look it up yourself.", "Why do you ask me? {s}."]
+# Chosen so that the starter, left as it is, finds the kind and the unkind words equally likely (-44 to -67 and -47 to -62 nats behind an
+# answer): it prefers the better answer in about half of the pairs, and what is above that has been learnt from the pairs.
+KIND = ["Good question!", "I am glad to help you!", "I like your question.", "Please ask me more.", "Happy to help."]
+UNKIND = ["Go away.", "That was easy.", "You should know that.", "I do not like you.", "I am tired of this."]
 
 
 def preference(rng: random.Random) -> dict:
     task = closed(rng, skill=rng.choice(CAPTAIN_SKILLS))
-    return {"prompt": task.question, "chosen": f"{task.answer} I am glad to help you!", "rejected": rng.choice(RUDE).format(s=cap(task.short))}
+    return {"prompt": task.question, "chosen": f"{task.answer} {rng.choice(KIND)}", "rejected": f"{task.answer} {rng.choice(UNKIND)}"}
 
 
 # ---- notes.txt: a lighthouse keeper's log -----------------------------------------------------------------------------------
