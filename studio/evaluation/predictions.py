@@ -1,0 +1,131 @@
+"""The answers to the held-out rows, base beside taught: made into figures with intervals, and kept in a file of bounded size.
+
+`predictions.jsonl` lies in the run's folder, a row a line. It is the person's own data, so it never travels with an adapter.
+It knows nothing about models, nor about how a table looks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from studio.evaluation.intervals import bootstrap, interval
+from studio.words import Sentence
+
+FILE = "predictions.jsonl"
+MOST_CHARACTERS = 24_000_000  # in one file; texts are cut where they would not fit
+_LONGEST = 8_000  # characters of one text
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure of one row, whose mean is the run's figure. share: it lies between 0 and 1 and is read as a percentage."""
+
+    title: Sentence
+    help: Sentence
+    share: bool = True
+
+
+SCORES = {
+    "preferred": Score(Sentence("Better answer preferred"), Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one.")),
+    "margin": Score(Sentence("Margin"), Sentence("How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."), share=False),
+    "correct": Score(Sentence("Right labels"), Sentence("How many held-out rows got exactly the labels they should.")),
+    "exact_match": Score(Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")),
+    "token_f1": Score(Sentence("Words in common (F1)"), Sentence("How many words answer and hoped-for answer share, whatever their order.")),
+    "rouge_l": Score(Sentence("Words in order (ROUGE-L)"), Sentence("How many words they share in the same order.")),
+}
+"""Every score a row can have. The first one that a run's rows have is what "worst first" goes by."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One held-out row. scores: name in `SCORES` → (of the base model, of the taught one). rejected: the worse answer of a pair."""
+
+    prompt: str
+    expected: str
+    base: str
+    taught: str
+    scores: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rejected: str = ""
+
+
+def figures(rows: Sequence[Prediction]) -> dict:
+    """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
+    {"base": (low, high), "taught": …, "difference": …}, the last of taught − base on the same rows."""
+    names = [name for name in SCORES if rows and name in rows[0].scores]
+    found: dict = {}
+    for name in names:
+        base, taught = zip(*(row.scores[name] for row in rows), strict=True)
+        found |= {name: fmean(taught), f"base_{name}": fmean(base)}
+        found.setdefault("intervals", {})[name] = {
+            "base": interval(base), "taught": interval(taught), "difference": bootstrap([after - before for before, after in zip(base, taught, strict=True)]),
+        }
+    return found
+
+
+def write(folder: Path, rows: Sequence[Prediction]) -> None:
+    """Keep `rows` in `folder`: all of them, with texts cut where the file would grow beyond `MOST_CHARACTERS`. Whole or not at all."""
+    longest = min(_LONGEST, max(40, MOST_CHARACTERS // (5 * max(1, len(rows)))))
+
+    def cut(text: str) -> str:
+        return text if len(text) <= longest else text[: longest - 1] + "…"
+
+    half = folder / f"{FILE}.half"
+    with open(half, "w", encoding="utf-8") as file:
+        for row in rows:
+            values = {key: cut(value) if isinstance(value, str) else value for key, value in asdict(row).items()}
+            file.write(json.dumps(values, ensure_ascii=True) + "\n")
+    os.replace(half, folder / FILE)
+
+
+def read(folder: Path) -> list[Prediction]:
+    """The rows that `write` kept in `folder`; [] where there are none."""
+    path = folder / FILE
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [Prediction(**{**values, "scores": {name: tuple(pair) for name, pair in values["scores"].items()}}) for values in map(json.loads, file)]
+
+
+ORDERS = {
+    "worst": Sentence("Worst first"), "best": Sentence("Best first"), "gained": Sentence("Most gained first"), "lost": Sentence("Most lost first"),
+    "file": Sentence("As in the data"),
+}
+
+
+def arranged(rows: Sequence[Prediction], order: str = "worst", search: str = "") -> list[Prediction]:
+    """The rows that hold every word of `search`, in an order of `ORDERS`; ties are settled by the scores that follow, then by place."""
+    looked_for = search.casefold().split()
+    found = [row for row in rows if all(word in "\n".join((row.prompt, row.expected, row.rejected, row.base, row.taught)).casefold() for word in looked_for)]
+    names = [name for name in SCORES if rows and name in rows[0].scores]
+    if order in ("gained", "lost"):
+        sign = 1 if order == "lost" else -1
+        return sorted(found, key=lambda row: [sign * (row.scores[name][1] - row.scores[name][0]) for name in names])
+    if order in ("worst", "best"):
+        sign = 1 if order == "worst" else -1
+        return sorted(found, key=lambda row: [sign * row.scores[name][1] for name in names])
+    return found
+
+
+def as_csv(rows: Sequence[Prediction]) -> str:
+    """Every row and score as CSV with a header; cells that a spreadsheet would take for a formula get an apostrophe in front."""
+    names = [name for name in SCORES if rows and name in rows[0].scores]
+    worse = any(row.rejected for row in rows)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["prompt", "expected", *(["rejected"] if worse else []), "base", "taught", *(f"{who}_{name}" for name in names for who in ("base", "taught"))])
+    for row in rows:
+        texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
+        writer.writerow([*map(_harmless, texts), *(f"{value:.6g}" for name in names for value in row.scores[name])])
+    return out.getvalue()
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+

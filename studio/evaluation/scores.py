@@ -1,0 +1,87 @@
+"""How good answers are: word overlap with the answer hoped for, and the figures of classification.
+
+Words are runs of letters and digits without case; Chinese, Japanese and Korean, which are written without spaces, count by the
+character. It knows nothing about models, nor about how sure a figure is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence, Set
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+
+
+def words(text: str) -> list[str]:
+    """What the overlap scores compare."""
+    return _WORD.findall(text.casefold())
+
+
+def exact_match(expected: str, answer: str) -> float:
+    """1 where the two are the same but for space at the ends, else 0."""
+    return float(answer.strip() == expected.strip())
+
+
+def token_f1(expected: str, answer: str) -> float:
+    """Harmonic mean of the shares of words that are in the other text too, each as often as it stands there (Rajpurkar 2016, arXiv:1606.05250, §6.1)."""
+    hoped, said = words(expected), words(answer)
+    return _f1(sum((Counter(hoped) & Counter(said)).values()), len(hoped), len(said))
+
+
+def rouge_l(expected: str, answer: str) -> float:
+    """The same for the longest common subsequence of words, so that their order counts (Lin 2004, aclanthology.org/W04-1013, §3.1, β = 1)."""
+    hoped, said = words(expected), words(answer)
+    return _f1(_common_subsequence(hoped, said), len(hoped), len(said))
+
+
+def _f1(common: int, hoped: int, said: int) -> float:
+    if not hoped or not said:
+        return float(hoped == said)
+    return 2 * common / (hoped + said)
+
+
+def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
+    """Length of the longest common subsequence, a row of the table at a time in the bits of one number (Hyyrö 2004)."""
+    places: dict[str, int] = {}
+    for at, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << at
+    everywhere = (1 << len(first)) - 1
+    row = everywhere
+    for word in second:
+        hits = row & places.get(word, 0)
+        row = (row + hits | row - hits) & everywhere
+    return len(first) - row.bit_count()
+
+
+def preferred(chosen: float, rejected: float) -> float:
+    """1 where the better answer is the likelier one, ½ where both are equally likely, else 0."""
+    return 0.5 if chosen == rejected else float(chosen > rejected)
+
+
+def accuracy(expected: Sequence, predicted: Sequence) -> float:
+    """Share of rows that were predicted as expected; for several labels a row, all of them."""
+    return sum(hoped == said for hoped, said in zip(expected, predicted, strict=True)) / len(expected)
+
+
+def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[str]], labels: Sequence[str]) -> float:
+    """Mean over `labels` of each one's F1: 2·hits / (2·hits + missed + wrongly said). A label that is neither expected nor
+    predicted anywhere is left out, since nothing was measured for it."""
+    found = []
+    for label in labels:
+        pairs = [(_has(hoped, label), _has(said, label)) for hoped, said in zip(expected, predicted, strict=True)]
+        hits, either = sum(hoped and said for hoped, said in pairs), sum(hoped + said for hoped, said in pairs)
+        if either:
+            found.append(2 * hits / either)
+    return sum(found) / len(found) if found else 0.0
+
+
+def _has(value: str | Set[str], label: str) -> bool:
+    return value == label if isinstance(value, str) else label in value
+
+
+def confusion(expected: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
+    """Rows: the expected label; columns: the predicted one; both in the order of `labels`."""
+    counts = Counter(zip(expected, predicted, strict=True))
+    return [[counts[hoped, said] for said in labels] for hoped in labels]
