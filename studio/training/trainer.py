@@ -131,12 +131,22 @@ class StudioTrainer(Trainer):
 
     # ---- checkpoints ------------------------------------------------------------------------------------------
 
-    def _save(self, output_dir=None, state_dict=None):
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        save_learnt(self.model, Path(output_dir) / LEARNT)
+    def keep(self, folder: Path) -> None:
+        """Write what is learnt, and what the method must remember beside it, into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_learnt(self.model, folder / LEARNT)
         state = self.method.state(self.model)
         if state:
-            save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, Path(output_dir) / STATE)
+            save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, folder / STATE)
+
+    def put_back(self, folder: Path) -> None:
+        """What `keep` wrote, into the model again."""
+        load_learnt(self.model, folder / LEARNT)
+        state = folder / STATE
+        self.method.load_state(self.model, load_file(state) if state.exists() else {})
+
+    def _save(self, output_dir=None, state_dict=None):
+        self.keep(Path(output_dir))
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -148,10 +158,7 @@ class StudioTrainer(Trainer):
         (folder / WHOLE).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        model = model or self.model
-        load_learnt(model, Path(resume_from_checkpoint) / LEARNT)
-        state = Path(resume_from_checkpoint) / STATE
-        self.method.load_state(model, load_file(state) if state.exists() else {})
+        self.put_back(Path(resume_from_checkpoint))
 
 
 def learnt(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from studio.recipe import Recipe, recipe_from
 from studio.training import checks
 from studio.training.events import Events
 from studio.training.kinds import Kind, Material, kind_of
-from studio.training.trainer import StudioTrainer, arguments, last_checkpoint, load_learnt, save_learnt
+from studio.training.trainer import StudioTrainer, arguments, last_checkpoint
 from studio.words import Sentence, StudioError
 
 
@@ -104,12 +104,12 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
 
 def keep_best(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
     if recipe.training.keep_best:
-        job.home.checkpoints(job.run_id).mkdir(parents=True, exist_ok=True)
-        save_learnt(trainer.model, _best(job))
+        shutil.rmtree(_best(job), ignore_errors=True)
+        trainer.keep(_best(job))
 
 
 def _best(job: Job) -> Path:
-    return job.home.checkpoints(job.run_id) / "best.safetensors"
+    return job.home.checkpoints(job.run_id) / "best"
 
 
 def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
@@ -133,7 +133,7 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
     """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
     model = trainer.model
     if recipe.training.keep_best and _best(job).exists():
-        load_learnt(model, _best(job))
+        trainer.put_back(_best(job))
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if whole:
