@@ -6,9 +6,11 @@ It knows nothing about methods' cards and options.
 
 from studio.tuners.bitfit import BitFitConfig, BitFitModel
 from studio.tuners.bottleneck import BottleneckConfig, BottleneckModel
+from studio.tuners.prefix import PrefixConfig, PrefixModel
 from studio.tuners.register import register
 
 register("bottleneck", BottleneckConfig, BottleneckModel)
 register("bitfit", BitFitConfig, BitFitModel)
+register("prefix", PrefixConfig, PrefixModel)
 
-__all__ = ["BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel"]
+__all__ = ["BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "PrefixConfig", "PrefixModel"]

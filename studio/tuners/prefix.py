@@ -1,0 +1,295 @@
+"""Prefixes: learnt keys and values that every token may attend to, in each layer (Li & Liang 2021, arXiv:2101.00190).
+
+They are put in front of a layer's own keys and values where attention is computed (transformers' `AttentionInterface`), not into a
+cache as stock peft does. So packing, padding, gradient checkpointing, quantised bases and cached generation stay exact. A
+`PrefixLayer` stands around the key projection and holds the prefix of its layer; `hook_attention` makes a model ask it.
+`PrefixModel` lets positions begin behind the prefix, as a cache would: its prefixes mean the same to stock peft, and
+`to_stock`/`from_stock` write and read stock PREFIX_TUNING folders. It knows nothing about methods and their options.
+
+For other tuners: `class MyKeyLayer(PrefixLayer)` or a PrefixLayer as it is, `update_layer(name, tokens, *key_value_shape(config), gated=True)`
+and `hook_attention(model)` once they are in the model.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PrefixTuningConfig
+from peft.tuners._buffer_dict import BufferDict
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
+from peft.utils.other import _prepare_prompt_learning_config
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import eager_mask, sdpa_mask
+
+_SUFFIX = "_with_prefix"
+
+
+@dataclass
+class PrefixConfig(PeftConfig):
+    """num_virtual_tokens: p. hidden: width of the network that writes the prefix, 0 for the bare numbers. gated: see `PrefixLayer`."""
+
+    target_modules: list[str] | str | None = field(default=None, metadata={"help": "Last names of the key projections."})
+    exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
+    num_virtual_tokens: int = field(default=20, metadata={"help": "Length of the prefix."})
+    hidden: int = field(default=0, metadata={"help": "Width of the reparameterising network; 0: none."})
+    gated: bool = field(default=False, metadata={"help": "Let each token decide how much it attends to the prefix."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "PREFIX"
+
+
+class PrefixLayer(nn.Module, BaseTunerLayer):
+    """A wrapped key projection with a prefix for each adapter.
+
+    A prefix is [tokens, 2, heads, head_size]: keys, then values, as attention gets them (behind the rotation). It is either the parameter
+    itself, or, with a trunk, its start plus what a shared network writes. gated: a number of (0, 1) for each token, σ(w·x + b) of the layer's input
+    x, by which the token's attention to the prefix is scaled before the softmax; at 0 the layer is the base model's, and no token
+    sees a later one's gate.
+    """
+
+    adapter_layer_names = ("prefix_pairs", "prefix_out", "prefix_gate")
+    other_param_names = ("prefix_start", "trunks")
+
+    def __init__(self, base_layer: nn.Module):
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features, self.out_features = _get_in_out_features(base_layer)
+        self.prefix_pairs, self.prefix_start = nn.ParameterDict(), BufferDict(persistent=True)
+        self.prefix_out, self.prefix_gate = nn.ModuleDict(), nn.ModuleDict()
+        self.trunks: dict[str, tuple[nn.Module]] = {}  # in tuples, so that torch does not count them as parts of each layer
+        self.gates: dict[str, torch.Tensor] = {}
+        self.merged_adapters: list[str] = []
+
+    def update_layer(
+        self, adapter_name: str, tokens: int, heads: int, head_size: int, *, gated: bool = False, trunk: nn.Module | None = None, inference_mode: bool = False
+    ) -> None:
+        """Add a prefix of small random keys and values. trunk(): [tokens, width], shared by the layers."""
+        start = torch.randn(tokens, 2, heads, head_size) * 0.02
+        if trunk is None:
+            self.prefix_pairs[adapter_name] = nn.Parameter(start)
+        else:
+            self.prefix_start[adapter_name] = start
+            self.trunks[adapter_name] = (trunk,)
+            self.prefix_out[adapter_name] = out = nn.Linear(trunk.width, 2 * heads * head_size)
+            nn.init.zeros_(out.weight)
+            nn.init.zeros_(out.bias)
+        if gated:
+            self.prefix_gate[adapter_name] = gate = nn.Linear(self.in_features, 1)
+            nn.init.zeros_(gate.weight)
+            nn.init.zeros_(gate.bias)
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+
+    def begin_with(self, adapter_name: str, pairs: torch.Tensor) -> None:
+        """Put `pairs` [tokens, 2, heads, head_size] where the random start is."""
+        held = self.prefix_start[adapter_name] if adapter_name in self.prefix_start else self.prefix_pairs[adapter_name]
+        with torch.no_grad():
+            held.copy_(pairs)
+
+    def pairs(self, adapter_name: str) -> torch.Tensor:
+        """The prefix as it is now, [tokens, 2, heads, head_size]."""
+        if adapter_name in self.prefix_pairs:
+            return self.prefix_pairs[adapter_name]
+        start = self.prefix_start[adapter_name]
+        return start + self.prefix_out[adapter_name](self.trunks[adapter_name][0]()).view_as(start)
+
+    def in_use(self) -> list[str]:
+        """Names of the adapters whose prefixes count now."""
+        if self.disable_adapters:
+            return []
+        return [name for name in self.active_adapters if name in self.prefix_pairs or name in self.prefix_start]
+
+    def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        self.gates = {}
+        for name in self.in_use():
+            if name in self.prefix_gate:
+                gate = self.prefix_gate[name]
+                self.gates[name] = gate(self._cast_input_dtype(x, gate.weight.dtype))
+        return self.base_layer(x, *args, **kwargs)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        raise ValueError("A prefix is something to attend to, which no weight of the base model can hold: it cannot be merged.")
+
+    def unmerge(self) -> None:
+        """Nothing was ever merged."""
+
+
+class Trunk(nn.Linear):
+    """tanh(W·E + b), one row for each prefix token: what the layers' prefixes are projected from.
+
+    Its tensors stand one level deep, because peft takes an adapter's name out of a key only there.
+    """
+
+    def __init__(self, tokens: int, size: int, width: int):
+        super().__init__(size, width)
+        self.width = width
+        self.embedding = nn.Parameter(torch.randn(tokens, size))
+
+    def forward(self) -> torch.Tensor:
+        return torch.tanh(super().forward(self.embedding))
+
+
+class PrefixModel(BaseTuner):
+    """Puts prefixes into a model."""
+
+    prefix = "prefix_"
+    tuner_layer_cls = PrefixLayer
+    target_module_mapping: dict = {}
+
+    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
+        layer = target if isinstance(target, PrefixLayer) else PrefixLayer(target)
+        trunk = self.prefix_trunk[adapter_name] if peft_config.hidden else None
+        heads, size = key_value_shape(self.model.config)
+        layer.update_layer(adapter_name, peft_config.num_virtual_tokens, heads, size, gated=peft_config.gated, trunk=trunk, inference_mode=peft_config.inference_mode)
+        if layer is not target:
+            if adapter_name not in self.active_adapters:
+                layer.requires_grad_(False)
+            self._replace_module(parent, target_name, layer, target)
+
+    def inject_adapter(self, model, adapter_name, *args, **kwargs):
+        """As peft's, which is called for the first adapter and for each one after it; the shared network before, the hooks after it."""
+        config = self.peft_config[adapter_name]
+        if not hasattr(self, "prefix_trunk"):
+            self.prefix_trunk = nn.ModuleDict()
+        if config.hidden:
+            heads, size = key_value_shape(model.config)
+            trunk = Trunk(config.num_virtual_tokens, heads * size, config.hidden).to(next(model.parameters()).device)
+            self.prefix_trunk[adapter_name] = trunk.requires_grad_(not config.inference_mode)
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        hook_attention(model)
+        inside = model.get_decoder()  # not the whole model: peft calls that one past its hooks
+        inside = model.base_model if inside is model else inside
+        if "position_ids" in inspect.signature(inside.forward).parameters and not hasattr(self, "shifting"):
+            self.shifting = inside.register_forward_pre_hook(self._begin_behind_the_prefix, with_kwargs=True)
+
+    def _begin_behind_the_prefix(self, module, args, kwargs):
+        """Positions begin at p, as they do behind a cache of p tokens. args: at most the input ids."""
+        layer = next(iter(prefix_layers(module)))
+        shift = sum(self.peft_config[name].num_virtual_tokens for name in layer.in_use())
+        if not shift:
+            return None
+        positions = kwargs.get("position_ids")
+        if positions is None:
+            given = next(value for value in (kwargs.get("inputs_embeds"), kwargs.get("input_ids"), *args) if value is not None)
+            cache = kwargs.get("past_key_values")
+            past = cache.get_seq_length() if cache is not None else 0
+            positions = torch.arange(past, past + given.shape[1], device=given.device)[None]
+        return args, {**kwargs, "position_ids": positions + shift}
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        super().delete_adapter(adapter_name)
+        if adapter_name in self.prefix_trunk:
+            del self.prefix_trunk[adapter_name]
+
+    def unload(self) -> nn.Module:
+        if hasattr(self, "shifting"):
+            self.shifting.remove()
+        unhook_attention(self.model)
+        return super().unload()
+
+
+def prefix_layers(model: nn.Module) -> list[PrefixLayer]:
+    """The layers with prefixes, first layer first."""
+    return [module for module in model.modules() if isinstance(module, PrefixLayer)]
+
+
+def key_value_shape(config) -> tuple[int, int]:
+    """Key/value heads and size of a head, by peft's own reading of a model's `config`."""
+    read = stock_config(config, 1)
+    return read.num_attention_heads, read.token_dim // read.num_attention_heads
+
+
+# ---- attention ------------------------------------------------------------------------------------------------------
+
+
+def hook_attention(model: nn.Module) -> None:
+    """Have the model's attention ask its `PrefixLayer`s; doing it twice changes nothing. ValueError where the model cannot."""
+    now = model.config._attn_implementation
+    if now.endswith(_SUFFIX):
+        return
+    if not model._can_set_attn_implementation():
+        raise ValueError(f"{type(model).__name__} does not compute attention through transformers' AttentionInterface.")
+    model.set_attn_implementation(("eager" if now == "eager" else "sdpa") + _SUFFIX)
+
+
+def unhook_attention(model: nn.Module) -> None:
+    """As it was before `hook_attention`."""
+    model.set_attn_implementation(model.config._attn_implementation.removesuffix(_SUFFIX))
+
+
+def _attend(inner):
+    """An attention function that first puts the prefixes of the module's `PrefixLayer` in front. inner(module): the function after it."""
+
+    def attend(module, query, key, value, attention_mask, **kwargs):
+        layer = next((child for child in module.children() if isinstance(child, PrefixLayer)), None)
+        for name in layer.in_use() if layer is not None else ():
+            causal = kwargs.get("is_causal")
+            causal = getattr(module, "is_causal", True) if causal is None else causal
+            attention_mask = _mask(attention_mask, query, key, layer, name, bool(causal))
+            keys, values = (part.to(key.dtype).permute(1, 0, 2).expand(len(key), -1, -1, -1) for part in layer.pairs(name).unbind(1))
+            key, value = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+        return inner(module)(module, query, key, value, attention_mask, **kwargs)
+
+    return attend
+
+
+def _mask(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, layer: PrefixLayer, name: str, causal: bool) -> torch.Tensor | None:
+    """`mask` (bool, or numbers to add; batch × 1 × queries × keys) with columns for the prefix, which every token sees."""
+    tokens, rows, columns = len(layer.pairs(name)), query.shape[2], key.shape[2]
+    gate = layer.gates.pop(name, None)
+    if mask is None:
+        if gate is None and (rows == 1 or not causal):
+            return None
+        mask = torch.ones(1, 1, rows, columns, dtype=torch.bool, device=key.device)
+        mask = mask.tril() if causal and rows > 1 else mask
+    if gate is None:
+        front = torch.ones if mask.dtype == torch.bool else torch.zeros
+        return torch.cat([front(*mask.shape[:3], tokens, dtype=mask.dtype, device=mask.device), mask], 3)
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill(~mask, torch.finfo(query.dtype).min)
+    front = nn.functional.logsigmoid(gate.float()).to(mask.dtype)[:, None].expand(-1, -1, -1, tokens)
+    return torch.cat([front, mask.expand(len(front), -1, -1, -1)], 3)
+
+
+AttentionInterface.register("sdpa" + _SUFFIX, _attend(lambda module: sdpa_attention_forward))
+AttentionInterface.register("eager" + _SUFFIX, _attend(lambda module: sys.modules[type(module).__module__].eager_attention_forward))
+AttentionMaskInterface.register("sdpa" + _SUFFIX, sdpa_mask)
+AttentionMaskInterface.register("eager" + _SUFFIX, eager_mask)
+
+
+# ---- stock artefacts ------------------------------------------------------------------------------------------------
+
+
+def stock_config(config, tokens: int, **more) -> PrefixTuningConfig:
+    """peft's own config of a prefix of `tokens` for a model with `config`."""
+    return _prepare_prompt_learning_config(PrefixTuningConfig(num_virtual_tokens=tokens, num_transformer_submodules=1, **more), config)
+
+
+def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
+    """Write the prefixes of `model` (a PeftModel over a `PrefixModel`) as a stock PREFIX_TUNING adapter."""
+    own, base = model.peft_config[adapter_name], model.get_base_model()
+    config = stock_config(base.config, own.num_virtual_tokens, task_type=own.task_type, inference_mode=True, base_model_name_or_path=own.base_model_name_or_path)
+    with torch.no_grad():
+        flat = torch.stack([layer.pairs(adapter_name) for layer in prefix_layers(base)], 1)  # tokens × layers × 2 × heads × size
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"prompt_embeddings": flat.flatten(1).float().cpu().contiguous()}, folder / "adapter_model.safetensors")
+    config.save_pretrained(str(folder))
+
+
+def from_stock(model: nn.Module, folder: Path) -> torch.Tensor:
+    """The prefixes in a stock PREFIX_TUNING folder for the bare `model`, as layers × tokens × 2 × heads × size; ValueError if they do not fit."""
+    config = PrefixTuningConfig.from_pretrained(str(folder))
+    flat = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    own = stock_config(model.config, config.num_virtual_tokens)
+    if flat.shape != (own.num_virtual_tokens, own.num_layers * 2 * own.token_dim):
+        raise ValueError(f"a prefix of {tuple(flat.shape)} numbers does not fit a model of {own.num_layers} layers with {own.token_dim} numbers to a key")
+    heads = own.num_attention_heads
+    return flat.view(len(flat), own.num_layers, 2, heads, own.token_dim // heads).transpose(0, 1).contiguous()
