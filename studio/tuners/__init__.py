@@ -6,11 +6,16 @@ It knows nothing about methods' cards and options.
 
 from studio.tuners.bitfit import BitFitConfig, BitFitModel
 from studio.tuners.bottleneck import BottleneckConfig, BottleneckModel
+from studio.tuners.diff_pruning import DiffPruningConfig, DiffPruningModel
 from studio.tuners.prefix import PrefixConfig, PrefixModel
 from studio.tuners.register import register
 
 register("bottleneck", BottleneckConfig, BottleneckModel)
 register("bitfit", BitFitConfig, BitFitModel)
 register("prefix", PrefixConfig, PrefixModel)
+register("diff", DiffPruningConfig, DiffPruningModel)
 
-__all__ = ["BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "PrefixConfig", "PrefixModel"]
+__all__ = [
+    "BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "DiffPruningConfig", "DiffPruningModel",
+    "PrefixConfig", "PrefixModel",
+]

@@ -1,0 +1,185 @@
+"""Diff pruning: a difference to the weights of which a gate for each number decides whether it counts (Guo 2021, arXiv:2012.07463).
+
+While learning, each gate is a random draw from a stretched and clipped ("hard concrete") distribution, so that its chance to be
+open has a gradient. In evaluation the gates are hard: only the strongest numbers of the whole model are left, as many as are
+shipped, so that what is measured is what is shipped. This type never leaves the run: its delta is sparse, and stock peft's SHIRA holds
+it. It knows nothing about layer names and steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel, ShiraConfig
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from safetensors.torch import save_file
+from torch import nn
+
+LOW, HIGH = -1.5, 1.5  # the gates' values are stretched to this range, then clipped to 0 … 1 (Guo 2021, §3.1)
+SETTLED = 20.0  # the gates' parameter once they are hard: +20 is exactly open, -20 exactly shut
+START = 2.0  # gates start open: nine of ten draws are above 0
+
+
+@dataclass
+class DiffPruningConfig(PeftConfig):
+    """kept: share of the target layers' weights that is left. groups: which numbers share a second gate."""
+
+    target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the linear layers."})
+    exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
+    kept: float = field(default=0.01, metadata={"help": "Share of the weights that may differ in the end, 0 to 1."})
+    groups: str = field(default="none", metadata={"help": "none, row or matrix."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "DIFF"
+
+
+def hard(gate: torch.Tensor) -> torch.Tensor:
+    """The gates without chance, 0 … 1, from their parameter (any shape)."""
+    return (torch.sigmoid(gate) * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+def drawn(gate: torch.Tensor) -> torch.Tensor:
+    """One random draw of the gates, 0 … 1, with a gradient to their parameter."""
+    uniform = torch.rand_like(gate).clamp(1e-6, 1 - 1e-6)
+    return hard(gate + torch.log(uniform) - torch.log1p(-uniform))
+
+
+def open_chance(gate: torch.Tensor) -> torch.Tensor:
+    """How likely a draw is above 0: σ(α − log(−LOW/HIGH)), where the range is symmetric and the logarithm 0."""
+    return torch.sigmoid(gate)
+
+
+class DiffPruningLayer(nn.Module, BaseTunerLayer):
+    """A linear layer with a gated difference to its weight, output × input."""
+
+    adapter_layer_names = ("diff_weight", "diff_gate", "diff_group")
+
+    def __init__(self, base_layer: nn.Module, size: tuple[int, int]):
+        super().__init__()
+        self.base_layer, self.size = base_layer, size
+        self.diff_weight, self.diff_gate, self.diff_group = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
+        self.merged_adapters: list[str] = []
+        self.settled = False
+        self.kept: torch.Tensor | None = None  # the difference with hard gates, while nothing is being learnt
+        self.whole: tuple[DiffPruningModel, ...] = ()  # in a tuple so that torch does not count it as a part of this
+
+    def update_layer(self, adapter_name: str, config: DiffPruningConfig) -> None:
+        self.diff_weight[adapter_name] = nn.Parameter(torch.zeros(self.size))
+        self.diff_gate[adapter_name] = nn.Parameter(torch.full(self.size, START))
+        if config.groups != "none":
+            self.diff_group[adapter_name] = nn.Parameter(torch.full((self.size[0] if config.groups == "row" else 1, 1), START))
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def train(self, mode: bool = True):
+        self.kept = None
+        return super().train(mode)
+
+    def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        names = [] if self.disable_adapters else [name for name in self.active_adapters if name in self.diff_weight]
+        if not names:
+            return self.base_layer(x, *args, **kwargs)
+        weight = self.base_layer.weight
+        for name in names:
+            delta = self.learning_delta(name) if self.training else self.final_delta(name)
+            weight = weight + delta.to(weight.dtype)
+        return nn.functional.linear(x, weight, self.base_layer.bias)
+
+    def learning_delta(self, name: str) -> torch.Tensor:
+        """The difference as the next step learns it: gates drawn, or hard once they have settled."""
+        if self.settled:
+            return self.diff_weight[name] * hard(self.diff_gate[name]).detach()
+        delta = self.diff_weight[name] * drawn(self.diff_gate[name])
+        return delta * drawn(self.diff_group[name]) if name in self.diff_group else delta
+
+    @torch.no_grad()
+    def smooth_delta(self, name: str) -> torch.Tensor:
+        """The difference with gates without chance, before the weak numbers are cut off."""
+        delta = self.diff_weight[name] * hard(self.diff_gate[name])
+        return delta * hard(self.diff_group[name]) if name in self.diff_group else delta
+
+    def final_delta(self, name: str) -> torch.Tensor:
+        if self.kept is None:
+            self.whole[0].cut(name)
+        return self.kept
+
+    def open_count(self, name: str) -> torch.Tensor:
+        """How many gates are expected to be open."""
+        chance = open_chance(self.diff_gate[name])
+        return (chance * open_chance(self.diff_group[name]) if name in self.diff_group else chance).sum()
+
+
+class DiffPruningModel(BaseTuner):
+    """Puts gated differences into a model, and cuts them all by one measure."""
+
+    prefix = "diff_"
+    tuner_layer_cls = DiffPruningLayer
+    target_module_mapping: dict = {}
+
+    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
+        layer = DiffPruningLayer(target, (target.out_features, target.in_features))
+        layer.update_layer(adapter_name, peft_config)
+        layer.whole = (self,)
+        self._replace_module(parent, target_name, layer, target)
+
+    def layers(self) -> dict[str, DiffPruningLayer]:
+        return {name: module for name, module in self.model.named_modules() if isinstance(module, DiffPruningLayer)}
+
+    @torch.no_grad()
+    def cut(self, name: str) -> None:
+        """Give each layer what is left of its difference when only the strongest numbers of the whole model stay."""
+        layers = list(self.layers().values())
+        deltas = [layer.smooth_delta(name) for layer in layers]
+        strengths = [delta.abs().flatten().float() for delta in deltas]
+        limit = shira_rank_limit([layer.size for layer in layers])
+        for layer, strength in zip(layers, strengths, strict=True):
+            room = limit * sum(layer.size)
+            if strength.numel() > room:  # what SHIRA's file has no room for
+                strength[strength < strength.topk(room).values[-1]] = 0
+        everything = torch.cat(strengths)
+        count = max(1, round(self.peft_config[name].kept * everything.numel()))
+        chosen = torch.zeros_like(everything, dtype=torch.bool)
+        chosen[everything.topk(count).indices] = True
+        for layer, delta, mask in zip(layers, deltas, chosen.split([delta.numel() for delta in deltas]), strict=True):
+            layer.kept = torch.where(mask.view_as(delta), delta, 0)
+
+    @torch.no_grad()
+    def settle(self, name: str) -> None:
+        """Make the gates hard for the rest of the run; again after a resume, where it changes nothing."""
+        layers = list(self.layers().values())
+        if not all((layer.diff_gate[name].abs() == SETTLED).all() for layer in layers):
+            self.cut(name)
+            for layer in layers:
+                layer.diff_weight[name].copy_(layer.kept)
+                layer.diff_gate[name].copy_(torch.where(layer.kept != 0, SETTLED, -SETTLED))
+                if name in layer.diff_group:
+                    layer.diff_group[name].fill_(SETTLED)
+        for layer in layers:
+            layer.settled, layer.kept = True, None
+
+
+def shira_rank_limit(sizes: list[tuple[int, int]]) -> int:
+    """The largest r at which r·(rows + columns) numbers find room in every matrix, as SHIRA demands."""
+    return min(rows * columns // (rows + columns) for rows, columns in sizes)
+
+
+def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None:
+    """Write the hard difference of `model` as a SHIRA adapter of stock peft, whose r is the same in every layer: shorter ones are filled with zeros."""
+    tuner = model.base_model
+    tuner.cut(name)
+    layers = {key: layer for key, layer in tuner.layers().items() if layer.kept.count_nonzero()}
+    rank = max((-(-int(layer.kept.count_nonzero()) // sum(layer.size)) for layer in layers.values()), default=1)
+    tensors = {}
+    for key, layer in layers.items():
+        places = layer.kept.nonzero().T
+        missing = rank * sum(layer.size) - places.shape[1]
+        tensors[f"base_model.model.{key}.shira_weight"] = nn.functional.pad(layer.kept[places[0], places[1]].float().cpu(), (0, missing)).contiguous()
+        tensors[f"base_model.model.{key}.shira_indices"] = nn.functional.pad(places.int().cpu(), (0, missing)).contiguous()
+    config = model.peft_config[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    ShiraConfig(r=rank, target_modules=sorted(layers) or sorted(tuner.layers())[:1], task_type=config.task_type, inference_mode=True,
+                base_model_name_or_path=config.base_model_name_or_path).save_pretrained(folder)
+    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})

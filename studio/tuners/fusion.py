@@ -1,0 +1,129 @@
+"""AdapterFusion: attention over a bank of finished, frozen bottleneck adapters (Pfeiffer 2021, arXiv:2005.00247).
+
+What the MLP puts out asks (query), what each adapter would add to it answers (key), and a mix of what they add (value) is added:
+h ← h + V Σ_n s_n z_n with s = softmax_n(hᵀQᵀK z_n) and z_n = W_up f(W_down h). The bank's numbers are part of this type's file, so that it stands
+alone. It knows nothing about where the bank comes from, and nothing about layer names: they are in the config.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from peft import PeftConfig
+from peft.tuners._buffer_dict import BufferDict
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
+from safetensors.torch import load_file
+from torch import nn
+
+from studio.tuners.bottleneck import ACTIVATIONS
+
+_BANK = ("fusion_down", "fusion_down_bias", "fusion_up", "fusion_up_bias")
+
+
+@dataclass
+class FusionConfig(PeftConfig):
+    """names: what the adapters of the bank are called, one for each. size, activation: as theirs."""
+
+    target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the layers that the adapters follow."})
+    exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
+    names: list[str] = field(default_factory=list, metadata={"help": "Names of the adapters in the bank."})
+    size: int = field(default=64, metadata={"help": "Width of the adapters' bottleneck."})
+    activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "FUSION"
+
+
+class FusionLayer(nn.Module, BaseTunerLayer):
+    """A wrapped leaf layer with, for each adapter name, a bank of bottleneck networks and the attention over them."""
+
+    adapter_layer_names = ("fusion_query", "fusion_key", "fusion_value")
+    other_param_names = (*_BANK, "settings")
+
+    def __init__(self, base_layer: nn.Module):
+        super().__init__()
+        self.base_layer = base_layer
+        _, self.out_features = _get_in_out_features(base_layer)
+        self.fusion_query, self.fusion_key, self.fusion_value = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for part in _BANK:
+            setattr(self, part, BufferDict(persistent=True))
+        self.settings: dict[str, FusionConfig] = {}
+        self.merged_adapters: list[str] = []
+        self.shares: torch.Tensor | None = None  # of the last forward: [..., adapters]
+
+    def update_layer(self, adapter_name: str, config: FusionConfig) -> None:
+        """Add an empty bank and an attention that begins with a nearly even mix, its value matrix the identity."""
+        self.settings[adapter_name] = config
+        count, size, width = len(config.names), config.size, self.out_features
+        for part, shape in zip(_BANK, ((count, size, width), (count, size), (count, width, size), (count, width)), strict=True):
+            getattr(self, part)[adapter_name] = torch.zeros(shape)
+        for part in (self.fusion_query, self.fusion_key, self.fusion_value):
+            part[adapter_name] = nn.Linear(width, width, bias=False)
+            nn.init.normal_(part[adapter_name].weight, std=0.02)
+        nn.init.eye_(self.fusion_value[adapter_name].weight)
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        result = self.base_layer(x, *args, **kwargs)
+        if self.disable_adapters:
+            return result
+        for name in self.active_adapters:
+            if name in self.settings:
+                h = self._cast_input_dtype(result, self.fusion_query[name].weight.dtype)
+                result = result + self._mix(name, h).to(result.dtype)
+        return result
+
+    def _mix(self, name: str, h: torch.Tensor) -> torch.Tensor:
+        """What is added to h [..., width]."""
+        down, down_bias, up, up_bias = (getattr(self, part)[name].to(h.dtype) for part in _BANK)
+        inner = ACTIVATIONS[self.settings[name].activation](torch.einsum("...d,kmd->...km", h, down) + down_bias)
+        offers = torch.einsum("...km,kdm->...kd", inner, up) + up_bias
+        question = self.fusion_query[name](h) @ self.fusion_key[name].weight  # hᵀQᵀK, so that K need not go over every offer
+        shares = torch.einsum("...d,...kd->...k", question, offers).softmax(-1)
+        self.shares = shares.detach()
+        return self.fusion_value[name](torch.einsum("...k,...kd->...d", shares, offers))  # V is linear, so it may come last
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        raise ValueError("Fused adapters are mixed anew for each token, so no weight of the base model can hold them: they cannot be merged.")
+
+    def unmerge(self) -> None:
+        """Nothing was ever merged."""
+
+
+class FusionModel(BaseTuner):
+    """Puts fused adapters into a model."""
+
+    prefix = "fusion_"
+    tuner_layer_cls = FusionLayer
+    target_module_mapping: dict = {}
+
+    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
+        layer = target if isinstance(target, FusionLayer) else FusionLayer(target)
+        layer.update_layer(adapter_name, peft_config)
+        if layer is not target:
+            if adapter_name not in self.active_adapters:
+                layer.requires_grad_(False)
+            self._replace_module(parent, target_name, layer, target)
+
+
+def fusion_layers(model: nn.Module) -> dict[str, FusionLayer]:
+    """Name → the layer, by the names of the bare model."""
+    return {name.removeprefix("base_model.model."): module for name, module in model.named_modules() if isinstance(module, FusionLayer)}
+
+
+@torch.no_grad()
+def fill_bank(model: nn.Module, folders: list[Path], scales: list[float], adapter_name: str = "default") -> None:
+    """Copy the bottleneck adapters in `folders` into the banks of `model`, in order; ValueError where one has no numbers for a layer."""
+    for index, (folder, scale) in enumerate(zip(folders, scales, strict=True)):
+        saved = load_file(folder / "adapter_model.safetensors")
+        for name, layer in fusion_layers(model).items():
+            for part, key, factor in zip(_BANK, ("down.weight", "down.bias", "up.weight", "up.bias"), (1, 1, scale, scale), strict=True):
+                place = getattr(layer, part)[adapter_name][index]
+                tensor = saved.get(f"base_model.model.{name}.bottleneck_{key}")
+                if tensor is None or tensor.shape != place.shape:
+                    raise ValueError(f"no fitting {key} for {name}")
+                place.copy_(tensor * factor)
