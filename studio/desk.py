@@ -213,9 +213,11 @@ class Desk:
         if folder is None and "model" not in problems:
             problems["model"] = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
         found.shape = attempt("model", lambda: read_shape(folder)) if folder else None
-        refusal = attempt("model", lambda: recipe.method.refusal(found.shape, recipe.task.name, recipe.quantisation))
+        refusal = attempt("model", lambda: recipe.refusal(found.shape))
         if refusal:
             problems["method"] = refusal
+        if clash := recipe.clash():
+            problems["machine"] = clash
         if not recipe.data.source:
             problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         else:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
+from studio.models.shape import Shape
 from studio.options import Options, join, option, problems
 from studio.tasks import AnyTask
 from studio.words import Sentence, StudioError
@@ -89,6 +90,15 @@ class Recipe(Options):
     def quantisation(self) -> str:
         """The base's quantisation: the method's own where it has one, else the machine's."""
         return self.method.quantisation or self.machine.quantisation
+
+    def refusal(self, shape: Shape | None) -> Sentence | None:
+        """Why the method cannot serve this task, or a model of `shape`, or the base's quantisation; None if it can."""
+        return self.method.refusal(shape, self.task.name, self.quantisation)
+
+    def clash(self) -> Sentence | None:
+        """Why the method does not go with a switch of machine or training that is on; None if it does."""
+        on = [what for what, switch in (("checkpointing", self.machine.checkpointing), ("packing", self.training.packing)) if switch]
+        return next((lack for what in on if (lack := self.method.lack(what))), None)
 
     def to_dict(self) -> dict:
         return self.model_dump(mode="json")

@@ -86,7 +86,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     if dropout and targets:
         block += (width + 1) * sum(size for size, _ in shape.targets(targets).values()) / shape.layers
     block *= _HEAVIER.get(recipe.method.name, 1)
-    if recipe.machine.checkpointing and recipe.method.checkpointing:
+    if recipe.machine.checkpointing:
         return shape.layers * shape.hidden * width + block
     return shape.layers * block
 

@@ -33,9 +33,7 @@ class Adapter(Method):
     order: ClassVar[int] = 28
     ships_as: ClassVar[str] = "BOTTLENECK"
     learning_rate: ClassVar[float] = 5e-4
-    mergeable: ClassVar[bool] = False
     stock: ClassVar[bool] = False
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # not tried yet
 
     name: Literal["adapter"] = option("adapter", "Method", "", hidden=True)
     place: Literal["houlsby", "pfeiffer", "parallel"] = option(

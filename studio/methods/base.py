@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from studio.methods import capabilities
 from studio.models.shape import Shape
 from studio.options import Options
 from studio.words import Sentence
@@ -74,11 +75,8 @@ class Method(Options):
     tasks: ClassVar[tuple[str, ...]] = ("chat", "text")
     learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
     quantisation: ClassVar[str | None] = None  # set where the method brings its own
-    quantised_bases: ClassVar[tuple[str, ...]] = ("nf4", "int8")  # bases that this method was seen to learn on
-    prompt_learning: ClassVar[bool] = False  # virtual tokens before the input: no packing, no merging (FACTS 3)
-    mergeable: ClassVar[bool] = True
+    prompt_learning: ClassVar[bool] = False  # virtual tokens before the input
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
-    checkpointing: ClassVar[bool] = True
     keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
     def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
@@ -115,19 +113,23 @@ class Method(Options):
         """How many numbers are learnt on a model of `shape`, by the paper's formula."""
         raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")
 
+    def lack(self, what: str) -> Sentence | None:
+        """Why this method, with these options, does not go with `what` (a key of `capabilities.CAPABILITIES`); None if it does."""
+        found = capabilities.cell(self.name, what)
+        return None if found == capabilities.YES else capabilities.lacking(self.title, what, found)
+
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
         """Why this method cannot serve the model, task or quantisation; None if it can."""
-        if task not in self.tasks:
+        if task in capabilities.TASKS:
+            if lack := self.lack(capabilities.TASKS[task]):
+                return lack
+        elif task not in self.tasks:
             return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
-        if quantisation not in ("none", *self.quantised_bases):
-            return Sentence("{method} does not learn on a base in {quantisation}; choose no quantisation, or LoRA.", method=Sentence(self.title), quantisation=quantisation)
-        return None
+        return self.lack(quantisation) if quantisation != "none" else None
 
     def merge_refusal(self) -> Sentence | None:
         """Why what this method taught cannot be merged into the base model; None if it can."""
-        if self.mergeable:
-            return None
-        return Sentence("{method} cannot be merged: it changes the input, not the weights. Download the adapter instead.", method=Sentence(self.title))
+        return self.lack("merge")
 
     def summary(self) -> str:
         """The method in a few characters, as in "LoRA r=8"."""

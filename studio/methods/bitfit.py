@@ -29,7 +29,6 @@ class BitFit(Method):
     ships_as: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
     stock: ClassVar[bool] = False
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # not tried yet
 
     name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)
     added: bool = option(False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged.")

@@ -21,7 +21,6 @@ class DoRA(LoRA):
 
     title: ClassVar[str] = "DoRA"
     order: ClassVar[int] = 12
-    quantised_bases: ClassVar[tuple[str, ...]] = ("nf4",)  # int8 fails in peft 0.21
 
     name: Literal["dora"] = option("dora", "Method", "", hidden=True)
 

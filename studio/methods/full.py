@@ -24,8 +24,6 @@ class Full(Method):
     order: ClassVar[int] = 1
     ships_as: ClassVar[str] = "model"
     learning_rate: ClassVar[float] = 2e-5
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
-    mergeable: ClassVar[bool] = False
     keeps_base: ClassVar[bool] = False
 
     name: Literal["full"] = option("full", "Method", "", hidden=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from studio.methods import capabilities
 from studio.methods.base import Setting
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
@@ -40,6 +41,11 @@ class LoRA(Targeted):
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
         return sum(self.rank * (rows + columns) for rows, columns in self.sizes(shape))
+
+    def lack(self, what):
+        if what == "blend" and self.rslora:  # FACTS 5: off by 0.3 at weights [1, 0]
+            return capabilities.lacking(self.title, what, "differs")
+        return super().lack(what)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -25,7 +25,6 @@ class PTuning(Method):
     ships_as: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3
     prompt_learning: ClassVar[bool] = True
-    mergeable: ClassVar[bool] = False
 
     name: Literal["p_tuning"] = option("p_tuning", "Method", "", hidden=True)
     virtual_tokens: int = option(20, "Virtual tokens", "How many vectors stand before the input.", unit="tokens", ge=1, le=1024)

@@ -26,7 +26,6 @@ class PromptTuning(Method):
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2
     prompt_learning: ClassVar[bool] = True
-    mergeable: ClassVar[bool] = False
 
     name: Literal["prompt_tuning"] = option("prompt_tuning", "Method", "", hidden=True)
     virtual_tokens: int = option(20, "Virtual tokens", "How many learnt vectors stand before the input; 20–100 is usual.", unit="tokens", ge=1, le=1024)

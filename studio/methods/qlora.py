@@ -21,7 +21,6 @@ class QLoRA(LoRA):
     title: ClassVar[str] = "QLoRA"
     order: ClassVar[int] = 11
     quantisation: ClassVar[str | None] = "nf4"
-    quantised_bases: ClassVar[tuple[str, ...]] = ("nf4",)
 
     name: Literal["qlora"] = option("qlora", "Method", "", hidden=True)
     double_quantisation: bool = option(True, "Double quantisation", "Also squeeze the scales of the 4-bit weights: 0.4 bits less a weight.", advanced=True)

@@ -112,7 +112,7 @@ def presets_html(page: Page) -> str:
 def forecast_html(page: Page) -> str:
     """Time, memory and steps to expect, and what to do where it does not fit."""
     outlook = page.desk.outlook()
-    problems = [note(page.say(sentence), "bad") for part, sentence in outlook.problems.items() if part in ("recipe", "machine")]
+    problems = [note(page.say(sentence), "bad") for part, sentence in outlook.problems.items() if part in ("recipe", "machine", "method")]
     found = outlook.forecast
     if found is None:
         return "".join(problems)

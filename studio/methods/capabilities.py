@@ -1,0 +1,77 @@
+"""What each method goes together with: 4-bit bases, checkpointing, packing, merging …, as its tests found out.
+
+`capabilities.json` holds a row for each method, written by `python -m tests.methods.capabilities` and compared with the
+methods' behaviour by the tests, never by hand. A cell is "yes" or the key of a reason below. It knows nothing about
+options: a method whose options change the answer says so in `Method.lack`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from studio.words import Sentence
+
+YES = "yes"
+FILE = Path(__file__).with_name("capabilities.json")
+
+
+@dataclass(frozen=True)
+class Capability:
+    """title: head of the column. feature: what the method does not go with, in the sentence that says so. advice: the way out."""
+
+    title: str
+    feature: str
+    advice: str
+
+
+CAPABILITIES = {
+    "nf4": Capability("4 bit", "a base in 4 bit", "Choose no quantisation, or LoRA."),
+    "int8": Capability("8 bit", "a base in 8 bit", "Choose no quantisation, or LoRA."),
+    "checkpointing": Capability("Checkpointing", "gradient checkpointing", "Switch gradient checkpointing off."),
+    "packing": Capability("Packing", "packing", "Switch packing off."),
+    "classification": Capability("Classification", "classification", "Choose LoRA."),
+    "image": Capability("Images", "image models", "Choose LoRA."),
+    "merge": Capability("Merge", "merging into the base model", "Download the adapter instead."),
+    "hotswap": Capability("Hot-swap", "exchanging adapters in flight", "Load the other adapter beside it."),
+    "blend": Capability("Blend", "blending adapters", "Blend LoRA adapters."),
+    "convert": Capability("To LoRA", "turning it into a LoRA", "Teach a LoRA."),
+}
+REASONS = {
+    "raises": "the libraries stop with an error.",
+    "still": "some of what it should learn would stay as it was, without an error.",
+    "differs": "the outcome would be another one, without an error.",
+    "head": "the part that names the class would not learn, without an error.",
+    "reload": "what is saved would not give the same answers.",
+    "held": "no weight of the base model can hold it.",
+    "shape": "its layers have no form as a LoRA.",
+    "type": "only adapters of the type LoRA can.",
+    "input": "it changes the input, not the weights.",
+    "whole": "it trains all weights and gives a whole model.",
+    "already": "it is a LoRA already.",
+    "own": "it brings a base in 4 bit of its own.",
+    "lossy": "a LoRA would lose too much of what it learnt.",
+    "untried": "nobody has tried it yet.",
+}
+# Tasks that a method serves where the table says so; all others it serves as METHODS says in `tasks`.
+TASKS = {"classification": "classification", "image": "image"}
+
+
+@cache
+def rows() -> dict[str, dict[str, str]]:
+    """Method → capability → "yes" or a reason's key, as measured."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def cell(name: str, what: str) -> str:
+    """ "yes", or the key of the reason why the method `name` lacks `what`; what was never measured is lacking."""
+    return rows().get(name, {}).get(what, "untried")
+
+
+def lacking(title: str, what: str, reason: str) -> Sentence:
+    """The sentence that says so: who, what, why, and the way out."""
+    capability = CAPABILITIES[what]
+    return Sentence("{method} does not go with {feature}: {reason} {advice}", method=Sentence(title), feature=Sentence(capability.feature),
+                    reason=Sentence(REASONS[reason]), advice=Sentence(capability.advice))

@@ -1,0 +1,92 @@
+"""What the suite and the probes work with: each method laid over the starter, a little batch, and a few honest steps.
+
+A method that builds on other adapters says in `NEEDS` which; they are taught once and lie on the suite's own shelf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from studio.home import STARTER
+from studio.library import shelf
+from studio.methods import METHODS, Method, Setting
+from studio.models.load import load_base
+from tests.training.runs import Runs
+
+IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
+
+
+class Shelf:
+    """Adapters that some methods build on, each taught once in `folder`."""
+
+    def __init__(self, folder: Path):
+        self.runs = Runs(folder)
+        self._taught: dict[str, str] = {}
+
+    def adapter(self, method: dict | str, data: str = "captain") -> str:
+        """The id of an adapter taught with `method` on the sample `data`."""
+        key = f"{method} {data}"
+        if key not in self._taught:
+            self._taught[key] = self.runs.start(method, data={"source": data}, learning_rate=5e-3)
+        return self._taught[key]
+
+    def folder(self, adapter: str) -> Path:
+        return shelf.find(self.runs.home, self.runs.store, adapter)[0]
+
+
+# Method → the options that it cannot do without, made with what is on the shelf.
+NEEDS: dict[str, Callable[[Shelf], dict]] = {}
+
+
+def batches(count: int) -> list[dict]:
+    """`count` batches of 4 rows of 12 tokens, the same ones each time."""
+    drawn = torch.randint(4, 3000, (count, 4, 12), generator=torch.Generator().manual_seed(0))
+    return [{"input_ids": ids, "labels": ids.clone()} for ids in drawn]
+
+
+def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
+    """The method `name` with options that work, and a setting as a run would give it."""
+    options = NEEDS[name](shelf) if name in NEEDS else {}
+    return METHODS[name](**options), Setting(total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None)
+
+
+def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM"):
+    """(method, setting, model): the method laid over `base`, or over the starter as the method wants it."""
+    method, setting = made(name, shelf)
+    setting = replace(setting, task_type=task_type)
+    base = base if base is not None else load_base(STARTER, quantisation=method.quantisation or "none")
+    torch.manual_seed(0)
+    return method, setting, method.wrap(base, setting)
+
+
+def learnt(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def snapshot(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def moved(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the parameters that are no longer as in `before`."""
+    return {name for name, parameter in model.named_parameters() if not torch.equal(parameter.detach(), before[name])}
+
+
+def teach(model: torch.nn.Module, method: Method, given: list[dict]) -> None:
+    """An AdamW step on each of `given` (arguments of the model's forward, labels among them)."""
+    optimizer = torch.optim.AdamW(learnt(model).values(), lr=min(0.03, 10 * method.learning_rate), weight_decay=0.0)
+    model.train()
+    for batch in given:
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    model.eval()
+
+
+@torch.no_grad()
+def logits(model: torch.nn.Module, **given) -> torch.Tensor:
+    return model.eval()(**(given or {"input_ids": IDS})).logits.float()

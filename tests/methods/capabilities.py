@@ -1,0 +1,245 @@
+"""The probes behind studio/methods/capabilities.json: each really does on the starter what its column says.
+
+    python -m tests.methods.capabilities [--why] [METHOD …]      # writes the rows of these methods, or of all
+
+A probe answers "yes" or the key of a reason in studio/methods/capabilities.py. --why also prints the errors behind "raises".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel, convert_to_lora, prepare_model_for_kbit_training
+from peft.utils.hotswap import hotswap_adapter
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, ViTConfig, ViTForImageClassification
+
+from studio.home import STARTER
+from studio.methods import METHODS
+from studio.methods.capabilities import CAPABILITIES, FILE, YES
+from studio.models.load import load_base
+from studio.training.batches import flatten, pad
+from tests.methods.bench import Shelf, batches, learnt, logits, made, moved, snapshot, teach, wrapped
+
+RANK = 64  # of the LoRA that a method's delta is turned into
+LOST = 0.2  # share of the change of the logits that may be lost at that
+SAME, SAME_GRADIENT = 1e-4, 1e-3  # largest difference of a logit; of a gradient, as a share of the largest
+
+
+# What an error of the libraries means to a person.
+_RAISED = {"merge": "held", "hotswap": "type", "blend": "type", "convert": "shape"}
+
+
+class Probes:
+    """All probes of one method; what several need is made once. `folder` is the caller's to delete."""
+
+    def __init__(self, name: str, shelf: Shelf, folder: Path):
+        self.name, self.shelf, self.folder = name, shelf, folder
+        self.method, self.setting = made(name, shelf)
+        self.whole = self.method.ships_as == "model"
+        self.errors: dict[str, str] = {}
+
+    def row(self) -> dict[str, str]:
+        return {what: self.cell(what) for what in CAPABILITIES}
+
+    def cell(self, what: str) -> str:
+        """What the probe answers; where a library raises, what that means there. The error itself is kept in `errors`."""
+        try:
+            return getattr(self, what)()
+        except Exception as error:
+            self.errors[what] = f"{type(error).__name__}: {error}"[:300]
+            return _RAISED.get(what, "raises")
+
+    # ---- learning ---------------------------------------------------------------------------------------------
+
+    def nf4(self) -> str:
+        return self._quantised("nf4")
+
+    def int8(self) -> str:
+        return self._quantised("int8")
+
+    def _quantised(self, kind: str) -> str:
+        if self.whole:
+            return "whole"
+        if self.method.quantisation not in (None, kind):
+            return "own"
+        base = prepare_model_for_kbit_training(load_base(STARTER, quantisation=kind), use_gradient_checkpointing=False)
+        method, _, model = wrapped(self.name, self.shelf, base)
+        teach(model, method, batches(2))
+        logits(model)  # an evaluation, after which 4-bit layers may have lost their gradients
+        before = snapshot(model)
+        teach(model, method, batches(3))
+        if moved(model, before) != set(learnt(model)):
+            return "still"
+        method.save(model, self._empty(kind))
+        again = PeftModel.from_pretrained(load_base(STARTER, quantisation=kind), str(self.folder / kind))
+        return YES if (logits(again) - logits(model)).abs().max() < 0.05 else "reload"
+
+    def checkpointing(self) -> str:
+        model = self._taught[0]
+        plain = self._gradients(model)
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+        try:
+            again = self._gradients(model)
+        finally:
+            model.gradient_checkpointing_disable()
+        return YES if all((again[name] - plain[name]).abs().max() <= SAME_GRADIENT * plain[name].abs().max() + 1e-8 for name in plain) else "differs"
+
+    def _gradients(self, model) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model.train().zero_grad()
+        model(**batches(1)[0], use_cache=False).loss.backward()
+        return {name: parameter.grad.clone() for name, parameter in learnt(model).items()}
+
+    @torch.no_grad()
+    def packing(self) -> str:
+        model = self._taught[0].eval()
+        rows = [{"input_ids": ids.tolist(), "labels": ids.tolist()} for ids, width in zip(batches(1)[0]["input_ids"], (12, 5, 9, 7), strict=True) for ids in [ids[:width]]]
+        packed, padded = self._loss(model, flatten(rows)), self._loss(model, pad(rows, 0))
+        return YES if abs(packed - padded) <= SAME * padded else "differs"
+
+    def _loss(self, model, batch: dict) -> float:
+        virtual = getattr(self.method, "virtual_tokens", 0) if self.method.prompt_learning else 0
+        labels = batch.pop("labels")
+        found = model(**batch, use_cache=False).logits[:, virtual:]
+        return F.cross_entropy(found[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum").item()
+
+    # ---- other heads ------------------------------------------------------------------------------------------
+
+    def classification(self) -> str:
+        given = {"input_ids": batches(1)[0]["input_ids"], "labels": torch.tensor([0, 1, 2, 1])}
+        return self._headed(self._loader(AutoModelForSequenceClassification, STARTER), "score", given)
+
+    def image(self) -> str:
+        torch.manual_seed(0)
+        config = ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=16, patch_size=8, num_labels=3)
+        ViTForImageClassification(config).save_pretrained(tiny := self._empty("vit"))
+        given = {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.tensor([0, 1, 2, 1])}
+        return self._headed(self._loader(AutoModelForImageClassification, tiny), "classifier", given)
+
+    def _loader(self, auto, folder: Path) -> Callable:
+        """A function that loads the model in `folder`, or another one, with a head for three classes and as the method wants its base."""
+        more = {"quantization_config": load_base(STARTER, quantisation="nf4").config.quantization_config} if self.method.quantisation else {}
+        return lambda place=folder: auto.from_pretrained(str(place), num_labels=3, dtype=torch.float32, **more)
+
+    def _headed(self, load: Callable, head: str, given: dict) -> str:
+        """Does it learn under a head for classes, and does what is saved bring the head along?"""
+        base = load().requires_grad_(False)
+        method, _, model = wrapped(self.name, self.shelf, base, task_type="SEQ_CLS")
+        before = snapshot(model)
+        teach(model, method, [given] * 4)
+        if not any(head in name for name in learnt(model)):
+            return "head"
+        if moved(model, before) != set(learnt(model)):
+            return "still"
+        folder = self._empty(head)
+        (model.save_pretrained if self.whole else lambda folder: method.save(model, folder))(folder)
+        torch.manual_seed(1)  # another random head than before
+        if self.whole:
+            again = load(folder)
+        else:
+            fresh = load()
+            torch.nn.init.normal_(getattr(fresh, head).weight)
+            again = PeftModel.from_pretrained(fresh, str(folder))
+        shown = {key: value for key, value in given.items() if key != "labels"}
+        return YES if (logits(again, **shown) - logits(model, **shown)).abs().max() < SAME else "reload"
+
+    # ---- what becomes of the adapter --------------------------------------------------------------------------
+
+    def merge(self) -> str:
+        if self.whole:
+            return "whole"
+        model = self._fresh("one")
+        if getattr(model.active_peft_config, "is_prompt_learning", False):
+            return "input"
+        expected = logits(model)
+        return YES if (logits(model.merge_and_unload(safe_merge=True)) - expected).abs().max() < 10 * SAME else "differs"
+
+    def hotswap(self) -> str:
+        if self.whole:
+            return "whole"
+        model, expected = self._fresh("one"), logits(self._fresh("two"))
+        hotswap_adapter(model, str(self.folder / "two"), "default")
+        return YES if (logits(model) - expected).abs().max() < SAME else "differs"
+
+    def blend(self) -> str:
+        if self.whole:
+            return "whole"
+        model = self._fresh("one")
+        expected = logits(model)
+        model.load_adapter(str(self.folder / "two"), adapter_name="two")
+        way = {"combination_type": "linear"} if model.active_peft_config.peft_type == "LORA" else {}
+        model.add_weighted_adapter(["default", "two"], [1.0, 0.0], "mix", **way)
+        model.set_adapter("mix")
+        return YES if (logits(model) - expected).abs().max() < SAME else "differs"
+
+    def convert(self) -> str:
+        if self.whole:
+            return "whole"
+        model = self._fresh("one")
+        config = model.active_peft_config
+        if config.peft_type == "LORA" and not config.use_dora:
+            return "already"
+        base, taught = logits(load_base(STARTER)), logits(model)
+        converted, weights = convert_to_lora(model, rank=RANK)
+        from peft import get_peft_model, set_peft_model_state_dict
+
+        lora = get_peft_model(load_base(STARTER), converted)
+        set_peft_model_state_dict(lora, weights)
+        return YES if (logits(lora) - taught).norm() <= LOST * (taught - base).norm() else "lossy"
+
+    @cached_property
+    def _taught(self):
+        """The model after a few steps; its artefact lies in one/, and in two/ that of some steps more."""
+        method, _, model = wrapped(self.name, self.shelf)
+        teach(model, method, batches(3))
+        if not self.whole:
+            method.save(model, self._empty("one"))
+            teach(model, method, batches(5)[3:])
+            method.save(model, self._empty("two"))
+        return model, method
+
+    def _fresh(self, which: str):
+        """The artefact over a new base in 32 bit, as any merge or exchange begins."""
+        _ = self._taught
+        return PeftModel.from_pretrained(load_base(STARTER), str(self.folder / which))
+
+    def _empty(self, name: str) -> Path:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / name).mkdir()
+        return self.folder / name
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.methods.capabilities", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="METHOD", help="default: all")
+    parser.add_argument("--why", action="store_true", help="print the errors behind 'raises'")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    table = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="capabilities-") as folder:
+        shelf = Shelf(Path(folder) / "home")
+        for name in options.names or METHODS:
+            (place := Path(folder) / name).mkdir()
+            probes = Probes(name, shelf, place)
+            table[name] = probes.row()
+            print(name, *(f"{what}={value}" for what, value in table[name].items()))
+            for what, error in probes.errors.items() if options.why else ():
+                print(f"    {what}: {error}")
+            shutil.rmtree(place)
+            FILE.write_text("{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(table[key])}" for key in METHODS if key in table) + "\n}\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
