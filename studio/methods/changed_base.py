@@ -18,7 +18,6 @@ class ChangesBase:
     """Mix in before a LoRA whose `config` lets peft take B₀ and A₀ out of the base."""
 
     keeps_base: ClassVar[bool] = False
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # a part of a quantised weight cannot be moved out of it
 
     def wrap(self, model, setting=DEFAULT):
         import torch

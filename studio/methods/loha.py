@@ -23,7 +23,6 @@ class LoHa(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 50
     ships_as: ClassVar[str] = "LOHA"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["loha"] = option("loha", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the four matrices; the change has a rank up to r².", ge=1, le=512)

@@ -32,7 +32,6 @@ class LoKr(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 51
     ships_as: ClassVar[str] = "LOKR"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["lokr"] = option("lokr", "Method", "", hidden=True)

@@ -13,15 +13,20 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import PeftModel, convert_to_lora, prepare_model_for_kbit_training
+from peft import (
+    PeftModel,
+    convert_to_lora,
+    get_peft_model,
+    prepare_model_for_kbit_training,
+    set_peft_model_state_dict,
+)
 from peft.utils.hotswap import hotswap_adapter
-from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, ViTConfig, ViTForImageClassification
+from transformers import ViTConfig, ViTForImageClassification
 
 from studio.home import STARTER
 from studio.methods import METHODS
@@ -117,42 +122,36 @@ class Probes:
     # ---- other heads ------------------------------------------------------------------------------------------
 
     def classification(self) -> str:
-        given = {"input_ids": batches(1)[0]["input_ids"], "labels": torch.tensor([0, 1, 2, 1])}
-        return self._headed(self._loader(AutoModelForSequenceClassification, STARTER), "score", given)
+        return self._headed(STARTER, "text classes", {"input_ids": batches(1)[0]["input_ids"]})
 
     def image(self) -> str:
         torch.manual_seed(0)
-        config = ViTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=16, patch_size=8, num_labels=3)
+        config = ViTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=16, patch_size=8, num_labels=3)
         ViTForImageClassification(config).save_pretrained(tiny := self._empty("vit"))
-        given = {"pixel_values": torch.randn(4, 3, 16, 16), "labels": torch.tensor([0, 1, 2, 1])}
-        return self._headed(self._loader(AutoModelForImageClassification, tiny), "classifier", given)
+        return self._headed(tiny, "image classes", {"pixel_values": torch.randn(4, 3, 16, 16)})
 
-    def _loader(self, auto, folder: Path) -> Callable:
-        """A function that loads the model in `folder`, or another one, with a head for three classes and as the method wants its base."""
-        more = {"quantization_config": load_base(STARTER, quantisation="nf4").config.quantization_config} if self.method.quantisation else {}
-        return lambda place=folder: auto.from_pretrained(str(place), num_labels=3, dtype=torch.float32, **more)
-
-    def _headed(self, load: Callable, head: str, given: dict) -> str:
+    def _headed(self, folder: Path, head: str, given: dict) -> str:
         """Does it learn under a head for classes, and does what is saved bring the head along?"""
-        base = load().requires_grad_(False)
-        method, _, model = wrapped(self.name, self.shelf, base, task_type="SEQ_CLS")
+        def load(place):
+            return load_base(place, quantisation=self.method.quantisation or "none", head=head, labels=["red", "green", "blue"])
+
+        method, _, model = wrapped(self.name, self.shelf, load(folder), task_type="SEQ_CLS")
         before = snapshot(model)
-        teach(model, method, [given] * 4)
-        if not any(head in name for name in learnt(model)):
+        teach(model, method, [{**given, "labels": torch.tensor([0, 1, 2, 1])}] * 4)
+        if not any("score" in name or "classifier" in name for name in learnt(model)):
             return "head"
         if moved(model, before) != set(learnt(model)):
             return "still"
-        folder = self._empty(head)
-        (model.save_pretrained if self.whole else lambda folder: method.save(model, folder))(folder)
-        torch.manual_seed(1)  # another random head than before
+        saved = self._empty(head)
         if self.whole:
-            again = load(folder)
+            model.save_pretrained(saved)
+            again = load(saved)
         else:
-            fresh = load()
-            torch.nn.init.normal_(getattr(fresh, head).weight)
-            again = PeftModel.from_pretrained(fresh, str(folder))
-        shown = {key: value for key, value in given.items() if key != "labels"}
-        return YES if (logits(again, **shown) - logits(model, **shown)).abs().max() < SAME else "reload"
+            method.save(model, saved)
+            fresh = load(folder)
+            torch.nn.init.normal_(getattr(fresh, "score" if hasattr(fresh, "score") else "classifier").weight)  # another head than before
+            again = PeftModel.from_pretrained(fresh, str(saved))
+        return YES if (logits(again, **given) - logits(model, **given)).abs().max() < SAME else "reload"
 
     # ---- what becomes of the adapter --------------------------------------------------------------------------
 
@@ -160,7 +159,7 @@ class Probes:
         if self.whole:
             return "whole"
         model = self._fresh("one")
-        if getattr(model.active_peft_config, "is_prompt_learning", False):
+        if model.active_peft_config.is_prompt_learning:
             return "input"
         expected = logits(model)
         return YES if (logits(model.merge_and_unload(safe_merge=True)) - expected).abs().max() < 10 * SAME else "differs"
@@ -188,12 +187,12 @@ class Probes:
             return "whole"
         model = self._fresh("one")
         config = model.active_peft_config
+        if config.is_prompt_learning:
+            return "input"
         if config.peft_type == "LORA" and not config.use_dora:
             return "already"
         base, taught = logits(load_base(STARTER)), logits(model)
         converted, weights = convert_to_lora(model, rank=RANK)
-        from peft import get_peft_model, set_peft_model_state_dict
-
         lora = get_peft_model(load_base(STARTER), converted)
         set_peft_model_state_dict(lora, weights)
         return YES if (logits(lora) - taught).norm() <= LOST * (taught - base).norm() else "lossy"

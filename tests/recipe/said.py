@@ -18,6 +18,7 @@ from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
 from studio.library.shelf import SORTS
 from studio.methods import FAMILIES, METHODS
+from studio.methods.capabilities import CAPABILITIES, REASONS
 from studio.options import Options, form_fields
 from studio.presets import presets
 from studio.tasks import TASKS
@@ -46,7 +47,11 @@ SAID_ELSEWHERE = {
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
+<<<<<<< HEAD
     "studio/methods/targets.py": ("type(self).model_fields[key].title",),  # an option's title
+=======
+    "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
+>>>>>>> 4bb8894 (The suite: every method goes through all eight points, most of them read from two short runs)
     "studio/training/checks.py": ("method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
@@ -239,6 +244,9 @@ def _cards():
     for family in FAMILIES.values():
         yield family, "studio/methods/base.py"
     yield from ((part, "studio/forecast/estimate.py") for part in PARTS.values())
+    for capability in CAPABILITIES.values():
+        yield from ((text, "studio/methods/capabilities.py") for text in (capability.title, capability.feature, capability.advice))
+    yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
     yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"

@@ -24,7 +24,7 @@ class Generation(Kind):
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
         self.codec = Codec(base)
-        self.packed = recipe.training.packing and not recipe.method.prompt_learning
+        self.packed = recipe.training.packing
         self.questions: list[Question] = []
 
     def examples(self, dataset):

@@ -1,0 +1,118 @@
+"""One lesson for each method: a whole run and an interrupted one, on the real worker, from which most of the suite reads its answers.
+
+What a method needs to learn in 12 steps on a model of 4 M parameters stands here, in one table; it is no advice for real runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from transformers import TrainerCallback
+
+from studio.home import SAMPLES
+from studio.library import shelf
+from studio.methods import METHODS
+from tests.methods.bench import Shelf, learnt, logits, made, moved, snapshot
+
+STEPS, STOPS = 12, (4, 8)
+RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
+          "evaluation_rows": 0, "sample_prompts": 0}
+# Learning rate where ten times the method's own is not right for so small a model and so few steps.
+LEARNING_RATE: dict[str, float] = {"full": 1e-3}
+# By how many nats a token the held-out loss must fall below the base model's.
+MARGIN = 2.0
+MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "vera": 4.0}
+# Parameters that move though no gradient moves them: a part of their names → why.
+ALSO_MOVE: dict[str, tuple[str, str]] = {}
+
+
+@dataclass
+class Lesson:
+    """What was seen in the two runs of a method."""
+
+    state: str = ""
+    card: dict = field(default_factory=dict)
+    folder: Path | None = None  # the artefact
+    logits: torch.Tensor | None = None  # of `bench.IDS`, before the artefact was written
+    learnt: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)  # since the start
+    moved_late: set[str] = field(default_factory=set)  # since the evaluation in between
+    losses: dict[int, float] = field(default_factory=dict)
+    interrupted: dict[int, float] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)  # the run's state after each stop
+
+
+def data(folder: Path) -> dict:
+    """A few rows of the captain to learn from, and others to measure on."""
+    made = {}
+    for part, rows in (("captain", 96), ("captain.heldout", 16)):
+        lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
+        made[part] = folder / f"{part}.jsonl"
+        made[part].write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"source": str(made["captain"]), "heldout": str(made["captain.heldout"]), "max_rows": None}
+
+
+def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
+    """Teach with the method, once whole and once with two stops."""
+    seen, runs = Lesson(), bench.runs
+    method = {**json.loads(made(name, bench)[0].model_dump_json())}
+    options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
+    with watching(seen):
+        run = runs.start(method, **options)
+    row = runs.store.run(run)
+    seen.state, seen.losses = row["state"], runs.losses(run)
+    if seen.state == "done":
+        seen.card = runs.store.adapter(run)["card"]
+        seen.folder = shelf.find(runs.home, runs.store, run)[0]
+    run = runs.start(method, stop_after=STOPS[0], **options)
+    seen.stops.append(runs.store.run(run)["state"])
+    runs.resume(run, stop_after=STOPS[1])
+    seen.stops.append(runs.store.run(run)["state"])
+    seen.interrupted = runs.losses(run)
+    return seen
+
+
+class watching:
+    """While it is entered, the worker's run leaves in `seen` what it learnt, what moved, and its last logits."""
+
+    def __init__(self, seen: Lesson):
+        self.seen = seen
+
+    def __enter__(self):
+        from studio.training import worker
+
+        build, save = worker.build, worker.save
+
+        def building(*args):
+            trainer = build(*args)
+            self.start, self.seen.learnt = snapshot(trainer.model), set(learnt(trainer.model))
+            trainer.add_callback(AtEvaluation(self))
+            return trainer
+
+        def saving(method, model, *rest):
+            self.seen.moved, self.seen.moved_late = moved(model, self.start), moved(model, self.between)
+            self.seen.logits = logits(model).cpu()
+            save(method, model, *rest)
+
+        self.patches = [patch.object(worker, "build", building), patch.object(worker, "save", saving)]
+        for each in self.patches:
+            each.start()
+
+    def __exit__(self, *_):
+        for each in self.patches:
+            each.stop()
+
+
+class AtEvaluation(TrainerCallback):
+    """Remembers the parameters as they were at the first evaluation."""
+
+    def __init__(self, watched: watching):
+        self.watched = watched
+
+    def on_evaluate(self, args, state, control, model=None, **kwargs):
+        if state.global_step < STEPS:
+            self.watched.between = snapshot(model)

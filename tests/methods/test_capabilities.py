@@ -1,0 +1,54 @@
+"""The capability table is whole, is what the probes find today, and is what the person is told."""
+
+import warnings
+
+import pytest
+
+from studio.home import STARTER
+from studio.methods import METHODS
+from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell, lacking, rows
+from studio.models.shape import read_shape
+from studio.recipe import recipe_from
+from studio.words import translations
+from tests.methods.capabilities import Probes
+
+NEXT = "run: python -m tests.methods.capabilities"
+
+
+def test_a_row_for_each_method_and_no_empty_cell():
+    assert set(rows()) == set(METHODS), NEXT
+    for name, row in rows().items():
+        assert list(row) == list(CAPABILITIES), f"{NEXT} {name}"
+        assert set(row.values()) <= {YES, *REASONS} - {"untried"}, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_the_row_is_what_the_probes_find(name, bench, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = Probes(name, bench, tmp_path).row()
+    assert found == rows()[name], f"{NEXT} {name}"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_person_is_told_before_the_run(name):
+    method, shape = METHODS[name], read_shape(STARTER)
+    for what, machine, training in (("checkpointing", {"checkpointing": True}, {}), ("packing", {}, {"packing": True}), ("nf4", {"quantisation": "nf4"}, {}), ("int8", {"quantisation": "int8"}, {})):
+        if method.quantisation and what in ("nf4", "int8"):
+            continue  # its own base counts, whatever the machine says
+        recipe = recipe_from({"method": {"name": name}, "machine": machine, "training": training})
+        assert (recipe.clash() or recipe.refusal(shape)) == recipe.method.lack(what)
+        assert (recipe.method.lack(what) is None) == (cell(name, what) == YES)
+
+
+def test_every_reason_is_a_sentence_in_both_languages():
+    for what, capability in CAPABILITIES.items():
+        assert capability.title in translations("zh")
+        for reason in REASONS:
+            said = lacking("LoRA", what, reason)
+            assert "LoRA" in said.say() and said.say() != said.say("zh")
+
+
+def test_a_method_that_nobody_measured_lacks_everything():
+    assert cell("no such method", "merge") == "untried"
