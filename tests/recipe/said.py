@@ -47,11 +47,8 @@ SAID_ELSEWHERE = {
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
-<<<<<<< HEAD
     "studio/methods/targets.py": ("type(self).model_fields[key].title",),  # an option's title
-=======
     "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
->>>>>>> 4bb8894 (The suite: every method goes through all eight points, most of them read from two short runs)
     "studio/training/checks.py": ("method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
