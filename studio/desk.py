@@ -32,12 +32,12 @@ from studio.home import Home
 from studio.jobs import client
 from studio.methods import METHODS
 from studio.models.codec import Codec
-from studio.models.resolve import local_folder
+from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import Shape, read_shape
 from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
-from studio.tasks import TASKS
+from studio.tasks import TASKS, Task
 from studio.words import Sentence, StudioError
 
 _log = logging.getLogger(__name__)
@@ -117,12 +117,36 @@ class Desk:
             shown = mapping or propose(opened).mapping
         except StudioError:  # the outlook says so, and the person says which column is what
             shown = None
-        task = next((name for name, item in TASKS.items() if shown and fits(shown, item.wants)), None)
-        current = TASKS.get(self.draft()["task"].get("name"))
         parts = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
-        if task and not (current and fits(shown, current.wants)):
-            parts["task"] = TASKS[task]().model_dump(mode="json")
+        task = self._task_for(shown) if shown else None
+        if task:
+            parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}
         self.change(**parts)
+
+    def _task_for(self, mapping: Mapping) -> type[Task] | None:
+        """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
+        current = TASKS.get(self.draft()["task"].get("name"))
+        own = next((item for item in TASKS.values() if item.wants == mapping.shape), None)
+        if own:
+            return None if current and current.wants == own.wants else own
+        if current and fits(mapping, current.wants):
+            return None
+        return next((item for item in TASKS.values() if fits(mapping, item.wants)), None)
+
+    def choose_task(self, name: str) -> dict:
+        """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
+        draft = self.draft()
+        return self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None}, **self._model_for(TASKS[name]))
+
+    def _model_for(self, task: type[Task]) -> dict:
+        """{"model": …} where the draft's base model cannot read what `task` is about; else nothing."""
+        model = self.draft()["model"]
+        try:
+            folder = local_folder(model.get("name", ""), model.get("revision"))
+            unfit = task.model_refusal(read_shape(folder)) if folder else None
+        except StudioError:
+            return {}
+        return {"model": {"name": STARTERS[task.reads], "revision": None}} if unfit else {}
 
     def change_mapping(self, mapping: dict | None) -> dict:
         """Set which column plays which role, None for what is proposed; one that fits is offered again for the same file."""
@@ -213,6 +237,9 @@ class Desk:
         if folder is None and "model" not in problems:
             problems["model"] = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
         found.shape = attempt("model", lambda: read_shape(folder)) if folder else None
+        unfit = attempt("model", lambda: recipe.task.model_refusal(found.shape)) if found.shape else None
+        if unfit:
+            problems["model"], found.shape = unfit, None
         refusal = attempt("model", lambda: recipe.refusal(found.shape))
         if refusal:
             problems["method"] = refusal

@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ASSETS = REPOSITORY / "assets"
 PRESETS = REPOSITORY / "presets"
 STARTER = ASSETS / "starter"
+STARTER_VIT = ASSETS / "starter_vit"
 SAMPLES = ASSETS / "samples"
 
 

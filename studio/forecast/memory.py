@@ -47,7 +47,7 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
         "gradients": 4 * trained,
         "optimiser": STATES[recipe.training.optimiser] * trained,
         "activations": (1 + _SLACK) * tokens * activation_bytes(recipe, shape, width),
-        "logits": tokens * LABELLED * shape.vocabulary * (12 if width == 4 else 16),
+        "logits": tokens * LABELLED * shape.vocabulary * (12 if width == 4 else 16) if recipe.task.task_type == "CAUSAL_LM" else 0,
         "process": PROCESS["cpu" if device == "cpu" else "cuda"],
     }
     return {name: math.ceil(size) for name, size in parts.items()}

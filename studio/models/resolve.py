@@ -1,6 +1,6 @@
 """From the name of a base model to its folder on disk.
 
-A name is "starter", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only looked up here, in the
+A name is "starter" or "starter-vit", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only looked up here, in the
 local cache; `studio.models.inspect` downloads them in a worker. It knows nothing about torch.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from studio.home import STARTER
+from studio.home import STARTER, STARTER_VIT
 from studio.words import StudioError
 
+STARTERS = {"text": "starter", "pictures": "starter-vit"}
+"""What a model reads → the name of the one that comes with the studio."""
+_OWN = {"starter": STARTER, "starter-vit": STARTER_VIT}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 
 
@@ -22,8 +25,8 @@ def is_hub_id(name: str) -> bool:
 
 def local_folder(name: str, revision: str | None = None) -> Path | None:
     """The folder of the model called `name`, or None for a hub model that is not downloaded yet."""
-    if name == "starter":
-        return STARTER
+    if name in _OWN:
+        return _OWN[name]
     if not name.strip():
         raise StudioError("Choose a base model: the starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.")
     if not is_hub_id(name):

@@ -46,6 +46,11 @@ class Shape:
         return sum(math.prod(shape) for shape in self.tensors.values())
 
     @property
+    def reads(self) -> str:
+        """"text" or "pictures": a model without a vocabulary has no words."""
+        return "text" if self.vocabulary else "pictures"
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear")."""
         return {
@@ -87,9 +92,14 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         layers=text.get("num_hidden_layers") or text.get("n_layer") or 0, heads=heads,
         key_value_heads=text.get("num_key_value_heads") or heads, head_size=text.get("head_dim") or hidden // heads,
         intermediate=text.get("intermediate_size") or 4 * hidden, vocabulary=text.get("vocab_size", 0),
-        context=text.get("max_position_embeddings") or text.get("n_positions") or 2048,
+        context=text.get("max_position_embeddings") or text.get("n_positions") or _patches(tensors) or 2048,
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
     )
+
+
+def _patches(tensors: dict[str, tuple[int, ...]]) -> int | None:
+    """How many patches a model for pictures looks at, its class token included."""
+    return next((shape[1] for name, shape in tensors.items() if name.endswith("embeddings.position_embeddings") and len(shape) == 3), None)
 
 
 def _config(folder: Path) -> dict:

@@ -10,18 +10,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from studio.models.codec import Codec, Tokens
+from studio.models.shape import Shape
 from studio.options import Options
+from studio.words import Sentence
 
 IGNORED = -100  # the label that the loss skips, as in torch.nn.functional.cross_entropy
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example as the model gets it. labels: the token itself where it is learnt, else -100. cut: tokens left out."""
+    """One example as the model gets it. labels: the token itself where it is learnt, else -100. cut: tokens left out.
+
+    names: the classes that it belongs to, where classes are learnt in place of tokens.
+    """
 
     ids: list[int]
     labels: list[int]
     cut: int = 0
+    names: tuple[str, ...] = ()
 
     @property
     def learnt(self) -> int:
@@ -46,11 +52,21 @@ class Task(Options):
     order: ClassVar[int] = 100
     wants: ClassVar[str]  # the kind of record that studio.data is asked for
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
+    reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         """The record as examples of at most `max_length` tokens (one, or several for a long text)."""
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
+
+    @classmethod
+    def model_refusal(cls, shape: Shape) -> Sentence | None:
+        """Why a model of `shape` cannot be taught this task; None if it can."""
+        if shape.reads == cls.reads:
+            return None
+        if cls.reads == "pictures":
+            return Sentence("{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
+        return Sentence("{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
 
     def question(self, record: dict) -> Question | None:
         """What to ask at an evaluation, or None where the task has no question and answer."""

@@ -69,12 +69,17 @@ def sample_batches(encoded: list[Encoded], size: int, seed: int, pad_id: int, de
     """A function that gives the first n batches of `encoded` in a random order that `seed` fixes, as arguments of a model's forward."""
 
     def batches(count: int) -> list[dict]:
-        order = torch.randperm(len(encoded), generator=torch.Generator().manual_seed(seed)).tolist()[: count * size]
-        rows = [{"input_ids": encoded[index].ids, "labels": encoded[index].labels} for index in order]
-        made = [pad(rows[at : at + size], pad_id) for at in range(0, len(rows), size)]
+        parts = in_order(len(encoded), size, seed, count)
+        made = [pad([{"input_ids": encoded[index].ids, "labels": encoded[index].labels} for index in part], pad_id) for part in parts]
         return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in made]
 
     return batches
+
+
+def in_order(examples: int, size: int, seed: int, count: int) -> list[list[int]]:
+    """The examples' numbers in the first `count` batches of `size`, in a random order that `seed` fixes."""
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed)).tolist()[: count * size]
+    return [order[at : at + size] for at in range(0, len(order), size)]
 
 
 class LengthGrouped(Sampler[int]):

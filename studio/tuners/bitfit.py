@@ -22,6 +22,7 @@ class BitFitConfig(PeftConfig):
     target_modules: list[str] | None = field(default=None, metadata={"help": "Last names of the layers whose bias is learnt."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     added: bool = field(default=False, metadata={"help": "Also give a bias to linear layers that have none."})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
 
     def __post_init__(self):
         super().__post_init__()

@@ -28,6 +28,7 @@ class BottleneckConfig(PeftConfig):
     size: int = field(default=64, metadata={"help": "Width of the bottleneck."})
     scale: float = field(default=1.0, metadata={"help": "Factor of the adapter's output."})
     activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
 
     def __post_init__(self):
         super().__post_init__()

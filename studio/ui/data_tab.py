@@ -104,10 +104,9 @@ def take(page: Page, path: str):
 
 
 def choose_task(page: Page, name: str):
-    draft = page.desk.draft()
-    if draft["task"].get("name") == name:
+    if page.desk.draft()["task"].get("name") == name:
         return gr.skip()
-    page.desk.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None})
+    page.desk.choose_task(name)
     return page.stamp("task")
 
 
@@ -269,6 +268,8 @@ def tokens_html(page: Page, outlook) -> str:
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
     said = page.t("First example: {count} tokens, of which {learnt} are learnt.", count=len(whole.ids), learnt=number(whole.learnt))
+    if recipe.task.kind == "classification":
+        said, legend = page.t("First example: {count} tokens, all of them read; what is learnt is the label {label}.", count=len(whole.ids), label=", ".join(whole.names) or "–"), ""
     return f'<p class="help">{e(said)} {legend}</p><p class="tokens">{"".join(pieces)}</p>'
 
 

@@ -25,6 +25,7 @@ from studio.words import translate
 # offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
 CHARTS = [
     {"key": "loss", "title": "Loss", "unit": "nats per token", "series": {"loss": "training", "eval_loss": "held-out"}},
+    {"key": "classes", "title": "Held-out classes", "unit": "%", "zero": True, "scale": 100, "series": {"eval_accuracy": "accuracy", "eval_macro_f1": "macro F1"}},
     {"key": "learning_rate", "title": "Learning rate", "unit": "", "zero": True, "series": {"learning_rate": "learning rate"}},
     {"key": "gradient_norm", "title": "Gradient norm", "unit": "", "series": {"gradient_norm": "gradient norm"}},
     {"key": "speed", "title": "Speed", "unit": "tokens/s", "zero": True, "series": {"tokens_per_second": "speed"}},

@@ -59,6 +59,7 @@ SAID_ELSEWHERE = {
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
     "studio/library/export.py": ("refusal",),
     "studio/training/worker.py": ("refusal",),
+    "studio/tasks/base.py": ("cls.title",),  # task titles
 }
 
 

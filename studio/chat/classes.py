@@ -1,0 +1,56 @@
+"""Examples → the probability of each class: what Chat's playground, the evaluation and the held-out metrics have in common.
+
+It knows nothing about where a model came from, nor what was expected.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+THRESHOLD = 0.5  # from which probability on a label is given, where a text may have several
+
+
+def text_batch(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Token ids as one batch padded on the right. The mask keeps models that look both ways from seeing the padding, and the
+    model's own head takes each row's last token that is not padding."""
+    width = max(map(len, rows))
+    ids = [row + [pad_id] * (width - len(row)) for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+
+def class_logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, prompts: bool = False) -> torch.Tensor:
+    """Logits, rows × classes, in 32 bit.
+
+    prompts: virtual tokens stand before the input. A model then no longer sees which tokens are padding and would read its answer off one
+    of them, so rows of different lengths are asked apart.
+    """
+    mask = inputs.get("attention_mask")
+    if not prompts or mask is None or bool(mask.all()):
+        return model(**inputs).logits.float()
+    lengths = mask.sum(1)
+    found: dict[int, torch.Tensor] = {}
+    for length in lengths.unique().tolist():
+        rows = (lengths == length).nonzero().squeeze(1)
+        logits = model(**{name: tensor[rows, :length] for name, tensor in inputs.items()}).logits.float()
+        found |= dict(zip(rows.tolist(), logits, strict=True))
+    return torch.stack([found[row] for row in range(len(lengths))])
+
+
+def class_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Summed loss: cross-entropy where `labels` are class numbers, binary cross-entropy of each class where they are rows of 0 and 1."""
+    if labels.dim() == 1:
+        return cross_entropy(logits, labels, reduction="sum")
+    return binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+
+
+def probabilities(logits: torch.Tensor, several: bool) -> torch.Tensor:
+    return logits.sigmoid() if several else logits.softmax(-1)
+
+
+def chosen(row: list[float], names: list[str], several: bool) -> tuple[str, ...]:
+    """The labels that a row of probabilities (or of any growing function of them with ½ at 0.5) stands for."""
+    if several:
+        return tuple(name for name, value in zip(names, row, strict=True) if value >= THRESHOLD)
+    return (names[max(range(len(row)), key=row.__getitem__)],)

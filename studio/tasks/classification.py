@@ -1,0 +1,40 @@
+"""Classification: a text gets its label, or its labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.models.codec import Codec
+from studio.options import option
+from studio.tasks.base import IGNORED, Encoded, Task
+from studio.words import StudioError
+
+
+class Classification(Task):
+    """Says which of some classes a text belongs to, with a probability for each."""
+
+    title: ClassVar[str] = "Classification"
+    verb: ClassVar[str] = "classify"
+    help: ClassVar[str] = "Sort texts into classes, from examples with their labels. It answers with a probability for each class, not with words."
+    order: ClassVar[int] = 4
+    wants: ClassVar[str] = "label"
+    task_type: ClassVar[str] = "SEQ_CLS"
+    kind: ClassVar[str] = "classification"
+
+    name: Literal["classification"] = option("classification", "Task", "", hidden=True)
+    several: bool = option(False, "Several labels", "A text may have several labels, or none; each label is decided by itself.")
+    separator: str = option(";", "Separator", "What stands between several labels in one column, as in 'late; damaged'.", min_length=1, max_length=3, advanced=True)
+
+    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+        ids = codec.encode(record["text"], special=True).ids or [codec.pad_id]
+        return [Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), self.names(record))]
+
+    def names(self, record: dict) -> tuple[str, ...]:
+        """The record's labels, each once and in order of the alphabet."""
+        found = record["label"]
+        if not self.several:
+            if isinstance(found, list) and len(found) != 1:
+                raise StudioError("One row has the labels {labels}; switch on Several labels, or give each text one label.", labels=", ".join(found) or "-")
+            return (found[0] if isinstance(found, list) else found,)
+        parts = found if isinstance(found, list) else found.split(self.separator)
+        return tuple(sorted({part.strip() for part in parts} - {""}))
