@@ -1,29 +1,46 @@
-"""All rows of a source → training and held-out records, the problems on the way, and the counts.
+"""All rows of one file or of several → training and held-out records, the problems on the way, and the counts.
 
     dataset = load(DataSpec(source="captain"), want="messages")
     dataset.train[0].value["messages"]
 
-Rows in the file = rows used + rows skipped, always. Knows nothing about tokens or models.
+Rows in the files = rows used + rows skipped, always; what a remedy leaves out counts as skipped. What is done to the whole
+after reading (parting, remedies, weights) is `parting.py`'s. Knows nothing about tokens or models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, BinaryIO
 
-import numpy as np
+from pydantic import AfterValidator
 
+from studio.data import parting
+from studio.data.languages import language_of
 from studio.data.mapping import Mapping, Want, apply, check_mapping
 from studio.data.read import Source, open_source
-from studio.data.records import Records, RecordStore
+from studio.data.records import Records, RecordStore, label_of, texts
+from studio.data.remedies import changes, checked, merged, rewritten
 from studio.data.resolve import resolve
-from studio.data.rows import Problem, Problems, Row, RowProblem, place
+from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
 PREVIEW_ROWS = 50
+MORE_FILES = 32
 _TELL_EVERY = 5000
+_WEIGHT = {"gt": 0, "le": 100}
+
+
+class OtherFile(Options):
+    """One more file to learn from."""
+
+    source: str = option("", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub.")
+    mapping: Mapping | None = option(None, "Columns", "Which column plays which role. Empty: as proposed.", hidden=True)
+    weight: float = option(1.0, "Weight", "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.", unit="×", **_WEIGHT)
 
 
 class DataSpec(Options):
@@ -31,13 +48,18 @@ class DataSpec(Options):
 
     source: str = option("captain", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub.")
     mapping: Mapping | None = option(None, "Columns", "Which column plays which role. Empty: as proposed.", hidden=True)
+    weight: float = option(1.0, "Weight", "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.", unit="×", hidden=True, **_WEIGHT)
+    more: list[OtherFile] = option([], "More files", "Files that are mixed in, each with its own columns and weight.", hidden=True, max_length=MORE_FILES)
+    remedies: Annotated[dict[str, str], AfterValidator(checked)] = option(
+        {}, "Remedies", "What is done about findings while the file is read; the file itself stays as it is.", hidden=True
+    )
     heldout: str | None = option(
         None, "Held-out file", "A file kept apart to measure on. Empty: the example's own, or else a part of the data.", advanced=True
     )
     heldout_fraction: float = option(
         0.1, "Held-out part", "Part of the data kept apart to measure on, where there is no held-out file. 0: none.", ge=0.0, le=0.5, slider=True
     )
-    max_rows: int | None = option(None, "Rows at most", "Learn from the first rows only. Empty: from all.", unit="rows", ge=1, advanced=True)
+    max_rows: int | None = option(None, "Rows at most", "Learn from the first rows of each file only. Empty: from all.", unit="rows", ge=1, advanced=True)
     encoding: str | None = option(
         None, "Encoding", "How the file's bytes stand for characters, for example utf-8 or gb18030. Empty: recognised.", advanced=True
     )
@@ -45,19 +67,29 @@ class DataSpec(Options):
 
 
 @dataclass
-class Counts:
-    """What became of a file's rows: rows = used + sum of skipped (kind → rows)."""
+class Part:
+    """One file of the data. used of its counts: rows that are learnt or measured on, however often; drawn: rows that
+    an epoch sees of it."""
 
-    rows: int = 0
-    used: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    source: Source = field(repr=False)
+    name: str
+    mapping: Mapping
+    weight: float
+    counts: Counts
+    evidence: list[Sentence] = field(default_factory=list)
+    preview: list[Row] = field(default_factory=list)
+    drawn: int = 0
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "source": None}
 
 
 @dataclass
 class Dataset:
-    """train, heldout: sequences of `Record`; problems: by line, errors cost a row; counts: of the data's file;
-    heldout_counts: of the held-out file, None where a part of the data was kept apart; preview: the first rows as they
-    stand in the file; evidence: what spoke for a proposed mapping."""
+    """train, heldout: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
+    together, parts: of each; heldout_counts: of the held-out file, None where a part of the data was kept apart; preview: the
+    first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
+    changed, moved or left out."""
 
     title: str
     want: Want
@@ -73,121 +105,135 @@ class Dataset:
     columns: list[str]
     preview: list[Row]
     evidence: list[Sentence] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    remedied: dict[str, int] = field(default_factory=dict)
 
 
-def load(spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None) -> Dataset:
+def load(
+    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, file: BinaryIO | None = None,
+) -> Dataset:
     """Reads, maps, checks and splits the data of `spec` into records of kind `want`.
 
-    progress: called now and then with the number of rows read. Raises StudioError, one sentence, where nothing can be
-    learnt: an unreadable file, a mapping that does not fit, no usable row.
+    progress: called now and then with the number of rows read; it may raise to stop. file: where records are kept, in place
+    of a temporary file. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
+    that does not fit, no usable row.
     """
     resolved = resolve(spec.source)
-    source = open_source(resolved.train, encoding=spec.encoding)
-    mapping, evidence = spec.mapping, []
-    if mapping is None:
-        proposal = propose(source, want)
-        mapping, evidence = proposal.mapping, proposal.evidence
-    check_mapping(mapping, source.columns, want, source.name)
-    store, problems, preview = RecordStore(), Problems(), []
-    counts = _read(source, mapping, want, store, problems, preview, spec.max_rows, progress)
-    split_at, heldout_counts = len(store), None
+    reading = _Reading(spec, want, progress, RecordStore(file), labelled=bool(spec.more))
+    first = reading.part(resolved.train, spec.mapping, spec.weight, spec.encoding, spec.max_rows)
+    for other in spec.more:
+        reading.part(resolve(other.source).train, other.mapping, other.weight, None, spec.max_rows)
+    parts, kept_apart = list(reading.parts), None
     chosen = resolve(spec.heldout).train if spec.heldout else resolved.heldout
     if chosen is not None:
-        other = open_source(chosen, encoding=spec.encoding if spec.heldout else None)
-        check_mapping(mapping, other.columns, want, other.name)
-        heldout_counts = _read(other, mapping, want, store, problems, [], None, progress, file=other.name)
+        kept_apart = reading.part(chosen, first.mapping, 1.0, spec.encoding if spec.heldout else None, None, heldout=True)
+    store, problems = reading.store, reading.problems
     store.seal()
-    if heldout_counts is None:
-        train, heldout = _split(store, spec.heldout_fraction, spec.seed)
+    whole = parting.Whole(store, [part.counts for part in reading.parts], problems, reading.remedied)
+    if kept_apart is None:
+        whole.split(spec.heldout_fraction, spec.seed)
     else:
-        train = Records(store, np.arange(split_at))
-        heldout = _without_leaks(train, Records(store, np.arange(split_at, len(store))), problems, heldout_counts, other)
-    if not len(heldout) and (spec.heldout_fraction or chosen is not None):
+        whole.keep_apart(kept_apart.source)
+    whole.remedy(spec.remedies, want, spec.seed)
+    whole.draw([part.weight for part in parts], spec.seed)
+    for index, part in enumerate(parts):
+        part.drawn = int((whole.train.column("parts") == index).sum())
+    if not len(whole.train):
+        raise StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=first.name)
+    if not len(whole.heldout) and (spec.heldout_fraction or chosen is not None):
         problems.add(Problem(0, Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."), "heldout", "warning"))
+    source = first.source
+    title = resolved.title if len(parts) == 1 else " + ".join([resolved.title, *(part.name for part in parts[1:])])
     return Dataset(
-        resolved.title, want, mapping, train, heldout, problems, counts, heldout_counts, source.format, source.encoding, source.unit,
-        source.columns, preview, evidence,
+        title, want, first.mapping, whole.train, whole.heldout, problems, sum((part.counts for part in parts), Counts()),
+        kept_apart.counts if kept_apart else None, source.format, source.encoding, source.unit, source.columns, first.preview,
+        first.evidence, parts, dict(reading.remedied),
     )
 
 
-def _read(
-    source: Source, mapping: Mapping, want: Want, store: RecordStore, problems: Problems, preview: list[Row], limit: int | None,
-    progress: Callable[[int], None] | None, file: str = "",
-) -> Counts:
-    """Appends the usable rows of `source` to `store`, and what is wrong with the others to `problems`."""
-    own, seen, used = Problems(), 0, 0
-    rows = source.rows()
-    for row in rows:
-        seen += 1
-        if len(preview) < PREVIEW_ROWS:
-            preview.append(row)
-        try:
-            record = apply(mapping, row, want, source.name, source.unit)
-            store.add(row.number, record, row.file)
-        except RowProblem as problem:
-            own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
-        except UnicodeEncodeError:
-            sentence = Sentence(
-                "{place} holds half a character (a lone surrogate). Mend that text or remove the row.",
-                place=place(row.file or source.name, row.number, source.unit),
-            )
-            own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
-        else:
-            used += 1
-            if used == limit:
-                break
-        if progress and seen % _TELL_EVERY == 0:
-            progress(seen)
-    rows.close()
-    own.merge(source.problems)
-    counts = Counts(seen + source.problems.rows, used, dict(own.errors))
-    if progress:
-        progress(counts.rows)
-    if not used:
-        raise _nothing_usable(source, counts, own)
-    problems.merge(own)
-    return counts
+class _Reading:
+    """The files of one dataset, read one after the other into one store."""
+
+    def __init__(self, spec: DataSpec, want: Want, progress: Callable[[int], None] | None, store: RecordStore, labelled: bool):
+        self.want, self.progress, self.store, self.labelled = want, progress, store, labelled
+        self.problems, self.parts, self.rows = Problems(), [], 0
+        self.remedied: dict[str, int] = {}
+        self.change = changes(spec.remedies)
+        self.language = spec.remedies.get("language")
+        self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None)
+
+    def part(
+        self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, heldout: bool = False,
+    ) -> Part:
+        """Opens and reads one file."""
+        source, evidence = open_source(place, encoding=encoding), []
+        if mapping is None:
+            proposal = propose(source, self.want)
+            mapping, evidence = proposal.mapping, proposal.evidence
+        check_mapping(mapping, source.columns, self.want, source.name)
+        made = Part(source, source.name, mapping, weight, Counts(), evidence)
+        self._read(made, limit, source.name if heldout or self.labelled else "")
+        self.parts.append(made)
+        return made
+
+    def _read(self, part: Part, limit: int | None, file: str) -> None:
+        """Appends the usable rows to the store, and what is wrong with the others to `problems`."""
+        source, own, seen, used, skipped = part.source, Problems(), 0, 0, 0
+        number, rows = len(self.parts), source.rows()
+        for row in rows:
+            seen += 1
+            if len(part.preview) < PREVIEW_ROWS:
+                part.preview.append(row)
+            label = row.file or (file if self.labelled else "")
+            try:
+                record = self.apply(part.mapping, row, name=source.name, unit=source.unit)
+                record = self._changed(record)
+                if self.language and language_of("\n".join(texts(record))) not in (self.language, ""):
+                    skipped += 1
+                    continue
+                self.store.add(row.number, record, label, number, label_of(part.mapping.shape, record))
+            except RowProblem as problem:
+                own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
+            except UnicodeEncodeError:
+                sentence = Sentence(
+                    "{place} holds half a character (a lone surrogate). Mend that text or remove the row.",
+                    place=place(row.file or source.name, row.number, source.unit),
+                )
+                own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
+            else:
+                used += 1
+                if used == limit:
+                    break
+            if self.progress and seen % _TELL_EVERY == 0:
+                self.progress(self.rows + seen)
+        rows.close()
+        own.merge(source.problems)
+        part.counts = Counts(seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {}))
+        self.rows += part.counts.rows
+        if self.progress:
+            self.progress(self.rows)
+        if not used:
+            raise _nothing_usable(source, part.counts, own)
+        if skipped:
+            self.remedied["language"] = self.remedied.get("language", 0) + skipped
+        self.problems.merge(own)
+
+    def _changed(self, record: dict) -> dict:
+        """The record under the remedies that change texts; how many they changed is counted for each."""
+        for kind, change in self.change.items():
+            made = rewritten(record, change)
+            if made != record:
+                self.remedied[kind] = self.remedied.get(kind, 0) + 1
+                record = made
+        return record
 
 
 def _nothing_usable(source: Source, counts: Counts, problems: Problems) -> StudioError:
+    if not problems.errors:
+        return StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name)
     kind, count = problems.errors.most_common(1)[0]
     first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
     return StudioError(
         "None of the {rows} rows of {name} can be used. The most common reason ({count} rows): {reason}", rows=counts.rows, name=source.name,
         count=count, reason=first.sentence,
     )
-
-
-def _split(store: RecordStore, fraction: float, seed: int) -> tuple[Records, Records]:
-    """A share of the different records, chosen by content and seed: equal records always fall on the same side, and
-    neither the order of the file nor rows added later move the others far."""
-    every = Records(store, np.arange(len(store)))
-    different = np.unique(every.digests)
-    count = min(max(1, round(fraction * len(different))), len(different) - 1) if fraction else 0
-    apart = different[np.argsort(_mix(different, seed), kind="stable")[:count]]
-    held = np.isin(every.digests, apart)
-    return Records(store, every.indices[~held]), Records(store, every.indices[held])
-
-
-def _mix(values: np.ndarray, seed: int) -> np.ndarray:
-    """splitmix64 (Steele, Lea & Flood 2014) of values and seed."""
-    with np.errstate(over="ignore"):
-        mixed = values + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
-def _without_leaks(train: Records, heldout: Records, problems: Problems, counts: Counts, source: Source) -> Records:
-    """`heldout` without the rows that are also in `train`: measuring on them would flatter the result."""
-    leaked = np.isin(heldout.digests, train.digests)
-    for number in map(int, heldout.numbers[leaked]):
-        sentence = Sentence(
-            "{place} is also in the training data, so it is not measured on. Remove it from one of the two.",
-            place=place(source.name, number, source.unit),
-        )
-        problems.add(Problem(number, sentence, "leakage", "warning", source.name))
-    if leaked.any():
-        counts.used -= int(leaked.sum())
-        counts.skipped["leakage"] = int(leaked.sum())
-    return Records(heldout.store, heldout.indices[~leaked])

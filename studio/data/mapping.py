@@ -111,8 +111,12 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
             )
 
 
-def apply(mapping: Mapping, row: Row, want: Want = "messages", name: str = "the data", unit: str = "line") -> dict:
+def apply(
+    mapping: Mapping, row: Row, want: Want = "messages", name: str = "the data", unit: str = "line",
+    mend: Callable[[list[dict]], list[dict]] | None = None,
+) -> dict:
     """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
+    mend: puts a conversation's turns in order before the order is checked.
 
     Raises RowProblem (a StudioError with a `kind`) where this row cannot be used, and StudioError where the mapping
     cannot serve `want` at all.
@@ -120,14 +124,14 @@ def apply(mapping: Mapping, row: Row, want: Want = "messages", name: str = "the 
     if not fits(mapping, want):
         check_mapping(mapping, row.values, want, name)
     where = place(row.file or name, row.number, unit)
-    return _MAKERS[mapping.shape](_Cells(mapping, row, where), want)
+    return _MAKERS[mapping.shape](_Cells(mapping, row, where, mend), want)
 
 
 class _Cells:
     """The cells of one row, asked for by role."""
 
-    def __init__(self, mapping: Mapping, row: Row, where: Sentence):
-        self.mapping, self.row, self.place = mapping, row, where
+    def __init__(self, mapping: Mapping, row: Row, where: Sentence, mend: Callable[[list[dict]], list[dict]] | None = None):
+        self.mapping, self.row, self.place, self.mend = mapping, row, where, mend
 
     def cell(self, role: str) -> Any:
         """The value for `role`; None where no column plays it. A needed column that the row lacks is a problem."""
@@ -167,13 +171,18 @@ class _Cells:
             return messages
         return [{"role": "system", "content": text}, *messages]
 
+    def checked(self, messages: list[dict]) -> list[dict]:
+        """`messages` with a system text, in an order that a chat template can render; a problem where they are not."""
+        whole = self.with_system(messages)
+        return check_order(self.mend(whole) if self.mend else whole, self.place)
+
     def exchange(self, prompt: str, answer: str, before: list[dict] | None = None) -> dict:
         asked = [*(before or []), {"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
-        return {"messages": check_order(self.with_system(asked), self.place)}
+        return {"messages": self.checked(asked)}
 
 
 def _conversation(cells: _Cells, want: Want) -> dict:
-    record: dict = {"messages": check_order(cells.with_system(cells.turns("messages")), cells.place)}
+    record: dict = {"messages": cells.checked(cells.turns("messages"))}
     tools = cells.cell("tools")
     if tools:
         found = as_list(tools)
@@ -208,7 +217,7 @@ def _prompt_completion(cells: _Cells, want: Want) -> dict:
     if isinstance(prompt, list):
         answer = cells.cell("completion")
         tail = cells.turns("completion") if isinstance(answer, list) else [{"role": "assistant", "content": cells.text("completion")}]
-        return {"messages": check_order(cells.with_system([*cells.turns("prompt"), *tail]), cells.place)}
+        return {"messages": cells.checked([*cells.turns("prompt"), *tail])}
     return cells.exchange(cells.text("prompt"), cells.text("completion"))
 
 

@@ -6,10 +6,13 @@ never skipped in silence. Knows nothing about columns' meaning. Recognising the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from studio.data.encoding import BAD, numbered_lines, open_text
 from studio.data.rows import Row
@@ -50,7 +53,7 @@ def read_jsonl(source: Source) -> Iterator[Row]:
             source.report_bytes(number)
             continue
         try:
-            item = json.loads(line)
+            item = _loads(line)
         except json.JSONDecodeError as error:
             source.report(
                 number, "broken", "{place} is not valid JSON (column {column}: {detail}). Mend that line or remove it.",
@@ -64,6 +67,18 @@ def read_jsonl(source: Source) -> Iterator[Row]:
             )
             continue
         yield from _row(source, number, item)
+
+
+_ALL_ZERO, _LONG_NUMBER = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19
+
+
+def _loads(line: str) -> Any:
+    """As `json.loads`. orjson is four times as fast, but knows no numbers beyond 64 bits, and other words for errors."""
+    data = line.encode("utf-8", "surrogatepass")
+    if _LONG_NUMBER not in data.translate(_ALL_ZERO):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(data)
+    return json.loads(line)
 
 
 def _row(source: Source, number: int, item: Any) -> Iterator[Row]:

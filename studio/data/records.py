@@ -1,7 +1,8 @@
 """Records kept in an unnamed temporary file, so that a million of them cost a few tens of MB of memory.
 
 The file has no name (on POSIX), so nothing stays behind however the process ends. Reads are positional, so threads and
-forked loader workers can share it. Knows nothing about what a record means.
+forked loader workers can share it, and so can the process that had another one fill it. Knows nothing about what a
+record means.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import tempfile
 import threading
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
+import orjson
 
+from studio.data.marks import Marks
 from studio.words import StudioError
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -24,7 +27,7 @@ _BUFFER = 4 * 2**20
 
 
 class Record(NamedTuple):
-    """One normalised record. number: its line in the file; file: the member, inside a zip of several."""
+    """One normalised record. number: its line in the file; file: which one, where the data are several."""
 
     number: int
     value: dict
@@ -34,28 +37,46 @@ class Record(NamedTuple):
 class RecordStore:
     """Append records, then `seal`, then read them by index."""
 
-    def __init__(self):
-        self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the store
+    def __init__(self, file: BinaryIO | None = None):
+        """file: where to keep them, in place of a temporary file of its own."""
+        self._file = file or tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the store
         self._buffer = bytearray()
         self._ends = array("Q", [0])
         self._lock = threading.Lock()
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
+        self.parts = array("H")
+        self.labels, self.label_names = array("I"), {}
         self.digests = array("Q")
         self.inputs = array("Q")
+        self.marks = Marks()
 
-    def add(self, number: int, value: dict, file: str = "") -> None:
-        """Appends one record. Raises UnicodeEncodeError where its text holds half a character (a lone surrogate), and
-        StudioError where the disk is full."""
-        line = _encode(value).encode("utf-8")
+    def add(self, number: int, value: dict, file: str = "", part: int = 0, label: str = "") -> None:
+        """Appends one record. part: which of the files that are read it came from; label: what it is filed under, if anything. Raises UnicodeEncodeError where its text
+        holds half a character (a lone surrogate), and StudioError where the disk is full."""
+        try:
+            line = orjson.dumps(value, default=str)
+        except TypeError:  # half a character, or a number beyond 64 bits
+            line = _encode(value).encode("utf-8")
+        self.marks.add(texts(value))
         self._buffer += line
         self._ends.append(self._ends[-1] + len(line))
         self.numbers.append(number)
         self._files.append(self._names.setdefault(file, len(self._names)))
+        self.parts.append(part)
+        self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
         self.digests.append(_digest(line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
         if len(self._buffer) > _BUFFER:
             self._flush()
+
+    def __getstate__(self) -> dict:
+        """All but the file, which another process gets by itself and hands to `attach`."""
+        return {name: value for name, value in vars(self).items() if name not in ("_file", "_lock")}
+
+    def attach(self, file: BinaryIO) -> None:
+        """Read from `file`, which holds what this store wrote in another process."""
+        self._file, self._lock = file, threading.Lock()
 
     def _flush(self) -> None:
         try:
@@ -71,6 +92,7 @@ class RecordStore:
     def seal(self) -> None:
         """Writes what is still buffered. Call once, after the last `add`."""
         self._flush()
+        self.marks.seal()
         self._labels = list(self._names)
 
     def __len__(self) -> int:
@@ -112,20 +134,27 @@ class Records(Sequence):
     def __iter__(self) -> Iterator[Record]:
         return (self.store[int(index)] for index in self.indices)
 
+    def column(self, name: str) -> np.ndarray:
+        """One number for each record: of its file's `parts`, its `numbers` (line), `labels` (0: none), `digests` of its content
+        (equal records have equal ones) or `inputs` (digests of what is asked, without the answer)."""
+        held = getattr(self.store, name)
+        return np.frombuffer(held, dtype=f"u{held.itemsize}")[self.indices] if len(self.store) else np.empty(0, f"u{held.itemsize}")
+
+    def marks(self, name: str) -> np.ndarray:
+        """One entry for each record: its `flags`, `characters`, `words` or `bands` (see `marks.py`)."""
+        return getattr(self.store.marks, name)[self.indices]
+
     @property
     def numbers(self) -> np.ndarray:
-        """Line number of each record."""
-        return np.frombuffer(self.store.numbers, dtype=np.uint64)[self.indices] if len(self.store) else np.empty(0, np.uint64)
+        return self.column("numbers")
 
     @property
     def digests(self) -> np.ndarray:
-        """64-bit digest of each record's content; equal records have equal digests."""
-        return np.frombuffer(self.store.digests, dtype=np.uint64)[self.indices] if len(self.store) else np.empty(0, np.uint64)
+        return self.column("digests")
 
     @property
     def inputs(self) -> np.ndarray:
-        """64-bit digest of what is asked in each record, without the answer."""
-        return np.frombuffer(self.store.inputs, dtype=np.uint64)[self.indices] if len(self.store) else np.empty(0, np.uint64)
+        return self.column("inputs")
 
 
 def _digest(data: bytes) -> int:
@@ -138,6 +167,18 @@ def _input(value: dict) -> str:
         return value["text"]
     turns = value.get("prompt") or value["messages"][:-1]
     return "\x00".join(f"{turn['role']}\x01{turn['content']}" for turn in turns)
+
+
+SEVERAL = "\x1f"
+"""Stands between the labels of a record that has several."""
+
+
+def label_of(shape: str, value: dict) -> str:
+    """What a record of that shape is filed under; "" where it has no label."""
+    if shape not in ("label", "unpaired"):
+        return ""
+    label = value["label"] if "label" in value else value["messages"][-1]["content"]
+    return SEVERAL.join(map(str, label)) if isinstance(label, list) else str(label)
 
 
 def texts(value: dict[str, Any]) -> list[str]:

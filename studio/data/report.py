@@ -1,29 +1,36 @@
 """What the Data tab shows of a dataset: counts, lengths, findings with line numbers, and the first rows as a table.
 
-A check is a class with `see` (called for every record) and `findings`; adding one to `CHECKS` is all it takes. Knows
-nothing about models: token lengths come from an `encode` that is handed in.
+Every check is a function of the dataset; the numbers they need were kept for each record while it was read (`marks.py`), so
+a million rows are judged in a moment. Knows nothing about models: token counts come from a `measure` that is handed in.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from studio.data.dataset import Counts, Dataset
+from studio.data.dataset import Dataset
+from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
-from studio.data.records import Record, texts
-from studio.data.rows import KINDS, Row
+from studio.data.marks import EMAIL, KEY
+from studio.data.parting import FLAGS, RATIO, near_repeats, repeats
+from studio.data.records import SEVERAL, Records, texts
+from studio.data.remedies import REMEDIES
+from studio.data.rows import KINDS, Counts, Row
 from studio.data.turns import as_text
 from studio.words import Sentence
 
+LEVELS = ("block", "error", "warning", "info")
+"""block: the run would be for nothing; error: rows are lost; warning: look at it; info: good to know."""
 EXAMPLES = 20
 """Line numbers given for each finding."""
 ENCODED = 2000
 """Records that are encoded to learn their length in tokens; more are sampled evenly."""
+LISTENED = 2000
+"""Records whose language is guessed; more are sampled evenly."""
 _BINS = 24
 
 
@@ -37,6 +44,13 @@ class Finding:
     count: int
     lines: list[int]
     file: str = ""
+    action: str = ""
+
+    @property
+    def remedies(self) -> dict[str, Sentence]:
+        """Action → what its button says; `action` is the only one that makes sense here, where there are very many."""
+        known = REMEDIES.get(self.kind, {})
+        return {self.action: known[self.action]} if self.action else known
 
     @property
     def title(self) -> Sentence:
@@ -87,37 +101,33 @@ class Report:
     labels: dict[str, int]
     findings: list[Finding]
     preview: Table
-    notes: list[Sentence] = field(default_factory=list)
+
+    @property
+    def blocking(self) -> Sentence | None:
+        """Why a run on this data would be for nothing, if it would."""
+        return next((finding.sentence for finding in self.findings if finding.level == "block"), None)
 
 
-def report(
-    dataset: Dataset, encode: Callable[[dict], int] | None = None, max_length: int | None = None, preview_rows: int = 20,
-) -> Report:
-    """Looks at every record once. encode: record value → its length in tokens; max_length: tokens that training keeps
-    of a row, to find the rows it would cut."""
-    checks = [check(dataset) for check in CHECKS]
-    characters, words = [], []
-    for part in ("train", "heldout"):
-        for record in getattr(dataset, part):
-            found = texts(record.value)
-            if part == "train":
-                characters.append(sum(map(len, found)))
-                words.append(sum(map(count_words, found)))
-            for check in checks:
-                check.see(record, found, part)
-    findings = [*_from_problems(dataset), *duplicates(dataset), *prompt_leakage(dataset)]
-    for check in checks:
-        findings += check.findings()
-    lengths = {"characters": histogram(characters, "characters"), "words": histogram(words, "words")}
-    if encode:
-        sizes, numbers = _token_lengths(dataset, encode)
-        lengths["tokens"] = histogram(sizes, "tokens")
-        findings += too_long(sizes, numbers, max_length)
-    findings.sort(key=lambda finding: (finding.level != "error", -finding.count))
-    labels = next((dict(check.counts.most_common()) for check in checks if isinstance(check, Labels)), {})
+def report(dataset: Dataset, tokens: Tokens | None = None, max_length: int | None = None, preview_rows: int = 20) -> Report:
+    """All that is to be said of `dataset`, from the numbers that were kept for each record while it was read.
+
+    tokens: what `count_tokens` found; max_length: tokens that training keeps of a row, to find the rows it would cut.
+    """
+    train, spoken = dataset.train, dataset.want != "text"
+    findings = [
+        *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *near_duplicates(dataset),
+        *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *languages(dataset),
+    ]
+    lengths = {
+        "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
+    }
+    if tokens:
+        lengths["tokens"] = histogram(tokens.lengths, "tokens")
+        findings += too_long(tokens, max_length) + nothing_learnt(tokens, max_length)
+    findings.sort(key=lambda finding: (LEVELS.index(finding.level), -finding.count))
     return Report(
         dataset.title, dataset.format, dataset.encoding, dataset.unit, dataset.mapping, dataset.evidence, dataset.counts,
-        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, labels, findings,
+        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), findings,
         table(dataset.columns, dataset.preview[:preview_rows]),
     )
 
@@ -137,17 +147,9 @@ def short(value: object, width: int = 120) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]+")
-
-
-def count_words(text: str) -> int:
-    """Words by white space; in scripts without spaces every character counts as one."""
-    return len(text.split()) if text.isascii() else len(_WORD.findall(text))
-
-
-def histogram(values: list[int], unit: str) -> Histogram:
+def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
     """Bins of equal width up to the 99th percentile; what lies above falls into the last one."""
-    if not values:
+    if not len(values):
         return Histogram(unit, [0, 1], [0], 0, 0, 0, 0, 0, 0.0, 0)
     data = np.asarray(values)
     low, high = int(data.min()), int(np.percentile(data, 99)) + 1
@@ -179,132 +181,210 @@ def _from_problems(dataset: Dataset) -> list[Finding]:
     return found
 
 
+def _lines(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict]:
+    """The first line numbers of the records that `which` selects, and the values that name the first of them."""
+    numbers = [int(number) for number in records.numbers[which][:EXAMPLES]]
+    return numbers, {"unit": Sentence(dataset.unit), "line": numbers[0] if numbers else 0}
+
+
+def all_the_same(dataset: Dataset) -> list[Finding]:
+    """Two or more rows, and each the same as the others: nothing would be learnt but that one."""
+    count = len(dataset.train)
+    if count < 2 or len(np.unique(dataset.train.digests)) > 1:
+        return []
+    sentence = Sentence("All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.", count=count)
+    return [Finding("same_all", "block", sentence, count, [int(number) for number in dataset.train.numbers[:EXAMPLES]])]
+
+
+def all_leaked(dataset: Dataset) -> list[Finding]:
+    """A held-out file that holds nothing but training rows."""
+    counts = dataset.heldout_counts
+    if counts is None or len(dataset.heldout) or not counts.skipped.get("leakage"):
+        return []
+    sentence = Sentence("Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none.")
+    return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
+
+
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows whose record already stood further up."""
-    digests, numbers = dataset.train.digests, dataset.train.numbers
-    _, first = np.unique(digests, return_index=True)
-    again = np.ones(len(digests), dtype=bool)
-    again[first] = False
+    if any(part.weight > 1 for part in dataset.parts):
+        drawn = np.unique(dataset.train.indices)  # repeated on purpose
+        records = Records(dataset.train.store, drawn)
+    else:
+        records = dataset.train
+    again = repeats(records)
     count = int(again.sum())
     if not count:
         return []
-    lines = [int(number) for number in numbers[again][:EXAMPLES]]
+    lines, first = _lines(dataset, records, again)
     sentence = Sentence(
         "{count} rows repeat an earlier row exactly, first in {unit} {line}. They are learnt more than once; remove them unless you mean it.",
-        count=count, unit=Sentence(dataset.unit), line=lines[0],
+        count=count, **first,
     )
     return [Finding("duplicate", "warning", sentence, count, lines)]
+
+
+def near_duplicates(dataset: Dataset) -> list[Finding]:
+    """Training rows that share most of their words with an earlier one, in the same order."""
+    again, complete = near_repeats(dataset.train)
+    if not len(again):
+        return []
+    lines, first = _lines(dataset, dataset.train, again)
+    if complete:
+        sentence = Sentence("{count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
+                            count=len(again), **first)
+    else:
+        sentence = Sentence("At least {count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
+                            "not all could be compared.", count=len(again), **first)
+    return [Finding("near_duplicate", "warning", sentence, len(again), lines)]
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
     """Held-out rows that ask what a training row asks (with another answer)."""
     same = np.isin(dataset.heldout.inputs, dataset.train.inputs)
     count = int(same.sum())
-    if not count or dataset.want == "text":
+    if not count:
         return []
-    lines = [int(number) for number in dataset.heldout.numbers[same][:EXAMPLES]]
+    lines, first = _lines(dataset, dataset.heldout, same)
     sentence = Sentence(
         "{count} held-out rows ask what a training row also asks, first in {unit} {line}. The measured quality will be too good for them.",
-        count=count, unit=Sentence(dataset.unit), line=lines[0],
+        count=count, **first,
     )
     return [Finding("prompt_leakage", "warning", sentence, count, lines)]
 
 
-def _token_lengths(dataset: Dataset, encode: Callable[[dict], int]) -> tuple[list[int], list[int]]:
+ODD = {
+    "control": "{count} rows hold control characters, which cannot be seen but are learnt, first in {unit} {line}. Clean the text.",
+    "mojibake": "{count} rows hold garbled characters (like Ã© for é), first in {unit} {line}. Save the file again as UTF-8 from its source.",
+}
+
+
+def odd_characters(dataset: Dataset) -> list[Finding]:
+    """Control characters, and text that was once decoded with the wrong encoding."""
+    found = []
+    for kind, text in ODD.items():
+        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (dataset.train, dataset.heldout)]
+        count = sum(int(which.sum()) for _, which in flagged)
+        if count:
+            lines, first = next(_lines(dataset, records, which) for records, which in flagged if which.any())
+            found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines))
+    return found
+
+
+def secrets(dataset: Dataset) -> list[Finding]:
+    """Keys and e-mail addresses, which a model may learn by heart and tell to anybody."""
+    flags = dataset.train.marks("flags")
+    which = flags & FLAGS["secret"] > 0
+    count = int(which.sum())
+    if not count:
+        return []
+    lines, first = _lines(dataset, dataset.train, which)
+    sentence = Sentence(
+        "{emails} rows hold an e-mail address and {keys} rows something like a key, first in {unit} {line}. The model may learn them by heart and "
+        "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
+    )
+    return [Finding("secret", "warning", sentence, count, lines)]
+
+
+def label_counts(dataset: Dataset) -> dict[str, int]:
+    """Label → training rows that have it, most frequent first; empty where the data has no labels."""
+    found: Counter[str] = Counter()
+    rows = np.bincount(dataset.train.column("labels"), minlength=len(dataset.train.store.label_names) + 1)
+    for name, index in dataset.train.store.label_names.items():
+        for label in name.split(SEVERAL):
+            found[label] += int(rows[index])
+    return {label: count for label, count in found.most_common() if count}
+
+
+def imbalance(dataset: Dataset) -> list[Finding]:
+    """Labels of which one is much rarer than another, or only one."""
+    counts = label_counts(dataset)
+    if not counts:
+        return []
+    names = list(counts)
+
+    def first_line(label: str) -> list[int]:
+        indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
+        return [int(number) for number in dataset.train.numbers[np.isin(dataset.train.column("labels"), indices)][:1]]
+
+    often, rare = names[0], names[-1]
+    if len(names) == 1:
+        level = "block" if dataset.want == "label" and len(dataset.train) > 1 else "warning"
+        sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
+        return [Finding("imbalance", level, sentence, counts[often], first_line(often))]
+    if counts[often] < RATIO * counts[rare]:
+        return []
+    sentence = Sentence(
+        "The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
+        often=often, most=counts[often], rare=rare, least=counts[rare],
+    )
+    return [Finding("imbalance", "warning", sentence, counts[rare], first_line(rare))]
+
+
+def languages(dataset: Dataset) -> list[Finding]:
+    """Which languages the rows seem to be in, where there is more than one of weight."""
+    step = max(1, -(-len(dataset.train) // LISTENED))
+    looked = [(record.number, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]]
+    counts = Counter(code for _, code in looked if code)
+    if len(looked) < 20 or len(counts) < 2:
+        return []
+    main, most = counts.most_common(1)[0]
+    others = [number for number, code in looked if code not in (main, "")]
+    sentence = Sentence(
+        "{main} in {most} of {checked} rows looked at, then {mix}. This goes by script and small words only, so single rows may be judged wrongly.",
+        main=LANGUAGES[main], most=most, checked=len(looked), mix=_listed([(LANGUAGES[code], count) for code, count in counts.most_common()[1:6]]),
+    )
+    return [Finding("language", "info", sentence, len(others), others[:EXAMPLES], action=main)]
+
+
+def _listed(pairs: list[tuple[Sentence, int]]) -> Sentence:
+    (name, count), *rest = pairs
+    if not rest:
+        return Sentence("{name} ({count})", name=name, count=count)
+    return Sentence("{name} ({count}), {more}", name=name, count=count, more=_listed(rest))
+
+
+@dataclass
+class Tokens:
+    """What a model's encoding makes of the training rows that were looked at. numbers: their lines; lengths: tokens, uncut;
+    firsts: where the first token stands that is learnt, None where none is."""
+
+    numbers: list[int]
+    lengths: list[int]
+    firsts: list[int | None]
+    rows: int
+
+
+def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]]) -> Tokens:
+    """`measure`, record value → (tokens, where the first learnt one stands), for all training rows or an even sample."""
     step = max(1, -(-len(dataset.train) // ENCODED))
-    sizes, numbers = [], []
-    for record in dataset.train[::step]:
-        sizes.append(int(encode(record.value)))
-        numbers.append(record.number)
-    return sizes, numbers
+    found = [(record.number, *measure(record.value)) for record in dataset.train[::step]]
+    return Tokens([item[0] for item in found], [item[1] for item in found], [item[2] for item in found], len(dataset.train))
 
 
-def too_long(sizes: list[int], numbers: list[int], max_length: int | None) -> list[Finding]:
+def too_long(tokens: Tokens, max_length: int | None) -> list[Finding]:
     """Rows of which training would cut the end."""
-    over = [index for index, size in enumerate(sizes) if max_length and size > max_length]
+    over = [index for index, size in enumerate(tokens.lengths) if max_length and size > max_length]
     if not over:
         return []
-    cut = sum(sizes[index] - max_length for index in over)
+    cut = sum(tokens.lengths[index] - max_length for index in over)
     sentence = Sentence(
         "{count} of {checked} rows looked at are longer than {limit} tokens; {cut} tokens would be cut off. Raise the length, or shorten them.",
-        count=len(over), checked=len(sizes), limit=max_length, cut=cut,
+        count=len(over), checked=len(tokens.lengths), limit=max_length, cut=cut,
     )
-    return [Finding("long", "warning", sentence, len(over), [numbers[index] for index in over[:EXAMPLES]])]
+    return [Finding("long", "warning", sentence, len(over), [tokens.numbers[index] for index in over[:EXAMPLES]])]
 
 
-class Characters:
-    """Control characters, and text that was once decoded with the wrong encoding."""
-
-    CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
-    MOJIBAKE = re.compile("\ufffd|[ÃÂ][\u0080-\u00bf]|â€|ï»¿|ï¿½|ðŸ|锟斤")
-    SENTENCES = {
-        "control": "{count} rows hold control characters, which cannot be seen but are learnt, first in {unit} {line}. Clean the text.",
-        "mojibake": "{count} rows hold garbled characters (like Ã© for é), first in {unit} {line}. Save the file again as UTF-8 from its source.",
-    }
-
-    def __init__(self, dataset: Dataset):
-        self.unit = dataset.unit
-        self.lines: dict[str, list[int]] = {"control": [], "mojibake": []}
-        self.counts: Counter[str] = Counter()
-
-    def see(self, record: Record, found: list[str], part: str) -> None:
-        for text in found:
-            if not text.isascii() and self.MOJIBAKE.search(text):
-                self._note("mojibake", record)
-                break
-        for text in found:
-            if not text.isprintable() and self.CONTROL.search(text):
-                self._note("control", record)
-                break
-
-    def _note(self, kind: str, record: Record) -> None:
-        self.counts[kind] += 1
-        if len(self.lines[kind]) < EXAMPLES:
-            self.lines[kind].append(record.number)
-
-    def findings(self) -> list[Finding]:
-        return [
-            Finding(kind, "warning", Sentence(self.SENTENCES[kind], count=count, unit=Sentence(self.unit), line=self.lines[kind][0]),
-                    count, self.lines[kind])
-            for kind, count in self.counts.items()
-        ]
-
-
-class Labels:
-    """How often each label occurs, where the data is text and label."""
-
-    RATIO = 10
-    """From here the rarest label is called out of balance with the most frequent one."""
-
-    def __init__(self, dataset: Dataset):
-        self.labelled = dataset.mapping.shape == "label"
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, int] = {}
-
-    def see(self, record: Record, found: list[str], part: str) -> None:
-        if not self.labelled or part != "train":
-            return
-        label = record.value["label"] if "label" in record.value else record.value["messages"][-1]["content"]
-        for name in label if isinstance(label, list) else [label]:
-            self.counts[name] += 1
-            self.first.setdefault(name, record.number)
-
-    def findings(self) -> list[Finding]:
-        if not self.counts:
-            return []
-        if len(self.counts) == 1:
-            name, count = self.counts.most_common(1)[0]
-            sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=name)
-            return [Finding("imbalance", "warning", sentence, count, [self.first[name]])]
-        (often, most), (rare, least) = self.counts.most_common()[0], self.counts.most_common()[-1]
-        if most < self.RATIO * least:
-            return []
-        sentence = Sentence(
-            "The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
-            often=often, most=most, rare=rare, least=least,
-        )
-        return [Finding("imbalance", "warning", sentence, least, [self.first[rare]])]
-
-
-CHECKS = (Characters, Labels)
-"""Every class here is made with the dataset, sees each record (record, its texts, part) and says its findings."""
+def nothing_learnt(tokens: Tokens, max_length: int | None) -> list[Finding]:
+    """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
+    bare = [index for index, first in enumerate(tokens.firsts) if first is None or (max_length and first >= max_length)]
+    if not bare:
+        return []
+    values = {"checked": len(tokens.firsts), "limit": max_length or 0}
+    if len(bare) == len(tokens.firsts):
+        level, sentence = "block", Sentence("None of the {checked} rows looked at has a token to learn: every answer is empty or begins behind {limit} tokens. "
+                                            "Raise Length at most.", **values)
+    else:
+        level, sentence = "error", Sentence("{count} of {checked} rows looked at have no token to learn and are left out: the answer is empty or begins "
+                                            "behind {limit} tokens.", count=len(bare), **values)
+    return [Finding("nothing", level, sentence, len(bare), [tokens.numbers[index] for index in bare[:EXAMPLES]])]

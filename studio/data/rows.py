@@ -23,6 +23,12 @@ KINDS = {
     "role": Sentence("Unknown role"),
     "same": Sentence("Chosen and rejected are the same"),
     "duplicate": Sentence("Exact duplicates"),
+    "near_duplicate": Sentence("Near duplicates"),
+    "same_all": Sentence("All rows the same"),
+    "nothing": Sentence("Nothing to learn in the row"),
+    "secret": Sentence("Keys and e-mail addresses"),
+    "language": Sentence("Languages"),
+    "weight": Sentence("Left out by the file's weight"),
     "leakage": Sentence("In training and held-out data"),
     "prompt_leakage": Sentence("Same question in training and held-out data"),
     "long": Sentence("Longer than the limit"),
@@ -97,6 +103,23 @@ class Problems:
 
     def __len__(self) -> int:
         return self.errors.total() + self.warnings.total()
+
+
+@dataclass
+class Counts:
+    """What became of a file's rows: rows = used + sum of skipped (kind → rows)."""
+
+    rows: int = 0
+    used: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, kind: str, rows: int) -> None:
+        """`rows` that were used are skipped after all."""
+        self.used -= rows
+        self.skipped[kind] = self.skipped.get(kind, 0) + rows
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.rows + other.rows, self.used + other.used, dict(Counter(self.skipped) + Counter(other.skipped)))
 
 
 def place(name: str, number: int, unit: str) -> Sentence:

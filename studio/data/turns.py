@@ -19,6 +19,7 @@ ROLES = {
     "用户": "user", "助手": "assistant", "系统": "system",
 }
 """What files call a speaker → what chat templates call them."""
+_PLAIN = ("user", "assistant", "system", "tool")
 _KEPT = ("tool_calls", "tool_call_id", "name")
 
 
@@ -59,6 +60,8 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
 
 
 def _turn(item: Any, place: Sentence) -> dict:
+    if isinstance(item, dict) and len(item) == 2 and item.get("role") in _PLAIN and isinstance(item.get("content"), str):
+        return item
     if not isinstance(item, dict):
         raise RowProblem("shape", "{place} has a message that is no object with role and content. Mend that row.", place=place)
     speaker = item.get("role", item.get("from"))

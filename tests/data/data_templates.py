@@ -6,7 +6,7 @@ from pathlib import Path
 from studio.data import formats, readers_text, report
 
 FOLDER = Path(formats.__file__).parent
-PLACE = {"Sentence": 0, "StudioError": 0, "RowProblem": 1, "refuse": 1, "report": 2, "warn": 2, "error": 0}
+PLACE = {"Sentence": 0, "StudioError": 0, "RowProblem": 1, "refuse": 1, "report": 2, "warn": 2, "error": 0, "StudioErrorValue": 0}
 JSON_MESSAGES = (
     "Expecting value", "Extra data", "Expecting ',' delimiter", "Expecting ':' delimiter", "Expecting property name enclosed in double quotes",
     "Unterminated string starting at", "Invalid control character at", "Invalid \\escape", "Invalid \\uXXXX escape",
@@ -17,7 +17,7 @@ UNITS = ("line", "record", "sheet row")
 
 def templates() -> set[str]:
     """Literal templates of sentences, titles and helps of options, and the few that come from tables."""
-    found = {*JSON_MESSAGES, *UNITS, *report.Characters.SENTENCES.values(), "a single value"}
+    found = {*JSON_MESSAGES, *UNITS, *report.ODD.values(), "a single value"}
     found |= {what for _, what in formats._FOREIGN} | set(readers_text._WHAT.values())
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from studio.data.dataset import DataSpec, load
-from studio.data.report import count_words, histogram, report, short
+from studio.data.marks import Marks
+from studio.data.report import LEVELS, count_tokens, histogram, report, short
 from studio.data.rows import KINDS
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
@@ -28,7 +29,7 @@ def test_problems_become_findings_with_lines():
     assert finding(found, "order").lines == [3, 4, 5] and finding(found, "order").count == 3
     assert str(finding(found, "order").sentence).startswith("3 rows are not used. The first: Line 3 of order.jsonl breaks the order")
     assert all(item.kind in KINDS and str(item.title) for item in found.findings)
-    assert [item.level for item in found.findings] == sorted(item.level for item in found.findings)
+    assert [item.level for item in found.findings] == sorted((item.level for item in found.findings), key=LEVELS.index)
 
 
 def test_duplicates_are_counted_where_they_repeat():
@@ -67,16 +68,53 @@ def test_leakage(tmp_path):
 
 def test_tokens_and_over_long_rows():
     dataset = load_file("qa.jsonl", heldout_fraction=0)
-    found = report(dataset, encode=lambda value: len(value["messages"][0]["content"]), max_length=13)
+    found = report(dataset, count_tokens(dataset, lambda value: (len(value["messages"][0]["content"]), 1)), max_length=13)
     assert found.lengths["tokens"].largest == 14 and found.lengths["tokens"].measured == 6
     assert finding(found, "long").count == 6 and "6 tokens would be cut off" in str(finding(found, "long").sentence)
     assert "tokens" not in report(dataset).lengths
 
 
+def test_rows_without_a_token_to_learn():
+    dataset = load_file("qa.jsonl", heldout_fraction=0)
+    firsts = iter([1, 20, None, 3, 4, 5])
+    found = report(dataset, count_tokens(dataset, lambda value: (30, next(firsts))), max_length=20)
+    assert (finding(found, "nothing").lines, finding(found, "nothing").level, found.blocking) == ([2, 3], "error", None)
+    found = report(dataset, count_tokens(dataset, lambda value: (30, 20)), max_length=20)
+    assert str(found.blocking).startswith("None of the 6 rows looked at has a token to learn")
+
+
+def test_what_ruins_a_run_blocks_it(tmp_path):
+    same = report(load(DataSpec(source=write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 9), heldout_fraction=0)))
+    assert str(same.blocking).startswith("All 9 rows to learn from are the same")
+    one = report(load(DataSpec(source=write(tmp_path / "b.jsonl", [{"text": f"t {n}", "label": "x"} for n in range(9)]), heldout_fraction=0), "label"))
+    assert str(one.blocking).startswith("Every row has the label 'x'")
+    train = [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)]
+    leaky = report(load(DataSpec(source=write(tmp_path / "c.jsonl", train), heldout=write(tmp_path / "h.jsonl", train[:3]))))
+    assert str(leaky.blocking).startswith("Every row of the held-out file is also in the training data")
+    assert report(load(DataSpec(source="captain"))).blocking is None
+
+
+def test_secrets(tmp_path):
+    key = "sk-" + "a1B2" * 8
+    rows = [{"prompt": f"Say {n}", "completion": text} for n, text in enumerate(
+        ["plain", "write to jo.doe+x@mail.example.org now", f"my key is {key}.", "an @ sign, a.b@c", "sk-short and AKIA", "AKIA" + "ABCD1234" * 2, "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----"])]
+    found = finding(report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0))), "secret")
+    assert found.lines == [2, 3, 6, 7] and "1 rows hold an e-mail address and 3 rows something like a key" in str(found.sentence)
+
+
+def test_language_mix(tmp_path):
+    german = "Das ist nicht die Antwort, die ich mir für den Tag wünsche"
+    rows = [{"text": f"This is the answer that you asked for, and it is number {n}"} for n in range(30)] + [{"text": f"{german} {n}"} for n in range(4)] + [
+        {"text": f"今天天气很好我们去公园{n}"} for n in range(2)] + [{"text": f"{n} 4711"} for n in range(3)]
+    found = finding(report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")), "language")
+    assert (found.level, found.count, list(found.remedies)) == ("info", 6, ["en"])
+    assert str(found.sentence).startswith("English in 30 of 39 rows looked at, then German (4), Chinese (2).")
+
+
 def test_many_rows_are_sampled_for_tokens(tmp_path):
     rows = [{"text": f"text {n}"} for n in range(4500)]
     dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")
-    assert report(dataset, encode=lambda value: 3).lengths["tokens"].measured == 1500
+    assert report(dataset, count_tokens(dataset, lambda value: (3, 1))).lengths["tokens"].measured == 1500
 
 
 def test_histogram_holds_every_value():
@@ -86,7 +124,11 @@ def test_histogram_holds_every_value():
 
 
 def test_words_in_scripts_without_spaces():
-    assert count_words("two words") == 2 and count_words("今天 good") == 3 and count_words("schöne Grüße") == 2
+    marks = Marks()
+    for text in ("two words", "今天 good", "schöne  Grüße", "", "..."):
+        marks.add([text])
+    marks.seal()
+    assert marks.words.tolist() == [2, 3, 2, 0, 0] and marks.characters.tolist() == [9, 7, 13, 0, 3]
 
 
 def test_preview_is_short_strings():

@@ -37,6 +37,8 @@ HAND_LISTED = {
 }
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
+    "studio/data/marks.py": ("None", "_PLAIN"),  # bytes.translate
+    "studio/data/readers_text.py": ("_ALL_ZERO",),  # bytes.translate
     "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
     "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself

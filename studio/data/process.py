@@ -1,0 +1,132 @@
+"""Reading a large dataset in a process of its own, so that the window stays quick, progress is seen and it can be stopped.
+
+    reading = Reading(spec, want)
+    reading.rows; reading.done; reading.result()     # → Dataset, or the StudioError that it ended with
+    reading.stop()
+
+The other process writes the records into an unnamed file that both hold open, and sends the rest through a pipe; nothing
+is left behind however either of them ends. Knows nothing about pages or models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+
+from studio.data.dataset import Dataset, DataSpec, load
+from studio.data.hub import PREFIX
+from studio.data.mapping import Want
+from studio.data.resolve import resolve
+from studio.home import REPOSITORY
+from studio.words import Sentence, StudioError
+
+LARGE = 8 * 2**20
+"""Bytes from which data is read in another process; below it takes a second at most."""
+_NICE = 5
+
+
+def is_large(spec: DataSpec) -> bool:
+    """Whether reading `spec` may take long: many bytes, or bytes that must come from the hub."""
+    size = 0
+    for source in (spec.source, *(other.source for other in spec.more), spec.heldout or ""):
+        if source.startswith(PREFIX):
+            return True
+        with contextlib.suppress(StudioError, OSError):  # whoever reads it says what is wrong
+            size += resolve(source).train.stat().st_size if source else 0
+    return size >= LARGE
+
+
+class Reading:
+    """One dataset on its way. rows: read so far; done: it ended, well or not."""
+
+    def __init__(self, spec: DataSpec, want: Want):
+        self.rows, self.stopped = 0, False
+        self._found: Dataset | StudioError | None = None
+        self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the dataset
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "studio.data.process", str(self._file.fileno())], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            pass_fds=(self._file.fileno(),),
+        )
+        self._process.stdin.write(json.dumps({"spec": spec.model_dump(mode="json"), "want": want}).encode() + b"\n")
+        self._process.stdin.flush()  # it stays open: its end tells the other process that nobody waits any more
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout:
+            told = json.loads(line)
+            if "rows" in told:
+                self.rows = told["rows"]
+            elif "error" in told:
+                self._found = StudioError(Sentence.from_json(told["error"]))
+            else:
+                self._found = pickle.load(self._process.stdout)
+                self._found.train.store.attach(self._file)
+        self._process.wait()
+        self._process.stdin.close()
+
+    @property
+    def done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def result(self, seconds: float | None = None) -> Dataset:
+        """The dataset; waits for it. Raises StudioError as `load` does, and where the process was stopped or died."""
+        self._thread.join(seconds)
+        if isinstance(self._found, Dataset):
+            return self._found
+        if self._found is None:
+            raise _stopped() if self.stopped else _died(self._process.returncode)
+        raise self._found
+
+    def stop(self) -> None:
+        """Ends the process; what was read is gone."""
+        self.stopped = True
+        self._process.kill()
+
+
+def _stopped() -> StudioError:
+    return StudioError("Reading the data was stopped. Press Read again to go on, or choose other data.")
+
+
+def _died(code: int | None) -> StudioError:
+    return StudioError("Reading the data ended before its time (code {code}), perhaps for want of memory. Press Read again, or choose a smaller file.", code=code or 0)
+
+
+def _leave_with_the_reader() -> None:
+    """Ends this process once the one that asked is gone."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main(descriptor: int) -> None:
+    """Read what stdin asks for, in the background of whatever else the machine does."""
+    os.nice(_NICE)
+    asked = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_leave_with_the_reader, daemon=True).start()
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints does not belong into the answer
+
+    def tell(**said) -> None:
+        pipe.write(json.dumps(said).encode() + b"\n")
+        pipe.flush()
+
+    try:
+        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), file=os.fdopen(descriptor, "w+b"))
+    except StudioError as error:
+        tell(error=error.sentence.to_json())
+        return
+    tell(done=True)
+    pickle.dump(dataset, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,95 @@
+"""What can be done about a finding without touching the file: chosen with one click, kept in the recipe, undone the same way.
+
+`REMEDIES` says which actions there are for each kind of finding. Those that change a record's text work here, row by row, while
+the file is read; those that leave rows out or move them are `dataset.py`'s. Knows nothing about the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from studio.data.languages import LANGUAGES
+from studio.data.marks import CONTROLS, EMAILS, GARBLED, KEYS
+from studio.options import StudioErrorValue
+from studio.words import Sentence
+
+REMEDIES: dict[str, dict[str, Sentence]] = {
+    "order": {"merge": Sentence("Merge neighbours and drop what has no answer")},
+    "duplicate": {"drop": Sentence("Keep only the first of each")},
+    "near_duplicate": {"drop": Sentence("Keep only the first of each")},
+    "long": {"drop": Sentence("Leave these rows out")},
+    "imbalance": {"trim": Sentence("Take fewer of the frequent labels")},
+    "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
+    "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
+    "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},
+    "secret": {"mask": Sentence("Mask them"), "drop": Sentence("Leave these rows out")},
+    "language": {code: Sentence("Keep only {language}", language=name) for code, name in LANGUAGES.items()},
+}
+"""Kind of finding → action → what its button says."""
+
+
+def checked(remedies: dict[str, str]) -> dict[str, str]:
+    """`remedies` if every kind and action is known; for pydantic."""
+    for kind, action in remedies.items():
+        if action not in REMEDIES.get(kind, {}):
+            raise StudioErrorValue("There is no remedy '{action}' for '{kind}'; remove it from the recipe.", action=action, kind=kind)
+    return remedies
+
+
+def changes(remedies: dict[str, str]) -> dict[str, Callable[[str], str]]:
+    """Kind → the function on one text that `remedies` ask for, for those that change texts."""
+    known = {("control", "trim"): _without_controls, ("mojibake", "trim"): _mended, ("secret", "mask"): _masked}
+    return {kind: known[kind, action] for kind, action in remedies.items() if (kind, action) in known}
+
+
+def _without_controls(text: str) -> str:
+    return text if text.isprintable() else CONTROLS.sub("", text)
+
+
+def _mended(text: str) -> str:
+    """Text that was UTF-8 and was read as Windows-1252, read again; as it was where that does not fit."""
+    if text.isascii() or not GARBLED.search(text):
+        return text
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            return text.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+    return text
+
+
+def _masked(text: str) -> str:
+    return EMAILS.sub("[e-mail]", KEYS.sub("[key]", text))
+
+
+def rewritten(value: dict, change: Callable[[str], str]) -> dict:
+    """A record with `change` applied to each of its texts; labels and tools stay."""
+    made = dict(value)
+    for key in ("text", "chosen", "rejected", "completion"):
+        if isinstance(made.get(key), str):
+            made[key] = change(made[key])
+    for key in ("messages", "prompt"):
+        if key in made:
+            made[key] = [{**turn, "content": change(turn["content"])} for turn in made[key]]
+    return made
+
+
+def merged(messages: list[dict]) -> list[dict]:
+    """`messages` with neighbours of one role made one, silent turns and system texts in mid-conversation taken out, and
+    what stands before the first question or behind the last answer left away."""
+    made: list[dict] = []
+    for turn in messages:
+        calls = turn.get("tool_calls")
+        if not turn["content"].strip() and not calls and turn["role"] != "tool":
+            continue
+        if turn["role"] == "system" and made and made[-1]["role"] != "system":
+            continue
+        if turn["role"] == "assistant" and not any(before["role"] == "user" for before in made):
+            continue
+        if made and made[-1]["role"] == turn["role"] and turn["role"] != "tool" and not calls and not made[-1].get("tool_calls"):
+            made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{turn['content']}"}
+        else:
+            made.append(turn)
+    while made and made[-1]["role"] != "assistant":
+        made.pop()
+    return made

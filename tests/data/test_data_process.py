@@ -1,0 +1,54 @@
+"""Reading in another process: the same dataset, progress on the way, errors as sentences, and an end at any time."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from studio.data import process
+from studio.data.dataset import DataSpec, load
+from studio.data.report import report
+from studio.words import StudioError
+
+
+def write(path, count):
+    path.write_text("".join(json.dumps({"prompt": f"Say the number {n}, please", "completion": f"It is {n}"}) + "\n" for n in range(count)) + "{\n")
+    return DataSpec(source=str(path))
+
+
+def test_it_is_the_same_dataset(tmp_path):
+    spec = write(tmp_path / "a.jsonl", 12_000)
+    reading = process.Reading(spec, "messages")
+    there, here = reading.result(60), load(spec)
+    assert reading.done and reading.rows == 12_001 and there.counts == here.counts and there.counts.skipped == {"broken": 1}
+    assert np.array_equal(there.train.indices, here.train.indices) and there.train[5] == here.train[5] and there.heldout[-1] == here.heldout[-1]
+    assert report(there) == report(here)
+
+
+def test_errors_cross_over_as_sentences(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "", "completion": "x"}\n')
+    with pytest.raises(StudioError) as caught:
+        process.Reading(DataSpec(source=str(path)), "messages").result(60)
+    with pytest.raises(StudioError) as here:
+        load(DataSpec(source=str(path)))
+    assert caught.value.sentence.say("zh") == here.value.sentence.say("zh")
+
+
+def test_it_can_be_stopped(tmp_path):
+    reading = process.Reading(write(tmp_path / "a.jsonl", 300_000), "messages")
+    end = time.monotonic() + 60
+    while not reading.rows and time.monotonic() < end:
+        time.sleep(0.02)
+    reading.stop()
+    with pytest.raises(StudioError, match="Reading the data was stopped"):
+        reading.result(20)
+    assert 0 < reading.rows < 300_000 and reading.done
+
+
+def test_what_is_large(tmp_path, monkeypatch):
+    spec = write(tmp_path / "a.jsonl", 10)
+    assert not process.is_large(spec) and process.is_large(DataSpec(source="hub:a/b")) and not process.is_large(DataSpec(source="no such file"))
+    monkeypatch.setattr(process, "LARGE", 100)
+    assert process.is_large(spec)

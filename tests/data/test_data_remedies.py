@@ -1,0 +1,179 @@
+"""Remedies: each does what its button says, counts what it did, and leaves the file and every other row alone."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from studio.data.dataset import DataSpec, OtherFile, load
+from studio.data.marks import ALIKE, likeness
+from studio.data.remedies import merged
+from studio.data.report import report
+from studio.words import StudioError
+
+CHAT = {"shape": "messages", "roles": {"messages": "messages"}}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def pairs(*texts):
+    return [{"prompt": f"Question {n} is what?", "completion": text} for n, text in enumerate(texts)]
+
+
+def remedied(path, want="messages", heldout_fraction=0, **remedies):
+    before = open(path, "rb").read()  # noqa: SIM115
+    dataset = load(DataSpec(source=path, remedies=remedies, heldout_fraction=heldout_fraction), want)
+    assert open(path, "rb").read() == before  # noqa: SIM115
+    assert dataset.counts.rows == dataset.counts.used + sum(dataset.counts.skipped.values())
+    assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used
+    return dataset
+
+
+def kinds(dataset):
+    return {finding.kind for finding in report(dataset).findings}
+
+
+def answers(dataset):
+    return [record.value["messages"][-1]["content"] for record in dataset.train]
+
+
+def test_exact_copies(tmp_path):
+    path = write(tmp_path / "a.jsonl", [*pairs("a", "b", "c"), *pairs("a", "b")])
+    dataset = remedied(path, duplicate="drop")
+    assert answers(dataset) == ["a", "b", "c"] and dataset.counts.skipped == {"duplicate": 2} == dataset.remedied
+    assert "duplicate" in kinds(remedied(path)) and "duplicate" not in kinds(dataset)
+
+
+def test_near_copies(tmp_path):
+    long = "The harbour master keeps a list of every ship that came in during the night and reads it aloud at breakfast in the old tower."
+    other = "Nobody knows how many bridges cross the river, because two of them can only be seen at low water in the driest week of summer."
+    path = write(tmp_path / "a.jsonl", [{"text": text} for text in (long, other, long.upper().replace(",", ""), long + " Twice.", other.replace("two", "nine"), "Short one.")])
+    assert likeness(long, long + " Twice.") >= ALIKE > likeness(long, other)
+    found = next(item for item in report(remedied(path, "text")).findings if item.kind == "near_duplicate")
+    assert found.lines == [3, 4, 5]
+    dataset = remedied(path, "text", near_duplicate="drop")
+    assert [record.number for record in dataset.train] == [1, 2, 6] and "near_duplicate" not in kinds(dataset)
+
+
+def test_near_likeness_is_precise(tmp_path):
+    """Of rows that differ in half of their words none is called alike; of rows that differ in one word in twenty nearly all are."""
+    import random
+
+    draw = random.Random(7)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(3, 9))) for _ in range(3000)]
+    base = [draw.choices(words, k=80) for _ in range(400)]
+
+    def changed(row, share):
+        return " ".join(draw.choice(words) if draw.random() < share else word for word in row)
+
+    far = write(tmp_path / "far.jsonl", [{"text": " ".join(row)} for row in base] + [{"text": changed(row, 0.5)} for row in base])
+    near = write(tmp_path / "near.jsonl", [{"text": " ".join(row)} for row in base] + [{"text": changed(row, 0.02)} for row in base])
+    assert "near_duplicate" not in remedied(far, "text", near_duplicate="drop").counts.skipped
+    exact = len(remedied(near, "text", duplicate="drop").train)
+    gone = 800 - len(remedied(near, "text", duplicate="drop", near_duplicate="drop").train)
+    assert exact > 500 and gone >= 380
+
+
+def test_order_of_roles(tmp_path):
+    def talk(*roles):
+        return {"messages": [{"role": role, "content": f"{role} {n}"} for n, role in enumerate(roles)]}
+
+    path = write(tmp_path / "a.jsonl", [talk("user", "assistant"), talk("user", "user", "assistant", "user"), talk("assistant", "user", "assistant"), talk("user")])
+    assert remedied(path).counts.skipped == {"order": 3}
+    dataset = remedied(path, order="merge")
+    assert [[turn["content"] for turn in record.value["messages"]] for record in dataset.train] == [
+        ["user 0", "assistant 1"], ["user 0\n\nuser 1", "assistant 2"], ["user 1", "assistant 2"]]
+    assert dataset.counts.skipped == {"empty": 1}
+
+
+def test_merging_keeps_calls_and_the_first_system_text():
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
+    talk = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, call, {"role": "tool", "content": ""}, {"role": "system", "content": "x"}, {"role": "assistant", "content": "b"}]
+    assert merged(talk) == [*talk[:4], talk[5]]
+
+
+def test_secrets_are_masked_or_left_out(tmp_path):
+    path = write(tmp_path / "a.jsonl", pairs("write to a.b@c.org", "the key hf_" + "x" * 34 + " opens", "none"))
+    dataset = remedied(path, secret="mask")
+    assert answers(dataset) == ["write to [e-mail]", "the key [key] opens", "none"] and dataset.remedied == {"secret": 2} and "secret" not in kinds(dataset)
+    assert remedied(path, secret="drop").counts.skipped == {"secret": 2}
+
+
+def test_odd_characters(tmp_path):
+    path = write(tmp_path / "a.jsonl", pairs("bell\x07 and \u202eback", "schÃ¶n", "ï¿½ lost", "fine\nand\ttab"))
+    dataset = remedied(path, control="trim", mojibake="trim")
+    assert answers(dataset) == ["bell and back", "schön", "\ufffd lost", "fine\nand\ttab"] and dataset.remedied == {"control": 1, "mojibake": 2}
+    assert kinds(dataset) == {"mojibake"}  # what is lost cannot be mended
+    assert remedied(path, control="drop", mojibake="drop").counts.skipped == {"control": 1, "mojibake": 2}
+
+
+def test_frequent_labels_are_thinned(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"text": f"text {n}", "label": "rare" if n % 50 == 0 else "often"} for n in range(100)])
+    dataset = remedied(path, "label", imbalance="trim")
+    assert report(dataset).labels == {"often": 19, "rare": 2} and dataset.counts.skipped == {"imbalance": 79} and "imbalance" not in kinds(dataset)
+
+
+def test_other_languages(tmp_path):
+    english, german = "This is what you asked for and it is the truth, number", "Das ist nicht die Antwort auf die Frage, die ich mir wünsche, Nummer"
+    path = write(tmp_path / "a.jsonl", [{"text": f"{german if n % 10 == 0 else english} {n}"} for n in range(40)] + [{"text": "4711"}])
+    dataset = remedied(path, "text", language="en")
+    assert dataset.counts.skipped == {"language": 4} == dataset.remedied and len(dataset.train) == 37
+
+
+@pytest.mark.parametrize("action, train, heldout", [("move", 6, 1), ("drop", 5, 1)])
+def test_questions_on_both_sides(tmp_path, action, train, heldout):
+    learnt = write(tmp_path / "a.jsonl", [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)])
+    held = write(tmp_path / "h.jsonl", [{"prompt": "Say 2", "completion": "B"}, {"prompt": "New", "completion": "A"}])
+    dataset = load(DataSpec(source=learnt, heldout=held, remedies={"prompt_leakage": action}))
+    assert (len(dataset.train), len(dataset.heldout)) == (train, heldout) and dataset.remedied == {"prompt_leakage": 1}
+    assert dataset.heldout_counts.rows == dataset.heldout_counts.used + sum(dataset.heldout_counts.skipped.values())
+    assert "prompt_leakage" not in kinds(dataset)
+
+
+def test_unknown_remedies_are_refused():
+    for wrong in ({"duplicate": "mask"}, {"magic": "drop"}):
+        with pytest.raises(ValidationError, match="There is no remedy"):
+            DataSpec(remedies=wrong)
+
+
+def test_nothing_left_is_said(tmp_path):
+    path = write(tmp_path / "a.jsonl", pairs("a@b.org", "c@d.org"))
+    with pytest.raises(StudioError, match="Undo a remedy"):
+        load(DataSpec(source=path, remedies={"secret": "drop"}, heldout_fraction=0))
+
+
+# ---- several files ----------------------------------------------------------------------------------------------
+
+
+def mixture(tmp_path, weight, more_weight, **kwargs):
+    first = write(tmp_path / "a.jsonl", pairs(*[f"a{n}" for n in range(40)]))
+    second = tmp_path / "b.csv"
+    second.write_text("frage,antwort\n" + "".join(f"Frage {n},b{n}\n" for n in range(60)) + "leer,\n")
+    mapping = {"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}}
+    return DataSpec(source=first, weight=weight, more=[OtherFile(source=str(second), mapping=mapping, weight=more_weight)], heldout_fraction=0, **kwargs)
+
+
+def test_files_mix_by_weight(tmp_path):
+    dataset = load(mixture(tmp_path, 1, 2))
+    assert [(part.name, part.counts.rows, part.counts.used, part.drawn) for part in dataset.parts] == [("a.jsonl", 40, 40, 40), ("b.csv", 61, 60, 120)]
+    assert dataset.counts.skipped == {"empty": 1} and len(dataset.train) == 160 and dataset.title == "a.jsonl + b.csv"
+    assert {record.file for record in dataset.train} == {"a.jsonl", "b.csv"} and report(dataset).counts.rows == 101
+    assert "duplicate" not in kinds(dataset)  # repeated on purpose
+
+
+def test_a_broken_weight_takes_the_same_rows_every_time(tmp_path):
+    dataset, again = load(mixture(tmp_path, 0.5, 1.5)), load(mixture(tmp_path, 0.5, 1.5))
+    assert answers(dataset) == answers(again) != answers(load(mixture(tmp_path, 0.5, 1.5, seed=1)))
+    first, second = dataset.parts
+    assert 12 <= first.drawn <= 28 and 75 <= second.drawn <= 105 and first.counts.skipped == {"weight": 40 - first.drawn}
+    assert dataset.counts.rows == dataset.counts.used + sum(dataset.counts.skipped.values())
+
+
+def test_a_mixture_survives_json_and_refuses_nonsense(tmp_path):
+    spec = mixture(tmp_path, 1, 2, remedies={"secret": "mask"})
+    assert DataSpec.model_validate_json(spec.model_dump_json()) == spec
+    with pytest.raises(ValidationError):
+        OtherFile(source="a", weight=0)
