@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import Dataset, DataSpec, load
+from studio.data.dataset import Dataset, DataSpec, OtherFile, load
 from studio.data.mapping import Mapping, check_mapping, fits
+from studio.data.process import Reading, is_large
 from studio.data.read import Source, fingerprint, open_source
+from studio.data.report import Report, Tokens, count_tokens, report, with_tokens
 from studio.data.resolve import resolve
 from studio.data.shape import propose
 from studio.forecast import Forecast, forecast
@@ -52,10 +54,15 @@ class Outlook:
 
     recipe: Recipe | None
     dataset: Dataset | None
+    report: Report | None
     lengths: list[int] | None
     shape: Shape | None
     forecast: Forecast | None
     problems: dict[str, Sentence]
+
+
+class StillReading(StudioError):
+    """The data is being read in another process."""
 
 
 class Desk:
@@ -63,8 +70,9 @@ class Desk:
 
     def __init__(self, home: Home, store: Store):
         self.home, self.store = home, store
-        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
-        self._lengths: OrderedDict[str, list[int]] = OrderedDict()
+        self._datasets: OrderedDict[str, tuple[Dataset, Report]] = OrderedDict()
+        self._tokens: OrderedDict[str, Tokens] = OrderedDict()
+        self._under_way: dict[str, Reading] = {}
         self._lock = threading.Lock()
         self._reading = threading.RLock()  # several tabs ask at once; one reads, the others take what it found
 
@@ -148,10 +156,11 @@ class Desk:
             return {}
         return {"model": {"name": STARTERS[task.reads], "revision": None}} if unfit else {}
 
-    def change_mapping(self, mapping: dict | None) -> dict:
-        """Set which column plays which role, None for what is proposed; one that fits is offered again for the same file."""
-        draft = self.change(data={**self.draft()["data"], "mapping": mapping})
-        source = str(draft["data"].get("source", ""))
+    def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
+        """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
+        self.change_file(file, mapping=mapping)
+        draft = self.draft()
+        source = str((draft["data"] if file == 0 else draft["data"]["more"][file - 1]).get("source", ""))
         if mapping is None or self.outlook().dataset:
             kept = self.store.note("mappings", {})
             kept.pop(key := _fingerprint(source), None)
@@ -194,31 +203,93 @@ class Desk:
                               folder=self.home.uploads, detail=error.strerror or str(error)) from error
         return target
 
-    def dataset(self, recipe: Recipe) -> Dataset:
-        """The recipe's data, read once and kept while its files stay as they are."""
+    def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
+        """The recipe's data and what is to be said of it, read once and kept while its files stay as they are. Large data is
+        read in another process; until that is done, `StillReading` says how far it is."""
         key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, _stamp(recipe.data)], sort_keys=True)
         with self._reading:
-            return _kept(self._datasets, key, lambda: load(recipe.data, want=recipe.task.wants))
+            return _kept(self._datasets, key, lambda: self._read(key, recipe))
 
-    def lengths(self, recipe: Recipe, dataset: Dataset, folder: Path) -> list[int]:
-        """Tokens of each training example as the model will get it, before anything is cut."""
+    def _read(self, key: str, recipe: Recipe) -> tuple[Dataset, Report]:
+        if key not in self._under_way:
+            self.stop_reading()
+            self._under_way.clear()  # nobody asks for those any more
+            if not is_large(recipe.data):
+                dataset = load(recipe.data, want=recipe.task.wants)
+                return dataset, report(dataset)
+            self._under_way[key] = Reading(recipe.data, recipe.task.wants)
+        reading = self._under_way[key]
+        if not reading.done:
+            raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
+        return reading.result()  # an error stays until the person presses Read again or changes the data
+
+    def reading(self) -> Reading | None:
+        """The reading that is under way, if one is."""
+        return next((reading for reading in list(self._under_way.values()) if not reading.done), None)
+
+    def read_before(self) -> bool:
+        """Whether a reading in another process has ended without data, so that it can be tried again."""
+        return any(reading.done for reading in list(self._under_way.values()))
+
+    def stop_reading(self) -> None:
+        """Ends a reading that is under way."""
+        if reading := self.reading():
+            reading.stop()
+
+    def read_again(self) -> None:
+        """Forget a reading that was stopped or failed."""
+        with self._reading:
+            self.stop_reading()
+            self._under_way.clear()
+
+    def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
+        """What the model's tokenizer and template make of the training examples, before anything is cut."""
         parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), _stamp(recipe.data)]
 
-        def count() -> list[int]:
+        def count() -> Tokens:
             codec = Codec(folder)
-            return [
-                sum(len(part.ids) + part.cut for part in recipe.task.encode(record.value, codec, 1 << 30)) for record in dataset.train
-            ]
+            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec))
 
         with self._reading:
-            return _kept(self._lengths, json.dumps(parts, sort_keys=True), count)
+            return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
+
+    def set_remedy(self, kind: str, action: str | None) -> None:
+        """Choose what is done about a kind of finding; None undoes it."""
+        data = self.draft()["data"]
+        remedies = {name: chosen for name, chosen in data.get("remedies", {}).items() if name != kind}
+        self.change(data={**data, "remedies": remedies | ({kind: action} if action else {})})
+
+    def mix_in(self, source: str) -> None:
+        """Add a file to the draft's data, if it can be read."""
+        opened = _look_at(source)
+        data = self.draft()["data"]
+        other = OtherFile(source=source, mapping=self._remembered_mapping(source, opened))
+        self.change(data={**data, "more": [*data.get("more", []), other.model_dump(mode="json")]})
+
+    def change_file(self, index: int, **values) -> None:
+        """Set weight or mapping of one file of the draft's data; 0 is the first one."""
+        data = self.draft()["data"]
+        if index == 0:
+            self.change(data={**data, **values})
+        else:
+            more = [dict(item) for item in data["more"]]
+            more[index - 1].update(values)
+            self.change(data={**data, "more": more})
+
+    def remove_file(self, index: int) -> None:
+        """Take a file out of the mixture; the first one only where another can take its place."""
+        data = self.draft()["data"]
+        files = [{key: data.get(key) for key in ("source", "mapping", "weight")}, *data.get("more", [])]
+        if len(files) > 1:
+            first, *rest = files[:index] + files[index + 1 :]
+            self.change(data={**data, **first, "more": rest})
 
     # ---- before the run ---------------------------------------------------------------------------------------
 
     def outlook(self) -> Outlook:
         """All that can be said of the draft now. Never raises for what the person can mend."""
         problems: dict[str, Sentence] = {}
-        found = Outlook(None, None, None, None, None, problems)
+        found = Outlook(None, None, None, None, None, None, problems)
 
         def attempt(part: str, action):
             try:
@@ -248,9 +319,13 @@ class Desk:
         if not recipe.data.source:
             problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         else:
-            found.dataset = attempt("data", lambda: self.dataset(recipe))
-        if found.dataset and found.shape:
-            found.lengths = attempt("data", lambda: self.lengths(recipe, found.dataset, folder))
+            found.dataset, found.report = attempt("data", lambda: self.dataset(recipe)) or (None, None)
+        tokens = attempt("data", lambda: self.tokens(recipe, found.dataset, folder)) if found.dataset and found.shape else None
+        if tokens:
+            found.lengths = tokens.lengths
+            found.report = with_tokens(found.report, tokens, recipe.training.max_length)
+        if found.report and found.report.blocking:
+            problems.setdefault("data", found.report.blocking)
         machine = attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
         if found.shape and machine and not refusal:
             rows = len(found.dataset.train) if found.dataset else 0
@@ -304,7 +379,7 @@ def _remove_empty(folder: Path) -> None:
 def _stamp(data: DataSpec) -> list:
     """Changes whenever a file that `data` is read from changes."""
     found = []
-    for source in (data.source, data.heldout):
+    for source in (data.source, data.heldout, *(other.source for other in data.more)):
         try:
             resolved = resolve(source or "")
         except StudioError:

@@ -76,6 +76,7 @@ class Part:
     mapping: Mapping
     weight: float
     counts: Counts
+    columns: list[str] = field(default_factory=list)
     evidence: list[Sentence] = field(default_factory=list)
     preview: list[Row] = field(default_factory=list)
     drawn: int = 0
@@ -171,7 +172,7 @@ class _Reading:
             proposal = propose(source, self.want)
             mapping, evidence = proposal.mapping, proposal.evidence
         check_mapping(mapping, source.columns, self.want, source.name)
-        made = Part(source, source.name, mapping, weight, Counts(), evidence)
+        made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)
         self._read(made, limit, source.name if heldout or self.labelled else "")
         self.parts.append(made)
         return made

@@ -1,7 +1,7 @@
 """Reading a large dataset in a process of its own, so that the window stays quick, progress is seen and it can be stopped.
 
     reading = Reading(spec, want)
-    reading.rows; reading.done; reading.result()     # → Dataset, or the StudioError that it ended with
+    reading.rows; reading.done; reading.result()     # → Dataset and Report, or the StudioError that it ended with
     reading.stop()
 
 The other process writes the records into an unnamed file that both hold open, and sends the rest through a pipe; nothing
@@ -22,6 +22,7 @@ import threading
 from studio.data.dataset import Dataset, DataSpec, load
 from studio.data.hub import PREFIX
 from studio.data.mapping import Want
+from studio.data.report import Report, report
 from studio.data.resolve import resolve
 from studio.home import REPOSITORY
 from studio.words import Sentence, StudioError
@@ -47,7 +48,7 @@ class Reading:
 
     def __init__(self, spec: DataSpec, want: Want):
         self.rows, self.stopped = 0, False
-        self._found: Dataset | StudioError | None = None
+        self._found: tuple[Dataset, Report] | StudioError | None = None
         self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the dataset
         self._process = subprocess.Popen(
             [sys.executable, "-m", "studio.data.process", str(self._file.fileno())], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -67,7 +68,7 @@ class Reading:
                 self._found = StudioError(Sentence.from_json(told["error"]))
             else:
                 self._found = pickle.load(self._process.stdout)
-                self._found.train.store.attach(self._file)
+                self._found[0].train.store.attach(self._file)
         self._process.wait()
         self._process.stdin.close()
 
@@ -75,10 +76,10 @@ class Reading:
     def done(self) -> bool:
         return not self._thread.is_alive()
 
-    def result(self, seconds: float | None = None) -> Dataset:
-        """The dataset; waits for it. Raises StudioError as `load` does, and where the process was stopped or died."""
+    def result(self, seconds: float | None = None) -> tuple[Dataset, Report]:
+        """The dataset and what is to be said of it; waits for it. Raises StudioError as `load` does, and where the process was stopped or died."""
         self._thread.join(seconds)
-        if isinstance(self._found, Dataset):
+        if isinstance(self._found, tuple):
             return self._found
         if self._found is None:
             raise _stopped() if self.stopped else _died(self._process.returncode)
@@ -121,8 +122,9 @@ def main(descriptor: int) -> None:
     except StudioError as error:
         tell(error=error.sentence.to_json())
         return
+    found = dataset, report(dataset)
     tell(done=True)
-    pickle.dump(dataset, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+    pickle.dump(found, pipe, protocol=pickle.HIGHEST_PROTOCOL)
     pipe.flush()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,11 +108,8 @@ class Report:
         return next((finding.sentence for finding in self.findings if finding.level == "block"), None)
 
 
-def report(dataset: Dataset, tokens: Tokens | None = None, max_length: int | None = None, preview_rows: int = 20) -> Report:
-    """All that is to be said of `dataset`, from the numbers that were kept for each record while it was read.
-
-    tokens: what `count_tokens` found; max_length: tokens that training keeps of a row, to find the rows it would cut.
-    """
+def report(dataset: Dataset, preview_rows: int = 20) -> Report:
+    """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
     train, spoken = dataset.train, dataset.want != "text"
     findings = [
         *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *near_duplicates(dataset),
@@ -121,15 +118,21 @@ def report(dataset: Dataset, tokens: Tokens | None = None, max_length: int | Non
     lengths = {
         "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
     }
-    if tokens:
-        lengths["tokens"] = histogram(tokens.lengths, "tokens")
-        findings += too_long(tokens, max_length) + nothing_learnt(tokens, max_length)
-    findings.sort(key=lambda finding: (LEVELS.index(finding.level), -finding.count))
     return Report(
         dataset.title, dataset.format, dataset.encoding, dataset.unit, dataset.mapping, dataset.evidence, dataset.counts,
-        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), findings,
+        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), _sorted(findings),
         table(dataset.columns, dataset.preview[:preview_rows]),
     )
+
+
+def with_tokens(found: Report, tokens: Tokens, max_length: int) -> Report:
+    """`found` with what a model's tokens add. max_length: tokens that training keeps of a row."""
+    more = too_long(tokens, max_length) + nothing_learnt(tokens, max_length)
+    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=_sorted([*found.findings, *more]))
+
+
+def _sorted(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.count))
 
 
 def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:

@@ -85,12 +85,12 @@ class Codec:
         environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
         return environment.from_string(self.template)
 
-    def render(self, messages: list[dict], *, for_answer: bool = False) -> str:
-        """The text the model sees for `messages`; with `for_answer` up to where its answer begins."""
+    def render(self, messages: list[dict], *, for_answer: bool = False, tools: list | None = None) -> str:
+        """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call."""
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
         special = {name: _token_text(self._config[name]) for name in names if self._config.get(name)}
         try:
-            return self._compiled.render(messages=messages, tools=None, documents=None, add_generation_prompt=for_answer, **special)
+            return self._compiled.render(messages=messages, tools=tools or None, documents=None, add_generation_prompt=for_answer, **special)
         except jinja2.TemplateError as error:
             raise StudioError("The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")) from error
 

@@ -37,10 +37,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the model to see what it learnt: the messages so far, and the answer hoped for."""
+    """What to ask the model to see what it learnt: the messages so far, the answer hoped for, and the tools it may call."""
 
     messages: list[dict]
     expected: str
+    tools: list | None = None
 
 
 class Task(Options):
@@ -67,6 +68,16 @@ class Task(Options):
         if cls.reads == "pictures":
             return Sentence("{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
         return Sentence("{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
+
+    def rendered(self, record: dict, codec: Codec) -> str:
+        """The record as the text that becomes tokens."""
+        return "\n\n".join(codec.decode(part.ids, keep_special=True) for part in self.encode(record, codec, 1 << 30))
+
+    def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
+        """(tokens of the record uncut, where the first one stands that is learnt or None), for the report and the forecast."""
+        parts = self.encode(record, codec, 1 << 30)
+        first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
+        return sum(len(part.ids) + part.cut for part in parts), first
 
     def question(self, record: dict) -> Question | None:
         """What to ask at an evaluation, or None where the task has no question and answer."""

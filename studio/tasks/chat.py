@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.models.codec import Codec
 from studio.options import option
-from studio.tasks.base import Encoded, Question, Task, masked
+from studio.tasks.base import IGNORED, Encoded, Question, Task, masked
 from studio.words import StudioError
 
 
@@ -20,9 +20,9 @@ class Chat(Task):
     wants: ClassVar[str] = "messages"
 
     name: Literal["chat"] = option("chat", "Task", "", hidden=True)
-    learn_from: Literal["answers", "last", "everything"] = option(
+    learn_from: Literal["answers", "last", "questions", "everything"] = option(
         "answers", "Learn from", "Which words the loss sees. Learning the questions as well rarely helps.",
-        labels={"answers": "All answers", "last": "Only the last answer", "everything": "Questions and answers"},
+        labels={"answers": "All answers", "last": "Only the last answer", "questions": "Only what is not an answer", "everything": "Questions and answers"},
     )
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
@@ -33,21 +33,28 @@ class Chat(Task):
             return [{"role": "system", "content": self.system}, *found]
         return found
 
+    def rendered(self, record: dict, codec: Codec) -> str:
+        return codec.render(self.messages(record), tools=record.get("tools"))
+
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        messages = self.messages(record)
-        text = codec.render(messages)
+        messages, text = self.messages(record), self.rendered(record, codec)
         tokens = codec.encode(text)
-        labels = list(tokens.ids) if self.learn_from == "everything" else masked(tokens, self._answers(messages, text, codec))
+        if self.learn_from == "everything":
+            labels = list(tokens.ids)
+        else:
+            labels = masked(tokens, self._answers(messages, record.get("tools"), text, codec))
+            if self.learn_from == "questions":
+                labels = [IGNORED if label != IGNORED else token for token, label in zip(tokens.ids, labels, strict=True)]
         cut = max(0, len(tokens.ids) - max_length)
         return [Encoded(tokens.ids[:max_length], labels[:max_length], cut)]
 
-    def _answers(self, messages: list[dict], text: str, codec: Codec) -> list[tuple[int, int]]:
+    def _answers(self, messages: list[dict], tools: list | None, text: str, codec: Codec) -> list[tuple[int, int]]:
         """Where in `text` the assistant's words stand, from the first character to its end-of-turn token."""
         turns = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
         spans = []
         for at in turns[-1:] if self.learn_from == "last" else turns:
-            before = codec.render(messages[:at], for_answer=True)
-            after = codec.render(messages[: at + 1])
+            before = codec.render(messages[:at], for_answer=True, tools=tools)
+            after = codec.render(messages[: at + 1], tools=tools)
             if not (text.startswith(before) and text.startswith(after.rstrip())):
                 if at == turns[-1]:
                     raise StudioError("The model's chat template changes earlier words when an answer is added, so its answers cannot be found; set Learn from to 'Questions and answers'.")
@@ -58,5 +65,5 @@ class Chat(Task):
     def question(self, record: dict) -> Question | None:
         messages = self.messages(record)
         if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
-            return Question(messages[:-1], messages[-1]["content"])
+            return Question(messages[:-1], messages[-1]["content"], record.get("tools"))
         return None

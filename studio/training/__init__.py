@@ -3,6 +3,7 @@
     worker.py    the story of one run, from the recipe to the shelf
     kinds/       what differs between kinds of task: examples, model class, loss, what the end measures
     batches.py   encoded examples → tensors, without padding waste
+    order.py     the order of examples grouped by length
     trainer.py   transformers' Trainer with our batches, our loss positions and our checkpoints
     events.py    what is recorded at each step, evaluation and stop
     checks.py    what is checked before the first step and after the last

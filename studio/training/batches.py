@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from studio.tasks import IGNORED, Encoded
+from studio.training.order import grouped
 
 
 class Examples(Dataset):
@@ -83,11 +84,8 @@ def in_order(examples: int, size: int, seed: int, count: int) -> list[list[int]]
 
 
 class LengthGrouped(Sampler[int]):
-    """A new random order each epoch in which neighbours are of like length, the same for the same seed and epoch.
-
-    transformers' own sampler draws from the global generator, so a resumed run would see another order in its first epoch.
-    Chunks of 50 effective batches are sorted by length, and the batches inside a chunk come in random order, as in
-    the sampler that it replaces; the longest batch comes first, so that memory trouble shows at the first step.
+    """A new random order each epoch in which neighbours are of like length (`order.grouped`), the same for the same seed and
+    epoch. transformers' own sampler draws from the global generator, so a resumed run would see another order in its first epoch.
     """
 
     def __init__(self, lengths: list[int], batch: int, seed: int):
@@ -100,18 +98,4 @@ class LengthGrouped(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self):
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.epoch))
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        size = self.batch * 50
-        batches = []
-        for start in range(0, len(order), size):
-            chunk = sorted(order[start : start + size], key=lambda index: -self.lengths[index])
-            batches += [chunk[at : at + self.batch] for at in range(0, len(chunk), self.batch)]
-        # The short last batch stays last: only there may a batch be smaller than the others.
-        full, rest = [b for b in batches if len(b) == self.batch], [b for b in batches if len(b) < self.batch]
-        if full:
-            longest = max(range(len(full)), key=lambda at: self.lengths[full[at][0]])
-            first = full.pop(longest)
-            shuffled = torch.randperm(len(full), generator=generator).tolist()
-            full = [first, *(full[at] for at in shuffled)]
-        return iter([index for batch in full + rest for index in batch])
+        return iter(grouped(self.lengths, self.batch, self.seed, int(self.epoch)))

@@ -5,29 +5,27 @@ It shows what `studio.data` and `studio.desk` find out; it knows nothing about f
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Literal
 
 import gradio as gr
 from pydantic import create_model
 
-from studio.data.dataset import Dataset, DataSpec
-from studio.data.formats import TITLES
+from studio.data.dataset import Dataset, DataSpec, OtherFile
 from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, Mapping, fits
 from studio.data.read import open_source
-from studio.data.report import Finding, Histogram, report
 from studio.data.resolve import resolve
-from studio.models.codec import Codec
-from studio.models.resolve import local_folder
 from studio.options import Options, option
 from studio.presets import apply, preset, presets
-from studio.tasks import IGNORED, TASKS, Task
-from studio.ui.board import Board, chip, e, facts, note, number, table
+from studio.tasks import TASKS, Task
+from studio.ui import token_view
+from studio.ui.board import Board, e
+from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
 from studio.ui.notices import discard_upload
 from studio.ui.page import Page
-from studio.words import Sentence, StudioError
+from studio.words import StudioError
 
-_TOKENS_SHOWN = 400
 _SPLIT = ("heldout", "heldout_fraction", "max_rows", "encoding", "seed")
 
 
@@ -39,57 +37,139 @@ class Split(DataSpec):
 
 def build(page: Page):
     """Draw the tab; returns what binds it."""
+    ui = SimpleNamespace()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            examples = Board(elem_id="examples")
-            upload = gr.File(label=page.t("Or drop a file of your own: JSON, JSONL, CSV, Parquet, Excel, text or zip"), type="filepath", elem_id="upload", height=130)
+            ui.examples = Board(elem_id="examples")
+            ui.upload = gr.File(label=page.t("Or drop a file of your own: JSON, JSONL, CSV, Parquet, Excel, text or zip"), type="filepath", elem_id="upload", height=130)
             with gr.Row(equal_height=True):
-                place = gr.Textbox(label=page.t("Or a file on this machine, or hub:owner/name"), placeholder="/data/chats.jsonl", scale=4, elem_id="place")
-                use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
-            task = gr.Radio([(page.t(item.title), name) for name, item in TASKS.items()], label=page.t("What should the model learn?"), elem_id="task")
-            task_help = gr.HTML(apply_default_css=False)
-            task_form = OptionForm(language=page.language, elem_id="task-form")
+                ui.place = gr.Textbox(label=page.t("Or a file on this machine, or hub:owner/name"), placeholder="/data/chats.jsonl", scale=4, elem_id="place")
+                ui.use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
+            ui.task = gr.Radio([(page.t(item.title), name) for name, item in TASKS.items()], label=page.t("What should the model learn?"), elem_id="task")
+            ui.task_help = gr.HTML(apply_default_css=False)
+            ui.task_form = OptionForm(language=page.language, elem_id="task-form")
         with gr.Column(scale=3, min_width=320):
-            about = gr.HTML(elem_id="about-data", apply_default_css=False)
+            ui.about = Board(elem_id="about-data")
+            ui.timer = gr.Timer(1.0, active=False)
+            build_files(page, ui)
             with gr.Accordion(page.t("Which column plays which role"), open=False):
-                roles = OptionForm(language=page.language, elem_id="roles")
-                proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
+                ui.roles = OptionForm(language=page.language, elem_id="roles")
+                ui.proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
             with gr.Accordion(page.t("What is kept apart to measure on"), open=False):
-                split = OptionForm(Split, language=page.language, elem_id="split")
+                ui.split = OptionForm(Split, language=page.language, elem_id="split")
     with gr.Tabs():
         with gr.Tab(page.t("First rows")):
-            preview = gr.HTML(elem_id="preview", apply_default_css=False)
+            ui.preview = gr.HTML(elem_id="preview", apply_default_css=False)
         with gr.Tab(page.t("What the model sees")):
-            tokens = gr.HTML(elem_id="tokens", apply_default_css=False)
-    outputs = [examples, task, task_help, task_form, about, roles, split, preview, tokens]
+            ui.tokens, ui.example, bind_tokens = token_view.build(page)
 
-    def bind():
-        def choose_example(event: gr.EventData):
-            page.desk.change(**apply(preset(event.item), page.desk.draft()))
-            return page.stamp("example")
+    def bind_all():
+        bind(page, ui)
+        bind_files(page, ui)
+        bind_tokens()
 
-        def use_path(text: str):
-            page.desk.use(text.strip())
-            return page.stamp("path")
+    return bind_all
 
-        def propose_roles():
-            page.desk.change_mapping(None)
-            return page.stamp("shape")
 
-        page.on(examples.click, choose_example, None, page.changed, changes=True)
-        taken = page.on(upload.upload, lambda path: take(page, path), upload, page.changed, changes=True, show_progress="minimal")
-        for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
-            page.on(after, None, None, upload, js="() => [null]")
-        page.on(use.click, use_path, place, page.changed, changes=True, show_progress="minimal")
-        page.on(place.submit, use_path, place, page.changed, changes=True, show_progress="minimal")
-        page.on(task.input, lambda name: choose_task(page, name), task, page.changed, changes=True)
-        page.on(task_form.input, lambda raw: edit_task(page, task_form, raw), task_form, [task_form, page.changed], changes=True)
-        page.on(roles.input, lambda raw: edit_roles(page, roles, raw), roles, [roles, page.changed], changes=True)
-        page.on(proposed.click, propose_roles, None, page.changed, changes=True)
-        page.on(split.input, lambda raw: edit_split(page, split, raw), split, [split, page.changed], changes=True)
-        page.on(page.changed.change, lambda stamp: draw(page, stamp, task_form, roles, split), page.changed, outputs)
+def build_files(page: Page, ui: SimpleNamespace) -> None:
+    """The files of a mixture, and which of them weight and columns are about."""
+    with gr.Accordion(page.t("Mix in more files"), open=False, elem_id="mixture"):
+        ui.files = Board(elem_id="files")
+        with gr.Row(equal_height=True):
+            ui.other = gr.Textbox(label=page.t("Another file on this machine, an example, or hub:owner/name"), scale=4, elem_id="other-file")
+            ui.add = gr.Button(page.t("Add"), scale=1, min_width=80, elem_id="add-file")
+            ui.bring = gr.UploadButton(page.t("Upload"), scale=1, min_width=80, elem_id="upload-other")
+    ui.file = gr.Radio([], value=None, visible=False, label=page.t("File whose weight and columns are set below"), elem_id="which-file")
+    ui.weight = gr.Number(1, visible=False, minimum=0.01, maximum=100, label=page.t("Weight"), info=page.t(OtherFile.model_fields["weight"].description), elem_id="weight")
 
-    return bind
+
+def bind(page: Page, ui: SimpleNamespace) -> None:
+    """What happens when something is chosen, edited or pressed."""
+
+    def choose_example(event: gr.EventData):
+        page.desk.change(**apply(preset(event.item), page.desk.draft()))
+        return page.stamp("example")
+
+    def use_path(text: str):
+        page.desk.use(text.strip())
+        return page.stamp("path")
+
+    def propose_roles(index: int | None):
+        page.desk.change_mapping(None, index or 0)
+        return page.stamp("shape")
+
+    def press(event: gr.EventData):
+        return act(page, event.act, event.item)
+
+    def poll():
+        """While a large file is read: how far it is; at the end everything is drawn anew."""
+        if page.desk.reading():
+            return reading_html(page), gr.skip()
+        return gr.skip(), page.stamp("read")
+
+    page.on(ui.examples.click, choose_example, None, page.changed, changes=True)
+    taken = page.on(ui.upload.upload, lambda path: take(page, path), ui.upload, page.changed, changes=True, show_progress="minimal")
+    for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
+        page.on(after, None, None, ui.upload, js="() => [null]")
+    page.on(ui.use.click, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
+    page.on(ui.place.submit, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
+    page.on(ui.task.input, lambda name: choose_task(page, name), ui.task, page.changed, changes=True)
+    page.on(ui.task_form.input, lambda raw: edit_task(page, ui.task_form, raw), ui.task_form, [ui.task_form, page.changed], changes=True)
+    page.on(ui.roles.input, lambda raw, index: edit_roles(page, ui.roles, raw, index or 0), [ui.roles, ui.file], [ui.roles, page.changed], changes=True)
+    page.on(ui.proposed.click, propose_roles, ui.file, page.changed, changes=True)
+    page.on(ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True)
+    page.on(ui.about.click, press, None, page.changed, changes=True)
+    page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
+    page.on(ui.file.input, lambda index: draw_file(page, ui.roles, index or 0), ui.file, [ui.weight, ui.roles])
+    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.split, ui.preview, ui.tokens, ui.timer]
+    page.on(page.changed.change, lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
+            [page.changed, ui.file, ui.example], outputs)
+
+
+def bind_files(page: Page, ui: SimpleNamespace) -> None:
+    """Adding files to the mixture, weighing them, taking them out."""
+
+    def mix_in(source: str):
+        page.desk.mix_in(source.strip())
+        return page.stamp("mixture"), ""
+
+    def take_other(path: str):
+        try:
+            page.desk.mix_in(str(page.desk.take_in(path)))
+        finally:
+            discard_upload(path)
+        return page.stamp("mixture")
+
+    def remove(event: gr.EventData):
+        page.desk.remove_file(int(event.item))
+        return page.stamp("mixture")
+
+    def weigh(value: float | None, index: int | None):
+        page.desk.change_file(index or 0, weight=value)
+        return page.stamp("weight")
+
+    page.on(ui.add.click, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
+    page.on(ui.other.submit, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
+    page.on(ui.bring.upload, take_other, ui.bring, page.changed, changes=True, show_progress="minimal")
+    page.on(ui.files.click, remove, None, page.changed, changes=True)
+    page.on(ui.weight.input, weigh, [ui.weight, ui.file], page.changed, changes=True)
+
+
+def act(page: Page, what: str, item: str):
+    """A button in the report: a remedy, its undo, a longer limit, or the end of a reading."""
+    desk = page.desk
+    if what == "remedy":
+        desk.set_remedy(*item.split(":", 1))
+    elif what == "undo":
+        desk.set_remedy(item, None)
+    elif what == "raise":
+        desk.change(training={**desk.draft()["training"], "max_length": int(item)})
+        return page.stamp("remedy")
+    elif what == "stop-reading":
+        desk.stop_reading()
+    elif what == "read-again":
+        desk.read_again()
+    return page.stamp("remedy")
 
 
 def take(page: Page, path: str):
@@ -117,13 +197,13 @@ def edit_task(page: Page, form: OptionForm, raw: dict):
     return form.complain(wrong), page.stamp("task-form")
 
 
-def edit_roles(page: Page, form: OptionForm, raw: dict):
+def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     shape = raw.get("shape")
     if shape not in SHAPES:
         return gr.skip(), gr.skip()
     columns = {role: raw[role] for role in ROLES[shape] if raw.get(role)}
-    before = page.desk.draft()["data"].get("mapping") or {}
-    page.desk.change_mapping({"shape": shape, "roles": columns, "system": raw.get("system_text") or None})
+    before = files_of(page.desk.draft())[file].get("mapping") or {}
+    page.desk.change_mapping({"shape": shape, "roles": columns, "system": raw.get("system_text") or None}, file)
     return form.complain({}), page.stamp("roles" if before.get("shape") == shape else "shape")
 
 
@@ -134,25 +214,49 @@ def edit_split(page: Page, form: OptionForm, raw: dict):
     return form.complain(wrong), page.stamp("split")
 
 
-def draw(page: Page, stamp: str, task_form: OptionForm, roles: OptionForm, split: OptionForm) -> list:
+def files_of(draft: dict) -> list[dict]:
+    """The draft's files, the first one first, each with source, mapping and weight."""
+    return [draft["data"], *draft["data"].get("more", [])]
+
+
+def draw(page: Page, stamp: str, file: int, example: float | None, task_form: OptionForm, roles: OptionForm, split: OptionForm) -> list:
     """The whole tab from the draft; a form that was just edited keeps what is typed in it."""
     origin = stamp.partition(":")[0]
-    if origin in ("method", "training", "machine"):
-        return [gr.skip()] * 9
     draft, outlook = page.desk.draft(), page.desk.outlook()
-    task = TASKS.get(draft["task"].get("name"))
+    if origin in ("method", "machine"):
+        return [gr.skip()] * 13
+    if origin == "training":  # the length at most may be another one
+        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 6 + [token_view.view_html(page, outlook, example), gr.skip()]
+    task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
+    file = file if file < len(files) else 0
     data, problem = outlook.dataset, outlook.problems.get("data") or outlook.problems.get("recipe")
-    columns = data.columns if data else columns_of(draft["data"]["source"])
-    mapping = data.mapping.model_dump() if data else draft["data"].get("mapping")
+    several = len(files) > 1
+    choices = [(data.parts[at].name if data and at < len(data.parts) else str(item.get("source")), at) for at, item in enumerate(files)]
     return [
         examples_html(page, draft["data"]["source"]), gr.update(value=draft["task"].get("name")),
         f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
         gr.skip() if origin == "task-form" or task is None else task_form.show(task, values=draft["task"]),
-        about_html(page, data, outlook, problem),
-        gr.skip() if origin == "roles" else roles_form(page, roles, columns, mapping or {"shape": first_shape(task), "roles": {}}),
+        about_html(page, draft, outlook, problem), files_html(page, draft, data),
+        gr.update(choices=choices, value=file, visible=several),
+        gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several),
+        gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
-        preview_html(page, data), tokens_html(page, outlook),
+        preview_html(page, outlook), token_view.view_html(page, outlook, example), gr.Timer(active=page.desk.reading() is not None),
     ]
+
+
+def draw_file(page: Page, roles: OptionForm, file: int) -> list:
+    """Weight and columns of the file that was chosen."""
+    draft, data = page.desk.draft(), page.desk.outlook().dataset
+    files = files_of(draft)
+    return [gr.update(value=files[file].get("weight", 1)), roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name"))))]
+
+
+def columns_and_mapping(data: Dataset | None, files: list[dict], file: int, task: type[Task] | None) -> tuple[list[str], dict]:
+    """One file's columns and how they are mapped now."""
+    if data and file < len(data.parts):
+        return data.parts[file].columns, data.parts[file].mapping.model_dump()
+    return columns_of(files[file]["source"]), files[file].get("mapping") or {"shape": first_shape(task), "roles": {}}
 
 
 def columns_of(source: str) -> list[str]:
@@ -191,85 +295,3 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict):
     fields["system_text"] = (str | None, option(None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True))
     values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "system_text": mapping.get("system")}
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)
-
-
-def about_html(page: Page, data: Dataset | None, outlook, problem: Sentence | None) -> str:
-    """What the file is, how many rows serve, how long they are, what is wrong with it."""
-    if data is None:
-        return note(page.say(problem), "bad" if problem and outlook.recipe else "") if problem else ""
-    lengths = outlook.lengths
-    limit = outlook.recipe.training.max_length
-    found = report(data)
-    pairs = [
-        (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
-        (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{len(data.train):,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
-    ]
-    if lengths:
-        cut = sum(length > limit for length in lengths)
-        pairs += [(page.t("Tokens in all"), f"{sum(lengths):,}"), (page.t("Longest row"), page.t("{count} tokens", count=f"{max(lengths):,}")), (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}")]
-    skipped = sum(data.counts.skipped.values())
-    head = f'<div class="run-head"><h3>{e(data.title)}</h3>{chip(page.t("{count} rows not used", count=skipped), "warn") if skipped else chip(page.t("all rows usable"), "good")}</div>'
-    histogram = bars(page, found.lengths["words"]) if not lengths else token_bars(page, lengths)
-    evidence = "".join(f"<li>{e(page.say(item))}</li>" for item in data.evidence)
-    why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
-    wrong = note(page.say(problem), "bad") if problem else ""
-    return head + wrong + facts(pairs) + histogram + findings_html(page, found.findings) + why
-
-
-def token_bars(page: Page, lengths: list[int]) -> str:
-    from studio.data.report import histogram
-
-    return bars(page, histogram(lengths, "tokens"))
-
-
-def bars(page: Page, found: Histogram) -> str:
-    """A histogram as bars, with its numbers for screen readers."""
-    most = max(found.counts) or 1
-    unit = page.t(found.unit)
-    columns = "".join(
-        f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: {count}"></span>'
-        for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False))
-    said = page.t("Lengths: half of the rows have up to {median} {unit}, 95 % up to {p95}, the longest {largest}.", median=found.median, unit=unit, p95=found.p95, largest=found.largest)
-    return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(said)}</figcaption></figure>'
-
-
-def findings_html(page: Page, findings: list[Finding]) -> str:
-    """Every problem with its count and the first line numbers."""
-    if not findings:
-        return note(page.t("No problems found."), "good")
-    rows = []
-    for item in findings[:30]:
-        lines = ", ".join(map(str, [line for line in item.lines if line][:12]))
-        where = f' <span class="lines">{e(page.t("lines {lines}", lines=lines))}</span>' if lines else ""
-        rows.append(f'<li class="{e(item.level)}">{chip(f"{item.count:,}", "bad" if item.level == "error" else "warn")} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}</li>')
-    return f'<h4>{e(page.t("Problems"))}</h4><ul class="findings">{"".join(rows)}</ul>'
-
-
-def preview_html(page: Page, data: Dataset | None) -> str:
-    if data is None:
-        return note(page.t("The first rows appear here once the data can be read."))
-    found = report(data, preview_rows=12).preview
-    return table([page.t("Line"), *found.columns], [[str(line), *row] for line, row in zip(found.numbers, found.rows, strict=True)])
-
-
-def tokens_html(page: Page, outlook) -> str:
-    """The first example as tokens: learnt ones coloured, read ones grey, cut ones struck through."""
-    recipe, data = outlook.recipe, outlook.dataset
-    folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
-    if not data or folder is None:
-        return note(page.t("Once data and base model can be read, the first example appears here token by token."))
-    codec = Codec(folder)
-    whole = recipe.task.encode(data.train[0].value, codec, 1 << 30)[0]
-    limit = recipe.training.max_length
-    pieces = []
-    for at, (token, label) in enumerate(zip(whole.ids[:_TOKENS_SHOWN], whole.labels, strict=False)):
-        kind = "cut" if at >= limit else "learnt" if label != IGNORED and at else "read"
-        text = codec.decode([token], keep_special=True).replace("\n", "⏎")
-        pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
-    legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
-    said = page.t("First example: {count} tokens, of which {learnt} are learnt.", count=len(whole.ids), learnt=number(whole.learnt))
-    if recipe.task.kind == "classification":
-        said, legend = page.t("First example: {count} tokens, all of them read; what is learnt is the label {label}.", count=len(whole.ids), label=", ".join(whole.names) or "–"), ""
-    return f'<p class="help">{e(said)} {legend}</p><p class="tokens">{"".join(pieces)}</p>'
-
-

@@ -20,10 +20,10 @@ def write(path, count):
 def test_it_is_the_same_dataset(tmp_path):
     spec = write(tmp_path / "a.jsonl", 12_000)
     reading = process.Reading(spec, "messages")
-    there, here = reading.result(60), load(spec)
+    (there, said), here = reading.result(60), load(spec)
     assert reading.done and reading.rows == 12_001 and there.counts == here.counts and there.counts.skipped == {"broken": 1}
     assert np.array_equal(there.train.indices, here.train.indices) and there.train[5] == here.train[5] and there.heldout[-1] == here.heldout[-1]
-    assert report(there) == report(here)
+    assert said == report(there) == report(here)
 
 
 def test_errors_cross_over_as_sentences(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from studio.data.dataset import DataSpec, load
 from studio.data.marks import Marks
-from studio.data.report import LEVELS, count_tokens, histogram, report, short
+from studio.data.report import LEVELS, count_tokens, histogram, report, short, with_tokens
 from studio.data.rows import KINDS
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
@@ -68,7 +68,7 @@ def test_leakage(tmp_path):
 
 def test_tokens_and_over_long_rows():
     dataset = load_file("qa.jsonl", heldout_fraction=0)
-    found = report(dataset, count_tokens(dataset, lambda value: (len(value["messages"][0]["content"]), 1)), max_length=13)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (len(value["messages"][0]["content"]), 1)), 13)
     assert found.lengths["tokens"].largest == 14 and found.lengths["tokens"].measured == 6
     assert finding(found, "long").count == 6 and "6 tokens would be cut off" in str(finding(found, "long").sentence)
     assert "tokens" not in report(dataset).lengths
@@ -77,9 +77,9 @@ def test_tokens_and_over_long_rows():
 def test_rows_without_a_token_to_learn():
     dataset = load_file("qa.jsonl", heldout_fraction=0)
     firsts = iter([1, 20, None, 3, 4, 5])
-    found = report(dataset, count_tokens(dataset, lambda value: (30, next(firsts))), max_length=20)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (30, next(firsts))), 20)
     assert (finding(found, "nothing").lines, finding(found, "nothing").level, found.blocking) == ([2, 3], "error", None)
-    found = report(dataset, count_tokens(dataset, lambda value: (30, 20)), max_length=20)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (30, 20)), 20)
     assert str(found.blocking).startswith("None of the 6 rows looked at has a token to learn")
 
 
@@ -114,7 +114,7 @@ def test_language_mix(tmp_path):
 def test_many_rows_are_sampled_for_tokens(tmp_path):
     rows = [{"text": f"text {n}"} for n in range(4500)]
     dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")
-    assert report(dataset, count_tokens(dataset, lambda value: (3, 1))).lengths["tokens"].measured == 1500
+    assert with_tokens(report(dataset), count_tokens(dataset, lambda value: (3, 1)), 9).lengths["tokens"].measured == 1500
 
 
 def test_histogram_holds_every_value():

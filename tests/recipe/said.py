@@ -32,19 +32,18 @@ _ROOMS = {"options": "recipe", "tasks": "recipe", "home": "recipe", "registry": 
 OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
 # Texts that reach a call in a way that `Walk` cannot follow.
 HAND_LISTED = {
-    "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_tab.bars
+    "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_report.bars
     "studio/data/read.py": ("line", "record", "sheet row"),  # Source.unit, said by report.py
 }
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
     "studio/data/marks.py": ("None", "_PLAIN"),  # bytes.translate
-    "studio/data/readers_text.py": ("_ALL_ZERO",),  # bytes.translate
     "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
     "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
-    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "found.unit",
-                              "TITLES.get(data.format, data.format)"),  # tasks, presets; ROLE_TITLES, said before; HAND_LISTED
+    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "OtherFile.model_fields['weight'].description"),  # tasks, presets, ROLE_TITLES, options
+    "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
@@ -55,7 +54,7 @@ SAID_ELSEWHERE = {
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
     "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves
-    "studio/data/readers_text.py": ("error.msg",),  # Python's json module: NOT_OURS in the test
+    "studio/data/readers_text.py": ("error.msg", "_ALL_ZERO"),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/report.py": ("dataset.unit", "self.unit"),  # HAND_LISTED
     "studio/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),

@@ -1,0 +1,140 @@
+"""The Data tab's words about a dataset: what the file is, what was found in it and what can be done, the files of a mixture.
+
+Pure HTML from what `studio.desk` found out; it binds nothing.
+"""
+
+from __future__ import annotations
+
+from studio.data.dataset import Dataset
+from studio.data.formats import TITLES
+from studio.data.mapping import SHAPES
+from studio.data.remedies import REMEDIES
+from studio.data.report import Finding, Histogram
+from studio.data.rows import KINDS
+from studio.desk import Outlook
+from studio.ui.board import button, chip, e, facts, note, number, table
+from studio.ui.page import Page
+from studio.words import Sentence
+
+_FINDINGS_SHOWN = 30
+_CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
+
+
+def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | None) -> str:
+    """What the data is, how many rows serve, how long they are, what is wrong with it and what is done about that."""
+    done = remedies_html(page, draft["data"], outlook.dataset)
+    if outlook.dataset is None:
+        return reading_html(page) or (note(page.say(problem), "bad" if outlook.recipe else "") + again(page) if problem else "") + done
+    data, found = outlook.dataset, outlook.report
+    pairs = [
+        (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
+        (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{len(data.train):,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
+        *length_facts(page, outlook),
+    ]
+    skipped = sum(data.counts.skipped.values())
+    said = chip(page.t("{count} rows not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
+    head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
+    histogram = bars(page, found.lengths["tokens" if outlook.lengths else "words"])
+    evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.parts for item in part.evidence)
+    why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
+    wrong = note(page.say(problem), "bad") if problem else ""
+    limit = outlook.recipe.training.max_length
+    return head + wrong + facts(pairs) + histogram + done + findings_html(page, found.findings, longest(outlook), limit) + why
+
+
+def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
+    lengths, rows, limit = outlook.lengths, len(outlook.dataset.train), outlook.recipe.training.max_length
+    if not lengths:
+        return []
+    cut, tokens = sum(length > limit for length in lengths), round(sum(lengths) * rows / len(lengths))
+    if len(lengths) < rows:
+        return [(page.t("Tokens in all"), page.t("about {count}, from {checked} rows", count=number(float(tokens)), checked=f"{len(lengths):,}")),
+                (page.t("Rows cut at {limit} tokens", limit=limit), page.t("about {count}", count=f"{round(cut * rows / len(lengths)):,}"))]
+    return [(page.t("Tokens in all"), f"{tokens:,}"), (page.t("Longest row"), page.t("{count} tokens", count=f"{max(lengths):,}")),
+            (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}")]
+
+
+def longest(outlook: Outlook) -> int:
+    """The length at which no row that was looked at would be cut, as far as the model can hold it; 0 if that changes nothing."""
+    context = outlook.shape.context if outlook.shape else 0
+    most = min(max(outlook.lengths or [0]), context)
+    return most if most > outlook.recipe.training.max_length else 0
+
+
+def reading_html(page: Page) -> str:
+    """How far a large file is read, with a button to stop."""
+    reading = page.desk.reading()
+    if not reading:
+        return ""
+    said = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
+    return f'<p class="progress-words" role="status">{e(said)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
+
+
+def again(page: Page) -> str:
+    """The way out of a reading that was stopped or died."""
+    return button(page.t("Read again"), "read-again") if page.desk.read_before() else ""
+
+
+def remedies_html(page: Page, spec: dict, data: Dataset | None) -> str:
+    """What is done about findings, each with its undo; drawn from the draft, so that one can be undone that leaves no row."""
+    rows = []
+    for kind, action in spec.get("remedies", {}).items():
+        if action not in REMEDIES.get(kind, {}):
+            continue
+        count = data.remedied.get(kind, 0) if data else 0
+        said = f" {chip(page.t('{count} rows', count=f'{count:,}'), 'good')}" if count else ""
+        undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
+        rows.append(f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>")
+    if not rows:
+        return ""
+    return f'<h4>{e(page.t("What is done about it"))}</h4><ul class="findings remedies">{"".join(rows)}</ul><p class="help">{e(page.t("The file itself stays as it is."))}</p>'
+
+
+def bars(page: Page, found: Histogram) -> str:
+    """A histogram as bars, with its numbers for screen readers."""
+    most = max(found.counts) or 1
+    unit = page.t(found.unit)
+    columns = "".join(
+        f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: {count}"></span>'
+        for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False))
+    said = page.t("Lengths: half of the rows have up to {median} {unit}, 95 % up to {p95}, the longest {largest}.", median=found.median, unit=unit, p95=found.p95, largest=found.largest)
+    return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(said)}</figcaption></figure>'
+
+
+def findings_html(page: Page, findings: list[Finding], longest: int, limit: int) -> str:
+    """Every finding with its count, its first line numbers and its remedies."""
+    if not findings:
+        return note(page.t("No problems found."), "good")
+    rows = []
+    for item in findings[:_FINDINGS_SHOWN]:
+        lines = ", ".join(map(str, [line for line in item.lines if line][:12]))
+        where = f' <span class="lines">{e(page.t("lines {lines}", lines=lines))}</span>' if lines else ""
+        ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items()]
+        if item.kind in ("long", "nothing") and longest > limit:
+            ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))
+        wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
+        rows.append(f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>')
+    return f'<h4>{e(page.t("What was found"))}</h4><ul class="findings">{"".join(rows)}</ul>'
+
+
+def preview_html(page: Page, outlook: Outlook) -> str:
+    if outlook.report is None:
+        return note(page.t("The first rows appear here once the data can be read."))
+    found = outlook.report.preview
+    return table([page.t("Line"), *found.columns], [[str(line), *row] for line, row in zip(found.numbers[:12], found.rows[:12], strict=True)])
+
+
+def files_html(page: Page, draft: dict, data: Dataset | None) -> str:
+    """The files of a mixture: rows, weight, what an epoch sees of each, and a button that takes it out."""
+    spec = draft["data"]
+    if not spec.get("more"):
+        return f'<p class="help">{e(page.t("Other files can be mixed in; each has its own columns and its own weight."))}</p>'
+    body = []
+    for index, file in enumerate([spec, *spec["more"]]):
+        part = data.parts[index] if data and index < len(data.parts) else None
+        name = part.name if part else file["source"]
+        told = f"{part.counts.used:,} / {part.counts.rows:,}" if part else "–"
+        remove = button(page.t("Remove"), "remove-file", str(index), kind="danger", says=page.t("Remove {name}", name=name))
+        body.append(f'<tr><td>{e(name)}</td><td>{e(told)}</td><td>× {e(number(float(file.get("weight") or 1)))}</td><td>{e(f"{part.drawn:,}" if part else "–")}</td><td>{remove}</td></tr>')
+    head = "".join(f'<th scope="col">{e(page.t(text))}</th>' for text in ("File", "Rows used", "Weight", "Rows in an epoch"))
+    return f'<div class="scroll" tabindex="0"><table class="plain files"><thead><tr>{head}<th></th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'

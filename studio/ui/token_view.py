@@ -1,0 +1,163 @@
+"""Any example as the model gets it: the rendered text, its tokens with what is learnt, read or cut off, and how rows are packed.
+
+It calls the very `encode` that training uses; it knows nothing about files.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import gradio as gr
+
+from studio.desk import Outlook
+from studio.models.codec import Codec
+from studio.models.resolve import local_folder
+from studio.tasks import IGNORED, Encoded
+from studio.training.order import grouped
+from studio.ui.board import e, note, number
+from studio.ui.page import Page
+
+_TOKENS_SHOWN = 1200
+_PACKED_FROM = 2000
+"""Training rows up to which the first epoch's order is worked out, to show what shares a row."""
+
+
+def build(page: Page):
+    """Draw the view; returns (its HTML, its example number, what binds it)."""
+    with gr.Row(equal_height=True, elem_id="token-buttons"):
+        which = gr.Number(1, precision=0, minimum=1, label=page.t("Example"), elem_id="which-example", min_width=120)
+        before = gr.Button(page.t("Previous"), size="sm", elem_id="previous-example", min_width=90)
+        after = gr.Button(page.t("Next"), size="sm", elem_id="next-example", min_width=90)
+        flagged = gr.Button(page.t("Next with a finding"), size="sm", elem_id="next-finding", min_width=140)
+    view = gr.HTML(elem_id="tokens", apply_default_css=False)
+
+    def bind():
+        def show(at: float | None):
+            return view_html(page, page.desk.outlook(), at)
+
+        def go(step: int):
+            def moved(at: float | None):
+                outlook = page.desk.outlook()
+                now = place(outlook, at) + step
+                return now + 1, view_html(page, outlook, now + 1)
+            return moved
+
+        def to_finding(at: float | None):
+            outlook = page.desk.outlook()
+            now = next_flagged(outlook, place(outlook, at)) + 1
+            return now, view_html(page, outlook, now)
+
+        page.on(which.input, show, which, view)
+        for control, handler in ((before, go(-1)), (after, go(1)), (flagged, to_finding)):
+            page.on(control.click, handler, which, [which, view])
+
+    return view, which, bind
+
+
+def place(outlook: Outlook, at: float | None) -> int:
+    """The index of the example that number `at` means, kept inside the data."""
+    last = len(outlook.dataset.train) - 1 if outlook.dataset else 0
+    return max(0, min(int(at or 1) - 1, last))
+
+
+def next_flagged(outlook: Outlook, now: int) -> int:
+    """The next training example whose line a finding names; the same one where there is none."""
+    if not outlook.dataset:
+        return now
+    lines = {line for finding in outlook.report.findings if finding.level != "info" for line in finding.lines}
+    numbers = outlook.dataset.train.numbers.tolist()
+    order = [*range(now + 1, len(numbers)), *range(now + 1)]
+    return next((index for index in order if numbers[index] in lines), now)
+
+
+def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
+    """The whole view of one example."""
+    recipe, data = outlook.recipe, outlook.dataset
+    folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
+    if not data or folder is None:
+        return note(page.t("Once data and base model can be read, each example appears here token by token."))
+    index, codec, limit = place(outlook, at), Codec(folder), recipe.training.max_length
+    record = data.train[index]
+    parts = recipe.task.encode(record.value, codec, limit)
+    rest = recipe.task.encode(record.value, codec, 1 << 30)[0].ids[limit:] if any(part.cut for part in parts) else []
+    learnt = sum(part.learnt for part in parts)
+    where = page.t("Example {number} of {count}, line {line} of the file.", number=index + 1, count=f"{len(data.train):,}", line=record.number)
+    said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
+    if recipe.task.kind == "classification":
+        said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+    legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
+    chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, rest if part.cut else [])}</p>' for part in parts)
+    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(record.value, codec))}</pre></details>'
+    return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
+
+
+def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
+    """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
+    kinds = ["learnt" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(rest)
+    pieces = []
+    for token, kind in list(zip([*part.ids, *rest], kinds, strict=True))[:_TOKENS_SHOWN]:
+        text = codec.decode([token], keep_special=True).replace("\n", "⏎")
+        pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
+    more = len(kinds) - len(pieces)
+    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more tokens", count=f"{more:,}"))}</span>' if more else "")
+
+
+def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
+    """Which examples share a row with this one in the first epoch, and where positions begin anew."""
+    training = outlook.recipe.training
+    if not training.packing:
+        return ""
+    if not training.group_by_length:
+        return note(page.t("Packing: {count} examples share a row. Which ones is drawn anew in each epoch, because they are not grouped by length.", count=training.batch_size))
+    if len(outlook.dataset.train) > _PACKED_FROM:
+        return note(page.t("Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} rows of data.", count=training.batch_size, limit=f"{_PACKED_FROM:,}"))
+    row = packed_row(outlook, folder, index)
+    if row is None:
+        return note(page.t("Packing: this example has no token to learn, so it is in no row."))
+    bars, start = [], 0
+    total = sum(length for _, length in row)
+    for other, length in row:
+        here = ' aria-current="true"' if other == index else ""
+        bars.append(f'<span class="packed"{here} style="flex-grow:{length}" title="{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">{other + 1}</span>')
+        start += length
+    said = page.t("Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} tokens, and positions begin anew at 0 in each example.",
+                  others=", ".join(str(other + 1) for other, _ in row if other != index) or "–", tokens=number(total))
+    return f'<p class="help">{e(said)}</p><div class="packed-row" role="img" aria-label="{e(said)}">{"".join(bars)}</div>'
+
+
+def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, int]] | None:
+    """(example, tokens) of the row that training example `index` is in, in the first epoch; None if it is in none."""
+    recipe = outlook.recipe
+    owners, lengths = _kept(_Key(outlook, folder))
+    training = recipe.training
+    order = grouped(lengths, training.effective_batch, training.seed)
+    at = next((at for at, item in enumerate(order) if owners[item] == index), None)
+    if at is None:
+        return None
+    start = at - at % training.batch_size
+    return [(owners[item], lengths[item]) for item in order[start : start + training.batch_size]]
+
+
+class _Key:
+    """What an encoding of the whole data depends on; equal where training would see the same."""
+
+    def __init__(self, outlook: Outlook, folder: Path):
+        self.outlook, self.folder = outlook, folder
+        recipe = outlook.recipe
+        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder))
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Key) and self.parts == other.parts
+
+
+@lru_cache(maxsize=2)
+def _kept(key: _Key) -> tuple[list[int], list[int]]:
+    """(record index, tokens) of each training example in which something is learnt, as training gets them."""
+    recipe, codec = key.outlook.recipe, Codec(key.folder)
+    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train)
+             for part in recipe.task.encode(record.value, codec, recipe.training.max_length) if part.learnt]
+    return [index for index, _ in found], [length for _, length in found]
