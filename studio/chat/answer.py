@@ -72,7 +72,7 @@ def context_of(model: torch.nn.Module) -> int | None:
     """How many tokens the model can hold, virtual ones taken off; None if its configuration does not say."""
     config = model.config.get_text_config()
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    return found - _virtual_tokens(model) if found else None
+    return found - (getattr(_active_config(model), "num_virtual_tokens", 0) or 0) if found else None
 
 
 class StopAtText(StoppingCriteria):
@@ -168,7 +168,12 @@ def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, roomy:
 
 
 def _virtual_tokens(model: torch.nn.Module) -> int:
-    """How many virtual tokens the active adapter puts before the input; 0 for most methods."""
-    configs = getattr(model, "peft_config", None)
-    config = configs.get(model.active_adapter) if configs and isinstance(getattr(model, "active_adapter", None), str) else None
+    """How many virtual tokens the active adapter puts before the input as stock peft does; 0 for most methods."""
+    config = _active_config(model)
     return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0
+
+
+def _active_config(model: torch.nn.Module):
+    """peft's config of the active adapter; None where there is none."""
+    configs = getattr(model, "peft_config", None)
+    return configs.get(model.active_adapter) if configs and isinstance(getattr(model, "active_adapter", None), str) else None

@@ -207,6 +207,16 @@ def key_value_shape(config) -> tuple[int, int]:
     return read.num_attention_heads, read.token_dim // read.num_attention_heads
 
 
+@torch.no_grad()
+def activations(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """The keys and values that the bare causal `model` computes for the tokens `ids`: layers × tokens × 2 × heads × size.
+
+    As a prefix they are exactly the text before the input.
+    """
+    cache = model(input_ids=ids[None].to(next(model.parameters()).device), use_cache=True).past_key_values
+    return torch.stack([torch.stack([layer.keys[0], layer.values[0]]).permute(2, 0, 1, 3) for layer in cache.layers]).float()
+
+
 # ---- attention ------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from studio.training.batches import flatten
 from studio.tuners import PrefixConfig
 from studio.tuners.prefix import (
     PrefixLayer,
+    activations,
     from_stock,
     hook_attention,
     key_value_shape,
@@ -71,6 +72,17 @@ def test_stock_peft_reads_what_it_writes(kind, hidden, tmp_path):
     assert torch.equal(stock.generate(input_ids=IDS, **how), model.generate(input_ids=IDS, **how))
     read = from_stock(tiny(kind), tmp_path)
     assert all(torch.equal(pairs, layer.pairs("default").detach()) for pairs, layer in zip(read, prefix_layers(model), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["starter", "qwen3", "gpt2", "opt"])
+def test_a_prefix_made_of_a_text_is_the_text(kind):
+    """The logits are those of the bare model that reads the text before the input."""
+    text = torch.tensor([33, 7, 120, 64, 2])
+    model = hooked(tiny(kind))
+    for layer, pairs in zip(prefix_layers(model), activations(tiny(kind), text), strict=True):
+        layer.begin_with("default", pairs)
+    read = logits(tiny(kind), input_ids=torch.cat([text.expand(2, -1), IDS], 1))[:, len(text):]
+    assert (logits(model, input_ids=IDS) - read).abs().max() < 1e-4
 
 
 def test_a_prefix_of_another_model_is_refused(tmp_path):

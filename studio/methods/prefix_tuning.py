@@ -1,0 +1,122 @@
+"""Prefix-Tuning: learnt keys and values in front of every layer's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from studio.methods.base import DEFAULT, Method, Setting
+from studio.models.shape import Shape
+from studio.options import option
+from studio.words import Sentence, StudioError
+
+if TYPE_CHECKING:
+    import torch
+
+KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")  # last names of the layers that compute keys
+
+
+class PrefixTuning(Method):
+    """Gives every layer a few learnt entries that each word can look at, as if an invisible text stood before the input.
+
+    Equation: head = softmax(q·[P_K ; K]ᵀ/√d)·[P_V ; V], with P_K and P_V learnt in each layer
+    Paper: Li & Liang 2021, Prefix-Tuning: Optimizing Continuous Prompts for Generation, arXiv:2101.00190
+    Good for: many tasks over one big model; learns more than prompt tuning, because it reaches every layer.
+    Cost: the prefix takes room in the context and a little time at each token, also in use.
+    Limits: cannot be merged; behind LoRA in PEFT's comparison on arithmetic (42 % against 48 %), and needs a good start: words, not random numbers.
+    """
+
+    title: ClassVar[str] = "Prefix-Tuning"
+    family: ClassVar[str] = "additive"
+    order: ClassVar[int] = 22
+    ships_as: ClassVar[str] = "PREFIX_TUNING"
+    learning_rate: ClassVar[float] = 1e-2
+    mergeable: ClassVar[bool] = False
+
+    name: Literal["prefix_tuning"] = option("prefix_tuning", "Method", "", hidden=True)
+    virtual_tokens: int = option(20, "Virtual tokens", "Length of the prefix. 10–30 is usual for answers, 100–200 for long texts.", unit="tokens", ge=1, le=1024)
+    start: Literal["words", "text", "random", "adapter"] = option(
+        "words", "Start from", "What the prefix is at the start: what the model makes of words is a far better start than random numbers.",
+        labels={"words": "Random words", "text": "A text", "random": "Random numbers", "adapter": "A trained prefix"},
+    )
+    text: str = option("", "Start text", "A sentence that describes the task, or an example; used when starting from a text.", max_length=8000)
+    adapter: str | None = option(None, "Trained prefix", "A prefix of the library to go on from; used when starting from a trained prefix.", adapters="PREFIX_TUNING")
+    reparameterise: bool = option(False, "Write it with a network", "A small network writes the prefix while learning, which trains more steadily; only what it wrote is kept.")
+    width: int = option(128, "Network width", "Hidden size of that network.", ge=8, le=8192, advanced=True)
+
+    def wrap(self, model, setting=DEFAULT):
+        from peft import get_peft_model
+
+        from studio.tuners import PrefixConfig
+        from studio.tuners.prefix import prefix_layers
+
+        start = self._start(model, setting)
+        found = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+        wrapped = get_peft_model(model, PrefixConfig(
+            task_type=setting.task_type, target_modules=[next(name for name in KEYS if name in found)], num_virtual_tokens=self.virtual_tokens,
+            hidden=self.width if self.reparameterise else 0))
+        for layer, pairs in zip(prefix_layers(model), start, strict=True) if start is not None else ():
+            layer.begin_with("default", pairs)
+        return wrapped
+
+    def _start(self, model: torch.nn.Module, setting: Setting) -> torch.Tensor | None:
+        """What the prefix begins as, layers × tokens × 2 × heads × size; None for random numbers."""
+        import torch
+
+        from studio.models.codec import Codec
+        from studio.tuners.prefix import activations, from_stock
+
+        if self.start == "random":
+            return None
+        if self.start == "adapter":
+            if setting.adapter is None:
+                raise StudioError("There is no library to take the trained prefix from; start from words instead.")
+            try:
+                found = from_stock(model, setting.adapter(self.adapter))
+            except ValueError as error:
+                raise StudioError("The trained prefix does not fit this model: {detail}. Choose another one, or start from words.", detail=str(error)) from error
+            if found.shape[1] != self.virtual_tokens:
+                raise StudioError("The trained prefix has {count} virtual tokens; set Virtual tokens to {count}.", count=found.shape[1])
+            return found
+        if self.start == "text":
+            ids = Codec(setting.base or Path(model.config._name_or_path)).encode(self.text).ids
+            ids = torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])  # a short text over and over
+        else:
+            ids = torch.randint(model.get_input_embeddings().num_embeddings, (self.virtual_tokens,), generator=torch.Generator().manual_seed(setting.seed))
+        return activations(model, ids)
+
+    def state(self, model):
+        """With a network: what it adds to, which is not learnt."""
+        return {name: buffer for name, buffer in model.named_buffers() if ".prefix_start." in name}
+
+    def load_state(self, model, state):
+        for name, buffer in model.named_buffers():
+            if name in state:
+                buffer.copy_(state[name])
+
+    def save(self, model, folder):
+        from studio.tuners.prefix import to_stock
+
+        to_stock(model, folder)
+
+    def parameter_count(self, shape: Shape) -> int:
+        """2·L·p·d for the prefixes (Li & Liang 2021, §4.2), d being the width of a key; with a network its own numbers instead (§4.3)."""
+        size = shape.key_value_heads * shape.head_size
+        if not self.reparameterise:
+            return 2 * shape.layers * self.virtual_tokens * size
+        return self.virtual_tokens * size + (size + 1) * self.width + shape.layers * 2 * size * (self.width + 1)
+
+    def refusal(self, shape, task, quantisation):
+        if self.start == "text" and not self.text.strip():
+            return Sentence("Start text is empty; write a sentence that describes the task, or start from random words.")
+        if self.start == "adapter" and not self.adapter:
+            return Sentence("No trained prefix is chosen; choose one, or start from random words.")
+        if shape is not None and sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers:
+            return Sentence("Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture)
+        return super().refusal(shape, task, quantisation)
+
+    def merge_refusal(self):
+        return Sentence("{method} cannot be merged: a prefix is something to look at, which no weight can hold. Download the adapter instead.", method=Sentence(self.title))
+
+    def summary(self) -> str:
+        return f"{self.title} p={self.virtual_tokens}"
