@@ -30,8 +30,7 @@ class PrefixTuning(Method):
     family: ClassVar[str] = "additive"
     order: ClassVar[int] = 22
     ships_as: ClassVar[str] = "PREFIX_TUNING"
-    learning_rate: ClassVar[float] = 1e-2
-    mergeable: ClassVar[bool] = False
+    learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["prefix_tuning"] = option("prefix_tuning", "Method", "", hidden=True)
     virtual_tokens: int = option(20, "Virtual tokens", "Length of the prefix. 10–30 is usual for answers, 100–200 for long texts.", unit="tokens", ge=1, le=1024)
@@ -41,7 +40,7 @@ class PrefixTuning(Method):
     )
     text: str = option("", "Start text", "A sentence that describes the task, or an example; used when starting from a text.", max_length=8000)
     adapter: str | None = option(None, "Trained prefix", "A prefix of the library to go on from; used when starting from a trained prefix.", adapters="PREFIX_TUNING")
-    reparameterise: bool = option(False, "Write it with a network", "A small network writes the prefix while learning, which trains more steadily; only what it wrote is kept.")
+    reparameterise: bool = option(True, "Write it with a network", "A small network writes the prefix while learning, which learns faster and more steadily; only what it wrote is kept. Without it, raise the learning rate tenfold.")
     width: int = option(128, "Network width", "Hidden size of that network.", ge=8, le=8192, advanced=True)
 
     def wrap(self, model, setting=DEFAULT):
@@ -114,9 +113,6 @@ class PrefixTuning(Method):
         if shape is not None and sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers:
             return Sentence("Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture)
         return super().refusal(shape, task, quantisation)
-
-    def merge_refusal(self):
-        return Sentence("{method} cannot be merged: a prefix is something to look at, which no weight can hold. Download the adapter instead.", method=Sentence(self.title))
 
     def summary(self) -> str:
         return f"{self.title} p={self.virtual_tokens}"

@@ -21,7 +21,7 @@ import torch
 from peft import PeftConfig, PrefixTuningConfig
 from peft.tuners._buffer_dict import BufferDict
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
-from peft.utils.other import _prepare_prompt_learning_config
+from peft.utils.other import ModulesToSaveWrapper, _prepare_prompt_learning_config
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -39,6 +39,7 @@ class PrefixConfig(PeftConfig):
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     num_virtual_tokens: int = field(default=20, metadata={"help": "Length of the prefix."})
     hidden: int = field(default=0, metadata={"help": "Width of the reparameterising network; 0: none."})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Other modules to learn whole, such as a new head."})
     gated: bool = field(default=False, metadata={"help": "Let each token decide how much it attends to the prefix."})
 
     def __post_init__(self):
@@ -284,13 +285,18 @@ def stock_config(config, tokens: int, **more) -> PrefixTuningConfig:
 
 
 def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
-    """Write the prefixes of `model` (a PeftModel over a `PrefixModel`) as a stock PREFIX_TUNING adapter."""
+    """Write the prefixes of `model` (a PeftModel over a `PrefixModel`), and the head that it learnt beside them, as a stock PREFIX_TUNING adapter."""
     own, base = model.peft_config[adapter_name], model.get_base_model()
-    config = stock_config(base.config, own.num_virtual_tokens, task_type=own.task_type, inference_mode=True, base_model_name_or_path=own.base_model_name_or_path)
+    config = stock_config(base.config, own.num_virtual_tokens, task_type=own.task_type, inference_mode=True, base_model_name_or_path=own.base_model_name_or_path,
+                          modules_to_save=own.modules_to_save)
     with torch.no_grad():
         flat = torch.stack([layer.pairs(adapter_name) for layer in prefix_layers(base)], 1)  # tokens × layers × 2 × heads × size
+    tensors = {"prompt_embeddings": flat.flatten(1).float()}
+    for path, module in base.named_modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            tensors.update({f"base_model.{path}.{name}": tensor for name, tensor in module.modules_to_save[adapter_name].state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"prompt_embeddings": flat.flatten(1).float().cpu().contiguous()}, folder / "adapter_model.safetensors")
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
     config.save_pretrained(str(folder))
 
 

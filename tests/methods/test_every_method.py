@@ -17,12 +17,14 @@ from tests.methods import lessons
 from tests.methods.bench import IDS, logits, made, wrapped
 
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing.
-STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning"}
+STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning", "prefix_tuning"}
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
 AT_START: dict[str, float] = {"qlora": 1e-2}
 # Options that the method itself must refuse on the starter, with a word of its sentence: (method, options, word).
 REFUSED = [
     ("prompt_tuning", {"start": "text", "text": " "}, "Start text"),
+    ("prefix_tuning", {"start": "text", "text": " "}, "Start text"),
+    ("prefix_tuning", {"start": "adapter"}, "No trained prefix"),
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]

@@ -26,8 +26,8 @@ VARIANTS = {
     "lora_fa, two layers": {"name": "lora_fa", "targets": "q_proj,down_proj", "rank": 3},
     "p_tuning, LSTM": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 2, "encoder_hidden": 16},
     "p_tuning, LSTM of one layer": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 1},
-    "prefix_tuning, random": {"name": "prefix_tuning", "start": "random", "virtual_tokens": 3},
-    "prefix_tuning, network": {"name": "prefix_tuning", "reparameterise": True, "width": 24, "virtual_tokens": 4},
+    "prefix_tuning, random": {"name": "prefix_tuning", "start": "random", "reparameterise": False, "virtual_tokens": 3},
+    "prefix_tuning, network": {"name": "prefix_tuning", "width": 24, "virtual_tokens": 4},
     "prompt_tuning, random": {"name": "prompt_tuning", "start": "random", "virtual_tokens": 3},
 }
 
