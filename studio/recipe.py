@@ -92,8 +92,8 @@ class Recipe(Options):
         return self.method.quantisation or self.machine.quantisation
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
-        """Why the method cannot serve this task, or a model of `shape`, or the base's quantisation; None if it can."""
-        return self.method.refusal(shape, self.task.name, self.quantisation)
+        """Why method and task cannot do this together, on a model of `shape`, on the base as it is quantised; None if they can."""
+        return self.method.refusal(shape, self.task.name, self.quantisation) or self.task.refusal(self)
 
     def clash(self) -> Sentence | None:
         """Why the method does not go with a switch of machine or training that is on; None if it does."""

@@ -35,6 +35,7 @@ class Score:
 SCORES = {
     "preferred": Score(Sentence("Better answer preferred"), Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one.")),
     "margin": Score(Sentence("Margin"), Sentence("How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."), share=False),
+    "heeded": Score(Sentence("Feedback heeded"), Sentence("How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson.")),
     "correct": Score(Sentence("Right labels"), Sentence("How many held-out rows got exactly the labels they should.")),
     "exact_match": Score(Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")),
     "token_f1": Score(Sentence("Words in common (F1)"), Sentence("How many words answer and hoped-for answer share, whatever their order.")),

@@ -72,7 +72,7 @@ class Method(Options):
     family: ClassVar[str]
     order: ClassVar[int] = 100
     ships_as: ClassVar[str]  # the stock PEFT type that other tools load, or "model"
-    tasks: ClassVar[tuple[str, ...]] = ("chat", "text")
+    tasks: ClassVar[tuple[str, ...]] = ("chat", "text", "preference", "feedback")
     learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
     quantisation: ClassVar[str | None] = None  # set where the method brings its own
     prompt_learning: ClassVar[bool] = False  # virtual tokens before the input

@@ -34,6 +34,11 @@ class Encoded:
         """How many tokens the loss sees; the first token can never be predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
 
+    @property
+    def whole(self) -> int:
+        """Tokens of the example before anything was cut."""
+        return len(self.ids) + self.cut
+
 
 @dataclass(frozen=True)
 class Question:
@@ -54,6 +59,7 @@ class Task(Options):
     wants: ClassVar[str]  # the kind of record that studio.data is asked for
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
     reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
+    sequences: ClassVar[int] = 1  # how many rows of tokens a model works through for one example
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
@@ -77,7 +83,12 @@ class Task(Options):
         """(tokens of the record uncut, where the first one stands that is learnt or None), for the report and the forecast."""
         parts = self.encode(record, codec, 1 << 30)
         first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
-        return sum(len(part.ids) + part.cut for part in parts), first
+        return sum(part.whole for part in parts), first
+
+    def refusal(self, recipe) -> Sentence | None:
+        """Why this cannot be learnt as `recipe` (a `studio.recipe.Recipe`) wants; None if it can. What the method itself cannot
+        do, `Method.refusal` says."""
+        return None
 
     def question(self, record: dict) -> Question | None:
         """What to ask at an evaluation, or None where the task has no question and answer."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from studio.evaluation.predictions import Prediction, figures, write
 from studio.jobs.job import Job
 from studio.words import Sentence
 
@@ -23,3 +24,9 @@ def taught_and_base(job: Job, taught: torch.nn.Module, bare: Callable[[], torch.
     else:
         with taught.disable_adapter():
             yield "base_", taught
+
+
+def kept(job: Job, rows: list[Prediction]) -> dict:
+    """Keep the answers in the run's folder for the page to show; returns their figures with intervals."""
+    write(job.home.run(job.run_id), rows)
+    return figures(rows)

@@ -73,21 +73,29 @@ class StudioTrainer(Trainer):
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
         penalty = self.method.penalty(self.model)
         if penalty is not None:  # its gradient only: the curve that a person reads stays the loss on the data
-            loss = loss + (penalty - penalty.detach()) / self.current_gradient_accumulation_steps
+            loss = loss + (penalty - penalty.detach()) / (self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1)
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _loss(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Summed cross-entropy over the labelled tokens of a batch, and how many there are."""
         inputs = dict(inputs)
-        labels, tokens = inputs.pop("labels")[:, 1:], inputs.pop("tokens")
+        labels, tokens = inputs.pop("labels"), inputs.pop("tokens")
         if model.training:
             self.tokens_seen += int(tokens)
-        # Only positions at which some row has a label: the rest of batch × length × vocabulary is never computed.
+        losses, counted = self.token_losses(model, labels, **inputs)
+        return losses.sum(), counted.sum()
+
+    def token_losses(self, model, labels: torch.Tensor, **inputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy of each labelled token, rows × positions, and where there is one (elsewhere it is 0).
+
+        Only positions at which some row has a label: the rest of batch × length × vocabulary is never computed.
+        """
+        labels = labels[:, 1:]
         kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
         logits = model(**inputs, logits_to_keep=kept + self.virtual, use_cache=False).logits
         wanted = labels[:, kept]
-        total = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="sum")
-        return total, (wanted != IGNORED).sum()
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none")
+        return losses.view_as(wanted), wanted != IGNORED
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """What `heldout` gives, with "eval_" in front of each name."""

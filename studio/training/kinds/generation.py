@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 
 from studio.chat.answer import answers
+from studio.evaluation.predictions import Prediction
+from studio.evaluation.scores import exact_match, rouge_l, token_f1
 from studio.models.codec import Codec
 from studio.tasks import Encoded, Question
 from studio.training import checks
 from studio.training.batches import Collator, Examples, sample_batches
 from studio.training.kinds.base import Kind
-from studio.training.outcome import taught_and_base
+from studio.training.outcome import kept, taught_and_base
 from studio.training.trainer import StudioTrainer
 from studio.words import Sentence
 
@@ -63,25 +65,26 @@ class Generation(Kind):
         return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(asked, said, strict=True)]
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, perplexity and exact_match."""
-        found: dict[str, float] = {}
+        """eval_loss, perplexity, and how the answers compare with those hoped for."""
+        found: dict = {}
+        said: dict[str, list[str]] = {}
         for prefix, model in taught_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
                 loss = trainer.heldout(model if prefix else None)["loss"]
                 found |= {f"{prefix}eval_loss": loss, f"{prefix}perplexity": math.exp(min(loss, 50))}
-            found |= {f"{prefix}{key}": value for key, value in self._asked(model).items()}
-        return found
+            said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
+        rows = [compared(question, base, taught) for question, base, taught in zip(self.questions, said["base_"], said[""], strict=False)]
+        return found | kept(self.job, rows)
 
-    def _asked(self, model: torch.nn.Module) -> dict[str, float]:
+    def answered(self, model: torch.nn.Module, asked: list[Question]) -> list[str]:
+        """What `model` answers to the questions."""
         training = self.recipe.training
-        asked = self.questions[: training.evaluation_rows]
-        right, size = 0, training.batch_size * 2
+        said, size = [], training.batch_size * 2
         for start in range(0, len(asked), size):
             self.job.raise_if_stopped()
-            part = asked[start : start + size]
-            said = answers(model, self.codec, [question.messages for question in part], training.answer_length, batch_size=size)
-            right += sum(answer.strip() == question.expected.strip() for answer, question in zip(said, part, strict=True))
-        return {"exact_match": right / len(asked)} if asked else {}
+            part = [question.messages for question in asked[start : start + size]]
+            said += answers(model, self.codec, part, training.answer_length, batch_size=size)
+        return said
 
     def probe(self, model, material):
         ids = torch.tensor([material.train[0].ids[:64]], device=next(model.parameters()).device)
@@ -90,3 +93,15 @@ class Generation(Kind):
 
     def accompany(self, folder: Path) -> None:
         (folder / "chat_template.jinja").write_text(self.codec.template, encoding="utf-8")
+
+
+def compared(question: Question, base: str, taught: str) -> Prediction:
+    """Both answers, each scored against the one hoped for."""
+    scores = {score.__name__: (score(question.expected, base), score(question.expected, taught)) for score in (exact_match, token_f1, rouge_l)}
+    return Prediction(asked(question), question.expected.strip(), base, taught, scores)
+
+
+def asked(question: Question) -> str:
+    """The question as a person reads it: what the user said last, with what went before it."""
+    *before, last = question.messages
+    return "\n\n".join([*(f"{turn['role']}: {turn['content']}" for turn in before), last["content"]])

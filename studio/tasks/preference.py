@@ -1,0 +1,78 @@
+"""Preference: pairs of a better and a worse answer to one prompt, from which the difference is learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from studio.models.codec import Codec
+from studio.options import option
+from studio.tasks.base import Encoded, Question, Task
+from studio.tasks.chat import Chat
+from studio.words import Sentence
+
+ALGORITHMS = {"dpo": "DPO", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
+
+
+@dataclass(frozen=True)
+class Pair(Encoded):
+    """Two answers to one prompt. ids, labels and cut are those of the better one."""
+
+    rejected: Encoded = field(kw_only=True)
+
+    @property
+    def learnt(self) -> int:
+        """Learnt tokens of the shorter answer: a pair in which one of the two has none teaches nothing."""
+        return min(super().learnt, self.rejected.learnt)
+
+    @property
+    def whole(self) -> int:
+        return max(super().whole, self.rejected.whole)
+
+
+class Preference(Task):
+    """Learns which of two answers is the better one."""
+
+    title: ClassVar[str] = "Preferences"
+    verb: ClassVar[str] = "prefer the better answers"
+    help: ClassVar[str] = "Give better answers more often and worse ones less, from pairs of both."
+    order: ClassVar[int] = 3
+    wants: ClassVar[str] = "preference"
+    kind: ClassVar[str] = "preference"
+    sequences: ClassVar[int] = 2
+
+    name: Literal["preference"] = option("preference", "Task", "", hidden=True)
+    algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
+        "dpo", "Way of learning", "How the pairs are learnt from. DPO, IPO and KTO compare with the model before the lesson, ORPO does not.", labels=ALGORITHMS)
+    beta: float = option(0.1, "Beta β", "How closely the model is held to what it was before: 0.1 is usual, less lets it change more. With ORPO the weight of the comparison.", gt=0, le=10)
+    imitation: float = option(
+        0.0, "Imitation", "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.", ge=0, le=10)
+    system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
+
+    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+        better, worse = (answered(record["prompt"], record[key], self.system, codec, max_length) for key in ("chosen", "rejected"))
+        return [Pair(better.ids, better.labels, better.cut, rejected=worse)]
+
+    def question(self, record: dict) -> Question:
+        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["chosen"])
+
+    def refusal(self, recipe) -> Sentence | None:
+        return refusal(recipe, self.algorithm)
+
+
+def answered(prompt: list[dict], answer: str, system: str, codec: Codec, max_length: int) -> Encoded:
+    """The conversation with this answer, exactly as the chat task encodes it, the answer alone being learnt."""
+    messages = [*prompt, {"role": "assistant", "content": answer}]
+    return Chat(learn_from="last", system=system).encode({"messages": messages}, codec, max_length)[0]
+
+
+def refusal(recipe, algorithm: str) -> Sentence | None:
+    """Why `algorithm` cannot be run as `recipe` wants; None if it can."""
+    if algorithm != "orpo" and not recipe.method.keeps_base:
+        return Sentence("{algorithm} compares with the model before the lesson, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
+                        algorithm=algorithm.upper(), method=Sentence(recipe.method.title))
+    if algorithm == "kto" and recipe.training.batch_size < 2:
+        return Sentence("KTO compares each prompt with another row's answer, so it needs a batch size of 2 or more.")
+    if recipe.training.packing:
+        return Sentence("Packing puts several examples into one row, which learning from preferences cannot do. Switch Packing off.")
+    return None

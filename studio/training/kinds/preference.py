@@ -1,0 +1,71 @@
+"""Preference and feedback: which answers the model finds likelier, before the lesson and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from studio.evaluation.predictions import Prediction
+from studio.tasks import Encoded, Question
+from studio.training import checks
+from studio.training.kinds.generation import Generation, asked
+from studio.training.outcome import kept, taught_and_base
+from studio.training.preference import AnswerCollator, Answers, Judgement, PreferenceTrainer
+from studio.words import Sentence
+
+
+class Preference(Generation):
+    """Loss of the algorithm, chosen-over-rejected rate and margins of the held-out part; answers to its prompts to read.
+
+    A method that looks at batches before it wraps the model (`Setting.batches`) gets the better answers as chat gives them.
+    """
+
+    def __init__(self, job, recipe, base):
+        super().__init__(job, recipe, base)
+        self.records: list[dict] = []  # of the held-out examples
+
+    def examples(self, dataset):
+        task, length = self.recipe.task, self.recipe.training.max_length
+
+        def encoded(record: dict) -> Encoded:
+            return task.encode(record, self.codec, length)[0]
+
+        train = checks.labelled([encoded(record.value) for record in dataset.train], length)
+        heldout = [(encoded(record.value), record.value) for record in dataset.heldout]
+        heldout = [(example, record) for example, record in heldout if example.learnt]
+        self.records = [record for _, record in heldout]
+        self.questions = [question for record in self.records if (question := task.question(record))]
+        cut = sum(example.whole > length for example in train)
+        if cut:
+            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
+        return train, [example for example, _ in heldout]
+
+    def trainer(self, model, options, material, callbacks):
+        task, training = self.recipe.task, self.recipe.training
+        return PreferenceTrainer(
+            model, options, task=task, method=self.recipe.method, train=Answers(material.train), heldout=Answers(material.heldout) if material.heldout else None,
+            collator=AnswerCollator(self.codec.pad_id, training.max_length, mismatched=task.algorithm == "kto"), group_by_length=training.group_by_length, callbacks=callbacks)
+
+    def outcome(self, trainer, material, bare):
+        """eval_loss, and which answers both models find likelier; the first held-out prompts are answered too."""
+        found: dict = {}
+        thought: dict[str, list[Judgement]] = {"": [], "base_": []}
+        said: dict[str, list[str]] = {}
+        for prefix, model in taught_and_base(self.job, trainer.model, bare):
+            if trainer.eval_dataset is not None:
+                found[f"{prefix}eval_loss"], thought[prefix] = trainer.judged(model if prefix else None)
+            said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
+        rows = self._rows(thought["base_"], thought[""], iter(zip(said["base_"], said[""], strict=True)))
+        return found | kept(self.job, rows)
+
+    def _rows(self, before: list[Judgement], after: list[Judgement], said: Iterator[tuple[str, str]]) -> list[Prediction]:
+        rows = []
+        for record, old, new in zip(self.records, before, after, strict=False):
+            base, taught = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")
+            prompt = asked(Question(record["prompt"], ""))
+            if "chosen" in record:
+                scores = {"preferred": (old.preferred, new.preferred), "margin": (old.margin, new.margin)}
+                rows.append(Prediction(prompt, record["chosen"], base, taught, scores, record["rejected"]))
+            else:
+                good, bad = (record["completion"], "") if record["label"] else ("", record["completion"])
+                rows.append(Prediction(prompt, good, base, taught, {"heeded": (old.right, new.right)}, bad))
+        return rows
