@@ -11,7 +11,7 @@ from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat
 from studio.words import Sentence
 
-ALGORITHMS = {"dpo": "DPO", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
+ALGORITHMS = {"dpo": "DPO: learns the difference of each pair", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from functools import partial
 import gradio as gr
 import yaml
 
+from studio.evaluation.predictions import SCORES
 from studio.forecast import duration
 from studio.jobs import client
 from studio.library import export, shelf
@@ -17,6 +18,7 @@ from studio.methods import METHODS
 from studio.ui.access import may_change, on_space
 from studio.ui.board import Board, button, chip, e, facts, note, number, size
 from studio.ui.page import Page
+from studio.ui.results import ranged
 from studio.words import StudioError
 
 # After a press that made a zip ready the browser takes it; after any other press there is no file.
@@ -161,9 +163,10 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
     """Base → taught, for what was measured."""
     pairs = []
-    if "exact_match" in found:
-        before = f"{found['base_exact_match']:.0%} → " if "base_exact_match" in found else ""
-        pairs.append((page.t("Right answers"), f"{before}{found['exact_match']:.0%}"))
+    for key in ("preferred", "heeded", "exact_match"):
+        if key in found:
+            before = f"{found[f'base_{key}']:.0%} → " if f"base_{key}" in found else ""
+            pairs.append((page.say(SCORES[key].title), before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught"))))
     if "eval_loss" in found:
         before = f"{number(found['base_eval_loss'])} → " if "base_eval_loss" in found else ""
         pairs.append((page.t("Held-out loss"), f"{before}{number(found['eval_loss'])}"))

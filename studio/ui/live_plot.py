@@ -26,6 +26,9 @@ from studio.words import translate
 CHARTS = [
     {"key": "loss", "title": "Loss", "unit": "nats per token", "series": {"loss": "training", "eval_loss": "held-out"}},
     {"key": "classes", "title": "Held-out classes", "unit": "%", "zero": True, "scale": 100, "series": {"eval_accuracy": "accuracy", "eval_macro_f1": "macro F1"}},
+    {"key": "preference", "title": "Better answer preferred", "unit": "%", "zero": True, "scale": 100,
+     "series": {"eval_preferred": "likelier than the worse one", "eval_reward_accuracy": "gained more than the worse one"}},
+    {"key": "reward_margin", "title": "Reward margin", "unit": "nats × β", "series": {"eval_reward_margin": "held-out"}},
     {"key": "learning_rate", "title": "Learning rate", "unit": "", "zero": True, "series": {"learning_rate": "learning rate"}},
     {"key": "gradient_norm", "title": "Gradient norm", "unit": "", "series": {"gradient_norm": "gradient norm"}},
     {"key": "speed", "title": "Speed", "unit": "tokens/s", "zero": True, "series": {"tokens_per_second": "speed"}},

@@ -14,6 +14,7 @@ import gradio as gr
 
 from studio.forecast import duration
 from studio.jobs import client
+from studio.ui import results
 from studio.ui.board import Board, button, chip, e, facts, note, number
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
@@ -35,15 +36,18 @@ def build(page: Page):
     parts["plot"] = LivePlot(page.feed, language=page.language, elem_id="plots")
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
+    seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
+    bind_results = results.build(page, seen)
     with gr.Accordion(page.t("Log"), open=False):
         log = gr.HTML(elem_id="log", apply_default_css=False)
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
-    seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
     timer = gr.Timer(1.0)
     outputs = [seen, start, stop, resume, status, samples, log, runs]
 
     def bind():
+        bind_results()
+
         def pressed_start():
             return page.desk.start(), gr.update(interactive=False)
 
@@ -144,10 +148,10 @@ def _done_html(page: Page, run: dict) -> str:
     """What the run achieved, base beside taught."""
     metrics = (run["result"] or {}).get("metrics", {})
     pairs = []
-    for key, title in (("exact_match", "Right answers on the held-out part"), ("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
+    for key, title in (("preferred", "Better answer preferred"), ("exact_match", "Right answers on the held-out part"), ("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
         if key in metrics:
             before, after = metrics.get(f"base_{key}"), metrics[key]
-            form = (lambda value: f"{value:.0%}") if key == "exact_match" else number
+            form = (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match") else number
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
     pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
     next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(page.t("See it in the Library"), "library")
@@ -186,8 +190,9 @@ def runs_html(page: Page, current: str) -> str:
     rows = []
     for run in page.store.runs(_SHOWN_RUNS):
         here = ' aria-current="true"' if run["id"] == current else ""
-        exact = ((run["result"] or {}).get("metrics") or {}).get("exact_match")
-        tail = f"{exact:.0%}" if exact is not None else ""
+        measured = (run["result"] or {}).get("metrics") or {}
+        best = measured.get("exact_match", measured.get("preferred"))
+        tail = f"{best:.0%}" if best is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"]))
         rows.append(f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">{e(run["name"])}</span>'
                     f'{chip(page.t(_STATES[run["state"]]), _KINDS[run["state"]])}<span class="when">{e(when)}</span><span class="result">{tail}</span></button></li>')

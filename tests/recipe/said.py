@@ -51,6 +51,7 @@ SAID_ELSEWHERE = {
     "studio/methods/targets.py": ("type(self).model_fields[key].title",),  # an option's title
     "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
     "studio/training/checks.py": ("method.title",),
+    "studio/tasks/preference.py": ("recipe.method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
     "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves

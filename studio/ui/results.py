@@ -1,0 +1,163 @@
+"""What a run achieved on the held-out part: figures with their intervals, and every answer in a table to search and to page.
+
+A part of the Train tab, drawn from the run's result and its predictions' file. It knows nothing about how they were measured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from studio.evaluation import predictions
+from studio.evaluation.predictions import FILE, ORDERS, SCORES, Prediction, Score
+from studio.ui.board import Board, button, e, note, number
+from studio.ui.page import Page
+
+_PAGE = 20  # rows shown at a time
+_FOLDED = 140  # characters of a text that are shown unfolded
+
+
+def build(page: Page, changed: gr.Textbox):
+    """Draw the part; returns what binds it. changed: a textbox that changes whenever a run may have come to its end."""
+    with gr.Accordion(page.t("Results on the held-out part"), open=True):
+        figures = gr.HTML(elem_id="figures", apply_default_css=False)
+        with gr.Row(equal_height=True, visible=False) as controls:
+            search = gr.Textbox(label=page.t("Search"), placeholder=page.t("words in question or answers"), scale=3, min_width=180, elem_id="results-search")
+            order = gr.Dropdown([(page.say(title), key) for key, title in ORDERS.items()], value="worst", label=page.t("Order"), scale=1, min_width=160, elem_id="results-order")
+            download = gr.DownloadButton(page.t("Download CSV"), scale=1, min_width=140, elem_id="results-csv")
+        table = Board(elem_id="results")
+    seen = gr.Textbox(visible="hidden", label=page.t("State"))
+
+    def bind():
+        def look(run_id, words, by, before):
+            """Everything anew, if the run's results are others than those shown."""
+            now = _stamp(page, run_id)
+            if now == before:
+                return [gr.skip()] * 5
+            rows = _rows(page, run_id)
+            run = page.store.run(run_id) if run_id else None
+            measured = (run["result"] or {}).get("metrics", {}) if run else {}
+            return [now, figures_html(page, measured), gr.Row(visible=bool(rows)), gr.update(value=_csv(page, run_id, rows)), table_html(page, rows, by, words)]
+
+        def arrange(run_id, words, by):
+            return table_html(page, _rows(page, run_id), by, words)
+
+        def turn(run_id, words, by, event: gr.EventData):
+            return table_html(page, _rows(page, run_id), by, words, int(event.item))
+
+        for event in (page.run.change, changed.change):
+            page.on(event, look, [page.run, search, order, seen], [seen, figures, controls, download, table])
+        page.on(search.change, arrange, [page.run, search, order], table)
+        page.on(order.change, arrange, [page.run, search, order], table)
+        page.on(table.click, turn, [page.run, search, order], table)
+
+    return bind
+
+
+def _stamp(page: Page, run_id: str) -> str:
+    """Another text whenever there is something else to show."""
+    run = page.store.run(run_id) if run_id else None
+    path = page.home.run(run_id) / FILE if run else Path()
+    return f"{run_id}:{run['state']}:{path.stat().st_mtime_ns if path.is_file() else 0}" if run else ":"
+
+
+def _rows(page: Page, run_id: str) -> list[Prediction]:
+    return predictions.read(page.home.run(run_id)) if run_id and page.store.run(run_id) else []
+
+
+def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
+    """The rows as a file to take home."""
+    if not rows:
+        return None
+    path = page.home.outbox / f"results-{run_id}.csv"
+    for old in page.home.outbox.glob("results-*.csv"):
+        old.unlink(missing_ok=True)
+    path.write_text(predictions.as_csv(rows), encoding="utf-8-sig", errors="replace")
+    return str(path)
+
+
+def figures_html(page: Page, metrics: dict) -> str:
+    """Base beside taught, each with the interval in which 95 of 100 such measurements would lie."""
+    lines = [_figure(page, name, score, metrics) for name, score in SCORES.items() if metrics.get(name) is not None]
+    for name, title in (("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
+        if metrics.get(name) is not None:
+            values = [number(metrics.get(f"base_{name}")), number(metrics[name]), ""]
+            lines.append(_line(page, page.t(title), "", values))
+    if not lines:
+        return note(page.t("Once a run has ended, its figures and every answer to the held-out rows appear here, beside those of the base model."))
+    heads = "".join(f'<th scope="col">{e(page.t(text))}</th>' for text in ("Figure", "Base model", "Taught", "Gain"))
+    about = page.t("In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows of the same kind.")
+    return f'<div class="scroll"><table class="plain results figures"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div><p class="help">{e(about)}</p>'
+
+
+def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
+    found = (metrics.get("intervals") or {}).get(name, {})
+    base, taught = metrics.get(f"base_{name}"), metrics[name]
+    gain = taught - base if base is not None else None
+    values = [_ranged(value, found.get(who), score, sign) for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))]
+    return _line(page, page.say(score.title), page.say(score.help), values)
+
+
+def _line(page: Page, title: str, help: str, values: list[str]) -> str:
+    heads = (page.t("Base model"), page.t("Taught"), page.t("Gain"))
+    cells = "".join(f'<td class="number" data-label="{e(head)}">{value}</td>' for head, value in zip(heads, values, strict=True))
+    return f'<tr><th scope="row" title="{e(help)}">{e(title)}</th>{cells}</tr>'
+
+
+def _ranged(value: float | None, interval: tuple[float, float] | None, score: Score, sign: bool) -> str:
+    if value is None:
+        return "–"
+    brackets = f' <span class="interval">({_bare(interval[0], score, sign)} – {_bare(interval[1], score, sign)})</span>' if interval else ""
+    return f"<strong>{_bare(value, score, sign)}{' %' if score.share else ''}</strong>{brackets}"
+
+
+def _bare(value: float, score: Score, sign: bool) -> str:
+    """A figure without its unit: shares in percent."""
+    return f"{100 * value if score.share else value:{'+' if sign else ''}.{0 if score.share else 3}{'f' if score.share else 'g'}}".replace("-", "−")
+
+
+def ranged(value: float, interval: tuple[float, float] | None) -> str:
+    """A share as plain text: "91 % (83–96)"."""
+    return f"{value:.0%}" + (f" ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})" if interval else "")
+
+
+def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: int = 0) -> str:
+    """One page of the answers."""
+    if not rows:
+        return ""
+    found = predictions.arranged(rows, order if order in ORDERS else "worst", search or "")
+    last = max(0, (len(found) - 1) // _PAGE)
+    at = min(max(at, 0), last)
+    names = [name for name in SCORES if name in rows[0].scores]
+    worse = any(row.rejected for row in rows)
+    titles = [page.t("Question"), page.t("Better answer") if worse else page.t("Hoped for"), *([page.t("Worse answer")] if worse else []),
+              page.t("Base model"), page.t("Taught"), *(page.say(SCORES[name].title) for name in names)]
+    body = "".join(_row(page, row, titles, names, worse) for row in found[at * _PAGE : (at + 1) * _PAGE])
+    head = "".join(f'<th scope="col">{e(title)}</th>' for title in titles)
+    if not found:
+        return note(page.t("No answer holds these words; search for less."))
+    return f'<div class="scroll" tabindex="0"><table class="plain results"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_turning(page, at, last, len(found))}'
+
+
+def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse: bool) -> str:
+    texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
+    cells = [_folded(text) for text in texts]
+    if not worse:
+        cells[-2:] = [f'<div class="{"right" if row.scores.get("exact_match", (0, 0))[place] else ""}">{cell}</div>' for place, cell in enumerate(cells[-2:])]
+    cells += [f'<span class="nowrap">{" → ".join(_bare(value, SCORES[name], False) + (" %" if SCORES[name].share else "") for value in row.scores[name])}</span>' for name in names]
+    return "<tr>" + "".join(f'<td data-label="{e(title)}">{cell}</td>' for title, cell in zip(titles, cells, strict=True)) + "</tr>"
+
+
+def _folded(text: str) -> str:
+    """A text, behind a click where it is long."""
+    if len(text) <= _FOLDED:
+        return e(text) or "–"
+    return f"<details><summary>{e(text[:_FOLDED].rstrip())} …</summary>{e(text)}</details>"
+
+
+def _turning(page: Page, at: int, last: int, count: int) -> str:
+    said = page.t("Rows {first} to {last} of {count}", first=at * _PAGE + 1, last=min(count, (at + 1) * _PAGE), count=count)
+    back = button(page.t("Back"), "page", str(at - 1), disabled="" if at else page.t("This is the first page."))
+    on = button(page.t("Next"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page."))
+    return f'<p class="actions">{back if last else ""}<span class="help">{e(said)}</span>{on if last else ""}</p>'
