@@ -86,7 +86,8 @@ def figures_html(page: Page, metrics: dict) -> str:
             lines.append(_line(page, page.t(title), "", values))
     if not lines:
         return note(page.t("Once a run has ended, its figures and every answer to the held-out rows appear here, beside those of the base model."))
-    heads = "".join(f'<th scope="col">{e(page.t(text))}</th>' for text in ("Figure", "Base model", "Taught", "Gain"))
+    titles = [page.t("Figure"), page.t("Base model"), page.t("Taught"), page.t("Gain")]
+    heads = "".join(f'<th scope="col" class="{"number" if at else ""}">{e(title)}</th>' for at, title in enumerate(titles))
     about = page.t("In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows of the same kind.")
     return f'<div class="scroll"><table class="plain results figures"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div><p class="help">{e(about)}</p>'
 
@@ -95,7 +96,7 @@ def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
     found = (metrics.get("intervals") or {}).get(name, {})
     base, taught = metrics.get(f"base_{name}"), metrics[name]
     gain = taught - base if base is not None else None
-    values = [_ranged(value, found.get(who), score, sign) for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))]
+    values = [_ranged(page, value, found.get(who), score, sign) for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))]
     return _line(page, page.say(score.title), page.say(score.help), values)
 
 
@@ -105,11 +106,12 @@ def _line(page: Page, title: str, help: str, values: list[str]) -> str:
     return f'<tr><th scope="row" title="{e(help)}">{e(title)}</th>{cells}</tr>'
 
 
-def _ranged(value: float | None, interval: tuple[float, float] | None, score: Score, sign: bool) -> str:
+def _ranged(page: Page, value: float | None, interval: tuple[float, float] | None, score: Score, sign: bool) -> str:
     if value is None:
         return "–"
     brackets = f' <span class="interval">({_bare(interval[0], score, sign)} – {_bare(interval[1], score, sign)})</span>' if interval else ""
-    return f"<strong>{_bare(value, score, sign)}{' %' if score.share else ''}</strong>{brackets}"
+    unit = "" if not score.share else " " + page.t("points") if sign else " %"
+    return f"<strong>{_bare(value, score, sign)}{unit}</strong>{brackets}"
 
 
 def _bare(value: float, score: Score, sign: bool) -> str:

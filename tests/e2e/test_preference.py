@@ -1,0 +1,48 @@
+"""Preferences in a real browser: example, Start, the rate of better answers rises, the answers can be looked through, Chat answers."""
+
+import csv
+
+import pytest
+
+from tests.e2e.pages import ask, downloaded, ready, status, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
+    studio.wait_for_standby()
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page.goto(studio.address)
+    ready(page)
+    page.locator("[data-act=example][data-item=preferences]").click()
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter to prefer the better answers from preferences.jsonl (300 examples)')")
+    page.wait_for_function("document.querySelector('#task-form').innerText.includes('Beta β')")
+    tab(page, "Train")
+    page.click("#start")
+    run = studio.wait_for_run("done", "failed", "stopped")
+    assert run["state"] == "done", run["reason"]
+    metrics = run["result"]["metrics"]
+    print(f"{run['ended'] - run['started']:.1f} s", metrics)
+    assert 0.35 <= metrics["base_preferred"] <= 0.65
+    assert metrics["preferred"] >= 0.85
+    assert metrics["intervals"]["preferred"]["difference"][0] > 0.2
+
+    assert "Better answer preferred" in status(page, "Done")
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 20 of 60')", timeout=20_000)
+    assert f"{metrics['preferred']:.0%}".replace("%", " %") in page.inner_text("#figures")
+    page.locator("#results [data-act=page]", has_text="Next").click()
+    page.wait_for_function("document.querySelector('#results').innerText.includes('Rows 21 to 40 of 60')")
+    page.fill("#results-search input, #results-search textarea", "plural of bus")
+    page.wait_for_function("document.querySelector('#results').innerText.includes('Rows 1 to 2 of 2')")  # two rows ask for it
+    path = downloaded(page, page.locator("#results-csv"), tmp_path)
+    rows = list(csv.DictReader(path.open(encoding="utf-8-sig")))
+    assert len(rows) == 60 and {"prompt", "expected", "rejected", "base_preferred", "taught_preferred"} <= set(rows[0])
+    page.reload()  # what was measured is not lost
+    ready(page)
+    tab(page, "Train")
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 20 of 60')", timeout=20_000)
+
+    tab(page, "Chat")
+    base, taught = ask(page, "What is the plural of bus?")
+    assert "buses" in base and "buses" in taught
+    page.close()
