@@ -160,6 +160,6 @@ def _folded(text: str) -> str:
 
 def _turning(page: Page, at: int, last: int, count: int) -> str:
     said = page.t("Rows {first} to {last} of {count}", first=at * _PAGE + 1, last=min(count, (at + 1) * _PAGE), count=count)
-    back = button(page.t("Back"), "page", str(at - 1), disabled="" if at else page.t("This is the first page."))
-    on = button(page.t("Next"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page."))
+    back = button(page.t("Previous page"), "page", str(at - 1), disabled="" if at else page.t("This is the first page."))
+    on = button(page.t("Next page"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page."))
     return f'<p class="actions">{back if last else ""}<span class="help">{e(said)}</span>{on if last else ""}</p>'
