@@ -23,7 +23,7 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
     "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},
     "secret": {"mask": Sentence("Mask them"), "drop": Sentence("Leave these rows out")},
-    "language": {code: Sentence("Keep only {language}", language=name) for code, name in LANGUAGES.items()},
+    "language": {code: Sentence("Keep only {name}", name=name) for code, name in LANGUAGES.items()},
 }
 """Kind of finding → action → what its button says."""
 

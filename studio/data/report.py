@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,7 +36,8 @@ _BINS = 24
 
 @dataclass
 class Finding:
-    """One thing to know about the data. count: rows it is about; lines: the first of them; file: where not the data's own."""
+    """One thing to know about the data. count: rows it is about; lines: the first of them; file: where not the data's own;
+    files: of each line, where the data are several."""
 
     kind: str
     level: str
@@ -45,6 +46,7 @@ class Finding:
     lines: list[int]
     file: str = ""
     action: str = ""
+    files: list[str] = field(default_factory=list)
 
     @property
     def remedies(self) -> dict[str, Sentence]:
@@ -184,10 +186,11 @@ def _from_problems(dataset: Dataset) -> list[Finding]:
     return found
 
 
-def _lines(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict]:
-    """The first line numbers of the records that `which` selects, and the values that name the first of them."""
+def _lines(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict, list[str]]:
+    """The first line numbers of the records that `which` selects, the values that name the first of them, and their files."""
     numbers = [int(number) for number in records.numbers[which][:EXAMPLES]]
-    return numbers, {"unit": Sentence(dataset.unit), "line": numbers[0] if numbers else 0}
+    files = [records.store.file(int(index)) for index in records.indices[which][:EXAMPLES]]
+    return numbers, {"unit": Sentence(dataset.unit), "line": numbers[0] if numbers else 0}, files if any(files) else []
 
 
 def all_the_same(dataset: Dataset) -> list[Finding]:
@@ -219,12 +222,12 @@ def duplicates(dataset: Dataset) -> list[Finding]:
     count = int(again.sum())
     if not count:
         return []
-    lines, first = _lines(dataset, records, again)
+    lines, first, files = _lines(dataset, records, again)
     sentence = Sentence(
         "{count} rows repeat an earlier row exactly, first in {unit} {line}. They are learnt more than once; remove them unless you mean it.",
         count=count, **first,
     )
-    return [Finding("duplicate", "warning", sentence, count, lines)]
+    return [Finding("duplicate", "warning", sentence, count, lines, files=files)]
 
 
 def near_duplicates(dataset: Dataset) -> list[Finding]:
@@ -232,14 +235,14 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
     again, complete = near_repeats(dataset.train)
     if not len(again):
         return []
-    lines, first = _lines(dataset, dataset.train, again)
+    lines, first, files = _lines(dataset, dataset.train, again)
     if complete:
         sentence = Sentence("{count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
                             count=len(again), **first)
     else:
         sentence = Sentence("At least {count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
                             "not all could be compared.", count=len(again), **first)
-    return [Finding("near_duplicate", "warning", sentence, len(again), lines)]
+    return [Finding("near_duplicate", "warning", sentence, len(again), lines, files=files)]
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
@@ -248,12 +251,12 @@ def prompt_leakage(dataset: Dataset) -> list[Finding]:
     count = int(same.sum())
     if not count:
         return []
-    lines, first = _lines(dataset, dataset.heldout, same)
+    lines, first, files = _lines(dataset, dataset.heldout, same)
     sentence = Sentence(
         "{count} held-out rows ask what a training row also asks, first in {unit} {line}. The measured quality will be too good for them.",
         count=count, **first,
     )
-    return [Finding("prompt_leakage", "warning", sentence, count, lines)]
+    return [Finding("prompt_leakage", "warning", sentence, count, lines, files=files)]
 
 
 ODD = {
@@ -269,8 +272,8 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
         flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (dataset.train, dataset.heldout)]
         count = sum(int(which.sum()) for _, which in flagged)
         if count:
-            lines, first = next(_lines(dataset, records, which) for records, which in flagged if which.any())
-            found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines))
+            lines, first, files = next(_lines(dataset, records, which) for records, which in flagged if which.any())
+            found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines, files=files))
     return found
 
 
@@ -281,12 +284,12 @@ def secrets(dataset: Dataset) -> list[Finding]:
     count = int(which.sum())
     if not count:
         return []
-    lines, first = _lines(dataset, dataset.train, which)
+    lines, first, files = _lines(dataset, dataset.train, which)
     sentence = Sentence(
         "{emails} rows hold an e-mail address and {keys} rows something like a key, first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
     )
-    return [Finding("secret", "warning", sentence, count, lines)]
+    return [Finding("secret", "warning", sentence, count, lines, files=files)]
 
 
 def label_counts(dataset: Dataset) -> dict[str, int]:

@@ -65,10 +65,12 @@ def next_flagged(outlook: Outlook, now: int) -> int:
     """The next training example whose line a finding names; the same one where there is none."""
     if not outlook.dataset:
         return now
-    lines = {line for finding in outlook.report.findings if finding.level != "info" for line in finding.lines}
-    numbers = outlook.dataset.train.numbers.tolist()
-    order = [*range(now + 1, len(numbers)), *range(now + 1)]
-    return next((index for index in order if numbers[index] in lines), now)
+    train = outlook.dataset.train
+    named = {(line, file) for finding in outlook.report.findings if finding.level != "info"
+             for line, file in zip(finding.lines, finding.files or [""] * len(finding.lines), strict=True)}
+    numbers = train.numbers.tolist()
+    hits = [index for index, number in enumerate(numbers) if any((number, file) in named for file in ("", train.store.file(int(train.indices[index]))))]
+    return next((index for index in hits if index > now), hits[0] if hits else now)
 
 
 def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
@@ -82,7 +84,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     parts = recipe.task.encode(record.value, codec, limit)
     rest = recipe.task.encode(record.value, codec, 1 << 30)[0].ids[limit:] if any(part.cut for part in parts) else []
     learnt = sum(part.learnt for part in parts)
-    where = page.t("Example {number} of {count}, line {line} of the file.", number=index + 1, count=f"{len(data.train):,}", line=record.number)
+    where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
     said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
     if recipe.task.kind == "classification":
         said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from studio.data.dataset import DataSpec, OtherFile, load
 from studio.data.marks import ALIKE, likeness
-from studio.data.remedies import merged
+from studio.data.remedies import REMEDIES, merged
 from studio.data.report import report
 from studio.words import StudioError
 
@@ -177,3 +177,9 @@ def test_a_mixture_survives_json_and_refuses_nonsense(tmp_path):
     assert DataSpec.model_validate_json(spec.model_dump_json()) == spec
     with pytest.raises(ValidationError):
         OtherFile(source="a", weight=0)
+
+
+def test_every_remedy_can_be_said():
+    for actions in REMEDIES.values():
+        for sentence in actions.values():
+            assert "{" not in sentence.say("en") and sentence.say("zh") != sentence.say("en")
