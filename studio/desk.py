@@ -244,10 +244,10 @@ class Desk:
 
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
         """What the model's tokenizer and template make of the training examples, before anything is cut."""
-        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), _stamp(recipe.data)]
+        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, _stamp(recipe.data)]
 
         def count() -> Tokens:
-            codec = Codec(folder)
+            codec = Codec(folder, recipe.model.template)
             return count_tokens(dataset, lambda value: recipe.task.measure(value, codec))
 
         with self._reading:

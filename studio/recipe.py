@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
 from studio.models.shape import Shape
+from studio.models.templates import OWN, TEMPLATES
 from studio.options import Options, join, option, problems
 from studio.tasks import AnyTask
 from studio.words import Sentence, StudioError
@@ -24,6 +25,7 @@ class BaseModelChoice(Options):
 
     name: str = option("starter", "Base model", "starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.", min_length=1)
     revision: str | None = option(None, "Revision", "Branch, tag or commit on the hub. Empty: the newest.", advanced=True)
+    template: Literal[tuple(TEMPLATES)] = option(OWN, "Chat template", "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the same.", labels=TEMPLATES)
 
 
 class Training(Options):

@@ -28,9 +28,9 @@ class End:
     text: str = ""
 
 
-def prompt_ids(codec: Codec, messages: list[dict]) -> list[int]:
-    """The conversation as the model gets it, up to where its answer begins."""
-    return codec.encode(codec.render(messages, for_answer=True)).ids
+def prompt_ids(codec: Codec, messages: list[dict], tools: list | None = None) -> list[int]:
+    """The conversation as the model gets it, up to where its answer begins. tools: what it may call."""
+    return codec.encode(codec.render(messages, for_answer=True, tools=tools)).ids
 
 
 def text_ids(codec: Codec, text: str) -> list[int]:
@@ -88,12 +88,15 @@ class StopAtText(StoppingCriteria):
         return torch.tensor(found, dtype=torch.bool, device=input_ids.device)
 
 
-def answers(model: torch.nn.Module, codec: Codec, conversations: list[list[dict]], max_new_tokens: int, batch_size: int = 16) -> list[str]:
+def answers(
+    model: torch.nn.Module, codec: Codec, conversations: list[list[dict]], max_new_tokens: int, batch_size: int = 16, tools: list[list | None] | None = None,
+) -> list[str]:
     """The model's greedy answer to each conversation (messages up to the question), in order; "" where no room is left.
 
-    model: a transformers or PEFT model, in any mode; its train/eval modes are put back. The answers are not stripped.
+    model: a transformers or PEFT model, in any mode; its train/eval modes are put back. tools: what each conversation may call.
+    The answers are not stripped.
     """
-    prompts = [prompt_ids(codec, messages) for messages in conversations]
+    prompts = [prompt_ids(codec, messages, may_call) for messages, may_call in zip(conversations, tools or [None] * len(conversations), strict=True)]
     return continuations(model, codec, prompts, chat_end(codec), max_new_tokens, batch_size)
 
 

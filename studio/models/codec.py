@@ -7,6 +7,7 @@ library and a sandboxed Jinja, never torch. It knows nothing about batches or lo
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,13 +19,8 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from studio.models.templates import OWN, template
 from studio.words import StudioError
-
-# What a base model without a template of its own is taught with; saved with the adapter, so Chat uses the same.
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
 
 
 class _Generation(jinja2.ext.Extension):
@@ -46,10 +42,10 @@ class Tokens:
 
 
 class Codec:
-    """A model folder's tokenizer and chat template."""
+    """A model folder's tokenizer and chat template, its own or a lent one (a key of `templates.TEMPLATES`)."""
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, lent: str = OWN):
+        self.folder, self.lent = Path(folder), lent
         path = self.folder / "tokenizer.json"
         if not path.exists():
             raise StudioError("The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that ships one.", folder=self.folder)
@@ -63,14 +59,29 @@ class Codec:
 
     @cached_property
     def template(self) -> str:
-        """The Jinja source of the chat template; ChatML where the model has none."""
+        """The Jinja source of the chat template; ChatML where the model has none and none is chosen."""
+        return template(self.lent) if self.lent != OWN else self.own_template or template("chatml")
+
+    @cached_property
+    def own_template(self) -> str | None:
+        """The template that came with the model."""
         path = self.folder / "chat_template.jinja"
         if path.exists():
             return path.read_text(encoding="utf-8")
         own = self._config.get("chat_template")
         if isinstance(own, list):
             own = next((item["template"] for item in own if item.get("name") == "default"), None)
-        return own or CHATML
+        return own or None
+
+    def as_taught(self, adapter: Path | None) -> Codec:
+        """This codec with the chat template that is saved with an adapter, which it was taught with."""
+        path = adapter / "chat_template.jinja" if adapter else None
+        if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
+            return self
+        taught = copy.copy(self)
+        taught.__dict__.pop("_compiled", None)
+        taught.template = saved
+        return taught
 
     @cached_property
     def _compiled(self) -> jinja2.Template:

@@ -15,6 +15,7 @@ from studio.data.dataset import Dataset, DataSpec, OtherFile
 from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, Mapping, fits
 from studio.data.read import open_source
 from studio.data.resolve import resolve
+from studio.models.templates import OWN
 from studio.options import Options, option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS, Task
@@ -61,7 +62,7 @@ def build(page: Page):
         with gr.Tab(page.t("First rows")):
             ui.preview = gr.HTML(elem_id="preview", apply_default_css=False)
         with gr.Tab(page.t("What the model sees")):
-            ui.tokens, ui.example, bind_tokens = token_view.build(page)
+            ui.tokens, ui.example, ui.template, bind_tokens = token_view.build(page)
 
     def bind_all():
         bind(page, ui)
@@ -121,7 +122,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     page.on(ui.about.click, press, None, page.changed, changes=True)
     page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
     page.on(ui.file.input, lambda index: draw_file(page, ui.roles, index or 0), ui.file, [ui.weight, ui.roles])
-    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.split, ui.preview, ui.tokens, ui.timer]
+    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.split, ui.preview, ui.tokens, ui.template, ui.timer]
     page.on(page.changed.change, lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
             [page.changed, ui.file, ui.example], outputs)
 
@@ -224,9 +225,9 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
     origin = stamp.partition(":")[0]
     draft, outlook = page.desk.draft(), page.desk.outlook()
     if origin in ("method", "machine"):
-        return [gr.skip()] * 13
+        return [gr.skip()] * 14
     if origin == "training":  # the length at most may be another one
-        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 6 + [token_view.view_html(page, outlook, example), gr.skip()]
+        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 6 + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
     data, problem = outlook.dataset, outlook.problems.get("data") or outlook.problems.get("recipe")
@@ -241,7 +242,8 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
         gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several),
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
-        preview_html(page, outlook), token_view.view_html(page, outlook, example), gr.Timer(active=page.desk.reading() is not None),
+        preview_html(page, outlook), token_view.view_html(page, outlook, example),
+        draft["model"].get("template", OWN), gr.Timer(active=page.desk.reading() is not None),
     ]
 
 

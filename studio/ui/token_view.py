@@ -13,6 +13,8 @@ import gradio as gr
 from studio.desk import Outlook
 from studio.models.codec import Codec
 from studio.models.resolve import local_folder
+from studio.models.templates import OWN, TEMPLATES
+from studio.recipe import BaseModelChoice
 from studio.tasks import IGNORED, Encoded
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
@@ -24,12 +26,14 @@ _PACKED_FROM = 2000
 
 
 def build(page: Page):
-    """Draw the view; returns (its HTML, its example number, what binds it)."""
+    """Draw the view; returns (its HTML, its example number, the choice of a chat template, what binds it)."""
     with gr.Row(equal_height=True, elem_id="token-buttons"):
         which = gr.Number(1, precision=0, minimum=1, label=page.t("Example"), elem_id="which-example", min_width=120)
         before = gr.Button(page.t("Previous"), size="sm", elem_id="previous-example", min_width=90)
         after = gr.Button(page.t("Next"), size="sm", elem_id="next-example", min_width=90)
         flagged = gr.Button(page.t("Next with a finding"), size="sm", elem_id="next-finding", min_width=140)
+        template = gr.Dropdown([(page.t(title), name) for name, title in TEMPLATES.items()], value=OWN, label=page.t("Chat template"), elem_id="template", min_width=200,
+                               info=page.t(BaseModelChoice.model_fields["template"].description))
     view = gr.HTML(elem_id="tokens", apply_default_css=False)
 
     def bind():
@@ -48,11 +52,16 @@ def build(page: Page):
             now = next_flagged(outlook, place(outlook, at)) + 1
             return now, view_html(page, outlook, now)
 
+        def lend(name: str):
+            page.desk.change(model={**page.desk.draft()["model"], "template": name})
+            return page.stamp("template")
+
         page.on(which.input, show, which, view)
+        page.on(template.input, lend, template, page.changed, changes=True)
         for control, handler in ((before, go(-1)), (after, go(1)), (flagged, to_finding)):
             page.on(control.click, handler, which, [which, view])
 
-    return view, which, bind
+    return view, which, template, bind
 
 
 def place(outlook: Outlook, at: float | None) -> int:
@@ -79,7 +88,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
-    index, codec, limit = place(outlook, at), Codec(folder), recipe.training.max_length
+    index, codec, limit = place(outlook, at), Codec(folder, recipe.model.template), recipe.training.max_length
     record = data.train[index]
     parts = recipe.task.encode(record.value, codec, limit)
     rest = recipe.task.encode(record.value, codec, 1 << 30)[0].ids[limit:] if any(part.cut for part in parts) else []
@@ -88,6 +97,8 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
     if recipe.task.kind == "classification":
         said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+    if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
+        said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
     chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, rest if part.cut else [])}</p>' for part in parts)
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(record.value, codec))}</pre></details>'
@@ -147,7 +158,7 @@ class _Key:
     def __init__(self, outlook: Outlook, folder: Path):
         self.outlook, self.folder = outlook, folder
         recipe = outlook.recipe
-        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder))
+        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template)
 
     def __hash__(self) -> int:
         return hash(self.parts)
@@ -159,7 +170,8 @@ class _Key:
 @lru_cache(maxsize=2)
 def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
-    recipe, codec = key.outlook.recipe, Codec(key.folder)
+    recipe = key.outlook.recipe
+    codec = Codec(key.folder, recipe.model.template)
     found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train)
              for part in recipe.task.encode(record.value, codec, recipe.training.max_length) if part.learnt]
     return [index for index, _ in found], [length for _, length in found]

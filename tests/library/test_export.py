@@ -63,11 +63,11 @@ def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(hom
 def test_a_lent_chat_template_travels_along(home, store, tmp_path):
     from tiny_models import make_adapter, make_model
 
-    from studio.models.codec import CHATML
+    from studio.models.templates import template
 
     base = make_model(tmp_path / "bare", template=None)
     adapter = make_adapter(base, tmp_path / "adapter", "lora")
-    (adapter / "chat_template.jinja").write_text(CHATML)
+    (adapter / "chat_template.jinja").write_text(template("chatml"))
     shelf.add(home, store, source=adapter, name="lent", run_id="lent", card={"base": str(base), "task": "chat", "method": "lora"})
     with zipfile.ZipFile(export.zip_adapter(home, store, "lent", tmp_path)) as archive:
         archive.extractall(tmp_path / "out")

@@ -5,7 +5,8 @@ import json
 import pytest
 from model_folders import tokenizer
 
-from studio.models.codec import CHATML, Codec
+from studio.models.codec import Codec
+from studio.models.templates import template as lent
 from studio.words import StudioError
 
 TALK = [{"role": "user", "content": "Grüße, 世界 👋"}, {"role": "assistant", "content": "Hi"}]
@@ -22,7 +23,7 @@ def test_there_and_back(tmp_path):
 
 def test_the_template_of_a_model_without_one(tmp_path):
     codec = Codec(tokenizer(tmp_path))
-    assert codec.template == CHATML
+    assert codec.template == lent("chatml")
     assert codec.render(TALK) == "<|im_start|>user\nGrüße, 世界 👋<|im_end|>\n<|im_start|>assistant\nHi<|im_end|>\n"
     assert codec.render(TALK[:1], for_answer=True).endswith("<|im_start|>assistant\n")
 

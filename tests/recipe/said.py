@@ -43,6 +43,7 @@ SAID_ELSEWHERE = {
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "OtherFile.model_fields['weight'].description"),  # tasks, presets, ROLE_TITLES, options
+    "studio/ui/token_view.py": ("title", "BaseModelChoice.model_fields['template'].description"),  # TEMPLATES, options
     "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards

@@ -25,7 +25,7 @@ class Generation(Kind):
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
-        self.codec = Codec(base)
+        self.codec = Codec(base, recipe.model.template)
         self.packed = recipe.training.packing
         self.questions: list[Question] = []
 
@@ -35,7 +35,13 @@ class Generation(Kind):
         def encoded(records) -> list[Encoded]:
             return [example for record in records for example in task.encode(record.value, self.codec, length)]
 
-        train = checks.labelled(encoded(dataset.train), length)
+        every = encoded(dataset.train)
+        if self.recipe.data.remedies.get("long") == "drop":
+            long, every = len(every), [example for example in every if not example.cut]
+            self.job.log(Sentence("{count} examples are longer than {length} tokens and were left out.", count=long - len(every), length=length))
+        train = checks.labelled(every, length)
+        if len(train) < len(every):
+            self.job.log(Sentence("{count} examples have no token to learn within {length} tokens and were left out.", count=len(every) - len(train), length=length))
         heldout = [example for example in encoded(dataset.heldout) if example.learnt]
         self.questions = [question for record in dataset.heldout if (question := task.question(record.value))]
         cut = sum(example.cut > 0 for example in train)
@@ -61,7 +67,8 @@ class Generation(Kind):
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
-        said = answers(trainer.model, self.codec, [question.messages for question in asked], self.recipe.training.answer_length)
+        said = answers(trainer.model, self.codec, [question.messages for question in asked], self.recipe.training.answer_length,
+                       tools=[question.tools for question in asked])
         return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(asked, said, strict=True)]
 
     def outcome(self, trainer, material, bare):
@@ -82,8 +89,8 @@ class Generation(Kind):
         said, size = [], training.batch_size * 2
         for start in range(0, len(asked), size):
             self.job.raise_if_stopped()
-            part = [question.messages for question in asked[start : start + size]]
-            said += answers(model, self.codec, part, training.answer_length, batch_size=size)
+            part = asked[start : start + size]
+            said += answers(model, self.codec, [question.messages for question in part], training.answer_length, batch_size=size, tools=[question.tools for question in part])
         return said
 
     def probe(self, model, material):
