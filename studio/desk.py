@@ -17,6 +17,7 @@ import re
 import secrets
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 _KEPT_DATASETS = 4
 _KEPT_MAPPINGS = 200
 _NAME_BYTES = 120
+_FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds that a run has noted
 
 
 @dataclass
@@ -74,6 +76,8 @@ class Desk:
         self._tokens: OrderedDict[str, Tokens] = OrderedDict()
         self._under_way: dict[str, Reading] = {}
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
+        self._seen: tuple[str, float, Outlook] | None = None
         self._reading = threading.RLock()  # several tabs ask at once; one reads, the others take what it found
 
     # ---- the draft --------------------------------------------------------------------------------------------
@@ -287,7 +291,26 @@ class Desk:
     # ---- before the run ---------------------------------------------------------------------------------------
 
     def outlook(self) -> Outlook:
-        """All that can be said of the draft now. Never raises for what the person can mend."""
+        """All that can be said of the draft now. Never raises for what the person can mend.
+
+        Every tab asks after every change: for a moment all of them get the same one, which none of them may change.
+        """
+        with self._looking:
+            key, now = self._made_from(), time.monotonic()
+            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH:
+                self._seen = (key, now, self._look())
+            return self._seen[2]
+
+    def _made_from(self) -> str:
+        """Changes whenever the draft does, or a file that it names."""
+        draft = self.draft()
+        parts: list = [draft]
+        with contextlib.suppress(StudioError, ValueError, OSError):  # an odd name; the outlook says what is wrong with it
+            recipe = recipe_from(draft)
+            parts += [_stamp(recipe.data), str(local_folder(recipe.model.name, recipe.model.revision))]
+        return json.dumps(parts, sort_keys=True, default=str)
+
+    def _look(self) -> Outlook:
         problems: dict[str, Sentence] = {}
         found = Outlook(None, None, None, None, None, None, problems)
 

@@ -27,7 +27,6 @@ class DiffPruning(Method):
     order: ClassVar[int] = 45
     ships_as: ClassVar[str] = "SHIRA"
     learning_rate: ClassVar[float] = 1e-2
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # who has the memory for it needs no 4 bit
 
     name: Literal["diff_pruning"] = option("diff_pruning", "Method", "", hidden=True)
     kept: float = option(1.0, "Kept weights t", "How many of the weights may differ from the base in the end; the paper keeps 0.5 %.", unit="%", gt=0, le=20)

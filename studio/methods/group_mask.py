@@ -29,7 +29,6 @@ class GroupMask(Method):
     order: ClassVar[int] = 43
     ships_as: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 1e-3
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # whole weights are learnt, and 4 or 8 bit cannot take a small step
 
     name: Literal["group_mask"] = option("group_mask", "Method", "", hidden=True)
     groups: Literal["matrix", "block"] = option(

@@ -5,6 +5,9 @@ It knows nothing about any single method.
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import gradio as gr
 
 from studio import hardware
@@ -13,10 +16,10 @@ from studio.library import shelf
 from studio.methods import FAMILIES, METHODS, Method
 from studio.models.catalogue import catalogue, fits, offer_of
 from studio.models.resolve import is_hub_id, local_folder
-from studio.models.shape import Shape
 from studio.options import form_fields
-from studio.ui.board import Board, button, chip, e, facts, note, number, size
+from studio.ui.board import Board, button, e, facts, note, number, size
 from studio.ui.form import OptionForm, form_values
+from studio.ui.method_cards import cards_html, compare_html, recommended_html, share
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 
@@ -27,70 +30,108 @@ def build(page: Page):
         offers = [(f"{offer.title} · {_billions(offer.parameters)}", offer.id) for offer in catalogue()]
         model = gr.Dropdown(offers, label=page.t("Base model: choose one, or type a local folder or a hub id"), allow_custom_value=True, scale=4, elem_id="base-model")
     about = Board(elem_id="about-model")
+    recommended = Board(elem_id="recommended")
     with gr.Row(equal_height=True):
         family = gr.Radio([(page.t("All"), ""), *((page.t(title), key) for key, title in FAMILIES.items() if any(m.family == key for m in METHODS.values()))],
                           value="", label=page.t("Family"), scale=3, elem_id="family")
         search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name or purpose"), scale=1, min_width=160, elem_id="method-search")
-    cards = Board(elem_id="methods")
-    chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
-    form = OptionForm(language=page.language, elem_id="method-form", adapters=lambda kind: adapters(page, kind))
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            cards = Board(elem_id="methods")
+        with gr.Column(scale=2, min_width=300, elem_id="method-options"):
+            chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
+            form = OptionForm(language=page.language, elem_id="method-form", adapters=lambda kind: adapters(page, kind))
+    with gr.Accordion(page.t("Compare two methods"), open=False, elem_id="compare") as fold:
+        pair = gr.Dropdown([(page.t(method.title), name) for name, method in METHODS.items()], value=[], multiselect=True, max_choices=2, label=page.t("Methods"), elem_id="compare-methods")
+        table = gr.HTML(elem_id="compared", apply_default_css=False)
     timer = gr.Timer(1.0, active=False)
-    outputs = [model, about, cards, chosen, form]
-
-    def bind():
-        def choose_model(name: str | None):
-            name = (name or "").strip()
-            if not name or name == page.desk.draft()["model"].get("name"):
-                return gr.skip()
-            page.desk.change(model={"name": name, "revision": None})
-            return page.stamp("model")
-
-        def choose_method(event: gr.EventData):
-            page.desk.choose_method(event.item)
-            return page.stamp("method")
-
-        def edit(raw: dict):
-            cls = METHODS[page.desk.draft()["method"]["name"]]
-            made, wrong = form_values(raw, cls)
-            page.desk.change(method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
-            return form.complain(wrong), page.stamp("method-form")
-
-        def download(event: gr.EventData):
-            if event.act == "download":
-                client.start_job(page.store, "inspect", {"model": event.item})
-            elif event.act == "stop":
-                client.stop(page.store, int(event.item))
-            return gr.Timer(active=True)
-
-        def watch():
-            job = fetching(page, page.desk.draft()["model"].get("name", ""))
-            live = bool(job and job["state"] in ("queued", "running"))
-            return model_html(page), gr.Timer(active=live), gr.skip() if live else page.stamp("fetched")
-
-        page.on(model.change, choose_model, model, page.changed, changes=True)
-        page.on(cards.click, choose_method, None, page.changed, changes=True)
-        page.on(form.input, edit, form, [form, page.changed], changes=True)
-        page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form)
-        page.on(about.click, download, None, timer, changes=True)
-        page.on(timer.tick, watch, None, [about, timer, page.changed])
-        for control in (family.change, search.change):
-            page.on(control, lambda kind, words: cards_html(page, kind, words), [family, search], cards)
-        page.on(page.changed.change, lambda stamp, kind, words: draw(page, stamp, form, kind, words), [page.changed, family, search], outputs)
-
-    return bind
+    return partial(bind, page, Parts(model, about, recommended, family, search, cards, chosen, form, fold, pair, table, timer))
 
 
-def draw(page: Page, stamp: str, form: OptionForm, kind: str, words: str) -> list:
+class Parts(NamedTuple):
+    """What the tab consists of."""
+
+    model: gr.Dropdown
+    about: Board
+    recommended: Board
+    family: gr.Radio
+    search: gr.Textbox
+    cards: Board
+    chosen: gr.HTML
+    form: OptionForm
+    fold: gr.Accordion
+    pair: gr.Dropdown
+    table: gr.HTML
+    timer: gr.Timer
+
+
+def bind(page: Page, parts: Parts) -> None:
+    """What happens when something is pressed, typed or changed elsewhere."""
+    form = parts.form
+
+    def choose_model(name: str | None):
+        name = (name or "").strip()
+        if not name or name == page.desk.draft()["model"].get("name"):
+            return gr.skip()
+        page.desk.change(model={"name": name, "revision": None})
+        return page.stamp("model")
+
+    def press_card(names: list[str], event: gr.EventData):
+        if event.act == "compare":
+            return gr.skip(), gr.update(value=beside(names, event.item)), gr.update(open=True)
+        page.desk.choose_method(event.item)
+        return page.stamp("method"), gr.skip(), gr.skip()
+
+    def edit(raw: dict):
+        cls = METHODS[page.desk.draft()["method"]["name"]]
+        made, wrong = form_values(raw, cls)
+        page.desk.change(method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
+        return form.complain(wrong), page.stamp("method-form")
+
+    def download(event: gr.EventData):
+        if event.act == "download":
+            client.start_job(page.store, "inspect", {"model": event.item})
+        elif event.act == "stop":
+            client.stop(page.store, int(event.item))
+        return gr.Timer(active=True)
+
+    def watch():
+        job = fetching(page, page.desk.draft()["model"].get("name", ""))
+        live = bool(job and job["state"] in ("queued", "running"))
+        return model_html(page), gr.Timer(active=live), gr.skip() if live else page.stamp("fetched")
+
+    page.on(parts.model.change, choose_model, parts.model, page.changed, changes=True)
+    for board in (parts.recommended, parts.cards):
+        page.on(board.click, press_card, parts.pair, [page.changed, parts.pair, parts.fold], changes=True)
+    page.on(parts.pair.change, lambda names: compare_html(page, page.desk.outlook(), names or []), parts.pair, parts.table)
+    page.on(form.input, edit, form, [form, page.changed], changes=True)
+    page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form)
+    page.on(parts.about.click, download, None, parts.timer, changes=True)
+    page.on(parts.timer.tick, watch, None, [parts.about, parts.timer, page.changed])
+    for control in (parts.family.change, parts.search.change):
+        page.on(control, lambda kind, words: cards_html(page, page.desk.outlook(), page.desk.draft(), kind, words), [parts.family, parts.search], parts.cards)
+    page.on(page.changed.change, lambda *asked: draw(page, form, *asked), [page.changed, parts.family, parts.search, parts.pair],
+            [parts.model, parts.about, parts.recommended, parts.cards, parts.chosen, form, parts.table])
+
+
+def beside(names: list[str] | None, name: str) -> list[str]:
+    """The two methods to compare after `name` was asked for as well: it takes the place of the one that stood there longest."""
+    return [*[other for other in names or [] if other != name][-1:], name]
+
+
+def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names: list[str]) -> list:
     """The whole tab from the draft."""
     origin = stamp.partition(":")[0]
-    if origin in ("training", "split", "roles"):
-        return [gr.skip()] * 5
-    draft = page.desk.draft()
+    if origin in ("split", "roles"):
+        return [gr.skip()] * 7
+    draft, outlook = page.desk.draft(), page.desk.outlook()
     method = METHODS.get(draft["method"].get("name"))
     own = origin in ("model", "fetched", "method", "method-form")  # the person may be typing the next model's name by now
+    same = origin in ("method-form", "training")  # the cards speak of each method with its defaults
     return [
-        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), cards_html(page, kind, words), chosen_html(page, method),
-        gr.skip() if origin == "method-form" or method is None else form.show(method, values=draft["method"]),
+        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), recommended_html(page, outlook),
+        gr.skip() if same else cards_html(page, outlook, draft, kind, words), chosen_html(page, method),
+        gr.skip() if same or method is None else form.show(method, values=draft["method"]), compare_html(page, outlook, names or []),
     ]
 
 
@@ -147,37 +188,6 @@ def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:
     return said + (button(page.t("Download {name}", name=name), "download", name, kind="primary") if missing else "")
 
 
-def cards_html(page: Page, kind: str, words: str) -> str:
-    """A card for each method, with the reason where it cannot be used now."""
-    draft, outlook = page.desk.draft(), page.desk.outlook()
-    found = []
-    for name, method in METHODS.items():
-        card = method.card()
-        text = " ".join([method.title, page.t(method.title), page.t(card.idea), page.t(card.good_for), card.paper]).lower()
-        if (kind and method.family != kind) or any(word not in text for word in (words or "").lower().split()):
-            continue
-        found.append(_card(page, name, method, draft["method"].get("name") == name, outlook.shape, draft))
-    return f'<div class="cards">{"".join(found)}</div>' if found else note(page.t("No method fits these words; search for less."))
-
-
-def _card(page: Page, name: str, method: type[Method], chosen: bool, shape: Shape | None, draft: dict) -> str:
-    card = method.card()
-    reason = refusal(method, shape, draft)
-    count = f"{share(method().parameter_count(shape), shape)}" if shape and not reason else ""
-    lines = "".join(f"<p><b>{e(page.t(title))}:</b> {e(text)}</p>" for title, text in (
-        ("Equation", card.equation), ("Good for", page.t(card.good_for)), ("Cost", page.t(card.cost)), ("Limits", page.t(card.limits)), ("Paper", card.paper)))
-    barred = note(page.say(reason), "warn") if reason else ""
-    choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason else "")
-    return (f'<article class="card" aria-current="{"true" if chosen else "false"}"><header><h4>{e(page.t(method.title))}</h4>{chip(page.t(FAMILIES[method.family]))}</header>'
-            f'<p>{e(page.t(card.idea))}</p>{barred}<details><summary>{e(page.t("Equation, cost and limits"))}</summary>{lines}</details>'
-            f'<footer>{choose}<span class="count">{e(count)}</span></footer></article>')
-
-
-def refusal(method: type[Method], shape: Shape | None, draft: dict) -> Sentence | None:
-    """Why `method` with its defaults cannot be used for this draft."""
-    return method().refusal(shape, draft["task"].get("name", ""), method.quantisation or draft["machine"].get("quantisation", "none"))
-
-
 def chosen_html(page: Page, method: type[Method] | None) -> str:
     """Heading of the options, with the live count of what will be learnt."""
     outlook = page.desk.outlook()
@@ -189,10 +199,6 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
         count = outlook.recipe.method.parameter_count(outlook.shape)
         said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
     return f'<h3>{e(page.t("Options of {method}", method=page.t(method.title)))}</h3>{said}'
-
-
-def share(count: int, shape: Shape) -> str:
-    return f"{count:,} ({100 * count / shape.parameters:.3g} %)"
 
 
 def _billions(count: float) -> str:

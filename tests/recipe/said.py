@@ -47,6 +47,8 @@ SAID_ELSEWHERE = {
     "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
     "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
+    "studio/ui/method_cards.py": ("FAMILIES[method.family]", "METHODS[item.name].title", "METHODS[name].title", "REASONS[reason]", "capability.title", "card.cost", "card.good_for",
+                                  "card.idea", "card.limits", "each.title", "method.title", "text"),  # cards and capabilities
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
     "studio/methods/targets.py": ("type(self).model_fields[key].title",),  # an option's title

@@ -1,0 +1,129 @@
+"""What the Method tab shows of the methods: what to try first, a compact card for each, and two side by side.
+
+All of it is made from the methods' own cards, the capability table and the forecast; it knows nothing about any single method.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from studio import hardware
+from studio.desk import Outlook
+from studio.forecast import Case, duration, recommend
+from studio.methods import FAMILIES, METHODS, Method
+from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell
+from studio.models.shape import Shape
+from studio.options import form_fields
+from studio.ui.board import button, chip, e, note, size
+from studio.ui.page import Page
+from studio.words import Sentence, translate
+
+
+def case(outlook: Outlook) -> Case | None:
+    """What recommendations and comparisons are made for; None while the model is not known."""
+    if not (outlook.recipe and outlook.shape):
+        return None
+    return Case(outlook.recipe, outlook.shape, outlook.lengths, len(outlook.dataset.train) if outlook.dataset else 0, hardware.machine())
+
+
+def recommended_html(page: Page, outlook: Outlook) -> str:
+    """The two or three methods to try first, each with its reason."""
+    here = case(outlook)
+    found = recommend(here) if here else []
+    if not found:
+        return ""
+    cards = "".join(
+        f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" aria-pressed="{"true" if outlook.recipe.method.name == item.name else "false"}">'
+        f"<strong>{e(page.t(METHODS[item.name].title))}</strong><span>{e(page.say(item.reason))}</span></button>" for item in found)
+    return f'<h3>{e(page.t("Recommended for your data and machine"))}</h3><div class="examples wide">{cards}</div>'
+
+
+def matches(name: str, kind: str, words: str, language: str) -> bool:
+    """Whether the method `name` is of the family `kind` ("": any) and has all `words` in what its card says."""
+    method, text = METHODS[name], _searched(name, language)
+    return (not kind or method.family == kind) and all(word in text for word in (words or "").lower().split())
+
+
+@cache
+def _searched(name: str, language: str) -> str:
+    method = METHODS[name]
+    card = method.card()
+    said = [method.title, card.idea, card.good_for]
+    return " ".join([name, *said, *(translate(text, language) for text in said), card.paper]).lower()
+
+
+def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:
+    """A card for each method that is looked for, with the reason where it cannot be used now."""
+    found = [_card(page, name, outlook.shape, draft) for name in METHODS if matches(name, kind, words, page.language)]
+    if not found:
+        return note(page.t("No method fits these words; search for less."))
+    count = page.t("{count} of {all} methods", count=len(found), all=len(METHODS))
+    return f'<p class="count">{e(count)}</p><div class="cards">{"".join(found)}</div>'
+
+
+def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
+    method, chosen = METHODS[name], draft["method"].get("name") == name
+    reason = refusal(method, shape, draft)
+    barred = note(page.say(reason), "warn") if reason else ""
+    learns = f'<span class="count">{e(share(method().parameter_count(shape), shape))}</span>' if shape and not reason else ""
+    mendable = any(field["adapters"] for field in form_fields(method))  # it only lacks adapters, which its options let the person choose
+    choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason and not mendable else "",
+                    says=page.t("Choose {method}", method=page.t(method.title)))
+    beside = button(page.t("Compare"), "compare", name, says=page.t("Compare {method} with another method", method=page.t(method.title)))
+    return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'
+
+
+@cache
+def _said(name: str, language: str) -> tuple[str, str]:
+    """What a card always says: its head with the idea, and what is folded away."""
+    method = METHODS[name]
+    card = method.card()
+
+    def t(text: str) -> str:
+        return e(translate(text, language))
+
+    head = f'<header><h4>{t(method.title)}</h4>{chip(translate(FAMILIES[method.family], language))}</header><p>{t(card.idea)}</p>'
+    lines = "".join(f"<p><b>{t(title)}:</b> {text}</p>" for title, text in (
+        ("Equation", e(card.equation)), ("Good for", t(card.good_for)), ("Cost", t(card.cost)), ("Limits", t(card.limits)), ("Paper", e(card.paper))))
+    goes = "".join(chip(f"✓ {translate(each.title, language)}", "good") for what, each in CAPABILITIES.items() if cell(name, what) == YES)
+    reasons: dict[str, list[str]] = {}
+    for what, each in CAPABILITIES.items():
+        if (reason := cell(name, what)) != YES:
+            reasons.setdefault(reason, []).append(t(each.title))
+    lacks = "".join(f'<li>✗ {", ".join(titles)}: {t(REASONS[reason])}</li>' for reason, titles in reasons.items())
+    return head, f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p><ul class="lacks">{lacks}</ul></details>'
+
+
+def refusal(method: type[Method], shape: Shape | None, draft: dict) -> Sentence | None:
+    """Why `method` with its defaults cannot be used for this draft."""
+    return method().refusal(shape, draft["task"].get("name", ""), method.quantisation or draft["machine"].get("quantisation", "none"))
+
+
+def share(count: int, shape: Shape) -> str:
+    return f"{count:,} ({100 * count / shape.parameters:.3g} %)"
+
+
+def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
+    """Two methods side by side, row by row."""
+    names = [name for name in names if name in METHODS]
+    if len(names) < 2:
+        return note(page.t("Choose two methods, here or with Compare on their cards."))
+    columns = [_column(page, outlook, name) for name in names]
+    head = "".join(f'<th scope="col">{e(page.t(METHODS[name].title))}</th>' for name in names)
+    body = "".join(f'<tr><th scope="row">{e(title)}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>' for title in columns[0])
+    return f'<div class="scroll" tabindex="0"><table class="plain compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
+    """Title of a row → what it says of the method, as HTML."""
+    method, here = METHODS[name], case(outlook)
+    card, found = method.card(), here.with_method(name) if here else None
+    rows = {"Family": page.t(FAMILIES[method.family]), "Idea": page.t(card.idea), "Equation": card.equation,
+            "Learns": share(found.trained_parameters, outlook.shape) if found else "–", "Memory, about": size(found.memory_bytes) if found else "–",
+            "Time, about": page.say(duration(found.seconds)) if found else "–", "Good for": page.t(card.good_for), "Cost": page.t(card.cost),
+            "Limits": page.t(card.limits), "Paper": card.paper, "Ships as": method.ships_as}
+    told = {page.t(title): e(text) for title, text in rows.items()}
+    for what, capability in CAPABILITIES.items():
+        reason = cell(name, what)
+        told[page.t(capability.title)] = f'✓ {e(page.t("yes"))}' if reason == YES else f"✗ {e(page.t(REASONS[reason]))}"
+    return told

@@ -1,0 +1,59 @@
+"""The Method tab as a person uses it: what is recommended, searching, comparing, choosing; and why a switch does not go with a method."""
+
+import pytest
+
+from tests.e2e.pages import ready, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def says(page, selector: str, words: str) -> None:
+    page.wait_for_function("([selector, words]) => document.querySelector(selector)?.innerText.includes(words)", arg=[selector, words], timeout=30_000)
+
+
+def test_search_recommended_compare_choose(studio, open_page):
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Method")
+    says(page, "#recommended", "The first to try")
+    assert page.locator("#recommended [data-act=method]").count() in (2, 3)
+
+    page.fill("#method-search input, #method-search textarea", "direction magnitude length")
+    page.wait_for_function("document.querySelectorAll('#methods article').length < 5")
+    page.fill("#method-search input, #method-search textarea", "dora")
+    page.locator("#methods [data-act=compare][data-item=dora]").click()
+    page.fill("#method-search input, #method-search textarea", "")
+    page.locator("#methods [data-act=compare][data-item=full]").click()
+    says(page, "#compared", "Full fine-tuning")
+    assert page.locator("#compared tbody tr").count() > 15
+    says(page, "#compared", "it trains all weights and gives a whole model")
+
+    page.locator("#methods [data-act=method][data-item=dora]").click()
+    says(page, "#sentence", "DoRA r=8")
+    says(page, "#chosen-method", "Learns 190,720 (4.51 %)")
+    page.locator("#method-form input[type=number]").first.fill("4")
+    page.locator("#method-form input[type=number]").first.press("Tab")
+    says(page, "#chosen-method", "Learns 101,120")
+
+
+def test_the_person_is_told_why_a_switch_does_not_go_with_the_method(studio, open_page):
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Method")
+    page.locator("#methods [data-act=method][data-item=prompt_tuning]").click()
+    says(page, "#sentence", "Prompt tuning")
+    draft = studio.store.note("draft")
+    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "packing": True}})
+    page.reload()
+    ready(page)
+    tab(page, "Hyperparameters")
+    says(page, "#forecast", "Prompt tuning does not go with packing")
+    studio.store.set_note("draft", draft)
+
+
+def test_the_tab_in_chinese(studio, open_page):
+    page = open_page(studio.address, locale="zh-CN")
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')", timeout=60_000)
+    tab(page, "方法")
+    page.wait_for_selector("#recommended [data-act=method]")
+    assert "为你的数据和机器推荐" in page.inner_text("#recommended")

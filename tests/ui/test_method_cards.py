@@ -1,0 +1,73 @@
+"""The Method tab's pieces: small enough, complete, and right about what cannot be used."""
+
+import time
+
+import pytest
+
+from studio.desk import Desk
+from studio.methods import METHODS
+from studio.methods.capabilities import CAPABILITIES
+from studio.ui import method_cards
+from studio.ui.method_tab import beside
+
+
+class FakePage:
+    """As much of a page as the pieces need."""
+
+    def __init__(self, desk, language="en"):
+        from studio.words import translate
+
+        self.desk, self.language = desk, language
+        self.t = lambda text, /, **values: translate(text, language, **values)
+        self.say = lambda sentence: sentence.say(language)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    from studio.home import Home
+    from studio.store import Store
+
+    home = Home(tmp_path / "home")
+    return Desk(home, Store(home.database))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_all_cards_are_drawn_soon_and_stay_small(desk, language):
+    page = FakePage(desk, language)
+    outlook, draft = desk.outlook(), desk.draft()
+    html = method_cards.cards_html(page, outlook, draft, "", "")
+    began = time.process_time()
+    method_cards.cards_html(page, outlook, draft, "", "")
+    seconds = time.process_time() - began
+    print(f"{len(METHODS)} cards: {len(html) / 1000:.0f} kB, {1000 * seconds:.0f} ms")
+    assert html.count("<article") == len(METHODS)
+    assert len(html.encode()) < 5000 * len(METHODS) and seconds < 0.02 * len(METHODS)
+
+
+def test_search_finds_names_purposes_and_papers(desk):
+    page = FakePage(desk)
+
+    def found(words, kind=""):
+        return {name for name in METHODS if method_cards.matches(name, kind, words, page.language)}
+
+    assert "dora" in found("weight-decomposed") and "qlora" in found("4 bit") and found("no such words") == set()
+    assert found("", "baseline") == {"full"}
+    assert "No method fits" in method_cards.cards_html(page, desk.outlook(), desk.draft(), "", "no such words")
+
+
+def test_the_comparison_has_every_row_for_both(desk):
+    page = FakePage(desk)
+    html = method_cards.compare_html(page, desk.outlook(), ["lora", "prompt_tuning"])
+    assert html.count('scope="row"') == 11 + len(CAPABILITIES)
+    assert "it changes the input" in html and "179,200" in html and "MB" in html
+    assert "Choose two methods" in method_cards.compare_html(page, desk.outlook(), ["lora"])
+
+
+def test_a_third_method_takes_the_place_of_the_first():
+    assert beside([], "a") == ["a"] and beside(["a"], "b") == ["a", "b"] and beside(["a", "b"], "c") == ["b", "c"] and beside(["a", "b"], "b") == ["a", "b"]
+
+
+def test_what_a_switch_bars_is_said_on_the_card(desk):
+    desk.change(machine={**desk.draft()["machine"], "quantisation": "int8"})
+    html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "dora")
+    assert "does not go with a base in 8 bit" in html and "disabled" in html
