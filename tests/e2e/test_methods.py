@@ -31,8 +31,7 @@ def test_search_recommended_compare_choose(studio, open_page):
     page.locator("#methods [data-act=method][data-item=dora]").click()
     says(page, "#sentence", "DoRA r=8")
     says(page, "#chosen-method", "Learns 190,720 (4.51 %)")
-    page.locator("#method-form input[type=number]").first.fill("4")
-    page.locator("#method-form input[type=number]").first.press("Tab")
+    page.get_by_label("Rank r").fill("4")
     says(page, "#chosen-method", "Learns 101,120")
 
 

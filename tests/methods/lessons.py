@@ -22,12 +22,14 @@ STEPS, STOPS = 12, (4, 8)
 RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
           "evaluation_rows": 0, "sample_prompts": 0}
 # Learning rate where ten times the method's own is not right for so small a model and so few steps.
-LEARNING_RATE: dict[str, float] = {"full": 1e-3}
+LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2}
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
 MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "vera": 4.0}
 # Parameters that move though no gradient moves them: a part of their names → why.
 ALSO_MOVE: dict[str, tuple[str, str]] = {}
+# Parameters that may stay as they are after the evaluation in between: a part of their names → why.
+MAY_REST: dict[str, tuple[str, str]] = {"adalora": ("lora_E", "a layer that has lost all its ranks by then has none left to move")}
 
 
 @dataclass

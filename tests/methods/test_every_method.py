@@ -119,9 +119,10 @@ def test_it_starts_as_the_base_model_and_learns_as_many_numbers_as_the_paper_say
 @pytest.mark.slow
 def test_everything_that_should_moves_and_nothing_else(name, lesson):
     """Also after an evaluation in between, at which 4-bit layers on some CPUs lose their gradients (guarded in models/load.py)."""
-    also = {key for key in lesson.moved | lesson.moved_late for part, _ in [lessons.ALSO_MOVE.get(name, ("\0", ""))] if part in key}
-    assert lesson.moved - also == lesson.learnt
-    assert lesson.moved_late - also == lesson.learnt
+    also, rest = lessons.ALSO_MOVE.get(name), lessons.MAY_REST.get(name)
+    assert {key for key in lesson.moved if not (also and also[0] in key)} == lesson.learnt
+    late = {key for key in lesson.moved_late if not (also and also[0] in key)}
+    assert late <= lesson.learnt and all(rest and rest[0] in key for key in lesson.learnt - late)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from studio.ui.page import build
 
 CHANGING = [
     "examples.click", "upload.upload", "use-place.click", "place.submit", "task.input", "task-form.input", "roles.input", "proposed-roles.click",
-    "split.input", "base-model.change", "methods.click", "method-form.input", "about-model.click", "presets.click", "training-form.input",
+    "split.input", "base-model.change", "methods.click", "recommended.click", "method-form.input", "about-model.click", "presets.click", "training-form.input",
     "machine-form.input", "forecast.click", "run-name.input", "load-recipe.upload", "start.click", "stop.click", "resume.click",
 ]
 
