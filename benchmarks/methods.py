@@ -149,7 +149,7 @@ def picture(rows: dict[tuple[str, str], dict]) -> None:
     front = [name for name, (count, quality) in points.items() if not any(c <= count and q >= quality and (c, q) != (count, quality) for c, q in points.values())]
     figure = go.Figure()
     colours = dict(zip(FAMILIES, ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=False))
-    line = sorted((points[name] for name in front))
+    line = sorted(points[name] for name in front)
     figure.add_scatter(x=[x for x, _ in line], y=[100 * y for _, y in line], mode="lines", line={"color": "#b8c2cb", "width": 2, "shape": "hv"}, name="Pareto front", hoverinfo="skip")
     for family, title in FAMILIES.items():
         own = [name for name in points if METHODS[name].family == family]
