@@ -10,12 +10,8 @@ What the person gives is looked at first and kept after that, so that a refused 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
-import re
-import secrets
-import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -41,12 +37,12 @@ from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.tasks import TASKS, Task
+from studio.uploads import take_in
 from studio.words import Sentence, StudioError
 
 _log = logging.getLogger(__name__)
 _KEPT_DATASETS = 4
 _KEPT_MAPPINGS = 200
-_NAME_BYTES = 120
 _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds that a run has noted
 
 
@@ -188,24 +184,7 @@ class Desk:
 
     def take_in(self, path: str | Path, name: str | None = None) -> Path:
         """Copy a file that the person gave into the studio's uploads, under its own name as far as that is safe."""
-        source = Path(path)
-        with open(source, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
-        folder = self.home.uploads / digest
-        target = folder / upload_name(name or source.name)
-        if target.exists():
-            return target
-        part = folder / f".{secrets.token_hex(4)}.part"
-        try:
-            folder.mkdir(exist_ok=True)
-            shutil.copyfile(source, part)
-            part.replace(target)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            _remove_empty(folder)
-            raise StudioError("{name} cannot be kept in {folder} ({detail}). Free some disk space there.", name=target.name,
-                              folder=self.home.uploads, detail=error.strerror or str(error)) from error
-        return target
+        return take_in(self.home.uploads, Path(path), name)
 
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
         """The recipe's data and what is to be said of it, read once and kept while its files stay as they are. Large data is
@@ -297,14 +276,14 @@ class Desk:
         """
         with self._looking:
             key, now = self._made_from(), time.monotonic()
-            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH:
+            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self.reading():
                 self._seen = (key, now, self._look())
             return self._seen[2]
 
     def _made_from(self) -> str:
         """Changes whenever the draft does, or a file that it names."""
         draft = self.draft()
-        parts: list = [draft]
+        parts: list = [draft, [reading.done for reading in list(self._under_way.values())]]
         with contextlib.suppress(StudioError, ValueError, OSError):  # an odd name; the outlook says what is wrong with it
             recipe = recipe_from(draft)
             parts += [_stamp(recipe.data), str(local_folder(recipe.model.name, recipe.model.revision))]
@@ -372,15 +351,6 @@ _UNREADABLE = {
 }
 
 
-def upload_name(name: str) -> str:
-    """`name` as one harmless path component: no folders, no odd characters, not too long; its ending stays."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    stem, suffix = re.fullmatch(r"(.*?)(\.\w{1,10})?", last, re.DOTALL).groups()
-    stem = re.sub(r"[^\w.\- ]+", "_", stem)
-    stem = stem.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore").strip("._ ")
-    return (stem or "upload") + (suffix or "")
-
-
 def _look_at(source: str) -> Source:
     """The source opened, with its columns; `StudioError` where it cannot be read."""
     return open_source(resolve(source).train)
@@ -392,11 +362,6 @@ def _fingerprint(source: str) -> str:
         return fingerprint(resolve(source).train)
     except StudioError:
         return source
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something else
-        folder.rmdir()
 
 
 def _stamp(data: DataSpec) -> list:

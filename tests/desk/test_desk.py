@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from studio import desk as desk_module
-from studio.desk import Desk, upload_name
+from studio import uploads
+from studio.desk import Desk
 from studio.home import Home
 from studio.methods import METHODS
 from studio.store import Store
+from studio.uploads import upload_name
 from studio.words import StudioError
 
 GOOD = [{"prompt": f"Question {number}?", "answer": f"Answer {number}."} for number in range(8)]
@@ -156,7 +158,7 @@ def test_a_full_disk_leaves_nothing_behind(desk, tmp_path, monkeypatch):
         Path(target).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(desk_module.shutil, "copyfile", full)
+    monkeypatch.setattr(uploads.shutil, "copyfile", full)
     text = said(desk.bring, rows(tmp_path / "given.jsonl", *GOOD))
     assert "No space left on device" in text and "Free some disk space" in text
     assert list(desk.home.uploads.iterdir()) == [] and desk.draft()["data"]["source"] == "captain"

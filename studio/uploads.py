@@ -1,0 +1,52 @@
+"""Files that the person gave: copied into the studio's own folder, under a name that is safe there.
+
+What is kept lies in a folder named after its content, so the same file is kept once. It knows nothing about what is in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+import shutil
+from pathlib import Path
+
+from studio.words import StudioError
+
+_NAME_BYTES = 120
+
+
+def take_in(uploads: Path, source: Path, name: str | None = None) -> Path:
+    """Copy `source` below `uploads`, as `name` or under its own name as far as that is safe; returns where it lies."""
+    with open(source, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    folder = uploads / digest
+    target = folder / upload_name(name or source.name)
+    if target.exists():
+        return target
+    part = folder / f".{secrets.token_hex(4)}.part"
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(source, part)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        _remove_empty(folder)
+        raise StudioError("{name} cannot be kept in {folder} ({detail}). Free some disk space there.", name=target.name,
+                          folder=uploads, detail=error.strerror or str(error)) from error
+    return target
+
+
+def upload_name(name: str) -> str:
+    """`name` as one harmless path component: no folders, no odd characters, not too long; its ending stays."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, suffix = re.fullmatch(r"(.*?)(\.\w{1,10})?", last, re.DOTALL).groups()
+    stem = re.sub(r"[^\w.\- ]+", "_", stem)
+    stem = stem.encode("utf-8", "ignore")[:_NAME_BYTES].decode("utf-8", "ignore").strip("._ ")
+    return (stem or "upload") + (suffix or "")
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds something else
+        folder.rmdir()
