@@ -27,7 +27,7 @@ from studio.options import check
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
-_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja"}
+_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "subspace.safetensors"}
 _MODEL_FILES = {".safetensors", ".json", ".jinja"}
 _TEXT_FILES = {"tokenizer.model", "merges.txt", "vocab.txt"}
 _OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json")

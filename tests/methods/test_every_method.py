@@ -17,7 +17,7 @@ from tests.methods import lessons
 from tests.methods.bench import IDS, logits, made, wrapped
 
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing.
-STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning", "prefix_tuning"}
+STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2", "intrinsic_prompt"}
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
 AT_START: dict[str, float] = {"qlora": 1e-2}
 # Options that the method itself must refuse on the starter, with a word of its sentence: (method, options, word).
@@ -25,6 +25,8 @@ REFUSED = [
     ("prompt_tuning", {"start": "text", "text": " "}, "Start text"),
     ("prefix_tuning", {"start": "text", "text": " "}, "Start text"),
     ("prefix_tuning", {"start": "adapter"}, "No trained prefix"),
+    ("intrinsic_prompt", {"prompts": ["one", "one"]}, "two trained prompts"),
+    ("intrinsic_prompt", {"stage": "teach"}, "No subspace"),
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]

@@ -27,7 +27,7 @@ def wrapped(name: str):
     return METHODS[name]().wrap(model, Setting(task_type="SEQ_CLS")).eval()
 
 
-@pytest.mark.parametrize("name", ["lora", "prompt_tuning", "adapter"])
+@pytest.mark.parametrize("name", ["lora", "prompt_tuning", "adapter", "p_tuning_v2"])
 @torch.no_grad()
 def test_padded_rows_give_the_logits_of_single_rows(name):
     model, prompts = wrapped(name), METHODS[name].prompt_learning
@@ -36,7 +36,7 @@ def test_padded_rows_give_the_logits_of_single_rows(name):
     assert (together - alone).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("name", ["full", "lora", "prompt_tuning", "adapter", "bitfit"])
+@pytest.mark.parametrize("name", ["full", "lora", "prompt_tuning", "adapter", "bitfit", "p_tuning_v2"])
 def test_the_head_is_learnt_and_saved(name, tmp_path):
     from peft import PeftModel
 
