@@ -95,7 +95,7 @@ class Recipe(Options):
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
         """Why method and task cannot do this together, on a model of `shape`, on the base as it is quantised; None if they can."""
-        return self.method.refusal(shape, self.task.name, self.quantisation) or self.task.refusal(self)
+        return self.method.refusal(shape, self.task.name, self.quantisation) or self.method.unfinished() or self.task.refusal(self)
 
     def clash(self) -> Sentence | None:
         """Why the method does not go with a switch of machine or training that is on; None if it does."""

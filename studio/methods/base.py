@@ -127,6 +127,10 @@ class Method(Options):
             return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
         return self.lack(quantisation) if quantisation != "none" else None
 
+    def unfinished(self) -> Sentence | None:
+        """What must still be chosen before a run can start; None where nothing. Unlike a refusal it does not bar the method's card."""
+        return None
+
     def merge_refusal(self) -> Sentence | None:
         """Why what this method taught cannot be merged into the base model; None if it can."""
         return self.lack("merge")

@@ -104,12 +104,12 @@ class IntrinsicPromptTuning(Method):
         long = self.virtual_tokens * shape.hidden
         return self.intrinsic + (long + 1) * self.intrinsic + (self.intrinsic + 1) * self.width + (self.width + 1) * long
 
-    def refusal(self, shape, task, quantisation):
+    def unfinished(self):
         if self.stage == "find" and len(set(self.prompts)) < _FEW:
             return Sentence("A subspace is found over two trained prompts or more; teach some with Prompt tuning, then choose them here.")
         if self.stage == "teach" and not self.subspace:
             return Sentence("No subspace is chosen; run stage 1 first, then choose the adapter that it made.")
-        return super().refusal(shape, task, quantisation)
+        return None
 
     def summary(self) -> str:
         return f"{self.title} d={self.intrinsic}{', stage 1' if self.stage == 'find' else ''}"

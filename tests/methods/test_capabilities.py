@@ -38,7 +38,7 @@ def test_the_person_is_told_before_the_run(name):
         if method.quantisation and what in ("nf4", "int8"):
             continue  # its own base counts, whatever the machine says
         recipe = recipe_from({"method": {"name": name}, "machine": machine, "training": training})
-        assert (recipe.clash() or recipe.refusal(shape)) == recipe.method.lack(what)
+        assert (recipe.clash() or recipe.method.refusal(shape, "chat", recipe.quantisation)) == recipe.method.lack(what)
         assert (recipe.method.lack(what) is None) == (cell(name, what) == YES)
 
 
