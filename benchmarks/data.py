@@ -1,0 +1,129 @@
+"""A million rows of JSONL and of CSV (about 500 MB each): how long until the report stands, in how much memory, and how quick
+the page stays meanwhile.
+
+    python benchmarks/data.py            both formats; writes benchmarks/results/data.json
+    python benchmarks/data.py --page     also with a window and two browser tabs open (needs chromium and playwright)
+
+The files are made in a temporary folder and deleted after. Run it on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from studio.data.dataset import DataSpec
+from studio.data.process import Reading
+
+ROWS = 1_000_000
+RESULTS = Path(__file__).resolve().parent / "results" / "data.json"
+
+
+def make(folder: Path, kind: str, rows: int = ROWS) -> Path:
+    """A file of `rows` conversations of about 500 bytes, some of them with faults; the same each time."""
+    draw = random.Random(1)
+    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(20_000)]
+    sentences = [" ".join(draw.choices(words, k=32)) for _ in range(50_000)]
+    path = folder / f"million.{kind}"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        if kind == "csv":
+            table.writerow(["prompt", "completion"])
+        for number in range(rows):
+            question, answer = f"{draw.choice(sentences)} {number}?", f"{draw.choice(sentences)} {draw.choice(words)} {draw.choice(words)} {number}."
+            if number % 10_000 == 5:
+                answer = ""
+            if kind == "csv":
+                table.writerow([question, answer])
+            else:
+                file.write(json.dumps({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}) + "\n")
+    return path
+
+
+def measure(path: Path) -> dict:
+    """Read and judge one file in a process of its own, as the window does. Seconds, and the peak of its memory in bytes."""
+    began, peak = time.monotonic(), 0
+    reading = Reading(DataSpec(source=str(path)), "messages")
+    process = psutil.Process(reading._process.pid)
+    while not reading.done:
+        with contextlib.suppress(psutil.Error):
+            peak = max(peak, process.memory_info().rss)
+        time.sleep(0.05)
+    dataset, report = reading.result()
+    return {
+        "file": path.name, "megabytes": round(path.stat().st_size / 1e6), "rows": dataset.counts.rows, "used": dataset.counts.used,
+        "skipped": dataset.counts.skipped, "findings": {item.kind: item.count for item in report.findings},
+        "seconds": round(time.monotonic() - began, 1), "peak_megabytes": round(peak / 1e6),
+        "window_megabytes": round(psutil.Process().memory_info().rss / 1e6),
+    }
+
+
+def page_stays_quick(path: Path) -> dict:
+    """With a window open: one tab takes the file, another polls the Train tab. 95th percentile of its requests in ms."""
+    from playwright.sync_api import sync_playwright
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from conftest import CHROMIUM, Studio
+
+    folder = Path(tempfile.mkdtemp(prefix="delta-studio-bench-"))
+    studio = Studio(folder)
+    took: list[float] = []
+    try:
+        studio.open_window()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+            first, second = browser.new_page(), browser.new_page()
+            for tab in (first, second):
+                tab.goto(studio.address)
+                tab.wait_for_function("document.querySelector('#about-data h3')", timeout=60_000)
+            second.get_by_role("tab", name="Train", exact=True).click()
+            second.on("requestfinished", lambda request: took.append(request.timing["responseEnd"] - request.timing["requestStart"]))
+            first.fill("#place textarea, #place input", str(path))
+            began = time.monotonic()
+            first.click("#use-place")
+            first.wait_for_function("document.querySelector('#about-data')?.innerText.includes('so far')", timeout=60_000)
+            took.clear()
+            while "so far" in first.inner_text("#about-data"):
+                second.wait_for_timeout(500)
+            seconds = time.monotonic() - began
+            browser.close()
+    finally:
+        studio.end()
+        shutil.rmtree(folder, ignore_errors=True)
+    took.sort()
+    return {"requests": len(took), "p50_ms": round(took[len(took) // 2]), "p95_ms": round(took[int(len(took) * 0.95)]), "seconds_on_the_page": round(seconds, 1)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--page", action="store_true")
+    options.add_argument("--rows", type=int, default=ROWS)
+    asked = options.parse_args()
+    found = []
+    with tempfile.TemporaryDirectory(prefix="delta-studio-bench-") as folder:
+        for kind in ("jsonl", "csv"):
+            path = make(Path(folder), kind, asked.rows)
+            row = measure(path)
+            if asked.page:
+                row |= page_stays_quick(path)
+            path.unlink()
+            print(json.dumps(row), flush=True)
+            found.append(row)
+    if asked.rows == ROWS:
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The Data tab in a real browser: remedies and their undo, what blocks Start, mixtures, any example as tokens, templates, large files."""
+
+import json
+
+import pytest
+
+from studio.models.templates import template
+from tests.e2e.pages import ready, tab
+
+pytestmark = pytest.mark.e2e
+
+
+def talk(question, answer):
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def page(studio, open_page):
+    made = open_page(studio.address)
+    ready(made)
+    return made
+
+
+def use(page, path):
+    page.fill("#place input, #place textarea", str(path))
+    page.click("#use-place")
+    page.wait_for_function("name => document.querySelector('#about-data h3')?.innerText === name", arg=path.name, timeout=30_000)
+
+
+def says(page, place, *words):
+    page.wait_for_function("([place, words]) => words.every(word => document.querySelector(place)?.innerText.includes(word))", arg=[place, list(words)], timeout=30_000)
+
+
+def draft(studio):
+    return studio.store.note("draft")
+
+
+def test_a_remedy_and_its_undo(studio, page, tmp_path):
+    path = write(tmp_path / "chats.jsonl", [*[talk(f"Question number {n}?", f"Answer {n}") for n in range(12)], talk("Where?", "Write to jo@example.org"), talk("Question number 3?", "Answer 3")])
+    before = path.read_bytes()
+    use(page, path)
+    says(page, "#about-data", "Exact duplicates", "Keys and e-mail addresses", "What was found")
+    page.get_by_role("button", name="Mask them").click()
+    says(page, "#about-data", "What is done about it", "Mask them", "Undo")
+    page.get_by_role("button", name="Keep only the first of each").click()
+    says(page, "#about-data", "1 rows not used", "No problems found.")
+    assert draft(studio)["data"]["remedies"] == {"secret": "mask", "duplicate": "drop"} and path.read_bytes() == before
+    for name in ("Undo: Mask them", "Undo: Keep only the first of each"):
+        page.get_by_role("button", name=name).click()
+    says(page, "#about-data", "Exact duplicates", "Keys and e-mail addresses", "all rows usable")
+    assert draft(studio)["data"]["remedies"] == {}
+
+
+def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):
+    use(page, write(tmp_path / "same.jsonl", [talk("a", "b")] * 5))
+    says(page, "#about-data .notice.bad", "All 5 rows to learn from are the same")
+    tab(page, "Train")
+    page.click("#start")
+    says(page, "#said", "All 5 rows to learn from are the same")
+    assert studio.store.latest_run() is None
+
+
+def test_files_mix_with_weights(studio, page, tmp_path):
+    use(page, write(tmp_path / "one.jsonl", [talk(f"Ask {n}", f"Say {n}") for n in range(20)]))
+    page.get_by_role("button", name="Mix in more files").click()
+    page.fill("#other-file input, #other-file textarea", str(write(tmp_path / "two.jsonl", [{"frage": f"Frage {n}", "antwort": f"Antwort {n}"} for n in range(10)])))
+    page.click("#add-file")
+    says(page, "#files", "one.jsonl", "two.jsonl", "20 / 20", "10 / 10")
+    page.locator("#which-file label", has_text="two.jsonl").click()
+    page.fill("#weight input", "3")
+    says(page, "#files", "× 3")
+    assert draft(studio)["data"]["more"][0]["weight"] == 3
+    page.get_by_role("button", name="Remove one.jsonl").click()
+    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'two.jsonl'", timeout=30_000)
+    assert draft(studio)["data"]["more"] == [] and draft(studio)["data"]["weight"] == 3
+
+
+def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
+    use(page, write(tmp_path / "chats.jsonl", [*[talk(f"Question {n}?", f"Reply {n}") for n in range(9)], talk("mail?", "a.b@example.org")]))
+    page.get_by_role("tab", name="What the model sees").click()
+    says(page, "#tokens", "Example 1 of", "line 1 of chats.jsonl")
+    page.click("#next-example")
+    says(page, "#tokens", "Example 2 of")
+    page.click("#next-finding")
+    says(page, "#tokens", "line 10 of chats.jsonl")
+    page.click("#template input")
+    page.get_by_role("option", name="Gemma").click()
+    page.locator("#tokens summary").click()
+    says(page, "#tokens .rendered", "<start_of_turn>user\nmail?<end_of_turn>\n<start_of_turn>model\na.b@example.org<end_of_turn>")
+    assert draft(studio)["model"]["template"] == "gemma" and "<start_of_turn>" in template("gemma")
+    chips = page.locator("#tokens .token.learnt").all_inner_texts()
+    assert "".join(chips[1:]).replace("⏎", "\n").strip().endswith("<end_of_turn>")
+
+
+def test_a_large_file_is_read_aside_and_can_be_stopped(studio, page, tmp_path):
+    path = write(tmp_path / "large.jsonl", [talk(f"Question number {n} of the long list, is it there?", "Yes, it is there, as the keeper says. " * 3 + str(n)) for n in range(60_000)])
+    page.fill("#place input, #place textarea", str(path))
+    page.click("#use-place")
+    says(page, "#about-data", "Reading the data", "rows so far")
+    page.get_by_role("button", name="Stop").first.click()
+    says(page, "#about-data", "Reading the data was stopped", "Read again")
+    page.get_by_role("button", name="Read again").click()
+    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'large.jsonl'", timeout=120_000)
+    says(page, "#about-data", "60,000", "about")
