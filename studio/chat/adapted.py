@@ -18,6 +18,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
 
+from studio.models.context import factor_of, stretch
 from studio.models.load import guard_4bit
 from studio.words import StudioError
 
@@ -62,6 +63,7 @@ class Adapted:
         self.active: str | None = None
         self._groups: dict[tuple[str, str], PeftModel] = {}
         self._places: dict[str, tuple[PeftModel, str, Kind]] = {}  # adapter id → where it is, by which name there
+        self._factors: dict[str, float] = {}  # adapter id → how many times the base's context it was taught with
         self._biases: dict[str, torch.Tensor] = {}
         self._count = 0
 
@@ -94,7 +96,7 @@ class Adapted:
             self.model.eval()
             self.model.requires_grad_(False)
             guard_4bit(self.model)
-        self._places[adapter_id] = (self._groups[kind.group], name, kind)
+        self._places[adapter_id], self._factors[adapter_id] = (self._groups[kind.group], name, kind), factor_of(folder)
 
     def _wrap(self, kind: Kind, folder: Path, name: str) -> None:
         if not kind.prompt:
@@ -109,6 +111,7 @@ class Adapted:
             return
         self.model.__dict__.pop(_HOOK, None)
         place = self._places[adapter_id] if adapter_id else None
+        stretch(self.model, self._factors[adapter_id] if adapter_id else 1)
         tuner = self._groups[self.injected].base_model if self.injected in self._groups else None
         if place and not place[2].prompt:
             tuner.enable_adapter_layers()

@@ -75,10 +75,15 @@ def _usage(card: dict, whole: bool) -> str:
             'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")', 'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         ]
     else:
+        rope = card.get("rope")
+        longer = [
+            f'config = AutoConfig.from_pretrained("{place}"{revision})', f"config.rope_parameters = {rope['rope_parameters']}  # adapter_config.json does not hold it",
+            f"config.max_position_embeddings = {rope['max_position_embeddings']}",
+        ] if rope else []
         code = [
-            "from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
+            "from peft import PeftModel", f"from transformers import {'AutoConfig, ' if rope else ''}AutoModelForCausalLM, AutoTokenizer", "",
             *(["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""] if _own_type(card) else []),
-            f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision})', 'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
+            *longer, f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision}{", config=config" if rope else ""})', 'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]
     if card.get("lent_template") and not whole:
@@ -139,6 +144,8 @@ def _limits(card: dict, whole: bool) -> str:
     lines.append("- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it.")
     if not whole and _own_type(card):
         lines.append(f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is.")
+    if not whole and card.get("rope"):
+        lines.append(f"- It was taught with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise.")
     if not whole:
         lines.append("- It fits this base model only; over any other one its answers are noise.")
     lines.append("- The licences of the base model and of the data hold for this too; neither is known here.")

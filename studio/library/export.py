@@ -22,12 +22,13 @@ from studio.library import shelf
 from studio.library.card import model_card, public, public_name
 from studio.methods import METHODS
 from studio.models.codec import Codec
+from studio.models.context import factor_of, stretch
 from studio.models.resolve import folder_of
 from studio.options import check
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
-_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "subspace.safetensors"}
+_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "rope.json", "subspace.safetensors"}
 _MODEL_FILES = {".safetensors", ".json", ".jinja"}
 _TEXT_FILES = {"tokenizer.model", "merges.txt", "vocab.txt"}
 _OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json")
@@ -135,7 +136,9 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str) 
     from studio.models.load import compute_dtype, load_base
 
     job.doing(Sentence("Loading the base model"))
-    model = PeftModel.from_pretrained(load_base(base_folder, quantisation="none", precision="fp32", device="cpu"), str(adapter))
+    base = load_base(base_folder, quantisation="none", precision="fp32", device="cpu")
+    stretch(base, factor_of(adapter))
+    model = PeftModel.from_pretrained(base, str(adapter))
     probe = torch.tensor([Codec(base_folder).encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
     with torch.no_grad():
         before = model(input_ids=probe).logits

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from studio.methods import Method
+from studio.models.context import factor_of, stretch
 from studio.tasks import Encoded
 from studio.training.batches import flatten, pad
 from studio.words import Sentence, StudioError
@@ -60,6 +61,7 @@ def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected
     whole = recipe.method.ships_as == "model"
     model = kind.load(folder if whole else kind.base)
     if not whole:
+        stretch(model, factor_of(folder))
         model = PeftModel.from_pretrained(model, str(folder))
     worst = (kind.probe(model, material) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"

@@ -20,6 +20,7 @@ from transformers import set_seed
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Method, Setting
+from studio.models.context import recorded
 from studio.models.load import compute_dtype
 from studio.models.resolve import folder_of
 from studio.models.shape import read_shape
@@ -154,7 +155,7 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
     seconds = time.monotonic() - began
     remember_speed(job, recipe)
     adapter = shelf.add(job.home, job.store, source=made, name=name, run_id=job.run_id,
-                        card={**card(recipe, material, metrics, parameters=parameters, seconds=seconds), **kind.card()})
+                        card={**card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=recorded(made)), **kind.card()})
     shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
     return {"adapter": adapter, "metrics": metrics}
 
@@ -177,14 +178,14 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
         method.save(model, folder)
 
 
-def card(recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float) -> dict:
-    """What the library shows of an adapter."""
+def card(recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float, rope: dict | None) -> dict:
+    """What the library shows of an adapter. rope: the longer context that it was taught with."""
     method = recipe.method
     return {
         "kind": "model" if method.ships_as == "model" else "adapter", "method": method.name, "summary": method.summary(), "ships_as": method.ships_as,
         "base": recipe.model.name, "revision": recipe.model.revision, "task": recipe.task.name, "data": material.dataset.title,
         "rows": len(material.dataset.train), "metrics": metrics, "parameters": parameters, "seconds": round(seconds, 1),
-        "recipe": recipe.to_dict(), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rope": rope, "recipe": recipe.to_dict(), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

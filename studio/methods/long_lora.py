@@ -1,0 +1,70 @@
+"""LongLoRA: a longer context, learnt on little memory."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from studio.methods.base import DEFAULT
+from studio.methods.lora import LoRA
+from studio.models.shape import Shape
+from studio.options import option
+from studio.words import Sentence
+
+_ROTARY = ("llama", "mistral", "qwen2", "qwen3")  # plain rotary positions, attention through AttentionInterface
+
+
+class LongLoRA(LoRA):
+    """Lets the model read texts several times as long as it was made for, learning on them in overlapping pieces to save time and memory.
+
+    Equation: positions p → p/factor; while learning, each token attends to its group, half of the heads to groups shifted by half; LoRA + embeddings + norms
+    Paper: Chen et al. 2023, LongLoRA: Efficient Fine-tuning of Long-Context Large Language Models, arXiv:2309.12307
+    Good for: long documents: set Length at most to the longer context, and give it long examples.
+    Cost: less time and memory for attention than a full one while learning, none in use; the embeddings are learnt too, which makes the file larger.
+    Limits: the base's short-range answers change as well, so teach at least some hundred steps; other tools must set the RoPE
+    scaling that the model card names, because peft's files do not hold it; not with packing, not on quantised bases.
+    """
+
+    title: ClassVar[str] = "LongLoRA"
+    order: ClassVar[int] = 19
+    quantised_bases: ClassVar[tuple[str, ...]] = ()  # the embeddings are learnt in full; not tried
+    keeps_base: ClassVar[bool] = False  # the positions stay where they were moved to
+
+    name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)
+    factor: float = option(4, "Longer by", "How many times the base model's context the new one is.", unit="×", gt=1, le=32)
+    group: int = option(1024, "Group size", "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see all of themselves.",
+                        unit="tokens", ge=16, le=65_536, multiple_of=2)
+    trained: bool = option(True, "Train embeddings and norms", "Also change the word vectors and the norms, which the paper found to matter for long contexts.")
+
+    def wrap(self, model, setting=DEFAULT):
+        from peft import get_peft_model
+
+        from studio.models.context import stretch
+        from studio.tuners.shifted import use_shifted
+
+        stretch(model, self.factor)
+        use_shifted(model, self.group)
+        saved = {"modules_to_save": list(_SAVED), "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings)}
+        return get_peft_model(model, self.config(setting, **(saved if self.trained else {})))
+
+    def save(self, model, folder):
+        from studio.models.context import record
+
+        super().save(model, folder)
+        record(model.base_model.model, self.factor, folder)
+
+    def parameter_count(self, shape: Shape) -> int:
+        """LoRA's, plus every number of the embeddings and norms (Chen 2023, §3.3)."""
+        names = [name for name in shape.tensors if any(part in _SAVED for part in name.split("."))]
+        return super().parameter_count(shape) + (sum(math.prod(shape.tensors[name]) for name in names) if self.trained else 0)
+
+    def refusal(self, shape, task, quantisation):
+        if shape is not None and shape.model_type not in _ROTARY:
+            return Sentence("LongLoRA does not know the positions of {architecture}; it works on Llama, Mistral, Qwen2 and Qwen3.", architecture=shape.architecture)
+        return super().refusal(shape, task, quantisation)
+
+    def summary(self) -> str:
+        return f"{super().summary()}, context ×{self.factor:g}"
+
+
+_SAVED = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_norm", "post_feedforward_layernorm")

@@ -1,0 +1,76 @@
+"""A longer context for a loaded model: its positions are laid closer together (linear RoPE scaling, Chen 2023, arXiv:2306.15595).
+
+peft's adapter_config.json does not record it, so an adapter that was taught so carries a file of its own, `rope.json`:
+{"factor", "rope_parameters", "max_position_embeddings"}, the last two as they belong into the base's config.json. Whoever lays an
+adapter over a base calls `stretch(model, factor_of(folder))`. It knows nothing about adapters, and imports no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.words import StudioError
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "rope.json"
+_OWN = "_own_context"  # where a stretched model remembers what it had
+
+
+def stretchable(model: torch.nn.Module) -> bool:
+    """Whether the model has rotary positions that are not scaled already."""
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    return rope.get("rope_type") == "default" and bool(_rotaries(model))
+
+
+def stretch(model: torch.nn.Module, factor: float) -> None:
+    """Give the (transformers) model a context `factor` times as long as its own; 1 gives back its own. Cheap, and the same each time."""
+    config = model.config.get_text_config()
+    own = model.__dict__.get(_OWN)
+    if own is None:
+        if factor == 1:
+            return
+        if not stretchable(model):
+            raise StudioError("The context of {architecture} cannot be made longer here: it has no plain rotary positions. Choose another base model.", architecture=type(model).__name__)
+        own = model.__dict__[_OWN] = (copy.deepcopy(config.rope_parameters), config.max_position_embeddings, [module.inv_freq.clone() for module in _rotaries(model)])
+    rope, context, frequencies = own
+    config.rope_parameters = copy.deepcopy(rope) if factor == 1 else {**copy.deepcopy(rope), "rope_type": "linear", "factor": float(factor)}
+    config.max_position_embeddings = round(context * factor)
+    for module, frequency in zip(_rotaries(model), frequencies, strict=True):
+        module.inv_freq = frequency.to(module.inv_freq.device) / factor
+        module.original_inv_freq = module.inv_freq.clone()
+        module.rope_type = config.rope_parameters["rope_type"]
+        module.max_seq_len_cached = module.original_max_seq_len = config.max_position_embeddings
+
+
+def record(model: torch.nn.Module, factor: float, folder: Path) -> None:
+    """Write `rope.json` into an adapter's folder."""
+    config = model.config.get_text_config()
+    words = {"factor": factor, "rope_parameters": config.rope_parameters, "max_position_embeddings": config.max_position_embeddings}
+    (folder / FILE).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+
+
+def recorded(folder: Path) -> dict | None:
+    """What `rope.json` in an adapter's folder says; None where there is none."""
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+        return {"factor": float(words["factor"]), "rope_parameters": dict(words["rope_parameters"]), "max_position_embeddings": int(words["max_position_embeddings"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudioError("{path} cannot be read, so nobody knows the context that the adapter was taught with; bring the adapter again.", path=path) from error
+
+
+def factor_of(folder: Path) -> float:
+    """How many times its base's context the adapter in `folder` was taught with; 1 for most."""
+    words = recorded(folder)
+    return words["factor"] if words else 1.0
+
+
+def _rotaries(model: torch.nn.Module) -> list:
+    return [module for module in model.modules() if hasattr(module, "inv_freq") and hasattr(module, "rope_type")]

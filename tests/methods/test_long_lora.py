@@ -1,0 +1,76 @@
+"""LongLoRA's longer context is recorded, and restored by everyone who loads the adapter."""
+
+import json
+import re
+import zipfile
+
+import pytest
+import torch
+
+from studio.home import STARTER
+from studio.models.load import load_base
+
+pytestmark = pytest.mark.slow
+LONG = {"name": "long_lora", "group": 32, "rank": 4}
+IDS = torch.randint(3, 3000, (1, 90), generator=torch.Generator().manual_seed(1))
+
+
+def logits(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(input_ids=IDS, use_cache=False).logits
+
+
+def loaded(folder):
+    from peft import PeftModel
+
+    from studio.models.context import factor_of, stretch
+
+    base = load_base(STARTER)
+    stretch(base, factor_of(folder))
+    return PeftModel.from_pretrained(base, str(folder))
+
+
+def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
+    from studio.chat.adapted import Adapted, kind_of
+    from studio.chat.answer import context_of
+    from studio.jobs.job import Job
+    from studio.library import export
+
+    long, plain = (runs.start(method, max_steps=2, learning_rate=3e-3, max_length=48) for method in (LONG, {"name": "lora", "rank": 4}))
+    folders = {name: runs.home.adapter(name) for name in (long, plain)}
+    assert json.loads((folders[long] / "rope.json").read_text())["max_position_embeddings"] == 4096
+    expected = {None: logits(load_base(STARTER)), **{name: logits(loaded(folder)) for name, folder in folders.items()}}
+    assert (expected[long] - expected[None]).abs().max() > 0.1
+
+    # Chat: one base, three askers in turn.
+    shared = Adapted(load_base(STARTER))
+    for name, folder in folders.items():
+        shared.load(name, folder, kind_of(name, folder), {plain, long})
+    for who in (long, None, plain, long, plain, None):
+        shared.activate(who)
+        assert (logits(shared.model) - expected[who]).abs().max() < 1e-4, who
+        assert context_of(shared.model) == (4096 if who == long else 1024)
+
+    # The zip, with nothing but the stock code of its README.
+    with zipfile.ZipFile(export.zip_adapter(runs.home, runs.store, long, tmp_path)) as archive:
+        archive.extractall(tmp_path / "zip")
+    assert (tmp_path / "zip" / "rope.json").exists()
+    code = re.search(r"```python\n(.*?)answer = ", (tmp_path / "zip" / "README.md").read_text(), re.S)[1]
+    assert "studio" not in code
+    names: dict = {}
+    exec(code.replace('"path/to/starter"', repr(str(STARTER))).replace("path/to/this/folder", str(tmp_path / "zip")), names)
+    assert (logits(names["model"].float()) - expected[long]).abs().max() < 0.3  # the starter's weights are 16-bit where nobody asks for 32
+
+    # Merged, the context is in the model's own configuration.
+    job_id = runs.store.queue_job("export", {"adapter": long, "what": "merged"})
+    merged = export.export(Job(runs.store.job(job_id), runs.store, runs.home))
+    whole = load_base(runs.home.adapter(merged["adapter"]))
+    assert whole.config.max_position_embeddings == 4096
+    assert (logits(whole) - expected[long]).abs().max() < 1e-3
+
+
+def test_packing_is_refused_with_a_sentence(runs):
+    from studio.words import StudioError
+
+    with pytest.raises(StudioError, match="switch Packing off"):
+        runs.start({**LONG, "group": 16}, packing=True)
