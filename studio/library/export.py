@@ -22,7 +22,7 @@ from studio.library import shelf
 from studio.library.card import model_card, public, public_name
 from studio.methods import METHODS
 from studio.models.codec import Codec
-from studio.models.context import factor_of, stretch
+from studio.models.context import lay
 from studio.models.resolve import folder_of
 from studio.options import check
 from studio.store import Store
@@ -131,14 +131,11 @@ def export(job) -> dict:
 def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str) -> float:
     """Write the merged model to `target`; returns how far its logits are from the adapter's."""
     import torch
-    from peft import PeftModel
 
     from studio.models.load import compute_dtype, load_base
 
     job.doing(Sentence("Loading the base model"))
-    base = load_base(base_folder, quantisation="none", precision="fp32", device="cpu")
-    stretch(base, factor_of(adapter))
-    model = PeftModel.from_pretrained(base, str(adapter))
+    model = lay(load_base(base_folder, quantisation="none", precision="fp32", device="cpu"), adapter)
     probe = torch.tensor([Codec(base_folder).encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
     with torch.no_grad():
         before = model(input_ids=probe).logits

@@ -87,7 +87,7 @@ class Method(Options):
         raise TypeError(f"{type(self).__name__} does not say how it wraps a model")
 
     def optimizer(self, model: torch.nn.Module, cls: type, arguments: dict[str, Any]) -> torch.optim.Optimizer | None:
-        """An optimiser of its own over `model`, of class `cls` with `arguments` (lr, betas, …); None for the usual one."""
+        """An optimiser of its own over `model`, of class `cls` with `arguments` (lr, weight_decay, betas, …); None for the usual one."""
         return None
 
     def callbacks(self, setting: Setting = DEFAULT) -> list:

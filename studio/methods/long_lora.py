@@ -22,12 +22,11 @@ class LongLoRA(LoRA):
     Good for: long documents: set Length at most to the longer context, and give it long examples.
     Cost: less time and memory for attention than a full one while learning, none in use; the embeddings are learnt too, which makes the file larger.
     Limits: the base's short-range answers change as well, so teach at least some hundred steps; other tools must set the RoPE
-    scaling that the model card names, because peft's files do not hold it; not with packing, not on quantised bases.
+    scaling that the model card names, because peft's files do not hold it; with packing it saves no time.
     """
 
     title: ClassVar[str] = "LongLoRA"
     order: ClassVar[int] = 19
-    quantised_bases: ClassVar[tuple[str, ...]] = ()  # the embeddings are learnt in full; not tried
     keeps_base: ClassVar[bool] = False  # the positions stay where they were moved to
 
     name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)

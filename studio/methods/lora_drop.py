@@ -79,7 +79,7 @@ def _importance(model, batches: list[dict]) -> dict[str, float]:
     before = [parameter.detach().clone() for parameter in learnt]
     optimizer = torch.optim.AdamW(learnt, lr=1e-3)
     for batch in batches:
-        model(**batch, use_cache=False).loss.backward()
+        model(**batch).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     found: dict[str, torch.Tensor] = {}
@@ -93,7 +93,7 @@ def _importance(model, batches: list[dict]) -> dict[str, float]:
     hooks = [layer.lora_B[_NAME].register_forward_hook(measure(name, layer.scaling[_NAME])) for name, layer in _layers(model).items()]
     with torch.no_grad():
         for batch in batches:
-            model(**batch, use_cache=False)
+            model(**batch)
         for parameter, old in zip(learnt, before, strict=True):
             parameter.copy_(old)
     for hook in hooks:

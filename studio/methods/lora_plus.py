@@ -27,4 +27,6 @@ class LoRAPlus(LoRA):
     def optimizer(self, model, cls, arguments):
         from peft.optimizers import create_loraplus_optimizer
 
-        return create_loraplus_optimizer(model, optimizer_cls=cls, loraplus_lr_ratio=self.ratio, **arguments)
+        # peft takes the weight decay under a name of its own, and none where it is not given.
+        rest = {key: value for key, value in arguments.items() if key != "weight_decay"}
+        return create_loraplus_optimizer(model, optimizer_cls=cls, loraplus_lr_ratio=self.ratio, loraplus_weight_decay=arguments["weight_decay"], **rest)

@@ -1,8 +1,8 @@
 """A longer context for a loaded model: its positions are laid closer together (linear RoPE scaling, Chen 2023, arXiv:2306.15595).
 
 peft's adapter_config.json does not record it, so an adapter that was taught so carries a file of its own, `rope.json`:
-{"factor", "rope_parameters", "max_position_embeddings"}, the last two as they belong into the base's config.json. Whoever lays an
-adapter over a base calls `stretch(model, factor_of(folder))`. It knows nothing about adapters, and imports no torch.
+{"factor", "rope_parameters", "max_position_embeddings"}, the last two as they belong into the base's config.json. `lay` restores it. Knows
+nothing about what an adapter changes, and imports no torch.
 """
 
 from __future__ import annotations
@@ -64,6 +64,14 @@ def recorded(folder: Path) -> dict | None:
         return {"factor": float(words["factor"]), "rope_parameters": dict(words["rope_parameters"]), "max_position_embeddings": int(words["max_position_embeddings"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudioError("{path} cannot be read, so nobody knows the context that the adapter was taught with; bring the adapter again.", path=path) from error
+
+
+def lay(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """The adapter in `folder` over the base `model`, as stock peft lays it, in the context that it was taught with."""
+    from peft import PeftModel
+
+    stretch(model, factor_of(folder))
+    return PeftModel.from_pretrained(model, str(folder))
 
 
 def factor_of(folder: Path) -> float:

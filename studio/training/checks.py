@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from studio.methods import Method
-from studio.models.context import factor_of, stretch
+from studio.models.context import lay
 from studio.tasks import Encoded
 from studio.training.batches import flatten, pad
 from studio.words import Sentence, StudioError
@@ -55,14 +55,11 @@ def packing_is_exact(model: torch.nn.Module, examples: list[Encoded], pad_id: in
 
 def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected: torch.Tensor) -> float:
     """Load the artefact as stock peft or transformers does and compare logits. Returns the largest difference."""
-    from peft import PeftModel
-
     recipe = kind.recipe
     whole = recipe.method.ships_as == "model"
     model = kind.load(folder if whole else kind.base)
     if not whole:
-        stretch(model, factor_of(folder))
-        model = PeftModel.from_pretrained(model, str(folder))
+        model = lay(model, folder)
     worst = (kind.probe(model, material) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):

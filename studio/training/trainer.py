@@ -134,7 +134,7 @@ class StudioTrainer(Trainer):
     def create_optimizer(self, model=None):
         if self.optimizer is None:
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = self.method.optimizer(self.model, cls, options)
+            self.optimizer = self.method.optimizer(self.model, cls, {**options, "weight_decay": self.args.weight_decay})
         return super().create_optimizer(model)
 
     # ---- checkpoints ------------------------------------------------------------------------------------------

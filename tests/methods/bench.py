@@ -56,10 +56,10 @@ def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
     return METHODS[name](**options), Setting(total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None)
 
 
-def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM"):
+def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM", drawn: Callable[[int], list[dict]] = batches):
     """(method, setting, model): the method laid over `base`, or over the starter as the method wants it."""
     method, setting = made(name, shelf)
-    setting = replace(setting, task_type=task_type)
+    setting = replace(setting, task_type=task_type, batches=drawn)
     base = base if base is not None else load_base(STARTER, quantisation=method.quantisation or "none")
     torch.manual_seed(0)
     return method, setting, method.wrap(base, setting)

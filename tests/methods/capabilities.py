@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from peft import (
-    PeftModel,
     convert_to_lora,
     get_peft_model,
     prepare_model_for_kbit_training,
@@ -31,6 +30,7 @@ from transformers import ViTConfig, ViTForImageClassification
 from studio.home import STARTER
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES, FILE, YES
+from studio.models.context import lay
 from studio.models.load import load_base
 from studio.training.batches import flatten, pad
 from tests.methods.bench import Shelf, batches, learnt, logits, made, moved, snapshot, teach, wrapped
@@ -86,7 +86,7 @@ class Probes:
         if moved(model, before) != set(learnt(model)):
             return "still"
         method.save(model, self._empty(kind))
-        again = PeftModel.from_pretrained(load_base(STARTER, quantisation=kind), str(self.folder / kind))
+        again = lay(load_base(STARTER, quantisation=kind), self.folder / kind)
         return YES if (logits(again) - logits(model)).abs().max() < 0.05 else "reload"
 
     def checkpointing(self) -> str:
@@ -135,9 +135,10 @@ class Probes:
         def load(place):
             return load_base(place, quantisation=self.method.quantisation or "none", head=head, labels=["red", "green", "blue"])
 
-        method, _, model = wrapped(self.name, self.shelf, load(folder), task_type="SEQ_CLS")
+        batch = {**given, "labels": torch.tensor([0, 1, 2, 1])}
+        method, _, model = wrapped(self.name, self.shelf, load(folder), task_type="SEQ_CLS", drawn=lambda count: [batch] * count)
         before = snapshot(model)
-        teach(model, method, [{**given, "labels": torch.tensor([0, 1, 2, 1])}] * 4)
+        teach(model, method, [batch] * 4)
         if not any("score" in name or "classifier" in name for name in learnt(model)):
             return "head"
         if moved(model, before) != set(learnt(model)):
@@ -150,7 +151,7 @@ class Probes:
             method.save(model, saved)
             fresh = load(folder)
             torch.nn.init.normal_(getattr(fresh, "score" if hasattr(fresh, "score") else "classifier").weight)  # another head than before
-            again = PeftModel.from_pretrained(fresh, str(saved))
+            again = lay(fresh, saved)
         return YES if (logits(again, **given) - logits(model, **given)).abs().max() < SAME else "reload"
 
     # ---- what becomes of the adapter --------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class Probes:
     def _fresh(self, which: str):
         """The artefact over a new base in 32 bit, as any merge or exchange begins."""
         _ = self._taught
-        return PeftModel.from_pretrained(load_base(STARTER), str(self.folder / which))
+        return lay(load_base(STARTER), self.folder / which)
 
     def _empty(self, name: str) -> Path:
         shutil.rmtree(self.folder / name, ignore_errors=True)

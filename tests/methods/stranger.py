@@ -7,19 +7,25 @@ Reads a request a line, {"base", "folder", "whole", "quantisation", "ids", "answ
 
 import json
 import sys
+from pathlib import Path
 
 
 def loaded(request: dict):
     """The artefact as a model, as its card's own lines of Python load it."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     if request["whole"]:
         return AutoModelForCausalLM.from_pretrained(request["folder"], dtype=torch.float32)
     more = {}
     if request["quantisation"] == "nf4":
         more["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+    rope = Path(request["folder"], "rope.json")
+    if rope.exists():
+        config, words = AutoConfig.from_pretrained(request["base"]), json.loads(rope.read_text())
+        config.rope_parameters, config.max_position_embeddings = words["rope_parameters"], words["max_position_embeddings"]
+        more["config"] = config
     base = AutoModelForCausalLM.from_pretrained(request["base"], dtype=torch.float32, **more)
     for module in base.modules():  # else some CPUs calculate 4-bit layers in another way, a little less exact
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -17,7 +17,7 @@ from tests.methods import lessons
 from tests.methods.bench import IDS, logits, made, wrapped
 
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing.
-STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2", "intrinsic_prompt"}
+STARTS_ELSEWHERE = {"prompt_tuning", "p_tuning", "prefix_tuning", "p_tuning_v2", "intrinsic_prompt", "long_lora"}  # the last moves the positions
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
 AT_START: dict[str, float] = {"qlora": 1e-2}
 # Options that the method itself must refuse on the starter, with a word of its sentence: (method, options, word).

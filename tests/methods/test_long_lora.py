@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from studio.home import STARTER
+from studio.models.context import lay
 from studio.models.load import load_base
 
 pytestmark = pytest.mark.slow
@@ -21,13 +22,7 @@ def logits(model) -> torch.Tensor:
 
 
 def loaded(folder):
-    from peft import PeftModel
-
-    from studio.models.context import factor_of, stretch
-
-    base = load_base(STARTER)
-    stretch(base, factor_of(folder))
-    return PeftModel.from_pretrained(base, str(folder))
+    return lay(load_base(STARTER), folder)
 
 
 def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
@@ -69,8 +64,31 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     assert (logits(whole) - expected[long]).abs().max() < 1e-3
 
 
-def test_packing_is_refused_with_a_sentence(runs):
-    from studio.words import StudioError
+def test_it_reads_four_times_as_far_as_the_base():
+    """Taught on rows of twice the starter's context, it guesses as well behind four times that context's first quarter as in it."""
+    import torch.nn.functional as F
 
-    with pytest.raises(StudioError, match="switch Packing off"):
-        runs.start({**LONG, "group": 16}, packing=True)
+    from studio.home import SAMPLES
+    from studio.methods import METHODS
+    from studio.models.codec import Codec
+
+    notes, heldout = (torch.tensor(Codec(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids) for name in ("notes.txt", "notes.heldout.txt"))
+    row = heldout[None, :4096]
+    assert row.shape[1] == 4 * load_base(STARTER).config.max_position_embeddings
+
+    def loss(model) -> torch.Tensor:
+        with torch.no_grad():
+            found = model.eval()(input_ids=row, use_cache=False).logits[0, :-1]
+        return F.cross_entropy(found, row[0, 1:], reduction="none")
+
+    torch.manual_seed(0)
+    model = METHODS["long_lora"](group=512).wrap(load_base(STARTER)).train()
+    optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=2e-3)
+    for step in range(7):
+        ids = notes[None, step * 2048 : (step + 1) * 2048]
+        model.train()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    base, taught = loss(load_base(STARTER)), loss(model)
+    assert taught[1024:].mean() < base[1024:].mean() - 2
+    assert taught[3072:].mean() < taught[:1024].mean() + 0.25

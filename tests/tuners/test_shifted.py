@@ -4,20 +4,12 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from studio.tuners.shifted import shifted_attention
+from studio.tuners.shifted import seen, shifted_attention
 
 
 def made(length: int, heads: int = 4) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(2, heads, length, 8, generator=generator, requires_grad=True) for _ in range(3)]
-
-
-def seen(length: int, heads: int, group: int) -> torch.Tensor:
-    """The mask that the paper means: heads × query × key."""
-    at = torch.arange(length)
-    straight, moved = at // group, (at + group // 2) // group
-    of_head = torch.stack([straight] * (heads - heads // 2) + [moved] * (heads // 2))
-    return (of_head[:, :, None] == of_head[:, None, :]) & (at[:, None] >= at[None, :])
 
 
 @pytest.mark.parametrize(("length", "heads", "group"), [(64, 4, 16), (61, 4, 16), (16, 4, 16), (17, 3, 16), (40, 2, 8)])
@@ -55,3 +47,21 @@ def test_no_logit_changes_when_a_later_token_does(architecture, tmp_path):
             changed = (model(input_ids=other, use_cache=False).logits - whole).abs().amax((0, 2))
             assert changed[:at].max() == 0 and changed[at] > 0
         assert (model.eval()(input_ids=ids, use_cache=False).logits - whole).abs().max() > 1e-3  # evaluation is not shifted
+
+
+def test_packed_rows_are_cut_by_groups_and_by_examples():
+    """A token of the second example sees neither the first one nor another group."""
+    from studio.home import STARTER
+    from studio.methods import METHODS
+    from studio.models.load import load_base
+
+    torch.manual_seed(0)
+    model = METHODS["long_lora"](group=16).wrap(load_base(STARTER)).train()
+    ids = torch.randint(3, 3000, (1, 60), generator=torch.Generator().manual_seed(1))
+    positions = torch.cat([torch.arange(24), torch.arange(36)])[None]
+    with torch.no_grad():
+        first = model(input_ids=ids, position_ids=positions, use_cache=False).logits
+        other = ids.clone()
+        other[:, :24] = 7
+        second = model(input_ids=other, position_ids=positions, use_cache=False).logits
+    assert (first - second).abs().amax((0, 2))[24:].max() < 1e-5 < (first - second).abs().amax((0, 2))[:24].max()

@@ -1,0 +1,51 @@
+"""EVA: LoRA that starts from what the layers see in the data."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.methods.base import DEFAULT
+from studio.methods.lora import LoRA
+from studio.models.shape import Shape
+from studio.options import option
+from studio.words import Sentence, StudioError
+
+
+class EVA(LoRA):
+    """Looks at your data before the run and lets each LoRA begin with the directions in which its layer's inputs vary most.
+
+    Equation: X = U·S·Vᵀ of a layer's inputs on the data, A = the first r rows of Vᵀ, B = 0, h = W₀x + (α/r)·B·A·x
+    Paper: Paischer et al. 2024, Parameter Efficient Fine-tuning via Explained Variance Adaptation, arXiv:2410.07170
+    Good for: faster learning than LoRA on data that differs much from what the base model knows.
+    Cost: some batches are read before the first step; after that the same as LoRA.
+    Limits: every layer keeps the same rank here, where the paper also moves ranks between layers; a short run gains little.
+    """
+
+    title: ClassVar[str] = "EVA"
+    order: ClassVar[int] = 18
+
+    name: Literal["eva"] = option("eva", "Method", "", hidden=True)
+    sample: int = option(8, "Batches to look at", "How many batches are read to see what the layers' inputs are like.", unit="batches", ge=1, le=1000)
+
+    def wrap(self, model, setting=DEFAULT):
+        from peft import EvaConfig, get_peft_model, initialize_lora_eva_weights
+
+        if setting.batches is None:  # a model that is only counted
+            return super().wrap(model, setting)
+        words = setting.task_type == "CAUSAL_LM"
+        # peft waits for ever for a batch with at least r tokens.
+        batches = [batch for batch in setting.batches(self.sample) if not words or int((batch["labels"] != -100).sum()) >= self.rank]
+        if not batches:
+            raise StudioError("EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.", rank=self.rank)
+        model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0, use_label_mask=words)))
+        initialize_lora_eva_weights(model, dataloader=batches, show_progress_bar=False)
+        config = model.peft_config["default"]
+        config.init_lora_weights, config.eva_config = True, None  # whoever loads it needs no data
+        return model
+
+    def refusal(self, shape: Shape | None, task, quantisation):
+        if shape is not None and (found := shape.targets(self.targets)):
+            narrowest = min(rows for rows, _ in found.values())
+            if self.rank > narrowest:
+                return Sentence("EVA's rank can be at most {width}, the narrowest input of its layers, but is {rank}.", width=narrowest, rank=self.rank)
+        return super().refusal(shape, task, quantisation)
