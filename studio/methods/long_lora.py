@@ -32,7 +32,7 @@ class LongLoRA(LoRA):
     name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)
     factor: float = option(4, "Longer by", "How many times the base model's context the new one is.", unit="×", gt=1, le=32)
     group: int = option(1024, "Group size", "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see all of themselves.",
-                        unit="tokens", ge=16, le=65_536, multiple_of=2)
+                        unit="tokens", ge=16, le=65_536)
     trained: bool = option(True, "Train embeddings and norms", "Also change the word vectors and the norms, which the paper found to matter for long contexts.")
 
     def wrap(self, model, setting=DEFAULT):
@@ -42,7 +42,7 @@ class LongLoRA(LoRA):
         from studio.tuners.shifted import use_shifted
 
         stretch(model, self.factor)
-        use_shifted(model, self.group)
+        use_shifted(model, self.group // 2 * 2)  # two halves
         saved = {"modules_to_save": list(_SAVED), "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings)}
         return get_peft_model(model, self.config(setting, **(saved if self.trained else {})))
 
