@@ -5,10 +5,12 @@ No torch here. It knows nothing about the page that shows the answers.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,13 +33,13 @@ class Server:
 
 
 def chat_server(
-    store: Store, home: Home, model: str, *, revision: str | None = None, quantisation: str = "none", precision: str = "auto", device: str = "cpu"
+    store: Store, home: Home, model: str, *, revision: str | None = None, quantisation: str = "none", precision: str = "auto", device: str = "cpu", head: str = "language",
 ) -> int:
-    """The job id of a chat server for this base, loaded this way: one that is there, else a new one.
+    """The job id of a chat server for this base, loaded this way: one that is there, else a new one. head: "language" or "classes".
 
     Chat servers on the same device with anything else loaded are asked to leave, so that their memory is free for this one.
     """
-    payload = {"model": model, "revision": revision, "quantisation": quantisation, "precision": precision, "device": device}
+    payload = {"model": model, "revision": revision, "quantisation": quantisation, "precision": precision, "device": device, "head": head}
     found = None
     for row in store.jobs("queued", "running", kind="chat"):
         if row["payload"] == payload and row["device"] == device and not store.commands(row["id"], "stop"):
@@ -107,6 +109,24 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
 def answer(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> str:
     """The whole answer at once."""
     return "".join(stream(port, token, model, messages, **sampling))
+
+
+def classify(server: Server, adapter: str, *, text: str = "", picture: str | Path | None = None) -> dict:
+    """{"labels", "probabilities", "several"}: how likely the adapter finds each class for a text, or for the picture in a file.
+
+    The server's head is "classes".
+    """
+    body = {"model": adapter, "input": text}
+    if picture:
+        body["picture"] = base64.b64encode(Path(picture).read_bytes()).decode()
+    try:
+        with httpx.Client(timeout=httpx.Timeout(_SILENCE, connect=5.0), trust_env=False) as client:
+            response = client.post(f"http://127.0.0.1:{server.port}/v1/classify", json=body, headers={"Authorization": f"Bearer {server.token}"})
+    except httpx.HTTPError as error:
+        raise _gone() from error
+    if response.status_code != 200:
+        raise _refusal(response.text)
+    return response.json()
 
 
 def _piece(event: dict, text: bool) -> str:

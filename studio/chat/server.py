@@ -6,11 +6,13 @@ job's result. It leaves when asked to, or when nobody has asked anything for a w
     GET  /v1/models             "base" and the adapters of this base
     POST /v1/chat/completions   messages → answer, as one JSON or, with "stream", as server-sent events
     POST /v1/completions        text → its continuation, likewise
+    POST /v1/classify           text or picture → the probability of each class; only where the job's "head" is not "language"
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
 import socket
@@ -25,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from studio.chat.classifier import Classifiers
 from studio.chat.engine import Engine, Outcome, stopped
 from studio.chat.sampling import Sampling
 from studio.jobs import reasons
@@ -37,13 +40,16 @@ from studio.words import Sentence, StudioError
 
 IDLE_SECONDS = 1800.0  # without a request, until the model's memory is given back
 _AT_ONCE = 16  # answers that take turns; more wait in line
-_LARGEST = 8_000_000  # bytes of a request
+_LARGEST = 32_000_000  # bytes of a request
 _ALIVE = 5.0  # seconds after which a silent stream says that it is alive
 _ROLES = ("system", "user", "assistant")
 
 
 def serve(job) -> dict:
-    """payload: {"model", "revision", "quantisation", "precision", "device", "idle_seconds"}, all but the first optional."""
+    """payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds"}, all but the first optional.
+
+    head "classes" serves classifiers in place of the language model: one model's memory is enough.
+    """
     payload = job.payload
     job.doing(Sentence("Loading {model}", model=payload["model"]))
     engine = load_engine(job)
@@ -69,30 +75,30 @@ def serve(job) -> dict:
     return {"model": payload["model"]}
 
 
-def load_engine(job) -> Engine:
-    """The engine for the job's payload, its base model loaded."""
+def load_engine(job) -> Engine | Classifiers:
+    """What answers the job's payload: an engine with its base model loaded, or classifiers that load on demand."""
     payload = job.payload
     folder = folder_of(payload["model"], payload.get("revision"))
     device = getattr(job, "torch_device", None) or payload.get("device") or "cpu"
     how = {"quantisation": payload.get("quantisation") or "none", "precision": payload.get("precision") or "auto", "device": device}
     find = lambda adapter_id: shelf.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
+    if payload.get("head") == "classes":
+        return Classifiers(folder, name=payload["model"], how=how, find=find)
     return Engine(load_base(folder, **how), Codec(folder), name=payload["model"], find=find, load_whole=lambda whole: load_base(whole, **how))
 
 
 class Service:
     """The HTTP side: requests → engine calls in threads, answers → JSON or server-sent events."""
 
-    def __init__(self, engine: Engine, token: str, adapters: Callable[[], list[dict]], home):
+    def __init__(self, engine: Engine | Classifiers, token: str, adapters: Callable[[], list[dict]], home):
         self.engine, self.token, self.adapters, self.home = engine, token, adapters, home
         self.pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
         self.leaving = threading.Event()
         self.busy = 0
         self.touched = time.monotonic()
-        routes = [
-            Route("/v1/models", self.models), Route("/v1/chat/completions", self.chat, methods=["POST"]),
-            Route("/v1/completions", self.complete, methods=["POST"]),
-        ]
-        self.app = self._guarded(Starlette(routes=routes))
+        talks = [Route("/v1/chat/completions", self.chat, methods=["POST"]), Route("/v1/completions", self.complete, methods=["POST"])]
+        own = [Route("/v1/classify", self.classify, methods=["POST"])] if isinstance(engine, Classifiers) else talks
+        self.app = self._guarded(Starlette(routes=[Route("/v1/models", self.models), *own]))
 
     def idle(self) -> float:
         """Seconds since the last request ended."""
@@ -130,6 +136,17 @@ class Service:
 
     async def complete(self, request: Request) -> Response:
         return await self._answer(request, "text_completion", _prompt, self.engine.complete)
+
+    async def classify(self, request: Request) -> Response:
+        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "several"}"""
+        try:
+            body = await _body(request)
+            given = (str(body.get("model")), str(body.get("input") or ""), base64.b64decode(str(body.get("picture") or "")))
+            return JSONResponse(await asyncio.to_thread(self.engine.classify, *given))
+        except StudioError as error:
+            return _failure(error.sentence, 400)
+        except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
+            return _failure(reasons.of_exception(error, self.home), 400)
 
     async def _answer(self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]) -> Response:
         try:

@@ -18,6 +18,7 @@ from studio import hardware
 from studio.chat import client
 from studio.chat.sampling import Sampling
 from studio.library import shelf
+from studio.ui import class_play
 from studio.ui.access import may_change
 from studio.ui.board import note
 from studio.ui.form import OptionForm, form_values
@@ -35,25 +36,27 @@ def build(page: Page):
         base = gr.Dropdown([("Starter", "starter")], value="starter", label=page.t("Base model"), scale=1, min_width=180, elem_id="chat-base")
         voices = gr.Dropdown([], multiselect=True, max_choices=_COLUMNS, label=page.t("Who answers (up to three, side by side)"), scale=3, elem_id="voices")
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
-    chats = []
-    with gr.Row(equal_height=True):
-        for at in range(_COLUMNS):
-            chats.append(gr.Chatbot(label=page.t("Base model") if at == 0 else "", visible=at == 0, height=380, min_width=260, elem_id=f"chat-{at}",
-                                    placeholder=page.t("Ask something: each model chosen above answers in its own column."), buttons=["copy"]))
-    with gr.Row(equal_height=True):
-        message = gr.Textbox(label=page.t("Message"), placeholder=page.t("What would you like to ask?"), lines=1, max_lines=6, scale=6, elem_id="message")
-        send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
-    with gr.Row():
-        stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
-        again = gr.Button(page.t("Answer again"), size="sm", elem_id="regenerate")
-        clear = gr.Button(page.t("Clear"), size="sm", elem_id="chat-clear")
-    with gr.Accordion(page.t("System prompt and sampling"), open=False):
-        system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
-        sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
+    with gr.Column() as talk:
+        chats = []
+        with gr.Row(equal_height=True):
+            for at in range(_COLUMNS):
+                chats.append(gr.Chatbot(label=page.t("Base model") if at == 0 else "", visible=at == 0, height=380, min_width=260, elem_id=f"chat-{at}",
+                                        placeholder=page.t("Ask something: each model chosen above answers in its own column."), buttons=["copy"]))
+        with gr.Row(equal_height=True):
+            message = gr.Textbox(label=page.t("Message"), placeholder=page.t("What would you like to ask?"), lines=1, max_lines=6, scale=6, elem_id="message")
+            send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
+        with gr.Row():
+            stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
+            again = gr.Button(page.t("Answer again"), size="sm", elem_id="regenerate")
+            clear = gr.Button(page.t("Clear"), size="sm", elem_id="chat-clear")
+        with gr.Accordion(page.t("System prompt and sampling"), open=False):
+            system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
+            sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
+    play = class_play.build(page)
 
     def bind():
-        def offer(chosen_base, chosen, profile: gr.OAuthProfile | None):
-            return offers(page, chosen_base, chosen, owner=may_change(profile))
+        def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
+            return offers(page, *wished(page, stamp, chosen_base, chosen), owner=may_change(profile))
 
         def another_base(chosen_base, profile: gr.OAuthProfile | None):
             return offers(page, chosen_base, [], owner=may_change(profile))
@@ -70,9 +73,18 @@ def build(page: Page):
 
         heads = [base, voices, *chats]
         for event in (page.parts["tab-chat"].select, partial(page.demo.load), page.changed.change):
-            page.on(event, offer, [base, voices], heads)
+            page.on(event, offer, [page.changed, base, voices], heads)
         page.on(base.input, another_base, base, heads)
         page.on(voices.input, lambda chosen: columns(page, chosen), voices, chats)
+        page.on(voices.change, lambda chosen: panels(page, chosen), voices, [talk, *play.shown])
+
+        def classify(text, picture, chosen_base, chosen, profile: gr.OAuthProfile | None):
+            asked = Turn(text, chosen_base, chosen, "", {}, [], owner=may_change(profile))
+            _allowed(page, asked, chosen)
+            yield from class_play.classify(page, rows_of(page, chosen), chosen_base, text, picture)
+
+        for event in (play.ask.click, play.text.submit):
+            page.on(event, classify, [play.text, play.picture, base, voices], play.result, queue=True, concurrency_limit=8)
         given, shown = [message, base, voices, system, sampling, *chats], [message, doing, *chats]
         for event in (send.click, message.submit):
             page.on(event, ask, given, shown, queue=True, concurrency_limit=8)
@@ -96,6 +108,15 @@ class Turn:
     owner: bool
 
 
+def wished(page: Page, stamp: str, base: str, chosen: list[str]) -> tuple[str, list[str]]:
+    """Base and voices, or those of the run that the person came from with "Try it in Chat"."""
+    run = stamp.partition(":")[0].removeprefix("chat ") if stamp.startswith("chat ") else ""
+    row = page.store.adapter(run) if run else None
+    if row is None or row["id"] in (chosen or []):
+        return base, chosen
+    return row["card"]["base"], [row["id"]] if class_play.is_classifier(row) else [BASE, row["id"]]
+
+
 def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     """Bases and voices that can be chosen now; a voice that is gone is dropped, and with none chosen base and newest answer."""
     rows = shelf.listing(page.store, shown_only=not owner)
@@ -106,13 +127,33 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     known = {value for _, value in choices}
     kept = [voice for voice in chosen or [] if voice in known]
     if not kept or (kept == [BASE] and own):
-        kept = [BASE, *(row["id"] for row in own[:1])]
+        newest = own[:1]
+        kept = [*([] if newest and class_play.is_classifier(newest[0]) else [BASE]), *(row["id"] for row in newest)]
     return [gr.update(choices=bases, value=base), gr.update(choices=choices, value=kept), *columns(page, kept)]
 
 
+def rows_of(page: Page, voices: list[str]) -> list[dict]:
+    """The adapters among `voices`."""
+    return [row for voice in voices or [] if voice != BASE and (row := page.store.adapter(voice))]
+
+
+def talkers(page: Page, voices: list[str]) -> list[str]:
+    """Those of `voices` that answer in words."""
+    mute = {row["id"] for row in rows_of(page, voices) if class_play.is_classifier(row)}
+    return [voice for voice in voices or [] if voice and voice not in mute]
+
+
+def panels(page: Page, voices: list[str]) -> list:
+    """What can be asked of `voices`: a conversation, a text or picture to classify, or both."""
+    rows = rows_of(page, voices)
+    mute = bool(rows) and not talkers(page, voices)
+    return [gr.update(visible=not mute), *class_play.visible(rows)]
+
+
 def columns(page: Page, voices: list[str]) -> list:
-    """One column for each voice, with its name."""
+    """One column for each voice that answers in words, with its name."""
     found = []
+    voices = talkers(page, voices)
     for at in range(_COLUMNS):
         voice = voices[at] if at < len(voices or []) else None
         row = page.store.adapter(voice) if voice and voice != BASE else None
@@ -148,7 +189,7 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
     """Updates of [message, doing, three conversations] while every voice answers."""
     text = (turn.text or "").strip()
     histories = [plain(history) for history in turn.histories]
-    voices = [voice for voice in turn.voices or [] if voice][:_COLUMNS]
+    voices = talkers(page, turn.voices)[:_COLUMNS]
     if not voices:
         raise StudioError("Choose who answers: the base model, an adapter, or several.")
     if turn.text is not None and not text:

@@ -16,6 +16,7 @@ from studio.forecast import duration
 from studio.jobs import client
 from studio.ui import results
 from studio.ui.board import Board, button, chip, e, facts, note, number
+from studio.ui.classes import beside_base, matrix_html
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -64,10 +65,10 @@ def build(page: Page):
 
         def press(run, event: gr.EventData):
             if event.act == "chat":
-                return gr.Tabs(selected="chat")
-            return gr.Tabs(selected="library") if event.act == "library" else gr.skip()
+                return gr.Tabs(selected="chat"), page.stamp(f"chat {run}")
+            return (gr.Tabs(selected="library") if event.act == "library" else gr.skip()), gr.skip()
 
-        page.on(status.click, press, page.run, page.tabs)
+        page.on(status.click, press, page.run, [page.tabs, page.changed])
 
     return bind
 
@@ -148,14 +149,16 @@ def _done_html(page: Page, run: dict) -> str:
     """What the run achieved, base beside taught."""
     metrics = (run["result"] or {}).get("metrics", {})
     pairs = []
-    for key, title in (("preferred", "Better answer preferred"), ("exact_match", "Right answers on the held-out part"), ("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
+    for key, title in (("preferred", "Better answer preferred"), ("correct", "Right labels on the held-out part"), ("macro_f1", "Macro F1"),
+                       ("exact_match", "Right answers on the held-out part"), ("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
         if key in metrics:
             before, after = metrics.get(f"base_{key}"), metrics[key]
-            form = (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match") else number
+            form = (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match", "correct", "macro_f1") else number
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
     pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
     next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(page.t("See it in the Library"), "library")
-    return facts(pairs) + f'<p class="actions">{next_steps}</p>'
+    classes = f'<p class="help">{e(beside_base(page, metrics))}</p>{matrix_html(page, metrics["classes"])}' if "classes" in metrics else ""
+    return facts(pairs) + classes + f'<p class="actions">{next_steps}</p>'
 
 
 def samples_html(page: Page, events: list[dict]) -> str:
@@ -191,7 +194,7 @@ def runs_html(page: Page, current: str) -> str:
     for run in page.store.runs(_SHOWN_RUNS):
         here = ' aria-current="true"' if run["id"] == current else ""
         measured = (run["result"] or {}).get("metrics") or {}
-        best = measured.get("exact_match", measured.get("preferred"))
+        best = measured.get("exact_match", measured.get("preferred", measured.get("correct")))
         tail = f"{best:.0%}" if best is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"]))
         rows.append(f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">{e(run["name"])}</span>'

@@ -1,0 +1,85 @@
+"""The playground of classifiers in the Chat tab: a text or a picture, and how likely each chosen adapter finds each class.
+
+Who is chosen is the Chat tab's business; the probabilities come from the chat worker through `studio.chat.client`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from studio import hardware
+from studio.chat import client
+from studio.tasks import TASKS
+from studio.ui.board import e, note
+from studio.ui.classes import bars_html, beside_base
+from studio.ui.page import Page
+from studio.words import StudioError
+
+
+@dataclass
+class Playground:
+    """The controls, all in `column`."""
+
+    column: gr.Column
+    text: gr.Textbox
+    picture: gr.Image
+    ask: gr.Button
+    result: gr.HTML
+
+    @property
+    def shown(self) -> list:
+        return [self.column, self.text, self.picture]
+
+
+def build(page: Page) -> Playground:
+    """Draw it, hidden until a classifier is chosen."""
+    with gr.Column(visible=False) as column:
+        text = gr.Textbox(label=page.t("Text to classify"), placeholder=page.t("Write or paste a text, as in the examples it was taught with."), lines=2, max_lines=8, elem_id="classify-text")
+        picture = gr.Image(label=page.t("Picture to classify"), type="filepath", sources=["upload", "clipboard"], height=260, visible=False, elem_id="classify-picture")
+        ask = gr.Button(page.t("Classify"), variant="primary", elem_id="classify")
+        result = gr.HTML(elem_id="class-result", apply_default_css=False)
+    return Playground(column, text, picture, ask, result)
+
+
+def is_classifier(row: dict | None) -> bool:
+    """Whether an adapter of the library answers with probabilities instead of words."""
+    return bool(row and "labels" in row["card"])
+
+
+def visible(rows: list[dict]) -> list:
+    """Updates of `Playground.shown` where the adapters `rows` are chosen."""
+    reads = {TASKS[row["card"]["task"]].reads for row in rows if is_classifier(row) and row["card"].get("task") in TASKS}
+    return [gr.update(visible=bool(reads)), gr.update(visible="text" in reads), gr.update(visible="pictures" in reads)]
+
+
+def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | None) -> Iterator[str]:
+    """What `result` shows: first what is being waited for, then the bars of every chosen classifier."""
+    rows = [row for row in rows if is_classifier(row)]
+    if not rows:
+        raise StudioError("Choose a classifier above: an adapter that was taught classification.")
+    job = client.chat_server(page.store, page.home, base, device=hardware.pick_device("auto"), head="classes")
+    yield from _waiting(page, job)
+    server, _ = client.look(page.store, job)
+    parts = []
+    for row in rows:
+        given = {"picture": picture} if TASKS[row["card"]["task"]].reads == "pictures" else {"text": text or ""}
+        found = client.classify(server, row["id"], **given)
+        said = beside_base(page, row["card"].get("metrics") or {})
+        parts.append(f'<section class="class-voice"><h4>{e(row["name"])}</h4>{bars_html(page, found["labels"], found["probabilities"], several=found["several"])}'
+                     f'{f"<p class=help>{e(said)}</p>" if said else ""}</section>')
+    yield f'<div class="class-voices">{"".join(parts)}</div>'
+
+
+def _waiting(page: Page, job: int) -> Iterator[str]:
+    """What the worker says until it is ready."""
+    said: list[str] = []
+
+    def hear(sentence) -> None:
+        said.append(note(page.say(sentence)))
+
+    yield note(page.t("Waiting for a worker"))
+    client.wait_ready(page.store, job, progress=hear)
+    yield from said[-1:]
