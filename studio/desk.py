@@ -322,7 +322,7 @@ class Desk:
             problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         else:
             found.dataset, found.report = attempt("data", lambda: self.dataset(recipe)) or (None, None)
-        tokens = attempt("data", lambda: self.tokens(recipe, found.dataset, folder)) if found.dataset and found.shape else None
+        tokens = attempt("data", lambda: self.tokens(recipe, found.dataset, folder)) if found.dataset and found.shape and recipe.task.reads == "text" else None
         if tokens:
             found.lengths = tokens.lengths
             found.report = with_tokens(found.report, tokens, recipe.training.max_length)

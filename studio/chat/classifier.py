@@ -14,8 +14,11 @@ from pathlib import Path
 import torch
 
 from studio.chat.classes import class_logits, probabilities, text_batch
+from studio.data.pictures import decode
 from studio.models.codec import Codec
+from studio.models.context import lay
 from studio.models.load import load_base
+from studio.models.pictures import Processor
 from studio.recipe import Recipe, recipe_from
 from studio.words import StudioError
 
@@ -41,14 +44,19 @@ class Classifiers:
             raise StudioError("The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
                               name=who, base=card.get("base"), loaded=self.name)
         recipe = recipe_from(card["recipe"])
-        inputs = self._inputs(recipe, text)
+        inputs = self._pixels(picture) if recipe.task.reads == "pictures" else self._tokens(recipe, text)
         with self._turn, torch.no_grad():
             model = self._model(who, folder, card)
             device = next(model.parameters()).device
             logits = class_logits(model, {key: value.to(device) for key, value in inputs.items()})
         return {"labels": card["labels"], "probabilities": probabilities(logits, bool(card.get("several")))[0].tolist(), "several": bool(card.get("several"))}
 
-    def _inputs(self, recipe: Recipe, text: str) -> dict[str, torch.Tensor]:
+    def _pixels(self, picture: bytes) -> dict[str, torch.Tensor]:
+        if not picture:
+            raise StudioError("There is nothing to classify; choose a picture first.")
+        return {"pixel_values": Processor(self.base).pixels(decode(picture))[None]}
+
+    def _tokens(self, recipe: Recipe, text: str) -> dict[str, torch.Tensor]:
         """Read as in training: by the task's own `encode`, cut at the same length."""
         if not text.strip():
             raise StudioError("There is nothing to classify; write a text first.")
@@ -60,15 +68,13 @@ class Classifiers:
         if who in self._loaded:
             self._loaded.move_to_end(who)
             return self._loaded[who]
-        from peft import PeftModel
-
         whole = card.get("kind") == "model"
         head = "image classes" if card.get("task") == "image" else "text classes"
         model = load_base(folder if whole else self.base, head=head, labels=card["labels"], **self.how)
         if head == "text classes":
             model.config.get_text_config().pad_token_id = Codec(self.base).pad_id
         if not whole:
-            model = PeftModel.from_pretrained(model, str(folder))
+            model = lay(model, folder)
         small = sum(parameter.numel() for parameter in model.parameters()) < _SMALL
         while len(self._loaded) >= _KEPT[small]:
             self._loaded.popitem(last=False)

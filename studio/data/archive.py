@@ -28,7 +28,12 @@ _TROUBLE = (
 )
 
 
-def check_archive(path: Path, name: str) -> list[zipfile.ZipInfo]:
+def ignored(inside: str) -> bool:
+    """Whether a file is the operating system's own litter."""
+    return bool(_IGNORED & set(PurePosixPath(inside).parts))
+
+
+def check_archive(path: Path, name: str, most: int | None = None) -> list[zipfile.ZipInfo]:
     """The members of a zip that are files, after all checks of its table of contents. Raises StudioError."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -37,16 +42,17 @@ def check_archive(path: Path, name: str) -> list[zipfile.ZipInfo]:
         raise _damaged(name) from error
     if not all(member.filename for member in members):
         raise _damaged(name)
-    if len(members) > MAX_MEMBERS:
+    most = most or MAX_MEMBERS
+    if len(members) > most:
         raise StudioError(
             "{name} holds {count} files; at most {limit} are unpacked. Put the data into fewer files.",
-            name=name, count=len(members), limit=MAX_MEMBERS,
+            name=name, count=len(members), limit=most,
         )
     total = sum(member.file_size for member in members)
     packed = max(1, path.stat().st_size)
     if total > MAX_UNPACKED_BYTES or (total > RATIO_FROM_BYTES and total > MAX_RATIO * packed):
         raise _bomb(name, total, packed)
-    files = [member for member in members if not member.is_dir() and not _IGNORED & set(PurePosixPath(member.filename).parts)]
+    files = [member for member in members if not member.is_dir() and not ignored(member.filename)]
     for member in files:
         _check_member(member, name)
     if not files:

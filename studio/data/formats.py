@@ -18,11 +18,11 @@ from studio.words import Sentence, StudioError
 HEAD = 256 * 1024
 TITLES = {
     "json": "JSON", "jsonl": "JSON Lines", "csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "arrow": "Arrow", "feather": "Feather",
-    "xlsx": "Excel (XLSX)", "text": "plain text", "markdown": "Markdown", "zip": "zip", "hub": "Hugging Face Hub",
+    "xlsx": "Excel (XLSX)", "text": "plain text", "markdown": "Markdown", "zip": "zip", "pictures": "Pictures in folders by class", "hub": "Hugging Face Hub",
 }
 """How a person reads the name of a format."""
 
-_READ = Sentence("Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, and a zip of these.")
+_READ = Sentence("Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.")
 _FOREIGN = (
     (b"%PDF", "a PDF document"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"GIF8", "a picture"),
     (b"\xd0\xcf\x11\xe0", "an old Office document (XLS or DOC)"), (b"\x1f\x8b", "a gzip archive"), (b"BZh", "a bzip2 archive"),

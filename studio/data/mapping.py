@@ -5,6 +5,7 @@
     preference  {"prompt": [{"role", "content"}, ...], "chosen": str, "rejected": str}
     unpaired    {"prompt": [{"role", "content"}, ...], "completion": str, "label": bool}
     label       {"text": str, "label": str | list[str]}
+    image       {"image": the place of a picture (`pictures.py`), "label": str}
 
 Knows nothing about files; `shape.py` proposes mappings.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
+from studio.data.pictures import PREFIX
 from studio.data.rows import Row, RowProblem, place
 from studio.data.turns import as_list, as_text, check_order, turns
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
-Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "text"]
-Want = Literal["messages", "text", "preference", "unpaired", "label"]
+Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "image", "text"]
+Want = Literal["messages", "text", "preference", "unpaired", "label", "image"]
 
 SHAPES: dict[str, Sentence] = {
     "messages": Sentence("Conversations (role and content)"),
@@ -31,6 +33,7 @@ SHAPES: dict[str, Sentence] = {
     "ranked": Sentence("Several answers, best first"),
     "unpaired": Sentence("Answer and thumbs up or down"),
     "label": Sentence("Text and label"),
+    "image": Sentence("Picture and class"),
     "text": Sentence("Plain text"),
 }
 """What a person reads for each shape."""
@@ -44,6 +47,7 @@ ROLES: dict[str, dict[str, bool]] = {
     "ranked": {"prompt": True, "input": False, "answers": True, "history": False, "system": False},
     "unpaired": {"prompt": True, "completion": True, "label": True, "system": False},
     "label": {"text": True, "label": True},
+    "image": {"image": True, "label": True},
     "text": {"text": True},
 }
 """Shape → its roles → whether a column must be given. The form of the Data tab is drawn from this."""
@@ -52,18 +56,18 @@ ROLE_TITLES: dict[str, Sentence] = {
     "messages": Sentence("messages"), "tools": Sentence("tools"), "system": Sentence("system text"), "instruction": Sentence("instruction"),
     "input": Sentence("input"), "output": Sentence("output"), "history": Sentence("earlier turns"), "prompt": Sentence("prompt"),
     "completion": Sentence("answer"), "chosen": Sentence("better answer"), "rejected": Sentence("worse answer"),
-    "label": Sentence("label"), "text": Sentence("text"), "answers": Sentence("answers, best first"),
+    "label": Sentence("label"), "image": Sentence("picture"), "text": Sentence("text"), "answers": Sentence("answers, best first"),
 }
 """What a person reads for each role."""
 
 WANTS: dict[str, Sentence] = {
     "messages": Sentence("conversations"), "text": Sentence("plain text"), "preference": Sentence("pairs of a better and a worse answer"),
     "unpaired": Sentence("answers marked good or bad"),
-    "label": Sentence("texts with labels"),
+    "label": Sentence("texts with labels"), "image": Sentence("pictures with classes"),
 }
 _FITS: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference", "ranked"),
-    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",),
+    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",), "image": ("image",),
 }
 """Wanted record → shapes it can be made from without losing or inventing anything."""
 
@@ -292,11 +296,18 @@ def _label(cells: _Cells, want: Want) -> dict:
     return {"text": text, "label": cells.text("label").strip()}
 
 
+def _image(cells: _Cells, want: Want) -> dict:
+    place = cells.text("image")
+    if not place.startswith(PREFIX):
+        raise RowProblem("shape", "{place} names no picture that was read. Bring the pictures themselves, in a zip of folders by class.", place=cells.place)
+    return {"image": place, "label": cells.text("label").strip()}
+
+
 def _text(cells: _Cells, want: Want) -> dict:
     return {"text": cells.text("text")}
 
 
 _MAKERS: dict[str, Callable[[_Cells, Want], dict]] = {
     "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca, "prompt_completion": _prompt_completion,
-    "preference": _preference, "ranked": _preference, "unpaired": _unpaired, "label": _label, "text": _text,
+    "preference": _preference, "ranked": _preference, "unpaired": _unpaired, "label": _label, "image": _image, "text": _text,
 }

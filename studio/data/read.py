@@ -21,6 +21,7 @@ from studio.data import hub
 from studio.data.archive import check_archive, unpack
 from studio.data.encoding import BAD, detect_encoding, looks_binary, open_text
 from studio.data.formats import HEAD, binary_format, refuse, text_format
+from studio.data.pictures import MAX_PICTURES, holds_pictures, read_pictures
 from studio.data.readers_binary import read_arrow, read_parquet, read_xlsx
 from studio.data.readers_table import read_table
 from studio.data.readers_text import read_json, read_jsonl, read_text
@@ -136,6 +137,8 @@ def open_source(source: str | Path, name: str | None = None, encoding: str | Non
 
 def _open(path: Path, name: str, encoding: str | None = None, nested: bool = False) -> Source:
     if path.is_dir():
+        if holds_pictures(path):
+            return Source(path, name, "pictures", read_pictures)
         raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=name)
     with open(path, "rb") as file:
         head = file.read(HEAD)
@@ -143,6 +146,9 @@ def _open(path: Path, name: str, encoding: str | None = None, nested: bool = Fal
         raise StudioError("{name} is empty. Put at least one example in it, or choose another file.", name=name)
     found = binary_format(path, head, name)
     if found == "zip":
+        if not nested and holds_pictures(path):
+            check_archive(path, name, MAX_PICTURES)
+            return Source(path, name, "pictures", read_pictures)
         if nested:
             raise StudioError("{name} is a zip inside a zip. Unpack it and zip its files directly.", name=name)
         return _open_archive(path, name, encoding)

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 
 from studio.data.marks import Marks
+from studio.data.pictures import digest_of
 from studio.words import StudioError
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -165,6 +166,8 @@ def _input(value: dict) -> str:
     """What the model is given in a record: all before the last answer."""
     if "text" in value:
         return value["text"]
+    if "image" in value:
+        return digest_of(value["image"])
     turns = value.get("prompt") or value["messages"][:-1]
     return "\x00".join(f"{turn['role']}\x01{turn['content']}" for turn in turns)
 
@@ -175,7 +178,7 @@ SEVERAL = "\x1f"
 
 def label_of(shape: str, value: dict) -> str:
     """What a record of that shape is filed under; "" where it has no label."""
-    if shape not in ("label", "unpaired"):
+    if shape not in ("label", "image", "unpaired"):
         return ""
     label = value["label"] if "label" in value else value["messages"][-1]["content"]
     return SEVERAL.join(map(str, label)) if isinstance(label, list) else str(label)
@@ -185,5 +188,7 @@ def texts(value: dict[str, Any]) -> list[str]:
     """Every text in a record that a model would read or learn."""
     if "text" in value:
         return [value["text"]]
+    if "image" in value:
+        return []
     found = [turn["content"] for turn in value.get("messages") or value.get("prompt", [])]
     return found + [value[key] for key in ("chosen", "rejected", "completion") if key in value]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from studio import home
 from studio.data import hub
+from studio.data.pictures import holds_pictures
 from studio.words import StudioError
 
 HELDOUT = ".heldout"
@@ -44,7 +45,7 @@ def resolve(source: str | Path) -> Resolved:
         exists, folder = path.exists(), path.is_dir()
     except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a zero byte, or means the home of nobody
         exists = folder = False
-    if folder:
+    if folder and not holds_pictures(path):
         raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=text)
     if not exists:
         raise StudioError(

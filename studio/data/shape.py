@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from studio.data.mapping import ROLE_TITLES, SHAPES, YES_OR_NO, Mapping, Want, fits
+from studio.data.pictures import PREFIX
 from studio.data.read import Source
 from studio.data.rows import Row, RowProblem
 from studio.data.turns import as_list, as_text, check_order, turns
@@ -213,6 +214,13 @@ def _pairs(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return (Mapping(shape="prompt_completion", roles=roles), _names_evidence(roles)) if roles else None
 
 
+def _pictures(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    if not rows or not all(str(row.values.get("image", "")).startswith(PREFIX) for row in rows):
+        return None
+    evidence = [Sentence("{count} folders hold the pictures, so each folder's name is a class.", count=len(columns["label"].values))]
+    return Mapping(shape="image", roles={"image": "image", "label": "label"}), evidence
+
+
 def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     label = _named(columns, "label")
     if label is None:
@@ -263,4 +271,4 @@ def _texts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return Mapping(shape="text", roles={"text": column}), evidence
 
 
-_LOOKS = (_conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _labels, _first_two, _texts)
+_LOOKS = (_pictures, _conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _labels, _first_two, _texts)

@@ -6,6 +6,7 @@ with. Paths of this machine never get into it. It knows nothing about the store 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,16 +16,19 @@ from studio.methods import METHODS
 from studio.models.resolve import is_hub_id
 
 _METRICS = {
+    "correct": ("Right labels on held-out rows", "base_correct", "{:.1%}"),
+    "macro_f1": ("Macro F1", "base_macro_f1", "{:.3f}"),
     "exact_match": ("Exact match on held-out questions", "base_exact_match", "{:.1%}"),
     "eval_loss": ("Loss on the held-out part", "base_eval_loss", "{:.4f}"),
 }
+_PIPELINES = {"classification": "text-classification", "image": "image-classification"}
 _STARTER = "the folder `assets/starter` of Delta Studio, the program that made this adapter; it is part of its repository"
 _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]).*")
 
 
 def public_name(base: str) -> str:
     """The base model as other people know it: a hub id, "starter", or the last part of a local path."""
-    return base if base == "starter" or is_hub_id(base) else (re.split(r"[\\/]", base.rstrip("\\/"))[-1] or "base")
+    return base if base in ("starter", "starter-vit") or is_hub_id(base) else (re.split(r"[\\/]", base.rstrip("\\/"))[-1] or "base")
 
 
 def public(value: Any) -> Any:
@@ -48,7 +52,7 @@ def model_card(name: str, card: dict) -> str:
 
 def _front_matter(card: dict, whole: bool) -> dict:
     base = card.get("base", "")
-    front: dict[str, Any] = {"library_name": "transformers" if whole else "peft", "pipeline_tag": "text-generation"}
+    front: dict[str, Any] = {"library_name": "transformers" if whole else "peft", "pipeline_tag": _PIPELINES.get(card.get("task"), "text-generation")}
     if is_hub_id(base):  # the hub refuses names that it does not know
         front["base_model"] = base
         front["base_model_relation"] = "finetune" if whole else "adapter"
@@ -61,11 +65,13 @@ def _what(card: dict, whole: bool) -> str:
     data = f" from {_plain(card['data'])}" if card.get("data") else ""
     examples = f" ({rows} examples)" if rows else ""
     thing = "A whole model" if whole else f"An adapter ({card.get('ships_as', 'peft')})"
-    verb = {"chat": "answer in conversations", "text": "continue text"}.get(card.get("task", ""), card.get("task", ""))
+    verb = {"chat": "answer in conversations", "text": "continue text", "classification": "classify texts", "image": "classify pictures"}.get(card.get("task", ""), card.get("task", ""))
     return f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, made with {card.get('summary') or card.get('method')} in Delta Studio."
 
 
 def _usage(card: dict, whole: bool) -> str:
+    if "labels" in card:
+        return _class_usage(card, whole)
     base = card.get("base", "")
     place = public_name(base) if is_hub_id(base) else f"path/to/{public_name(base)}"
     revision = f', revision="{card["revision"]}"' if card.get("revision") and is_hub_id(base) else ""
@@ -100,6 +106,31 @@ def _usage(card: dict, whole: bool) -> str:
     return "```python\n" + "\n".join(code) + "\n```" + where
 
 
+def _class_usage(card: dict, whole: bool) -> str:
+    """Loading a classifier: the head over the base is new, so the class names have to be given."""
+    base, pictures = card.get("base", ""), card.get("task") == "image"
+    place = '"path/to/this/folder"' if whole else f'"{public_name(base) if is_hub_id(base) else f"path/to/{public_name(base)}"}"'
+    if card.get("revision") and is_hub_id(base) and not whole:
+        place += f', revision="{card["revision"]}"'
+    model, reader = ("AutoModelForImageClassification", "AutoImageProcessor") if pictures else ("AutoModelForSequenceClassification", "AutoTokenizer")
+    names = "" if whole else ", id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True"
+    code = ["import torch", *([] if whole else ["from peft import PeftModel"]), *(["from PIL import Image"] if pictures else []), f"from transformers import {model}, {reader}", ""]
+    if not whole and _own_type(card):
+        code += ["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""]
+    code += [f"labels = {json.dumps(card['labels'], ensure_ascii=False)}", f"model = {model}.from_pretrained({place}{names})"]
+    code += [] if whole else ['model = PeftModel.from_pretrained(model, "path/to/this/folder")']
+    turn = "sigmoid()" if card.get("several") else "softmax(-1)"
+    if pictures:
+        code += [f'reader = {reader}.from_pretrained({place}, backend="pil")', 'inputs = reader(Image.open("picture.png").convert("RGB"), return_tensors="pt")']
+    else:
+        code += [f"reader = {reader}.from_pretrained({place})", 'inputs = reader("A text to classify.", return_tensors="pt")']
+    code += ["with torch.no_grad():", f"    probabilities = model.eval()(**inputs).logits[0].{turn}", "print(dict(zip(labels, probabilities.tolist())))"]
+    own = {"starter": _STARTER, "starter-vit": _STARTER.replace("assets/starter", "assets/starter_vit")}
+    where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {own.get(base, f'a local model called `{_plain(public_name(base))}`')}."
+    one = "" if pictures else "\n\nAsk about one text at a time, or set `model.config.pad_token_id` to the tokenizer's before you pad."
+    return "```python\n" + "\n".join(code) + "\n```" + where + one
+
+
 def _own_type(card: dict) -> bool:
     """Whether stock peft cannot load it."""
     method = METHODS.get(card.get("method", ""))
@@ -115,7 +146,10 @@ def _results(card: dict) -> str:
     if not lines:
         return "It was not measured: the run had no held-out part, or no evaluation."
     head = "| | base model | with this adapter |\n|---|---|---|\n"
-    return head + "\n".join(lines) + "\n\nMeasured on rows of the same data that it was not taught with, greedy answers."
+    measured = "\n\nMeasured on rows of the same data that it was not taught with"
+    if "classes" in metrics:
+        return head.replace("base model", f"always “{_plain(metrics['classes']['always'])}”") + "\n".join(lines) + f"{measured}. The base model has no head for these classes, so the commonest label stands in its place."
+    return head + "\n".join(lines) + f"{measured}, greedy answers."
 
 
 def _number(value: float | None, form: str) -> str:

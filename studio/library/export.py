@@ -31,7 +31,7 @@ from studio.words import Sentence, StudioError
 _ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "rope.json", "subspace.safetensors"}
 _MODEL_FILES = {".safetensors", ".json", ".jinja"}
 _TEXT_FILES = {"tokenizer.model", "merges.txt", "vocab.txt"}
-_OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json")
+_OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json", "preprocessor_config.json")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
 
 
@@ -117,7 +117,7 @@ def export(job) -> dict:
     _room_for(job.home, folder)
     half = Path(tempfile.mkdtemp(prefix=".half-merge-", dir=job.home.root / "adapters"))
     try:
-        difference = _merge(job, folder, source, half, precision)
+        difference = _merge(job, folder, source, half, precision, card)
         job.doing(Sentence("Putting the merged model on the shelf"))
         bits = {"fp32": "32 bit", "bf16": "16 bit", "fp16": "16 bit"}[precision]
         merged = {**card, "kind": "model", "ships_as": "model", "summary": f"{card.get('summary', '')}, merged in {bits}", "merged_from": adapter_id, "difference": difference}
@@ -128,24 +128,33 @@ def export(job) -> dict:
     return {"adapter": new_id, "difference": difference}
 
 
-def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str) -> float:
+def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, card: dict) -> float:
     """Write the merged model to `target`; returns how far its logits are from the adapter's."""
     import torch
 
     from studio.models.load import compute_dtype, load_base
 
     job.doing(Sentence("Loading the base model"))
-    model = lay(load_base(base_folder, quantisation="none", precision="fp32", device="cpu"), adapter)
-    probe = torch.tensor([Codec(base_folder).encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
+    pictures = card.get("task") == "image"
+    head = "language" if "labels" not in card else "image classes" if pictures else "text classes"
+    model = lay(load_base(base_folder, quantisation="none", precision="fp32", device="cpu", head=head, labels=card.get("labels")), adapter).eval()
+    if pictures:
+        size = model.config.image_size
+        probe = {"pixel_values": torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)}
+    else:
+        codec = Codec(base_folder)
+        probe = {"input_ids": torch.tensor([codec.encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])}
+        if "labels" in card:
+            model.config.get_text_config().pad_token_id = codec.pad_id
     with torch.no_grad():
-        before = model(input_ids=probe).logits
+        before = model(**probe).logits
         job.doing(Sentence("Merging"))
         if job.stop_requested():
             from studio.jobs.job import Stopped
 
             raise Stopped
         merged = model.merge_and_unload(safe_merge=True).to(compute_dtype(precision, "cpu"))
-        difference = float((merged(input_ids=probe).logits.float() - before).abs().max())
+        difference = float((merged(**probe).logits.float() - before).abs().max())
     merged.save_pretrained(target)
     for pattern in _OTHER_TOKENIZER_FILES:
         for path in base_folder.glob(pattern):

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from studio.hardware import GB, Hardware, gigabytes, pick_device
-from studio.home import PRESETS, STARTER
+from studio.home import PRESETS
 from studio.methods import Method
+from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
 
@@ -27,18 +29,19 @@ _REST = GB  # activations of a small batch, and the process
 
 
 class BaseModelOffer(BaseModel):
-    """One base model. parameters: billions. context: tokens. gated: accept the licence on the hub first."""
+    """One base model. parameters: billions. context: tokens, or patches of a picture. gated: accept the licence on the hub first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    id: str = Field(pattern=r"starter|[A-Za-z0-9][\w.\-]*/[\w.\-]+")
+    id: str = Field(pattern=r"starter|starter-vit|[A-Za-z0-9][\w.\-]*/[\w.\-]+")
     title: str = Field(min_length=1)
     family: str = Field(min_length=1)
     parameters: float = Field(gt=0, le=100)
     licence: str = Field(min_length=1)
-    context: int = Field(ge=128)
+    context: int = Field(ge=16)
     gated: bool
     model_type: str = Field(min_length=1)
+    reads: Literal["text", "pictures"] = "text"
     note: str = ""
 
     @property
@@ -48,8 +51,8 @@ class BaseModelOffer(BaseModel):
 
     @property
     def link(self) -> str:
-        """Its page on the hub; "" for the starter."""
-        return "" if self.id == "starter" else f"https://huggingface.co/{self.id}"
+        """Its page on the hub; "" for a starter."""
+        return "" if self.id in STARTERS.values() else f"https://huggingface.co/{self.id}"
 
     def label(self) -> Sentence:
         """One line for a list."""
@@ -89,11 +92,11 @@ def _read(path: Path) -> tuple[BaseModelOffer, ...]:
 
 
 def _measured(offer: BaseModelOffer) -> BaseModelOffer:
-    """The starter's own numbers, read from its folder where it is there."""
-    if offer.id != "starter":
+    """A starter's own numbers, read from its folder where it is there."""
+    if offer.id not in STARTERS.values():
         return offer
     try:
-        shape = read_shape(STARTER)
+        shape = read_shape(local_folder(offer.id))
     except StudioError:
         return offer
     return offer.model_copy(update={"parameters": shape.parameters / 1e9, "context": shape.context})

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import gradio as gr
 
@@ -36,22 +37,8 @@ def build(page: Page):
         base = gr.Dropdown([("Starter", "starter")], value="starter", label=page.t("Base model"), scale=1, min_width=180, elem_id="chat-base")
         voices = gr.Dropdown([], multiselect=True, max_choices=_COLUMNS, label=page.t("Who answers (up to three, side by side)"), scale=3, elem_id="voices")
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
-    with gr.Column() as talk:
-        chats = []
-        with gr.Row(equal_height=True):
-            for at in range(_COLUMNS):
-                chats.append(gr.Chatbot(label=page.t("Base model") if at == 0 else "", visible=at == 0, height=380, min_width=260, elem_id=f"chat-{at}",
-                                        placeholder=page.t("Ask something: each model chosen above answers in its own column."), buttons=["copy"]))
-        with gr.Row(equal_height=True):
-            message = gr.Textbox(label=page.t("Message"), placeholder=page.t("What would you like to ask?"), lines=1, max_lines=6, scale=6, elem_id="message")
-            send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
-        with gr.Row():
-            stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
-            again = gr.Button(page.t("Answer again"), size="sm", elem_id="regenerate")
-            clear = gr.Button(page.t("Clear"), size="sm", elem_id="chat-clear")
-        with gr.Accordion(page.t("System prompt and sampling"), open=False):
-            system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
-            sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
+    talk = build_talk(page)
+    chats, message, system, sampling = talk.chats, talk.message, talk.system, talk.sampling
     play = class_play.build(page)
 
     def bind():
@@ -76,7 +63,7 @@ def build(page: Page):
             page.on(event, offer, [page.changed, base, voices], heads)
         page.on(base.input, another_base, base, heads)
         page.on(voices.input, lambda chosen: columns(page, chosen), voices, chats)
-        page.on(voices.change, lambda chosen: panels(page, chosen), voices, [talk, *play.shown])
+        page.on(voices.change, lambda chosen: panels(page, chosen), voices, [talk.column, *play.shown])
 
         def classify(text, picture, chosen_base, chosen, profile: gr.OAuthProfile | None):
             asked = Turn(text, chosen_base, chosen, "", {}, [], owner=may_change(profile))
@@ -86,13 +73,34 @@ def build(page: Page):
         for event in (play.ask.click, play.text.submit):
             page.on(event, classify, [play.text, play.picture, base, voices], play.result, queue=True, concurrency_limit=8)
         given, shown = [message, base, voices, system, sampling, *chats], [message, doing, *chats]
-        for event in (send.click, message.submit):
+        for event in (talk.send.click, message.submit):
             page.on(event, ask, given, shown, queue=True, concurrency_limit=8)
-        page.on(again.click, ask_again, given, shown, queue=True, concurrency_limit=8)
-        page.on(stop.click, press_stop)
-        page.on(clear.click, lambda: ["", [], [], []], None, [doing, *chats])
+        page.on(talk.again.click, ask_again, given, shown, queue=True, concurrency_limit=8)
+        page.on(talk.stop.click, press_stop)
+        page.on(talk.clear.click, lambda: ["", [], [], []], None, [doing, *chats])
 
     return bind
+
+
+def build_talk(page: Page) -> SimpleNamespace:
+    """The conversations and what belongs to them, in one column."""
+    with gr.Column() as column:
+        chats = []
+        with gr.Row(equal_height=True):
+            for at in range(_COLUMNS):
+                chats.append(gr.Chatbot(label=page.t("Base model") if at == 0 else "", visible=at == 0, height=380, min_width=260, elem_id=f"chat-{at}",
+                                        placeholder=page.t("Ask something: each model chosen above answers in its own column."), buttons=["copy"]))
+        with gr.Row(equal_height=True):
+            message = gr.Textbox(label=page.t("Message"), placeholder=page.t("What would you like to ask?"), lines=1, max_lines=6, scale=6, elem_id="message")
+            send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
+        with gr.Row():
+            stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
+            again = gr.Button(page.t("Answer again"), size="sm", elem_id="regenerate")
+            clear = gr.Button(page.t("Clear"), size="sm", elem_id="chat-clear")
+        with gr.Accordion(page.t("System prompt and sampling"), open=False):
+            system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
+            sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
+    return SimpleNamespace(column=column, chats=chats, message=message, send=send, stop=stop, again=again, clear=clear, system=system, sampling=sampling)
 
 
 @dataclass

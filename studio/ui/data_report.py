@@ -5,18 +5,22 @@ Pure HTML from what `studio.desk` found out; it binds nothing.
 
 from __future__ import annotations
 
+import base64
+import io
+
 from studio.data.dataset import Dataset
 from studio.data.formats import TITLES
 from studio.data.mapping import SHAPES
+from studio.data.pictures import open_picture, title_of
 from studio.data.remedies import REMEDIES
 from studio.data.report import Finding, Histogram
 from studio.data.rows import KINDS
 from studio.desk import Outlook
 from studio.ui.board import button, chip, e, facts, note, number, table
 from studio.ui.page import Page
-from studio.words import Sentence
+from studio.words import Sentence, StudioError
 
-_FINDINGS_SHOWN = 30
+_FINDINGS_SHOWN, _THUMBNAILS = 30, 24
 _CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
 
 
@@ -121,8 +125,28 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int)
 def preview_html(page: Page, outlook: Outlook) -> str:
     if outlook.report is None:
         return note(page.t("The first rows appear here once the data can be read."))
+    if outlook.dataset and outlook.dataset.want == "image":
+        return thumbnails_html(page, outlook.dataset)
     found = outlook.report.preview
     return table([page.t("Line"), *found.columns], [[str(line), *row] for line, row in zip(found.numbers[:12], found.rows[:12], strict=True)])
+
+
+def thumbnails_html(page: Page, data: Dataset) -> str:
+    """Some pictures of the training part, evenly over it so that every class is seen, with their classes."""
+    shown = [data.train[at] for at in range(0, len(data.train), max(1, -(-len(data.train) // _THUMBNAILS)))]
+    figures = []
+    for record in shown:
+        try:
+            picture = open_picture(record.value["image"])
+        except StudioError as error:
+            figures.append(note(page.say(error.sentence), "warn"))
+            continue
+        picture.thumbnail((96, 96))
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=80)
+        source = base64.b64encode(file.getvalue()).decode()
+        figures.append(f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}"><figcaption>{e(record.value["label"])}</figcaption></figure>')
+    return f'<p class="help">{e(page.t("{shown} of {count} pictures that are learnt from, with their classes.", shown=len(shown), count=f"{len(data.train):,}"))}</p><div class="thumbnails">{"".join(figures)}</div>'
 
 
 def files_html(page: Page, draft: dict, data: Dataset | None) -> str:

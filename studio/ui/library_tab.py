@@ -163,7 +163,7 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
     """Base → taught, for what was measured."""
     pairs = []
-    for key in ("preferred", "heeded", "exact_match"):
+    for key in ("preferred", "heeded", "correct", "exact_match"):
         if key in found:
             before = f"{found[f'base_{key}']:.0%} → " if f"base_{key}" in found else ""
             pairs.append((page.say(SCORES[key].title), before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught"))))

@@ -60,3 +60,19 @@ def test_every_extract_output_is_json_found_in_its_input():
         facts = json.loads(row["output"])
         assert list(facts) == ["customer", "item", "quantity", "price", "day"]
         assert all(str(value) in row["input"] for value in facts.values())
+
+
+def test_the_leaves_are_what_their_script_draws(tmp_path):
+    """Pixel by pixel as far as Pillow's JPEG decoder goes: another build of it may pack other bytes."""
+    import numpy as np
+
+    from studio.data.dataset import DataSpec, load
+    from studio.data.pictures import open_picture
+
+    subprocess.run([sys.executable, SAMPLES / "leaves.py", tmp_path], check=True)
+    shipped, drawn = (load(DataSpec(source=str(folder / "leaves.zip"), heldout=str(folder / "leaves.heldout.zip")), want="image") for folder in (SAMPLES, tmp_path))
+    assert (len(shipped.train), len(shipped.heldout)) == (200, 80) and shipped.counts.skipped == {}
+    for first, second in zip([*shipped.train][::20], [*drawn.train][::20], strict=True):
+        assert first.value["label"] == second.value["label"]
+        pixels = [np.asarray(open_picture(record.value["image"]), dtype=int) for record in (first, second)]
+        assert abs(pixels[0] - pixels[1]).max() <= 8

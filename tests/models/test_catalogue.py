@@ -18,8 +18,8 @@ def test_the_offers():
     offers = catalogue()
     assert offers[0].id == "starter" and not offers[0].gated and offers[0].link == ""
     assert len(offers) >= 40 and len({offer.id for offer in offers}) == len(offers)
-    assert all(is_hub_id(offer.id) for offer in offers[1:])
-    sizes = [offer.parameters for offer in offers[1:]]
+    assert all(is_hub_id(offer.id) for offer in offers[2:]) and offers[1].id == "starter-vit" and offers[1].reads == "pictures"
+    sizes = [offer.parameters for offer in offers[2:]]
     assert min(sizes) < 0.2 and max(sizes) > 70
     assert {"Apache-2.0", "MIT"} <= {offer.licence for offer in offers}
 

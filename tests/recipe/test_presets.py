@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from studio.home import SAMPLES, STARTER
+from studio.home import SAMPLES
 from studio.methods import METHODS
+from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.presets import apply, preset, presets, read_presets
 from studio.recipe import Recipe, recipe_from, recipe_from_yaml
@@ -15,7 +16,7 @@ ALL = presets()
 
 
 def test_what_is_there():
-    assert [item.name for item in presets("sample")] == ["captain", "tickets", "extract", "preferences", "notes"]
+    assert [item.name for item in presets("sample")] == ["captain", "tickets", "extract", "preferences", "notes", "leaves"]
     assert [item.name for item in presets("effort")] == ["fast_look", "balanced", "best_quality", "smallest_memory"]
     assert [item.order for item in ALL] == sorted({item.order for item in ALL})
 
@@ -24,15 +25,15 @@ def test_what_is_there():
 def test_each_is_a_recipe(item):
     made = recipe_from(apply(item, Recipe().to_dict()))
     assert recipe_from_yaml(made.to_yaml()) == made
-    shape = read_shape(STARTER) if (STARTER / "model.safetensors").exists() else None
-    assert made.method.refusal(shape, made.task.name, made.quantisation) is None
+    shape = read_shape(local_folder(made.model.name))
+    assert made.task.model_refusal(shape) is None and made.method.refusal(shape, made.task.name, made.quantisation) is None
     assert item.description.endswith(".") and str(item.say()).startswith(item.title)
 
 
 @pytest.mark.parametrize("item", presets("sample"), ids=lambda item: item.name)
 def test_samples_have_their_data(item):
     made = recipe_from(apply(item, {}))
-    assert made.model.name == "starter" and (made.method.name, made.method.rank) == ("lora", 8)
+    assert made.model.name == STARTERS[made.task.reads] and (made.method.name, made.method.rank) == ("lora", 8)
     assert any(path.stem == made.data.source for path in SAMPLES.iterdir())
 
 

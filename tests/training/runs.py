@@ -26,10 +26,10 @@ class Runs:
         self.home = Home(folder)
         self.store = Store(self.home.database)
 
-    def start(self, method: dict | str = "lora", *, stop_after: int | None = None, task: dict | str = "chat", data: dict | None = None, machine: dict | None = None, **training) -> str:
+    def start(self, method: dict | str = "lora", *, stop_after: int | None = None, task: dict | str = "chat", data: dict | None = None, machine: dict | None = None, model: dict | None = None, **training) -> str:
         """Run a short recipe to its end, or to a stop; returns the run's id."""
         recipe = recipe_from({
-            "data": {"source": "captain", "max_rows": 24, **(data or {})}, "task": task if isinstance(task, dict) else {"name": task}, "method": method, "machine": machine or {},
+            "data": {"source": "captain", "max_rows": 24, **(data or {})}, "task": task if isinstance(task, dict) else {"name": task}, "method": method, "machine": machine or {}, "model": model or {},
             "training": {"learning_rate": 1e-3, **SHORT, **training},
         })
         run_id, job_id = self.store.create_run("test", recipe.to_dict(), "cpu")

@@ -1,0 +1,122 @@
+"""Pictures sorted into folders by class, in a zip or a folder → one row each: where the picture is, and its class.
+
+A picture's place is text ("picture:DIGEST:/data/leaves.zip!spotted/7.png"), so that rows stay small; `open_picture` opens it again.
+Each one is decoded once while reading, so that a broken one is a sentence with its name and not a run that fails. Knows nothing about
+models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from studio.data.archive import ignored
+from studio.data.rows import Row
+from studio.words import StudioError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from studio.data.read import Source
+
+PREFIX = "picture:"
+MAX_PICTURES = 100_000
+_INSIDE = "!"
+_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_LARGEST = 50 * 2**20  # bytes of one picture
+
+
+def holds_pictures(path: Path) -> bool:
+    """Whether most of the files in a zip or a folder are called like pictures."""
+    names = _members(path)
+    return bool(names) and 2 * sum(PurePosixPath(name).suffix.lower() in _ENDINGS for name in names) > len(names)
+
+
+def _members(path: Path) -> list[str]:
+    """Names of the files in a folder (with its subfolders) or a zip, in order."""
+    if path.is_dir():
+        found = [item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file() and not item.is_symlink()]
+    else:
+        with zipfile.ZipFile(path) as archive:
+            found = [item.filename for item in archive.infolist() if not item.is_dir()]
+    return sorted(name for name in found if not ignored(name))
+
+
+def read_pictures(source: Source) -> Iterator[Row]:
+    """A row for each picture that can be opened: {"image": its place, "label": the folder that it lies in}."""
+    names = _members(source.path)
+    if len(names) > MAX_PICTURES:
+        raise StudioError("{name} holds {count} files; at most {limit} pictures are read. Choose a part of them.", name=source.name, count=len(names), limit=MAX_PICTURES)
+    place = str(source.path.resolve())
+    for number, name in enumerate(names, 1):
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in _ENDINGS:
+            source.warn(number, "left_aside", "{name} also holds '{left}', which is not read as data.", name=source.name, left=name)
+            continue
+        if not path.parent.name:
+            source.report(number, "missing", "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.", file=name)
+            continue
+        try:
+            data = _bytes(place, name)
+            decode(data)
+        except StudioError as error:
+            source.report(number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
+            continue
+        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+        yield Row(number, {"image": f"{PREFIX}{digest}:{place}{_INSIDE}{name}", "label": path.parent.name})
+
+
+def open_picture(place: str) -> Image:
+    """The picture at a row's place, in RGB. Raises StudioError where it is gone or broken by now."""
+    where, _, name = place.removeprefix(PREFIX).partition(":")[2].rpartition(_INSIDE)
+    try:
+        return decode(_bytes(where, name))
+    except StudioError as error:
+        raise StudioError("The picture '{name}' cannot be opened: {reason} Put it back, or read the data again.", name=name, reason=error.sentence) from error
+
+
+def title_of(place: str) -> str:
+    """What a person calls the picture: its folder and file name."""
+    return place.rpartition(_INSIDE)[2]
+
+
+def digest_of(place: str) -> str:
+    """Equal for pictures with equal bytes."""
+    return place.removeprefix(PREFIX).partition(":")[0]
+
+
+def decode(data: bytes) -> Image:
+    """Bytes of a picture file → the picture in RGB, turned as its camera says. Raises StudioError with what is wrong."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise StudioError("It has more than {count} million pixels.", count=round(2 * Image.MAX_IMAGE_PIXELS / 1e6)) from error
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over; all of it means the same to the person
+        raise StudioError("It is no picture, or a damaged one.") from error
+
+
+def _bytes(where: str, name: str) -> bytes:
+    """The file `name` in the folder or zip `where`."""
+    path = Path(where)
+    try:
+        if path.is_dir():
+            if (path / name).stat().st_size > _LARGEST:
+                raise StudioError("It is larger than {limit} MB.", limit=_LARGEST // 2**20)
+            return (path / name).read_bytes()
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(name).file_size > _LARGEST:
+                raise StudioError("It is larger than {limit} MB.", limit=_LARGEST // 2**20)
+            return archive.read(name)
+    except StudioError:
+        raise
+    except FileNotFoundError as error:
+        raise StudioError("It is not there any more.") from error
+    except Exception as error:  # zipfile raises a dozen kinds on damaged bytes
+        raise StudioError("It is no picture, or a damaged one.") from error

@@ -1,0 +1,24 @@
+"""Image classification: a picture gets its class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.options import option
+from studio.tasks.base import Task
+
+
+class Image(Task):
+    """Says which of some classes a picture belongs to, with a probability for each."""
+
+    title: ClassVar[str] = "Pictures"
+    verb: ClassVar[str] = "sort pictures"
+    help: ClassVar[str] = "Sort pictures into classes, from a zip or folder with one folder of pictures for each class."
+    order: ClassVar[int] = 5
+    wants: ClassVar[str] = "image"
+    reads: ClassVar[str] = "pictures"
+    task_type: ClassVar[str] = "SEQ_CLS"  # of peft's model classes the one that passes pixels on and saves the new head
+    kind: ClassVar[str] = "image"
+
+    name: Literal["image"] = option("image", "Task", "", hidden=True)
+    vary: bool = option(False, "Vary the pictures", "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.")

@@ -1,0 +1,109 @@
+"""Pictures and their classes: a new head over a model that looks at pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.data import Dataset
+
+from studio.data.pictures import open_picture, title_of
+from studio.models.pictures import Processor
+from studio.models.shape import read_shape
+from studio.training.batches import in_order
+from studio.training.kinds.classes import Classes, ClassTrainer, Names
+from studio.words import Sentence
+
+_IN_MEMORY = 512 * 2**20  # bytes of pixels that are kept from one epoch to the next
+_SHIFT = 12  # a varied picture moves by up to a twelfth of its width
+
+
+class Pictures(Dataset):
+    """The pictures at `places` as {"pixel_values", "labels"}. vary: mirror and shift them at random."""
+
+    several = False
+
+    def __init__(self, places: list[str], expected: list[Names], kind: Image, vary: bool = False):
+        self.places, self.expected, self.kind, self.vary = places, expected, kind, vary
+        self.numbers = [kind.numbers(names) for names in expected]
+        self._kept: dict[int, torch.Tensor] = {}
+        self._free = _IN_MEMORY
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> dict:
+        pixels = self._kept.get(index)
+        if pixels is None:
+            pixels = self.kind.processor.pixels(open_picture(self.places[index]))
+            if self._free > 0:
+                self._kept[index] = pixels
+                self._free -= pixels.nbytes
+        return {"pixel_values": varied(pixels) if self.vary else pixels, "labels": self.numbers[index]}
+
+    @property
+    def lengths(self) -> list[int]:
+        return [self.kind.patches] * len(self)
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+
+def varied(pixels: torch.Tensor) -> torch.Tensor:
+    """Mirrored in half of the cases, and shifted; what moves out on one side comes from the edge on the other."""
+    if torch.rand(()) < 0.5:
+        pixels = pixels.flip(-1)
+    room = pixels.shape[-1] // _SHIFT
+    down, right = torch.randint(0, 2 * room + 1, (2,)).tolist()
+    padded = torch.nn.functional.pad(pixels[None], [room] * 4, mode="replicate")[0]
+    return padded[:, down : down + pixels.shape[-2], right : right + pixels.shape[-1]]
+
+
+class Image(Classes):
+    """The head reads the model's class token."""
+
+    head = "image classes"
+
+    def __init__(self, job, recipe, base):
+        super().__init__(job, recipe, base)
+        self.processor, self.patches = Processor(base), read_shape(base).context
+        self.places: list[str] = []
+
+    def examples(self, dataset):
+        train = [(record.value["image"], (record.value["label"],)) for record in dataset.train]
+        self.labels = self.found_names([names for _, names in train])
+        heldout = self.known([(record.value["image"], (record.value["label"],)) for record in dataset.heldout], lambda pair: pair[1])
+        self.places = [place for place, _ in heldout]
+        return train, heldout
+
+    def _pictures(self, part: list[tuple[str, Names]], vary: bool = False) -> Pictures:
+        return Pictures([place for place, _ in part], [names for _, names in part], self, vary)
+
+    def collate(self, items: list[dict]) -> dict:
+        """Items → {"pixel_values", "labels"}; "tokens" counts the patches."""
+        return {"pixel_values": torch.stack([item["pixel_values"] for item in items]), "labels": torch.tensor([item["labels"] for item in items]), "tokens": self.patches * len(items)}
+
+    def batches(self, material):
+        training, data = self.recipe.training, self._pictures(material.train)
+
+        def batches(count: int) -> list[dict]:
+            made = [self.collate([data[index] for index in part]) for part in in_order(len(data), training.batch_size, training.seed, count)]
+            return [{name: tensor.to(self.job.torch_device) for name, tensor in batch.items() if name != "tokens"} for batch in made]
+
+        return batches
+
+    def trainer(self, model, options, material, callbacks):
+        made = ClassTrainer(
+            model, options, method=self.recipe.method, train=self._pictures(material.train, self.recipe.task.vary), heldout=self._pictures(material.heldout) if material.heldout else None,
+            collator=self.collate, group_by_length=False, callbacks=callbacks)
+        made.names = self.labels
+        self.job.log(Sentence("{count} classes: {names}.", count=len(self.labels), names=", ".join(self.labels[:20])))
+        return made
+
+    def shown(self, index):
+        return title_of(self.places[index])
+
+    def probe(self, model, material):
+        device = next(model.parameters()).device
+        pixels = torch.stack([item["pixel_values"] for item in map(self._pictures(material.train[:3]).__getitem__, range(min(3, len(material.train))))])
+        with torch.no_grad():
+            return model.eval()(pixel_values=pixels.to(device)).logits.float().cpu()

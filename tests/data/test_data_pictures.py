@@ -1,0 +1,87 @@
+"""Pictures by class: recognised by content, broken ones named, no row lost."""
+
+import io
+import zipfile
+
+import pytest
+from PIL import Image
+
+from studio.data.dataset import DataSpec, load
+from studio.data.pictures import digest_of, open_picture, title_of
+from studio.data.read import open_source
+from studio.data.shape import propose
+from studio.words import StudioError
+
+
+def picture(colour: str, kind: str = "PNG", size: int = 24) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(file, kind)
+    return file.getvalue()
+
+
+def zipped(path, members: dict[str, bytes]):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+GOOD = {f"{colour}/{at}.png": picture(colour, size=20 + at) for colour in ("red", "blue") for at in range(6)}
+
+
+def test_a_zip_of_folders(tmp_path):
+    source = open_source(zipped(tmp_path / "data.bin", GOOD))  # by content, whatever it is called
+    assert (source.format, source.columns) == ("pictures", ["image", "label"])
+    assert propose(source).mapping.shape == "image"
+    data = load(DataSpec(source=str(tmp_path / "data.bin"), heldout_fraction=0.25), want="image")
+    assert data.counts.rows == data.counts.used == 12 and len(data.train) + len(data.heldout) == 12
+    record = data.train[0].value
+    assert open_picture(record["image"]).getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record["label"]]
+    assert title_of(record["image"]).startswith(record["label"])
+
+
+def test_a_folder_is_read_too(tmp_path):
+    for name, data in GOOD.items():
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pictures" / name).write_bytes(data)
+    data = load(DataSpec(source=str(tmp_path / "pictures"), heldout_fraction=0), want="image")
+    assert data.counts.used == 12 and {record.value["label"] for record in data.train} == {"red", "blue"}
+
+
+def test_broken_ones_are_named_and_counted(tmp_path):
+    bad = {"red/torn.png": picture("red")[:40], "red/words.jpg": b"no picture at all", "blue/empty.gif": b"", "lost.png": picture("red"), "README.md": b"# read me"}
+    data = load(DataSpec(source=str(zipped(tmp_path / "mixed.zip", GOOD | bad)), heldout_fraction=0), want="image")
+    said = [str(problem.sentence) for problem in data.problems]
+    assert data.counts.rows == 16 and data.counts.used == 12 and data.counts.skipped == {"broken": 3, "missing": 1}
+    for name in ("red/torn.png", "red/words.jpg", "blue/empty.gif"):
+        assert any(name in sentence and "damaged" in sentence for sentence in said)
+    assert any("lost.png" in sentence and "no folder" in sentence for sentence in said) and any("README.md" in sentence for sentence in said)
+
+
+def test_every_damage_is_a_sentence(tmp_path):
+    whole = zipped(tmp_path / "whole.zip", GOOD).read_bytes()
+    for at in range(0, len(whole), max(1, len(whole) // 150)):
+        torn = tmp_path / "torn.zip"
+        torn.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            data = load(DataSpec(source=str(torn), heldout_fraction=0), want="image")
+        except StudioError as error:
+            assert str(error)
+        else:
+            assert data.counts.rows == data.counts.used + sum(data.counts.skipped.values())
+
+
+def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
+    zipped(tmp_path / "train.zip", GOOD)
+    zipped(tmp_path / "test.zip", {"red/other-name.png": GOOD["red/0.png"], "red/new.png": picture("red", size=60)})
+    data = load(DataSpec(source=str(tmp_path / "train.zip"), heldout=str(tmp_path / "test.zip")), want="image")
+    train = {digest_of(record.value["image"]) for record in data.train}
+    shared = [record for record in data.heldout if digest_of(record.value["image"]) in train]
+    assert data.problems.warnings["prompt_leakage"] + data.problems.errors["leakage"] + len(shared) >= 1
+
+
+def test_a_picture_that_went_away(tmp_path):
+    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", GOOD)), heldout_fraction=0), want="image")
+    (tmp_path / "a.zip").unlink()
+    with pytest.raises(StudioError, match="not there any more"):
+        open_picture(data.train[0].value["image"])
