@@ -41,7 +41,7 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
     trained = recipe.method.parameter_count(shape)
     width = 4 if precision == "fp32" else 2
     whole = recipe.method.ships_as == "model"
-    tokens = (longest + virtual_tokens(recipe)) * recipe.training.batch_size
+    tokens = (longest + virtual_tokens(recipe)) * recipe.training.batch_size * recipe.task.rows
     parts = {
         "weights": weight_bytes(recipe, shape, 4 if whole else width) + (0 if whole else 4 * trained),
         "gradients": 4 * trained,

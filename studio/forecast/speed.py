@@ -61,7 +61,7 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
     matrices = sum(rows * columns for rows, columns in shape.linears.values()) + LABELLED * shape.vocabulary * shape.hidden
     forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_size
     passes = 3 if recipe.method.ships_as == "model" else 2
-    return forward * (passes + (1 if recipe.machine.checkpointing else 0))
+    return forward * (passes + (1 if recipe.machine.checkpointing else 0) + recipe.task.comparisons)
 
 
 def device_flops(hardware: Hardware, device: str, precision: str) -> float:
@@ -87,8 +87,8 @@ def _gpu_tflops(gpu: Gpu) -> float:
 
 
 def learnt_speed(store, device: str, recipe: Recipe) -> float | None:
-    """Tokens a second of the last run with this device, model and method, as the worker noted it."""
-    note = store.note(f"speed:{device}:{recipe.model.name}:{recipe.method.name}") if store else None
+    """Tokens a second of the last run with this device, model, method and task, as the worker noted it."""
+    note = store.note(f"speed:{device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}") if store else None
     return note["tokens_per_second"] if note and note.get("tokens_per_second", 0) > 0 else None
 
 
@@ -105,14 +105,14 @@ def seconds(recipe: Recipe, shape: Shape, lengths: list[int], *, steps: int, hel
     flops = device_flops(hardware, device, precision) / slower
     width = padded_length(lengths, training.effective_batch, training.group_by_length or training.packing) + virtual_tokens(recipe)
     work = flops_per_token(recipe, shape, width)
-    examples = steps * training.effective_batch
+    examples = steps * training.effective_batch * recipe.task.rows
     if speed:
         learning = examples * mean / speed
     else:
         passes = 1.5 if recipe.machine.checkpointing else 1
-        learning = examples * width * work / flops + steps * (_STEP + training.accumulation * passes * shape.layers * _LAYER_TRAINED[kind])
+        learning = examples * width * work / flops + steps * (_STEP + training.accumulation * shape.layers * (passes * _LAYER_TRAINED[kind] + recipe.task.comparisons * _LAYER_FORWARD[kind]))
     forward = 2 * shape.parameters / flops
-    looking = training.evaluations * heldout * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
+    looking = training.evaluations * heldout * recipe.task.rows * (1 + recipe.task.comparisons) * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
     asked = min(heldout, training.evaluation_rows) if heldout else 0
     prompts = training.evaluations * min(training.sample_prompts, heldout)
     word = max(forward, shape.layers * _LAYER_FORWARD[kind])  # seconds for the next token of a small batch

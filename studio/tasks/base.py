@@ -39,6 +39,11 @@ class Encoded:
         """Tokens of the example before anything was cut."""
         return len(self.ids) + self.cut
 
+    @property
+    def sequences(self) -> list[Encoded]:
+        """The rows of tokens that a model works through for it: itself, or two answers to one prompt."""
+        return [self]
+
 
 @dataclass(frozen=True)
 class Question:
@@ -59,7 +64,7 @@ class Task(Options):
     wants: ClassVar[str]  # the kind of record that studio.data is asked for
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
     reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
-    sequences: ClassVar[int] = 1  # how many rows of tokens a model works through for one example
+    rows: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
@@ -77,13 +82,18 @@ class Task(Options):
 
     def rendered(self, record: dict, codec: Codec) -> str:
         """The record as the text that becomes tokens."""
-        return "\n\n".join(codec.decode(part.ids, keep_special=True) for part in self.encode(record, codec, 1 << 30))
+        return "\n\n".join(codec.decode(row.ids, keep_special=True) for part in self.encode(record, codec, 1 << 30) for row in part.sequences)
 
     def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
         """(tokens of the record uncut, where the first one stands that is learnt or None), for the report and the forecast."""
         parts = self.encode(record, codec, 1 << 30)
         first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
         return sum(part.whole for part in parts), first
+
+    @property
+    def comparisons(self) -> int:
+        """Forward passes without gradients that each row takes beside the one that is learnt from, as the forecast counts."""
+        return 0
 
     def refusal(self, recipe) -> Sentence | None:
         """Why this cannot be learnt as `recipe` (a `studio.recipe.Recipe`) wants; None if it can. What the method itself cannot

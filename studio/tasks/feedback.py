@@ -9,7 +9,7 @@ from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat
-from studio.tasks.preference import answered, refusal
+from studio.tasks.preference import COMPARISONS, answered, refusal
 from studio.words import Sentence
 
 
@@ -41,6 +41,10 @@ class Feedback(Task):
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         found = answered(record["prompt"], record["completion"], self.system, codec, max_length)
         return [Judged(found.ids, found.labels, found.cut, good=record["label"])]
+
+    @property
+    def comparisons(self) -> int:
+        return COMPARISONS[self.algorithm]
 
     def question(self, record: dict) -> Question | None:
         """Only an answer that was wanted can be hoped for."""

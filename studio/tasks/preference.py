@@ -13,6 +13,8 @@ from studio.words import Sentence
 
 ALGORITHMS = {"dpo": "DPO: learns the difference of each pair", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
 
+COMPARISONS = {"dpo": 1, "ipo": 1, "kto": 3, "orpo": 0}  # with the model before the lesson; KTO: also of mismatched answers, by both
+
 
 @dataclass(frozen=True)
 class Pair(Encoded):
@@ -29,6 +31,10 @@ class Pair(Encoded):
     def whole(self) -> int:
         return max(super().whole, self.rejected.whole)
 
+    @property
+    def sequences(self) -> list[Encoded]:
+        return [self, self.rejected]
+
 
 class Preference(Task):
     """Learns which of two answers is the better one."""
@@ -39,7 +45,7 @@ class Preference(Task):
     order: ClassVar[int] = 3
     wants: ClassVar[str] = "preference"
     kind: ClassVar[str] = "preference"
-    sequences: ClassVar[int] = 2
+    rows: ClassVar[int] = 2
 
     name: Literal["preference"] = option("preference", "Task", "", hidden=True)
     algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
@@ -52,6 +58,10 @@ class Preference(Task):
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         better, worse = (answered(record["prompt"], record[key], self.system, codec, max_length) for key in ("chosen", "rejected"))
         return [Pair(better.ids, better.labels, better.cut, rejected=worse)]
+
+    @property
+    def comparisons(self) -> int:
+        return COMPARISONS[self.algorithm]
 
     def question(self, record: dict) -> Question:
         return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["chosen"])

@@ -195,7 +195,7 @@ def remember_speed(job: Job, recipe: Recipe) -> None:
     seconds = sum(row["seconds"] for row in rows)
     if seconds > 0:
         speed = sum(row["tokens"] for row in rows) / seconds
-        job.store.set_note(f"speed:{job.device}:{recipe.model.name}:{recipe.method.name}", {"tokens_per_second": speed})
+        job.store.set_note(f"speed:{job.device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}", {"tokens_per_second": speed})
 
 
 def warm_up() -> None:

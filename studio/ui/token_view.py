@@ -90,8 +90,9 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
     index, codec, limit = place(outlook, at), Codec(folder, recipe.model.template), recipe.training.max_length
     record = data.train[index]
-    parts = recipe.task.encode(record.value, codec, limit)
-    rest = recipe.task.encode(record.value, codec, 1 << 30)[0].ids[limit:] if any(part.cut for part in parts) else []
+    parts = sequences(recipe.task.encode(record.value, codec, limit))
+    whole = sequences(recipe.task.encode(record.value, codec, 1 << 30)) if any(part.cut for part in parts) else []
+    rest = [token for part in whole for token in part.ids[limit:]]
     learnt = sum(part.learnt for part in parts)
     where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
     said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
@@ -100,9 +101,14 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
-    chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, rest if part.cut else [])}</p>' for part in parts)
+    chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(record.value, codec))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
+
+
+def sequences(parts: list[Encoded]) -> list[Encoded]:
+    """Every row of tokens that a model gets: of a pair both answers."""
+    return [row for part in parts for row in part.sequences]
 
 
 def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:

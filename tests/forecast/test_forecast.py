@@ -118,7 +118,7 @@ def test_a_measured_speed_beats_the_table(tmp_path):
     store = Store(tmp_path / "studio.sqlite3")
     guess = ask(store=store)
     assert not guess.sure
-    store.set_note("speed:cpu:starter:lora", {"tokens_per_second": 100.0})
+    store.set_note("speed:cpu:starter:lora:chat", {"tokens_per_second": 100.0})
     known = ask(store=store)
     assert known.sure and known.seconds > 150 * 8 * 200 / 100
     assert not ask(store=store, lengths=None).sure

@@ -1,4 +1,4 @@
-"""Preferences: losses beside TRL's own, the model before the lesson, stop and resume, and what the sample teaches."""
+"""Preferences: losses beside TRL's own, the model before the lesson, stop and resume, and every method that can be switched off."""
 
 import json
 import os
@@ -7,32 +7,180 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from studio.evaluation.predictions import read
 from studio.home import SAMPLES, STARTER
+from studio.methods import METHODS
+from studio.models.codec import Codec
+from studio.recipe import recipe_from
+from studio.tasks import IGNORED, TASKS
+from studio.words import StudioError
 
-REFERENCE = Path(__file__).parent / "reference"
-STEPS = {"max_steps": 20, "batch_size": 4, "max_length": 96, "learning_rate": 1e-3, "evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0, "group_by_length": False}
+PAIRS = SAMPLES / "preferences.jsonl"
+ROW = {"prompt": [{"role": "user", "content": "What is 2 plus 3?"}], "chosen": "Arr, 5!", "rejected": "No."}
+FEW = {"source": "preferences", "max_rows": 24}
+QUIET = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
+# Ours → the same for TRL's DPOConfig.
+ALIKE = [
+    ({}, {}, {"beta": 0.1, "per_device_train_batch_size": 4}),
+    ({"beta": 0.3, "imitation": 0.5}, {"batch_size": 2, "accumulation": 2},
+     {"beta": 0.3, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5], "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}),
+    ({"algorithm": "ipo"}, {}, {"beta": 0.1, "loss_type": ["ipo"], "per_device_train_batch_size": 4}),
+]
 
 
-def trl_losses(tmp_path: Path, script: str, **options) -> list[float]:
-    values = {"seed": 42, "rank": 8, "alpha": 16, "beta": 0.1, "learning_rate": 1e-3, "steps": 20, "batch": 4, "accumulation": 1, "max_length": 96,
-              "folder": str(tmp_path / "trl"), "loss_type": ["sigmoid"], "loss_weights": None, **options}
-    command = [sys.executable, str(REFERENCE / script), str(STARTER), str(SAMPLES / "preferences.jsonl"), json.dumps(values)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+def preference(**options) -> dict:
+    return {"name": "preference", **options}
+
+
+@pytest.fixture(scope="module")
+def trl_losses(tmp_path_factory) -> list[list[float]]:
+    """The first 20 losses of TRL's DPOTrainer for each of ALIKE."""
+    folder = tmp_path_factory.mktemp("trl")
+    command = [sys.executable, str(Path(__file__).parent / "reference" / "dpo.py"), str(STARTER), str(PAIRS), json.dumps([theirs for _, _, theirs in ALIKE]), str(folder)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_CACHE": str(folder / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=480)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "training", "theirs"), [
-    ({}, {}, {}),
-    ({"beta": 0.3, "imitation": 0.5}, {"batch_size": 2, "accumulation": 2}, {"beta": 0.3, "batch": 2, "accumulation": 2, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]}),
-    ({"algorithm": "ipo"}, {}, {"loss_type": ["ipo"]}),
-], ids=["DPO", "DPO with imitation, accumulated", "IPO"])
-def test_the_first_20_losses_are_those_of_trl(runs, tmp_path, task, training, theirs):
-    run = runs.start(task={"name": "preference", **task}, data={"source": "preferences", "max_rows": None}, **{**STEPS, **training})
-    ours = list(runs.losses(run).values())
-    expected = trl_losses(tmp_path, "dpo.py", **theirs)
-    assert len(ours) == len(expected) == 20
-    assert max(abs(one - other) for one, other in zip(ours, expected, strict=True)) < 1e-5, (ours, expected)
+@pytest.mark.parametrize("at", range(len(ALIKE)), ids=["DPO", "DPO with imitation, accumulated", "IPO"])
+def test_the_first_20_losses_are_those_of_trl(runs, trl_losses, at):
+    task, training, _ = ALIKE[at]
+    options = {"max_steps": 20, "batch_size": 4, "max_length": 96, "group_by_length": False, **QUIET, **training}
+    ours = list(runs.losses(runs.start(task=preference(**task), data={"source": "preferences", "max_rows": None}, **options)).values())
+    assert len(ours) == len(trl_losses[at]) == 20
+    assert max(abs(one - other) for one, other in zip(ours, trl_losses[at], strict=True)) < 1e-5, (ours, trl_losses[at])
+
+
+def trainer_of(algorithm: str, task: str = "preference", **options):
+    """A trainer's losses without a trainer: what its methods need of `self`."""
+    from types import SimpleNamespace
+
+    return SimpleNamespace(task=TASKS[task].model_validate({**({"algorithm": algorithm} if task == "preference" else {}), **options}))
+
+
+def test_kto_and_orpo_are_those_of_trl(monkeypatch):
+    """Beside TRL's own functions, on log-probabilities drawn at random."""
+    from trl.experimental.orpo.orpo_trainer import ORPOTrainer
+
+    from studio.training.preference import PreferenceTrainer, Said
+
+    torch.manual_seed(0)
+    sums, counts = -torch.rand(6) * 40 - 1, torch.randint(3, 20, (6,))
+    said = Said(sums, counts)
+    theirs = ORPOTrainer.odds_ratio_loss(type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *said.means.chunk(2))[0]
+    assert torch.allclose(PreferenceTrainer._orpo(trainer_of("orpo", beta=0.3), said), -theirs, atol=1e-6)
+    gains, moved, good = torch.randn(6), torch.tensor(0.4), torch.tensor([True, False, True, True, False, False])
+    found = PreferenceTrainer._kto(trainer_of("kto", "feedback", beta=0.5, bad_weight=2.0), gains, good, moved)
+    by_hand = [1 - torch.sigmoid(0.5 * (gain - moved)) if wanted else 2 * (1 - torch.sigmoid(0.5 * (moved - gain))) for gain, wanted in zip(gains, good, strict=True)]
+    assert torch.allclose(found, torch.stack(by_hand))
+
+
+def test_both_answers_are_encoded_as_chat_encodes_them():
+    codec = Codec(STARTER)
+    pair = TASKS["preference"](system="Be brief.").encode(ROW, codec, 512)[0]
+    for row, answer in zip(pair.sequences, (ROW["chosen"], ROW["rejected"]), strict=True):
+        chat = TASKS["chat"](system="Be brief.").encode({"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, codec, 512)[0]
+        assert (row.ids, row.labels) == (chat.ids, chat.labels)
+    assert pair.whole == max(len(row.ids) for row in pair.sequences)
+    short = TASKS["preference"]().encode(ROW, codec, 16)[0]
+    assert short.learnt == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
+    judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[0]
+    assert judged.good is False and codec.decode([token for token in judged.labels if token != IGNORED]) == "Arr, 5!"
+
+
+def test_kto_sees_each_prompt_with_the_answer_of_the_row_before():
+    from studio.training.preference import AnswerCollator, Answers
+
+    codec = Codec(STARTER)
+    rows = [{**ROW, "chosen": f"{number}.", "rejected": f"Not {number}."} for number in ("One", "Two")]
+    examples = Answers([TASKS["preference"]().encode(row, codec, 512)[0] for row in rows])
+    batch = AnswerCollator(codec.pad_id, 512, mismatched=True)([examples[0], examples[1]])
+    learnt = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()]
+    other = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["other_labels"].tolist()]
+    assert learnt == ["One.", "Two.", "Not One.", "Not Two."] and other == ["Not Two.", "One.", "Two.", "Not One."]
+    assert batch["good"].tolist() == [True, True, False, False]
+    assert batch["tokens"] == examples.tokens
+
+
+@pytest.mark.parametrize(("recipe", "said"), [
+    ({"task": "preference", "method": "full"}, "Choose ORPO, or another method such as LoRA"),
+    ({"task": preference(algorithm="kto"), "training": {"batch_size": 1}}, "batch size of 2"),
+    ({"task": "feedback", "training": {"packing": True}}, "Switch Packing off"),
+])
+def test_what_cannot_be_learnt_is_a_sentence(recipe, said):
+    assert said in recipe_from(recipe).refusal(None).say()
+    assert recipe_from({"task": preference(algorithm="orpo"), "method": "full"}).refusal(None) is None
+
+
+def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
+    with pytest.raises(StudioError, match="no pairs of a better and a worse answer can be made"):
+        runs.start(task="preference", data={"source": str(Path(__file__).parents[1] / "data_files" / "kto.jsonl")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks])
+def test_every_method_that_can_be_switched_off(name, runs):
+    """The first loss is log 2, for nothing has been learnt; the delta moves, the adapter comes back from disk, and nothing else learns."""
+    from studio.training import worker
+
+    seen = {}
+    build, finish = worker.build, worker.finish
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "build", lambda *args: seen.setdefault("trainer", build(*args)))
+
+        def looking(*args):
+            seen["learnt"] = {key for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}
+            return finish(*args)
+
+        patch.setattr(worker, "finish", looking)
+        before = []
+        original = worker.learn
+
+        def learn(job, trainer, **rest):
+            before.extend(key for key, value in trainer.model.named_parameters() if value.requires_grad)
+            return original(job, trainer, **rest)
+
+        patch.setattr(worker, "learn", learn)
+        run = runs.start(name, task="preference", data=FEW, max_steps=3, evaluations=1, evaluation_rows=0, sample_prompts=0,
+                         learning_rate=METHODS[name].learning_rate * 3, warmup=0)
+    losses = runs.losses(run)
+    assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].prompt_learning or METHODS[name].quantisation else 1e-3) or METHODS[name].prompt_learning
+    assert len(set(losses.values())) > 1
+    assert set(before) == seen["learnt"]
+    assert runs.store.adapter(run)["card"]["task"] == "preference"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["dpo", "kto", "orpo"])
+def test_stopped_and_resumed_gives_the_same_curve(algorithm, runs):
+    options = {"task": preference(algorithm=algorithm), "data": FEW, **QUIET}
+    whole = runs.losses(runs.start(**options))
+    run = runs.start(**options, stop_after=3)
+    assert runs.store.run(run)["state"] == "stopped"
+    runs.resume(run)
+    resumed = runs.losses(run)
+    assert sorted(resumed) == sorted(whole) and all(abs(resumed[step] - whole[step]) < 1e-5 for step in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "steps"), [(preference(algorithm="kto"), 30), (preference(algorithm="orpo"), 30)])
+def test_the_sample_is_learnt_by_the_others_too(runs, task, steps):
+    run = runs.start(task=task, data={"source": "preferences", "max_rows": None}, learning_rate=2e-3, max_steps=steps, batch_size=8, evaluations=1, evaluation_rows=2, max_length=128)
+    metrics = runs.store.run(run)["result"]["metrics"]
+    assert metrics["base_preferred"] == pytest.approx(0.48, abs=0.02) and metrics["preferred"] >= 0.85
+    kept = read(runs.home.run(run))
+    assert len(kept) == 60 and all(row.rejected for row in kept) and kept[0].taught and not kept[5].taught
+
+
+@pytest.mark.slow
+def test_feedback_of_thumbs(runs, tmp_path):
+    rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()[:60]]
+    judged = [{"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"} for row in rows for key in ("chosen", "rejected")]
+    (tmp_path / "thumbs.jsonl").write_text("\n".join(json.dumps(row) for row in judged))
+    run = runs.start(task="feedback", data={"source": str(tmp_path / "thumbs.jsonl"), "max_rows": None}, learning_rate=2e-3, max_steps=20, batch_size=8, evaluations=1, max_length=128)
+    metrics = runs.store.run(run)["result"]["metrics"]
+    assert metrics["base_heeded"] == 0.5 and metrics["heeded"] >= 0.8

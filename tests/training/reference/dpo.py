@@ -1,6 +1,6 @@
-"""DPO as TRL's own trainer does it, with nothing of the studio's: python dpo.py BASE PAIRS.jsonl OPTIONS.json, prints the losses as JSON.
+"""DPO as TRL's own trainer does it, with nothing of the studio's: python dpo.py BASE PAIRS.jsonl OPTIONS, prints the losses as JSON.
 
-Pairs are {"prompt", "chosen", "rejected"}; the prompt is rendered with the model's chat template, an answer ends with the end-of-turn token.
+OPTIONS is a JSON list, a run each, so that TRL is imported once. Pairs are {"prompt", "chosen", "rejected"}; the prompt is rendered with the model's chat template, an answer ends with the end-of-turn token.
 """
 
 import json
@@ -13,13 +13,9 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import DPOConfig, DPOTrainer
 
-base, pairs, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+base, pairs, runs = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 torch.set_num_threads(1)
-set_seed(options["seed"])
 tokenizer = AutoTokenizer.from_pretrained(base)
-model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-lora = LoraConfig(task_type="CAUSAL_LM", r=options["rank"], lora_alpha=options["alpha"], target_modules="all-linear")
-set_seed(options["seed"])
 
 
 def rendered(row: dict) -> dict:
@@ -27,12 +23,17 @@ def rendered(row: dict) -> dict:
     return {"prompt": prompt, "chosen": row["chosen"] + "<|im_end|>", "rejected": row["rejected"] + "<|im_end|>"}
 
 
-config = DPOConfig(
-    options["folder"], beta=options["beta"], loss_type=options["loss_type"], loss_weights=options["loss_weights"], learning_rate=options["learning_rate"],
-    lr_scheduler_type="cosine", warmup_steps=0.05, max_steps=options["steps"], per_device_train_batch_size=options["batch"],
-    gradient_accumulation_steps=options["accumulation"], seed=options["seed"], data_seed=options["seed"], use_cpu=True, bf16=False,
-    gradient_checkpointing=False, max_length=options["max_length"], logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True)
-rows = Dataset.from_list([rendered(json.loads(line)) for line in Path(pairs).read_text(encoding="utf-8").splitlines()])
-trainer = DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=lora)
-trainer.train()
-print(json.dumps([row["loss"] for row in trainer.state.log_history if "loss" in row]))
+def losses(options: dict) -> list[float]:
+    set_seed(42)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    lora = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear")
+    config = DPOConfig(
+        sys.argv[4], learning_rate=1e-3, lr_scheduler_type="cosine", warmup_steps=0.05, max_steps=20, seed=42, data_seed=42, use_cpu=True, bf16=False,
+        gradient_checkpointing=False, max_length=96, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, **options)
+    rows = Dataset.from_list([rendered(json.loads(line)) for line in Path(pairs).read_text(encoding="utf-8").splitlines()])
+    trainer = DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=lora)
+    trainer.train()
+    return [row["loss"] for row in trainer.state.log_history if "loss" in row]
+
+
+print(json.dumps([losses(options) for options in runs]))
