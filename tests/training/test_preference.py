@@ -123,35 +123,27 @@ def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks])
-def test_every_method_that_can_be_switched_off(name, runs):
-    """The first loss is log 2, for nothing has been learnt; the delta moves, the adapter comes back from disk, and nothing else learns."""
+def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
+    """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
 
-    seen = {}
-    build, finish = worker.build, worker.finish
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "build", lambda *args: seen.setdefault("trainer", build(*args)))
+    build, seen = worker.build, {}
 
-        def looking(*args):
-            seen["learnt"] = {key for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}
-            return finish(*args)
+    def built(*args):
+        seen["trainer"] = trainer = build(*args)
+        seen["before"] = {key: value.detach().clone() for key, value in trainer.model.named_parameters() if value.requires_grad}
+        return trainer
 
-        patch.setattr(worker, "finish", looking)
-        before = []
-        original = worker.learn
-
-        def learn(job, trainer, **rest):
-            before.extend(key for key, value in trainer.model.named_parameters() if value.requires_grad)
-            return original(job, trainer, **rest)
-
-        patch.setattr(worker, "learn", learn)
-        run = runs.start(name, task="preference", data=FEW, max_steps=3, evaluations=1, evaluation_rows=0, sample_prompts=0,
-                         learning_rate=METHODS[name].learning_rate * 3, warmup=0)
+    monkeypatch.setattr(worker, "build", built)
+    monkeypatch.setattr(worker, "finish", lambda *args: {})  # saving and loading again is the methods' own suite
+    run = runs.start(name, task="preference", data=FEW, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
     losses = runs.losses(run)
-    assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].prompt_learning or METHODS[name].quantisation else 1e-3) or METHODS[name].prompt_learning
+    if not METHODS[name].prompt_learning and name != "prefix_tuning":  # these start beside the base
+        assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].quantisation else 1e-3)
     assert len(set(losses.values())) > 1
-    assert set(before) == seen["learnt"]
-    assert runs.store.adapter(run)["card"]["task"] == "preference"
+    learnt = {key: value for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}
+    assert set(learnt) == set(seen["before"])
+    assert any(not torch.equal(value, seen["before"][key]) for key, value in learnt.items())
 
 
 @pytest.mark.slow
