@@ -55,7 +55,14 @@ class Targeted(Method):
         if unfit is None:
             return None
         common = math.gcd(*(width for widths in layers.values() for width in widths))
-        fitting = [number for number in range(1, common + 1) if common % number == 0]
+        fitting = [number for number in range(2, common + 1) if common % number == 0] or [1]
         nearest = sorted(sorted(fitting, key=lambda number: abs(math.log(number / size)))[:4])
         return Sentence("{option} {size} does not divide the width {width} of the layer {layer}; use {some}.", option=Sentence(type(self).model_fields[key].title),
                         size=size, width=unfit[1], layer=unfit[0].rsplit(".", 1)[-1], some=", ".join(str(number) for number in nearest))
+
+    def too_many(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
+        """Why `count` learnt numbers, called `what`, do not fit into every target layer; None if they do."""
+        smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count
+        if count > smallest:
+            return Sentence("{count} {what} are more than the smallest layer has weights; use {smallest} or less.", count=count, what=what, smallest=smallest)
+        return None

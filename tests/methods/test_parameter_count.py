@@ -5,6 +5,7 @@ import pytest
 from studio.methods import METHODS
 from studio.models.shape import read_shape
 from tests.methods.bench import NEEDS
+from tests.methods.settings import setting
 
 VARIANTS = {
     **{name: {"name": name} for name in METHODS if name not in NEEDS},  # the others build on adapters: the suite counts them
@@ -23,6 +24,29 @@ VARIANTS = {
     "lokr, factor that does not divide": {"name": "lokr", "factor": 5, "rank": 2},
     "lokr, both parts": {"name": "lokr", "both": True, "rank": 1},
     "lokr, two layers": {"name": "lokr", "targets": "k_proj,down_proj", "rank": 40},
+    "oft": {"name": "oft", "block": 16},
+    "oft, shared": {"name": "oft", "block": 8, "shared": True, "exact": True},
+    "boft, attention": {"name": "boft", "block": 8, "targets": "attention"},
+    "fourierft": {"name": "fourierft", "frequencies": 500},
+    "waveft": {"name": "waveft", "coefficients": 512, "wavelet": "db2"},
+    "vblora": {"name": "vblora", "length": 16},
+    "vblora, attention": {"name": "vblora", "length": 8, "vectors": 5, "rank": 3, "mixed": 1, "targets": "attention"},
+    "hra, perpendicular": {"name": "hra", "rank": 4, "gram_schmidt": True},
+    "miss": {"name": "miss", "rank": 32},
+    "miss, bat": {"name": "miss", "rank": 8, "variant": "bat"},
+    "randlora, uneven": {"name": "randlora", "rank": 7},
+    "c3a": {"name": "c3a", "block": 16},
+    "gralora, hybrid": {"name": "gralora", "rank": 8, "parts": 4, "hybrid": 3},
+    "hira, attention": {"name": "hira", "targets": "attention", "rank": 3},
+    "delora, two layers": {"name": "delora", "targets": "q_proj,down_proj"},
+    "road": {"name": "road", "group": 16},
+    "road, 4": {"name": "road", "group": 8, "variant": "road_4"},
+    "shira, magnitude": {"name": "shira", "mask": "magnitude", "rank": 3},
+    "shira, gradient": {"name": "shira", "mask": "gradient", "rank": 3, "targets": "attention"},
+    "fish, two layers": {"name": "fish", "targets": "q_proj,down_proj", "rank": 2},
+    "layer_selection": {"name": "layer_selection", "layers": 1},
+    "layer_selection, attention": {"name": "layer_selection", "layers": 2, "modules": "attention"},
+    "layer_selection, norms": {"name": "layer_selection", "layers": 2, "modules": "input_layernorm,down_proj"},
     "vera, attention": {"name": "vera", "targets": "attention", "rank": 7},
     "lora_fa, two layers": {"name": "lora_fa", "targets": "q_proj,down_proj", "rank": 3},
     "p_tuning, LSTM": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 2, "encoder_hidden": 16},
@@ -58,5 +82,6 @@ def test_formula_counts_what_is_built(folder, variant):
         method.start = "random"
     if method.ships_as == "model":
         assert shape.parameters == sum(p.numel() for p in Qwen2ForCausalLM.from_pretrained(folder).parameters())
-    model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder))
+    assert method.refusal(shape, "chat", "none") is None
+    model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder), setting())
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)

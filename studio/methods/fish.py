@@ -1,0 +1,28 @@
+"""FISH mask: the single weights that matter most for the answers."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.methods.masks import Masked, from_gradients, looked_at
+from studio.options import option
+
+
+class FISH(Masked):
+    """Looks at some of the data first, finds the single weights on which the answers depend most, and changes only those.
+
+    Equation: F_w = mean over examples of (∂ log p(y|x)/∂w)²; the weights with the highest F_w of each layer are learnt
+    Paper: Sung et al. 2021, Training Neural Networks with Fixed Sparse Masks, arXiv:2111.09839
+    Good for: little data, and tasks for which a few weights do: they are chosen for this task instead of blindly.
+    Cost: a look at the data before the first step, which needs the memory of one gradient of every target layer.
+    Limits: picks the same share in every layer, where the paper picks over the whole model; the mask is found once and stays.
+    """
+
+    title: ClassVar[str] = "FISH mask"
+    order: ClassVar[int] = 43
+
+    name: Literal["fish"] = option("fish", "Method", "", hidden=True)
+    batches: int = option(8, "Batches looked at", "How many training batches are looked at to pick the weights; some hundred examples are enough.", ge=1, le=1024)
+
+    def scores(self, model, setting):
+        return from_gradients(model, self.targets, looked_at(setting, self.batches), fisher=True)

@@ -1,0 +1,161 @@
+"""The variants of LoRA and their kin: merging, options that do not fit a model, and what changes the base or picks weights."""
+
+import pytest
+import torch
+from peft import PeftModel
+
+from studio.chat.adapted import Adapted, kind_of
+from studio.home import STARTER
+from studio.methods import METHODS
+from studio.methods.masks import from_gradients, highest
+from studio.models.load import load_base
+from studio.models.shape import read_shape
+from tests.methods.settings import batches, setting
+
+VARIANTS = ("rslora", "pissa", "olora", "loha", "lokr", "oft", "boft", "fourierft", "waveft", "vblora", "hra", "miss", "randlora", "c3a", "gralora", "hira",
+            "delora", "road", "shira", "fish", "layer_selection")
+IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
+
+
+def taught(name: str, **options):
+    """A method, and the starter wrapped with it after three large steps."""
+    method = METHODS[name](**options)
+    torch.manual_seed(0)
+    model = method.wrap(load_base(STARTER), setting())
+    optimiser = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=method.learning_rate * 10)
+    for batch in batches(3):
+        model(**batch).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return method, model
+
+
+@torch.no_grad()
+def logits(model) -> torch.Tensor:
+    return model.eval()(IDS, use_cache=False).logits
+
+
+def furthest(one: torch.Tensor, other: torch.Tensor) -> float:
+    return (one - other).abs().max().item()
+
+
+@pytest.fixture(scope="module")
+def bare():
+    return logits(load_base(STARTER))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
+    """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each time."""
+    method, model = taught(name)
+    wanted = logits(model)
+    assert furthest(wanted, bare) > 0.01, "three steps changed nothing that could be compared"
+    method.save(model, tmp_path)
+
+    chat = Adapted(load_base(STARTER))
+    chat.load("a", tmp_path, kind_of("a", tmp_path), set())
+    chat.activate("a")
+    assert furthest(logits(chat.model), wanted) < 1e-4
+    chat.activate(None)
+    assert furthest(logits(chat.model), bare) < 1e-5
+    chat.unload()
+    assert furthest(logits(chat.model), bare) < 1e-5
+
+    merged = PeftModel.from_pretrained(load_base(STARTER), str(tmp_path)).merge_and_unload()
+    assert furthest(logits(merged), wanted) < 2e-4
+
+
+@pytest.mark.parametrize(("name", "options", "words"), [
+    ("oft", {"block": 48}, ("Block size b 48", "640", "down_proj", "32, 64")),
+    ("boft", {"block": 3}, ("Block size b 3", "2, 4, 8, 16")),
+    ("c3a", {"block": 256}, ("Block size b 256", "128", "down_proj")),
+    ("vblora", {"length": 100}, ("Vector length b 100", "64", "128")),
+    ("vblora", {"vectors": 2, "mixed": 3}, ("mix 3", "bank of 2")),
+    ("hra", {"rank": 7}, ("even rank", "6 or 8")),
+    ("miss", {"rank": 300}, ("300", "256")),
+    ("miss", {"rank": 48, "variant": "bat"}, ("Rank r 48", "32")),
+    ("gralora", {"rank": 9}, ("rank 9", "2 parts", "rank of 8")),
+    ("gralora", {"rank": 27, "parts": 27}, ("Parts k 27", "32")),
+    ("road", {"group": 63}, ("even", "64")),
+    ("road", {"group": 96}, ("Group size 96", "64", "128")),
+    ("fourierft", {"frequencies": 40_000}, ("40000 frequencies", "32768")),
+    ("waveft", {"coefficients": 40_000}, ("40000 coefficients", "32768")),
+    ("shira", {"rank": 100}, ("100", "85")),
+    ("layer_selection", {"layers": 9}, ("9", "5")),
+    ("layer_selection", {"modules": "c_attn"}, ("c_attn", "down_proj")),
+    ("hira", {"targets": "c_attn"}, ("c_attn", "q_proj")),
+])
+def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, options, words):
+    method = METHODS[name](**options)
+    refusal = str(method.refusal(read_shape(STARTER), "chat", "none"))
+    assert all(word in refusal for word in words), refusal
+    assert METHODS[name]().refusal(read_shape(STARTER), "chat", "none") is None
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("pissa", {"decomposition": "exact"}), ("lokr", {"factor": 8, "both": True}), ("oft", {"shared": True, "exact": True}), ("hra", {"gram_schmidt": True}),
+    ("miss", {"variant": "bat", "rank": 32}), ("gralora", {"hybrid": 4}), ("road", {"variant": "road_4"}), ("waveft", {"wavelet": "db2"}), ("vblora", {"compact": False}),
+    ("shira", {"mask": "magnitude"}), ("shira", {"mask": "gradient"}), ("layer_selection", {"modules": "attention"}), ("pissa", {"rslora": True}),
+])
+def test_its_options_survive_saving_and_loading(name, options, tmp_path):
+    method, model = taught(name, **options)
+    wanted = logits(model)
+    method.save(model, tmp_path)
+    assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["pissa", "olora"])
+def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise(name, tmp_path):
+    """As on another machine, whose decomposition gives other signs and other noise."""
+    method, model = taught(name)
+    wanted, learnt, state = logits(model), {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}, method.state(model)
+    resumed = METHODS[name](rank=method.rank).wrap(load_base(STARTER), setting())
+    with torch.no_grad():
+        for layer in (module for module in resumed.modules() if hasattr(module, "lora_A")):
+            layer.get_base_layer().weight += layer.scaling["default"] * 0.75 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    resumed.initial = {key: tensor * 0.5 for key, tensor in resumed.initial.items()}  # B₀·A₀ a quarter of what it was
+    method.load_state(resumed, state)
+    with torch.no_grad():
+        for key, tensor in learnt.items():
+            resumed.get_parameter(key).copy_(tensor)
+    assert furthest(logits(resumed), wanted) < 1e-4
+    method.save(resumed, tmp_path)
+    assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
+
+
+@pytest.mark.parametrize("fisher", [False, True])
+def test_the_scores_are_those_of_autograd(fisher):
+    model = load_base(STARTER)
+    scores = from_gradients(model, "q_proj,down_proj", batches(2), fisher=fisher)
+    for name in ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"):
+        layer, total = model.get_submodule(name), 0
+        layer.weight.requires_grad_(True)
+        for batch in batches(2):
+            rows = [{key: value[at : at + 1] for key, value in batch.items()} for at in range(2)] if fisher else [batch]
+            for row in rows:
+                count = (row["labels"][:, 1:] != -100).sum()
+                gradient, = torch.autograd.grad(model(**row).loss * count, layer.weight)
+                total = total + (gradient**2 if fisher else gradient)
+        layer.weight.requires_grad_(False)
+        assert torch.allclose(scores(layer), total.abs(), rtol=1e-3, atol=1e-5 * total.abs().max().item())
+    assert not any(module._forward_pre_hooks or module._backward_hooks for module in model.modules())
+
+
+def test_a_mask_marks_the_highest():
+    assert highest(torch.tensor([[0.1, 3.0], [2.0, 0.5]]), 2).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_resumed_mask_is_the_one_of_the_checkpoint():
+    method = METHODS["shira"](mask="gradient")
+    began = method.wrap(load_base(STARTER), setting())
+    places = method.state(began)
+    resumed = METHODS["shira"]().wrap(load_base(STARTER), setting())
+    assert not all(torch.equal(places[key], now) for key, now in method.state(resumed).items())
+    method.load_state(resumed, places)
+    assert all(torch.equal(places[key], now) for key, now in method.state(resumed).items())
+
+
+def test_the_shared_matrices_of_randlora_are_stored_once(tmp_path):
+    method, model = taught("randlora")
+    method.save(model, tmp_path)
+    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 3_000_000  # 62 MB as peft writes it
