@@ -23,7 +23,7 @@ class C3A(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 60
     ships_as: ClassVar[str] = "C3A"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
+    learning_rate: ClassVar[float] = 5e-2
 
     name: Literal["c3a"] = option("c3a", "Method", "", hidden=True)
     block: int = option(128, "Block size b", "Side of the blocks; it must divide the width of every layer. A larger block learns fewer numbers.", ge=1, le=8192)

@@ -23,7 +23,6 @@ class DeLoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 63
     ships_as: ClassVar[str] = "DELORA"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["delora"] = option("delora", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)

@@ -24,6 +24,8 @@ class FourierFT(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 54
     ships_as: ClassVar[str] = "FOURIERFT"
+    transposed: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 1e-2
 
     name: Literal["fourierft"] = option("fourierft", "Method", "", hidden=True)
     frequencies: int = option(1000, "Frequencies n", "How many waves are learnt in each layer. More learns more; the time stays the same.", ge=1, le=1_000_000)

@@ -24,7 +24,7 @@ class GraLoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 61
     ships_as: ClassVar[str] = "GRALORA"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
+    transposed: ClassVar[bool] = True
 
     name: Literal["gralora"] = option("gralora", "Method", "", hidden=True)
     rank: int = option(32, "Rank r", "Numbers as in a LoRA of this rank, which are shared out among the blocks.", ge=1, le=512)

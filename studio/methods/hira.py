@@ -23,6 +23,8 @@ class HiRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 62
     ships_as: ClassVar[str] = "HIRA"
+    transposed: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["hira"] = option("hira", "Method", "", hidden=True)
     rank: int = option(32, "Rank r", "Width of the two matrices. More learns more and costs more memory; 32 is usual.", ge=1, le=512)

@@ -24,7 +24,6 @@ class HRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 57
     ships_as: ClassVar[str] = "HRA"
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["hra"] = option("hra", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "How many mirrors stand before each layer; an even number.", ge=2, le=256)

@@ -29,7 +29,6 @@ class LayerSelection(Method):
     order: ClassVar[int] = 44
     ships_as: ClassVar[str] = "LN_TUNING"  # peft's type for copies of whole modules that are learnt; it is not particular about norms
     learning_rate: ClassVar[float] = 2e-5
-    quantised_bases: ClassVar[tuple[str, ...]] = ()
 
     name: Literal["layer_selection"] = option("layer_selection", "Method", "", hidden=True)
     layers: int = option(2, "Last layers k", "How many layers are learnt, counted from the end.", ge=1, le=1024)

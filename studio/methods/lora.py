@@ -25,6 +25,7 @@ class LoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 10
     ships_as: ClassVar[str] = "LORA"
+    transposed: ClassVar[bool] = True
 
     name: Literal["lora"] = option("lora", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)

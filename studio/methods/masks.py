@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from studio.methods.base import DEFAULT, Setting
-from studio.methods.targets import Targeted
-from studio.models.shape import Shape, target_names
+from studio.methods.targets import Targeted, target_layers
+from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
@@ -92,7 +92,8 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
     The latter is the mean over the examples of (∂ log p(answer | question) / ∂w)² (Sung 2021, eq. 3). The gradients are worked out from what
     goes into and comes back to each layer, so the weights may be frozen and quantised.
     """
-    names = target_names(targets)
+    import torch
+
     found: dict[torch.nn.Module, torch.Tensor] = {}
     inputs: dict[torch.nn.Module, torch.Tensor] = {}
     tokens = 1
@@ -107,9 +108,7 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
             gradient = one.T @ other * tokens  # the loss is a mean over the learnt tokens, or over the examples
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
-    head = model.get_output_embeddings()
-    layers = [module for name, module in model.named_modules() if hasattr(module, "in_features") and module is not head and (names is None or name.rsplit(".", 1)[-1] in names)]
-    hooks = [hook for layer in layers for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
+    hooks = [hook for layer in target_layers(model, targets).values() for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
     hooks.append(model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True)))  # frozen as it is, the model would remember nothing
     was_training = model.training
     try:
@@ -117,7 +116,8 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
         for batch in batches:
             labels = batch["labels"]
             tokens = int((labels[:, 1:] != IGNORED).sum()) if labels.dim() == 2 else len(labels)
-            model(**batch, use_cache=False).loss.backward()
+            with torch.enable_grad():
+                model(**batch, use_cache=False).loss.backward()
     finally:
         model.train(was_training)
         for hook in hooks:

@@ -21,6 +21,7 @@ class OLoRA(ChangesBase, LoRA):
 
     title: ClassVar[str] = "OLoRA"
     order: ClassVar[int] = 18
+    transposed: ClassVar[bool] = False
 
     name: Literal["olora"] = option("olora", "Method", "", hidden=True)
 

@@ -23,6 +23,7 @@ class RandLoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 59
     ships_as: ClassVar[str] = "RANDLORA"
+    transposed: ClassVar[bool] = True
 
     name: Literal["randlora"] = option("randlora", "Method", "", hidden=True)
     rank: int = option(32, "Rank r", "Width of each random matrix. Here less learns more: there are more matrices then.", ge=1, le=1024)

@@ -24,6 +24,7 @@ class RoAd(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 64
     ships_as: ClassVar[str] = "ROAD"
+    learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["road"] = option("road", "Method", "", hidden=True)
     variant: Literal["road_1", "road_2", "road_4"] = option("road_1", "Variant", "How many angles and scales each pair has: one, two or four of each.",

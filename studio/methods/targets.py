@@ -6,7 +6,7 @@ It knows nothing about what the delta is.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
 from studio.models.shape import Shape, target_names
@@ -14,11 +14,23 @@ from studio.options import option
 from studio.words import Sentence
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftConfig
+
+
+def target_layers(model: torch.nn.Module, targets: str) -> dict[str, torch.nn.Module]:
+    """The linear layers of a loaded model that `targets` means, by name; never the output head."""
+    names, head = target_names(targets), model.get_output_embeddings()
+    return {name: module for name, module in model.named_modules() if hasattr(module, "in_features") and module is not head and (names is None or name.rsplit(".", 1)[-1] in names)}
+
+
+_TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")  # these keep their weights in transformers' Conv1D
 
 
 class Targeted(Method):
     """A method whose delta stands beside the linear layers that the person chooses."""
+
+    transposed: ClassVar[bool] = False  # whether peft can lay it beside the Conv1D layers of GPT-2 and its kin
 
     targets: str = option(
         "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
@@ -43,6 +55,8 @@ class Targeted(Method):
         return list(shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
+        if shape is not None and shape.model_type in _TRANSPOSED and not self.transposed:
+            return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
     def must_divide(self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True) -> Sentence | None:

@@ -24,6 +24,8 @@ class VBLoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 56
     ships_as: ClassVar[str] = "VBLORA"
+    transposed: ClassVar[bool] = True
+    learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["vblora"] = option("vblora", "Method", "", hidden=True)
     rank: int = option(4, "Rank r", "Width of the two matrices that are built. More learns more and costs more memory; 4 is usual.", ge=1, le=512)

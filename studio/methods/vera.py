@@ -23,6 +23,7 @@ class VeRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 15
     ships_as: ClassVar[str] = "VERA"
+    transposed: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 4e-3
 
     name: Literal["vera"] = option("vera", "Method", "", hidden=True)

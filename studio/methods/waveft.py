@@ -24,6 +24,7 @@ class WaveFT(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 55
     ships_as: ClassVar[str] = "WAVEFT"
+    transposed: ClassVar[bool] = True
 
     name: Literal["waveft"] = option("waveft", "Method", "", hidden=True)
     coefficients: int = option(2592, "Coefficients n", "How many ripples are learnt in each layer. More learns more; the time stays the same.", ge=1, le=1_000_000)

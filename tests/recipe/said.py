@@ -51,8 +51,8 @@ SAID_ELSEWHERE = {
                                   "card.idea", "card.limits", "each.title", "method.title", "text"),  # cards and capabilities
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
-    "studio/methods/targets.py": ("type(self).model_fields[key].title",),  # an option's title
     "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
+    "studio/methods/targets.py": ("self.title", "type(self).model_fields[key].title",),  # an option's title
     "studio/training/checks.py": ("method.title",),
     "studio/tasks/preference.py": ("recipe.method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
