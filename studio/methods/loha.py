@@ -23,6 +23,7 @@ class LoHa(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 50
     ships_as: ClassVar[str] = "LOHA"
+    learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["loha"] = option("loha", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the four matrices; the change has a rank up to r².", ge=1, le=512)

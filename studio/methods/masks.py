@@ -103,9 +103,9 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
 
     def back(layer, _, grads):
         got, came = grads[0].float(), inputs.pop(layer).float()
-        pairs = zip(got, came, strict=True) if fisher else [(got.flatten(0, 1), came.flatten(0, 1))]
+        pairs = zip(got, came, strict=True) if fisher else [(got, came)]
         for one, other in pairs:
-            gradient = one.T @ other * tokens  # the loss is a mean over the learnt tokens, or over the examples
+            gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens  # the loss is a mean over the learnt tokens, or over the examples
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
     hooks = [hook for layer in target_layers(model, targets).values() for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
@@ -117,7 +117,7 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
             labels = batch["labels"]
             tokens = int((labels[:, 1:] != IGNORED).sum()) if labels.dim() == 2 else len(labels)
             with torch.enable_grad():
-                model(**batch, use_cache=False).loss.backward()
+                model(**batch).loss.backward()
     finally:
         model.train(was_training)
         for hook in hooks:
