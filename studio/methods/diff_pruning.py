@@ -26,7 +26,7 @@ class DiffPruning(Method):
     family: ClassVar[str] = "selective"
     order: ClassVar[int] = 45
     ships_as: ClassVar[str] = "SHIRA"
-    learning_rate: ClassVar[float] = 1e-2
+    learning_rate: ClassVar[float] = 2e-2
 
     name: Literal["diff_pruning"] = option("diff_pruning", "Method", "", hidden=True)
     kept: float = option(1.0, "Kept weights t", "How many of the weights may differ from the base in the end; the paper keeps 0.5 %.", unit="%", gt=0, le=20)
@@ -35,7 +35,7 @@ class DiffPruning(Method):
         labels={"none": "None (unstructured)", "row": "One for each row", "matrix": "One for each matrix"})
     sparsity: float = option(10.0, "Price λ of open gates", "How strongly open gates are punished; more shuts them sooner.", ge=0, le=1000, advanced=True)
     gate_rate: float = option(0.1, "Learning rate of the gates", "Gates learn much faster than weights; the paper uses 0.1.", gt=0, le=10, advanced=True)
-    settled: float = option(0.7, "Settled part", "Share of the run, at its end, in which the choice stands and only the kept weights go on learning.", unit="of the run", ge=0, le=0.9, advanced=True)
+    settled: float = option(0.8, "Settled part", "Share of the run, at its end, in which the choice stands and only the kept weights go on learning.", unit="of the run", ge=0, le=0.9, advanced=True)
     targets: str = option(
         "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True)
 

@@ -28,7 +28,7 @@ class GroupMask(Method):
     family: ClassVar[str] = "selective"
     order: ClassVar[int] = 43
     ships_as: ClassVar[str] = "LN_TUNING"
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["group_mask"] = option("group_mask", "Method", "", hidden=True)
     groups: Literal["matrix", "block"] = option(

@@ -7,6 +7,8 @@ It knows nothing about methods' cards and options.
 from studio.tuners.bitfit import BitFitConfig, BitFitModel
 from studio.tuners.bottleneck import BottleneckConfig, BottleneckModel
 from studio.tuners.diff_pruning import DiffPruningConfig, DiffPruningModel
+from studio.tuners.fusion import FusionConfig, FusionModel
+from studio.tuners.hybrid import HybridConfig, HybridModel
 from studio.tuners.prefix import PrefixConfig, PrefixModel
 from studio.tuners.register import register
 
@@ -14,8 +16,10 @@ register("bottleneck", BottleneckConfig, BottleneckModel)
 register("bitfit", BitFitConfig, BitFitModel)
 register("prefix", PrefixConfig, PrefixModel)
 register("diff", DiffPruningConfig, DiffPruningModel)
+register("fusion", FusionConfig, FusionModel)
+register("hybrid", HybridConfig, HybridModel)
 
 __all__ = [
-    "BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "DiffPruningConfig", "DiffPruningModel",
-    "PrefixConfig", "PrefixModel",
+    "BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "DiffPruningConfig", "DiffPruningModel", "FusionConfig", "FusionModel",
+    "HybridConfig", "HybridModel", "PrefixConfig", "PrefixModel",
 ]

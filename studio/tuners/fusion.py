@@ -28,6 +28,7 @@ class FusionConfig(PeftConfig):
 
     target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the layers that the adapters follow."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
     names: list[str] = field(default_factory=list, metadata={"help": "Names of the adapters in the bank."})
     size: int = field(default=64, metadata={"help": "Width of the adapters' bottleneck."})
     activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})

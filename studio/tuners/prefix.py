@@ -240,7 +240,7 @@ def _attend(inner):
     """An attention function that first puts the prefixes of the module's `PrefixLayer` in front. inner(module): the function after it."""
 
     def attend(module, query, key, value, attention_mask, **kwargs):
-        layer = next((child for child in module.children() if isinstance(child, PrefixLayer)), None)
+        layer = next((child for child in module.children() if isinstance(child, PrefixLayer) and child.in_use()), None)
         for name in layer.in_use() if layer is not None else ():
             causal = kwargs.get("is_causal")
             causal = getattr(module, "is_causal", True) if causal is None else causal

@@ -41,6 +41,7 @@ class Shelf:
 # Method → the options that it cannot do without, made with what is on the shelf.
 NEEDS: dict[str, Callable[[Shelf], dict]] = {
     "intrinsic_prompt": lambda shelf: {"prompts": [shelf.adapter("prompt_tuning"), shelf.adapter({"name": "prompt_tuning", "start": "random"})]},
+    "fusion": lambda shelf: {"adapters": [shelf.adapter("adapter"), shelf.adapter("adapter", "extract")]},
 }
 
 

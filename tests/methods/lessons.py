@@ -22,7 +22,7 @@ STEPS, STOPS = 12, (4, 8)
 RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
           "evaluation_rows": 0, "sample_prompts": 0}
 # Learning rate where ten times the method's own is not right for so small a model and so few steps.
-LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2}
+LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2e-2, "group_mask": 2e-3, "hybrid": 1e-2, "mam": 1e-2, "unipelt": 1e-2, "s4": 1e-2}
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
 MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "vera": 4.0}

@@ -51,6 +51,8 @@ SAID_ELSEWHERE = {
                                   "card.idea", "card.limits", "each.title", "method.title", "text"),  # cards and capabilities
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
+    "studio/methods/parts.py": ("self.title",),
+    "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
     "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
     "studio/methods/targets.py": ("self.title", "type(self).model_fields[key].title",),  # an option's title
     "studio/training/checks.py": ("method.title",),

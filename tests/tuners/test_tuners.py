@@ -14,6 +14,8 @@ from studio.tuners.register import register
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 VARIANTS = [("adapter", {"place": place}) for place in ("houlsby", "pfeiffer", "parallel")] + [("bitfit", {}), ("bitfit", {"added": True})]
+VARIANTS += [("hybrid", {}), ("hybrid", {"place": "parallel", "bitfit": True}), ("hybrid", {"adapter": False, "prefix": False, "bitfit": True}),
+             ("hybrid", {"adapter": False, "prefix": False, "targets": "all-linear"}), ("mam", {}), ("unipelt", {}), ("s4", {})]
 
 
 @torch.no_grad()
