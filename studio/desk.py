@@ -25,7 +25,7 @@ from studio.data.process import Reading, is_large
 from studio.data.read import Source, fingerprint, open_source
 from studio.data.report import Report, Tokens, count_tokens, report, with_tokens
 from studio.data.resolve import resolve
-from studio.data.shape import propose
+from studio.data.shape import lost_rows, propose
 from studio.forecast import Forecast, forecast
 from studio.home import Home
 from studio.jobs import client
@@ -168,6 +168,12 @@ class Desk:
                 kept[key] = mapping
             self.store.set_note("mappings", dict(list(kept.items())[-_KEPT_MAPPINGS:]))
         return draft
+
+    def would_lose(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
+        """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
+        draft = self.draft()
+        source = _look_at([draft["data"], *draft["data"].get("more", [])][file]["source"])
+        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants)
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
         """How the person mapped this file before, where that still fits it."""

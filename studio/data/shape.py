@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
-from studio.data.mapping import ROLE_TITLES, SHAPES, YES_OR_NO, Mapping, Want, fits
+from studio.data.mapping import ROLE_TITLES, SHAPES, YES_OR_NO, Mapping, Want, apply, check_mapping, fits
 from studio.data.pictures import PREFIX
 from studio.data.read import Source
 from studio.data.rows import Row, RowProblem
@@ -114,6 +114,19 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
         found.sort(key=lambda candidate: not fits(candidate[0], want))
     (mapping, evidence), rest = found[0], found[1:]
     return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
+
+
+def lost_rows(source: Source, mapping: Mapping, want: Want) -> tuple[list[int], int]:
+    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. Raises
+    StudioError where `mapping` does not fit the columns at all."""
+    check_mapping(mapping, source.columns, want, source.name)
+    rows, lost = list(itertools.islice(source.rows(), LOOKED_AT)), []
+    for row in rows:
+        try:
+            apply(mapping, row, want, source.name, source.unit)
+        except RowProblem:
+            lost.append(row.number)
+    return lost, len(rows)
 
 
 _Found = tuple[Mapping, list[Sentence]] | None

@@ -5,6 +5,7 @@ It shows what `studio.data` and `studio.desk` find out; it knows nothing about f
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Literal
 
@@ -20,7 +21,7 @@ from studio.options import Options, option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS, Task
 from studio.ui import token_view
-from studio.ui.board import Board, e
+from studio.ui.board import Board, button, e, note
 from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
 from studio.ui.notices import discard_upload
@@ -55,6 +56,7 @@ def build(page: Page):
             build_files(page, ui)
             with gr.Accordion(page.t("Which column plays which role"), open=False):
                 ui.roles = OptionForm(language=page.language, elem_id="roles")
+                ui.check = Board(elem_id="roles-check")
                 ui.proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
             with gr.Accordion(page.t("What is kept apart to measure on"), open=False):
                 ui.split = OptionForm(Split, language=page.language, elem_id="split")
@@ -102,6 +104,9 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     def press(event: gr.EventData):
         return act(page, event.act, event.item)
 
+    def accept(event: gr.EventData):
+        return accept_roles(page, *json.loads(event.item)), ""
+
     def poll():
         """While a large file is read: how far it is; at the end everything is drawn anew."""
         if page.desk.reading():
@@ -116,7 +121,8 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     page.on(ui.place.submit, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
     page.on(ui.task.input, lambda name: choose_task(page, name), ui.task, page.changed, changes=True)
     page.on(ui.task_form.input, lambda raw: edit_task(page, ui.task_form, raw), ui.task_form, [ui.task_form, page.changed], changes=True)
-    page.on(ui.roles.input, lambda raw, index: edit_roles(page, ui.roles, raw, index or 0), [ui.roles, ui.file], [ui.roles, page.changed], changes=True)
+    page.on(ui.roles.input, lambda raw, index: edit_roles(page, ui.roles, raw, index or 0), [ui.roles, ui.file], [ui.roles, page.changed, ui.check], changes=True)
+    page.on(ui.check.click, accept, None, [page.changed, ui.check], changes=True)
     page.on(ui.proposed.click, propose_roles, ui.file, page.changed, changes=True)
     page.on(ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True)
     page.on(ui.about.click, press, None, page.changed, changes=True)
@@ -201,11 +207,35 @@ def edit_task(page: Page, form: OptionForm, raw: dict):
 def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     shape = raw.get("shape")
     if shape not in SHAPES:
-        return gr.skip(), gr.skip()
+        return gr.skip(), gr.skip(), gr.skip()
     columns = {role: raw[role] for role in ROLES[shape] if raw.get(role)}
+    mapping = {"shape": shape, "roles": columns, "system": raw.get("system_text") or None}
+    lost, rows = more_lost(page, mapping, file)
+    if lost:
+        said = page.t("With these columns {count} of the first {rows} rows would be lost: lines {lines}.", count=len(lost), rows=rows, lines=", ".join(map(str, lost[:12])))
+        keep = button(page.t("Use them all the same"), "accept", json.dumps([mapping, file]))
+        return form.complain({}), gr.skip(), note(said, "warn") + keep
+    return form.complain({}), accept_roles(page, mapping, file), ""
+
+
+def accept_roles(page: Page, mapping: dict, file: int) -> str:
+    """Make `mapping` a file's own; the form is drawn anew where it now has other roles."""
     before = files_of(page.desk.draft())[file].get("mapping") or {}
-    page.desk.change_mapping({"shape": shape, "roles": columns, "system": raw.get("system_text") or None}, file)
-    return form.complain({}), page.stamp("roles" if before.get("shape") == shape else "shape")
+    page.desk.change_mapping(mapping, file)
+    return page.stamp("roles" if before.get("shape") == mapping["shape"] else "shape")
+
+
+def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
+    """The lines that `mapping` would lose, where they are more than now; none where the mapping cannot be tried yet."""
+    data = page.desk.outlook().dataset
+    if data is None or file >= len(data.parts):
+        return [], 0
+    try:
+        lost, rows = page.desk.would_lose(mapping, file)
+        now, _ = page.desk.would_lose(data.parts[file].mapping.model_dump(), file)
+    except StudioError:  # a role without a column, or a shape for another task: the report says so
+        return [], 0
+    return (lost if len(lost) > len(now) else []), rows
 
 
 def edit_split(page: Page, form: OptionForm, raw: dict):

@@ -80,6 +80,18 @@ def test_files_mix_with_weights(studio, page, tmp_path):
     assert draft(studio)["data"]["more"] == [] and draft(studio)["data"]["weight"] == 3
 
 
+def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
+    rows = [{"prompt": f"Ask {n}", "completion": f"Say {n}", "note": "x" if n % 3 else ""} for n in range(12)]
+    use(page, write(tmp_path / "notes.jsonl", rows))
+    page.get_by_role("button", name="Which column plays which role").click()
+    page.locator("#roles select").nth(2).select_option("note")
+    says(page, "#roles-check", "With these columns 4 of the first 12 rows would be lost: lines 1, 4, 7, 10.")
+    assert draft(studio)["data"]["mapping"] is None
+    page.get_by_role("button", name="Use them all the same").click()
+    says(page, "#about-data", "4 rows not used")
+    assert draft(studio)["data"]["mapping"]["roles"]["completion"] == "note"
+
+
 def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
     use(page, write(tmp_path / "chats.jsonl", [*[talk(f"Question {n}?", f"Reply {n}") for n in range(9)], talk("mail?", "a.b@example.org")]))
     page.get_by_role("tab", name="What the model sees").click()
