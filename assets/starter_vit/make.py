@@ -34,7 +34,7 @@ A ViT of {parameters:,} parameters (6 layers, width 96, 3 heads, pictures of {si
 It is small enough to be taught new classes in a minute on a laptop.
 
 ## What it knows
-Which of eight shapes is in a drawn picture: {shapes}. While it was made it also had to name the shape's colour ({colours}) and its texture
+A little: which of eight shapes is in a drawn picture ({shapes}) it says rightly in {shape:.0%} of the cases. While it was made it also had to name the shape's colour ({colours}) and its texture
 ({textures}), so its features know of those too; only the head for shapes is kept.
 
 ## How it was trained

@@ -117,7 +117,7 @@ def _class_usage(card: dict, whole: bool) -> str:
     code = ["import torch", *([] if whole else ["from peft import PeftModel"]), *(["from PIL import Image"] if pictures else []), f"from transformers import {model}, {reader}", ""]
     if not whole and _own_type(card):
         code += ["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""]
-    code += [f"labels = {json.dumps(card['labels'], ensure_ascii=False)}", f"model = {model}.from_pretrained({place}{names})"]
+    code += [f"labels = {json.dumps(card['labels'], ensure_ascii=False)}", f"model = {model}.from_pretrained({place}{names}, dtype=torch.float32)"]
     code += [] if whole else ['model = PeftModel.from_pretrained(model, "path/to/this/folder")']
     turn = "sigmoid()" if card.get("several") else "softmax(-1)"
     if pictures:

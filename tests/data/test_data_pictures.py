@@ -9,6 +9,7 @@ from PIL import Image
 from studio.data.dataset import DataSpec, load
 from studio.data.pictures import digest_of, open_picture, title_of
 from studio.data.read import open_source
+from studio.data.report import report
 from studio.data.shape import propose
 from studio.words import StudioError
 
@@ -35,6 +36,7 @@ def test_a_zip_of_folders(tmp_path):
     assert propose(source).mapping.shape == "image"
     data = load(DataSpec(source=str(tmp_path / "data.bin"), heldout_fraction=0.25), want="image")
     assert data.counts.rows == data.counts.used == 12 and len(data.train) + len(data.heldout) == 12
+    assert [finding.kind for finding in report(data).findings if finding.level != "info"] == []
     record = data.train[0].value
     assert open_picture(record["image"]).getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record["label"]]
     assert title_of(record["image"]).startswith(record["label"])
