@@ -114,7 +114,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
     train, spoken = dataset.train, dataset.want != "text"
     findings = [
-        *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *near_duplicates(dataset),
+        *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
         *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *languages(dataset),
     ]
     lengths = {

@@ -139,6 +139,11 @@ def test_unknown_remedies_are_refused():
             DataSpec(remedies=wrong)
 
 
+def test_names_of_pictures_are_no_near_copies():
+    dataset = load(DataSpec(source="leaves", remedies={"near_duplicate": "drop"}), "image")
+    assert "near_duplicate" not in kinds(dataset) and not dataset.remedied
+
+
 def test_nothing_left_is_said(tmp_path):
     path = write(tmp_path / "a.jsonl", pairs("a@b.org", "c@d.org"))
     with pytest.raises(StudioError, match="Undo a remedy"):
