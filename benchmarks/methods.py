@@ -33,7 +33,7 @@ from studio.methods import FAMILIES, METHODS  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "methods.csv"
 PICTURE = ROOT / "assets" / "pictures" / "methods.png"
-BUDGET = {"epochs": 4, "batch_size": 8, "max_length": 128, "evaluations": 1, "sample_prompts": 0, "evaluation_rows": 90, "answer_length": 40,
+BUDGET = {"epochs": 4, "batch_size": 8, "max_length": 128, "evaluations": 1, "sample_prompts": 0, "evaluation_rows": 90, "answer_length": 24,
           "schedule": "cosine", "warmup": 0.05, "seed": 42}
 SAMPLES = {
     "captain": {"source": "captain", "max_rows": None},
