@@ -28,16 +28,11 @@ MARGIN = 2.0
 MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "vera": 4.0}
 # Parameters that move though no gradient moves them: a part of their names → why.
 ALSO_MOVE: dict[str, tuple[str, str]] = {}
-<<<<<<< HEAD
-# Parameters that may stay as they are after the evaluation in between: a part of their names → why.
+# Parameters that may stay as they are: a part of their names → why.
 MAY_REST: dict[str, tuple[str, str]] = {
-    "adalora": ("lora_E", "a layer that has lost all its ranks by then has none left to move"),
+    "adalora": ("lora_E", "a layer that has lost all its ranks has none left to move"),
     "diff_pruning": ("diff_gate", "the choice is settled by then, and only what was chosen learns on"),
 }
-=======
-# Parameters that may stay as they are: a part of their names → why.
-MAY_REST: dict[str, tuple[str, str]] = {"adalora": ("lora_E", "a layer that has lost all its ranks has none left to move")}
->>>>>>> 611e93f (Capability rows of group mask and diff pruning; AdaLoRA's emptied layers may rest)
 
 
 @dataclass
