@@ -54,8 +54,6 @@ VARIANTS = {
     "layer_selection, norms": {"name": "layer_selection", "layers": 2, "modules": "input_layernorm,down_proj"},
     "glora, no biases": {"name": "glora", "biases": False, "rank": 3},
     "glora, attention": {"name": "glora", "targets": "attention", "rank": 5},
-    "lily, shared": {"name": "lily", "rank": 4, "experts": 3, "stride": 2},
-    "lily, attention": {"name": "lily", "rank": 3, "experts": 2, "targets": "attention"},
     "vera, attention": {"name": "vera", "targets": "attention", "rank": 7},
     "lora_fa, two layers": {"name": "lora_fa", "targets": "q_proj,down_proj", "rank": 3},
     "p_tuning, LSTM": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 2, "encoder_hidden": 16},

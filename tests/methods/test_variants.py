@@ -15,7 +15,7 @@ from studio.models.shape import read_shape
 from tests.methods.settings import batches, setting
 
 VARIANTS = ("rslora", "pissa", "olora", "loha", "lokr", "oft", "boft", "fourierft", "waveft", "vblora", "hra", "miss", "randlora", "c3a", "gralora", "hira",
-            "delora", "road", "shira", "fish", "layer_selection", "glora", "lily")
+            "delora", "road", "shira", "fish", "layer_selection", "glora")
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 
 
@@ -99,7 +99,7 @@ def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, opt
     ("pissa", {"decomposition": "exact"}), ("lokr", {"factor": 8, "both": True}), ("oft", {"shared": True, "exact": True}), ("hra", {"gram_schmidt": True}),
     ("miss", {"variant": "bat", "rank": 32}), ("gralora", {"hybrid": 4}), ("road", {"variant": "road_4"}), ("waveft", {"wavelet": "db2"}), ("vblora", {"compact": False}),
     ("glora", {"biases": False}), 
-    ("lily", {"stride": 2, "experts": 3, "scale": 2.0}), ("shira", {"mask": "magnitude"}), ("shira", {"mask": "gradient"}), ("layer_selection", {"modules": "attention"}), ("pissa", {"rslora": True}),
+    ("shira", {"mask": "magnitude"}), ("shira", {"mask": "gradient"}), ("layer_selection", {"modules": "attention"}), ("pissa", {"rslora": True}),
 ])
 def test_its_options_survive_saving_and_loading(name, options, tmp_path):
     method, model = taught(name, **options)
