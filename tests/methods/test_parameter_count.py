@@ -89,6 +89,5 @@ def test_formula_counts_what_is_built(folder, variant):
         method.start = "random"
     if method.ships_as == "model":
         assert shape.parameters == sum(p.numel() for p in Qwen2ForCausalLM.from_pretrained(folder).parameters())
-    assert method.refusal(shape, "chat", "none") is None
     model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder), setting())
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
