@@ -102,8 +102,8 @@ def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
     says(page, "#tokens", "line 10 of chats.jsonl")
     page.click("#template input")
     page.get_by_role("option", name="Gemma").click()
-    page.locator("#tokens summary").click()
-    says(page, "#tokens .rendered", "<start_of_turn>user\nmail?<end_of_turn>\n<start_of_turn>model\na.b@example.org<end_of_turn>")
+    rendered = "<start_of_turn>user\nmail?<end_of_turn>\n<start_of_turn>model\na.b@example.org<end_of_turn>"
+    page.wait_for_function("text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered, timeout=30_000)
     assert draft(studio)["model"]["template"] == "gemma" and "<start_of_turn>" in template("gemma")
     chips = page.locator("#tokens .token.learnt").all_inner_texts()
     assert "".join(chips[1:]).replace("⏎", "\n").strip().endswith("<end_of_turn>")
