@@ -256,7 +256,7 @@ async def _body(request: Request) -> dict:
             raise StudioError("The request is larger than {limit} MB; send less text.", limit=_LARGEST // 1_000_000)
     try:
         body = json.loads(read)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StudioError("The request is not valid JSON.") from error
     if not isinstance(body, dict):
         raise StudioError("The request is not valid JSON.")
