@@ -77,11 +77,9 @@ class Probes:
             return "whole"
         if self.method.quantisation not in (None, kind):
             return "own"
-        base = prepare_model_for_kbit_training(load_base(STARTER, quantisation=kind), use_gradient_checkpointing=False)
-        bare = logits(base)
-        method, _, model = wrapped(self.name, self.shelf, base)
-        if not method.prompt_learning and (logits(model) - bare).abs().max() > 1:
-            return "differs"  # HRA multiplies the packed bytes of 8-bit weights as if they were the weights
+        method, model, change = self._laid(prepare_model_for_kbit_training(load_base(STARTER, quantisation=kind), use_gradient_checkpointing=False))
+        if self.method.quantisation is None and change > 2 * self._laid(load_base(STARTER))[2] + 1:
+            return "differs"  # HRA, say, takes the packed bytes of 8-bit weights for the weights
         teach(model, method, batches(2))
         logits(model)  # an evaluation, after which 4-bit layers may have lost their gradients
         before = snapshot(model)
@@ -91,6 +89,12 @@ class Probes:
         method.save(model, self._empty(kind))
         again = lay(load_base(STARTER, quantisation=kind), self.folder / kind)
         return YES if (logits(again) - logits(model)).abs().max() < 0.05 else "reload"
+
+    def _laid(self, base: torch.nn.Module):
+        """(method, model, by how much laying the method over `base` changes a logit before anything is learnt)."""
+        bare = logits(base)
+        method, _, model = wrapped(self.name, self.shelf, base)
+        return method, model, (logits(model)[:, -bare.shape[1] :] - bare).abs().max().item()
 
     def checkpointing(self) -> str:
         model = self._taught[0]
