@@ -134,7 +134,8 @@ class Desk:
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
         """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
         current = TASKS.get(self.draft()["task"].get("name"))
-        own = next((item for item in TASKS.values() if item.wants == mapping.shape), None)
+        made_for = "label_sets" if mapping.labels else mapping.shape
+        own = next((item for item in TASKS.values() if item.wants == made_for), None)
         if own:
             return None if current and current.wants == own.wants else own
         if current and fits(mapping, current.wants):

@@ -49,10 +49,12 @@ def form_fields(cls: type[Options]) -> list[dict]:
 def _field(key: str, info: FieldInfo) -> dict:
     extra = info.json_schema_extra or {}
     annotation, optional = _without_none(info.annotation)
-    choices = [str(value) for value in typing.get_args(annotation)] if typing.get_origin(annotation) is Literal else []
-    kind = "choice" if choices else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
+    listed = typing.get_origin(annotation) is list
+    chosen_from = typing.get_args(annotation)[0] if listed else annotation
+    choices = [str(value) for value in typing.get_args(chosen_from)] if typing.get_origin(chosen_from) is Literal else []
+    kind = ("several" if listed else "choice") if choices else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
     if extra.get("adapters"):
-        kind = "several" if typing.get_origin(annotation) is list else "choice"
+        kind = "several" if listed else "choice"
     limits = {}
     for item in info.metadata:
         for name in ("ge", "gt", "le", "lt"):

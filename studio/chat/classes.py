@@ -5,6 +5,9 @@ It knows nothing about where a model came from, nor what was expected.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -38,19 +41,30 @@ def class_logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, pro
     return torch.stack([found[row] for row in range(len(lengths))])
 
 
-def class_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Summed loss: cross-entropy where `labels` are class numbers, binary cross-entropy of each class where they are rows of 0 and 1."""
+def class_loss(logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int] = ()) -> torch.Tensor:
+    """Summed loss: cross-entropy where `labels` are class numbers, binary cross-entropy of each class where they are rows of 0 and 1.
+
+    sizes: classes in each label set, one set's logits after the other's. `labels` are then rows × sets, class numbers within the set,
+    -100 where a row has none; the softmax stays within a set.
+    """
+    if sizes:
+        parts = zip(logits.split(list(sizes), -1), labels.unbind(1), strict=True)
+        return torch.stack([cross_entropy(part, own, reduction="sum", ignore_index=-100) for part, own in parts]).sum()
     if labels.dim() == 1:
         return cross_entropy(logits, labels, reduction="sum")
     return binary_cross_entropy_with_logits(logits, labels, reduction="sum")
 
 
-def probabilities(logits: torch.Tensor, several: bool) -> torch.Tensor:
+def probabilities(logits: torch.Tensor, several: bool, sizes: Sequence[int] = ()) -> torch.Tensor:
+    """Of the same shape as `logits`; they add up to 1 in each row, in each label set of it, or, for several labels, not at all."""
+    if sizes:
+        return torch.cat([part.softmax(-1) for part in logits.split(list(sizes), -1)], -1)
     return logits.sigmoid() if several else logits.softmax(-1)
 
 
-def chosen(row: list[float], names: list[str], several: bool) -> tuple[str, ...]:
-    """The labels that a row of probabilities (or of any growing function of them with ½ at 0.5) stands for."""
+def chosen(row: list[float], names: list[str], several: bool, sizes: Sequence[int] = ()) -> tuple[str, ...]:
+    """The labels that a row of probabilities (or of any growing function of them with ½ at 0.5) stands for: one of each set, where `sizes` are given."""
     if several:
         return tuple(name for name, value in zip(names, row, strict=True) if value >= THRESHOLD)
-    return (names[max(range(len(row)), key=row.__getitem__)],)
+    ends = list(accumulate(sizes or [len(row)]))
+    return tuple(names[max(range(start, end), key=row.__getitem__)] for start, end in pairwise([0, *ends]))

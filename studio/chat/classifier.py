@@ -38,7 +38,7 @@ class Classifiers:
         self._turn = threading.Lock()
 
     def classify(self, who: str, text: str, picture: bytes = b"") -> dict:
-        """{"labels", "probabilities", "several"} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
+        """{"labels", "probabilities", "several", "sets" (label set → its labels, {} where there is one)} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
         folder, card = self._find(who)
         if card.get("base") != self.name or "labels" not in card:
             raise StudioError("The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
@@ -49,7 +49,9 @@ class Classifiers:
             model = self._model(who, folder, card)
             device = next(model.parameters()).device
             logits = class_logits(model, {key: value.to(device) for key, value in inputs.items()})
-        return {"labels": card["labels"], "probabilities": probabilities(logits, bool(card.get("several")))[0].tolist(), "several": bool(card.get("several"))}
+        several, sets = bool(card.get("several")), card.get("sets") or {}
+        found = probabilities(logits, several, [len(labels) for labels in sets.values()])[0].tolist()
+        return {"labels": card["labels"], "probabilities": found, "several": several, "sets": sets}
 
     def _pixels(self, picture: bytes) -> dict[str, torch.Tensor]:
         if not picture:

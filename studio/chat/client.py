@@ -112,7 +112,7 @@ def answer(port: int, token: str, model: str, messages: list[dict] | str, **samp
 
 
 def classify(server: Server, adapter: str, *, text: str = "", picture: str | Path | None = None) -> dict:
-    """{"labels", "probabilities", "several"}: how likely the adapter finds each class for a text, or for the picture in a file.
+    """{"labels", "probabilities", "several", "sets"}: how likely the adapter finds each class for a text, or for the picture in a file.
 
     The server's head is "classes".
     """

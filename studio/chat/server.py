@@ -138,7 +138,7 @@ class Service:
         return await self._answer(request, "text_completion", _prompt, self.engine.complete)
 
     async def classify(self, request: Request) -> Response:
-        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "several"}"""
+        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "several", "sets"}"""
         try:
             body = await _body(request)
             given = (str(body.get("model")), str(body.get("input") or ""), base64.b64decode(str(body.get("picture") or "")))

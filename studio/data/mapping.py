@@ -5,6 +5,7 @@
     preference  {"prompt": [{"role", "content"}, ...], "chosen": str, "rejected": str}
     unpaired    {"prompt": [{"role", "content"}, ...], "completion": str, "label": bool}
     label       {"text": str, "label": str | list[str]}
+    label_sets  {"text": str, "label": {label column: str}}, without the columns that the row leaves empty
     image       {"image": the place of a picture (`pictures.py`), "label": str}
 
 Knows nothing about files; `shape.py` proposes mappings.
@@ -22,7 +23,7 @@ from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
 Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "image", "text"]
-Want = Literal["messages", "text", "preference", "unpaired", "label", "image"]
+Want = Literal["messages", "text", "preference", "unpaired", "label", "label_sets", "image"]
 
 SHAPES: dict[str, Sentence] = {
     "messages": Sentence("Conversations (role and content)"),
@@ -63,11 +64,11 @@ ROLE_TITLES: dict[str, Sentence] = {
 WANTS: dict[str, Sentence] = {
     "messages": Sentence("conversations"), "text": Sentence("plain text"), "preference": Sentence("pairs of a better and a worse answer"),
     "unpaired": Sentence("answers marked good or bad"),
-    "label": Sentence("texts with labels"), "image": Sentence("pictures with classes"),
+    "label": Sentence("texts with labels"), "label_sets": Sentence("texts with labels in one column or more"), "image": Sentence("pictures with classes"),
 }
 _FITS: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference", "ranked"),
-    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",), "image": ("image",),
+    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",), "label_sets": ("label",), "image": ("image",),
 }
 """Wanted record → shapes it can be made from without losing or inventing anything."""
 
@@ -77,6 +78,7 @@ class Mapping(Options):
 
     shape: Shape = option("messages", "Shape", "How one row of the data is built.")
     roles: dict[str, str] = option({}, "Columns", "For each role the column that plays it.", hidden=True)
+    labels: list[str] = option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", hidden=True)
     system: str | None = option(
         None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True
     )
@@ -88,7 +90,7 @@ def fits(mapping: Mapping, want: Want) -> bool:
 
 
 def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: str) -> None:
-    """Raises StudioError if `mapping` cannot serve `want`, lacks a role, or names a column that `name` does not have."""
+    """Raises StudioError if `mapping` cannot serve `want`, lacks a role, names a column that `name` does not have, or a label column twice."""
     if want not in get_args(Want):
         raise ValueError(f"want must be one of {get_args(Want)}, not {want!r}")
     if not fits(mapping, want):
@@ -97,7 +99,10 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
             name=name, shape=SHAPES[mapping.shape], want=WANTS[want],
         )
     have, known = list(columns), ROLES[mapping.shape]
-    for role, column in mapping.roles.items():
+    twice = next((column for at, column in enumerate(mapping.labels) if column in [*mapping.roles.values(), *mapping.labels[:at]]), None)
+    if twice is not None:
+        raise StudioError("Column '{column}' of {name} is chosen twice. The text and each label set need a column of their own.", column=twice, name=name)
+    for role, column in [*mapping.roles.items(), *(("label", column) for column in mapping.labels)]:
         if role not in known:
             raise StudioError(
                 "'{role}' is no role of the shape '{shape}'. Its roles are: {known}.", role=role, shape=SHAPES[mapping.shape], known=", ".join(known)
@@ -287,6 +292,8 @@ def _unpaired(cells: _Cells, want: Want) -> dict:
 
 
 def _label(cells: _Cells, want: Want) -> dict:
+    if want == "label_sets":
+        return _label_sets(cells)
     text, label = cells.text("text"), cells.cell("label")
     several = as_list(label)
     if want == "messages":
@@ -294,6 +301,15 @@ def _label(cells: _Cells, want: Want) -> dict:
     if several is not None and all(isinstance(item, str | int | float) for item in several):
         return {"text": text, "label": [as_text(item).strip() for item in several]}
     return {"text": text, "label": cells.text("label").strip()}
+
+
+def _label_sets(cells: _Cells) -> dict:
+    text, values = cells.text("text"), cells.row.values
+    found = {column: as_text(values.get(column)).strip() for column in (cells.mapping.roles["label"], *cells.mapping.labels)}
+    found = {column: label for column, label in found.items() if label}
+    if not found:
+        cells.text("label")
+    return {"text": text, "label": found}
 
 
 def _image(cells: _Cells, want: Want) -> dict:

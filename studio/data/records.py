@@ -181,7 +181,14 @@ def label_of(shape: str, value: dict) -> str:
     if shape not in ("label", "image", "unpaired"):
         return ""
     label = value["label"] if "label" in value else value["messages"][-1]["content"]
+    if isinstance(label, dict):
+        label = [set_label(name, own) for name, own in label.items()]
     return SEVERAL.join(map(str, label)) if isinstance(label, list) else str(label)
+
+
+def set_label(name: str, label: str) -> str:
+    """How a label of the label set `name` is called where labels of several sets stand together."""
+    return f"{name}: {label}"
 
 
 def texts(value: dict[str, Any]) -> list[str]:

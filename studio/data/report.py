@@ -17,7 +17,7 @@ from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
 from studio.data.marks import EMAIL, KEY
 from studio.data.parting import FLAGS, RATIO, near_repeats, repeats
-from studio.data.records import SEVERAL, Records, texts
+from studio.data.records import SEVERAL, Records, set_label, texts
 from studio.data.remedies import REMEDIES
 from studio.data.rows import KINDS, Counts, Row
 from studio.data.turns import as_text
@@ -305,27 +305,29 @@ def label_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def imbalance(dataset: Dataset) -> list[Finding]:
-    """Labels of which one is much rarer than another, or only one."""
-    counts = label_counts(dataset)
-    if not counts:
-        return []
-    names = list(counts)
+    """Labels of which one is much rarer than another of the same label set, or only one."""
+    counts, sets = label_counts(dataset), [""]
+    if dataset.want == "label_sets":
+        sets = sorted({set_label(column, "") for part in dataset.parts for column in (part.mapping.roles["label"], *part.mapping.labels)})
+    found = ({label: count for label, count in counts.items() if label.startswith(name)} for name in sets)
+    return [finding for own in found if own for finding in _imbalance(dataset, own)]
 
+
+def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
+    names = list(counts)
     def first_line(label: str) -> list[int]:
         indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
         return [int(number) for number in dataset.train.numbers[np.isin(dataset.train.column("labels"), indices)][:1]]
 
     often, rare = names[0], names[-1]
     if len(names) == 1:
-        level = "block" if dataset.want == "label" and len(dataset.train) > 1 else "warning"
+        level = "block" if dataset.want in ("label", "label_sets") and len(dataset.train) > 1 else "warning"
         sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
         return [Finding("imbalance", level, sentence, counts[often], first_line(often))]
     if counts[often] < RATIO * counts[rare]:
         return []
-    sentence = Sentence(
-        "The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
-        often=often, most=counts[often], rare=rare, least=counts[rare],
-    )
+    sentence = Sentence("The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
+                        often=often, most=counts[often], rare=rare, least=counts[rare])
     return [Finding("imbalance", "warning", sentence, counts[rare], first_line(rare))]
 
 

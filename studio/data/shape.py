@@ -113,6 +113,8 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     if want:
         found.sort(key=lambda candidate: not fits(candidate[0], want))
     (mapping, evidence), rest = found[0], found[1:]
+    if want == "label_sets" and mapping.shape == "label":
+        mapping, evidence = _more_labels(mapping, evidence, columns)
     return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
 
 
@@ -250,6 +252,13 @@ def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
                  count=columns[text].characters // max(1, columns[text].texts)),
     ]
     return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+def _more_labels(mapping: Mapping, evidence: list[Sentence], columns: dict[str, _Column]) -> tuple[Mapping, list[Sentence]]:
+    """`mapping` with every other column that looks like labels as a label set of its own."""
+    more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
+    said = [Sentence("Column '{column}' has {count} different values, so it is taken for another label set.", column=column.name, count=len(column.values)) for column in more]
+    return mapping.model_copy(update={"labels": [column.name for column in more]}), [*evidence, *said]
 
 
 def _few_values(column: _Column) -> bool:

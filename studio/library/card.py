@@ -21,7 +21,7 @@ _METRICS = {
     "exact_match": ("Exact match on held-out questions", "base_exact_match", "{:.1%}"),
     "eval_loss": ("Loss on the held-out part", "base_eval_loss", "{:.4f}"),
 }
-_PIPELINES = {"classification": "text-classification", "image": "image-classification"}
+_PIPELINES = {"classification": "text-classification", "multitask": "text-classification", "image": "image-classification"}
 _STARTER = "the folder `assets/starter` of Delta Studio, the program that made this adapter; it is part of its repository"
 _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]).*")
 
@@ -65,7 +65,7 @@ def _what(card: dict, whole: bool) -> str:
     data = f" from {_plain(card['data'])}" if card.get("data") else ""
     examples = f" ({rows} examples)" if rows else ""
     thing = "A whole model" if whole else f"An adapter ({card.get('ships_as', 'peft')})"
-    verb = {"chat": "answer in conversations", "text": "continue text", "classification": "classify texts", "image": "classify pictures"}.get(card.get("task", ""), card.get("task", ""))
+    verb = {"chat": "answer in conversations", "text": "continue text", "classification": "classify texts", "multitask": "classify texts by several label sets", "image": "classify pictures"}.get(card.get("task", ""), card.get("task", ""))
     return f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, made with {card.get('summary') or card.get('method')} in Delta Studio."
 
 
@@ -124,7 +124,11 @@ def _class_usage(card: dict, whole: bool) -> str:
         code += [f'reader = {reader}.from_pretrained({place}, backend="pil")', 'inputs = reader(Image.open("picture.png").convert("RGB"), return_tensors="pt")']
     else:
         code += [f"reader = {reader}.from_pretrained({place})", 'inputs = reader("A text to classify.", return_tensors="pt")']
-    code += ["with torch.no_grad():", f"    probabilities = model.eval()(**inputs).logits[0].{turn}", "print(dict(zip(labels, probabilities.tolist())))"]
+    if sets := card.get("sets"):
+        code += [f"sets = {json.dumps(sets, ensure_ascii=False)}", "with torch.no_grad():", "    heads = model.eval()(**inputs).logits[0].split([len(names) for names in sets.values()])",
+                 "for (name, names), logits in zip(sets.items(), heads):", "    print(name, dict(zip(names, logits.softmax(-1).tolist())))"]
+    else:
+        code += ["with torch.no_grad():", f"    probabilities = model.eval()(**inputs).logits[0].{turn}", "print(dict(zip(labels, probabilities.tolist())))"]
     own = {"starter": _STARTER, "starter-vit": _STARTER.replace("assets/starter", "assets/starter_vit")}
     where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {own.get(base, f'a local model called `{_plain(public_name(base))}`')}."
     one = "" if pictures else "\n\nAsk about one text at a time, or set `model.config.pad_token_id` to the tokenizer's before you pad."
@@ -148,6 +152,7 @@ def _results(card: dict) -> str:
     head = "| | base model | with this adapter |\n|---|---|---|\n"
     measured = "\n\nMeasured on rows of the same data that it was not taught with"
     if "classes" in metrics:
+        lines += [f"| Right labels of “{_plain(one['set'])}” | {one['base_accuracy']:.1%} | {one['accuracy']:.1%} |" for one in metrics["classes"].get("sets", ())]
         return head.replace("base model", f"always “{_plain(metrics['classes']['always'])}”") + "\n".join(lines) + f"{measured}. The base model has no head for these classes, so the commonest label stands in its place."
     return head + "\n".join(lines) + f"{measured}, greedy answers."
 

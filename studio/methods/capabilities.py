@@ -56,7 +56,7 @@ REASONS = {
     "untried": "nobody has tried it yet.",
 }
 # Tasks that a method serves where the table says so; all others it serves as METHODS says in `tasks`.
-TASKS = {"classification": "classification", "image": "image"}
+TASKS = {"classification": "classification", "multitask": "classification", "image": "image"}
 
 
 @cache

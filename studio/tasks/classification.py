@@ -10,6 +10,12 @@ from studio.tasks.base import IGNORED, Encoded, Task
 from studio.words import StudioError
 
 
+def encode_text(text: str, codec: Codec, max_length: int, names: tuple[str, ...]) -> Encoded:
+    """A text whose classes `names` are learnt; none of its tokens is."""
+    ids = codec.encode(text, special=True).ids or [codec.pad_id]
+    return Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), names)
+
+
 class Classification(Task):
     """Says which of some classes a text belongs to, with a probability for each."""
 
@@ -26,8 +32,7 @@ class Classification(Task):
     separator: str = option(";", "Separator", "What stands between several labels in one column, as in 'late; damaged'.", min_length=1, max_length=3, advanced=True)
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        ids = codec.encode(record["text"], special=True).ids or [codec.pad_id]
-        return [Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), self.names(record))]
+        return [encode_text(record["text"], codec, max_length, self.names(record))]
 
     def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
         return super().measure(record, codec)[0], 0  # what is learnt is the label, which is never cut

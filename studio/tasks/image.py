@@ -14,7 +14,7 @@ class Image(Task):
     title: ClassVar[str] = "Pictures"
     verb: ClassVar[str] = "sort pictures"
     help: ClassVar[str] = "Sort pictures into classes, from a zip or folder with one folder of pictures for each class."
-    order: ClassVar[int] = 5
+    order: ClassVar[int] = 6
     wants: ClassVar[str] = "image"
     reads: ClassVar[str] = "pictures"
     task_type: ClassVar[str] = "SEQ_CLS"  # of peft's model classes the one that passes pixels on and saves the new head

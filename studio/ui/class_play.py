@@ -14,7 +14,7 @@ from studio import hardware
 from studio.chat import client
 from studio.tasks import TASKS
 from studio.ui.board import e, note
-from studio.ui.classes import bars_html, beside_base
+from studio.ui.classes import answer_html, beside_base
 from studio.ui.page import Page
 from studio.words import StudioError
 
@@ -68,7 +68,7 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
         given = {"picture": picture} if TASKS[row["card"]["task"]].reads == "pictures" else {"text": text or ""}
         found = client.classify(server, row["id"], **given)
         said = beside_base(page, row["card"].get("metrics") or {})
-        parts.append(f'<section class="class-voice"><h4>{e(row["name"])}</h4>{bars_html(page, found["labels"], found["probabilities"], several=found["several"])}'
+        parts.append(f'<section class="class-voice"><h4>{e(row["name"])}</h4>{answer_html(page, found)}'
                      f'{f"<p class=help>{e(said)}</p>" if said else ""}</section>')
     yield f'<div class="class-voices">{"".join(parts)}</div>'
 

@@ -22,6 +22,26 @@ def bars_html(page: Page, labels: list[str], values: list[float], *, several: bo
     return f'<ol class="class-bars" aria-label="{e(said)}">{rows}</ol>' + (f'<p class="help">{e(said)}</p>' if several else "")
 
 
+def answer_html(page: Page, found: dict) -> str:
+    """What a classifier answered: its bars, or those of each label set under the set's name."""
+    if not found["sets"]:
+        return bars_html(page, found["labels"], found["probabilities"], several=found["several"])
+    values = iter(found["probabilities"])
+    return "".join(f'<h5>{e(name)}</h5>{bars_html(page, labels, [next(values) for _ in labels], several=False)}' for name, labels in found["sets"].items())
+
+
+def matrices_html(page: Page, found: dict) -> str:
+    """The matrix of each label set under its figures; of the only one where there is one."""
+    if "sets" not in found:
+        return matrix_html(page, found)
+    return "".join(f'<p class="help">{e(_set_said(page, one))}</p>{matrix_html(page, one)}' for one in found["sets"])
+
+
+def _set_said(page: Page, one: dict) -> str:
+    return page.t("Label set “{name}”: {taught} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.", name=one["set"], rows=one["rows"],
+                  label=one["always"], taught=f"{one['accuracy']:.0%}", f1=f"{one['macro_f1']:.0%}", base=f"{one['base_accuracy']:.0%}")
+
+
 def matrix_html(page: Page, found: dict) -> str:
     """What was expected against what was said; a darker cell holds more rows of its line. For several labels: hits and mistakes of each."""
     names, counts = found["names"][:_MOST], [row[:_MOST] for row in found["counts"][:_MOST]]

@@ -209,7 +209,8 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     if shape not in SHAPES:
         return gr.skip(), gr.skip(), gr.skip()
     columns = {role: raw[role] for role in ROLES[shape] if raw.get(role)}
-    mapping = {"shape": shape, "roles": columns, "system": raw.get("system_text") or None}
+    labels = raw.get("labels") or [] if shape == "label" else []
+    mapping = {"shape": shape, "roles": columns, "labels": labels, "system": raw.get("system_text") or None}
     lost, rows = more_lost(page, mapping, file)
     if lost:
         said = page.t("With these columns {count} of the first {rows} rows would be lost: lines {lines}.", count=len(lost), rows=rows, lines=", ".join(map(str, lost[:12])))
@@ -284,11 +285,12 @@ def draw_file(page: Page, roles: OptionForm, file: int) -> list:
     return [gr.update(value=files[file].get("weight", 1)), roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name"))))]
 
 
-def columns_and_mapping(data: Dataset | None, files: list[dict], file: int, task: type[Task] | None) -> tuple[list[str], dict]:
-    """One file's columns and how they are mapped now."""
+def columns_and_mapping(data: Dataset | None, files: list[dict], file: int, task: type[Task] | None) -> tuple[list[str], dict, bool]:
+    """One file's columns, how they are mapped now, and whether there may be more than one label column."""
+    sets = task is not None and task.wants == "label_sets"
     if data and file < len(data.parts):
-        return data.parts[file].columns, data.parts[file].mapping.model_dump()
-    return columns_of(files[file]["source"]), files[file].get("mapping") or {"shape": first_shape(task), "roles": {}}
+        return data.parts[file].columns, data.parts[file].mapping.model_dump(), sets
+    return columns_of(files[file]["source"]), files[file].get("mapping") or {"shape": first_shape(task), "roles": {}}, sets
 
 
 def columns_of(source: str) -> list[str]:
@@ -314,7 +316,7 @@ def examples_html(page: Page, source: str) -> str:
     return f'<h3>{e(page.t("Try an example"))}</h3><div class="examples">{"".join(cards)}</div>'
 
 
-def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict):
+def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, sets: bool):
     """A form whose choices are this file's columns."""
     if not columns:
         return form.show(Options, values={})
@@ -324,6 +326,9 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict):
         kind = Literal[tuple(columns)]
         title = page.say(ROLE_TITLES[role])
         fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}))
+    if sets and shape == "label":
+        more = Mapping.model_fields["labels"]
+        fields["labels"] = (list[Literal[tuple(columns)]], option([], more.title, more.description, labels={name: name for name in columns}))
     fields["system_text"] = (str | None, option(None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True))
-    values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "system_text": mapping.get("system")}
+    values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "labels": mapping.get("labels") or [], "system_text": mapping.get("system")}
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)

@@ -96,7 +96,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     learnt = sum(part.learnt for part in parts)
     where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
     said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
-    if recipe.task.kind == "classification":
+    if recipe.task.kind in ("classification", "multitask"):
         said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")

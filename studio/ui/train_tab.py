@@ -16,7 +16,7 @@ from studio.forecast import duration
 from studio.jobs import client
 from studio.ui import results
 from studio.ui.board import Board, button, chip, e, facts, note, number
-from studio.ui.classes import beside_base, matrix_html
+from studio.ui.classes import beside_base, matrices_html
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -157,7 +157,7 @@ def _done_html(page: Page, run: dict) -> str:
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
     pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
     next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(page.t("See it in the Library"), "library")
-    classes = f'<p class="help">{e(beside_base(page, metrics))}</p>{matrix_html(page, metrics["classes"])}' if "classes" in metrics else ""
+    classes = f'<p class="help">{e(beside_base(page, metrics))}</p>{matrices_html(page, metrics["classes"])}' if "classes" in metrics else ""
     return facts(pairs) + classes + f'<p class="actions">{next_steps}</p>'
 
 

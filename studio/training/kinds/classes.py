@@ -15,6 +15,7 @@ import torch
 from studio.chat.classes import chosen, class_logits, class_loss, probabilities
 from studio.evaluation import predictions
 from studio.evaluation.scores import accuracy, confusion, macro_f1
+from studio.tasks import IGNORED
 from studio.training.kinds.base import Kind
 from studio.training.trainer import StudioTrainer
 from studio.words import Sentence, StudioError
@@ -23,13 +24,13 @@ Names = tuple[str, ...]
 
 
 class ClassTrainer(StudioTrainer):
-    """Batches are inputs of the model with "labels" (class numbers, or rows of 0 and 1) and "tokens". `names`: the classes."""
+    """Batches are inputs of the model with "labels" (as `Classes.numbers` makes them) and "tokens". `kind`: whose classes they are."""
 
-    names: list[str]
+    kind: Classes
 
     def _loss(self, model, inputs):
         logits, labels = self.classified(model, inputs)
-        return class_loss(logits, labels), torch.tensor(labels.numel(), device=labels.device)
+        return class_loss(logits, labels, self.kind.sizes), (labels != IGNORED).sum()
 
     def classified(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = dict(inputs)
@@ -46,16 +47,15 @@ class ClassTrainer(StudioTrainer):
         for inputs in self.get_eval_dataloader():
             with self.compute_loss_context_manager():
                 logits, labels = self.classified(model, self._prepare_inputs(inputs))
-            total, count = total + class_loss(logits, labels).item(), count + labels.numel()
-            rows += probabilities(logits, labels.dim() == 2).tolist()
+            total, count = total + class_loss(logits, labels, self.kind.sizes).item(), count + int((labels != IGNORED).sum())
+            rows += probabilities(logits, self.kind.several, self.kind.sizes).tolist()
         return total / max(1, count), rows
 
     def heldout(self, model=None) -> dict[str, float]:
         """{"loss", "accuracy", "macro_f1"}"""
         loss, rows = self.said()
-        several = self.eval_dataset.several
-        given = [chosen(row, self.names, several) for row in rows]
-        return {"loss": loss, **class_figures(self.eval_dataset.expected, given, self.names, several)}
+        expected = self.eval_dataset.expected
+        return {"loss": loss, **self.kind.figures(expected, self.kind.answers(rows, expected))}
 
 
 def class_figures(expected: Sequence[Names], given: Sequence[Names], names: list[str], several: bool) -> dict[str, float]:
@@ -68,6 +68,7 @@ class Classes(Kind):
     """Finds the classes in the data, and measures how well they are told apart."""
 
     several = False
+    sizes: Sequence[int] = ()  # labels in each label set, where there are several sets
 
     def found_names(self, train: Sequence[Names]) -> list[str]:
         """The classes that occur in the training part, in order of the alphabet."""
@@ -81,12 +82,16 @@ class Classes(Kind):
     def known(self, heldout: list, names_of) -> list:
         """The held-out examples whose labels were all seen in training; what is left out is said."""
         kept = [item for item in heldout if set(names_of(item)) <= set(self.labels)]
-        if len(kept) < len(heldout):
-            unknown = sorted({name for item in heldout for name in names_of(item)} - set(self.labels))
-            self.job.log(Sentence("{count} held-out rows have labels that no training row has ({labels}); they are not measured.", count=len(heldout) - len(kept), labels=", ".join(unknown[:5])))
+        self.say_unknown([item for item in heldout if not set(names_of(item)) <= set(self.labels)], names_of)
         return kept
 
-    def numbers(self, names: Names) -> int | list[float]:
+    def say_unknown(self, left: list, names_of) -> None:
+        """Tell the person which labels of held-out examples nobody could learn."""
+        if left:
+            unknown = sorted({name for item in left for name in names_of(item)} - set(self.labels))
+            self.job.log(Sentence("{count} held-out rows have labels that no training row has ({labels}); they are not measured.", count=len(left), labels=", ".join(unknown[:5])))
+
+    def numbers(self, names: Names) -> int | list[float] | list[int]:
         """A row's labels as the loss takes them."""
         return [float(name in names) for name in self.labels] if self.several else self.labels.index(names[0])
 
@@ -96,6 +101,30 @@ class Classes(Kind):
         if self.several:
             return tuple(name for name in self.labels if counts[name] * 2 > len(train))
         return (counts.most_common(1)[0][0],)
+
+    def asked(self, given: Names, expected: Names) -> Names:
+        """What of the answer `given` was asked for in a row with the labels `expected`."""
+        return given
+
+    def answers(self, rows: list[list[float]], expected: Sequence[Names]) -> list[Names]:
+        """What the probabilities of each row say."""
+        return [self.asked(chosen(row, self.labels, self.several, self.sizes), hoped) for row, hoped in zip(rows, expected, strict=True)]
+
+    def figures(self, expected: Sequence[Names], given: Sequence[Names]) -> dict[str, float]:
+        """{"accuracy", "macro_f1"}"""
+        return class_figures(expected, given, self.labels, self.several)
+
+    def matrix(self, expected: Sequence[Names], given: Sequence[Names], always: Names) -> dict:
+        """Which labels are taken for which: {"names", "several", "counts"}; with "sets" where there are several label sets."""
+        return {"names": self.labels, "several": self.several, "counts": self.counted(expected, given, self.labels)}
+
+    def counted(self, expected: Sequence[Names], given: Sequence[Names], names: list[str]) -> list[list[int]]:
+        """The confusion matrix; for several labels a row the hits, misses and false alarms of each label."""
+        if not self.several:
+            return confusion([row[0] for row in expected], [row[0] for row in given], names)
+        pairs = list(zip(expected, given, strict=True))
+        return [[sum(name in hoped and name in said for hoped, said in pairs), sum(name in hoped and name not in said for hoped, said in pairs),
+                 sum(name not in hoped and name in said for hoped, said in pairs)] for name in names]
 
     def shown(self, index: int) -> str:
         """What a person reads of held-out example `index`."""
@@ -111,9 +140,9 @@ class Classes(Kind):
         trainer.model.eval()
         with torch.no_grad():
             logits, _ = trainer.classified(trainer.model, trainer._prepare_inputs(trainer.data_collator(part)))
-        rows = probabilities(logits, self.several).tolist()
-        expected = trainer.eval_dataset.expected
-        return [{"prompt": self.shown(at), "expected": _said(expected[at]), "answer": _said(chosen(row, self.labels, self.several))} for at, row in enumerate(rows)]
+        expected = trainer.eval_dataset.expected[:len(part)]
+        given = self.answers(probabilities(logits, self.several, self.sizes).tolist(), expected)
+        return [{"prompt": self.shown(at), "expected": _said(expected[at]), "answer": _said(answer)} for at, answer in enumerate(given)]
 
     def outcome(self, trainer, material, bare):
         """eval_loss, correct, macro_f1 with intervals; under "classes" the confusion matrix and what the base was taken to say."""
@@ -122,20 +151,16 @@ class Classes(Kind):
         self.job.doing(Sentence("Asking the taught model"))
         loss, rows = trainer.said()
         expected = trainer.eval_dataset.expected
-        given, always = [chosen(row, self.labels, self.several) for row in rows], self.commonest(trainer.train_dataset.expected)
+        given, always = self.answers(rows, expected), self.commonest(trainer.train_dataset.expected)
+        blind = [self.asked(always, hoped) for hoped in expected]
         table = [
-            predictions.Prediction(self.shown(at), _said(hoped), _said(always), _said(said), {"correct": (float(always == hoped), float(said == hoped))})
-            for at, (hoped, said) in enumerate(zip(expected, given, strict=True))
+            predictions.Prediction(self.shown(at), _said(hoped), _said(guess), _said(said), {"correct": (float(guess == hoped), float(said == hoped))})
+            for at, (hoped, guess, said) in enumerate(zip(expected, blind, given, strict=True))
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
-        blind = class_figures(expected, [always] * len(expected), self.labels, self.several)
-        counted = confusion([row[0] for row in expected], [row[0] for row in given], self.labels) if not self.several else [
-            [sum(name in hoped and name in said for hoped, said in zip(expected, given, strict=True)),
-             sum(name in hoped and name not in said for hoped, said in zip(expected, given, strict=True)),
-             sum(name not in hoped and name in said for hoped, said in zip(expected, given, strict=True))] for name in self.labels]
         sure = fmean(max(row) for row in rows)
-        return {"eval_loss": loss, **predictions.figures(table), "macro_f1": class_figures(expected, given, self.labels, self.several)["macro_f1"], "base_macro_f1": blind["macro_f1"],
-                "classes": {"names": self.labels, "several": self.several, "counts": counted, "always": _said(always), "confidence": sure}}
+        return {"eval_loss": loss, **predictions.figures(table), "macro_f1": self.figures(expected, given)["macro_f1"], "base_macro_f1": self.figures(expected, blind)["macro_f1"],
+                "classes": {**self.matrix(expected, given, always), "always": _said(always), "confidence": sure}}
 
     def card(self) -> dict:
         return {"labels": self.labels, "several": self.several}

@@ -1,8 +1,4 @@
-"""Texts and their labels: a new head over the base model says the probability of each class.
-
-Several label sets over one shared prompt (P-Tuning v2) would come in here: each record with the name of its set, `Classes.labels` a list
-a set, and one head each.
-"""
+"""Texts and their labels: a new head over the base model says the probability of each class."""
 
 from __future__ import annotations
 
@@ -96,7 +92,7 @@ class Classification(Classes):
         made = ClassTrainer(
             model, options, method=self.recipe.method, train=Labelled(material.train, self), heldout=Labelled(material.heldout, self) if material.heldout else None,
             collator=Collator(self.codec.pad_id), group_by_length=self.recipe.training.group_by_length, callbacks=callbacks)
-        made.names = self.labels
+        made.kind = self
         return made
 
     def shown(self, index):

@@ -95,7 +95,7 @@ class Image(Classes):
         made = ClassTrainer(
             model, options, method=self.recipe.method, train=self._pictures(material.train, self.recipe.task.vary), heldout=self._pictures(material.heldout) if material.heldout else None,
             collator=self.collate, group_by_length=False, callbacks=callbacks)
-        made.names = self.labels
+        made.kind = self
         self.job.log(Sentence("{count} classes: {names}.", count=len(self.labels), names=", ".join(self.labels[:20])))
         return made
 

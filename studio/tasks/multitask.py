@@ -1,0 +1,39 @@
+"""Multi-task classification: a text gets one label of each of several label sets."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.data.records import set_label
+from studio.options import option
+from studio.tasks.base import Task
+from studio.tasks.classification import encode_text
+
+
+class MultiTask(Task):
+    """Answers several questions about a text at once, each with a probability for each of its labels.
+
+    Each label column is a label set with a classification head of its own; what the method learns is shared by all of them, as in the
+    multi-task training of P-Tuning v2 (Liu et al. 2022, arXiv:2110.07602, §3.2).
+    """
+
+    title: ClassVar[str] = "Multi-task classification"
+    verb: ClassVar[str] = "classify by several label sets"
+    help: ClassVar[str] = "Sort texts by several label sets at once, such as topic and tone: one column for each, which a row may leave empty. All share one adapter, and each has a head of its own."
+    order: ClassVar[int] = 5
+    wants: ClassVar[str] = "label_sets"
+    task_type: ClassVar[str] = "SEQ_CLS"
+    kind: ClassVar[str] = "multitask"
+    several: ClassVar[bool] = False  # within a set a text has one label
+
+    name: Literal["multitask"] = option("multitask", "Task", "", hidden=True)
+
+    def encode(self, record, codec, max_length):
+        return [encode_text(record["text"], codec, max_length, self.names(record))]
+
+    def measure(self, record, codec):
+        return super().measure(record, codec)[0], 0  # what is learnt are the labels, which are never cut
+
+    def names(self, record: dict) -> tuple[str, ...]:
+        """The record's labels, each with its set's name in front; none where it is only asked about."""
+        return tuple(set_label(name, label) for name, label in (record["label"] or {}).items())

@@ -1,0 +1,99 @@
+"""Texts and their labels in several label sets: one head of logits whose rows are grouped by set, over one shared adapter or prompt.
+
+Softmax, loss and figures stay within a set; a text teaches only the sets that its row has a label of. Everything else is as in
+classification, so every method that can classify can do this too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from studio.data.records import set_label
+from studio.tasks import IGNORED
+from studio.training.kinds.classes import Names, class_figures
+from studio.training.kinds.classification import Classification
+from studio.words import StudioError
+
+
+def label_sets(labels: Iterable[dict[str, str]]) -> dict[str, list[str]]:
+    """Set → its labels in order of the alphabet, from the labels of each row; StudioError where a set has only one."""
+    found: dict[str, set[str]] = {}
+    for row in labels:
+        for name, label in row.items():
+            found.setdefault(name, set()).add(label)
+    for name, own in found.items():
+        if len(own) < 2:
+            raise StudioError("The label column '{column}' has only one label in the training part ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
+                              column=name, label=min(own))
+    return {name: sorted(own) for name, own in found.items()}
+
+
+class MultiTask(Classification):
+    """`labels` are those of all sets, one set after the other; `place` says of each its set's number and its own within it."""
+
+    def examples(self, dataset):
+        self.sets = label_sets(record.value["label"] for record in dataset.train)
+        self.sizes = [len(labels) for labels in self.sets.values()]
+        self.place = {set_label(name, label): (at, number) for at, (name, labels) in enumerate(self.sets.items()) for number, label in enumerate(labels)}
+        return super().examples(dataset)
+
+    def found_names(self, train):
+        return list(self.place)
+
+    def known(self, heldout, names_of):
+        """The held-out examples with those of their labels that were seen in training."""
+        kept = [(text, replace(item, names=tuple(name for name in item.names if name in self.place))) for text, item in heldout]
+        self.say_unknown([item for item, left in zip(heldout, kept, strict=True) if len(left[1].names) < len(item[1].names)], names_of)
+        return [item for item in kept if names_of(item)]
+
+    def numbers(self, names):
+        """For each set the number of the row's label within it, or -100."""
+        found = dict(self.place[name] for name in names)
+        return [found.get(at, IGNORED) for at in range(len(self.sizes))]
+
+    def commonest(self, train):
+        counts = Counter(name for row in train for name in row)
+        best: dict[int, str] = {}
+        for name in self.labels:
+            at = self.place[name][0]
+            best[at] = max(best.get(at, name), name, key=counts.__getitem__)
+        return tuple(best.values())
+
+    def asked(self, given, expected):
+        """Only of the sets that the row has a label of: nothing is known about the others."""
+        wanted = [self.place[name][0] for name in expected]
+        return tuple(name for name in given if self.place[name][0] in wanted)
+
+    def figures(self, expected, given):
+        """Means over the sets that some row has a label of."""
+        found = [class_figures(*self._of_set(at, expected, given), list(self.place), False) for at in self._measured(expected)]
+        return {name: fmean(figures[name] for figures in found) for name in ("accuracy", "macro_f1")} if found else {}
+
+    def matrix(self, expected, given, always):
+        """The matrix of each set, with its own figures beside those of its commonest label."""
+        tables = []
+        for at in self._measured(expected):
+            (name, labels), (hoped, said) = list(self.sets.items())[at], self._of_set(at, expected, given)
+            own = [set_label(name, label) for label in labels]
+            blind = [(always[at],)] * len(hoped)
+            taught, base = class_figures(hoped, said, own, False), class_figures(hoped, blind, own, False)
+            one = {"names": labels, "several": False, "always": labels[self.place[always[at]][1]], "counts": self.counted(hoped, said, own)}
+            tables.append({"set": name, **one, "rows": len(hoped), **taught, **{f"base_{key}": value for key, value in base.items()}})
+        return {"names": self.labels, "several": False, "counts": [], "sets": tables}
+
+    def card(self):
+        return {**super().card(), "sets": self.sets}
+
+    def _measured(self, expected: Sequence[Names]) -> list[int]:
+        return sorted({self.place[name][0] for row in expected for name in row})
+
+    def _of_set(self, at: int, expected: Sequence[Names], given: Sequence[Names]) -> tuple[list[Names], list[Names]]:
+        """The labels of set `at` alone, in the rows that have one."""
+        def own(row: Names) -> Names:
+            return tuple(name for name in row if self.place[name][0] == at)
+
+        pairs = [(own(hoped), own(said)) for hoped, said in zip(expected, given, strict=True) if own(hoped)]
+        return [hoped for hoped, _ in pairs], [said for _, said in pairs]
