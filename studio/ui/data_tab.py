@@ -327,8 +327,7 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
         title = page.say(ROLE_TITLES[role])
         fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}))
     if sets and shape == "label":
-        more = Mapping.model_fields["labels"]
-        fields["labels"] = (list[Literal[tuple(columns)]], option([], more.title, more.description, labels={name: name for name in columns}))
+        fields["labels"] = (list[Literal[tuple(columns)]], option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", labels={name: name for name in columns}))
     fields["system_text"] = (str | None, option(None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True))
     values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "labels": mapping.get("labels") or [], "system_text": mapping.get("system")}
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)

@@ -152,6 +152,22 @@ def test_apply_refuses_the_wrong_kind_for_every_row_alike():
     assert not isinstance(caught.value, RowProblem)
 
 
+def test_label_sets_of_several_columns(tmp_path):
+    roles = {"text": "t", "label": "topic"}
+    assert mapped("label", roles, {"t": "T", "topic": " a ", "tone": 1}, "label_sets", labels=["tone"]) == {"text": "T", "label": {"topic": "a", "tone": "1"}}
+    assert mapped("label", roles, {"t": "T", "topic": "", "tone": "x"}, "label_sets", labels=["tone"])["label"] == {"tone": "x"}
+    with pytest.raises(RowProblem, match="nothing in 'topic'"):
+        mapped("label", roles, {"t": "T", "topic": "", "tone": None}, "label_sets", labels=["tone"])
+    with pytest.raises(StudioError, match="'topic' of x.csv is chosen twice"):
+        check_mapping(Mapping(shape="label", roles=roles, labels=["topic"]), ["t", "topic"], "label_sets", "x.csv")
+    with pytest.raises(StudioError, match="no column 'mood'"):
+        check_mapping(Mapping(shape="label", roles=roles, labels=["mood"]), ["t", "topic"], "label_sets", "x.csv")
+    path = tmp_path / "a.csv"
+    path.write_text("text,topic,tone,number\n" + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{'xyz'[n % 3]},{n}\n" for n in range(12)))
+    assert propose(open_source(path), "label_sets").mapping == Mapping(shape="label", roles={"text": "text", "label": "topic"}, labels=["tone"])
+    assert propose(open_source(path), "label").mapping.labels == []
+
+
 def test_every_shape_is_described():
     assert SHAPES.keys() == ROLES.keys()
 

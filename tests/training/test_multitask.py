@@ -1,0 +1,132 @@
+"""Several label sets at once: loss and softmax within each set, rows that leave a set empty, and one shared prompt for all of them."""
+
+import csv
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from studio.chat.classes import chosen, class_loss, probabilities
+from studio.evaluation import predictions
+from studio.home import SAMPLES, STARTER
+from studio.library import shelf
+from studio.tasks import IGNORED, TASKS
+from studio.training.kinds.multitask import MultiTask, label_sets
+from studio.words import StudioError
+
+GREETINGS = ("Hello", "Hey", "Hi", "Dear", "Good")
+FRESH = """
+import sys, json, torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+labels = json.load(open(sys.argv[3]))["labels"]
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True, dtype=torch.float32)
+model = PeftModel.from_pretrained(model, sys.argv[2]).eval()
+assert "studio" not in sys.modules
+with torch.no_grad():
+    print(json.dumps([model(input_ids=torch.tensor([ids])).logits[0].tolist() for ids in json.load(open(sys.argv[4]))]))
+"""
+
+
+def letters(folder, part: str) -> str:
+    """Tickets with a second label made from their first word; in the training part a quarter of the rows lacks either label."""
+    with (SAMPLES / f"{part}.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / f"{part}.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["text", "topic", "greeting"])
+        for at, row in enumerate(rows):
+            greeting = "greeted" if row["text"].split()[0].strip(",") in GREETINGS else "plain"
+            lacks = at % 4 if part == "tickets" else 0
+            out.writerow([row["text"], "" if lacks == 1 else row["label"], "" if lacks == 3 else greeting])
+    return str(folder / f"{part}.csv")
+
+
+def test_loss_and_softmax_stay_within_a_set():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 5, requires_grad=True), torch.tensor([[1, 2], [IGNORED, 0], [0, IGNORED]])
+    first, second = logits[:, :2], logits[:, 2:]
+    wanted = cross_entropy(first[[0, 2]], torch.tensor([1, 0]), reduction="sum") + cross_entropy(second[:2], torch.tensor([2, 0]), reduction="sum")
+    loss = class_loss(logits, labels, [2, 3])
+    assert torch.allclose(loss, wanted)
+    loss.backward()
+    assert not logits.grad[1, :2].any() and not logits.grad[2, 2:].any() and logits.grad[0].all()  # an empty cell teaches nothing
+    given = probabilities(logits, False, [2, 3])
+    assert torch.allclose(given[:, :2].sum(1), torch.ones(3)) and torch.allclose(given[:, 2:].sum(1), torch.ones(3))
+    assert chosen([0.4, 0.6, 0.2, 0.1, 0.7], ["a", "b", "c", "d", "e"], False, [2, 3]) == ("b", "e")
+    assert class_loss(logits[:1], torch.full((1, 2), IGNORED), [2, 3]) == 0
+
+
+def test_figures_of_each_set_and_their_mean():
+    kind = MultiTask.__new__(MultiTask)
+    rows = [{"topic": "a", "tone": "x"}, {"topic": "b"}, {"tone": "y"}, {"topic": "a"}]
+    dataset = SimpleNamespace(train=[], heldout=[])
+    kind.sets = label_sets(rows)
+    assert kind.sets == {"topic": ["a", "b"], "tone": ["x", "y"]}
+    kind.sizes, kind.place = [2, 2], {"topic: a": (0, 0), "topic: b": (0, 1), "tone: x": (1, 0), "tone: y": (1, 1)}
+    kind.labels = kind.found_names(dataset.train)
+    expected = [TASKS["multitask"]().names({"label": row}) for row in rows]
+    assert expected[0] == ("topic: a", "tone: x") and kind.numbers(expected[1]) == [1, IGNORED] and kind.numbers(expected[2]) == [IGNORED, 1]
+    always = kind.commonest(expected)
+    assert always == ("topic: a", "tone: x")
+    given = kind.answers([[0.9, 0.1, 0.9, 0.1]] * 4, expected)
+    assert given == [("topic: a", "tone: x"), ("topic: a",), ("tone: x",), ("topic: a",)]  # only what was asked
+    assert kind.figures(expected, given)["accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    topic, tone = kind.matrix(expected, given, always)["sets"]
+    assert topic["counts"] == [[2, 0], [1, 0]] and tone["counts"] == [[1, 0], [1, 0]] and topic["accuracy"] == topic["base_accuracy"] == pytest.approx(2 / 3)
+    with pytest.raises(StudioError, match="'tone' has only one label"):
+        label_sets([{"topic": "a", "tone": "x"}, {"topic": "b"}])
+
+
+@pytest.mark.slow
+def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
+    """P-Tuning v2: one prefix for both; each set clearly above its commonest label, and stock peft gives the same logits again."""
+    data = {"source": letters(tmp_path, "tickets"), "heldout": letters(tmp_path, "tickets.heldout"), "max_rows": 400}
+    run = runs.start({"name": "p_tuning_v2", "virtual_tokens": 8}, task="multitask", data=data, learning_rate=2e-2, max_steps=150, batch_size=16, evaluations=1, checkpoint_steps=150)
+    metrics = runs.store.run(run)["result"]["metrics"]
+    topic, greeting = metrics["classes"]["sets"]
+    assert (topic["set"], greeting["set"], topic["rows"], greeting["rows"]) == ("topic", "greeting", 90, 90)
+    assert topic["base_accuracy"] < 0.25 and topic["accuracy"] > topic["base_accuracy"] + 0.2
+    assert greeting["base_accuracy"] < 0.7 and greeting["accuracy"] > greeting["base_accuracy"] + 0.1
+    assert runs.losses(run, "eval_accuracy")[150] == pytest.approx((topic["accuracy"] + greeting["accuracy"]) / 2)
+    assert metrics["correct"] > metrics["base_correct"] + 0.2  # both labels of a letter right
+    assert metrics["intervals"]["correct"]["difference"][0] > 0
+    folder, row = shelf.find(runs.home, runs.store, run)[0], runs.store.adapter(run)
+    assert row["card"]["sets"] == {"topic": ["billing", "fault", "login", "praise", "refund", "shipping"], "greeting": ["greeted", "plain"]}
+    assert len(row["card"]["labels"]) == 8 and row["card"]["labels"][-1] == "greeting: plain"
+
+    from studio.chat.classifier import Classifiers
+    from studio.models.codec import Codec
+    from studio.models.context import lay
+    from studio.models.load import load_base
+
+    classifiers = Classifiers(STARTER, name="starter", how={}, find=lambda _: (folder, row["card"]))
+    texts = predictions.read(runs.home.run(run))[:3]
+    answers = [classifiers.classify(run, text.prompt) for text in texts]
+    for text, answer in zip(texts, answers, strict=True):
+        assert ", ".join(chosen(answer["probabilities"], answer["labels"], False, [6, 2])) == text.taught  # Chat says what was measured
+    (tmp_path / "card.json").write_text(json.dumps(row["card"]))
+    (tmp_path / "ids.json").write_text(json.dumps([Codec(STARTER).encode(text.prompt, special=True).ids for text in texts]))
+    found = subprocess.run([sys.executable, "-c", FRESH, str(STARTER), str(folder), str(tmp_path / "card.json"), str(tmp_path / "ids.json")], capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    model = lay(load_base(STARTER, head="text classes", labels=row["card"]["labels"], device="cpu", precision="fp32"), folder).eval()
+    with torch.no_grad():
+        here = [model(input_ids=torch.tensor([ids])).logits[0] for ids in json.loads((tmp_path / "ids.json").read_text())]
+    for logits, own, answer in zip(json.loads(found.stdout.splitlines()[-1]), here, answers, strict=True):
+        assert (torch.tensor(logits) - own).abs().max() < 1e-5
+        assert (probabilities(own[None], False, [6, 2])[0] - torch.tensor(answer["probabilities"])).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_files_with_different_sets_are_mixed(runs, tmp_path):
+    """One file knows the topic, another one the tone; any method can learn both."""
+    for name, labels in (("topic", ("bill", "parcel")), ("tone", ("calm", "cross"))):
+        lines = [f"letter {at} about the {labels[at % 2]},{labels[at % 2]}" for at in range(40)]
+        (tmp_path / f"{name}.csv").write_text(f"text,{name}\n" + "\n".join(lines))
+    run = runs.start("lora", task="multitask", data={"source": str(tmp_path / "topic.csv"), "more": [{"source": str(tmp_path / "tone.csv")}], "heldout_fraction": 0.2}, batch_size=8)
+    assert runs.store.adapter(run)["card"]["sets"] == {"topic": ["bill", "parcel"], "tone": ["calm", "cross"]}
+    assert {one["set"] for one in runs.store.run(run)["result"]["metrics"]["classes"]["sets"]} == {"topic", "tone"}
