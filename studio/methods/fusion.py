@@ -19,7 +19,7 @@ _TOO_FEW = "AdapterFusion mixes at least two adapters, but {count} are chosen. T
 class AdapterFusion(Method):
     """Takes adapters that were taught one task each, leaves them as they are, and teaches only which of them to listen to, word by word.
 
-    Equation: h ← h + V Σₙ sₙ zₙ, s = softmaxₙ(hᵀQᵀK zₙ), zₙ = what adapter n adds; Q, K, V are learnt, V = identity at the start
+    Equation: h ← h + V Σₙ sₙ zₙ, s = softmaxₙ(hᵀQᵀK zₙ / √d), zₙ = what adapter n adds; Q, K, V are learnt, V = identity at the start
     Paper: Pfeiffer et al. 2021, AdapterFusion: Non-Destructive Task Composition for Transfer Learning, arXiv:2005.00247
     Good for: bringing several finished tasks into one model without any of them being forgotten, and a small new task that resembles them.
     Cost: three matrices as wide as the model in each block, more than the adapters themselves; each token passes through every adapter of the bank.

@@ -1,7 +1,7 @@
 """AdapterFusion: attention over a bank of finished, frozen bottleneck adapters (Pfeiffer 2021, arXiv:2005.00247).
 
 What the MLP puts out asks (query), what each adapter would add to it answers (key), and a mix of what they add (value) is added:
-h ← h + V Σ_n s_n z_n with s = softmax_n(hᵀQᵀK z_n) and z_n = W_up f(W_down h). The bank's numbers are part of this type's file, so that it stands
+h ← h + V Σ_n s_n z_n with s = softmax_n(hᵀQᵀK z_n / √d) and z_n = W_up f(W_down h). The bank's numbers are part of this type's file, so that it stands
 alone. It knows nothing about where the bank comes from, and nothing about layer names: they are in the config.
 """
 
@@ -84,7 +84,8 @@ class FusionLayer(nn.Module, BaseTunerLayer):
         inner = ACTIVATIONS[self.settings[name].activation](torch.einsum("...d,kmd->...km", h, down) + down_bias)
         offers = torch.einsum("...km,kdm->...kd", inner, up) + up_bias
         question = self.fusion_query[name](h) @ self.fusion_key[name].weight  # hᵀQᵀK, so that K need not go over every offer
-        shares = torch.einsum("...d,...kd->...k", question, offers).softmax(-1)
+        # Scaled as attention is: what an MLP puts out can be large, and shares of exactly 0 and 1 have no gradient.
+        shares = (torch.einsum("...d,...kd->...k", question, offers) / h.shape[-1] ** 0.5).softmax(-1)
         self.shares = shares.detach()
         return self.fusion_value[name](torch.einsum("...k,...kd->...d", shares, offers))  # V is linear, so it may come last
 
