@@ -41,7 +41,7 @@ SAMPLES = {
 }
 # The starter has 4 M parameters and wants larger steps than the models that the methods' own rates are made for.
 RATE = 15
-RATES: dict[str, float] = {"full": 1e-3, "prompt_tuning": 0.1, "p_tuning": 1e-2, "prefix_tuning": 1e-2, "lora_plus": 1.5e-3}
+RATES: dict[str, float] = {"full": 1e-3, "prompt_tuning": 0.1, "prompt_ensemble": 0.1, "p_tuning": 1e-2, "prefix_tuning": 1e-2, "lora_plus": 1.5e-3}
 MARGIN = 0.10  # share of held-out answers by which a method must beat the base model on one of the samples
 STRONG, ENOUGH = ("lora", "full", "dora", "adapter"), 0.80  # these must reach this on both
 COLUMNS = ["method", "family", "sample", "quality", "base_quality", "exact_match", "style", "eval_loss", "base_eval_loss", "parameters", "artefact_bytes",

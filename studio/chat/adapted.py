@@ -126,10 +126,10 @@ class Adapted:
 
     def virtual_tokens(self, adapter_id: str | None) -> int:
         """How many tokens of the context the adapter takes for itself."""
-        if adapter_id is None or not self._places[adapter_id][2].prompt:
+        if adapter_id is None:
             return 0
         peft_model, name, _ = self._places[adapter_id]
-        return peft_model.peft_config[name].num_virtual_tokens
+        return getattr(peft_model.peft_config[name], "num_virtual_tokens", 0)
 
     def unload(self) -> None:
         """Take the injected adapters out of the model, which is then as it was loaded."""

@@ -41,7 +41,7 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
     trained = recipe.method.parameter_count(shape)
     width = 4 if precision == "fp32" else 2
     whole = recipe.method.ships_as == "model"
-    tokens = (longest + virtual_tokens(recipe)) * recipe.training.batch_size * recipe.task.rows
+    tokens = (longest + recipe.method.input_tokens) * recipe.training.batch_size * recipe.task.rows * recipe.method.rows
     parts = {
         "weights": weight_bytes(recipe, shape, 4 if whole else width) + (0 if whole else 4 * trained),
         "gradients": 4 * trained,
@@ -51,11 +51,6 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
         "process": PROCESS["cpu" if device == "cpu" else "cuda"],
     }
     return {name: math.ceil(size) for name, size in parts.items()}
-
-
-def virtual_tokens(recipe: Recipe) -> int:
-    """Tokens that a prompt method puts before every example."""
-    return getattr(recipe.method, "virtual_tokens", 0) if recipe.method.prompt_learning else 0
 
 
 def weight_bytes(recipe: Recipe, shape: Shape, width: int) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from studio.forecast.memory import LABELLED, virtual_tokens
+from studio.forecast.memory import LABELLED
 from studio.hardware import Gpu, Hardware
 from studio.models.shape import Shape
 from studio.recipe import Recipe
@@ -103,15 +103,15 @@ def seconds(recipe: Recipe, shape: Shape, lengths: list[int], *, steps: int, hel
     mean = sum(lengths) / len(lengths)
     slower = _UNPACKING[recipe.quantisation]
     flops = device_flops(hardware, device, precision) / slower
-    width = padded_length(lengths, training.effective_batch, training.group_by_length or training.packing) + virtual_tokens(recipe)
-    work = flops_per_token(recipe, shape, width)
+    width = padded_length(lengths, training.effective_batch, training.group_by_length or training.packing) + recipe.method.input_tokens
+    work = flops_per_token(recipe, shape, width) * recipe.method.rows
     examples = steps * training.effective_batch * recipe.task.rows
     if speed:
         learning = examples * mean / speed
     else:
         passes = 1.5 if recipe.machine.checkpointing else 1
         learning = examples * width * work / flops + steps * (_STEP + training.accumulation * shape.layers * (passes * _LAYER_TRAINED[kind] + recipe.task.comparisons * _LAYER_FORWARD[kind]))
-    forward = 2 * shape.parameters / flops
+    forward = 2 * shape.parameters * recipe.method.rows / flops
     looking = training.evaluations * heldout * recipe.task.rows * (1 + recipe.task.comparisons) * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
     asked = min(heldout, training.evaluation_rows) if heldout else 0
     prompts = training.evaluations * min(training.sample_prompts, heldout)

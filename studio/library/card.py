@@ -103,7 +103,10 @@ def _usage(card: dict, whole: bool) -> str:
         code += ['inputs = tokenizer("Once upon a time", return_tensors="pt")']
     code += ["answer = model.generate(**inputs, max_new_tokens=64, do_sample=False)", 'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))']
     where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
-    return "```python\n" + "\n".join(code) + "\n```" + where
+    alone = "" if whole or card.get("ships_as") != "PROMPT_ENSEMBLE" else (
+        "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, and so on: peft alone loads one with "
+        '`PeftModel.from_pretrained(base, "path/to/this/folder/member1")`, without `studio.tuners`. It then answers for itself; together they answer better.')
+    return "```python\n" + "\n".join(code) + "\n```" + where + alone
 
 
 def _class_usage(card: dict, whole: bool) -> str:

@@ -48,7 +48,7 @@ def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path
             if card.get("recipe"):
                 _put_text(archive, "recipe.yaml", yaml.safe_dump(public(card["recipe"]), sort_keys=False, allow_unicode=True))
             for path in _to_take(source, whole=card.get("kind") == "model"):
-                _put_file(archive, path, card.get("base", ""))
+                _put_file(archive, path, path.relative_to(source).as_posix(), card.get("base", ""))
         os.replace(half, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -60,22 +60,22 @@ def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path
 
 
 def _to_take(source: Path, *, whole: bool) -> list[Path]:
-    """The files that other tools need, in a fixed order."""
+    """The files that other tools need, in a fixed order; of an ensemble those of its members too."""
     files = sorted(path for path in source.iterdir() if path.is_file() and path.name != shelf.CARD)
     if not whole:
-        return [path for path in files if path.name in _ADAPTER_FILES]
+        return [path for path in [*files, *sorted(source.glob("member*/*"))] if path.name in _ADAPTER_FILES]
     return [path for path in files if path.suffix in _MODEL_FILES or path.name in _TEXT_FILES]
 
 
-def _put_file(archive: zipfile.ZipFile, path: Path, base: str) -> None:
+def _put_file(archive: zipfile.ZipFile, path: Path, name: str, base: str) -> None:
     if path.name in ("adapter_config.json", "config.json"):
         config = public(json.loads(path.read_text(encoding="utf-8")))
         if "base_model_name_or_path" in config:
             config["base_model_name_or_path"] = public_name(base)
-        _put_text(archive, path.name, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        _put_text(archive, name, json.dumps(config, indent=2, sort_keys=True) + "\n")
         return
     kind = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED  # weights do not shrink
-    with open(path, "rb") as file, archive.open(_entry(path.name, kind), "w", force_zip64=True) as out:
+    with open(path, "rb") as file, archive.open(_entry(name, kind), "w", force_zip64=True) as out:
         shutil.copyfileobj(file, out, 1 << 20)
 
 

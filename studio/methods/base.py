@@ -76,6 +76,7 @@ class Method(Options):
     learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
     quantisation: ClassVar[str | None] = None  # set where the method brings its own
     prompt_learning: ClassVar[bool] = False  # virtual tokens before the input
+    words_only: ClassVar[bool] = False  # True where it cannot teach a head for classes
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
@@ -108,6 +109,16 @@ class Method(Options):
     def save(self, model: torch.nn.Module, folder: Path) -> None:
         """Write the artefact named by `ships_as` into `folder`; `PeftModel.from_pretrained` must give the same logits from it."""
         model.save_pretrained(folder)
+
+    @property
+    def rows(self) -> int:
+        """How many rows a row of a batch becomes in the model, as the forecast counts."""
+        return 1
+
+    @property
+    def input_tokens(self) -> int:
+        """How many tokens stand before each input, as the forecast counts."""
+        return getattr(self, "virtual_tokens", 0) if self.prompt_learning else 0
 
     def parameter_count(self, shape: Shape) -> int:
         """How many numbers are learnt on a model of `shape`, by the paper's formula."""

@@ -48,6 +48,7 @@ REASONS = {
     "held": "no weight of the base model can hold it.",
     "shape": "its layers have no form as a LoRA.",
     "type": "only adapters of the type LoRA can.",
+    "words": "it answers with words and has no head for classes.",
     "input": "it changes the input, not the weights.",
     "whole": "it trains all weights and gives a whole model.",
     "already": "it is a LoRA already.",

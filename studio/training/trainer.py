@@ -94,8 +94,9 @@ class StudioTrainer(Trainer):
         kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
         logits = model(**inputs, logits_to_keep=kept + self.virtual, use_cache=False).logits
         wanted = labels[:, kept]
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="none")
-        return losses.view_as(wanted), wanted != IGNORED
+        members = len(logits) // len(wanted)  # an ensemble that learns gives the rows of each member, one member after the other
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.repeat(members, 1).flatten(), ignore_index=IGNORED, reduction="none")
+        return losses.view(members, *wanted.shape).mean(0), wanted != IGNORED
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """What `heldout` gives, with "eval_" in front of each name."""

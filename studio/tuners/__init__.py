@@ -7,6 +7,7 @@ It knows nothing about methods' cards and options.
 from studio.tuners.bitfit import BitFitConfig, BitFitModel
 from studio.tuners.bottleneck import BottleneckConfig, BottleneckModel
 from studio.tuners.diff_pruning import DiffPruningConfig, DiffPruningModel
+from studio.tuners.ensemble import PromptEnsembleConfig, PromptEnsembleModel
 from studio.tuners.fusion import FusionConfig, FusionModel
 from studio.tuners.hybrid import HybridConfig, HybridModel
 from studio.tuners.prefix import PrefixConfig, PrefixModel
@@ -15,11 +16,12 @@ from studio.tuners.register import register
 register("bottleneck", BottleneckConfig, BottleneckModel)
 register("bitfit", BitFitConfig, BitFitModel)
 register("prefix", PrefixConfig, PrefixModel)
+register("prompt_ensemble", PromptEnsembleConfig, PromptEnsembleModel)
 register("diff", DiffPruningConfig, DiffPruningModel)
 register("fusion", FusionConfig, FusionModel)
 register("hybrid", HybridConfig, HybridModel)
 
 __all__ = [
     "BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "DiffPruningConfig", "DiffPruningModel", "FusionConfig", "FusionModel",
-    "HybridConfig", "HybridModel", "PrefixConfig", "PrefixModel",
+    "HybridConfig", "HybridModel", "PrefixConfig", "PrefixModel", "PromptEnsembleConfig", "PromptEnsembleModel",
 ]

@@ -19,7 +19,7 @@ def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     base = make_model(root / "base")
     make_model(root / "whole", seed=7)
-    for kind in ("lora", "dora", "bias", "ia3", "prompt", "p_tuning", "prefix"):
+    for kind in ("lora", "dora", "bias", "ia3", "prompt", "p_tuning", "prefix", "ensemble"):
         make_adapter(base, root / kind, kind)
     make_adapter(base, root / "lora2", "lora", seed=5)
     return root

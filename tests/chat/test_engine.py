@@ -23,7 +23,7 @@ from studio.store import Store
 from studio.words import StudioError
 
 QUESTION = [{"role": "user", "content": "What is it?"}]
-KINDS = ["base", "lora", "lora2", "dora", "ia3", "prompt", "p_tuning", "prefix", "bias", "whole"]
+KINDS = ["base", "lora", "lora2", "dora", "ia3", "prompt", "p_tuning", "prefix", "ensemble", "bias", "whole"]
 LENGTH = 24
 
 
@@ -77,7 +77,7 @@ def test_each_in_turn_answers_as_stock_peft(engine, expected):
 
 
 def test_side_by_side_equals_one_after_the_other(engine, expected):
-    whos = ["base", "lora", "lora2", "dora", "prompt", "p_tuning", "whole"]
+    whos = ["base", "lora", "lora2", "dora", "prompt", "p_tuning", "ensemble", "whole"]
     assert together(engine, whos) == [expected[who] for who in whos]
 
 

@@ -46,10 +46,12 @@ def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
 
 
 def make_adapter(base: Path, folder: Path, kind: str, *, seed: int = 1) -> Path:
-    """A stock adapter over `base` whose numbers are random, so that it changes every answer. kind: lora, dora, ia3, prompt, p_tuning, prefix."""
+    """A stock adapter over `base` whose numbers are random, so that it changes every answer. kind: lora, dora, ia3, prompt, p_tuning, prefix, ensemble."""
     import peft
     import torch
     from transformers import AutoModelForCausalLM
+
+    from studio.tuners import PromptEnsembleConfig
 
     torch.manual_seed(seed)
     task = {"task_type": "CAUSAL_LM"}
@@ -61,6 +63,7 @@ def make_adapter(base: Path, folder: Path, kind: str, *, seed: int = 1) -> Path:
         "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=5, **task),
         "p_tuning": lambda: peft.PromptEncoderConfig(num_virtual_tokens=4, encoder_hidden_size=16, **task),
         "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=3, **task),
+        "ensemble": lambda: PromptEnsembleConfig(target_modules=["model.embed_tokens"], members=3, num_virtual_tokens=4, **task),
     }[kind]()
     model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     with torch.no_grad():

@@ -25,7 +25,7 @@ RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_ste
 LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2e-2, "group_mask": 2e-3, "hybrid": 1e-2, "mam": 1e-2, "unipelt": 1e-2, "s4": 1e-2}
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
-MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "vera": 4.0}
+MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "prompt_ensemble": 4.0, "vera": 4.0}
 # Parameters that move though no gradient moves them: a part of their names → why.
 ALSO_MOVE: dict[str, tuple[str, str]] = {}
 # Parameters that may stay as they are: a part of their names → why.

@@ -61,6 +61,7 @@ VARIANTS = {
     "prefix_tuning, random": {"name": "prefix_tuning", "start": "random", "reparameterise": False, "virtual_tokens": 3},
     "prefix_tuning, network": {"name": "prefix_tuning", "width": 24, "virtual_tokens": 4},
     "p_tuning_v2, network": {"name": "p_tuning_v2", "reparameterise": True, "width": 9},
+    "prompt_ensemble, random": {"name": "prompt_ensemble", "start": "random", "virtual_tokens": 3, "members": 2},
     "prompt_tuning, random": {"name": "prompt_tuning", "start": "random", "virtual_tokens": 3},
 }
 
