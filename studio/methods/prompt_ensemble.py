@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 from studio.methods.base import DEFAULT, Method
 from studio.models.shape import Shape
 from studio.options import option
-from studio.words import StudioError
 
 
 class PromptEnsemble(Method):
@@ -29,7 +28,7 @@ class PromptEnsemble(Method):
     words_only: ClassVar[bool] = True
 
     name: Literal["prompt_ensemble"] = option("prompt_ensemble", "Method", "", hidden=True)
-    members: int = option(5, "Members K", "How many prompts learn side by side; each one costs as much time and memory again.", unit="prompts", ge=2, le=32)
+    members: int = option(5, "Members K", "How many prompts learn side by side; each one costs as much time and memory again.", ge=2, le=32)
     virtual_tokens: int = option(20, "Virtual tokens", "How many learnt vectors each prompt puts before the input; 20–100 is usual.", unit="tokens", ge=1, le=1024)
     start: Literal["random", "vocabulary"] = option(
         "vocabulary", "Start from", "What the vectors are at the start, others for each member; real words are a better start than random numbers.",
@@ -47,7 +46,7 @@ class PromptEnsemble(Method):
         from studio.tuners import PromptEnsembleConfig
 
         if setting.task_type != "CAUSAL_LM":
-            raise StudioError(self.lack("classification"))
+            raise ValueError("Prompts that answer together have no head for classes.")  # `refusal` says so before any run
         table = model.get_input_embeddings()
         place = next(name for name, module in model.named_modules() if module is table)
         wrapped = get_peft_model(model, PromptEnsembleConfig(

@@ -139,6 +139,8 @@ class Probes:
 
     def _headed(self, folder: Path, head: str, given: dict) -> str:
         """Does it learn under a head for classes, and does what is saved bring the head along?"""
+        if self.method.words_only:
+            return "words"
         def load(place):
             return load_base(place, quantisation=self.method.quantisation or "none", head=head, labels=["red", "green", "blue"])
 
