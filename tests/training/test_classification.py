@@ -102,3 +102,16 @@ def test_one_label_only_is_a_sentence(runs, tmp_path):
     (tmp_path / "one.csv").write_text("text,label\n" + "\n".join(f"letter number {at},same" for at in range(12)))
     with pytest.raises(StudioError, match="only one label"):
         runs.start(task="classification", data={"source": str(tmp_path / "one.csv")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["p_tuning_v2", "bitfit", "fusion"])
+def test_methods_made_for_classification_learn_it(name, runs):
+    """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were taught classes of their own."""
+    method = {"name": name}
+    if name == "fusion":
+        method["adapters"] = [runs.start("adapter", **TICKETS, seed=seed, evaluations=0, evaluation_rows=0) for seed in (0, 1)]
+    run = runs.start(method, **TICKETS, learning_rate=2e-2 if name == "p_tuning_v2" else 5e-3, max_steps=60, batch_size=16, evaluations=0, checkpoint_steps=60)
+    losses = list(runs.losses(run).values())
+    assert runs.store.run(run)["state"] == "done" and sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert runs.store.adapter(run)["card"]["labels"] == ["billing", "fault", "login", "praise", "refund", "shipping"]
