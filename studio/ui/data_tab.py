@@ -43,7 +43,8 @@ def build(page: Page):
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             ui.examples = Board(elem_id="examples")
-            ui.upload = gr.File(label=page.t("Or drop a file of your own: JSON, JSONL, CSV, Parquet, Excel, text or zip (pictures too)"), type="filepath", elem_id="upload", height=130)
+            ui.upload = gr.File(label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=130)
+            gr.HTML(f'<p class="help">{e(page.t("JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures."))}</p>', apply_default_css=False)
             with gr.Row(equal_height=True):
                 ui.place = gr.Textbox(label=page.t("Or a file on this machine, or hub:owner/name"), placeholder="/data/chats.jsonl", scale=4, elem_id="place")
                 ui.use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
