@@ -131,7 +131,7 @@ def test_merged_models_answer_like_their_adapter_and_load_anywhere(home, store, 
 
 
 def test_what_cannot_be_merged_is_refused_with_a_reason(home, store, models, shelved, monkeypatch):
-    with pytest.raises(StudioError, match="Prompt tuning cannot be merged"):
+    with pytest.raises(StudioError, match="Prompt tuning does not go with merging"):
         run(home, store, adapter="prompt", what="merged")
     with pytest.raises(StudioError, match="whole model already"):
         shelf.add(home, store, source=models / "base", name="full", run_id="full", card={"kind": "model", "base": shelved})

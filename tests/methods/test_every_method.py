@@ -14,11 +14,8 @@ from studio.models.shape import read_shape
 from studio.options import check, form_fields
 from studio.words import Sentence
 from tests.methods import lessons
-from tests.methods.bench import IDS, logits, made, wrapped
+from tests.methods.bench import IDS, STARTS_ELSEWHERE, logits, made, wrapped
 
-# Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their shared vectors cannot.
-STARTS_ELSEWHERE = {"fusion", "hybrid", "intrinsic_prompt", "long_lora", "mam", "p_tuning", "p_tuning_v2",
-                    "prefix_tuning", "prompt_ensemble", "prompt_tuning", "s4", "unipelt", "vblora"}  # long_lora moves the positions; fusion's bank talks at once
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
 AT_START: dict[str, float] = {"qlora": 1e-2, "hra": 5e-5}
 # Options that the method itself must refuse on the starter, with a word of its sentence: (method, options, word).

@@ -126,7 +126,9 @@ def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
     """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
+    from tests.methods.bench import NEEDS, STARTS_ELSEWHERE, Shelf
 
+    method = {"name": name, **(NEEDS[name](Shelf(runs.home.root)) if name in NEEDS else {})}
     build, seen = worker.build, {}
 
     def built(*args):
@@ -136,9 +138,9 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
 
     monkeypatch.setattr(worker, "build", built)
     monkeypatch.setattr(worker, "finish", lambda *args: {})  # saving and loading again is the methods' own suite
-    run = runs.start(name, task="preference", data=FEW, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
+    run = runs.start(method, task="preference", data=FEW, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
     losses = runs.losses(run)
-    if not METHODS[name].prompt_learning and name not in ("prefix_tuning", "prompt_ensemble"):  # these start beside the base
+    if name not in STARTS_ELSEWHERE:
         assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].quantisation else 1e-3)
     assert len(set(losses.values())) > 1
     learnt = {key: value for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.utils.data import Dataset
 
@@ -17,13 +19,17 @@ _SHIFT = 12  # a varied picture moves by up to a twelfth of its width
 
 
 class Pictures(Dataset):
-    """The pictures at `places` as {"pixel_values", "labels"}. vary: mirror and shift them at random."""
+    """The pictures at `places` as {"pixel_values", "labels"}. vary: mirror and shift them at random, the same in a resumed run.
+
+    The global generator would not do: batches are fetched one ahead, so a checkpoint's state of it is a batch too late.
+    """
 
     several = False
 
     def __init__(self, places: list[str], expected: list[Names], kind: Image, vary: bool = False):
         self.places, self.expected, self.kind, self.vary = places, expected, kind, vary
         self.numbers = [kind.numbers(names) for names in expected]
+        self.epoch: Callable[[], float | None] = lambda: 0  # asked at each picture; the trainer says
         self._kept: dict[int, torch.Tensor] = {}
         self._free = _IN_MEMORY
 
@@ -37,7 +43,10 @@ class Pictures(Dataset):
             if self._free > 0:
                 self._kept[index] = pixels
                 self._free -= pixels.nbytes
-        return {"pixel_values": varied(pixels) if self.vary else pixels, "labels": self.numbers[index]}
+        if self.vary:
+            seed = (self.kind.recipe.training.seed * 1_000_003 + int(self.epoch() or 0)) * 1_000_003 + index
+            pixels = varied(pixels, torch.Generator().manual_seed(seed % 2**63))
+        return {"pixel_values": pixels, "labels": self.numbers[index]}
 
     @property
     def lengths(self) -> list[int]:
@@ -48,12 +57,12 @@ class Pictures(Dataset):
         return sum(self.lengths)
 
 
-def varied(pixels: torch.Tensor) -> torch.Tensor:
+def varied(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mirrored in half of the cases, and shifted; what moves out on one side comes from the edge on the other."""
-    if torch.rand(()) < 0.5:
+    if torch.rand((), generator=generator) < 0.5:
         pixels = pixels.flip(-1)
     room = pixels.shape[-1] // _SHIFT
-    down, right = torch.randint(0, 2 * room + 1, (2,)).tolist()
+    down, right = torch.randint(0, 2 * room + 1, (2,), generator=generator).tolist()
     padded = torch.nn.functional.pad(pixels[None], [room] * 4, mode="replicate")[0]
     return padded[:, down : down + pixels.shape[-2], right : right + pixels.shape[-1]]
 
@@ -96,6 +105,7 @@ class Image(Classes):
             model, options, method=self.recipe.method, train=self._pictures(material.train, self.recipe.task.vary), heldout=self._pictures(material.heldout) if material.heldout else None,
             collator=self.collate, group_by_length=False, callbacks=callbacks)
         made.kind = self
+        made.train_dataset.epoch = lambda: made.state.epoch
         self.job.log(Sentence("{count} classes: {names}.", count=len(self.labels), names=", ".join(self.labels[:20])))
         return made
 
