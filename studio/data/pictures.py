@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PREFIX = "picture:"
 MAX_PICTURES = 100_000
+_DEPTH = 3  # folders inside the one that was named: data/train/class/picture, and no walk through a whole disk
 _INSIDE = "!"
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 _LARGEST = 50 * 2**20  # bytes of one picture
@@ -37,9 +39,16 @@ def holds_pictures(path: Path) -> bool:
 
 
 def _members(path: Path) -> list[str]:
-    """Names of the files in a folder (with its subfolders) or a zip, in order."""
+    """Names of the files in a folder (with its subfolders, unreadable ones left out) or a zip, in order; a little over the limit where there are more."""
     if path.is_dir():
-        found = [item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file() and not item.is_symlink()]
+        found = []
+        for folder, inside, files in os.walk(path):
+            deep = PurePosixPath(folder).relative_to(path)
+            found += [(deep / name).as_posix() for name in files if not os.path.islink(os.path.join(folder, name))]
+            if len(deep.parts) >= _DEPTH:
+                inside.clear()
+            if len(found) > MAX_PICTURES:
+                break
     else:
         with zipfile.ZipFile(path) as archive:
             found = [item.filename for item in archive.infolist() if not item.is_dir()]

@@ -47,8 +47,8 @@ class Shape:
 
     @property
     def reads(self) -> str:
-        """"text" or "pictures": a model without a vocabulary has no words."""
-        return "text" if self.vocabulary else "pictures"
+        """"text" or "pictures": the latter embeds patches of a picture and has no words."""
+        return "pictures" if not self.vocabulary and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:

@@ -263,6 +263,7 @@ def test_rows_that_a_changed_role_loses_are_counted(page, tmp_path):
     shown(page, "gaps.jsonl")
     page.get_by_role("button", name="Which column plays which role").click()
     page.get_by_label("answer", exact=True).select_option("short")
+    page.get_by_role("button", name="Use them all the same").click()
     page.wait_for_function("document.querySelector('#about-data .run-head')?.innerText.includes('4 rows not used')", timeout=20_000)
     # A column that is gone: the file is read again, and the sentence names what is missing and what there is.
     path.write_bytes(jsonl(*GOOD))
