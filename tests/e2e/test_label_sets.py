@@ -5,9 +5,18 @@ import csv
 import pytest
 
 from studio.home import SAMPLES
+from tests.conftest import until
 from tests.e2e.pages import ready, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+def ticked(page, studio, wanted: list[str]) -> bool:
+    """Tick the column "length" or not, also where the form is drawn anew meanwhile; whether the draft says so."""
+    box = page.locator("#roles .of-several input[value=length]")
+    if box.is_checked() != bool(wanted):
+        box.click()
+    return (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == wanted
 
 
 def test_two_columns(studio, open_page, tmp_path):
@@ -31,12 +40,7 @@ def test_two_columns(studio, open_page, tmp_path):
     ticks.first.wait_for(timeout=30_000)
     assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == ["length"]  # proposed, and can be taken back
     for wanted in ([], ["length"]):
-        page.locator("#roles .of-several input[value=length]").set_checked(bool(wanted))
-        for _ in range(100):
-            if (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == wanted:
-                break
-            page.wait_for_timeout(100)
-        assert studio.store.note("draft")["data"]["mapping"]["labels"] == wanted
+        until(lambda: ticked(page, studio, wanted), 20, "the label columns were not taken")  # noqa: B023  asked at once
     draft = studio.store.note("draft")
     studio.store.set_note("draft", {**draft, "method": {"name": "p_tuning_v2", "virtual_tokens": 8}, "training": {**draft["training"], "max_steps": 12, "evaluations": 1, "max_length": 64}})
     tab(page, "Train")
