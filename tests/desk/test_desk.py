@@ -197,7 +197,7 @@ def test_many_that_ask_at_once_read_once(desk, monkeypatch):
 
 # ---- which column plays which role ------------------------------------------------------------------------------
 
-SWAPPED = {"shape": "prompt_completion", "roles": {"prompt": "answer", "completion": "prompt"}, "system": None}
+SWAPPED = {"shape": "prompt_completion", "roles": {"prompt": "answer", "completion": "prompt"}, "system": None, "labels": []}
 
 
 def test_the_task_follows_the_data(desk, tmp_path):
