@@ -111,16 +111,16 @@ class Dataset:
 
 
 def load(
-    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, file: BinaryIO | None = None,
+    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, place: BinaryIO | Path | None = None,
 ) -> Dataset:
     """Reads, maps, checks and splits the data of `spec` into records of kind `want`.
 
-    progress: called now and then with the number of rows read; it may raise to stop. file: where records are kept, in place
-    of a temporary file. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
+    progress: called now and then with the number of rows read; it may raise to stop. place: where records are kept, a file or a
+    folder to make one in; the system's temporary folder if not given. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
     that does not fit, no usable row.
     """
     resolved = resolve(spec.source)
-    reading = _Reading(spec, want, progress, RecordStore(file), labelled=bool(spec.more))
+    reading = _Reading(spec, want, progress, RecordStore(place), labelled=bool(spec.more))
     first = reading.part(resolved.train, spec.mapping, spec.weight, spec.encoding, spec.max_rows)
     for other in spec.more:
         reading.part(resolve(other.source).train, other.mapping, other.weight, None, spec.max_rows)

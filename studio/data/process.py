@@ -68,7 +68,7 @@ class Reading:
                 self._found = StudioError(Sentence.from_json(told["error"]))
             else:
                 self._found = pickle.load(self._process.stdout)
-                self._found[0].train.store.attach(self._file)
+                self._found[0].train.store.spool.attach(self._file)
         self._process.wait()
         self._process.stdin.close()
 
@@ -118,7 +118,7 @@ def main(descriptor: int) -> None:
         pipe.flush()
 
     try:
-        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), file=os.fdopen(descriptor, "w+b"))
+        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), place=os.fdopen(descriptor, "w+b"))
     except StudioError as error:
         tell(error=error.sentence.to_json())
         return

@@ -1,19 +1,14 @@
-"""Records kept in an unnamed temporary file, so that a million of them cost a few tens of MB of memory.
-
-The file has no name (on POSIX), so nothing stays behind however the process ends. Reads are positional, so threads and
-forked loader workers can share it, and so can the process that had another one fill it. Knows nothing about what a
-record means.
+"""Records kept in an unnamed file (`spool.py`), so that a million of them cost a few tens of MB of memory. Knows
+nothing about what a record means.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import threading
 from array import array
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, overload
 
 import numpy as np
@@ -21,10 +16,9 @@ import orjson
 
 from studio.data.marks import Marks
 from studio.data.pictures import digest_of
-from studio.words import StudioError
+from studio.data.spool import Spool
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-_BUFFER = 4 * 2**20
 
 
 class Record(NamedTuple):
@@ -38,12 +32,9 @@ class Record(NamedTuple):
 class RecordStore:
     """Append records, then `seal`, then read them by index."""
 
-    def __init__(self, file: BinaryIO | None = None):
-        """file: where to keep them, in place of a temporary file of its own."""
-        self._file = file or tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the store
-        self._buffer = bytearray()
-        self._ends = array("Q", [0])
-        self._lock = threading.Lock()
+    def __init__(self, place: BinaryIO | Path | None = None):
+        """place: where to keep them, a file or a folder; the system's temporary folder if not given."""
+        self.spool = Spool(place)
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
         self.parts = array("H")
@@ -60,39 +51,17 @@ class RecordStore:
         except TypeError:  # half a character, or a number beyond 64 bits
             line = _encode(value).encode("utf-8")
         self.marks.add(texts(value))
-        self._buffer += line
-        self._ends.append(self._ends[-1] + len(line))
+        self.spool.append(line)
         self.numbers.append(number)
         self._files.append(self._names.setdefault(file, len(self._names)))
         self.parts.append(part)
         self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
         self.digests.append(_digest(line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
-        if len(self._buffer) > _BUFFER:
-            self._flush()
-
-    def __getstate__(self) -> dict:
-        """All but the file, which another process gets by itself and hands to `attach`."""
-        return {name: value for name, value in vars(self).items() if name not in ("_file", "_lock")}
-
-    def attach(self, file: BinaryIO) -> None:
-        """Read from `file`, which holds what this store wrote in another process."""
-        self._file, self._lock = file, threading.Lock()
-
-    def _flush(self) -> None:
-        try:
-            self._file.write(self._buffer)
-            self._file.flush()
-        except OSError as error:
-            raise StudioError(
-                "The data cannot be kept in the temporary folder {folder} ({detail}). Free some disk space there.",
-                folder=tempfile.gettempdir(), detail=error.strerror or str(error),
-            ) from error
-        self._buffer = bytearray()
 
     def seal(self) -> None:
         """Writes what is still buffered. Call once, after the last `add`."""
-        self._flush()
+        self.spool.seal()
         self.marks.seal()
         self._labels = list(self._names)
 
@@ -100,14 +69,7 @@ class RecordStore:
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Record:
-        start, end = self._ends[index], self._ends[index + 1]
-        if hasattr(os, "pread"):
-            line = os.pread(self._file.fileno(), end - start, start)
-        else:  # Windows
-            with self._lock:
-                self._file.seek(start)
-                line = self._file.read(end - start)
-        return Record(self.numbers[index], json.loads(line), self._labels[self._files[index]])
+        return Record(self.numbers[index], json.loads(self.spool[index]), self._labels[self._files[index]])
 
     def file(self, index: int) -> str:
         """The member of a zip that record `index` came from."""
@@ -115,7 +77,7 @@ class RecordStore:
 
 
 class Records(Sequence):
-    """Some of the records of a store, by their indices, in order. Indexing reads from disk."""
+    """Some of the records of a store, by their indices, in order. Indexing reads from disk; a slice or an array of places gives `Records`."""
 
     def __init__(self, store: RecordStore, indices: np.ndarray):
         self.store, self.indices = store, indices
@@ -126,9 +88,9 @@ class Records(Sequence):
     @overload
     def __getitem__(self, index: int) -> Record: ...
     @overload
-    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: slice | np.ndarray) -> Records: ...
     def __getitem__(self, index):
-        if isinstance(index, slice):
+        if isinstance(index, slice | np.ndarray):
             return Records(self.store, self.indices[index])
         return self.store[int(self.indices[index])]
 

@@ -111,11 +111,11 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
 
 
 def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
-    from studio.data import records
+    from studio.data import spool
 
     source = write(tmp_path / "a.jsonl", pairs(range(3)))
-    monkeypatch.setattr(records.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
-    with pytest.raises(StudioError, match="temporary folder"):
+    monkeypatch.setattr(spool.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(StudioError, match="kept in the folder .* Free some disk space"):
         load(DataSpec(source=source))
 
 
