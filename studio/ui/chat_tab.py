@@ -35,7 +35,7 @@ def build(page: Page):
     """Draw the tab; returns what binds it."""
     with gr.Row(equal_height=True):
         base = gr.Dropdown([("Starter", "starter")], value="starter", label=page.t("Base model"), scale=1, min_width=180, elem_id="chat-base")
-        voices = gr.Dropdown([], multiselect=True, max_choices=_COLUMNS, label=page.t("Who answers (up to three, side by side)"), scale=3, elem_id="voices")
+        voices = gr.Dropdown([], multiselect=True, max_choices=_COLUMNS, label=page.t("Who answers (up to three, side by side)"), scale=3, min_width=280, elem_id="voices")
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
     talk = build_talk(page)
     chats, message, system, sampling = talk.chats, talk.message, talk.system, talk.sampling

@@ -33,7 +33,7 @@ def build(page: Page):
     recommended = Board(elem_id="recommended")
     with gr.Row(equal_height=True):
         family = gr.Radio([(page.t("All"), ""), *((page.t(title), key) for key, title in FAMILIES.items() if any(m.family == key for m in METHODS.values()))],
-                          value="", label=page.t("Family"), scale=3, elem_id="family")
+                          value="", label=page.t("Family"), scale=3, min_width=280, elem_id="family")
         search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name or purpose"), scale=1, min_width=160, elem_id="method-search")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):

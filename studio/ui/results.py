@@ -14,7 +14,7 @@ from studio.evaluation.predictions import FILE, ORDERS, SCORES, Prediction, Scor
 from studio.ui.board import Board, button, e, note, number
 from studio.ui.page import Page
 
-_PAGE = 20  # rows shown at a time
+_PAGE = 10  # rows shown at a time
 _FOLDED = 140  # characters of a text that are shown unfolded
 
 

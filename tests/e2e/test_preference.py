@@ -28,7 +28,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     assert metrics["intervals"]["preferred"]["difference"][0] > 0.2
 
     assert "Better answer preferred" in status(page, "Done")
-    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 20 of 60')", timeout=20_000)
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')", timeout=20_000)
     assert f"{metrics['preferred']:.0%}".replace("%", " %") in page.inner_text("#figures")
     page.locator("#results [data-act=page]", has_text="Next page").click()
     page.wait_for_function("document.querySelector('#results').innerText.includes('Rows 21 to 40 of 60')")
@@ -40,7 +40,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     page.reload()  # what was measured is not lost
     ready(page)
     tab(page, "Train")
-    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 20 of 60')", timeout=20_000)
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')", timeout=20_000)
 
     tab(page, "Chat")
     base, taught = ask(page, "What is the plural of bus?")
