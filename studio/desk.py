@@ -23,9 +23,10 @@ from studio.data.dataset import Dataset, DataSpec, OtherFile, load
 from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.process import Reading, is_large
 from studio.data.read import Source, fingerprint, open_source
-from studio.data.report import Report, Tokens, count_tokens, report, with_tokens
+from studio.data.report import Report, report
 from studio.data.resolve import resolve
 from studio.data.shape import lost_rows, propose
+from studio.data.token_report import Tokens, count_tokens, with_tokens
 from studio.forecast import Forecast, forecast
 from studio.home import Home
 from studio.jobs import client
@@ -37,6 +38,7 @@ from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.tasks import TASKS, Task
+from studio.tasks.fitting import Fitting
 from studio.uploads import take_in
 from studio.words import Sentence, StudioError
 
@@ -48,7 +50,8 @@ _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds 
 
 @dataclass
 class Outlook:
-    """What is known of a draft. Whatever could not be found out is None, with the reason in `problems` by part."""
+    """What is known of a draft. Whatever could not be found out is None, with the reason in `problems` by part. lengths: tokens of the
+    training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
 
     recipe: Recipe | None
     dataset: Dataset | None
@@ -57,6 +60,7 @@ class Outlook:
     shape: Shape | None
     forecast: Forecast | None
     problems: dict[str, Sentence]
+    rows: int = 0
 
 
 class StillReading(StudioError):
@@ -233,12 +237,13 @@ class Desk:
             self._under_way.clear()
 
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
-        """What the model's tokenizer and template make of the training examples, before anything is cut."""
-        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, _stamp(recipe.data)]
+        """What the model's tokenizer and template make of the training rows, before anything is cut."""
+        limit = recipe.training.max_length if "long" in recipe.data.remedies else None
+        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, _stamp(recipe.data), limit]
 
         def count() -> Tokens:
             codec = Codec(folder, recipe.model.template)
-            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec))
+            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec))
 
         with self._reading:
             return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
@@ -329,16 +334,17 @@ class Desk:
             problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         else:
             found.dataset, found.report = attempt("data", lambda: self.dataset(recipe)) or (None, None)
+            found.rows = len(found.dataset.train) if found.dataset else 0
         tokens = attempt("data", lambda: self.tokens(recipe, found.dataset, folder)) if found.dataset and found.shape and recipe.task.reads == "text" else None
         if tokens:
-            found.lengths = tokens.lengths
-            found.report = with_tokens(found.report, tokens, recipe.training.max_length)
+            found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
+            found.rows = round(len(found.dataset.train) * len(found.lengths) / tokens.looked)
+            found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
         if found.report and found.report.blocking:
             problems.setdefault("data", found.report.blocking)
         machine = attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
         if found.shape and machine and not refusal:
-            rows = len(found.dataset.train) if found.dataset else 0
-            found.forecast = attempt("model", lambda: forecast(recipe, found.shape, found.lengths, rows, machine, self.store))
+            found.forecast = attempt("model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, self.store))
         return found
 
     def start(self) -> str:

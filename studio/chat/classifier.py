@@ -20,6 +20,7 @@ from studio.models.context import lay
 from studio.models.load import load_base
 from studio.models.pictures import Processor
 from studio.recipe import Recipe, recipe_from
+from studio.tasks.fitting import Fitting
 from studio.words import StudioError
 
 _KEPT = {True: 3, False: 1}  # models in memory at once, small ones and others
@@ -59,11 +60,12 @@ class Classifiers:
         return {"pixel_values": Processor(self.base).pixels(decode(picture))[None]}
 
     def _tokens(self, recipe: Recipe, text: str) -> dict[str, torch.Tensor]:
-        """Read as in training: by the task's own `encode`, cut at the same length."""
+        """Read as in training: by the task's own `encode`, cut at the same length and the same end."""
         if not text.strip():
             raise StudioError("There is nothing to classify; write a text first.")
         codec = Codec(self.base)
-        example = recipe.task.encode({"text": text, "label": ""}, codec, recipe.training.max_length)[0]
+        record = {"text": text, "label": ""}
+        example = recipe.task.encode(Fitting(recipe, codec)(record) or record, codec, recipe.training.max_length)[0]
         return text_batch([example.ids], codec.pad_id)
 
     def _model(self, who: str, folder: Path, card: dict) -> torch.nn.Module:

@@ -17,7 +17,7 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "order": {"merge": Sentence("Merge neighbours and drop what has no answer")},
     "duplicate": {"drop": Sentence("Keep only the first of each")},
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
-    "long": {"drop": Sentence("Leave these rows out")},
+    "long": {"trim": Sentence("Shorten them at the front, so that the end fits"), "drop": Sentence("Leave these rows out")},
     "imbalance": {"trim": Sentence("Take fewer of the frequent labels")},
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},

@@ -1,14 +1,14 @@
 """What the Data tab shows of a dataset: counts, lengths, findings with line numbers, and the first rows as a table.
 
 Every check is a function of the dataset; the numbers they need were kept for each record while it was read (`marks.py`), so
-a million rows are judged in a moment. Knows nothing about models: token counts come from a `measure` that is handed in.
+a million rows are judged in a moment. Knows nothing about models; what their tokens tell is `token_report.py`'s.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,8 +27,6 @@ LEVELS = ("block", "error", "warning", "info")
 """block: the run would be for nothing; error: rows are lost; warning: look at it; info: good to know."""
 EXAMPLES = 20
 """Line numbers given for each finding."""
-ENCODED = 2000
-"""Records that are encoded to learn their length in tokens; more are sampled evenly."""
 LISTENED = 2000
 """Records whose language is guessed; more are sampled evenly."""
 _BINS = 24
@@ -87,7 +85,8 @@ class Table:
 
 @dataclass
 class Report:
-    """All of it. lengths: "characters", "words" and, with an encoder, "tokens" → histogram; labels: label → rows."""
+    """All of it. lengths: "characters", "words" and, with an encoder, "tokens" → histogram; labels: label → rows; remedied: remedy →
+    rows that it changed, moved or left out; looked: training rows whose tokens were counted."""
 
     title: str
     format: str
@@ -103,6 +102,8 @@ class Report:
     labels: dict[str, int]
     findings: list[Finding]
     preview: Table
+    remedied: dict[str, int]
+    looked: int = 0
 
     @property
     def blocking(self) -> Sentence | None:
@@ -122,18 +123,13 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     }
     return Report(
         dataset.title, dataset.format, dataset.encoding, dataset.unit, dataset.mapping, dataset.evidence, dataset.counts,
-        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), _sorted(findings),
-        table(dataset.columns, dataset.preview[:preview_rows]),
+        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), by_level(findings),
+        table(dataset.columns, dataset.preview[:preview_rows]), dataset.remedied,
     )
 
 
-def with_tokens(found: Report, tokens: Tokens, max_length: int) -> Report:
-    """`found` with what a model's tokens add. max_length: tokens that training keeps of a row."""
-    more = too_long(tokens, max_length) + nothing_learnt(tokens, max_length)
-    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=_sorted([*found.findings, *more]))
-
-
-def _sorted(findings: list[Finding]) -> list[Finding]:
+def by_level(findings: list[Finding]) -> list[Finding]:
+    """`findings`, the gravest first."""
     return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.count))
 
 
@@ -352,49 +348,3 @@ def _listed(pairs: list[tuple[Sentence, int]]) -> Sentence:
     if not rest:
         return Sentence("{name} ({count})", name=name, count=count)
     return Sentence("{name} ({count}), {more}", name=name, count=count, more=_listed(rest))
-
-
-@dataclass
-class Tokens:
-    """What a model's encoding makes of the training rows that were looked at. numbers: their lines; lengths: tokens, uncut;
-    firsts: where the first token stands that is learnt, None where none is."""
-
-    numbers: list[int]
-    lengths: list[int]
-    firsts: list[int | None]
-    rows: int
-
-
-def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]]) -> Tokens:
-    """`measure`, record value → (tokens, where the first learnt one stands), for all training rows or an even sample."""
-    step = max(1, -(-len(dataset.train) // ENCODED))
-    found = [(record.number, *measure(record.value)) for record in dataset.train[::step]]
-    return Tokens([item[0] for item in found], [item[1] for item in found], [item[2] for item in found], len(dataset.train))
-
-
-def too_long(tokens: Tokens, max_length: int | None) -> list[Finding]:
-    """Rows of which training would cut the end."""
-    over = [index for index, size in enumerate(tokens.lengths) if max_length and size > max_length]
-    if not over:
-        return []
-    cut = sum(tokens.lengths[index] - max_length for index in over)
-    sentence = Sentence(
-        "{count} of {checked} rows looked at are longer than {limit} tokens; {cut} tokens would be cut off. Raise the length, or shorten them.",
-        count=len(over), checked=len(tokens.lengths), limit=max_length, cut=cut,
-    )
-    return [Finding("long", "warning", sentence, len(over), [tokens.numbers[index] for index in over[:EXAMPLES]])]
-
-
-def nothing_learnt(tokens: Tokens, max_length: int | None) -> list[Finding]:
-    """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
-    bare = [index for index, first in enumerate(tokens.firsts) if first is None or (max_length and first >= max_length)]
-    if not bare:
-        return []
-    values = {"checked": len(tokens.firsts), "limit": max_length or 0}
-    if len(bare) == len(tokens.firsts):
-        level, sentence = "block", Sentence("None of the {checked} rows looked at has a token to learn: every answer is empty or begins behind {limit} tokens. "
-                                            "Raise Length at most.", **values)
-    else:
-        level, sentence = "error", Sentence("{count} of {checked} rows looked at have no token to learn and are left out: the answer is empty or begins "
-                                            "behind {limit} tokens.", count=len(bare), **values)
-    return [Finding("nothing", level, sentence, len(bare), [tokens.numbers[index] for index in bare[:EXAMPLES]])]

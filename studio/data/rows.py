@@ -32,6 +32,8 @@ KINDS = {
     "leakage": Sentence("In training and held-out data"),
     "prompt_leakage": Sentence("Same question in training and held-out data"),
     "long": Sentence("Longer than the limit"),
+    "still_long": Sentence("Still longer than the limit"),
+    "pieces": Sentence("Learnt in pieces"),
     "imbalance": Sentence("Labels out of balance"),
     "control": Sentence("Control characters"),
     "mojibake": Sentence("Garbled characters"),

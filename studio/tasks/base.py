@@ -65,6 +65,7 @@ class Task(Options):
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
     reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
     rows: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
+    splits: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
@@ -89,6 +90,10 @@ class Task(Options):
         parts = self.encode(record, codec, 1 << 30)
         first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
         return sum(part.whole for part in parts), first
+
+    def pieces(self, lengths: list[int], max_length: int) -> list[int]:
+        """Tokens of each example, uncut, from the tokens of each row."""
+        return lengths
 
     @property
     def comparisons(self) -> int:

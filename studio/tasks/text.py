@@ -17,6 +17,7 @@ class Text(Task):
     help: ClassVar[str] = "Continue text in the voice and with the knowledge of your documents."
     order: ClassVar[int] = 2
     wants: ClassVar[str] = "text"
+    splits: ClassVar[bool] = True
 
     name: Literal["text"] = option("text", "Task", "", hidden=True)
     mark_end: bool = option(True, "Learn where a text ends", "Put the end-of-text token behind each text, so that the model learns to stop.")
@@ -28,3 +29,7 @@ class Text(Task):
             ids = [*ids, codec.end_ids[0]]
         parts = [ids[at : at + max_length] for at in range(0, len(ids), max_length)]
         return [Encoded(part, list(part)) for part in parts if len(part) > 1] or [Encoded(ids, list(ids))]
+
+    def pieces(self, lengths: list[int], max_length: int) -> list[int]:
+        parts = (min(max_length, length - at) for length in lengths for at in range(0, length, max_length))
+        return [part for part in parts if part > 1]

@@ -13,7 +13,7 @@ from studio.data.formats import TITLES
 from studio.data.mapping import SHAPES
 from studio.data.pictures import open_picture, title_of
 from studio.data.remedies import REMEDIES
-from studio.data.report import Finding, Histogram
+from studio.data.report import Finding, Histogram, Report
 from studio.data.rows import KINDS
 from studio.desk import Outlook
 from studio.ui.board import button, chip, e, facts, note, number, table
@@ -26,16 +26,17 @@ _CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
 
 def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | None) -> str:
     """What the data is, how many rows serve, how long they are, what is wrong with it and what is done about that."""
-    done = remedies_html(page, draft["data"], outlook.dataset)
+    done = remedies_html(page, draft["data"], outlook.report)
     if outlook.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad" if outlook.recipe else "") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
+    learnt = min(len(data.train), outlook.rows)  # a text may make several examples
     pairs = [
         (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
-        (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{len(data.train):,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
+        (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{learnt:,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
         *length_facts(page, outlook),
     ]
-    skipped = sum(data.counts.skipped.values())
+    skipped = sum(data.counts.skipped.values()) + len(data.train) - learnt
     said = chip(page.t("{count} rows not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
@@ -47,14 +48,14 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
 
 
 def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
-    lengths, rows, limit = outlook.lengths, len(outlook.dataset.train), outlook.recipe.training.max_length
+    lengths, rows, limit = outlook.lengths, outlook.rows, outlook.recipe.training.max_length
     if not lengths:
         return []
     cut, tokens = sum(length > limit for length in lengths), round(sum(lengths) * rows / len(lengths))
     if len(lengths) < rows:
         return [(page.t("Tokens in all"), page.t("about {count}, from {checked} rows", count=number(float(tokens)), checked=f"{len(lengths):,}")),
                 (page.t("Rows cut at {limit} tokens", limit=limit), page.t("about {count}", count=f"{round(cut * rows / len(lengths)):,}"))]
-    return [(page.t("Tokens in all"), f"{tokens:,}"), (page.t("Longest row"), page.t("{count} tokens", count=f"{max(lengths):,}")),
+    return [(page.t("Tokens in all"), f"{tokens:,}"), (page.t("Longest row"), page.t("{count} tokens", count=f"{outlook.report.lengths['tokens'].largest:,}")),
             (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}")]
 
 
@@ -79,14 +80,15 @@ def again(page: Page) -> str:
     return button(page.t("Read again"), "read-again") if page.desk.read_before() else ""
 
 
-def remedies_html(page: Page, spec: dict, data: Dataset | None) -> str:
+def remedies_html(page: Page, spec: dict, found: Report | None) -> str:
     """What is done about findings, each with its undo; drawn from the draft, so that one can be undone that leaves no row."""
     rows = []
     for kind, action in spec.get("remedies", {}).items():
         if action not in REMEDIES.get(kind, {}):
             continue
-        count = data.remedied.get(kind, 0) if data else 0
-        said = f" {chip(page.t('{count} rows', count=f'{count:,}'), 'good')}" if count else ""
+        count = found.remedied.get(kind, 0) if found else 0
+        words = page.t("{count} of {checked} rows looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and kind == "long" else page.t("{count} rows", count=f"{count:,}")
+        said = f" {chip(words, 'good')}" if count else ""
         undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
         rows.append(f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>")
     if not rows:
@@ -115,7 +117,7 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int)
         lines = ", ".join(named[: 4 if item.files else 12])
         where = f' <span class="lines">{e(page.t("lines {lines}", lines=lines))}</span>' if lines else ""
         ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items()]
-        if item.kind in ("long", "nothing") and longest > limit:
+        if item.kind in ("long", "still_long", "nothing") and longest > limit:
             ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
         rows.append(f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>')

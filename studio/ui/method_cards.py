@@ -23,7 +23,7 @@ def case(outlook: Outlook) -> Case | None:
     """What recommendations and comparisons are made for; None while the model is not known."""
     if not (outlook.recipe and outlook.shape):
         return None
-    return Case(outlook.recipe, outlook.shape, outlook.lengths, len(outlook.dataset.train) if outlook.dataset else 0, hardware.machine())
+    return Case(outlook.recipe, outlook.shape, outlook.lengths, outlook.rows, hardware.machine())
 
 
 def recommended_html(page: Page, outlook: Outlook) -> str:

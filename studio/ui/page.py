@@ -144,7 +144,7 @@ def build_page(page: Page) -> None:
 def the_sentence(page: Page) -> str:
     """The draft as one sentence."""
     outlook = page.desk.outlook()
-    rows = len(outlook.dataset.train) if outlook.dataset else None
+    rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
     return show_sentence(page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title)))
 

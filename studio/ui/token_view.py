@@ -16,6 +16,7 @@ from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
 from studio.recipe import BaseModelChoice
 from studio.tasks import IGNORED, Encoded
+from studio.tasks.fitting import Fitting
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
 from studio.ui.page import Page
@@ -90,19 +91,24 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
     index, codec, limit = place(outlook, at), Codec(folder, recipe.model.template), recipe.training.max_length
     record = data.train[index]
-    parts = sequences(recipe.task.encode(record.value, codec, limit))
-    whole = sequences(recipe.task.encode(record.value, codec, 1 << 30)) if any(part.cut for part in parts) else []
+    where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
+    value = Fitting(recipe, codec)(record.value)
+    if value is None:
+        return f'<p class="help">{e(where)}</p>{note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))}'
+    parts = sequences(recipe.task.encode(value, codec, limit))
+    whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
     rest = [token for part in whole for token in part.ids[limit:]]
     learnt = sum(part.learnt for part in parts)
-    where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
     said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
     if recipe.task.kind in ("classification", "multitask"):
         said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+    if value is not record.value:
+        said += " " + page.t("It was shortened at the front: the row as it stands in the file has {count} tokens.", count=recipe.task.measure(record.value, codec)[0])
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
     chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
-    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(record.value, codec))}</pre></details>'
+    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(value, codec))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
 
 
@@ -164,7 +170,7 @@ class _Key:
     def __init__(self, outlook: Outlook, folder: Path):
         self.outlook, self.folder = outlook, folder
         recipe = outlook.recipe
-        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template)
+        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template, recipe.data.remedies.get("long"))
 
     def __hash__(self) -> int:
         return hash(self.parts)
@@ -178,6 +184,7 @@ def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
     recipe = key.outlook.recipe
     codec = Codec(key.folder, recipe.model.template)
-    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train)
-             for part in recipe.task.encode(record.value, codec, recipe.training.max_length) if part.learnt]
+    fit = Fitting(recipe, codec)
+    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train) if (value := fit(record.value)) is not None
+             for part in recipe.task.encode(value, codec, recipe.training.max_length) if part.learnt]
     return [index for index, _ in found], [length for _, length in found]

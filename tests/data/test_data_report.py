@@ -5,8 +5,9 @@ from pathlib import Path
 
 from studio.data.dataset import DataSpec, load
 from studio.data.marks import Marks
-from studio.data.report import LEVELS, count_tokens, histogram, report, short, with_tokens
+from studio.data.report import LEVELS, histogram, report, short
 from studio.data.rows import KINDS
+from studio.data.token_report import count_tokens, with_tokens
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
 

@@ -56,6 +56,26 @@ def test_a_remedy_and_its_undo(studio, page, tmp_path):
     assert draft(studio)["data"]["remedies"] == {}
 
 
+def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
+    def long(n):
+        return " ".join(f"word{n * word}" for word in range(400))
+
+    use(page, write(tmp_path / "long.jsonl", [talk(f"{long(n) if n % 6 == 1 else 'Question'} {n}?", f"Answer {n}") for n in range(12)]))
+    says(page, "#about-data", "Longer than the limit", "2 of 11 rows looked at are longer", "Rows cut at 256 tokens\n2")
+    page.get_by_role("button", name="Shorten them at the front, so that the end fits").click()
+    says(page, "#about-data", "What is done about it", "2 of 11 rows looked at", "Rows cut at 256 tokens\n0", "No problems found.")
+    page.get_by_role("tab", name="What the model sees").click()
+    page.fill("#which-example input", "2")
+    says(page, "#tokens", "Example 2 of 11", "0 are cut off. It was shortened at the front")
+    page.get_by_role("button", name="Undo: Shorten them at the front, so that the end fits").click()
+    says(page, "#about-data", "Longer than the limit", "Rows cut at 256 tokens\n2")
+    page.get_by_role("button", name="Leave these rows out").click()
+    says(page, "#tokens", "This row is longer than 256 tokens and is left out.")
+    says(page, "#sentence", "(9 examples)")
+    says(page, "#about-data", "2 rows not used", "Used to learn\n9")
+    page.get_by_role("button", name="Undo: Leave these rows out").click()
+
+
 def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):
     use(page, write(tmp_path / "same.jsonl", [talk("a", "b")] * 5))
     says(page, "#about-data .notice.bad", "All 5 rows to learn from are the same")

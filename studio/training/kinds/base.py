@@ -6,7 +6,7 @@ It knows nothing about the order of a run's stages; that is `worker.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,14 +14,21 @@ import torch
 
 from studio.data.dataset import Dataset, load
 from studio.jobs.job import Job
+from studio.models.codec import Codec
 from studio.models.load import load_base
 from studio.recipe import Recipe
-from studio.words import Sentence
+from studio.tasks.fitting import Fitting, fitted
+from studio.words import Sentence, StudioError
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from studio.training.trainer import StudioTrainer
+
+_FITTED = {
+    "drop": "{count} examples to learn from and {more} held-out ones are longer than {length} tokens and were left out.",
+    "trim": "{count} examples to learn from and {more} held-out ones are longer than {length} tokens and were shortened at the front.",
+}
 
 
 @dataclass
@@ -37,6 +44,7 @@ class Kind:
     """One run's way with its task. Made anew for each run, so that it may remember what it read."""
 
     head: ClassVar[str] = "language"  # which class of model is loaded, a key of `studio.models.load.HEADS`
+    codec: Codec | None = None  # None where pictures are read
     labels: list[str] | None = None  # names of the classes, known once `examples` has run; None where there are none
 
     def __init__(self, job: Job, recipe: Recipe, base: Path):
@@ -45,8 +53,19 @@ class Kind:
     def prepare(self) -> Material:
         """Read the data and make examples of it."""
         self.job.doing(Sentence("Reading the data"))
-        dataset = load(self.recipe.data, want=self.recipe.task.wants)
+        dataset = self.fitted(load(self.recipe.data, want=self.recipe.task.wants))
         return Material(dataset, *self.examples(dataset))
+
+    def fitted(self, dataset: Dataset) -> Dataset:
+        """`dataset` as the remedy for over-long rows leaves it, with a word on how many it changed."""
+        fitting = Fitting(self.recipe, self.codec) if self.codec else None
+        if fitting is None or not fitting.action:
+            return dataset
+        train, heldout = fitted(dataset.train, fitting), fitted(dataset.heldout, fitting)
+        self.job.log(Sentence(_FITTED[fitting.action], count=train.changed, more=heldout.changed, length=fitting.length))
+        if not len(train.records):
+            raise StudioError("Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.", length=fitting.length)
+        return replace(dataset, train=train.records, heldout=heldout.records)
 
     def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
         """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""

@@ -36,9 +36,6 @@ class Generation(Kind):
             return [example for record in records for example in task.encode(record.value, self.codec, length)]
 
         every = encoded(dataset.train)
-        if self.recipe.data.remedies.get("long") == "drop":
-            long, every = len(every), [example for example in every if not example.cut]
-            self.job.log(Sentence("{count} examples are longer than {length} tokens and were left out.", count=long - len(every), length=length))
         train = checks.labelled(every, length)
         if len(train) < len(every):
             self.job.log(Sentence("{count} examples have no token to learn within {length} tokens and were left out.", count=len(every) - len(train), length=length))

@@ -1,0 +1,97 @@
+"""What a model's tokens add to the report: lengths, rows that are cut, rows in which nothing is learnt.
+
+The counting is done by functions that are handed in, so it knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from studio.data.dataset import Dataset
+from studio.data.report import EXAMPLES, Finding, Report, by_level, histogram
+from studio.words import Sentence
+
+ENCODED = 2000
+"""Records that are encoded to learn their length in tokens; more are sampled evenly."""
+
+
+@dataclass
+class Tokens:
+    """What a model's encoding makes of the training rows that were looked at, as they are learnt. numbers: their lines; files: of
+    each line, where the data are several; lengths: tokens, uncut; firsts: where the first token stands that is learnt, None where none
+    is; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
+
+    numbers: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    firsts: list[int | None] = field(default_factory=list)
+    looked: int = 0
+    changed: int = 0
+
+
+def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]], fit: Callable[[dict], dict | None] = lambda value: value) -> Tokens:
+    """`measure`, record value → (tokens, where the first learnt one stands), for all training rows or an even sample. fit: the record as
+    it is learnt, or None where it is left out."""
+    found = Tokens()
+    for record in dataset.train[:: max(1, -(-len(dataset.train) // ENCODED))]:
+        learnt = fit(record.value)
+        found.looked += 1
+        found.changed += learnt is not record.value
+        if learnt is not None:
+            length, first = measure(learnt)
+            found.numbers.append(record.number)
+            found.files.append(record.file)
+            found.lengths.append(length)
+            found.firsts.append(first)
+    return found
+
+
+def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str = "", splits: bool = False) -> Report:
+    """`found` with what a model's tokens add. max_length: tokens that training keeps of a row; remedy: what is done about longer ones;
+    splits: they become several examples, so that nothing is cut."""
+    more = too_long(tokens, max_length, remedy, splits) + nothing_learnt(tokens, max_length)
+    remedied = found.remedied | ({"long": tokens.changed} if remedy else {})
+    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied, looked=tokens.looked)
+
+
+def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
+    """Rows of which training would cut the end."""
+    if tokens.looked and not tokens.lengths:
+        sentence = Sentence("Each of the {checked} rows looked at is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
+                            checked=tokens.looked, limit=max_length)
+        return [Finding("still_long", "block", sentence, tokens.looked, [])]
+    over = [index for index, size in enumerate(tokens.lengths) if size > max_length]
+    if not over:
+        return []
+    values = {"count": len(over), "checked": tokens.looked, "limit": max_length, "cut": sum(tokens.lengths[index] - max_length for index in over)}
+    if splits:
+        return [_about(tokens, over, "pieces", "info", Sentence("{count} of {checked} texts looked at are longer than {limit} tokens; they are learnt in pieces, and nothing is cut off.", **values))]
+    if remedy:
+        return [_about(tokens, over, "still_long", "warning", Sentence(
+            "{count} of {checked} rows looked at are longer than {limit} tokens even without what may be left out, so they stay as they are; {cut} tokens will be cut off at "
+            "the end. Raise Length at most, or shorten their answers or system texts in the file.", **values))]
+    return [_about(tokens, over, "long", "warning", Sentence(
+        "{count} of {checked} rows looked at are longer than {limit} tokens; {cut} tokens would be cut off at the end. Raise the length, shorten them, or leave them out.", **values))]
+
+
+def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
+    """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
+    bare = [index for index, first in enumerate(tokens.firsts) if first is None or first >= max_length]
+    if not bare:
+        return []
+    values = {"checked": len(tokens.firsts), "limit": max_length}
+    if len(bare) == len(tokens.firsts):
+        level, sentence = "block", Sentence("None of the {checked} rows looked at has a token to learn: every answer is empty or begins behind {limit} tokens. "
+                                            "Raise Length at most.", **values)
+    else:
+        level, sentence = "error", Sentence("{count} of {checked} rows looked at have no token to learn and are left out: the answer is empty or begins "
+                                            "behind {limit} tokens.", count=len(bare), **values)
+    return [_about(tokens, bare, "nothing", level, sentence)]
+
+
+def _about(tokens: Tokens, which: list[int], kind: str, level: str, sentence: Sentence) -> Finding:
+    """A finding about the rows at `which`, with the first of their lines."""
+    shown = which[:EXAMPLES]
+    files = [tokens.files[index] for index in shown]
+    return Finding(kind, level, sentence, len(which), [tokens.numbers[index] for index in shown], files=files if any(files) else [])
