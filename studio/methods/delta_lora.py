@@ -6,7 +6,7 @@ import copy
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
-from studio.methods.lora import LoRA
+from studio.methods.lora import LoRA, write_lora
 from studio.options import option
 
 _NAME = "default"  # peft's name of the adapter that is being learnt
@@ -83,7 +83,6 @@ class DeltaLoRA(LoRA):
         """As stock LoRA: of rank r where the weights moved from the first step on or never, else of rank 2r."""
         import torch
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
         config = copy.copy(model.peft_config[_NAME])
         tensors = get_peft_model_state_dict(model)
@@ -98,10 +97,7 @@ class DeltaLoRA(LoRA):
             config.lora_alpha = scale * config.r
         elif since:
             config.lora_alpha = (1 + self.ratio) * self.alpha
-        config.inference_mode = True
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(folder)
+        write_lora(config, tensors, folder)
 
 
 def _layers(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, no_target
+from studio.methods.targets import target_layers
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -41,14 +42,10 @@ class DiffPruning(Method):
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
-        from torch import nn
 
-        from studio.models.shape import target_names
         from studio.tuners import DiffPruningConfig
 
-        names = target_names(self.targets)
-        head = model.get_output_embeddings()
-        found = [key for key, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head and (names is None or key.rpartition(".")[2] in names)]
+        found = list(target_layers(model, self.targets))
         return get_peft_model(model, DiffPruningConfig(task_type=setting.task_type, target_modules=found, kept=self.kept / 100, groups=self.groups))
 
     def optimizer(self, model, cls, arguments):

@@ -22,7 +22,7 @@ class IntrinsicPromptTuning(Method):
     Paper: Qin et al. 2021, Exploring Universal Intrinsic Task Subspace via Prompt Tuning, arXiv:2110.07867
     Good for: learning a task from few examples once several like it have been taught; the smallest delta of all.
     Cost: stage 1 needs trained prompts from the library and learns a small network; stage 2 learns d numbers, 5 to 250 of them.
-    Limits: only as good as the prompts that it was found over: the paper used a hundred tasks and kept 60–80 % of prompt tuning's quality on new ones.
+    Limits: only as good as the prompts that it was found over: the paper used a hundred tasks, and on new ones 250 numbers kept 83 % of prompt tuning's quality.
     """
 
     title: ClassVar[str] = "Intrinsic Prompt Tuning"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.methods import capabilities
 from studio.methods.base import Setting
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
 from studio.options import option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
 
 
 class LoRA(Targeted):
@@ -50,3 +55,13 @@ class LoRA(Targeted):
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"
+
+
+def write_lora(config: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """An adapter that stock peft loads, of peft's `config` and of `tensors` named as in its state dict (adapter's name left out)."""
+    from safetensors.torch import save_file
+
+    config.inference_mode = True
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)

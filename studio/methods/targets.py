@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 
+CLASS_HEADS = ("score", "classifier")  # transformers' names of what names the class
+
+
 def target_layers(model: torch.nn.Module, targets: str) -> dict[str, torch.nn.Module]:
-    """The linear layers of a loaded model that `targets` means, by name; never the output head."""
+    """The linear layers of a loaded model that `targets` means, by name; never what stands on top of it (words or classes)."""
     names, head = target_names(targets), model.get_output_embeddings()
-    return {name: module for name, module in model.named_modules() if hasattr(module, "in_features") and module is not head and (names is None or name.rsplit(".", 1)[-1] in names)}
+    return {name: module for name, module in model.named_modules()
+            if hasattr(module, "in_features") and module is not head and name not in CLASS_HEADS and (names is None or name.rsplit(".", 1)[-1] in names)}
 
 
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")  # these keep their weights in transformers' Conv1D

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel, ShiraConfig
+from peft import PeftConfig, PeftModel, ShiraConfig, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from safetensors.torch import save_file
 from torch import nn
@@ -182,7 +182,7 @@ def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None
     tuner.cut(name)
     layers = {key: layer for key, layer in tuner.layers().items() if layer.kept.count_nonzero()}
     rank = max((-(-int(layer.kept.count_nonzero()) // sum(layer.size)) for layer in layers.values()), default=1)
-    tensors = {}
+    tensors = {key: tensor for key, tensor in get_peft_model_state_dict(model, adapter_name=name).items() if ".diff_" not in key}  # a head for classes
     for key, layer in layers.items():
         places = layer.kept.nonzero().T
         missing = rank * sum(layer.size) - places.shape[1]
