@@ -185,7 +185,7 @@ class _Reading:
             seen += 1
             if len(part.preview) < PREVIEW_ROWS:
                 part.preview.append(row)
-            label = row.file or (file if self.labelled else "")
+            label = row.file or file
             try:
                 record = self.apply(part.mapping, row, name=source.name, unit=source.unit)
                 record = self._changed(record)
@@ -208,7 +208,7 @@ class _Reading:
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)
         rows.close()
-        own.merge(source.problems)
+        own.merge(source.problems, file)
         part.counts = Counts(seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {}))
         self.rows += part.counts.rows
         if self.progress:

@@ -115,8 +115,7 @@ class ArchiveSource(Source):
                 for row in part.rows():
                     yield Row(row.number, row.values, label)
             finally:
-                part.problems.kept = [Problem(p.line, p.sentence, p.kind, p.level, label) for p in part.problems.kept]
-                self.problems.merge(part.problems)
+                self.problems.merge(part.problems, label)
 
 
 def open_source(source: str | Path, name: str | None = None, encoding: str | None = None) -> Source:

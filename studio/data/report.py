@@ -6,6 +6,7 @@ a million rows are judged in a moment. Knows nothing about models; what their to
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,23 +35,21 @@ _BINS = 24
 
 @dataclass
 class Finding:
-    """One thing to know about the data. count: rows it is about; lines: the first of them; file: where not the data's own;
-    files: of each line, where the data are several."""
+    """One thing to know about the data. count: rows it is about; lines: the first of them; files: of each line, where there are several
+    files; actions: which of the known remedies make sense here, None for all of them."""
 
     kind: str
     level: str
     sentence: Sentence
     count: int
     lines: list[int]
-    file: str = ""
-    action: str = ""
     files: list[str] = field(default_factory=list)
+    actions: tuple[str, ...] | None = None
 
     @property
     def remedies(self) -> dict[str, Sentence]:
-        """Action → what its button says; `action` is the only one that makes sense here, where there are very many."""
-        known = REMEDIES.get(self.kind, {})
-        return {self.action: known[self.action]} if self.action else known
+        """Action → what its button says."""
+        return {action: text for action, text in REMEDIES.get(self.kind, {}).items() if self.actions is None or action in self.actions}
 
     @property
     def title(self) -> Sentence:
@@ -164,7 +163,7 @@ def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
 
 
 def _from_problems(dataset: Dataset) -> list[Finding]:
-    """The problems met while loading, one finding for each kind and file."""
+    """The problems met while loading, one finding for each kind."""
     totals = {"error": dataset.problems.errors, "warning": dataset.problems.warnings}
     groups: dict[tuple[str, str], list] = {}
     for problem in dataset.problems:
@@ -172,21 +171,28 @@ def _from_problems(dataset: Dataset) -> list[Finding]:
     found = []
     for (level, kind), members in groups.items():
         count, first = totals[level][kind], members[0]
-        if count == 1:
-            sentence = first.sentence
-        elif level == "error":
-            sentence = Sentence("{count} rows are not used. The first: {reason}", count=count, reason=first.sentence)
+        if level == "error":
+            more = Sentence("{count} rows are left out. The first: {reason}", count=count, reason=first.sentence)
+            sentence = Sentence("1 row is left out: {reason}", reason=first.sentence) if count == 1 else more
         else:
-            sentence = Sentence("{count} times: {reason}", count=count, reason=first.sentence)
-        found.append(Finding(kind, level, sentence, count, [problem.line for problem in members[:EXAMPLES]], first.file))
+            sentence = first.sentence if count == 1 else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
+        found.append(Finding(kind, level, sentence, count, *places((problem.line, problem.file) for problem in members)))
     return found
 
 
 def _lines(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict, list[str]]:
     """The first line numbers of the records that `which` selects, the values that name the first of them, and their files."""
-    numbers = [int(number) for number in records.numbers[which][:EXAMPLES]]
-    files = [records.store.file(int(index)) for index in records.indices[which][:EXAMPLES]]
-    return numbers, {"unit": Sentence(dataset.unit), "line": numbers[0] if numbers else 0}, files if any(files) else []
+    found = Records(records.store, records.indices[which][:EXAMPLES])
+    numbers, files = places((int(number), found.store.file(int(index))) for number, index in zip(found.numbers, found.indices, strict=True))
+    line = Sentence("{line} of {file}", line=numbers[0], file=files[0]) if files and files[0] else numbers[0] if numbers else 0
+    return numbers, {"unit": Sentence(dataset.unit), "line": line}, files
+
+
+def places(rows: Iterable[tuple[int, str]]) -> tuple[list[int], list[str]]:
+    """(the first line numbers, the file of each where any is named), from the line and the file of each row."""
+    first = list(itertools.islice(rows, EXAMPLES))
+    files = [file for _, file in first]
+    return [line for line, _ in first], files if any(files) else []
 
 
 def all_the_same(dataset: Dataset) -> list[Finding]:
@@ -195,7 +201,8 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
     if count < 2 or len(np.unique(dataset.train.digests)) > 1:
         return []
     sentence = Sentence("All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.", count=count)
-    return [Finding("same_all", "block", sentence, count, [int(number) for number in dataset.train.numbers[:EXAMPLES]])]
+    lines, _, files = _lines(dataset, dataset.train, np.ones(count, bool))
+    return [Finding("same_all", "block", sentence, count, lines, files)]
 
 
 def all_leaked(dataset: Dataset) -> list[Finding]:
@@ -223,7 +230,7 @@ def duplicates(dataset: Dataset) -> list[Finding]:
         "{count} rows repeat an earlier row exactly, first in {unit} {line}. They are learnt more than once; remove them unless you mean it.",
         count=count, **first,
     )
-    return [Finding("duplicate", "warning", sentence, count, lines, files=files)]
+    return [Finding("duplicate", "warning", sentence, count, lines, files)]
 
 
 def near_duplicates(dataset: Dataset) -> list[Finding]:
@@ -240,7 +247,7 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
     else:
         sentence = Sentence("At least {count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
                             "not all could be compared.", count=len(again), **first)
-    return [Finding("near_duplicate", "warning", sentence, len(again), lines, files=files)]
+    return [Finding("near_duplicate", "warning", sentence, len(again), lines, files)]
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
@@ -254,7 +261,7 @@ def prompt_leakage(dataset: Dataset) -> list[Finding]:
         "{count} held-out rows ask what a training row also asks, first in {unit} {line}. The measured quality will be too good for them.",
         count=count, **first,
     )
-    return [Finding("prompt_leakage", "warning", sentence, count, lines, files=files)]
+    return [Finding("prompt_leakage", "warning", sentence, count, lines, files)]
 
 
 ODD = {
@@ -271,7 +278,7 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
         count = sum(int(which.sum()) for _, which in flagged)
         if count:
             lines, first, files = next(_lines(dataset, records, which) for records, which in flagged if which.any())
-            found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines, files=files))
+            found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines, files))
     return found
 
 
@@ -287,7 +294,7 @@ def secrets(dataset: Dataset) -> list[Finding]:
         "{emails} rows hold an e-mail address and {keys} rows something like a key, first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
     )
-    return [Finding("secret", "warning", sentence, count, lines, files=files)]
+    return [Finding("secret", "warning", sentence, count, lines, files)]
 
 
 def label_counts(dataset: Dataset) -> dict[str, int]:
@@ -311,36 +318,39 @@ def imbalance(dataset: Dataset) -> list[Finding]:
 
 def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     names = list(counts)
-    def first_line(label: str) -> list[int]:
+    combined = any(SEVERAL in name for name in dataset.train.store.label_names)  # thinning out would take rows of the rare label too
+
+    def first_line(label: str) -> tuple[list[int], list[str]]:
         indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
-        return [int(number) for number in dataset.train.numbers[np.isin(dataset.train.column("labels"), indices)][:1]]
+        lines, _, files = _lines(dataset, dataset.train, np.isin(dataset.train.column("labels"), indices))
+        return lines[:1], files[:1]
 
     often, rare = names[0], names[-1]
     if len(names) == 1:
         level = "block" if dataset.want in ("label", "label_sets") and len(dataset.train) > 1 else "warning"
         sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
-        return [Finding("imbalance", level, sentence, counts[often], first_line(often))]
+        return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]
     if counts[often] < RATIO * counts[rare]:
         return []
     sentence = Sentence("The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
                         often=often, most=counts[often], rare=rare, least=counts[rare])
-    return [Finding("imbalance", "warning", sentence, counts[rare], first_line(rare))]
+    return [Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)]
 
 
 def languages(dataset: Dataset) -> list[Finding]:
     """Which languages the rows seem to be in, where there is more than one of weight."""
     step = max(1, -(-len(dataset.train) // LISTENED))
-    looked = [(record.number, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]]
-    counts = Counter(code for _, code in looked if code)
+    looked = [(record.number, record.file, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]]
+    counts = Counter(code for *_, code in looked if code)
     if len(looked) < 20 or len(counts) < 2:
         return []
     main, most = counts.most_common(1)[0]
-    others = [number for number, code in looked if code not in (main, "")]
+    others = [(number, file) for number, file, code in looked if code not in (main, "")]
     sentence = Sentence(
         "{main} in {most} of {checked} rows looked at, then {mix}. This goes by script and small words only, so single rows may be judged wrongly.",
         main=LANGUAGES[main], most=most, checked=len(looked), mix=_listed([(LANGUAGES[code], count) for code, count in counts.most_common()[1:6]]),
     )
-    return [Finding("language", "info", sentence, len(others), others[:EXAMPLES], action=main)]
+    return [Finding("language", "info", sentence, len(others), *places(others), actions=(main,))]
 
 
 def _listed(pairs: list[tuple[Sentence, int]]) -> Sentence:

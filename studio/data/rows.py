@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from studio.words import Sentence, StudioError
@@ -90,13 +90,13 @@ class Problems:
         """How many rows were reported as not usable."""
         return self.errors.total()
 
-    def merge(self, other: Problems) -> None:
-        """Adds what `other` holds, its examples only as far as there is room."""
+    def merge(self, other: Problems, file: str = "") -> None:
+        """Adds what `other` holds, its examples only as far as there is room. file: where those are that name none."""
         have = Counter((problem.level, problem.kind) for problem in self.kept)
         for problem in other.kept:
             have[problem.level, problem.kind] += 1
             if have[problem.level, problem.kind] <= KEPT_PER_KIND:
-                self.kept.append(problem)
+                self.kept.append(problem if problem.file else replace(problem, file=file))
         self.errors.update(other.errors)
         self.warnings.update(other.warnings)
 

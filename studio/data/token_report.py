@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from studio.data.dataset import Dataset
-from studio.data.report import EXAMPLES, Finding, Report, by_level, histogram
+from studio.data.report import Finding, Report, by_level, histogram, places
 from studio.words import Sentence
 
 ENCODED = 2000
@@ -92,6 +92,4 @@ def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
 
 def _about(tokens: Tokens, which: list[int], kind: str, level: str, sentence: Sentence) -> Finding:
     """A finding about the rows at `which`, with the first of their lines."""
-    shown = which[:EXAMPLES]
-    files = [tokens.files[index] for index in shown]
-    return Finding(kind, level, sentence, len(which), [tokens.numbers[index] for index in shown], files=files if any(files) else [])
+    return Finding(kind, level, sentence, len(which), *places((tokens.numbers[index], tokens.files[index]) for index in which))

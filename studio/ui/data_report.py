@@ -113,7 +113,7 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int)
         return note(page.t("No problems found."), "good")
     rows = []
     for item in findings[:_FINDINGS_SHOWN]:
-        named = [f"{file}:{line}" for file, line in zip(item.files, item.lines, strict=True)] if item.files else [str(line) for line in item.lines if line]
+        named = [f"{file}:{line}" if file else str(line) for file, line in zip(item.files or [""] * len(item.lines), item.lines, strict=True) if line]
         lines = ", ".join(named[: 4 if item.files else 12])
         where = f' <span class="lines">{e(page.t("lines {lines}", lines=lines))}</span>' if lines else ""
         ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items()]

@@ -79,7 +79,7 @@ def next_flagged(outlook: Outlook, now: int) -> int:
     named = {(line, file) for finding in outlook.report.findings if finding.level != "info"
              for line, file in zip(finding.lines, finding.files or [""] * len(finding.lines), strict=True)}
     numbers = train.numbers.tolist()
-    hits = [index for index, number in enumerate(numbers) if any((number, file) in named for file in ("", train.store.file(int(train.indices[index]))))]
+    hits = [index for index, number in enumerate(numbers) if (number, train.store.file(int(train.indices[index]))) in named]
     return next((index for index in hits if index > now), hits[0] if hits else now)
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from studio.data.dataset import DataSpec, load
+from studio.data.dataset import DataSpec, OtherFile, load
 from studio.data.marks import Marks
 from studio.data.report import LEVELS, histogram, report, short
 from studio.data.rows import KINDS
@@ -28,7 +28,7 @@ def finding(found, kind):
 def test_problems_become_findings_with_lines():
     found = report(load_file("order.jsonl", heldout_fraction=0))
     assert finding(found, "order").lines == [3, 4, 5] and finding(found, "order").count == 3
-    assert str(finding(found, "order").sentence).startswith("3 rows are not used. The first: Line 3 of order.jsonl breaks the order")
+    assert str(finding(found, "order").sentence).startswith("3 rows are left out. The first: Line 3 of order.jsonl breaks the order")
     assert all(item.kind in KINDS and str(item.title) for item in found.findings)
     assert [item.level for item in found.findings] == sorted((item.level for item in found.findings), key=LEVELS.index)
 
@@ -63,7 +63,7 @@ def test_leakage(tmp_path):
     train = [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)]
     held = [{"prompt": "Say 1", "completion": "A"}, {"prompt": "Say 2", "completion": "B"}, {"prompt": "New", "completion": "A"}]
     found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", train), heldout=write(tmp_path / "h.jsonl", held))))
-    assert finding(found, "leakage").lines == [1] and finding(found, "leakage").file == "h.jsonl"
+    assert finding(found, "leakage").lines == [1] and finding(found, "leakage").files == ["h.jsonl"]
     assert finding(found, "prompt_leakage").lines == [2]
 
 
@@ -137,3 +137,71 @@ def test_preview_is_short_strings():
     assert found.preview.numbers == [1, 2] and found.preview.columns == ["messages", "tools"]
     assert all(isinstance(cell, str) and len(cell) <= 120 for row in found.preview.rows for cell in row)
     assert short(None) == "" and short(b"ab") == "(2 bytes)" and short("a\nb") == "a ⏎ b" and len(short("x" * 500)) == 120
+
+
+# ---- several files, and ways out -------------------------------------------------------------------------------------
+
+
+GERMAN, ENGLISH = "Das ist nicht die Antwort auf die Frage, die ich mir zu wünschen habe, Nummer", "This is what you asked for and it is the truth, number"
+WORDS = [f"thing{n}" for n in range(20)]
+
+
+def dirty(tmp_path):
+    """A clean file, and one with something of everything in it from line 31 on."""
+    clean = [{"prompt": f"Where is {n}?", "completion": f"{ENGLISH} {n}"} for n in range(30)]
+    rows = [*({"prompt": f"Wo ist {n}?", "completion": f"{GERMAN} {n}"} for n in range(30)), {"prompt": "Where is 3?", "completion": f"{ENGLISH} 3"}, {"prompt": "bell", "completion": "ding\x07 dong"},
+            {"prompt": "fine?", "completion": "schÃ¶n"}, {"prompt": "mail?", "completion": "jo@example.org"}, {"prompt": "empty", "completion": ""},
+            {"prompt": "list", "completion": " ".join(WORDS)}, {"prompt": "list", "completion": " ".join([*WORDS, "twice"])}]
+    path = tmp_path / "b.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    return write(tmp_path / "a.jsonl", clean), str(path)
+
+
+def test_every_finding_names_the_file_of_each_line(tmp_path):
+    first, second = dirty(tmp_path)
+    dataset = load(DataSpec(source=first, more=[OtherFile(source=second)], heldout_fraction=0))
+    tokens = count_tokens(dataset, lambda value: (900 if value["messages"][0]["content"] == "bell" else 9, None if value["messages"][0]["content"] == "fine?" else 1))
+    found = {item.kind: item for item in with_tokens(report(dataset), tokens, 100).findings}
+    assert found.keys() >= {"broken", "empty", "duplicate", "near_duplicate", "control", "mojibake", "secret", "long", "nothing", "language"}
+    for kind, line in {"broken": 38, "empty": 35, "duplicate": 31, "control": 32, "mojibake": 33, "secret": 34, "long": 32, "nothing": 33}.items():
+        assert (found[kind].lines, found[kind].files) == ([line], ["b.jsonl"]), kind
+    assert ("b.jsonl", 37) in zip(found["near_duplicate"].files, found["near_duplicate"].lines, strict=True)
+    assert len(found["language"].files) == len(found["language"].lines) == 20 and set(found["language"].files) == {"b.jsonl"}
+    assert "first in line 34 of b.jsonl" in str(found["secret"].sentence) and str(found["broken"].sentence).startswith("1 row is left out: Line 38 of b.jsonl")
+    same = report(load(DataSpec(source=write(tmp_path / "c.jsonl", [{"text": "a text", "label": "x"}] * 3), more=[OtherFile(source=write(tmp_path / "d.jsonl", [{"text": "a text", "label": "x"}]))], heldout_fraction=0), "label"))
+    assert finding(same, "same_all").files == ["c.jsonl"] * 3 + ["d.jsonl"] and finding(same, "imbalance").files == ["c.jsonl"]
+
+
+def test_lines_of_the_held_out_file_name_it(tmp_path):
+    held = tmp_path / "h.jsonl"
+    held.write_text(json.dumps({"prompt": "Where is 2?", "completion": "Elsewhere"}) + "\n{broken\n" + json.dumps({"prompt": "New?", "completion": "Yes"}) + "\n")
+    found = report(load(DataSpec(source=dirty(tmp_path)[0], heldout=str(held))))
+    assert finding(found, "prompt_leakage").files == finding(found, "broken").files == ["h.jsonl"]
+    assert finding(found, "broken").lines == [2]
+
+
+WAYS = ("left out", "Raise ", "Mend ", "Choose ", "Add ", "not measured on", "give each column")
+
+
+def test_no_finding_is_a_dead_end(tmp_path):
+    """Whatever is more than good to know has a button, or says what is done or to be done."""
+    first, second = dirty(tmp_path)
+    data = [load(DataSpec(source=first, more=[OtherFile(source=second)], heldout_fraction=0)), load(DataSpec(source=first, heldout=first, max_rows=20))]
+    data += [load(DataSpec(source=str(path), heldout_fraction=0)) for path in FILES.glob("*.jsonl") if path.name in ("order.jsonl", "bad_bytes.jsonl", "not_objects.jsonl", "ragged.csv", "no_header.csv")]
+    data.append(load(DataSpec(source=write(tmp_path / "l.jsonl", [{"text": f"A text {n}", "label": "often" if n else "rare"} for n in range(30)]), heldout_fraction=0), "label"))
+    seen = set()
+    for dataset in data:
+        tokens = count_tokens(dataset, lambda value: (900, 1 if len(str(value)) % 2 else None))
+        for remedy in ("", "trim"):
+            for item in with_tokens(report(dataset), tokens, 100, remedy=remedy).findings:
+                seen.add(item.kind)
+                assert item.level == "info" or item.remedies or any(way in str(item.sentence) for way in WAYS), (item.kind, str(item.sentence))
+    assert len(seen) > 14
+
+
+def test_buttons_that_would_not_help_are_not_offered(tmp_path):
+    one = [{"text": f"A text {n}", "label": "x"} for n in range(9)]
+    several = [{"text": f"A text {n}", "labels": ["often", "rare"] if n == 3 else ["often"]} for n in range(30)]
+    for rows in (one, several):
+        found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "label"))
+        assert finding(found, "imbalance").remedies == {} and "Add rows" in str(finding(found, "imbalance").sentence)
