@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from studio.models.codec import Codec, Tokens
 from studio.models.shape import Shape
 from studio.options import Options
@@ -28,6 +30,16 @@ class Encoded:
     labels: list[int]
     cut: int = 0
     names: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict:
+        """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""
+        learnt = np.array(self.labels, np.int32) != IGNORED
+        return {**vars(self), "ids": np.array(self.ids, np.uint32).tobytes(), "labels": np.packbits(learnt).tobytes()}
+
+    def __setstate__(self, state: dict) -> None:
+        ids = np.frombuffer(state["ids"], np.uint32).astype(np.int64)
+        learnt = np.unpackbits(np.frombuffer(state["labels"], np.uint8), count=len(ids)).astype(bool)
+        vars(self).update(state, ids=ids.tolist(), labels=np.where(learnt, ids, IGNORED).tolist())
 
     @property
     def learnt(self) -> int:

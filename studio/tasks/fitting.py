@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +78,11 @@ class Fitted:
     changed: int
 
 
-def fitted(records: Records, fitting: Fitting) -> Fitted:
-    """`records` as the remedy leaves them; shortened ones are made when they are read."""
+def fitted(records: Records, fitting: Fitting, values: Iterable[dict]) -> Fitted:
+    """`records`, whose `values` are, as the remedy leaves them; shortened ones are made when they are read."""
     if not fitting.action:
         return Fitted(records, 0)
-    changed = np.array([fitting(value := record.value) is not value for record in records], bool)
+    changed = np.fromiter((fitting(value) is not value for value in values), bool, len(records))
     kept = Records(records.store, records.indices[~changed]) if fitting.action == "drop" else _Shortened(records, changed, fitting)
     return Fitted(kept, int(changed.sum()))
 
@@ -96,7 +96,7 @@ class _Shortened(Records):
 
     def __getitem__(self, index):
         found = super().__getitem__(index)
-        if isinstance(index, slice):
+        if isinstance(index, slice | np.ndarray):
             return _Shortened(found, self.changed[index], self.fitting)
         return found._replace(value=self.fitting(found.value)) if self.changed[index] else found
 

@@ -2,6 +2,7 @@
 
     worker.py    the story of one run, from the recipe to the shelf
     kinds/       what differs between kinds of task: examples, model class, loss, what the end measures
+    encodings.py the encoded examples of a run, on disk
     batches.py   encoded examples → tensors, without padding waste
     order.py     the order of examples grouped by length
     trainer.py   transformers' Trainer with our batches, our loss positions and our checkpoints

@@ -7,20 +7,22 @@ the mask would change nothing but the speed. A packed batch is one row: its exam
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from studio.tasks import IGNORED, Encoded
+from studio.training.encodings import Encodings
 from studio.training.order import grouped
 
 
 class Examples(Dataset):
-    """A list of encoded examples as the dictionaries that `Trainer` expects."""
+    """Encoded examples as the dictionaries that `Trainer` expects."""
 
-    def __init__(self, encoded: list[Encoded]):
+    def __init__(self, encoded: Encodings):
         self.encoded = encoded
 
     def __len__(self) -> int:
@@ -31,12 +33,12 @@ class Examples(Dataset):
         return {"input_ids": item.ids, "labels": item.labels}
 
     @property
-    def lengths(self) -> list[int]:
-        return [len(item.ids) for item in self.encoded]
+    def lengths(self) -> np.ndarray:
+        return self.encoded.lengths
 
     @property
     def tokens(self) -> int:
-        return sum(self.lengths)
+        return self.encoded.tokens
 
 
 @dataclass
@@ -66,12 +68,12 @@ def flatten(items: list[dict]) -> dict:
     return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions])}
 
 
-def sample_batches(encoded: list[Encoded], size: int, seed: int, pad_id: int, device: str) -> Callable[[int], list[dict]]:
+def sample_batches(encoded: Sequence[Encoded], size: int, seed: int, pad_id: int, device: str) -> Callable[[int], list[dict]]:
     """A function that gives the first n batches of `encoded` in a random order that `seed` fixes, as arguments of a model's forward."""
 
     def batches(count: int) -> list[dict]:
         parts = in_order(len(encoded), size, seed, count)
-        made = [pad([{"input_ids": encoded[index].ids, "labels": encoded[index].labels} for index in part], pad_id) for part in parts]
+        made = [pad([{"input_ids": item.ids, "labels": item.labels} for item in map(encoded.__getitem__, part)], pad_id) for part in parts]
         return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in made]
 
     return batches
@@ -79,7 +81,7 @@ def sample_batches(encoded: list[Encoded], size: int, seed: int, pad_id: int, de
 
 def in_order(examples: int, size: int, seed: int, count: int) -> list[list[int]]:
     """The examples' numbers in the first `count` batches of `size`, in a random order that `seed` fixes."""
-    order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed)).tolist()[: count * size]
+    order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))[: count * size].tolist()
     return [order[at : at + size] for at in range(0, len(order), size)]
 
 
@@ -88,7 +90,7 @@ class LengthGrouped(Sampler[int]):
     epoch. transformers' own sampler draws from the global generator, so a resumed run would see another order in its first epoch.
     """
 
-    def __init__(self, lengths: list[int], batch: int, seed: int):
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch: int, seed: int):
         self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -98,4 +100,4 @@ class LengthGrouped(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self):
-        return iter(grouped(self.lengths, self.batch, self.seed, int(self.epoch)))
+        return map(int, grouped(self.lengths, self.batch, self.seed, int(self.epoch)))

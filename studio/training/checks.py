@@ -5,6 +5,7 @@ A check raises `StudioError` with a way out, or returns what it found. It knows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,15 @@ def something_to_learn(model: torch.nn.Module, method: Method) -> int:
     return count
 
 
-def labelled(examples: list[Encoded], max_length: int) -> list[Encoded]:
-    """The examples in which at least one token is learnt; an error if there is none."""
-    kept = [example for example in examples if example.learnt]
+def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
+    """An error if there is no example in which a token is learnt. left: how many were left out because there is none in them."""
     if not kept:
         raise StudioError("None of the {count} examples has a token to learn: every answer lies beyond {length} tokens or is empty. Raise Length at most, or look at the Data tab.",
-                          count=len(examples), length=max_length)
-    return kept
+                          count=left, length=max_length)
 
 
 @torch.no_grad()
-def packing_is_exact(model: torch.nn.Module, examples: list[Encoded], pad_id: int) -> None:
+def packing_is_exact(model: torch.nn.Module, examples: Sequence[Encoded], pad_id: int) -> None:
     """Compare packed with single rows on this very model. OPT, for one, is off by 0.5 without raising anything."""
     items = [{"input_ids": e.ids[:64], "labels": e.labels[:64]} for e in examples[:3]]
     device = next(model.parameters()).device

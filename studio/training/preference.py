@@ -30,14 +30,6 @@ class Answers(Examples):
         rows = [(item, True), (item.rejected, False)] if isinstance(item, Pair) else [(item, item.good)]
         return {"answers": [{"input_ids": row.ids, "labels": row.labels, "good": good} for row, good in rows]}
 
-    @property
-    def lengths(self) -> list[int]:
-        return [max(len(answer["input_ids"]) for answer in self[index]["answers"]) for index in range(len(self))]
-
-    @property
-    def tokens(self) -> int:
-        return sum(len(answer["input_ids"]) for index in range(len(self)) for answer in self[index]["answers"])
-
 
 @dataclass
 class AnswerCollator:

@@ -45,11 +45,21 @@ def train(job: Job) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     kind = kind_of(job, recipe, base)
-    material = kind.prepare()
-    job.raise_if_stopped()
+    material = prepared(job, kind)
     trainer = build(job, recipe, base, kind, material)
     learn(job, trainer, resume=bool(job.payload.get("resume")))
     return finish(job, row["name"], recipe, base, kind, material, trainer, began)
+
+
+def prepared(job: Job, kind: Kind) -> Material:
+    """What the data became; an interrupted run has to make it anew."""
+    try:
+        material = kind.prepare()
+        job.raise_if_stopped()
+    except Stopped:
+        job.log(Sentence("Stopped while the data was being prepared; Resume prepares it anew."))
+        raise
+    return material
 
 
 def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) -> StudioTrainer:

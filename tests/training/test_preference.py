@@ -92,12 +92,16 @@ def test_both_answers_are_encoded_as_chat_encodes_them():
     assert judged.good is False and codec.decode([token for token in judged.labels if token != IGNORED]) == "Arr, 5!"
 
 
-def test_kto_sees_each_prompt_with_the_answer_of_the_row_before():
+def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
+    from studio.training.encodings import Encodings
     from studio.training.preference import AnswerCollator, Answers
 
     codec = Codec(STARTER)
     rows = [{**ROW, "chosen": f"{number}.", "rejected": f"Not {number}."} for number in ("One", "Two")]
-    examples = Answers([TASKS["preference"]().encode(row, codec, 512)[0] for row in rows])
+    encoded = Encodings(tmp_path)
+    for place, row in enumerate(rows):
+        encoded.append(TASKS["preference"]().encode(row, codec, 512)[0], place)
+    examples = Answers(encoded.seal())
     batch = AnswerCollator(codec.pad_id, 512, mismatched=True)([examples[0], examples[1]])
     learnt = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()]
     other = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["other_labels"].tolist()]

@@ -5,7 +5,8 @@ It knows nothing about the order of a run's stages; that is `worker.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from studio.data.dataset import Dataset, load
+from studio.data.records import Records
 from studio.jobs.job import Job
 from studio.models.codec import Codec
 from studio.models.load import load_base
 from studio.recipe import Recipe
+from studio.tasks import Encoded
 from studio.tasks.fitting import Fitting, fitted
+from studio.training.encodings import Encodings
 from studio.words import Sentence, StudioError
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ class Material:
     heldout: Sequence
 
 
+_SAY_EVERY = 0.5  # seconds
+
+
 class Kind:
     """One run's way with its task. Made anew for each run, so that it may remember what it read."""
 
@@ -49,11 +56,15 @@ class Kind:
 
     def __init__(self, job: Job, recipe: Recipe, base: Path):
         self.job, self.recipe, self.base = job, recipe, base
+        self.folder = job.home.run(job.run_id)
+        self._said = time.monotonic()
 
     def prepare(self) -> Material:
-        """Read the data and make examples of it."""
+        """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
         self.job.doing(Sentence("Reading the data"))
-        dataset = self.fitted(load(self.recipe.data, want=self.recipe.task.wants))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        dataset = load(self.recipe.data, want=self.recipe.task.wants, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} rows", rows=rows)), place=self.folder)
+        dataset = self.fitted(dataset)
         return Material(dataset, *self.examples(dataset))
 
     def fitted(self, dataset: Dataset) -> Dataset:
@@ -61,11 +72,34 @@ class Kind:
         fitting = Fitting(self.recipe, self.codec) if self.codec else None
         if fitting is None or not fitting.action:
             return dataset
-        train, heldout = fitted(dataset.train, fitting), fitted(dataset.heldout, fitting)
+        train, heldout = (fitted(records, fitting, self.each(records)) for records in (dataset.train, dataset.heldout))
         self.job.log(Sentence(_FITTED[fitting.action], count=train.changed, more=heldout.changed, length=fitting.length))
         if not len(train.records):
             raise StudioError("Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.", length=fitting.length)
         return replace(dataset, train=train.records, heldout=heldout.records)
+
+    def going_on(self, sentence: Sentence) -> None:
+        """To be called between rows: says now and then what `sentence` says, and raises Stopped where the job is asked to stop."""
+        self.job.raise_if_stopped()
+        if time.monotonic() - self._said >= _SAY_EVERY:
+            self.job.doing(sentence)
+            self._said = time.monotonic()
+
+    def each(self, records: Records) -> Iterator[dict]:
+        """The value of each record, one after the other; says how far it is."""
+        for done, record in enumerate(records):
+            self.going_on(Sentence("Preparing the data: {done:,} of {count:,} rows", done=done, count=len(records)))
+            yield record.value
+
+    def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
+        """The examples of all records, each with its record's place. For kinds that have a `codec`."""
+        for place, value in enumerate(self.each(records)):
+            for example in self.recipe.task.encode(value, self.codec, self.recipe.training.max_length):
+                yield example, place
+
+    def say_cut(self, train: Encodings) -> None:
+        if train.cut:
+            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=train.cut, length=self.recipe.training.max_length))
 
     def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
         """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""

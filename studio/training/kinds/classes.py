@@ -7,8 +7,9 @@ reading, the commonest label always. It knows nothing about texts and pictures.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
+from typing import TypeVar
 
 import torch
 
@@ -21,6 +22,7 @@ from studio.training.trainer import StudioTrainer
 from studio.words import Sentence, StudioError
 
 Names = tuple[str, ...]
+T = TypeVar("T")
 
 
 class ClassTrainer(StudioTrainer):
@@ -70,7 +72,7 @@ class Classes(Kind):
     several = False
     sizes: Sequence[int] = ()  # labels in each label set, where there are several sets
 
-    def found_names(self, train: Sequence[Names]) -> list[str]:
+    def found_names(self, train: Iterable[Names]) -> list[str]:
         """The classes that occur in the training part, in order of the alphabet."""
         names = sorted({name for row in train for name in row})
         least = 1 if self.several else 2
@@ -79,17 +81,22 @@ class Classes(Kind):
                               label=names[0] if names else "-")
         return names
 
-    def known(self, heldout: list, names_of) -> list:
-        """The held-out examples whose labels were all seen in training; what is left out is said."""
-        kept = [item for item in heldout if set(names_of(item)) <= set(self.labels)]
-        self.say_unknown([item for item in heldout if not set(names_of(item)) <= set(self.labels)], names_of)
-        return kept
+    def known(self, heldout: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
+        """The held-out rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
+        seen, unknown, count = set(self.labels), set(), 0
+        for names, item in heldout:
+            strange = set(names) - seen
+            unknown |= strange
+            count += bool(strange)
+            left = self.measurable(names, strange)
+            if left is not None:
+                yield left, item
+        if count:
+            self.job.log(Sentence("{count} held-out rows have labels that no training row has ({labels}); they are not measured.", count=count, labels=", ".join(sorted(unknown)[:5])))
 
-    def say_unknown(self, left: list, names_of) -> None:
-        """Tell the person which labels of held-out examples nobody could learn."""
-        if left:
-            unknown = sorted({name for item in left for name in names_of(item)} - set(self.labels))
-            self.job.log(Sentence("{count} held-out rows have labels that no training row has ({labels}); they are not measured.", count=len(left), labels=", ".join(unknown[:5])))
+    def measurable(self, names: Names, strange: set[str]) -> Names | None:
+        """What is measured of a held-out row, None if nothing. strange: those of its labels that no training row has."""
+        return None if strange else names
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
         """A row's labels as the loss takes them."""

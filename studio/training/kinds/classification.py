@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch.utils.data import Dataset
 
 from studio.chat.classes import class_logits, text_batch
 from studio.models.codec import Codec
-from studio.tasks import Encoded
-from studio.training.batches import in_order
+from studio.training.batches import Examples, in_order
+from studio.training.encodings import Encodings
 from studio.training.kinds.classes import Classes, ClassTrainer, Names
-from studio.words import Sentence
 
 
-class Labelled(Dataset):
+class Labelled(Examples):
     """Encoded texts with the numbers of their classes."""
 
-    def __init__(self, encoded: list[Encoded], kind: Classification):
-        self.encoded, self.several = encoded, kind.several
-        self.numbers = [kind.numbers(item.names) for item in encoded]
-
-    def __len__(self) -> int:
-        return len(self.encoded)
+    def __init__(self, encoded: Encodings, kind: Classification):
+        super().__init__(encoded)
+        self.kind = kind
 
     def __getitem__(self, index: int) -> dict:
-        return {"input_ids": self.encoded[index].ids, "labels": self.numbers[index]}
+        item = self.encoded[index]
+        return {"input_ids": item.ids, "labels": self.kind.numbers(item.names)}
 
     @property
     def expected(self) -> list[Names]:
-        return [item.names for item in self.encoded]
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(item.ids) for item in self.encoded]
-
-    @property
-    def tokens(self) -> int:
-        return sum(self.lengths)
+        return self.encoded.names
 
 
 @dataclass
@@ -60,19 +48,18 @@ class Classification(Classes):
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
         self.codec, self.several = Codec(base), recipe.task.several
-        self.texts: list[str] = []
 
     def examples(self, dataset):
-        task, length = self.recipe.task, self.recipe.training.max_length
-        train = [task.encode(record.value, self.codec, length)[0] for record in dataset.train]
-        self.labels = self.found_names([item.names for item in train])
-        both = [(record.value["text"], task.encode(record.value, self.codec, length)[0]) for record in dataset.heldout]
-        both = self.known(both, lambda pair: pair[1].names)
-        self.texts = [text for text, _ in both]
-        cut = sum(example.cut > 0 for example in train)
-        if cut:
-            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
-        return train, [item for _, item in both]
+        train, heldout = Encodings(self.folder), Encodings(self.folder)
+        for example, place in self.encoded(dataset.train):
+            train.append(example, place)
+        train.seal()
+        self.labels = self.found_names(train.names)
+        for names, (example, place) in self.known((pair[0].names, pair) for pair in self.encoded(dataset.heldout)):
+            heldout.append(replace(example, names=names), place)
+        self.records = dataset.heldout[heldout.seal().places]
+        self.say_cut(train)
+        return train, heldout
 
     def load(self, folder, precision=None):
         model = super().load(folder, precision)
@@ -96,7 +83,7 @@ class Classification(Classes):
         return made
 
     def shown(self, index):
-        return self.texts[index]
+        return self.records[index].value["text"]
 
     def probe(self, model, material):
         inputs = text_batch([item.ids[:64] for item in material.train[:3]], self.codec.pad_id)

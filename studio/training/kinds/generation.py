@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from studio.chat.answer import answers
+from studio.data.records import Records
 from studio.evaluation.predictions import Prediction
 from studio.evaluation.scores import exact_match, rouge_l, token_f1
 from studio.models.codec import Codec
-from studio.tasks import Encoded, Question
+from studio.tasks import Question
 from studio.training import checks
 from studio.training.batches import Collator, Examples, sample_batches
+from studio.training.encodings import Encodings
 from studio.training.kinds.base import Kind
 from studio.training.outcome import kept, taught_and_base
 from studio.training.trainer import StudioTrainer
@@ -30,21 +33,26 @@ class Generation(Kind):
         self.questions: list[Question] = []
 
     def examples(self, dataset):
-        task, length = self.recipe.task, self.recipe.training.max_length
-
-        def encoded(records) -> list[Encoded]:
-            return [example for record in records for example in task.encode(record.value, self.codec, length)]
-
-        every = encoded(dataset.train)
-        train = checks.labelled(every, length)
-        if len(train) < len(every):
-            self.job.log(Sentence("{count} examples have no token to learn within {length} tokens and were left out.", count=len(every) - len(train), length=length))
-        heldout = [example for example in encoded(dataset.heldout) if example.learnt]
-        self.questions = [question for record in dataset.heldout if (question := task.question(record.value))]
-        cut = sum(example.cut > 0 for example in train)
-        if cut:
-            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
+        training = self.recipe.training
+        train, left = self.learnable(dataset.train)
+        checks.labelled(train, left, training.max_length)
+        if left:
+            self.job.log(Sentence("{count} examples have no token to learn within {length} tokens and were left out.", count=left, length=training.max_length))
+        self.say_cut(train)
+        heldout, _ = self.learnable(dataset.heldout)
+        questions = (question for record in dataset.heldout if (question := self.recipe.task.question(record.value)))
+        self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, heldout
+
+    def learnable(self, records: Records) -> tuple[Encodings, int]:
+        """(the examples of the records that have a token to learn, how many have none)."""
+        found, left = Encodings(self.folder), 0
+        for example, place in self.encoded(records):
+            if example.learnt:
+                found.append(example, place)
+            else:
+                left += 1
+        return found.seal(), left
 
     def check(self, model, material):
         if self.packed:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from studio.data.pictures import open_picture, title_of
+from studio.data.records import Records
 from studio.models.pictures import Processor
 from studio.models.shape import read_shape
 from studio.training.batches import in_order
@@ -18,43 +21,51 @@ _IN_MEMORY = 512 * 2**20  # bytes of pixels that are kept from one epoch to the 
 _SHIFT = 12  # a varied picture moves by up to a twelfth of its width
 
 
+@dataclass
+class Album:
+    """The records of some pictures, read from disk one at a time, and the class of each."""
+
+    records: Records
+    expected: list[Names]
+
+    def __len__(self) -> int:
+        return len(self.expected)
+
+    def place(self, index: int) -> str:
+        """Where picture `index` lies."""
+        return self.records[index].value["image"]
+
+
 class Pictures(Dataset):
-    """The pictures at `places` as {"pixel_values", "labels"}. vary: mirror and shift them at random, the same in a resumed run.
+    """The pictures of an album as {"pixel_values", "labels"}. vary: mirror and shift them at random, the same in a resumed run.
 
     The global generator would not do: batches are fetched one ahead, so a checkpoint's state of it is a batch too late.
     """
 
-    several = False
-
-    def __init__(self, places: list[str], expected: list[Names], kind: Image, vary: bool = False):
-        self.places, self.expected, self.kind, self.vary = places, expected, kind, vary
-        self.numbers = [kind.numbers(names) for names in expected]
+    def __init__(self, album: Album, kind: Image, vary: bool = False):
+        self.album, self.expected, self.kind, self.vary = album, album.expected, kind, vary
         self.epoch: Callable[[], float | None] = lambda: 0  # asked at each picture; the trainer says
         self._kept: dict[int, torch.Tensor] = {}
         self._free = _IN_MEMORY
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.album)
 
     def __getitem__(self, index: int) -> dict:
         pixels = self._kept.get(index)
         if pixels is None:
-            pixels = self.kind.processor.pixels(open_picture(self.places[index]))
+            pixels = self.kind.processor.pixels(open_picture(self.album.place(index)))
             if self._free > 0:
                 self._kept[index] = pixels
                 self._free -= pixels.nbytes
         if self.vary:
             seed = (self.kind.recipe.training.seed * 1_000_003 + int(self.epoch() or 0)) * 1_000_003 + index
             pixels = varied(pixels, torch.Generator().manual_seed(seed % 2**63))
-        return {"pixel_values": pixels, "labels": self.numbers[index]}
-
-    @property
-    def lengths(self) -> list[int]:
-        return [self.kind.patches] * len(self)
+        return {"pixel_values": pixels, "labels": self.kind.numbers(self.expected[index])}
 
     @property
     def tokens(self) -> int:
-        return sum(self.lengths)
+        return self.kind.patches * len(self)
 
 
 def varied(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -75,24 +86,21 @@ class Image(Classes):
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
         self.processor, self.patches = Processor(base), read_shape(base).context
-        self.places: list[str] = []
 
     def examples(self, dataset):
-        train = [(record.value["image"], (record.value["label"],)) for record in dataset.train]
-        self.labels = self.found_names([names for _, names in train])
-        heldout = self.known([(record.value["image"], (record.value["label"],)) for record in dataset.heldout], lambda pair: pair[1])
-        self.places = [place for place, _ in heldout]
-        return train, heldout
-
-    def _pictures(self, part: list[tuple[str, Names]], vary: bool = False) -> Pictures:
-        return Pictures([place for place, _ in part], [names for _, names in part], self, vary)
+        same: dict[Names, Names] = {}  # one tuple for all that are equal
+        train = Album(dataset.train, [same.setdefault(names, names) for names in ((value["label"],) for value in self.each(dataset.train))])
+        self.labels = self.found_names(train.expected)
+        found = list(self.known(((value["label"],), place) for place, value in enumerate(self.each(dataset.heldout))))
+        self.measured = Album(dataset.heldout[np.array([place for _, place in found], np.int64)], [names for names, _ in found])
+        return train, self.measured
 
     def collate(self, items: list[dict]) -> dict:
         """Items → {"pixel_values", "labels"}; "tokens" counts the patches."""
         return {"pixel_values": torch.stack([item["pixel_values"] for item in items]), "labels": torch.tensor([item["labels"] for item in items]), "tokens": self.patches * len(items)}
 
     def batches(self, material):
-        training, data = self.recipe.training, self._pictures(material.train)
+        training, data = self.recipe.training, Pictures(material.train, self)
 
         def batches(count: int) -> list[dict]:
             made = [self.collate([data[index] for index in part]) for part in in_order(len(data), training.batch_size, training.seed, count)]
@@ -102,7 +110,7 @@ class Image(Classes):
 
     def trainer(self, model, options, material, callbacks):
         made = ClassTrainer(
-            model, options, method=self.recipe.method, train=self._pictures(material.train, self.recipe.task.vary), heldout=self._pictures(material.heldout) if material.heldout else None,
+            model, options, method=self.recipe.method, train=Pictures(material.train, self, self.recipe.task.vary), heldout=Pictures(material.heldout, self) if material.heldout else None,
             collator=self.collate, group_by_length=False, callbacks=callbacks)
         made.kind = self
         made.train_dataset.epoch = lambda: made.state.epoch
@@ -110,10 +118,11 @@ class Image(Classes):
         return made
 
     def shown(self, index):
-        return title_of(self.places[index])
+        return title_of(self.measured.place(index))
 
     def probe(self, model, material):
         device = next(model.parameters()).device
-        pixels = torch.stack([item["pixel_values"] for item in map(self._pictures(material.train[:3]).__getitem__, range(min(3, len(material.train))))])
+        pictures = Pictures(material.train, self)
+        pixels = torch.stack([pictures[at]["pixel_values"] for at in range(min(3, len(pictures)))])
         with torch.no_grad():
             return model.eval()(pixel_values=pixels.to(device)).logits.float().cpu()

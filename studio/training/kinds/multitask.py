@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from statistics import fmean
 
 from studio.data.records import set_label
@@ -35,7 +34,7 @@ class MultiTask(Classification):
     """`labels` are those of all sets, one set after the other; `place` says of each its set's number and its own within it."""
 
     def examples(self, dataset):
-        self.sets = label_sets(record.value["label"] for record in dataset.train)
+        self.sets = label_sets(value["label"] for value in self.each(dataset.train))
         self.sizes = [len(labels) for labels in self.sets.values()]
         self.place = {set_label(name, label): (at, number) for at, (name, labels) in enumerate(self.sets.items()) for number, label in enumerate(labels)}
         return super().examples(dataset)
@@ -43,11 +42,9 @@ class MultiTask(Classification):
     def found_names(self, train):
         return list(self.place)
 
-    def known(self, heldout, names_of):
-        """The held-out examples with those of their labels that were seen in training."""
-        kept = [(text, replace(item, names=tuple(name for name in item.names if name in self.place))) for text, item in heldout]
-        self.say_unknown([item for item, left in zip(heldout, kept, strict=True) if len(left[1].names) < len(item[1].names)], names_of)
-        return [item for item in kept if names_of(item)]
+    def measurable(self, names, strange):
+        """Those of the labels that were seen in training."""
+        return tuple(name for name in names if name not in strange) or None
 
     def numbers(self, names):
         """For each set the number of the row's label within it, or -100."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from studio.evaluation.predictions import Prediction
-from studio.tasks import Encoded, Question
+from studio.tasks import Question
 from studio.training import checks
 from studio.training.kinds.generation import Generation, asked
 from studio.training.outcome import kept, taught_and_base
 from studio.training.preference import AnswerCollator, Answers, Judgement, PreferenceTrainer
-from studio.words import Sentence
 
 
 class Preference(Generation):
@@ -19,25 +19,16 @@ class Preference(Generation):
     A method that looks at batches before it wraps the model (`Setting.batches`) gets the better answers as chat gives them.
     """
 
-    def __init__(self, job, recipe, base):
-        super().__init__(job, recipe, base)
-        self.records: list[dict] = []  # of the held-out examples
-
     def examples(self, dataset):
-        task, length = self.recipe.task, self.recipe.training.max_length
-
-        def encoded(record: dict) -> Encoded:
-            return task.encode(record, self.codec, length)[0]
-
-        train = checks.labelled([encoded(record.value) for record in dataset.train], length)
-        heldout = [(encoded(record.value), record.value) for record in dataset.heldout]
-        heldout = [(example, record) for example, record in heldout if example.learnt]
-        self.records = [record for _, record in heldout]
-        self.questions = [question for record in self.records if (question := task.question(record))]
-        cut = sum(example.whole > length for example in train)
-        if cut:
-            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=cut, length=length))
-        return train, [example for example, _ in heldout]
+        training = self.recipe.training
+        train, left = self.learnable(dataset.train)
+        checks.labelled(train, left, training.max_length)
+        self.say_cut(train)
+        heldout, _ = self.learnable(dataset.heldout)
+        self.records = dataset.heldout[heldout.places]
+        questions = (question for record in self.records if (question := self.recipe.task.question(record.value)))
+        self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
+        return train, heldout
 
     def trainer(self, model, options, material, callbacks):
         task, training = self.recipe.task, self.recipe.training
@@ -59,7 +50,7 @@ class Preference(Generation):
 
     def _rows(self, before: list[Judgement], after: list[Judgement], said: Iterator[tuple[str, str]]) -> list[Prediction]:
         rows = []
-        for record, old, new in zip(self.records, before, after, strict=False):
+        for record, old, new in zip((record.value for record in self.records), before, after, strict=False):
             base, taught = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")
             prompt = asked(Question(record["prompt"], ""))
             if "chosen" in record:

@@ -1,0 +1,137 @@
+"""From records to encoded examples on disk: what comes back, how much memory it takes, progress, Stop, and nothing left behind."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from studio.home import REPOSITORY, STARTER
+from studio.models.codec import Codec
+from studio.tasks import IGNORED, TASKS, Encoded
+from studio.training.encodings import Encodings
+from tests.training.runs import Runs, StoppingJob
+
+MANY = 200_000
+TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
+ASKED = {"prompt": TALK["messages"][:1]}
+EXAMPLES = [
+    ("chat", TALK), ("text", {"text": "The sea was calm and the wind was low. " * 20}), ("classification", {"text": "The parcel is late", "label": "shipping"}),
+    ("multitask", {"text": "The parcel is late", "label": {"topic": "shipping", "tone": "calm"}}), ("preference", {**ASKED, "chosen": "Arr, 5!", "rejected": "No."}),
+    ("feedback", {**ASKED, "completion": "No.", "label": False}),
+]
+# What the worker does up to its first step, in a process of its own, so that the peak of its memory is its own.
+PREPARES = """
+import json, resource, sys
+import studio.training.worker
+from studio.home import Home, STARTER
+from studio.jobs.job import Job
+from studio.recipe import recipe_from
+from studio.store import Store
+from studio.training.kinds import kind_of
+home = Home(sys.argv[1])
+recipe = recipe_from(json.loads(sys.argv[2]))
+store = Store(home.database)
+run, job = store.create_run("test", recipe.to_dict(), "cpu")
+kind = kind_of(Job(store.job(job), store, home), recipe, STARTER)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+material = kind.prepare()
+trainer = studio.training.worker.build(kind.job, recipe, STARTER, kind, material)
+trainer.train()
+print(json.dumps({"kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, "train": len(material.train), "tokens": trainer.train_dataset.tokens, "steps": trainer.state.global_step}))
+"""
+
+
+@pytest.mark.parametrize(("task", "record"), EXAMPLES, ids=[task for task, _ in EXAMPLES])
+def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
+    """Of every kind of example: the same class, tokens, labels, names and answers, at most six bytes a token in the file."""
+    examples = [example for length in (512, 16) for example in TASKS[task]().encode(record, Codec(STARTER), length)]
+    kept = Encodings(tmp_path)
+    for place, example in enumerate(examples):
+        kept.append(example, place + 7)
+    kept.seal()
+    assert kept[:] == examples and [type(example) for example in kept] == [type(example) for example in examples]
+    rows = [[len(row.ids) for row in example.sequences] for example in examples]
+    assert kept.lengths.tolist() == [max(lengths) for lengths in rows] and kept.tokens == sum(map(sum, rows))
+    assert kept.cut == sum(any(row.cut for row in example.sequences) for example in examples)
+    assert kept.places.tolist() == [place + 7 for place in range(len(examples))] and kept.names == [example.names for example in examples]
+    assert list(tmp_path.iterdir()) == []  # the file has no name, so it goes with the process
+    with pytest.raises(IndexError):
+        kept[len(examples)]
+
+
+def test_a_token_takes_little_more_than_four_bytes():
+    ids = np.random.default_rng(0).integers(0, 2**31, 10_000).tolist()
+    example = Encoded(ids, [IGNORED, *ids[1:]])
+    assert len(pickle.dumps(example)) < 4.2 * len(ids) and pickle.loads(pickle.dumps(example)) == example
+
+
+class Watched(StoppingJob):
+    """A job that remembers what it said it was doing, and is asked to stop when it says that it prepares row `after` or a later one."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.said = []
+
+    def stop_requested(self):
+        return self.after is not None and any(sentence.values.get("done", 0) >= self.after for sentence in self.said)
+
+    def doing(self, sentence):
+        super().doing(sentence)
+        self.said.append(sentence)
+
+
+@pytest.mark.parametrize(("task", "data"), [("chat", "captain"), ("classification", "tickets"), ("preference", "preferences"), ("image", "leaves")])
+def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, monkeypatch):
+    from studio.jobs.job import Stopped
+    from studio.recipe import recipe_from
+    from studio.training.kinds import base
+    from studio.training.worker import train
+
+    monkeypatch.setattr(base, "_SAY_EVERY", 0)
+    runs = Runs(tmp_path / "home")
+    recipe = recipe_from({"data": {"source": data}, "task": task, "model": {"name": "starter-vit" if task == "image" else "starter"}})
+    run, number = runs.store.create_run("test", recipe.to_dict(), "cpu")
+    job = Watched(runs.store.job(number), runs.store, runs.home)
+    job.after = 20
+    with pytest.raises(Stopped):
+        train(job)
+    prepared = [sentence for sentence in job.said if "done" in sentence.values]
+    assert [sentence.values["done"] for sentence in prepared] == list(range(21)) and prepared[-1].values["count"] > 100
+    assert runs.store.run(run)["doing"]["values"]["done"] == 20 and str(prepared[-1]).startswith("Preparing the data: 20 of ")
+    assert any(sentence.text.startswith("Reading the data: {rows") for sentence in job.said)
+    logged = [event["data"]["text"] for event in runs.store.events(run) if event["kind"] == "log"]
+    assert logged == ["Stopped while the data was being prepared; Resume prepares it anew."]
+    assert [path.name for path in runs.home.run(run).iterdir()] == ["recipe.yaml"]
+
+
+def rows(task: str):
+    """Many small records; without the library they would be hundreds of MB of Python integers."""
+    for number in range(MANY):
+        asked, said = f"What comes after the number {number}, and what before it?", f"After it comes {number + 1}, and before it came {number - 1}, as everybody knows."
+        yield {
+            "chat": {"prompt": asked, "completion": said}, "text": {"text": f"{asked} {said}"}, "classification": {"text": f"{asked} {said}", "label": str(number % 7)},
+            "preference": {"prompt": asked, "chosen": said, "rejected": f"No idea about {number}."},
+        }[task]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("task", ["chat", "text", "classification", "preference"])
+def test_many_rows_are_prepared_in_bounded_memory(task, tmp_path):
+    """Two steps on 200,000 rows."""
+    path = tmp_path / "many.jsonl"
+    with path.open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows(task))
+    recipe = {
+        "data": {"source": str(path)}, "task": task,
+        "training": {"max_steps": 2, "batch_size": 4, "max_length": 128, "evaluations": 0, "sample_prompts": 0},
+    }
+    done = subprocess.run([sys.executable, "-c", PREPARES, str(tmp_path / "home"), json.dumps(recipe)], capture_output=True, text=True, cwd=REPOSITORY, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(found)
+    assert found["train"] == MANY * 0.9 and found["steps"] == 2 and found["tokens"] > 20 * MANY
+    assert found["kilobytes"] < 200_000
