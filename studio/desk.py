@@ -24,7 +24,7 @@ from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.process import Reading, is_large
 from studio.data.read import Source, fingerprint, open_source
 from studio.data.report import Report, report
-from studio.data.resolve import resolve
+from studio.data.resolve import resolve, stamp
 from studio.data.shape import lost_rows, propose
 from studio.data.token_report import Tokens, count_tokens, with_tokens
 from studio.forecast import Forecast, forecast
@@ -134,11 +134,18 @@ class Desk:
         if task:
             parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}
         self.change(**parts)
+        self._suit_task(shown)
+
+    def _suit_task(self, mapping: Mapping | None) -> None:
+        """Set the task's options that data under `mapping` needs."""
+        task = self.draft()["task"]
+        if cls := TASKS.get(task.get("name")):
+            self.change(task={**task, **cls.suited(mapping)})
 
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
         """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
         current = TASKS.get(self.draft()["task"].get("name"))
-        made_for = "label_sets" if mapping.labels else mapping.shape
+        made_for = {"label_columns": "label", "label": "label_sets" if mapping.labels else "label"}.get(mapping.shape, mapping.shape)
         own = next((item for item in TASKS.values() if item.wants == made_for), None)
         if own:
             return None if current and current.wants == own.wants else own
@@ -149,7 +156,10 @@ class Desk:
     def choose_task(self, name: str) -> dict:
         """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
         draft = self.draft()
-        return self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None}, **self._model_for(TASKS[name]))
+        self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None}, **self._model_for(TASKS[name]))
+        with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
+            self._suit_task(propose(_look_at(draft["data"]["source"]), TASKS[name].wants).mapping)
+        return self.draft()
 
     def _model_for(self, task: type[Task]) -> dict:
         """{"model": …} where the draft's base model cannot read what `task` is about; else nothing."""
@@ -164,6 +174,7 @@ class Desk:
     def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
         """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
         self.change_file(file, mapping=mapping)
+        self._suit_task(Mapping.model_validate(mapping) if mapping else None)
         draft = self.draft()
         source = str((draft["data"] if file == 0 else draft["data"]["more"][file - 1]).get("source", ""))
         if mapping is None or self.outlook().dataset:
@@ -200,7 +211,7 @@ class Desk:
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
         """The recipe's data and what is to be said of it, read once and kept while its files stay as they are. Large data is
         read in another process; until that is done, `StillReading` says how far it is."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, _stamp(recipe.data)], sort_keys=True)
+        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, stamp(recipe.data.sources)], sort_keys=True)
         with self._reading:
             return _kept(self._datasets, key, lambda: self._read(key, recipe))
 
@@ -239,7 +250,7 @@ class Desk:
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
         """What the model's tokenizer and template make of the training rows, before anything is cut."""
         limit = recipe.training.max_length if "long" in recipe.data.remedies else None
-        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, _stamp(recipe.data), limit]
+        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, stamp(recipe.data.sources), limit]
 
         def count() -> Tokens:
             codec = Codec(folder, recipe.model.template)
@@ -298,7 +309,7 @@ class Desk:
         parts: list = [draft, [reading.done for reading in list(self._under_way.values())]]
         with contextlib.suppress(StudioError, ValueError, OSError):  # an odd name; the outlook says what is wrong with it
             recipe = recipe_from(draft)
-            parts += [_stamp(recipe.data), str(local_folder(recipe.model.name, recipe.model.revision))]
+            parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
         return json.dumps(parts, sort_keys=True, default=str)
 
     def _look(self) -> Outlook:
@@ -375,21 +386,6 @@ def _fingerprint(source: str) -> str:
         return fingerprint(resolve(source).train)
     except StudioError:
         return source
-
-
-def _stamp(data: DataSpec) -> list:
-    """Changes whenever a file that `data` is read from changes."""
-    found = []
-    for source in (data.source, data.heldout, *(other.source for other in data.more)):
-        try:
-            resolved = resolve(source or "")
-        except StudioError:
-            continue
-        for path in (resolved.train, resolved.heldout):
-            if isinstance(path, Path):
-                status = path.stat()
-                found.append([str(path), status.st_mtime_ns, status.st_size])
-    return found
 
 
 def _kept(cache: OrderedDict, key: str, make):

@@ -65,6 +65,11 @@ class DataSpec(Options):
     )
     seed: int = option(0, "Seed of the split", "The same seed keeps the same rows apart.", ge=0, advanced=True)
 
+    @property
+    def sources(self) -> list[str]:
+        """All that is read: the files, and the held-out one where it is given."""
+        return [self.source, *(other.source for other in self.more), *([self.heldout] if self.heldout else [])]
+
 
 @dataclass
 class Part:

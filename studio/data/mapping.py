@@ -22,7 +22,7 @@ from studio.data.turns import as_list, as_text, check_order, turns
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
-Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "image", "text"]
+Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "label_columns", "image", "text"]
 Want = Literal["messages", "text", "preference", "unpaired", "label", "label_sets", "image"]
 
 SHAPES: dict[str, Sentence] = {
@@ -34,6 +34,7 @@ SHAPES: dict[str, Sentence] = {
     "ranked": Sentence("Several answers, best first"),
     "unpaired": Sentence("Answer and thumbs up or down"),
     "label": Sentence("Text and label"),
+    "label_columns": Sentence("Text and yes-or-no columns"),
     "image": Sentence("Picture and class"),
     "text": Sentence("Plain text"),
 }
@@ -48,6 +49,7 @@ ROLES: dict[str, dict[str, bool]] = {
     "ranked": {"prompt": True, "input": False, "answers": True, "history": False, "system": False},
     "unpaired": {"prompt": True, "completion": True, "label": True, "system": False},
     "label": {"text": True, "label": True},
+    "label_columns": {"text": True},
     "image": {"image": True, "label": True},
     "text": {"text": True},
 }
@@ -68,7 +70,7 @@ WANTS: dict[str, Sentence] = {
 }
 _FITS: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference", "ranked"),
-    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label",), "label_sets": ("label",), "image": ("image",),
+    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label", "label_columns"), "label_sets": ("label",), "image": ("image",),
 }
 """Wanted record → shapes it can be made from without losing or inventing anything."""
 
@@ -78,7 +80,9 @@ class Mapping(Options):
 
     shape: Shape = option("messages", "Shape", "How one row of the data is built.")
     roles: dict[str, str] = option({}, "Columns", "For each role the column that plays it.", hidden=True)
-    labels: list[str] = option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", hidden=True)
+    labels: list[str] = option(
+        [], "More label columns", "Text and label: each is a label set of its own, beside the label's. Text and yes-or-no columns: each is a label that a row has or has not.", hidden=True
+    )
     system: str | None = option(
         None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True
     )
@@ -102,8 +106,9 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
     twice = next((column for at, column in enumerate(mapping.labels) if column in [*mapping.roles.values(), *mapping.labels[:at]]), None)
     if twice is not None:
         raise StudioError("Column '{column}' of {name} is chosen twice. The text and each label set need a column of their own.", column=twice, name=name)
+    columned = mapping.shape == "label_columns"
     for role, column in [*mapping.roles.items(), *(("label", column) for column in mapping.labels)]:
-        if role not in known:
+        if role not in known and not (columned and column in mapping.labels):
             raise StudioError(
                 "'{role}' is no role of the shape '{shape}'. Its roles are: {known}.", role=role, shape=SHAPES[mapping.shape], known=", ".join(known)
             )
@@ -112,7 +117,7 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
                 "{name} has no column '{column}' for {role}. Its columns are: {columns}. Choose one of these.", name=name, column=column,
                 role=ROLE_TITLES[role], columns=", ".join(str(key) for key in have[:40]),
             )
-    for role, needed in known.items():
+    for role, needed in {**known, "label": columned and not mapping.labels or known.get("label", False)}.items():
         if needed and role not in mapping.roles:
             raise StudioError(
                 "No column of {name} is chosen for {role}. Its columns are: {columns}. Choose one of these.", name=name, role=ROLE_TITLES[role],
@@ -312,6 +317,25 @@ def _label_sets(cells: _Cells) -> dict:
     return {"text": text, "label": found}
 
 
+_FLAGS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False, "": False}
+"""What files write into the column of a label that a row has, and of one that it has not."""
+
+
+def flag(value: Any) -> bool | None:
+    """Whether a row has the label in whose column `value` stands; None where that says neither yes nor no."""
+    return _FLAGS.get(as_text(value).strip().lower())
+
+
+def _label_columns(cells: _Cells, want: Want) -> dict:
+    """The columns that say yes are the text's labels, which may be none; where all are empty nobody has said anything."""
+    text, names, values = cells.text("text"), cells.mapping.labels, cells.row.values
+    if not any(as_text(values.get(name)).strip() for name in names):
+        raise RowProblem("empty", "{place} has nothing in '{column}'. Fill it or remove the row.", place=cells.place, column=", ".join(names)[:200])
+    if (odd := next((name for name in names if flag(values.get(name)) is None), None)) is not None:
+        raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=cells.place, label=as_text(values[odd])[:40], column=odd)
+    return {"text": text, "label": [name for name in names if flag(values.get(name))]}
+
+
 def _image(cells: _Cells, want: Want) -> dict:
     place = cells.text("image")
     if not place.startswith(PREFIX):
@@ -325,5 +349,6 @@ def _text(cells: _Cells, want: Want) -> dict:
 
 _MAKERS: dict[str, Callable[[_Cells, Want], dict]] = {
     "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca, "prompt_completion": _prompt_completion,
-    "preference": _preference, "ranked": _preference, "unpaired": _unpaired, "label": _label, "image": _image, "text": _text,
+    "preference": _preference, "ranked": _preference, "unpaired": _unpaired, "label": _label, "label_columns": _label_columns, "image": _image,
+    "text": _text,
 }

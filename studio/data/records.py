@@ -140,7 +140,7 @@ SEVERAL = "\x1f"
 
 def label_of(shape: str, value: dict) -> str:
     """What a record of that shape is filed under; "" where it has no label."""
-    if shape not in ("label", "image", "unpaired"):
+    if shape not in ("label", "label_columns", "image", "unpaired"):
         return ""
     label = value["label"] if "label" in value else value["messages"][-1]["content"]
     if isinstance(label, dict):

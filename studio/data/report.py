@@ -327,6 +327,8 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
 
     often, rare = names[0], names[-1]
     if len(names) == 1:
+        if counts[often] < len(dataset.train) and dataset.want == "label":
+            return []  # to have it or not to have it is told apart
         level = "block" if dataset.want in ("label", "label_sets") and len(dataset.train) > 1 else "warning"
         sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
         return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]

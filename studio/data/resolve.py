@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,21 @@ def resolve(source: str | Path) -> Resolved:
         )
     own = path.resolve().parent == home.SAMPLES.resolve()
     return Resolved(path, _sibling(path) if own else None, path.name)
+
+
+def stamp(sources: Iterable[str]) -> list:
+    """Changes whenever a file that one of `sources` is read from changes; what cannot be found is left out."""
+    found = []
+    for source in sources:
+        try:
+            resolved = resolve(source)
+        except StudioError:
+            continue
+        for path in (resolved.train, resolved.heldout):
+            if isinstance(path, Path):
+                status = path.stat()
+                found.append([str(path), status.st_mtime_ns, status.st_size])
+    return found
 
 
 def _sibling(path: Path) -> Path | None:

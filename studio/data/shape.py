@@ -9,7 +9,17 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
-from studio.data.mapping import ROLE_TITLES, SHAPES, YES_OR_NO, Mapping, Want, apply, check_mapping, fits
+from studio.data.mapping import (
+    ROLE_TITLES,
+    SHAPES,
+    YES_OR_NO,
+    Mapping,
+    Want,
+    apply,
+    check_mapping,
+    fits,
+    flag,
+)
 from studio.data.pictures import PREFIX
 from studio.data.read import Source
 from studio.data.rows import Row, RowProblem
@@ -236,6 +246,33 @@ def _pictures(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return Mapping(shape="image", roles={"image": "image", "label": "label"}), evidence
 
 
+def _label_columns(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    """A text and two or more columns of 0 and 1, as sets about tone and feelings are kept: each column is a label of its own."""
+    names = [name for name, column in columns.items() if column.filled >= 4 and _said(column) >= 0.95 * column.filled]
+    if len(names) < 2 or _named(columns, "label"):
+        return None
+    text = _named(columns, "text", set(names)) or _longest(columns, set(names))
+    if text is None or columns[text].characters <= max(columns[name].characters for name in names):
+        return None
+    has = [sum(bool(flag(row.values.get(name))) for name in names) for row in rows]
+    evidence = [
+        Sentence("The columns {columns} say yes or no (or 1 and 0), so each is a label that a text has or has not.", columns=", ".join(names[:20])),
+        Sentence("{none} of {rows} rows have none of these labels, {several} have more than one.", none=has.count(0), rows=len(rows), several=sum(count > 1 for count in has)),
+        Sentence("To ask each column as a question of its own, choose Multi-task classification."),
+        _text_evidence(columns[text]),
+    ]
+    return Mapping(shape="label_columns", roles={"text": text}, labels=names), evidence
+
+
+def _said(column: _Column) -> int:
+    """How many of its values say yes or no."""
+    return sum(count for value, count in column.values.items() if flag(value) is not None)
+
+
+def _text_evidence(column: _Column) -> Sentence:
+    return Sentence("Column '{column}' holds the texts, {count} characters on average.", column=column.name, count=column.characters // max(1, column.texts))
+
+
 def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     label = _named(columns, "label")
     if label is None:
@@ -248,8 +285,7 @@ def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     evidence = [
         Sentence("Column '{column}' has {count} different values in {rows} rows, as labels do.", column=label,
                  count=len(columns[label].values), rows=len(rows)),
-        Sentence("Column '{column}' holds the texts, {count} characters on average.", column=text,
-                 count=columns[text].characters // max(1, columns[text].texts)),
+        _text_evidence(columns[text]),
     ]
     return Mapping(shape="label", roles={"text": text, "label": label}), evidence
 
@@ -288,9 +324,7 @@ def _texts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
         column = texts[0]
     if column is None or not columns[column].texts:
         return None
-    evidence = [Sentence("Column '{column}' holds the texts, {count} characters on average.", column=column,
-                         count=columns[column].characters // columns[column].texts)]
-    return Mapping(shape="text", roles={"text": column}), evidence
+    return Mapping(shape="text", roles={"text": column}), [_text_evidence(columns[column])]
 
 
-_LOOKS = (_pictures, _conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _labels, _first_two, _texts)
+_LOOKS = (_pictures, _conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _label_columns, _labels, _first_two, _texts)

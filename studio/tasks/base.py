@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from studio.data.mapping import Mapping
 from studio.models.codec import Codec, Tokens
 from studio.models.shape import Shape
 from studio.options import Options
@@ -79,6 +80,11 @@ class Task(Options):
     rows: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
     splits: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
+
+    @classmethod
+    def suited(cls, mapping: Mapping | None) -> dict:
+        """The options that data under `mapping` needs, where they are not the defaults."""
+        return {}
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         """The record as examples of at most `max_length` tokens (one, or several for a long text)."""

@@ -31,6 +31,10 @@ class Classification(Task):
     several: bool = option(False, "Several labels", "A text may have several labels, or none; each label is decided by itself.")
     separator: str = option(";", "Separator", "What stands between several labels in one column, as in 'late; damaged'.", min_length=1, max_length=3, advanced=True)
 
+    @classmethod
+    def suited(cls, mapping):
+        return {"several": True} if mapping and mapping.shape == "label_columns" else {}
+
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         return [encode_text(record["text"], codec, max_length, self.names(record))]
 

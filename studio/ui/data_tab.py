@@ -210,7 +210,7 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     if shape not in SHAPES:
         return gr.skip(), gr.skip(), gr.skip()
     columns = {role: raw[role] for role in ROLES[shape] if raw.get(role)}
-    labels = raw.get("labels") or [] if shape == "label" else []
+    labels = raw.get("labels") or [] if shape in ("label", "label_columns") else []
     mapping = {"shape": shape, "roles": columns, "labels": labels, "system": raw.get("system_text") or None}
     lost, rows = more_lost(page, mapping, file)
     if lost:
@@ -329,6 +329,8 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
         fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}))
     if sets and shape == "label":
         fields["labels"] = (list[Literal[tuple(columns)]], option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", labels={name: name for name in columns}))
+    if shape == "label_columns":
+        fields["labels"] = (list[Literal[tuple(columns)]], option([], "Label columns", "A row has the label of each of these columns that says yes, true or 1.", labels={name: name for name in columns}))
     fields["system_text"] = (str | None, option(None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True))
     values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "labels": mapping.get("labels") or [], "system_text": mapping.get("system")}
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)

@@ -75,7 +75,10 @@ def good() -> dict[str, bytes | str]:
     chinese = "问题,回答\n" + "".join(f"今天第{n}个问题的天气怎么样？,今天天气很好，我们去公园散步吧{n}\n".replace("，", "、") for n in range(8))
     russian = "вопрос;ответ\n" + "".join(f"Какая погода сегодня в городе {n}?;Сегодня хорошая погода и светит солнце {n}\n" for n in range(8))
     multi = [{"text": f"Story {n}", "labels": ["sad", "long"] if n % 2 else ["short"]} for n in range(6)]
+    flags = [{"id": 90 + n, "comment": f"Remark number {n} about the harbour", "toxic": n % 2, "insult": int(n == 3), "threat": 0} for n in range(8)]
+    feelings = [{"text": f"How I felt on day {n}", "author": f"writer{n % 3}", "joy": n % 3 == 0, "anger": n % 3 == 1, "surprise": n == 4} for n in range(9)]
     return {
+        "flags.csv": csv(flags), "flags.jsonl": lines(feelings), "flags_doubtful.csv": csv([{**row, "id": 100 * at + row["id"]} for at in range(3) for row in flags]) + '"98","Nobody looked at this remark",,,\n"99","Half of a remark","1",,\n"100","A doubtful remark","-1","0","0"\n',
         "chat.jsonl": lines(CHAT), "chat_list.json": json.dumps(CHAT, indent=1), "chat_minified.json": line(CHAT), "chat_data.json": line({"data": CHAT}),
         "chat_one_record.json": line(CHAT[0]), "chat_no_name": lines(CHAT), "chat_wrong_name.csv": lines(CHAT), "chat_crlf.jsonl": lines(CHAT).replace("\n", "\r\n"),
         "chat_blank_lines.jsonl": "\n\n" + lines(CHAT).replace("\n", "\n\n"), "chat_bom.jsonl": lines(CHAT).encode("utf-8-sig"),

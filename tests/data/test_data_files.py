@@ -12,7 +12,7 @@ from studio.data.shape import propose
 from studio.words import StudioError
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
-WANTS = {"label": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
+WANTS = {"label": "label", "label_columns": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
 
 
 def test_every_file_has_its_expectation():

@@ -1,5 +1,7 @@
 """Rows under a mapping: every shape, every wanted record, and why a row or a mapping is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from studio.data.mapping import ROLES, SHAPES, Mapping, apply, check_mapping
@@ -197,3 +199,45 @@ def test_labels_are_found_without_their_name(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("eins,zwei\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
     assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})
+
+
+# ---- a column for each label ----------------------------------------------------------------------------------------
+
+FILES = Path(__file__).resolve().parent.parent / "data_files"
+
+
+def test_columns_of_yes_and_no_are_the_labels_of_a_row():
+    def labels(**values):
+        return mapped("label_columns", {"text": "t"}, {"t": "T", **values}, "label", labels=["toxic", "threat"])["label"]
+
+    assert labels(toxic=1, threat="0") == ["toxic"] and labels(toxic=True, threat="1.0") == ["toxic", "threat"] and labels(toxic="FALSE", threat=0) == []
+    assert labels(toxic=" yes ", threat="") == labels(toxic="yes") == ["toxic"]
+    with pytest.raises(RowProblem, match="nothing in 'toxic, threat'"):
+        labels(toxic="", threat=None)
+    with pytest.raises(RowProblem, match="'-1' in 'threat', which is neither true nor false"):
+        labels(toxic=1, threat=-1)
+
+
+def test_columns_of_labels_are_recognised_by_what_they_hold():
+    found = propose(open_source(FILES / "flags.csv"))
+    assert found.mapping == Mapping(shape="label_columns", roles={"text": "comment"}, labels=["toxic", "insult", "threat"])
+    assert "The columns toxic, insult, threat say yes or no" in str(found.evidence[1]) and "4 of 8 rows have none of these labels, 1 have more than one." in str(found.evidence[2])
+    assert propose(open_source(FILES / "flags.jsonl"), "label").mapping.labels == ["joy", "anger", "surprise"]
+    sets = propose(open_source(FILES / "flags.jsonl"), "label_sets").mapping  # each column a question of its own, if the person wants that
+    assert sets.shape == "label" and {sets.roles["label"], *sets.labels} == {"author", "joy", "anger", "surprise"}
+
+
+def test_one_such_column_or_a_named_label_is_no_set_of_columns(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,urgent\n" + "".join(f"The parcel {n} is late again,{n % 2}\n" for n in range(12)))
+    assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "text", "label": "urgent"})
+    path.write_text("text,category,urgent,paid\n" + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{n % 2},1\n" for n in range(12)))
+    assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "text", "label": "category"})
+
+
+def test_columns_of_labels_are_checked():
+    for labels, said in (([], "No column of x.csv is chosen for label"), (["gone"], "no column 'gone'"), (["t"], "'t' of x.csv is chosen twice")):
+        with pytest.raises(StudioError, match=said):
+            check_mapping(Mapping(shape="label_columns", roles={"text": "t"}, labels=labels), ["t", "toxic"], "label", "x.csv")
+    with pytest.raises(StudioError, match="'label' is no role of the shape 'Plain text'"):
+        check_mapping(Mapping(shape="text", roles={"text": "t"}, labels=["toxic"]), ["t", "toxic"], "text", "x.csv")

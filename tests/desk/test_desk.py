@@ -240,3 +240,30 @@ def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path
     assert "Choose the shape and its columns yourself" in str(desk.outlook().problems["data"])
     desk.change_mapping({"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}})
     assert len(desk.outlook().dataset.train) == 8
+
+
+# ---- a column for each label ----------------------------------------------------------------------------------------
+
+
+def test_columns_of_labels_switch_several_labels_on(desk):
+    path = str(Path(__file__).resolve().parent.parent / "data_files" / "flags.csv")
+    desk.use(path)
+    desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    found = desk.outlook()
+    assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["several"]) == ("classification", True)
+    assert found.report.labels == {"toxic": 4, "insult": 1}
+    desk.choose_task("multitask")
+    assert desk.outlook().problems == {} and [*desk.outlook().dataset.mapping.labels, desk.outlook().dataset.mapping.roles["label"]] == ["toxic", "insult"]
+    desk.choose_task("classification")
+    assert desk.outlook().problems == {} and desk.draft()["task"]["several"]
+    desk.change_mapping({"shape": "label", "roles": {"text": "comment", "label": "toxic"}})
+    desk.change(task={**desk.draft()["task"], "several": False})
+    desk.change_mapping({"shape": "label_columns", "roles": {"text": "comment"}, "labels": ["toxic", "threat"]})
+    assert desk.draft()["task"]["several"] and desk.outlook().problems == {}
+
+
+def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,rude,loud\n" + "".join(f"A remark with the number {n},{n % 2},0\n" for n in range(12)))
+    desk.use(str(path))
+    assert desk.outlook().report.blocking is None and desk.outlook().report.labels.keys() == {"rude"}

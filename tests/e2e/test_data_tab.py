@@ -5,9 +5,11 @@ import json
 import pytest
 
 from studio.models.templates import template
+from tests.conftest import REPOSITORY, until
 from tests.e2e.pages import ready, tab
 
 pytestmark = pytest.mark.e2e
+FLAGS = REPOSITORY / "tests" / "data_files" / "flags.csv"
 
 
 def talk(question, answer):
@@ -74,6 +76,26 @@ def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
     says(page, "#sentence", "(9 examples)")
     says(page, "#about-data", "2 rows not used", "Used to learn\n9")
     page.get_by_role("button", name="Undo: Leave these rows out").click()
+
+
+def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
+    use(page, FLAGS)
+    says(page, "#about-data", "Text and yes-or-no columns")
+    assert draft(studio)["task"]["several"] and draft(studio)["task"]["name"] == "classification"
+    page.get_by_text("How this was recognised").click()
+    says(page, "#about-data", "The columns toxic, insult, threat say yes or no")
+    page.get_by_role("button", name="Which column plays which role").click()
+    ticks = page.locator("#roles .of-several input")
+    ticks.first.wait_for(timeout=30_000)
+    assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == ["toxic", "insult", "threat"]
+    page.locator("#roles .of-several input[value=threat]").click()
+    until(lambda: (draft(studio)["data"]["mapping"] or {}).get("labels") == ["toxic", "insult"], 20, "the label column was not taken out")
+    page.locator("#task").get_by_text("Multi-task classification").click()
+    says(page, "#sentence", "classify by several label sets")
+    says(page, "#about-data", "Text and label")
+    page.locator("#task").get_by_text("Classification", exact=True).click()
+    says(page, "#about-data", "Text and yes-or-no columns")
+    assert draft(studio)["task"]["several"]
 
 
 def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):

@@ -98,6 +98,21 @@ def test_several_labels_a_text(runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_column_for_each_label(runs, tmp_path):
+    """0 and 1 in a column for each label, as sets about tone are kept; letters with none of them are learnt to have none."""
+    rows, names = list(csv.DictReader((STARTER.parent / "samples" / "tickets.csv").open())), ("billing", "fault", "shipping")
+    with (tmp_path / "columns.csv").open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["text", *names])
+        out.writerows([row["text"], *(int(row["label"] == name) for name in names)] for row in rows)
+    run = runs.start(task={"name": "classification", "several": True}, data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "heldout_fraction": 0.2},
+                     learning_rate=3e-3, max_steps=60, batch_size=16, max_length=128, checkpoint_steps=60)
+    found = runs.store.run(run)["result"]["metrics"]
+    assert found["classes"]["names"] == list(names) and found["macro_f1"] > found["base_macro_f1"] + 0.3 and found["correct"] > found["base_correct"] + 0.1
+    assert {row.taught for row in predictions.read(runs.home.run(run))} >= {"–", "billing"}  # none, and one
+
+
+@pytest.mark.slow
 def test_one_label_only_is_a_sentence(runs, tmp_path):
     (tmp_path / "one.csv").write_text("text,label\n" + "\n".join(f"letter number {at},same" for at in range(12)))
     with pytest.raises(StudioError, match="only one label"):
