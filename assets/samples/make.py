@@ -1,4 +1,4 @@
-"""Writes the sample datasets: five small files as a person might bring them, each with a held-out sibling, the same bytes every time.
+"""Writes the sample datasets: six small files as a person might bring them, each with a held-out sibling, the same bytes every time.
 
     python assets/samples/make.py [FOLDER]
 
@@ -99,6 +99,31 @@ def ticket(rng: random.Random) -> dict:
     return {"text": text, "label": label}
 
 
+# ---- letters.csv: the same letters with two questions, whom they are for and how soon they want an answer ---------------------
+
+URGENCY = {
+    "high": ["This is urgent.", "I need an answer today.", "Please hurry, I cannot wait any longer.", "Help me at once, please.", "It cannot wait until tomorrow.",
+             "Please call me back within the hour."],
+    "normal": ["Please answer this week.", "I look forward to your answer.", "An answer in the next days would be fine.", "Please let me know what to do.", "Please write back to {who}.", ""],
+    "low": ["There is no hurry.", "Take your time with the answer.", "It is not important, I only wanted you to know.", "Next month is early enough.", "No answer is needed.",
+            "Whenever you find the time."]}
+
+
+def letter(rng: random.Random) -> dict:
+    department, urgency = rng.choice(list(TICKETS)), rng.choice(list(URGENCY))
+    body, wish, greeting = rng.choice(TICKETS[department]), rng.choice(URGENCY[urgency]), rng.choice(["", "", "Hello. ", "Dear team. ", "Good morning. "])
+    parts = [cap(body) + ".", wish] if rng.random() < 0.7 else [wish, cap(body) + "."]
+    text = greeting + " ".join(part for part in parts if part)
+    return {"text": text.format(p=rng.choice(PRODUCTS), n=rng.randrange(1000, 9999), m=rng.randrange(5, 200), d=rng.choice(w.DAYS), who=rng.choice(w.NAMES)),
+            "department": department, "urgency": urgency}
+
+
+def letter_rows(rng: random.Random) -> tuple[list[dict], list[dict]]:
+    """500 + 100. In a tenth of the training part nobody has noted the urgency, as it happens at a real desk."""
+    rows = distinct(letter, 600, "text", rng)
+    return [{**row, "urgency": "" if rng.random() < 0.1 else row["urgency"]} for row in rows[100:]], rows[:100]
+
+
 # ---- extract.json: orders as sentences, orders as JSON ----------------------------------------------------------------------
 
 INSTRUCTION = "Turn the order into JSON with customer, item, quantity, price and day."
@@ -177,6 +202,9 @@ def files() -> Iterator[tuple[str, str]]:
     train, held_out = captain_rows(random.Random(SEED))
     yield "captain.jsonl", jsonl(train)
     yield "captain.heldout.jsonl", jsonl(held_out)
+    train, held_out = letter_rows(random.Random(SEED + 10))
+    yield "letters.csv", table(train)
+    yield "letters.heldout.csv", table(held_out)
     for i, (name, suffix, make, key, count, held, write) in enumerate([
             ("tickets", "csv", ticket, "text", 400, 90, table), ("extract", "json", order, "input", 400, 80, array),
             ("preferences", "jsonl", preference, "prompt", 300, 60, jsonl), ("notes", "txt", note, "text", 320, 60, paragraphs)]):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
-ROWS = {"captain.jsonl": (400, 80), "tickets.csv": (400, 90), "extract.json": (400, 80), "preferences.jsonl": (300, 60), "notes.txt": (320, 60)}
+ROWS = {"captain.jsonl": (400, 80), "tickets.csv": (400, 90), "letters.csv": (500, 100), "extract.json": (400, 80), "preferences.jsonl": (300, 60), "notes.txt": (320, 60)}
 
 
 def read(path: Path) -> list:
@@ -35,7 +35,7 @@ def question(row) -> str:
 def test_the_script_writes_the_same_bytes(tmp_path):
     subprocess.run([sys.executable, SAMPLES / "make.py", tmp_path], check=True)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert len(written) == 10
+    assert len(written) == 12
     for name, content in written.items():
         assert content == (SAMPLES / name).read_bytes(), f"{name} differs from what assets/samples/make.py writes"
 
@@ -53,6 +53,13 @@ def test_held_out_rows_are_not_trained_on(name):
 def test_every_ticket_label_is_in_both_parts():
     train, held_out = ({row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.heldout.csv"))
     assert train == held_out == {"billing", "shipping", "login", "fault", "refund", "praise"}
+
+
+def test_every_letter_has_a_department_and_nearly_every_one_its_urgency():
+    train, held_out = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.heldout.csv")
+    assert {row["department"] for row in train} == {row["department"] for row in held_out} == {"billing", "shipping", "login", "fault", "refund", "praise"}
+    assert {row["urgency"] for row in held_out} == {"high", "normal", "low"} == {row["urgency"] for row in train} - {""}
+    assert 30 <= sum(row["urgency"] == "" for row in train) <= 70
 
 
 def test_every_extract_output_is_json_found_in_its_input():

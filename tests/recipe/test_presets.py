@@ -16,7 +16,7 @@ ALL = presets()
 
 
 def test_what_is_there():
-    assert [item.name for item in presets("sample")] == ["captain", "tickets", "extract", "preferences", "notes", "leaves"]
+    assert [item.name for item in presets("sample")] == ["captain", "tickets", "letters", "extract", "preferences", "notes", "leaves"]
     assert [item.name for item in presets("effort")] == ["fast_look", "balanced", "best_quality", "smallest_memory"]
     assert [item.order for item in ALL] == sorted({item.order for item in ALL})
 
