@@ -8,6 +8,7 @@ const root = element.querySelector(".live-plot");
 let run = null;
 let epoch = 0;
 let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
+let units = {}; // chart key → unit, where the run's task says it
 let cards = {}; // chart key → {chart, box, plot, table, changed}
 let wait = 1000;
 let timer = null;
@@ -19,6 +20,7 @@ const make = (tag, className, text) => {
   return node;
 };
 const say = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
+const unitOf = (chart) => units[chart.key] ?? chart.unit;
 const visible = () => !document.hidden && root.offsetParent !== null;
 
 // ---- what the server sends ------------------------------------------------------------------------------------------
@@ -93,6 +95,7 @@ async function ask() {
 }
 
 function accept(answer) {
+  units = answer.units ?? units;
   if (answer.more) {
     if (!Object.keys(series).length) note(words.loading);
     return true;
@@ -160,7 +163,7 @@ function traces(chart) {
     name: item.name, type: "scatter", uid: item.key,
     mode: (series[item.key]?.n || 0) <= 60 ? "lines+markers" : "lines", marker: { size: 5 },
     line: { color: palette[place % 3], width: 1.8, dash: DASHES[place % 3] },
-    hovertemplate: `%{y:.5~g} ${chart.unit}<extra>${chart.series.length > 1 ? item.name : ""}</extra>`,
+    hovertemplate: `%{y:.5~g} ${unitOf(chart)}<extra>${chart.series.length > 1 ? item.name : ""}</extra>`,
   })).filter((trace) => trace.x.length);
 }
 
@@ -182,7 +185,7 @@ function cardFor(chart) {
   box.dataset.key = chart.key;
   const head = make("div", "lp-head");
   const title = make("h3", "lp-title", chart.title);
-  if (chart.unit) title.append(" ", make("span", "lp-unit", `(${chart.unit})`));
+  if (unitOf(chart)) title.append(" ", make("span", "lp-unit", `(${unitOf(chart)})`));
   const now = make("span", "lp-now");
   const button = make("button", "lp-button", words.table);
   button.type = "button";
@@ -238,7 +241,7 @@ function describe(card) {
     return chart.series.length > 1 ? `${item.name} ${value}` : value;
   });
   card.now.textContent = newest.join(" · ");
-  card.plot.setAttribute("aria-label", `${chart.title}${chart.unit ? ` (${chart.unit})` : ""}: ${newest.join(", ")}`);
+  card.plot.setAttribute("aria-label", `${chart.title}${unitOf(chart) ? ` (${unitOf(chart)})` : ""}: ${newest.join(", ")}`);
 }
 
 // ---- the same numbers as a table and as a file ------------------------------------------------------------------------
@@ -258,7 +261,7 @@ function rows(chart) {
   return [...found.values()].sort((a, b) => a[0] - b[0]);
 }
 
-const columns = (chart) => [words.step, ...chart.series.map((item) => (chart.unit ? `${item.name} (${chart.unit})` : item.name))];
+const columns = (chart) => [words.step, ...chart.series.map((item) => (unitOf(chart) ? `${item.name} (${unitOf(chart)})` : item.name))];
 
 function drawTable(card) {
   const { chart } = card;

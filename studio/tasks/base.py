@@ -114,6 +114,11 @@ class Task(Options):
         return lengths
 
     @property
+    def units(self) -> dict[str, Sentence]:
+        """In what a run's curves are measured: "loss" and "speed"."""
+        return {"loss": Sentence("nats per token"), "speed": Sentence("tokens/s")}
+
+    @property
     def comparisons(self) -> int:
         """Forward passes without gradients that each row takes beside the one that is learnt from, as the forecast counts."""
         return 0

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import IGNORED, Encoded, Task
-from studio.words import StudioError
+from studio.words import Sentence, StudioError
 
 
 def encode_text(text: str, codec: Codec, max_length: int, names: tuple[str, ...]) -> Encoded:
@@ -40,6 +40,10 @@ class Classification(Task):
 
     def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
         return super().measure(record, codec)[0], 0  # what is learnt is the label, which is never cut
+
+    @property
+    def units(self):
+        return super().units | {"loss": Sentence("nats per label") if self.several else Sentence("nats per example")}
 
     def names(self, record: dict) -> tuple[str, ...]:
         """The record's labels, each once and in order of the alphabet."""

@@ -46,6 +46,10 @@ class Feedback(Task):
     def comparisons(self) -> int:
         return COMPARISONS[self.algorithm]
 
+    @property
+    def units(self):
+        return super().units | {"loss": Sentence("per example")}
+
     def question(self, record: dict) -> Question | None:
         """Only an answer that was wanted can be hoped for."""
         return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["completion"]) if record["label"] else None

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.options import option
 from studio.tasks.base import Task
+from studio.words import Sentence
 
 
 class Image(Task):
@@ -22,3 +23,7 @@ class Image(Task):
 
     name: Literal["image"] = option("image", "Task", "", hidden=True)
     vary: bool = option(False, "Vary the pictures", "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.")
+
+    @property
+    def units(self):
+        return {"loss": Sentence("nats per example"), "speed": Sentence("patches/s")}

@@ -8,6 +8,7 @@ from studio.data.records import set_label
 from studio.options import option
 from studio.tasks.base import Task
 from studio.tasks.classification import encode_text
+from studio.words import Sentence
 
 
 class MultiTask(Task):
@@ -33,6 +34,10 @@ class MultiTask(Task):
 
     def measure(self, record, codec):
         return super().measure(record, codec)[0], 0  # what is learnt are the labels, which are never cut
+
+    @property
+    def units(self):
+        return super().units | {"loss": Sentence("nats per label")}
 
     def names(self, record: dict) -> tuple[str, ...]:
         """The record's labels, each with its set's name in front; none where it is only asked about."""

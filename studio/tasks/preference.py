@@ -63,6 +63,10 @@ class Preference(Task):
     def comparisons(self) -> int:
         return COMPARISONS[self.algorithm]
 
+    @property
+    def units(self):
+        return super().units | {"loss": Sentence("per example")}
+
     def question(self, record: dict) -> Question:
         return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["chosen"])
 

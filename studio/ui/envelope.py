@@ -129,6 +129,12 @@ class Feed:
         return run.answer(epoch, have or {})
 
 
+    def recipe(self, run_id: str) -> dict:
+        """The run's recipe; {} where there is no such run."""
+        run = self._store.run(run_id)
+        return run["recipe"] if run else {}
+
+
 class _Run:
     """One run's envelopes and how far its rows have been read."""
 

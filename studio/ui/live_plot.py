@@ -5,7 +5,7 @@
 
 The browser polls `more`, which only reads and answers with new envelope buckets (see `envelope`), about once a second,
 more rarely when nothing changes, and not at all while the page or the tab is hidden. It knows nothing about how a run is
-made; which metrics belong together, and their units, is the table `CHARTS`.
+made; which metrics belong together is the table `CHARTS`, and units that differ from task to task are the task's (`Task.units`).
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from typing import Any
 import gradio as gr
 
 from studio.home import ASSETS
+from studio.tasks import TASKS, Task
 from studio.ui.envelope import Feed
 from studio.ui.launch import PLOTLY
-from studio.words import translate
+from studio.words import Sentence, translate
 
 # One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; log: whether a log axis is
 # offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
 CHARTS = [
-    {"key": "loss", "title": "Loss", "unit": "nats per token", "series": {"loss": "training", "eval_loss": "held-out"}},
+    {"key": "loss", "title": "Loss", "series": {"loss": "training", "eval_loss": "held-out"}},
     {"key": "classes", "title": "Held-out classes", "unit": "%", "zero": True, "scale": 100, "series": {"eval_accuracy": "accuracy", "eval_macro_f1": "macro F1"}},
     {"key": "preference", "title": "Better answer preferred", "unit": "%", "zero": True, "scale": 100,
      "series": {"eval_preferred": "likelier than the worse one", "eval_reward_accuracy": "gained more than the worse one"}},
     {"key": "reward_margin", "title": "Reward margin", "unit": "nats × β", "series": {"eval_reward_margin": "held-out"}},
-    {"key": "learning_rate", "title": "Learning rate", "unit": "", "zero": True, "series": {"learning_rate": "learning rate"}},
-    {"key": "gradient_norm", "title": "Gradient norm", "unit": "", "series": {"gradient_norm": "gradient norm"}},
-    {"key": "speed", "title": "Speed", "unit": "tokens/s", "zero": True, "series": {"tokens_per_second": "speed"}},
+    {"key": "learning_rate", "title": "Learning rate", "zero": True, "series": {"learning_rate": "learning rate"}},
+    {"key": "gradient_norm", "title": "Gradient norm", "series": {"gradient_norm": "gradient norm"}},
+    {"key": "speed", "title": "Speed", "zero": True, "series": {"tokens_per_second": "speed"}},
     {
         "key": "memory", "title": "Memory", "unit": "GB", "zero": True, "scale": 1e-9,
         "series": {"memory_allocated": "allocated", "memory_reserved": "reserved", "memory_device": "whole device"},
@@ -50,7 +51,7 @@ class LivePlot(gr.HTML):
 
     def __init__(self, feed: Feed, *, language: str = "en", value: str | None = None, **kwargs):
         def more(request: dict) -> dict:
-            return answer(feed, request)
+            return answer(feed, request, language)
 
         for name in ("html_template", "js_on_load", "apply_default_css", "server_functions"):
             kwargs.pop(name, None)
@@ -75,8 +76,9 @@ class LivePlot(gr.HTML):
         return ""
 
 
-def answer(feed: Feed, request: Any) -> dict:
-    """What the browser lacks. `request`: {"run": id, "epoch": int, "have": {metric: points seen}}; reads only.
+def answer(feed: Feed, request: Any, language: str = "en") -> dict:
+    """What the browser lacks. `request`: {"run": id, "epoch": int, "have": {metric: points seen}}; reads only. To a newcomer it also says
+    the "units" of charts.
 
     Anything else, whoever sends it, is answered like a run that does not exist.
     """
@@ -87,7 +89,14 @@ def answer(feed: Feed, request: Any) -> dict:
     have = have if isinstance(have, dict) else {}
     seen = {name: have[name] for name in METRICS if isinstance(have.get(name), int)}
     found = feed.answer(run, epoch if isinstance(epoch, int) else 0, seen)
-    return found | {"series": {name: change for name, change in found["series"].items() if name in METRICS}}
+    new = {"units": {key: unit.say(language) for key, unit in units(feed.recipe(run)).items()}} if found["epoch"] != epoch else {}
+    return found | new | {"series": {name: change for name, change in found["series"].items() if name in METRICS}}
+
+
+def units(recipe: dict) -> dict[str, Sentence]:
+    """Chart → in what it is measured in a run of `recipe`, where that is the task's to say."""
+    task = recipe.get("task") or {}
+    return TASKS.get(task.get("name"), Task).model_construct(**task).units
 
 
 def said_charts(language: str) -> list[dict]:
@@ -96,7 +105,7 @@ def said_charts(language: str) -> list[dict]:
     for chart in CHARTS:
         series = [{"key": key, "name": translate(name, language)} for key, name in chart["series"].items()]
         said.append({
-            "key": chart["key"], "title": translate(chart["title"], language), "unit": translate(chart["unit"], language) if chart["unit"] else "",
+            "key": chart["key"], "title": translate(chart["title"], language), "unit": translate(chart["unit"], language) if "unit" in chart else "",
             "scale": chart.get("scale", 1), "zero": chart.get("zero", False), "series": series,
         })
     return said

@@ -106,6 +106,24 @@ def test_only_metrics_that_are_drawn_are_sent(store):
     assert len(METRICS) == len(set(METRICS))
 
 
+def test_units_are_those_of_the_run_s_task(store):
+    def units(task, language="en"):
+        run, _ = store.create_run("test", {"task": task}, "cpu")
+        return answer(Feed(store), {"run": run}, language)["units"]
+
+    assert units({"name": "chat"}) == units({"name": "text"}) == {"loss": "nats per token", "speed": "tokens/s"}
+    assert units({"name": "image"}) == {"loss": "nats per example", "speed": "patches/s"} != units({"name": "image"}, "zh")
+    assert units({"name": "classification"})["loss"] == "nats per example" and units({"name": "classification", "several": True})["loss"] == units({"name": "multitask"})["loss"] == "nats per label"
+    assert units({"name": "preference"})["loss"] == "per example"
+
+
+def test_units_are_said_once(store):
+    fill(store, "once", 1, 3)
+    feed = Feed(store)
+    first = answer(feed, {"run": "once"})
+    assert "units" in first and "units" not in answer(feed, {"run": "once", "epoch": first["epoch"], "have": {}})
+
+
 def test_titles_are_said_in_the_language():
     assert said_charts("zh")[0]["title"] == "损失"
 
@@ -181,6 +199,14 @@ def test_every_chart_has_its_data_as_a_table_and_a_file(page, store):
     card.get_by_role("button", name="Chart").click()
     assert card.locator(".lp-plot").is_visible()
     assert "training" in card.locator(".lp-plot").get_attribute("aria-label")
+
+
+def test_another_task_s_run_has_other_units(page, store):
+    for task, unit in (("image", "nats per example"), ("chat", "nats per token")):
+        run, _ = store.create_run("test", {"task": {"name": task}}, "cpu")
+        fill(store, run, 1, 30)
+        show(page, run)
+        assert page.locator("[data-key=loss] .lp-unit").inner_text() == f"({unit})"
 
 
 def test_another_run_replaces_the_curves_and_hidden_pages_do_not_ask(page, store):

@@ -14,6 +14,9 @@ class Nothing:
     def answer(self, run, epoch=0, have=None):
         return {"epoch": 1, "more": False, "series": {}}
 
+    def recipe(self, run):
+        return {}
+
 
 @pytest.fixture(scope="module")
 def demo():
