@@ -51,13 +51,15 @@ class Forecast:
 def forecast(recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int, hardware: Hardware, store: Store | None = None) -> Forecast:
     """What `recipe` will take on a model of `shape`.
 
-    lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted. rows: training
-    examples. store: where the speeds of earlier runs are noted. Raises `StudioError` for a device that is not there.
+    lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted (of pictures the model says how many
+    patches they make). rows: training examples. store: where the speeds of earlier runs are noted. Raises `StudioError` for a device that is not there.
     """
     device = pick_device(recipe.machine.device, hardware)
     precision = memory.precision_of(recipe, hardware.bf16_on(device), device)
     most = min(recipe.training.max_length, shape.context or recipe.training.max_length)
     known = [min(length, most) for length in lengths or () if length > 0]
+    if recipe.task.reads == "pictures":
+        known = [shape.context]  # every picture makes as many patches
     used = known or [min(_ASSUMED, most)]
     examples = max(rows, 1)
     steps = speed.total_steps(recipe, examples)

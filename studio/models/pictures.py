@@ -1,10 +1,13 @@
 """Pictures ↔ pixels for one base model: its image processor, read from the model's folder.
 
-The trainer and the chat server use this one function, so what was measured is what the playground sees. It knows nothing about classes.
+The trainer and the chat server use `Processor`, so what was measured is what the playground sees. `Sight` does to a picture what that processor
+does, without torch, so that the window can show it; a test compares the two. It knows nothing about classes.
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,3 +31,55 @@ class Processor:
     def pixels(self, picture: Image) -> torch.Tensor:
         """channels × height × width, as the model wants them. picture: in RGB, of any size."""
         return self._processor(picture, return_tensors="pt")["pixel_values"][0]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a model folder's image processor makes of a picture. size: width × height that it is scaled to; or edge: pixels of its shorter side;
+    crop: width × height that is then cut out of the middle; low, high: the range of its colours as numbers."""
+
+    size: tuple[int, int] | None
+    edge: int
+    crop: tuple[int, int] | None
+    resample: int
+    low: float
+    high: float
+
+    def scaled(self, picture: Image) -> Image:
+        """`picture` (RGB) as the model gets it, before its colours become numbers."""
+        if self.size:
+            picture = picture.resize(self.size, self.resample)
+        elif self.edge:
+            short, long = sorted(picture.size)
+            longer = int(self.edge * long / short)
+            picture = picture.resize((self.edge, longer) if picture.width <= picture.height else (longer, self.edge), self.resample)
+        if self.crop:
+            left, top = ((have - want) // 2 for have, want in zip(picture.size, self.crop, strict=True))
+            picture = picture.crop((left, top, left + self.crop[0], top + self.crop[1]))
+        return picture
+
+
+def read_sight(folder: str | Path) -> Sight | None:
+    """What the processor in `folder` does to a picture; None where its file does not say all of it."""
+    path = Path(folder) / "preprocessor_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        plain = str(config.get("image_processor_type") or config.get("feature_extractor_type")).startswith("ViT")
+        if not plain and ("do_center_crop" not in config or isinstance(config.get("size"), int)):
+            return None  # other kinds have other defaults
+        size, crop = (_pixels(config.get(name)) for name in ("size", "crop_size"))
+        resizes, crops = config.get("do_resize", True), config.get("do_center_crop", False)
+        if (resizes and not size) or (crops and not isinstance(crop, tuple)) or config.get("do_pad"):
+            return None
+        means, spreads = (config["image_mean"], config["image_std"]) if config.get("do_normalize", True) else ([0.0], [1.0])
+        low, high = (extreme((end - mean) / spread for mean, spread in zip(means, spreads, strict=True)) for end, extreme in ((0, min), (1, max)))
+        return Sight(size if resizes and isinstance(size, tuple) else None, size if resizes and isinstance(size, int) else 0, crop if crops else None, config.get("resample", 2), low, high)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _pixels(size) -> tuple[int, int] | int | None:
+    """A size in a processor's config: (width, height), or the shorter side alone. A bare number is a square."""
+    if isinstance(size, dict):
+        return (size["width"], size["height"]) if {"width", "height"} <= size.keys() else size.get("shortest_edge")
+    return (size, size) if size else None

@@ -24,7 +24,9 @@ _NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm",
 class Shape:
     """What a model consists of.
 
-    tensors: name → shape, as stored (output × input for a linear layer). bytes: size of all tensors on disk.
+    tensors: name → shape, as stored (output × input for a linear layer). bytes: size of all tensors on disk. context: tokens that it can
+    hold; for a model that looks at pictures the patches of one picture and its class token. patch: pixels of a patch's side, 0 where
+    there are none or their config does not say.
     """
 
     architecture: str
@@ -40,6 +42,7 @@ class Shape:
     tied: bool
     bytes: int
     tensors: dict[str, tuple[int, ...]] = field(repr=False)
+    patch: int = 0
 
     @property
     def parameters(self) -> int:
@@ -92,14 +95,23 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         layers=text.get("num_hidden_layers") or text.get("n_layer") or 0, heads=heads,
         key_value_heads=text.get("num_key_value_heads") or heads, head_size=text.get("head_dim") or hidden // heads,
         intermediate=text.get("intermediate_size") or 4 * hidden, vocabulary=text.get("vocab_size", 0),
-        context=text.get("max_position_embeddings") or text.get("n_positions") or _patches(tensors) or 2048,
+        context=text.get("max_position_embeddings") or text.get("n_positions") or _places(config, tensors) or 2048,
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
+        patch=_side(config.get("patch_size")),
     )
 
 
-def _patches(tensors: dict[str, tuple[int, ...]]) -> int | None:
-    """How many patches a model for pictures looks at, its class token included."""
-    return next((shape[1] for name, shape in tensors.items() if name.endswith("embeddings.position_embeddings") and len(shape) == 3), None)
+def _places(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
+    """How many patches a model for pictures looks at, its class token included: by its positions, else by its config."""
+    by_config = (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
+    return next((shape[1] for name, shape in tensors.items() if name.endswith("embeddings.position_embeddings") and len(shape) == 3), by_config)
+
+
+def _side(size) -> int:
+    """Pixels of a square's side, from a config's number, pair of numbers or {"height": …}; 0 where there is none."""
+    if isinstance(size, dict):
+        size = size.get("height")
+    return int(size[0] if isinstance(size, list) and size else size or 0)
 
 
 def _config(folder: Path) -> dict:

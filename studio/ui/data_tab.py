@@ -275,7 +275,7 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, outlook), token_view.view_html(page, outlook, example),
-        draft["model"].get("template", OWN), gr.Timer(active=page.desk.reading() is not None),
+        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"), gr.Timer(active=page.desk.reading() is not None),
     ]
 
 

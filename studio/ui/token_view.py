@@ -1,6 +1,6 @@
 """Any example as the model gets it: the rendered text, its tokens with what is learnt, read or cut off, and how rows are packed.
 
-It calls the very `encode` that training uses; it knows nothing about files.
+It calls the very `encode` that training uses; it knows nothing about files. Pictures have a view of their own (`picture_view.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from studio.tasks.fitting import Fitting
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
 from studio.ui.page import Page
+from studio.ui.picture_view import picture_html
 
 _TOKENS_SHOWN = 1200
 _PACKED_FROM = 2000
@@ -86,6 +87,8 @@ def next_flagged(outlook: Outlook, now: int) -> int:
 def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     """The whole view of one example."""
     recipe, data = outlook.recipe, outlook.dataset
+    if data and data.want == "image":
+        return picture_html(page, outlook, place(outlook, at))
     folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))

@@ -53,7 +53,11 @@ def test_leaves(page, studio, tmp_path):
     assert metrics["base_correct"] == pytest.approx(0.25) and metrics["correct"] >= 0.55 and metrics["intervals"]["correct"]["difference"][0] > 0.15
     tab(page, "Data")
     page.wait_for_function("document.querySelectorAll('#preview .thumbnails img').length >= 20")
+    page.get_by_role("tab", name="What the model sees").click()
+    page.wait_for_function("document.querySelectorAll('#tokens .seen img').length === 2 && document.querySelector('#tokens').innerText.includes('6 × 6 patches of 8 × 8 pixels')")
+    assert not page.is_visible("#template")
     tab(page, "Train")
+    assert page.locator("#plots [data-key=loss] .lp-unit").inner_text() == "(nats per example)"
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#classify-picture:visible", timeout=30_000)
     row = predictions.read(studio.home.run(studio.store.latest_run()["id"]))[-1]

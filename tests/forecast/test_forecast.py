@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -189,3 +190,13 @@ def test_full_fine_tuning_is_offered_adapters():
 
 def test_no_torch():
     subprocess.run([sys.executable, "-c", "import studio.forecast, studio.presets, studio.models.catalogue, sys; assert 'torch' not in sys.modules"], check=True)
+
+
+def test_pictures_are_as_long_as_the_model_s_patches():
+    """197 patches whatever "Length at most" says, not the length that is assumed of texts."""
+    vit = replace(shape(vocabulary=0), context=197, patch=16, architecture="ViTForImageClassification")
+    pictures = {"task": {"name": "image"}, "model": {"name": "starter-vit"}}
+    found, counted = ask(recipe(**pictures), vit, lengths=None), ask(recipe(**pictures), vit, lengths=[197])
+    assert found.parts == counted.parts and found.seconds == counted.seconds
+    assert ask(recipe(training={"max_length": 64}, **pictures), vit, lengths=None).parts == found.parts
+    assert ask(recipe(**pictures), replace(vit, context=37), lengths=None).parts["activations"] * 197 == pytest.approx(found.parts["activations"] * 37, rel=1e-3)

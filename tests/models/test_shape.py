@@ -5,6 +5,7 @@ import json
 import pytest
 from model_folders import model_folder, sharded, tensors, torn
 
+from studio.home import STARTER
 from studio.models.shape import read_shape, target_names
 from studio.words import StudioError
 
@@ -79,3 +80,17 @@ def test_no_model_at_all(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "x"}))
     with pytest.raises(StudioError, match="no weights"):
         read_shape(tmp_path)
+
+
+@pytest.mark.parametrize(("config", "patch", "places"), [
+    ({"image_size": 224, "patch_size": 16}, 16, 197), ({"image_size": [224, 224], "patch_size": [14, 14]}, 14, 257), ({"image_size": {"height": 32, "width": 32}, "patch_size": 8}, 8, 17),
+    ({}, 0, 2048),
+])
+def test_patches_of_a_model_for_pictures(tmp_path, config, patch, places):
+    shape = read_shape(model_folder(tmp_path / "m", {"vocab_size": 0, "max_position_embeddings": None, **config}))
+    assert (shape.patch, shape.context) == (patch, places)
+
+
+def test_the_starter_for_pictures():
+    shape = read_shape(STARTER.parent / "starter_vit")
+    assert (shape.patch, shape.context, shape.reads) == (8, 6 * 6 + 1, "pictures")

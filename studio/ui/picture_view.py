@@ -1,0 +1,66 @@
+"""Any picture as the model gets it: scaled to its input size, with the grid of patches that it is cut into, and its class.
+
+It shows what the model's own image processor makes of it (`studio.models.pictures.Sight`); it knows nothing about files.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+from studio.data.pictures import open_picture, title_of
+from studio.desk import Outlook
+from studio.models.pictures import read_sight
+from studio.models.resolve import local_folder
+from studio.ui.board import e, note, number
+from studio.ui.page import Page
+from studio.words import StudioError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SHOWN = 288  # pixels that the longer side of a picture takes on the page
+
+
+def picture_html(page: Page, outlook: Outlook, index: int) -> str:
+    """The view of training picture `index`."""
+    recipe, data, shape = outlook.recipe, outlook.dataset, outlook.shape
+    folder = local_folder(recipe.model.name, recipe.model.revision) if shape else None
+    if folder is None:
+        return note(page.t("Once data and base model can be read, each picture appears here as the model gets it."))
+    record = data.train[index]
+    place, label = record.value["image"], record.value["label"]
+    where = page.t("Picture {number} of {count}: {name}. What is learnt is its class, {label}.", number=index + 1, count=f"{len(data.train):,}", name=title_of(place), label=label)
+    try:
+        picture = open_picture(place)
+    except StudioError as error:
+        return f'<p class="help">{e(where)}</p>' + note(page.say(error.sentence), "warn")
+    sight = read_sight(folder)
+    if sight is None:
+        return f'<p class="help">{e(where)}</p>' + note(page.t("How this model wants its pictures cannot be shown here: its preprocessor_config.json does not say all of it. Training and Chat use the model's own image processor."))
+    seen = sight.scaled(picture)
+    patch = shape.patch
+    said = [page.t("As the model gets it: {width} × {height} pixels, their colours as numbers from {low} to {high}.", width=seen.width, height=seen.height, low=number(sight.low), high=number(sight.high))]
+    if patch:
+        columns, rows = seen.width // patch, seen.height // patch
+        said.append(page.t("It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads as one token.", columns=columns, rows=rows, patch=patch))
+    if recipe.task.vary:
+        said.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
+    own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
+    return (f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(said), patch)}</div>')
+
+
+def _figure(picture: Image, said: str, patch: int = 0, smooth: bool = False) -> str:
+    """A picture at a size that can be looked at, its patches drawn as a grid."""
+    larger = _SHOWN / max(picture.size)
+    width, height = (round(side * larger) for side in picture.size)
+    if smooth:
+        picture = picture.copy()
+        picture.thumbnail((2 * _SHOWN, 2 * _SHOWN))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    grid = f'<span class="grid" style="background-size:{patch * larger:.3f}px {patch * larger:.3f}px"></span>' if patch else ""
+    source = base64.b64encode(file.getvalue()).decode()
+    return (f'<figure><span class="frame" style="width:{width}px;height:{height}px"><img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
+            f"<figcaption>{e(said)}</figcaption></figure>")
