@@ -19,7 +19,8 @@ from studio.library import shelf
 from studio.methods import METHODS
 from tests.methods.bench import Shelf, learnt, logits, made, moved, snapshot
 
-STEPS, STOPS = 12, (4, 8)
+STEPS = 12
+KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed run has two steps to do again
 RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
           "evaluation_rows": 0, "sample_prompts": 0}
 # Learning rate where ten times the method's own is not right for so small a model and so few steps.
@@ -52,7 +53,7 @@ class Lesson:
     moved_late: set[str] = field(default_factory=set)  # since the evaluation in between
     losses: dict[int, float] = field(default_factory=dict)
     interrupted: dict[int, float] = field(default_factory=dict)
-    stops: list[str] = field(default_factory=list)  # the run's state after each stop
+    stops: list[str] = field(default_factory=list)  # the run's state after the kill and after the stop
 
 
 def data(folder: Path) -> dict:
@@ -66,7 +67,7 @@ def data(folder: Path) -> dict:
 
 
 def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
-    """Teach with the method, once whole and once with two stops."""
+    """Teach with the method, once whole and once with a kill -9 and a stop."""
     seen, runs = Lesson(), bench.runs
     method = {**json.loads(made(name, bench)[0].model_dump_json())}
     options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
@@ -77,9 +78,9 @@ def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
     if seen.state == "done":
         seen.card = runs.store.adapter(run)["card"]
         seen.folder = shelf.find(runs.home, runs.store, run)[0]
-    run = runs.start(method, stop_after=STOPS[0], **options)
+    run = runs.start(method, kill_after=KILLED, **options)
     seen.stops.append(runs.store.run(run)["state"])
-    runs.resume(run, stop_after=STOPS[1])
+    runs.resume(run, stop_after=STOPPED)
     seen.stops.append(runs.store.run(run)["state"])
     seen.interrupted = runs.losses(run)
     return seen
