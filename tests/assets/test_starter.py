@@ -15,7 +15,7 @@ STARTER = Path(__file__).resolve().parents[2] / "assets" / "starter"
 def starter():
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return AutoModelForCausalLM.from_pretrained(STARTER, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(STARTER)
 
 

@@ -125,9 +125,19 @@ def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
         runs.start(task="preference", data={"source": str(Path(__file__).parents[1] / "data_files" / "kto.jsonl")})
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Twelve pairs to learn from, and four to measure on, which are judged with the delta on and off."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for part, rows in (("preferences", 12), ("preferences.heldout", 4)):
+        lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
+        (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"source": str(folder / "preferences.jsonl"), "heldout": str(folder / "preferences.heldout.jsonl"), "max_rows": None}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks])
-def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
+def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
     from tests.methods.bench import NEEDS, STARTS_ELSEWHERE, Shelf
@@ -142,7 +152,7 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
 
     monkeypatch.setattr(worker, "build", built)
     monkeypatch.setattr(worker, "finish", lambda *args: {})  # saving and loading again is the methods' own suite
-    run = runs.start(method, task="preference", data=FEW, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
+    run = runs.start(method, task="preference", data=few, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
     losses = runs.losses(run)
     if name not in STARTS_ELSEWHERE:
         assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].quantisation else 1e-3)
