@@ -3,8 +3,10 @@ the page stays meanwhile.
 
     python benchmarks/data.py            both formats; writes benchmarks/results/data.json
     python benchmarks/data.py --page     also with a window and two browser tabs open (needs chromium and playwright)
+    python benchmarks/data.py --train    instead: the JSONL through `python -m studio.training` to its first step, LoRA on the starter
 
-The files are made in a temporary folder and deleted after. Run it on a machine that does nothing else.
+The files are made in a temporary folder and deleted after. Run it on a machine that does nothing else. What one mode measures
+stays in data.json when another one is run.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import csv
 import json
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from studio.data.dataset import DataSpec
 from studio.data.process import Reading
+from studio.home import REPOSITORY, Home
+from studio.store import Store
 
 ROWS = 1_000_000
 RESULTS = Path(__file__).resolve().parent / "results" / "data.json"
@@ -70,6 +76,34 @@ def measure(path: Path) -> dict:
     }
 
 
+def train(path: Path) -> dict:
+    """A run on the whole file in a process of its own, which is asked to stop after its first step. Seconds until that step, and the peak
+    of its memory in MB, also of the time before the model was loaded."""
+    home = Home(path.parent / "home")
+    recipe = path.with_suffix(".yaml")
+    recipe.write_text(f"data: {{source: {json.dumps(str(path))}}}\ntraining: {{evaluations: 0}}\n", encoding="utf-8")
+    began, peak, prepared, said = time.monotonic(), 0, 0, {}
+    store = Store(home.database)
+    process = psutil.Popen([sys.executable, "-m", "studio.training", str(recipe), "--home", str(home.root)], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (runs := store.runs()) or not store.last_metric_id(runs[0]["id"]):
+        if process.poll() is not None:
+            raise SystemExit(f"the run ended before its first step: {store.runs()[0]['reason']}")
+        peak = max(peak, process.memory_info().rss)
+        prepared = prepared if "Loading the base model" in said else peak
+        if runs and runs[0]["doing"]:
+            said.setdefault(runs[0]["doing"]["text"], time.monotonic() - began)
+        time.sleep(0.05)
+    seconds = time.monotonic() - began
+    plan = store.events(runs[0]["id"], kind="plan")[0]["data"]
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    return {
+        "file": path.name, "examples": plan["examples"] + plan["heldout"], "tokens": plan["tokens"], "seconds_to_first_step": round(seconds, 1),
+        "stages_from_second": {text: round(at, 1) for text, at in said.items()},
+        "prepare_peak_megabytes": round(prepared / 1e6), "train_peak_megabytes": round(peak / 1e6),
+    }
+
+
 def page_stays_quick(path: Path) -> dict:
     """With a window open: one tab takes the file, another polls the Train tab. 95th percentile of its requests in ms."""
     from playwright.sync_api import sync_playwright
@@ -109,20 +143,24 @@ def page_stays_quick(path: Path) -> dict:
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--page", action="store_true")
+    options.add_argument("--train", action="store_true")
     options.add_argument("--rows", type=int, default=ROWS)
     asked = options.parse_args()
     found = []
     with tempfile.TemporaryDirectory(prefix="delta-studio-bench-") as folder:
-        for kind in ("jsonl", "csv"):
+        for kind in ("jsonl",) if asked.train else ("jsonl", "csv"):
             path = make(Path(folder), kind, asked.rows)
-            row = measure(path)
+            row = train(path) if asked.train else measure(path)
             if asked.page:
                 row |= page_stays_quick(path)
             path.unlink()
             print(json.dumps(row), flush=True)
             found.append(row)
     if asked.rows == ROWS:
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        rows = {row["file"]: row for row in json.loads(RESULTS.read_text())}
+        for row in found:
+            rows[row["file"]] = rows.get(row["file"], {}) | row
+        RESULTS.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
 
 
 if __name__ == "__main__":
