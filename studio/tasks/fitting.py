@@ -56,9 +56,9 @@ def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
     def since(at: int) -> dict:
         return {**record, key: turns[: starts[0]] + turns[at:]}
 
-    later = bisect_left(starts, True, lo=1, key=lambda at: fits(since(at)))
-    if later < len(starts):
-        return since(starts[later])
+    later = _earliest(starts[1:], lambda at: fits(since(at)))
+    if later is not None:
+        return since(later)
     head, question, tail = turns[: starts[0]], turns[starts[-1]], turns[starts[-1] + 1 :]
     return _front_cut(question["content"], lambda text: {**record, key: [*head, {**question, "content": text}, *tail]}, fits) or record
 
@@ -66,8 +66,17 @@ def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
 def _front_cut(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
     """The record that `made` makes of the longest end of `text` that begins with a word and fits; None if not even one word does."""
     words = [found.start() for found in _WORD.finditer(text)]
-    at = bisect_left(words, True, key=lambda start: fits(made(text[start:])))
-    return made(text[words[at] :]) if at < len(words) else None
+    start = _earliest(words, lambda start: fits(made(text[start:])))
+    return None if start is None else made(text[start:])
+
+
+def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
+    """The first of `starts` (in order) from which what follows fits; None if not even the last one does. Short ends are tried first."""
+    step, fitting = 1, len(starts)
+    while fitting and fits(starts[max(0, fitting - step)]):
+        fitting, step = max(0, fitting - step), 2 * step
+    at = bisect_left(starts, True, lo=max(0, fitting - step) + 1, hi=fitting, key=fits) if fitting else 0
+    return starts[at] if at < len(starts) else None
 
 
 @dataclass

@@ -48,6 +48,23 @@ def test_texts_begin_at_a_word_wherever_words_begin():
     assert shortened(endless, short) is endless
 
 
+def test_a_very_long_text_costs_little_more_than_what_is_kept_of_it():
+    tried = []
+    text = " ".join(["word"] * 100_000)
+    kept = shortened({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)["text"]
+    assert len(kept) == 899 and sum(tried) < 20 * 900
+
+
+def test_the_playground_reads_a_long_text_as_training_did():
+    from studio.chat.classifier import Classifiers
+
+    classifiers = Classifiers(STARTER, name="starter", how={}, find=None)
+    for remedies, first, last in (({}, "word0", False), ({"long": "trim"}, "word", True), ({"long": "drop"}, "word0", False)):
+        recipe = recipe_from({"task": {"name": "classification"}, "training": {"max_length": 64}, "data": {"remedies": remedies}})
+        read = Codec(STARTER).decode(classifiers._tokens(recipe, LONG)["input_ids"][0].tolist())
+        assert read.strip().startswith(first) and ("word119" in read) == last, read
+
+
 LONG = " ".join(f"word{n}" for n in range(120))
 NAMES = ("red", "blue")
 ROWS = {
