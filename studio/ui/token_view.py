@@ -34,7 +34,7 @@ def build(page: Page):
         before = gr.Button(page.t("Previous"), size="sm", elem_id="previous-example", min_width=90)
         after = gr.Button(page.t("Next"), size="sm", elem_id="next-example", min_width=90)
         flagged = gr.Button(page.t("Next with a finding"), size="sm", elem_id="next-finding", min_width=140)
-        template = gr.Dropdown([(page.t(title), name) for name, title in TEMPLATES.items()], value=OWN, label=page.t("Chat template"), elem_id="template", min_width=200,
+        template = gr.Dropdown([(page.t(title), name) for name, title in TEMPLATES.items()], value=OWN, label=page.t("Chat template"), elem_id="template", scale=3, min_width=280,
                                info=page.t(BaseModelChoice.model_fields["template"].description))
     view = gr.HTML(elem_id="tokens", apply_default_css=False)
 
