@@ -58,7 +58,7 @@ class ChangesBase:
             a, b = (f"{name}.lora_{part}.weight" for part in "AB")
             tensors[a], tensors[b] = _difference(tensors[a], tensors[b], model.initial[a], model.initial[b])
         config.lora_alpha *= 2**0.5 if config.use_rslora else 2  # the rank is doubled, and the scaling stays
-        config.r, config.init_lora_weights = 2 * config.r, True
+        config.r, config.init_lora_weights, config.corda_config, config.lora_ga_config = 2 * config.r, True, None, None  # whoever loads it needs no data
         write_lora(config, tensors, folder)
 
 

@@ -78,6 +78,14 @@ class Targeted(Method):
         return Sentence("{option} {size} does not divide the width {width} of the layer {layer}; use {some}.", option=Sentence(type(self).model_fields[key].title),
                         size=size, width=unfit[1], layer=unfit[0].rsplit(".", 1)[-1], some=", ".join(str(number) for number in nearest))
 
+    def too_wide(self, shape: Shape | None, key: str, times: int) -> Sentence | None:
+        """Why the option `key` is too high, where `times` as many directions must be found in every target layer; None if it is not."""
+        size, narrowest = getattr(self, key), min((width for pair in self.sizes(shape) for width in pair), default=None) if shape else None
+        if narrowest is None or times * size <= narrowest:
+            return None
+        return Sentence("{option} is {size}, but the narrowest layer is {width} wide; use {most} or less.", option=Sentence(type(self).model_fields[key].title),
+                        size=size, width=narrowest, most=narrowest // times)
+
     def too_many(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
         """Why `count` learnt numbers, called `what`, do not fit into every target layer; None if they do."""
         smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count

@@ -19,8 +19,9 @@ from tests.training.runs import Runs
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their shared vectors cannot.
-STARTS_ELSEWHERE = {"fusion", "hybrid", "intrinsic_prompt", "long_lora", "mam", "p_tuning", "p_tuning_v2",
-                    "prefix_tuning", "prompt_ensemble", "prompt_tuning", "s4", "unipelt", "vblora"}  # long_lora moves the positions; fusion's bank talks at once
+STARTS_ELSEWHERE = {"fusion", "hybrid", "intrinsic_prompt", "loftq", "long_lora", "mam", "p_tuning", "p_tuning_v2",
+                    "prefix_tuning", "prompt_ensemble", "prompt_tuning", "s4", "unilora", "unipelt", "vblora"}
+# long_lora moves the positions; fusion's bank talks at once; loftq starts nearer to the whole model than its 4-bit base is
 
 
 class Shelf:

@@ -24,13 +24,15 @@ KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed ru
 RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
           "evaluation_rows": 0, "sample_prompts": 0}
 # Learning rate where ten times the method's own is not right for so small a model and so few steps.
-LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2e-2, "group_mask": 2e-3, "hybrid": 1e-2, "mam": 1e-2, "unipelt": 1e-2, "s4": 1e-2}
+LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2e-2, "group_mask": 2e-3, "hybrid": 1e-2, "mam": 1e-2, "unipelt": 1e-2, "s4": 1e-2,
+                                   "corda": 5e-4, "lora_ga": 5e-4}
 # What these learn and what they ship are two ways to calculate one sum of large parts, (W − B₀A₀)x + BAx and Wx + (BA − B₀A₀)x: in fp32 their
 # rounding alone comes near 1e-5, so the weights that were learnt and shipped are compared in float64.
 IN_DOUBLE = ("pissa", "olora")
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
-MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "prompt_ensemble": 4.0, "vera": 4.0}
+MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "prompt_ensemble": 4.0, "vera": 4.0,
+           "tinylora": 1.0}  # 2240 numbers, and its paper says that it learns little from examples
 # Parameters that move though no gradient moves them: a part of their names → why.
 ALSO_MOVE: dict[str, tuple[str, str]] = {}
 # Parameters that may stay as they are: a part of their names → why.

@@ -9,6 +9,7 @@ from tests.methods.settings import setting
 
 VARIANTS = {
     **{name: {"name": name} for name in METHODS if name not in NEEDS},  # the others build on adapters: the suite counts them
+    "psoft": {"name": "psoft", "rank": 16},  # its usual 32 are more directions than this model has
     "full, embeddings frozen": {"name": "full", "embeddings": False},
     "lora, attention": {"name": "lora", "targets": "attention", "rank": 3},
     "lora, two layers": {"name": "lora", "targets": "q_proj,down_proj", "rslora": True},
@@ -56,6 +57,19 @@ VARIANTS = {
     "glora, attention": {"name": "glora", "targets": "attention", "rank": 5},
     "vera, attention": {"name": "vera", "targets": "attention", "rank": 7},
     "lora_fa, two layers": {"name": "lora_fa", "targets": "q_proj,down_proj", "rank": 3},
+    "mica, attention": {"name": "mica", "targets": "attention", "rank": 3},
+    "bdlora, four blocks": {"name": "bdlora", "blocks": 4, "rank": 8, "targets": "k_proj,o_proj,up_proj,down_proj"},
+    "psoft, free": {"name": "psoft", "rotation": False, "rank": 5},
+    "psoft, no stretching": {"name": "psoft", "stretch": False, "rank": 6, "targets": "attention"},
+    "tinylora, half shared": {"name": "tinylora", "shared": 0.5, "numbers": 13},
+    "tinylora, shared": {"name": "tinylora", "shared": 1.0, "numbers": 13},
+    "peanut, deep": {"name": "peanut", "depth": 3, "rank": 5, "targets": "q_proj,down_proj"},
+    "peanut, flat": {"name": "peanut", "depth": 0, "rank": 5},
+    "unilora": {"name": "unilora", "length": 100},
+    "pvera, attention": {"name": "pvera", "rank": 7, "targets": "attention"},
+    "beft, queries": {"name": "beft", "targets": "q_proj,v_proj"},
+    "osf, a third": {"name": "osf", "frozen": 0.33},
+    "deft, attention": {"name": "deft", "targets": "attention", "rank": 3},
     "p_tuning, LSTM": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 2, "encoder_hidden": 16},
     "p_tuning, LSTM of one layer": {"name": "p_tuning", "encoder": "LSTM", "encoder_layers": 1},
     "prefix_tuning, random": {"name": "prefix_tuning", "start": "random", "reparameterise": False, "virtual_tokens": 3},

@@ -1,21 +1,24 @@
 """The variants of LoRA and their kin: merging, options that do not fit a model, and what changes the base or picks weights."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
 from studio.chat.adapted import Adapted, kind_of
 from studio.home import STARTER
-from studio.methods import METHODS
+from studio.methods import METHODS, Setting
 from studio.methods.masks import from_gradients, highest
 from studio.models.load import load_base
 from studio.models.shape import read_shape
 from tests.methods.settings import batches, setting
 
 VARIANTS = ("rslora", "pissa", "olora", "loha", "lokr", "oft", "boft", "fourierft", "waveft", "vblora", "hra", "miss", "randlora", "c3a", "gralora", "hira",
-            "delora", "road", "shira", "fish", "layer_selection", "glora")
+            "delora", "road", "shira", "fish", "layer_selection", "glora", "corda", "lora_ga", "mica", "velora", "bdlora", "psoft", "tinylora", "peanut", "unilora",
+            "pvera", "beft", "osf", "deft")
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 
 
@@ -87,6 +90,14 @@ def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
     ("layer_selection", {"layers": 9}, ("9", "5")),
     ("layer_selection", {"modules": "c_attn"}, ("c_attn", "down_proj")),
     ("hira", {"targets": "c_attn"}, ("c_attn", "q_proj")),
+    ("lora_ga", {"rank": 65}, ("Rank r is 65", "128 wide", "64 or less")),
+    ("mica", {"rank": 129}, ("Rank r is 129", "128 or less")),
+    ("corda", {"rank": 129}, ("Rank r is 129", "128 or less")),
+    ("psoft", {"rank": 129}, ("Rank r is 129", "128 or less")),
+    ("deft", {"rank": 129}, ("Rank r is 129", "128 or less")),
+    ("bdlora", {"blocks": 3, "rank": 8}, ("3 blocks", "rank of 9")),
+    ("bdlora", {"blocks": 3, "rank": 9}, ("Blocks 3", "640")),
+    ("unilora", {"length": 100_000, "rank": 2}, ("100000", "44800")),
 ])
 def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, options, words):
     method = METHODS[name](**options)
@@ -98,7 +109,9 @@ def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, opt
 @pytest.mark.parametrize(("name", "options"), [
     ("pissa", {"decomposition": "exact"}), ("lokr", {"factor": 8, "both": True}), ("oft", {"shared": True, "exact": True}), ("hra", {"gram_schmidt": True}),
     ("miss", {"variant": "bat", "rank": 32}), ("gralora", {"hybrid": 4}), ("road", {"variant": "road_4"}), ("waveft", {"wavelet": "db2"}), ("vblora", {"compact": False}),
-    ("glora", {"biases": False}), 
+    ("glora", {"biases": False}), ("corda", {"mode": "kpm"}), ("lora_ga", {"stability": 64}), ("psoft", {"rotation": False, "stretch": False}), ("tinylora", {"shared": 1.0}),
+    ("peanut", {"depth": 0, "activation": "tanh"}), ("unilora", {"indices": False, "start": 0.05}), ("osf", {"frozen": 0.9}), ("deft", {"directions": "relu"}),
+    ("velora", {"groups": 8}), ("bdlora", {"blocks": 4}),
     ("shira", {"mask": "magnitude"}), ("shira", {"mask": "gradient"}), ("layer_selection", {"modules": "attention"}), ("pissa", {"rslora": True}),
 ])
 def test_its_options_survive_saving_and_loading(name, options, tmp_path):
@@ -108,7 +121,7 @@ def test_its_options_survive_saving_and_loading(name, options, tmp_path):
     assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
 
 
-@pytest.mark.parametrize("name", ["pissa", "olora"])
+@pytest.mark.parametrize("name", ["pissa", "olora", "corda", "lora_ga"])
 def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise(name, tmp_path):
     """As on another machine, whose decomposition gives other signs and other noise."""
     method, model = taught(name)
@@ -164,6 +177,61 @@ def test_a_resumed_mask_is_the_one_of_the_checkpoint():
     assert not all(torch.equal(places[key], now) for key, now in method.state(resumed).items())
     method.load_state(resumed, places)
     assert all(torch.equal(places[key], now) for key, now in method.state(resumed).items())
+
+
+@pytest.mark.parametrize("name", ["mica", "psoft", "tinylora"])
+def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, monkeypatch):
+    """On another machine, whose decomposition finds other signs; and whoever loads the adapter there gets the same answers."""
+    method, model = taught(name)
+    wanted, learnt, state = logits(model), {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}, method.state(model)
+    method.save(model, tmp_path)
+    usual = torch.linalg.svd
+
+    def other(matrix, **options):
+        u, s, v = usual(matrix, **options)
+        signs = torch.ones(len(s)).index_fill_(0, torch.arange(0, len(s), 2), -1)
+        return u * signs, s, signs[:, None] * v
+
+    monkeypatch.setattr(torch.linalg, "svd", other)
+    assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
+    resumed = METHODS[name]().wrap(load_base(STARTER), setting())
+    method.load_state(resumed, state)
+    with torch.no_grad():
+        for key, tensor in learnt.items():
+            resumed.get_parameter(key).copy_(tensor)
+    assert furthest(logits(resumed), wanted) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mica", "velora", "psoft", "corda", "lora_ga"])
+def test_it_ships_as_a_plain_lora(name, tmp_path):
+    """That servers load which know no more than A and B."""
+    method, model = taught(name)
+    method.save(model, tmp_path)
+    config, tensors = json.loads((tmp_path / "adapter_config.json").read_text()), load_file(tmp_path / "adapter_model.safetensors")
+    assert config["peft_type"] == "LORA" and config["init_lora_weights"] is True
+    assert not any(config[key] for key in ("velora_config", "corda_config", "lora_ga_config", "use_dora"))
+    assert {key.rsplit(".", 2)[-2] for key in tensors} == {"lora_A", "lora_B"}
+
+
+def test_loftq_starts_nearer_to_the_whole_model_than_its_base_is():
+    whole, squeezed = logits(load_base(STARTER)), logits(load_base(STARTER, quantisation="nf4"))
+    mended = logits(METHODS["loftq"](rank=32).wrap(load_base(STARTER, quantisation="nf4"), setting()))
+    assert (mended - whole).norm() < 0.8 * (squeezed - whole).norm()
+
+
+def test_corda_looks_past_the_padding():
+    rows = [torch.randint(3, 3000, (1, length), generator=torch.Generator().manual_seed(length)) for length in (9, 5)]
+    padded = {"input_ids": torch.cat([torch.nn.functional.pad(row, (0, 9 - row.shape[1])) for row in rows]),
+              "attention_mask": torch.tensor([[1] * row.shape[1] + [0] * (9 - row.shape[1]) for row in rows])}
+    blind = {**padded, "attention_mask": torch.ones_like(padded["attention_mask"])}
+
+    def start(given: list[dict]) -> torch.Tensor:
+        model = METHODS["corda"](sample=len(given), targets="v_proj").wrap(load_base(STARTER), Setting(batches=lambda count: given))
+        layer = model.get_submodule("base_model.model.model.layers.2.self_attn.v_proj")
+        return layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+
+    alone = start([{"input_ids": row} for row in rows])
+    assert furthest(start([padded]), alone) < 0.05 * alone.abs().max() < furthest(start([blind]), alone)
 
 
 def test_the_shared_matrices_of_randlora_are_stored_once(tmp_path):

@@ -1,0 +1,48 @@
+"""MiCA: LoRA in the directions that the model hardly uses."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar, Literal
+
+from studio.methods.found import KeepsFound
+from studio.methods.lora import LoRA, write_lora
+from studio.models.shape import Shape
+from studio.options import option
+
+
+class MiCA(KeepsFound, LoRA):
+    """Lets a LoRA write only into the weakest directions of each weight, where the model keeps little of what it knows.
+
+    Equation: W₀ = U·S·Vᵀ, B = the last r columns of U, frozen; h = W₀x + (α/r)·B·A·x, A zero at the start
+    Paper: Rüdiger and Raschka 2026, MiCA Learns More Knowledge Than LoRA and Full Fine-Tuning, arXiv:2604.01694
+    Good for: teaching new facts while disturbing what the model knows already as little as possible; young.
+    Cost: about half of LoRA's numbers at the same rank; a decomposition of every weight before the first step, slow on large models.
+    Limits: not on 4- or 8-bit bases, whose weights cannot be decomposed; wants a higher learning rate than LoRA.
+    """
+
+    title: ClassVar[str] = "MiCA"
+    order: ClassVar[int] = 19
+    transposed: ClassVar[bool] = False
+    learning_rate: ClassVar[float] = 5e-4
+    found: ClassVar[str] = ".lora_B."
+
+    name: Literal["mica"] = option("mica", "Method", "", hidden=True)
+
+    def config(self, setting, **more):
+        return super().config(setting, init_lora_weights="mica", **more)
+
+    def save(self, model, folder):
+        """As a plain LoRA, which it is; whoever loads it need not decompose anything."""
+        from peft import get_peft_model_state_dict
+
+        config = copy.copy(model.peft_config["default"])
+        config.init_lora_weights = True
+        write_lora(config, get_peft_model_state_dict(model), folder)
+
+    def parameter_count(self, shape: Shape) -> int:
+        """Σ r·input over the target layers: only A learns (Rüdiger 2026)."""
+        return sum(self.rank * inputs for inputs, _ in self.sizes(shape))
+
+    def refusal(self, shape, task, quantisation):
+        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)

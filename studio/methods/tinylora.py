@@ -1,0 +1,54 @@
+"""TinyLoRA: as few learnt numbers as wanted, down to one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from studio.methods.found import KeepsFound
+from studio.methods.targets import Targeted
+from studio.models.shape import Shape
+from studio.options import option
+
+
+class TinyLoRA(KeepsFound, Targeted):
+    """Changes each weight along a few of its own strongest directions, steered by a vector of a handful of numbers that all layers may share.
+
+    Equation: W₀ ≈ U·S·Vᵀ of rank r, ΔW = U·S·(Σᵢ vᵢ·Pᵢ)·Vᵀ, with P fixed random r × r matrices; only v, u numbers long, is learnt
+    Paper: Morris et al. 2026, Learning to Reason in 13 Parameters, arXiv:2602.04118
+    Good for: seeing how little a task needs; preferences and rewards, where the paper came as far as 91 % on GSM8K with 13 numbers.
+    Cost: u numbers a layer, or u in all when everything is shared; a decomposition of every weight before the first step.
+    Limits: from examples with answers it needs 100 to 1000 times more numbers for the same quality, says the paper; wants a high learning
+    rate; not on 4- or 8-bit bases, whose weights cannot be decomposed.
+    """
+
+    title: ClassVar[str] = "TinyLoRA"
+    family: ClassVar[str] = "reparameterised"
+    order: ClassVar[int] = 57
+    ships_as: ClassVar[str] = "TINYLORA"
+    learning_rate: ClassVar[float] = 5e-3
+    found: ClassVar[str] = "tinylora_"
+
+    name: Literal["tinylora"] = option("tinylora", "Method", "", hidden=True)
+    numbers: int = option(64, "Learnt numbers u", "How many numbers steer a layer; the paper went down to 13 in all, and to 1.", ge=1, le=65_536)
+    rank: int = option(2, "Rank r", "How many of its strongest directions a weight may change along. The paper found 2 to be best.", ge=1, le=64)
+    shared: float = option(0.0, "Shared", "How much the layers share their numbers: 0 is not at all, 1 is one vector for the whole model.", ge=0, le=1)
+
+    def config(self, setting):
+        from peft import TinyLoraConfig
+
+        return TinyLoraConfig(**self.placed(setting), r=self.rank, u=self.numbers, weight_tying=self.shared, projection_seed=setting.seed)
+
+    def state(self, model):
+        return {name: tensor for name, tensor in super().state(model).items() if not tensor.requires_grad and ".tinylora_v" not in name}
+
+    def parameter_count(self, shape: Shape) -> int:
+        """u for each group of layers that share their numbers (Morris 2026, §3)."""
+        layers = len(self.sizes(shape))
+        groups = max(1, round(layers * (1 - self.shared)))
+        return self.numbers * len({min(at // max(1, layers // groups), groups - 1) for at in range(layers)})
+
+    def refusal(self, shape, task, quantisation):
+        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+
+    def summary(self) -> str:
+        return f"{self.title} u={self.numbers}"
