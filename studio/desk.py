@@ -134,10 +134,11 @@ class Desk:
         if task:
             parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}
         self.change(**parts)
-        self._suit_task(shown)
+        if shown:
+            self._suit_task(shown)
 
-    def _suit_task(self, mapping: Mapping | None) -> None:
-        """Set the task's options that data under `mapping` needs."""
+    def _suit_task(self, mapping: Mapping) -> None:
+        """Set the task's options that depend on how the data is mapped."""
         task = self.draft()["task"]
         if cls := TASKS.get(task.get("name")):
             self.change(task={**task, **cls.suited(mapping)})
@@ -174,7 +175,8 @@ class Desk:
     def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
         """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
         self.change_file(file, mapping=mapping)
-        self._suit_task(Mapping.model_validate(mapping) if mapping else None)
+        if mapping and mapping.get("shape") == "label_columns":  # else the person may have switched several labels on
+            self._suit_task(Mapping.model_validate(mapping))
         draft = self.draft()
         source = str((draft["data"] if file == 0 else draft["data"]["more"][file - 1]).get("source", ""))
         if mapping is None or self.outlook().dataset:

@@ -82,8 +82,8 @@ class Task(Options):
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     @classmethod
-    def suited(cls, mapping: Mapping | None) -> dict:
-        """The options that data under `mapping` needs, where they are not the defaults."""
+    def suited(cls, mapping: Mapping) -> dict:
+        """The options that depend on how the data is mapped, as they suit `mapping`."""
         return {}
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:

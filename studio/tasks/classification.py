@@ -33,7 +33,7 @@ class Classification(Task):
 
     @classmethod
     def suited(cls, mapping):
-        return {"several": True} if mapping and mapping.shape == "label_columns" else {}
+        return {"several": mapping.shape == "label_columns"}
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         return [encode_text(record["text"], codec, max_length, self.names(record))]

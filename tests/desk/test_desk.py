@@ -260,6 +260,8 @@ def test_columns_of_labels_switch_several_labels_on(desk):
     desk.change(task={**desk.draft()["task"], "several": False})
     desk.change_mapping({"shape": "label_columns", "roles": {"text": "comment"}, "labels": ["toxic", "threat"]})
     assert desk.draft()["task"]["several"] and desk.outlook().problems == {}
+    desk.use(str(Path(path).with_name("labels.csv")))
+    assert not desk.draft()["task"]["several"] and desk.outlook().problems == {}
 
 
 def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):
