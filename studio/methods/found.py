@@ -11,12 +11,12 @@ from typing import ClassVar
 
 
 class KeepsFound:
-    """Mix in before a method. found: a part of the names of the frozen tensors (parameters or buffers) that it found."""
+    """Mix in before a method. found: a part of the names of the tensors (parameters or buffers) that it found; those that learn are not counted."""
 
     found: ClassVar[str]
 
     def state(self, model):
-        return {name: tensor.detach() for name, tensor in chain(model.named_parameters(), model.named_buffers()) if self.found in name}
+        return {name: tensor.detach() for name, tensor in chain(model.named_parameters(), model.named_buffers()) if self.found in name and not tensor.requires_grad}
 
     def load_state(self, model, state):
         import torch

@@ -38,9 +38,6 @@ class TinyLoRA(KeepsFound, Targeted):
 
         return TinyLoraConfig(**self.placed(setting), r=self.rank, u=self.numbers, weight_tying=self.shared, projection_seed=setting.seed)
 
-    def state(self, model):
-        return {name: tensor for name, tensor in super().state(model).items() if not tensor.requires_grad and ".tinylora_v" not in name}
-
     def parameter_count(self, shape: Shape) -> int:
         """u for each group of layers that share their numbers (Morris 2026, §3)."""
         layers = len(self.sizes(shape))

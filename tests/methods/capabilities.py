@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -43,6 +43,12 @@ SAME, SAME_GRADIENT = 1e-4, 1e-3  # largest difference of a logit; of a gradient
 
 # What an error of the libraries means to a person.
 _RAISED = {"merge": "held", "hotswap": "type", "blend": "type", "convert": "shape"}
+
+
+@cache
+def bare(quantisation: str) -> torch.Tensor:
+    """What the starter itself answers."""
+    return logits(load_base(STARTER, quantisation=quantisation))
 
 
 class Probes:
@@ -95,11 +101,8 @@ class Probes:
 
     def _same_lesson(self, model: torch.nn.Module, kind: str) -> bool:
         """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the packed bytes of 8-bit weights."""
-        changes = []
-        for laid, which in ((model, kind), (lay(load_base(STARTER), self.folder / kind), "none")):
-            bare = logits(load_base(STARTER, quantisation=which))
-            changes.append(logits(laid)[:, -bare.shape[1] :] - bare)
-        return bool((changes[1] - changes[0]).norm() <= LEARNT * changes[0].norm())
+        quantised, whole = (logits(laid)[:, -bare(which).shape[1] :] - bare(which) for laid, which in ((model, kind), (lay(load_base(STARTER), self.folder / kind), "none")))
+        return bool((whole - quantised).norm() <= LEARNT * quantised.norm())
 
     def _laid(self, base: torch.nn.Module):
         """(method, model, by how much laying the method over `base` changes a logit before anything is learnt)."""
@@ -212,7 +215,7 @@ class Probes:
             return "input"
         if config.peft_type == "LORA" and not config.use_dora:
             return "already"
-        base, taught = logits(load_base(STARTER)), logits(model)
+        base, taught = bare("none"), logits(model)
         converted, weights = convert_to_lora(model, rank=RANK)
         lora = get_peft_model(load_base(STARTER), converted)
         set_peft_model_state_dict(lora, weights)
