@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from studio.home import SAMPLES
 from studio.library import shelf
 from studio.methods import METHODS
+from studio.methods.changed_base import ChangesBase
 from tests.methods.bench import Shelf, learnt, logits, made, moved, snapshot
 
 STEPS = 12
@@ -28,7 +29,7 @@ LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2
                                    "corda": 5e-4, "lora_ga": 5e-4}
 # What these learn and what they ship are two ways to calculate one sum of large parts, (W − B₀A₀)x + BAx and Wx + (BA − B₀A₀)x: in fp32 their
 # rounding alone comes near 1e-5, so the weights that were learnt and shipped are compared in float64.
-IN_DOUBLE = ("pissa", "olora")
+IN_DOUBLE = [name for name, method in METHODS.items() if issubclass(method, ChangesBase)]
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
 MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "prompt_ensemble": 4.0, "vera": 4.0,
