@@ -57,7 +57,7 @@ class DataSpec(Options):
         None, "Held-out file", "A file kept apart to measure on. Empty: the example's own, or else a part of the data.", advanced=True
     )
     heldout_fraction: float = option(
-        0.1, "Held-out part", "Part of the data kept apart to measure on, where there is no held-out file. 0: none.", ge=0.0, le=0.5, slider=True
+        0.1, "Held-out part", "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file. 0: none.", ge=0.0, le=0.5, slider=True
     )
     max_rows: int | None = option(None, "Rows at most", "Learn from the first rows of each file only. Empty: from all.", unit="rows", ge=1, advanced=True)
     encoding: str | None = option(

@@ -18,6 +18,8 @@ COMPARED = 20_000
 """Pairs of likely near duplicates that are read and compared; beyond that, "at least" is said."""
 RATIO = 10
 """From here the rarest label is called out of balance with the most frequent one."""
+APART = 2_000
+"""Different records that are kept apart at most: enough for a rate's 95 % interval of two points to either side, and not a long wait at each evaluation."""
 FLAGS = {"control": CONTROL, "mojibake": MOJIBAKE, "secret": EMAIL | KEY}
 _SAID_LEAKS = 100
 
@@ -69,7 +71,7 @@ class Whole:
         side, and neither the order of the file nor rows added later move the others far."""
         every = Records(self.store, np.arange(len(self.store)))
         different = np.unique(every.digests)
-        count = min(max(1, round(fraction * len(different))), len(different) - 1) if fraction else 0
+        count = min(max(1, round(fraction * len(different))), len(different) - 1, APART) if fraction else 0
         apart = different[np.argsort(mix(different, seed), kind="stable")[:count]]
         held = np.isin(every.digests, apart)
         self.train, self.heldout = Records(self.store, every.indices[~held]), Records(self.store, every.indices[held])

@@ -40,6 +40,11 @@ def test_copies_never_lie_on_both_sides(tmp_path):
         assert len(dataset.train) + len(dataset.heldout) == 100
 
 
+def test_of_many_rows_two_thousand_are_enough_to_measure_on(tmp_path):
+    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(25_000)))))
+    assert (len(dataset.train), len(dataset.heldout)) == (23_000, 2_000)
+
+
 def test_fraction_zero_and_tiny_files(tmp_path):
     source = write(tmp_path / "a.jsonl", pairs(range(3)))
     assert len(load(DataSpec(source=source, heldout_fraction=0)).heldout) == 0
