@@ -12,6 +12,7 @@ import html
 
 import gradio as gr
 
+_FOLDED = 140  # characters of a text that are shown unfolded
 _SCRIPT = """
 const press = (event) => {
   const button = event.target.closest('[data-act]');
@@ -88,3 +89,10 @@ def size(count: float | None) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return ""
+
+
+def folded(text: str) -> str:
+    """A text, behind a click where it is long."""
+    if len(text) <= _FOLDED:
+        return e(text) or "–"
+    return f'<details class="folded"><summary>{e(text[:_FOLDED].rstrip())} …</summary>{e(text)}</details>'

@@ -99,10 +99,11 @@ class Page:
             raise gr.Error(html.escape(text), title=self.t("Sorry"), print_exception=False) from error
 
 
-def show_sentence(text: str) -> str:
-    """The banner's HTML. Parts between ** are emphasised; everything else is plain text."""
+def show_sentence(text: str, problem: str = "") -> str:
+    """The banner's HTML, with what stands in the way below it. Parts between ** are emphasised; everything else is plain text."""
     pieces = html.escape(text).split("**")
-    return '<p class="sentence">' + "".join(f"<strong>{piece}</strong>" if i % 2 else piece for i, piece in enumerate(pieces)) + "</p>"
+    below = f'<span class="in-the-way">{html.escape(problem)}</span>' if problem else ""
+    return '<p class="sentence">' + "".join(f"<strong>{piece}</strong>" if i % 2 else piece for i, piece in enumerate(pieces)) + below + "</p>"
 
 
 def build(home: Home, store: Store | None = None) -> gr.Blocks:
@@ -142,11 +143,12 @@ def build_page(page: Page) -> None:
 
 
 def the_sentence(page: Page) -> str:
-    """The draft as one sentence."""
+    """The draft as one sentence, and the first thing that would keep Start from doing it."""
     outlook = page.desk.outlook()
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
-    return show_sentence(page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title)))
+    said = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title))
+    return show_sentence(said, page.say(next(iter(outlook.problems.values()), None)))
 
 
 _READ_ADDRESS = "() => [new URLSearchParams(location.search).get('run') || '']"

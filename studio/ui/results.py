@@ -11,11 +11,10 @@ import gradio as gr
 
 from studio.evaluation import predictions
 from studio.evaluation.predictions import FILE, ORDERS, SCORES, Prediction, Score
-from studio.ui.board import Board, button, e, note, number
+from studio.ui.board import Board, button, e, folded, note, number
 from studio.ui.page import Page
 
 _PAGE = 10  # rows shown at a time
-_FOLDED = 140  # characters of a text that are shown unfolded
 
 
 def build(page: Page, changed: gr.Textbox):
@@ -144,18 +143,11 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
 
 def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse: bool) -> str:
     texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
-    cells = [_folded(text) for text in texts]
+    cells = [folded(text) for text in texts]
     if not worse:
         cells[-2:] = [f'<div class="{"right" if row.scores.get("exact_match", (0, 0))[place] else ""}">{cell}</div>' for place, cell in enumerate(cells[-2:])]
     cells += [f'<span class="nowrap">{" → ".join(_bare(value, SCORES[name], False) + (" %" if SCORES[name].share else "") for value in row.scores[name])}</span>' for name in names]
     return "<tr>" + "".join(f'<td data-label="{e(title)}">{cell}</td>' for title, cell in zip(titles, cells, strict=True)) + "</tr>"
-
-
-def _folded(text: str) -> str:
-    """A text, behind a click where it is long."""
-    if len(text) <= _FOLDED:
-        return e(text) or "–"
-    return f"<details><summary>{e(text[:_FOLDED].rstrip())} …</summary>{e(text)}</details>"
 
 
 def _turning(page: Page, at: int, last: int, count: int) -> str:

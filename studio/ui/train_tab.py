@@ -15,7 +15,7 @@ import gradio as gr
 from studio.forecast import duration
 from studio.jobs import client
 from studio.ui import results
-from studio.ui.board import Board, button, chip, e, facts, note, number
+from studio.ui.board import Board, button, chip, e, facts, folded, note, number
 from studio.ui.classes import beside_base, matrices_html
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
@@ -171,7 +171,7 @@ def samples_html(page: Page, events: list[dict]) -> str:
     blocks = []
     for prompt, answers in prompts.items():
         said = "".join(
-            f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span> <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">{e(item["answer"])}</span></li>'
+            f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span> <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">{folded(item["answer"])}</span></li>'
             for item in reversed(answers))
         blocks.append(f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="hoped">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>')
     return f'<div class="samples">{"".join(blocks)}</div>'

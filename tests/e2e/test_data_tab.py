@@ -101,6 +101,7 @@ def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
 def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):
     use(page, write(tmp_path / "same.jsonl", [talk("a", "b")] * 5))
     says(page, "#about-data .notice.bad", "All 5 rows to learn from are the same")
+    says(page, "#sentence", "All 5 rows to learn from are the same")
     tab(page, "Train")
     page.click("#start")
     says(page, "#said", "All 5 rows to learn from are the same")

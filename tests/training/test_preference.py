@@ -175,8 +175,8 @@ def test_stopped_and_resumed_gives_the_same_curve(algorithm, runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "steps"), [(preference(algorithm="kto"), 30), (preference(algorithm="orpo"), 30)])
-def test_the_sample_is_learnt_by_the_others_too(runs, task, steps):
+@pytest.mark.parametrize(("task", "steps"), [(preference(algorithm=name), 30) for name in ("dpo", "kto", "orpo")])
+def test_the_sample_is_learnt_without_imitation(runs, task, steps):
     run = runs.start(task=task, data={"source": "preferences", "max_rows": None}, learning_rate=2e-3, max_steps=steps, batch_size=8, evaluations=1, evaluation_rows=2, max_length=128)
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_preferred"] == pytest.approx(0.48, abs=0.02) and metrics["preferred"] >= 0.85
