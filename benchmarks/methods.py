@@ -43,9 +43,11 @@ SAMPLES = {
 }
 # The starter has 4 M parameters and wants larger steps than the models that the methods' own rates are made for.
 RATE = 15
-RATES: dict[str, float] = {"full": 1e-3, "prompt_tuning": 0.1, "prompt_ensemble": 0.1, "p_tuning": 1e-2, "prefix_tuning": 1e-2, "lora_plus": 1.5e-3, "diff_pruning": 2e-2, "group_mask": 2e-3}
+RATES: dict[str, float] = {"full": 1e-3, "prompt_tuning": 0.1, "prompt_ensemble": 0.1, "p_tuning": 1e-2, "prefix_tuning": 1e-2, "lora_plus": 1.5e-3, "diff_pruning": 2e-2, "group_mask": 2e-3,
+                           "mam": 5e-3, "unipelt": 5e-3, "s4": 5e-3, "hybrid": 5e-3}
 MARGIN = 0.10  # share of held-out answers by which a method must beat the base model on one of the samples
 STRONG, ENOUGH = ("lora", "full", "dora", "adapter"), 0.80  # these must reach this on both
+KNOWN = ("lora", "full", "adapter", "prompt_tuning")  # named in the picture wherever they stand
 COLUMNS = ["method", "family", "sample", "quality", "base_quality", "exact_match", "style", "eval_loss", "base_eval_loss", "parameters", "artefact_bytes",
            "peak_memory_bytes", "seconds", "learning_rate", "state", "measured"]
 
@@ -157,8 +159,8 @@ def picture(rows: dict[tuple[str, str], dict]) -> None:
         own = [name for name in points if METHODS[name].family == family]
         if own:
             figure.add_scatter(
-                x=[points[name][0] for name in own], y=[100 * points[name][1] for name in own], mode="markers+text", name=title, textposition="top center", textfont={"size": 11},
-                text=[METHODS[name].title if name in front or name in STRONG else "" for name in own], marker={"size": 9, "color": colours[family], "line": {"width": 1, "color": "white"}})
+                x=[points[name][0] for name in own], y=[100 * points[name][1] for name in own], mode="markers+text", name=title, textfont={"size": 11},
+                textposition=["top left" if name in front else "bottom right" for name in own], text=[METHODS[name].title if name in (*front, *KNOWN) else "" for name in own], marker={"size": 9, "color": colours[family], "line": {"width": 1, "color": "white"}})
     figure.update_xaxes(type="log", title="learnt parameters")
     figure.update_yaxes(title="right answers on held-out rows, mean of captain and tickets (%)", range=[-4, 104])
     figure.update_layout(template="plotly_white", width=1000, height=620, margin={"l": 70, "r": 20, "t": 30, "b": 60}, legend={"orientation": "h", "y": 1.06}, font={"family": "sans-serif"})
