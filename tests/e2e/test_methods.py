@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.conftest import until
 from tests.e2e.pages import ready, tab
+from tests.training.runs import Runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -48,6 +50,32 @@ def test_the_person_is_told_why_a_switch_does_not_go_with_the_method(studio, ope
     tab(page, "Hyperparameters")
     says(page, "#forecast", "Prompt tuning does not go with packing")
     studio.store.set_note("draft", draft)
+
+
+def test_two_adapters_are_chosen_and_fused(studio, open_page):
+    """Stage 1 leaves two adapters in the library, stage 2 is told on the page which of them to fuse."""
+    made = Runs(studio.home.root)
+    for sample in ("captain", "extract"):
+        made.start("adapter", data={"source": sample}, max_steps=4)
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Method")
+    page.locator("#methods [data-act=method][data-item=fusion]").click()
+    says(page, "#chosen-method", "at least two adapters, but 0 are chosen")
+    says(page, "#sentence", "at least two adapters, but 0 are chosen")  # the reason why Start does nothing yet
+    for at in range(2):
+        page.locator("#method-options .of-several input").nth(at).click()
+    says(page, "#sentence", "AdapterFusion of 2")
+    page.wait_for_function("!document.querySelector('#sentence').innerText.includes('are chosen')", timeout=30_000)
+    draft = studio.store.note("draft")
+    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 4, "evaluation_rows": 4}})
+    tab(page, "Train")
+    before = studio.store.latest_run()["id"]
+    page.click("#start")
+    until(lambda: studio.store.latest_run()["id"] != before, 30, "no run was started")
+    run = studio.wait_for_run("done", "failed", "stopped")
+    assert run["state"] == "done" and run["recipe"]["method"]["name"] == "fusion", run["reason"]
+    assert len(run["recipe"]["method"]["adapters"]) == 2
 
 
 def test_the_tab_in_chinese(studio, open_page):

@@ -1,0 +1,31 @@
+"""Plain text from the page: an example, Start, a held-out loss far below the base model's, and Chat, which goes on writing."""
+
+import pytest
+
+from tests.e2e.pages import ask, ready, status, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+BEGUN = "Day 77. Wind west, force"
+
+
+def test_notes(studio, open_page):
+    """The starter expects about 8.7 nats a token of the held-out notes; taught for 40 steps less than half of that. Chat writes on as a notebook would."""
+    studio.wait_for_standby()
+    page = open_page(studio.address)
+    ready(page)
+    page.locator("[data-act=example][data-item=notes]").click()
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter to write from notes.txt')", timeout=30_000)
+    draft = studio.store.note("draft")
+    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 40, "evaluations": 2}})
+    tab(page, "Train")
+    page.click("#start")
+    run = studio.wait_for_run("done", "failed", "stopped")
+    assert run["state"] == "done", run["reason"]
+    metrics = run["result"]["metrics"]
+    assert metrics["base_eval_loss"] > 6 and metrics["eval_loss"] < metrics["base_eval_loss"] / 2, metrics
+    said = status(page, "Done")
+    assert "Held-out loss" in said and "Perplexity" in said
+    page.locator("#status [data-act=chat]").click()
+    page.wait_for_selector("#message:visible", timeout=30_000)
+    base, taught = ask(page, BEGUN)
+    assert "glass at" in taught and "glass at" not in base, (base, taught)
