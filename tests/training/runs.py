@@ -1,13 +1,20 @@
 """Short real training runs in this process, over a home of the test's own."""
 
-import os
+import atexit
+import json
 import signal
+import subprocess
+import sys
+import tempfile
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from studio.home import Home
 from studio.jobs.job import Job, Stopped
 from studio.recipe import recipe_from
 from studio.store import Store
+from tests.conftest import REPOSITORY
 
 SHORT = {"max_steps": 6, "batch_size": 4, "evaluations": 2, "evaluation_rows": 2, "answer_length": 8, "sample_prompts": 1, "checkpoint_steps": 2, "max_length": 64}
 
@@ -21,13 +28,14 @@ class StoppingJob(Job):
         return self.after is not None and (self.store.run(self.run_id)["step"] or 0) >= self.after
 
 
-class KilledJob(StoppingJob):
-    """A job whose process is gone (kill -9) once step `after` is recorded."""
-
-    def stop_requested(self) -> bool:
-        if super().stop_requested():
-            os.kill(os.getpid(), signal.SIGKILL)
-        return False
+@cache
+def _forking() -> tuple[subprocess.Popen, BinaryIO]:
+    """`killed.py`, started once, and where it complains."""
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    command = [sys.executable, "-m", "tests.training.killed"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=REPOSITORY)
+    atexit.register(process.kill)
+    return process, log
 
 
 class Runs:
@@ -67,19 +75,14 @@ class Runs:
         return result
 
     def _killed(self, job_id: int, after: int) -> None:
-        """Work on a job in a fork, which has torch loaded already, until it is killed; then say of it what the supervisor says."""
-        from studio.training.worker import train
-
-        child = os.fork()
-        if not child:
-            try:
-                store = Store(self.home.database)
-                job = KilledJob(store.job(job_id), store, self.home)
-                job.after = after
-                train(job)
-            finally:
-                os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, "it came to an end before it could be killed"
+        """Have another process work on a job until it is killed; then say of it what the supervisor says."""
+        process, log = _forking()
+        process.stdin.write(json.dumps({"home": str(self.home.root), "job": job_id, "after": after}) + "\n")
+        process.stdin.flush()
+        code = process.stdout.readline().strip()
+        if code != str(-signal.SIGKILL):
+            log.seek(0)
+            raise AssertionError(f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}")
         self.store.job_ended(job_id, "failed")
 
     def losses(self, run_id: str, key: str = "loss") -> dict[int, float]:
