@@ -73,18 +73,21 @@ def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
     seen, runs = Lesson(), bench.runs
     method = {**json.loads(made(name, bench)[0].model_dump_json())}
     options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
-    with watching(seen):
-        run = runs.start(method, **options)
+    other = runs.start(method, kill_after=KILLED, **options)  # on the other core meanwhile
+    try:
+        with watching(seen):
+            run = runs.start(method, **options)
+    finally:
+        runs.killed(other)
     row = runs.store.run(run)
     seen.state, seen.losses = row["state"], runs.losses(run)
     if seen.state == "done":
         seen.card = runs.store.adapter(run)["card"]
         seen.folder = shelf.find(runs.home, runs.store, run)[0]
-    run = runs.start(method, kill_after=KILLED, **options)
-    seen.stops.append(runs.store.run(run)["state"])
-    runs.resume(run, stop_after=STOPPED)
-    seen.stops.append(runs.store.run(run)["state"])
-    seen.interrupted = runs.losses(run)
+    seen.stops.append(runs.store.run(other)["state"])
+    runs.resume(other, stop_after=STOPPED)
+    seen.stops.append(runs.store.run(other)["state"])
+    seen.interrupted = runs.losses(other)
     return seen
 
 

@@ -46,17 +46,28 @@ class Runs:
         self.store = Store(self.home.database)
 
     def start(self, method: dict | str = "lora", *, stop_after: int | None = None, kill_after: int | None = None, task: dict | str = "chat", data: dict | None = None, machine: dict | None = None, model: dict | None = None, **training) -> str:
-        """Run a short recipe to its end, or to a stop, or in a process of its own to a kill -9; returns the run's id."""
+        """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process, for whose kill -9 `killed` waits."""
         recipe = recipe_from({
             "data": {"source": "captain", "max_rows": 24, **(data or {})}, "task": task if isinstance(task, dict) else {"name": task}, "method": method, "machine": machine or {}, "model": model or {},
             "training": {"learning_rate": 1e-3, **SHORT, **training},
         })
         run_id, job_id = self.store.create_run("test", recipe.to_dict(), "cpu")
         if kill_after:
-            self._killed(job_id, kill_after)
+            process, _ = _forking()
+            process.stdin.write(json.dumps({"home": str(self.home.root), "job": job_id, "after": kill_after}) + "\n")
+            process.stdin.flush()
         else:
             self._work(job_id, stop_after)
         return run_id
+
+    def killed(self, run_id: str) -> None:
+        """Wait until the run that was begun last is killed; then say of it what the supervisor says."""
+        process, log = _forking()
+        code = process.stdout.readline().strip()
+        if code != str(-signal.SIGKILL):
+            log.seek(0)
+            raise AssertionError(f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}")
+        self.store.job_ended(self.store.run(run_id)["job_id"], "failed")
 
     def resume(self, run_id: str, stop_after: int | None = None) -> dict | None:
         return self._work(self.store.queue_again(run_id, {"resume": True}), stop_after)
@@ -73,17 +84,6 @@ class Runs:
             return None
         self.store.job_ended(job_id, "done", result=result)
         return result
-
-    def _killed(self, job_id: int, after: int) -> None:
-        """Have another process work on a job until it is killed; then say of it what the supervisor says."""
-        process, log = _forking()
-        process.stdin.write(json.dumps({"home": str(self.home.root), "job": job_id, "after": after}) + "\n")
-        process.stdin.flush()
-        code = process.stdout.readline().strip()
-        if code != str(-signal.SIGKILL):
-            log.seek(0)
-            raise AssertionError(f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}")
-        self.store.job_ended(job_id, "failed")
 
     def losses(self, run_id: str, key: str = "loss") -> dict[int, float]:
         """Step → loss; each step must stand once."""
