@@ -25,20 +25,20 @@ def bench(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory):
-    """ask(folder, own=…, whole=…, quantisation=…, double=…) → logits that a process without the studio (own: with its tuners only) gets from an artefact."""
+    """ask(folder, own=…, whole=…, quantisation=…) → logits that a process without the studio (own: with its tuners only) gets from an artefact."""
     import torch
 
     from tests.methods.bench import IDS
 
     answer, started = tmp_path_factory.mktemp("stranger") / "logits.pt", {}
 
-    def ask(folder, *, own: bool, whole: bool, quantisation: str | None, double: bool = False) -> torch.Tensor:
+    def ask(folder, *, own: bool, whole: bool, quantisation: str | None) -> torch.Tensor:
         if own not in started:
             command = [sys.executable, str(REPOSITORY / "tests" / "methods" / "stranger.py"), *(["own"] if own else [])]
             started[own] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
                                             env=os.environ | ({"PYTHONPATH": str(REPOSITORY)} if own else {}))
             assert started[own].stdout.readline().strip() == "ready"
-        request = {"base": str(STARTER), "folder": str(folder), "whole": whole, "quantisation": quantisation, "double": double, "ids": IDS.tolist(), "answer": str(answer)}
+        request = {"base": str(STARTER), "folder": str(folder), "whole": whole, "quantisation": quantisation, "ids": IDS.tolist(), "answer": str(answer)}
         started[own].stdin.write(json.dumps(request) + "\n")
         started[own].stdin.flush()
         said = started[own].stdout.readline().strip()

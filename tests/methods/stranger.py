@@ -2,7 +2,7 @@
 
     python tests/methods/stranger.py [own]     # own: imports studio.tuners first, for what only the studio's types can be
 
-Reads a request a line, {"base", "folder", "whole", "quantisation", "double", "ids", "answer"}, and writes the logits to the file `answer`.
+Reads a request a line, {"base", "folder", "whole", "quantisation", "ids", "answer"}, and writes the logits to the file `answer`.
 """
 
 import json
@@ -46,8 +46,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             with torch.no_grad():
-                model = loaded(request).eval()
-                found = (model.double() if request["double"] else model)(input_ids=torch.tensor(request["ids"])).logits
+                found = loaded(request).eval()(input_ids=torch.tensor(request["ids"])).logits
             torch.save(found.float(), request["answer"])
             print("ok", flush=True)
         except Exception as error:  # told to the test, which fails with it

@@ -132,7 +132,7 @@ def test_a_stranger_loads_it_and_gets_the_same_logits(name, lesson, strangers):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
     assert lesson.state == "done" and lesson.card["ships_as"] == method.ships_as
-    found = strangers(lesson.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation, double=name in lessons.IN_DOUBLE)
+    found = strangers(lesson.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation)
     assert (found - lesson.logits).abs().max() <= 1e-5
 
 
