@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from studio.home import SAMPLES
+from tests.conftest import until
 
 CHAT_SECONDS = 60_000
 
@@ -23,6 +24,13 @@ def status(page, *words: str, seconds: float = 240) -> str:
         "words => words.some(word => document.querySelector('#status')?.innerText.includes(word))", arg=list(words), timeout=seconds * 1000
     )
     return page.inner_text("#status")
+
+
+def start(page, studio) -> None:
+    """Click Start; returns once the store holds the run that this click made, so that nobody takes an earlier run for it."""
+    before = studio.store.latest_run()
+    page.click("#start")
+    until(lambda: (run := studio.store.latest_run()) and (before is None or run["id"] != before["id"]), 30, "no run was started")
 
 
 def shown_steps(page) -> int:

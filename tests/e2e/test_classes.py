@@ -7,7 +7,7 @@ import pytest
 
 from studio.evaluation import predictions
 from studio.home import SAMPLES
-from tests.e2e.pages import ready, status, tab
+from tests.e2e.pages import ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -30,8 +30,7 @@ def taught(page, studio, example: str, sentence: str, **training) -> dict:
     draft = studio.store.note("draft")
     studio.store.set_note("draft", {**draft, "training": {**draft["training"], **training}})
     tab(page, "Train")
-    page.click("#start")
-    page.wait_for_function("document.querySelector('#status h3') && document.querySelector('#status .badge')", timeout=30_000)
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     said = status(page, "Done")

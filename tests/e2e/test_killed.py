@@ -8,7 +8,7 @@ import pytest
 
 from studio.recipe import Recipe
 from tests.conftest import until
-from tests.e2e.pages import ready, shown_steps, status, tab
+from tests.e2e.pages import ready, shown_steps, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -26,7 +26,7 @@ def running(new_studio, open_page):
     page = open_page(studio.address)
     ready(page)
     tab(page, "Train")
-    page.click("#start")
+    start(page, studio)
     until(lambda: (run := studio.store.latest_run()) and (run["step"] or 0) >= 25, 60, "the run does not get going")
     return studio, page
 
@@ -114,7 +114,7 @@ def test_stop_and_resume_give_the_curve_of_an_uninterrupted_run(running):
     studio.wait_for_run("stopped", seconds=60)
     interrupted = losses(studio)
 
-    page.click("#start")  # the same recipe once more, in one go
+    start(page, studio)  # the same recipe once more, in one go
     until(lambda: (studio.store.latest_run()["step"] or 0) >= stopped_at + 20, 90, "the second run does not get going")
     page.click("#stop")
     studio.wait_for_run("stopped", seconds=60)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import until
-from tests.e2e.pages import ready, status, tab
+from tests.e2e.pages import ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -28,8 +28,7 @@ def test_letters(studio, open_page):
     draft = studio.store.note("draft")
     studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 60, "evaluations": 1}})
     tab(page, "Train")
-    page.click("#start")
-    page.wait_for_function("document.querySelector('#status h3') && document.querySelector('#status .badge')", timeout=30_000)
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     said = status(page, "Done")

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.conftest import until
-from tests.e2e.pages import ready, tab
+from tests.e2e.pages import ready, start, tab
 from tests.training.runs import Runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -70,9 +69,7 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
     draft = studio.store.note("draft")
     studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 4, "evaluation_rows": 4}})
     tab(page, "Train")
-    before = studio.store.latest_run()["id"]
-    page.click("#start")
-    until(lambda: studio.store.latest_run()["id"] != before, 30, "no run was started")
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done" and run["recipe"]["method"]["name"] == "fusion", run["reason"]
     assert len(run["recipe"]["method"]["adapters"]) == 2

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tests.e2e.pages import ask, downloaded, ready, status, tab
+from tests.e2e.pages import ask, downloaded, ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -18,7 +18,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter to prefer the better answers from preferences.jsonl (300 examples)')")
     page.wait_for_function("document.querySelector('#task-form').innerText.includes('Beta β')")
     tab(page, "Train")
-    page.click("#start")
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     metrics = run["result"]["metrics"]

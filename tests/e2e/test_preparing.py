@@ -6,7 +6,7 @@ import pytest
 
 from studio.recipe import Recipe
 from tests.conftest import until
-from tests.e2e.pages import ready, status, tab
+from tests.e2e.pages import ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -22,7 +22,7 @@ def test_the_page_says_how_far_the_data_is_and_stops_it(new_studio, open_page, t
     ready(page)
     tab(page, "Train")
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('78,000 examples')", timeout=120_000)
-    page.click("#start")
+    start(page, studio)
     until(lambda: (run := studio.store.latest_run()) and run["doing"] and "done" in run["doing"]["values"], 120, "the data is not prepared")
     page.wait_for_function("/Preparing the data: [\\d,]+ of [\\d,]+ rows/.test(document.querySelector('#status').innerText)", timeout=30_000)
     page.click("#stop")

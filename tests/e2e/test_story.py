@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from studio.home import STARTER
-from tests.e2e.pages import ask, downloaded, heldout_questions, ready, shown_steps, status, tab
+from tests.e2e.pages import ask, downloaded, heldout_questions, ready, shown_steps, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -49,7 +49,7 @@ def taught(studio, browser):
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8 for 6 epochs')")
     tab(page, "Train")
     clicked = time.time()
-    page.click("#start")
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     yield {"page": page, "clicked": clicked, "run": run, "studio": studio}
     page.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.pages import ask, ready, status, tab
+from tests.e2e.pages import ask, ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 BEGUN = "Day 77. Wind west, force"
@@ -18,7 +18,7 @@ def test_notes(studio, open_page):
     draft = studio.store.note("draft")
     studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 40, "evaluations": 2}})
     tab(page, "Train")
-    page.click("#start")
+    start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     metrics = run["result"]["metrics"]
