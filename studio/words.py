@@ -3,11 +3,14 @@
 A sentence is an English template plus values, so that a worker can write it to the store and any window
 can say it later in the reader's language. Translations live in `assets/i18n/<language>/*.json`, keyed by the
 English template. This module knows nothing about where a sentence is shown.
+
+A count chooses its words: "{count} {count:row is|rows are} left out" says "1 row is left out" and "2 rows are left out".
 """
 
 from __future__ import annotations
 
 import json
+import string
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +27,16 @@ def translations(language: str) -> dict[str, str]:
     return found
 
 
+class _Wording(string.Formatter):
+    """`str.format` with one more format: `{count:one|many}` is the first words where count is 1, else the second."""
+
+    def format_field(self, value, format_spec):
+        if "|" not in format_spec:
+            return super().format_field(value, format_spec)
+        one, many = format_spec.split("|")
+        return one if str(value) == "1" else many
+
+
 def translate(text: str, language: str = "en", **values) -> str:
     """`text` in `language` with `values` filled in; English where no translation exists.
 
@@ -33,7 +46,7 @@ def translate(text: str, language: str = "en", **values) -> str:
     if not values:
         return template
     said = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
-    return template.format(**said)
+    return _Wording().format(template, **said) if "|" in template else template.format(**said)  # the latter is ten times as fast
 
 
 class Sentence:

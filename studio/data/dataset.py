@@ -240,6 +240,6 @@ def _nothing_usable(source: Source, counts: Counts, problems: Problems) -> Studi
     kind, count = problems.errors.most_common(1)[0]
     first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
     return StudioError(
-        "None of the {rows} rows of {name} can be used. The most common reason ({count} rows): {reason}", rows=counts.rows, name=source.name,
+        "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}", rows=counts.rows, name=source.name,
         count=count, reason=first.sentence,
     )

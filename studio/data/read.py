@@ -91,7 +91,7 @@ class Source:
         if problem is None:
             raise StudioError("{name} holds no rows. Put at least one example in it, or choose another file.", name=self.name)
         raise StudioError(
-            "None of the {count} rows of {name} can be read. The first: {reason}", count=self.problems.rows, name=self.name,
+            "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}", count=self.problems.rows, name=self.name,
             reason=problem.sentence,
         )
 

@@ -146,7 +146,7 @@ def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
             values.pop()
         if len(values) > len(columns):
             source.report(
-                number, "fields", "{place} has {count} cells, but the header names {expected} columns. "
+                number, "fields", "{place} has {count} {count:cell|cells}, but the header names {expected} {expected:column|columns}. "
                 "Name the column or empty the cell.", count=len(values), expected=len(columns),
             )
             continue

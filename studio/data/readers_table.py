@@ -53,7 +53,7 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
         elif len(record) != len(columns):
             lines.give_back(pending[1:])
             source.report(
-                start, "fields", "{place} has {count} fields, but the header names {expected}. "
+                start, "fields", "{place} has {count} {count:field|fields}, but the header names {expected}. "
                 "Mend that line (a field that holds the separator needs quotation marks) or remove it.",
                 count=len(record), expected=len(columns),
             )

@@ -227,7 +227,7 @@ def duplicates(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = _lines(dataset, records, again)
     sentence = Sentence(
-        "{count} rows repeat an earlier row exactly, first in {unit} {line}. They are learnt more than once; remove them unless you mean it.",
+        "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They are} learnt more than once; remove {count:it|them} unless you mean it.",
         count=count, **first,
     )
     return [Finding("duplicate", "warning", sentence, count, lines, files)]
@@ -242,10 +242,10 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = _lines(dataset, dataset.train, again)
     if complete:
-        sentence = Sentence("{count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
+        sentence = Sentence("{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
                             count=len(again), **first)
     else:
-        sentence = Sentence("At least {count} rows are nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
+        sentence = Sentence("At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
                             "not all could be compared.", count=len(again), **first)
     return [Finding("near_duplicate", "warning", sentence, len(again), lines, files)]
 
@@ -258,15 +258,15 @@ def prompt_leakage(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = _lines(dataset, dataset.heldout, same)
     sentence = Sentence(
-        "{count} held-out rows ask what a training row also asks, first in {unit} {line}. The measured quality will be too good for them.",
+        "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
         count=count, **first,
     )
     return [Finding("prompt_leakage", "warning", sentence, count, lines, files)]
 
 
 ODD = {
-    "control": "{count} rows hold control characters, which cannot be seen but are learnt, first in {unit} {line}. Clean the text.",
-    "mojibake": "{count} rows hold garbled characters (like Ã© for é), first in {unit} {line}. Save the file again as UTF-8 from its source.",
+    "control": "{count} {count:row holds|rows hold} control characters, which cannot be seen but are learnt, first in {unit} {line}. Clean the text.",
+    "mojibake": "{count} {count:row holds|rows hold} garbled characters (like Ã© for é), first in {unit} {line}. Save the file again as UTF-8 from its source.",
 }
 
 
@@ -291,7 +291,7 @@ def secrets(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = _lines(dataset, dataset.train, which)
     sentence = Sentence(
-        "{emails} rows hold an e-mail address and {keys} rows something like a key, first in {unit} {line}. The model may learn them by heart and "
+        "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
     )
     return [Finding("secret", "warning", sentence, count, lines, files)]
@@ -334,7 +334,7 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
         return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]
     if counts[often] < RATIO * counts[rare]:
         return []
-    sentence = Sentence("The label '{often}' has {most} rows, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
+    sentence = Sentence("The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
                         often=often, most=counts[often], rare=rare, least=counts[rare])
     return [Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)]
 

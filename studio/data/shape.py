@@ -183,9 +183,9 @@ def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
             roles[role] = column
     keys = ("role", "content") if shape == "messages" else ("from", "value")
     evidence = [
-        Sentence("Column '{column}' holds lists of {first} and {second} in {count} of {rows} rows.", column=best.name, first=keys[0],
+        Sentence("Column '{column}' holds lists of {first} and {second} in {count} of {rows} {rows:row|rows}.", column=best.name, first=keys[0],
                  second=keys[1], count=max(best.openai, best.sharegpt), rows=len(rows)),
-        Sentence("user and assistant alternate in {count} of {rows} rows.", count=best.ordered, rows=len(rows)),
+        Sentence("user and assistant alternate in {count} of {rows} {rows:row|rows}.", count=best.ordered, rows=len(rows)),
     ]
     return Mapping(shape=shape, roles=roles), evidence
 
@@ -208,7 +208,7 @@ def _rankings(columns: dict[str, _Column], rows: list[Row]) -> _Found:
         column = _named(columns, role, set(roles.values()))
         if column is not None:
             roles[role] = column
-    evidence = Sentence("Column '{column}' holds lists of two or more answers in {count} of {rows} rows.", column=answers,
+    evidence = Sentence("Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}.", column=answers,
                         count=columns[answers].ranked, rows=len(rows))
     return Mapping(shape="ranked", roles=roles), [evidence, *_names_evidence({"prompt": prompt})]
 
@@ -224,7 +224,7 @@ def _verdicts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     if roles is None:
         return None
     good = sum(count for value, count in known[rated].items() if YES_OR_NO[value.lower()])
-    evidence = Sentence("Column '{column}' says yes or no in {said} of {rows} rows, yes in {count} of them.", column=rated,
+    evidence = Sentence("Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.", column=rated,
                         said=known[rated].total(), count=good, rows=len(rows))
     return Mapping(shape="unpaired", roles={**roles, "label": rated}), [evidence, *_names_evidence(roles)]
 
@@ -242,7 +242,7 @@ def _pairs(columns: dict[str, _Column], rows: list[Row]) -> _Found:
 def _pictures(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     if not rows or not all(str(row.values.get("image", "")).startswith(PREFIX) for row in rows):
         return None
-    evidence = [Sentence("{count} folders hold the pictures, so each folder's name is a class.", count=len(columns["label"].values))]
+    evidence = [Sentence("{count} {count:folder holds|folders hold} the pictures, so each folder's name is a class.", count=len(columns["label"].values))]
     return Mapping(shape="image", roles={"image": "image", "label": "label"}), evidence
 
 
@@ -257,7 +257,7 @@ def _label_columns(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     has = [sum(bool(flag(row.values.get(name))) for name in names) for row in rows]
     evidence = [
         Sentence("The columns {columns} say yes or no (or 1 and 0), so each is a label that a text has or has not.", columns=", ".join(names[:20])),
-        Sentence("{none} of {rows} rows have none of these labels, {several} have more than one.", none=has.count(0), rows=len(rows), several=sum(count > 1 for count in has)),
+        Sentence("{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} more than one.", none=has.count(0), rows=len(rows), several=sum(count > 1 for count in has)),
         Sentence("To ask each column as a question of its own, choose Multi-task classification."),
         _text_evidence(columns[text]),
     ]

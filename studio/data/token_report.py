@@ -58,7 +58,7 @@ def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str =
 def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
     """Rows of which training would cut the end."""
     if tokens.looked and not tokens.lengths:
-        sentence = Sentence("Each of the {checked} rows looked at is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
+        sentence = Sentence("{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
                             checked=tokens.looked, limit=max_length)
         return [Finding("still_long", "block", sentence, tokens.looked, [])]
     over = [index for index, size in enumerate(tokens.lengths) if size > max_length]
@@ -66,13 +66,13 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
         return []
     values = {"count": len(over), "checked": tokens.looked, "limit": max_length, "cut": sum(tokens.lengths[index] - max_length for index in over)}
     if splits:
-        return [_about(tokens, over, "pieces", "info", Sentence("{count} of {checked} texts looked at are longer than {limit} tokens; they are learnt in pieces, and nothing is cut off.", **values))]
+        return [_about(tokens, over, "pieces", "info", Sentence("{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; {count:it is|they are} learnt in pieces, and nothing is cut off.", **values))]
     if remedy:
         return [_about(tokens, over, "still_long", "warning", Sentence(
-            "{count} of {checked} rows looked at are longer than {limit} tokens even without what may be left out, so they stay as they are; {cut} tokens will be cut off at "
-            "the end. Raise Length at most, or shorten their answers or system texts in the file.", **values))]
+            "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} {cut:token|tokens} will be cut off at "
+            "the end. Raise Length at most, or shorten {count:its answer or system text|their answers or system texts} in the file.", **values))]
     return [_about(tokens, over, "long", "warning", Sentence(
-        "{count} of {checked} rows looked at are longer than {limit} tokens; {cut} tokens would be cut off at the end. Raise the length, shorten them, or leave them out.", **values))]
+        "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens; {cut} {cut:token|tokens} would be cut off at the end. Raise the length, shorten {count:it, or leave it|them, or leave them} out.", **values))]
 
 
 def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
@@ -82,10 +82,10 @@ def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
         return []
     values = {"checked": len(tokens.firsts), "limit": max_length}
     if len(bare) == len(tokens.firsts):
-        level, sentence = "block", Sentence("None of the {checked} rows looked at has a token to learn: every answer is empty or begins behind {limit} tokens. "
+        level, sentence = "block", Sentence("{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty or begins behind {limit} tokens. "
                                             "Raise Length at most.", **values)
     else:
-        level, sentence = "error", Sentence("{count} of {checked} rows looked at have no token to learn and are left out: the answer is empty or begins "
+        level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty or begins "
                                             "behind {limit} tokens.", count=len(bare), **values)
     return [_about(tokens, bare, "nothing", level, sentence)]
 

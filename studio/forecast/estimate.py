@@ -93,7 +93,7 @@ def sentence(recipe: Recipe | None, rows: int | None, forecast: Forecast | None,
     return Sentence(_WHOLE, rows=f"{rows:,}", **values)
 
 
-_WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} examples) with **{method}** for **{length}** on **{device}**: {cost}"
+_WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} {rows:example|examples}) with **{method}** for **{length}** on **{device}**: {cost}"
 _WITHOUT_ROWS = "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
 
 
@@ -117,8 +117,8 @@ def _method(recipe: Recipe) -> Sentence:
 def _length(recipe: Recipe) -> Sentence:
     training = recipe.training
     if training.max_steps:
-        return Sentence("1 step") if training.max_steps == 1 else Sentence("{count} steps", count=training.max_steps)
-    return Sentence("1 epoch") if training.epochs == 1 else Sentence("{count} epochs", count=f"{training.epochs:g}")
+        return Sentence("{count} {count:step|steps}", count=training.max_steps)
+    return Sentence("{count} {count:epoch|epochs}", count=f"{training.epochs:g}")
 
 
 def short_model(name: str) -> str:

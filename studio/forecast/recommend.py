@@ -82,7 +82,7 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
     if case.recipe.task.name == "classification" and "bitfit" in fit:
         yield "bitfit", Sentence("Classification needs little change: this learns only {count} numbers.", **values["bitfit"])
     if 0 < case.rows < _FEW and "ia3" in fit:
-        yield "ia3", Sentence("{rows} examples are few: this learns only {count} numbers, too few to learn them by heart.", rows=case.rows, **values["ia3"])
+        yield "ia3", Sentence("{rows} {rows:example is|examples are} few: this learns only {count} numbers, too few to learn {rows:it|them} by heart.", rows=case.rows, **values["ia3"])
     if "dora" in fit:
         yield "dora", Sentence("A little more quality than LoRA at the same rank, for somewhat more time at each step.")
     if not fit and needs:

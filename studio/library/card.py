@@ -63,7 +63,7 @@ def _front_matter(card: dict, whole: bool) -> dict:
 def _what(card: dict, whole: bool) -> str:
     base, rows = public_name(card.get("base", "")), card.get("rows")
     data = f" from {_plain(card['data'])}" if card.get("data") else ""
-    examples = f" ({rows} examples)" if rows else ""
+    examples = f" ({rows} example{'' if rows == 1 else 's'})" if rows else ""
     thing = "A whole model" if whole else f"An adapter ({card.get('ships_as', 'peft')})"
     verb = {"chat": "answer in conversations", "text": "continue text", "classification": "classify texts", "multitask": "classify texts by several label sets", "image": "classify pictures"}.get(card.get("task", ""), card.get("task", ""))
     return f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, made with {card.get('summary') or card.get('method')} in Delta Studio."
@@ -182,7 +182,8 @@ def _limits(card: dict, whole: bool) -> str:
     rows = card.get("rows")
     lines = ["- It knows what its base model knows, with the base's mistakes and prejudices, plus the manner of the examples."]
     if rows and rows < 1000:
-        lines.append(f"- {rows} examples teach a manner or a format, hardly new knowledge; expect it to fail on what they do not cover.")
+        few, covered = ("1 example teaches", "it does") if rows == 1 else (f"{rows} examples teach", "they do")
+        lines.append(f"- {few} a manner or a format, hardly new knowledge; expect it to fail on what {covered} not cover.")
     lines.append("- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it.")
     if not whole and _own_type(card):
         lines.append(f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is.")

@@ -74,7 +74,7 @@ class Events(TrainerCallback):
             self.keep_best()
         elif self.training.patience and self.waited >= self.training.patience and state.global_step < state.max_steps:
             self.stopped_early = control.should_training_stop = True
-            self.job.log(Sentence("Stopped early at step {step}: no better held-out loss in {count} evaluations.", step=state.global_step, count=self.waited))
+            self.job.log(Sentence("Stopped early at step {step}: no better held-out loss in {count} {count:evaluation|evaluations}.", step=state.global_step, count=self.waited))
         for sample in self.samples():
             self.job.store.add_event("sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id)
         self._last = (time.perf_counter(), self.tokens_seen())  # the time of an evaluation is not the next step's

@@ -37,7 +37,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         *length_facts(page, outlook),
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - learnt
-    said = chip(page.t("{count} rows not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
+    said = chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.parts for item in part.evidence)
@@ -87,7 +87,7 @@ def remedies_html(page: Page, spec: dict, found: Report | None) -> str:
         if action not in REMEDIES.get(kind, {}):
             continue
         count = found.remedied.get(kind, 0) if found else 0
-        words = page.t("{count} of {checked} rows looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and kind == "long" else page.t("{count} rows", count=f"{count:,}")
+        words = page.t("{count} of {checked} {checked:row|rows} looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and kind == "long" else page.t("{count} {count:row|rows}", count=f"{count:,}")
         said = f" {chip(words, 'good')}" if count else ""
         undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
         rows.append(f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>")
@@ -114,8 +114,8 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int)
     rows = []
     for item in findings[:_FINDINGS_SHOWN]:
         named = [f"{file}:{line}" if file else str(line) for file, line in zip(item.files or [""] * len(item.lines), item.lines, strict=True) if line]
-        lines = ", ".join(named[: 4 if item.files else 12])
-        where = f' <span class="lines">{e(page.t("lines {lines}", lines=lines))}</span>' if lines else ""
+        shown = named[: 4 if item.files else 12]
+        where = f' <span class="lines">{e(page.t("{count:line|lines} {lines}", count=len(shown), lines=", ".join(shown)))}</span>' if shown else ""
         ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items()]
         if item.kind in ("long", "still_long", "nothing") and longest > limit:
             ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))

@@ -214,7 +214,7 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     mapping = {"shape": shape, "roles": columns, "labels": labels, "system": raw.get("system_text") or None}
     lost, rows = more_lost(page, mapping, file)
     if lost:
-        said = page.t("With these columns {count} of the first {rows} rows would be lost: lines {lines}.", count=len(lost), rows=rows, lines=", ".join(map(str, lost[:12])))
+        said = page.t("With these columns {count} of the first {rows} rows would be lost: {count:line|lines} {lines}.", count=len(lost), rows=rows, lines=", ".join(map(str, lost[:12])))
         keep = button(page.t("Use them all the same"), "accept", json.dumps([mapping, file]))
         return form.complain({}), gr.skip(), note(said, "warn") + keep
     return form.complain({}), accept_roles(page, mapping, file), ""

@@ -118,7 +118,7 @@ def forecast_html(page: Page) -> str:
         return "".join(problems)
     recipe = outlook.recipe
     pairs = [
-        (page.t("Effective batch"), page.t("{count} examples a step", count=recipe.training.effective_batch)), (page.t("Steps"), f"{found.steps:,}"),
+        (page.t("Effective batch"), page.t("{count} {count:example|examples} a step", count=recipe.training.effective_batch)), (page.t("Steps"), f"{found.steps:,}"),
         (page.t("Time, about"), page.say(duration(found.seconds))), (page.t("Memory, about"), size(found.memory_bytes)), (page.t("Disk, about"), size(found.disk_bytes)),
     ]
     here = hardware.machine()

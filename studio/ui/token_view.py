@@ -102,9 +102,9 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
     rest = [token for part in whole for token in part.ids[limit:]]
     learnt = sum(part.learnt for part in parts)
-    said = page.t("{count} tokens, of which {learnt} are learnt and {cut} are cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
+    said = page.t("{count} {count:token|tokens}, of which {learnt} {learnt:is|are} learnt and {cut} {cut:is|are} cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
     if recipe.task.kind in ("classification", "multitask"):
-        said = page.t("{count} tokens, of which {cut} are cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+        said = page.t("{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
     if value is not record.value:
         said += " " + page.t("It was shortened at the front: the row as it stands in the file has {count} tokens.", count=recipe.task.measure(record.value, codec)[0])
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
@@ -128,7 +128,7 @@ def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
         text = codec.decode([token], keep_special=True).replace("\n", "⏎")
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
     more = len(kinds) - len(pieces)
-    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more tokens", count=f"{more:,}"))}</span>' if more else "")
+    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more {count:token|tokens}", count=f"{more:,}"))}</span>' if more else "")
 
 
 def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
@@ -137,7 +137,7 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     if not training.packing:
         return ""
     if not training.group_by_length:
-        return note(page.t("Packing: {count} examples share a row. Which ones is drawn anew in each epoch, because they are not grouped by length.", count=training.batch_size))
+        return note(page.t("Packing: {count} {count:example has|examples share} a row. Which ones is drawn anew in each epoch, because they are not grouped by length.", count=training.batch_size))
     if len(outlook.dataset.train) > _PACKED_FROM:
         return note(page.t("Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} rows of data.", count=training.batch_size, limit=f"{_PACKED_FROM:,}"))
     row = packed_row(outlook, folder, index)

@@ -100,7 +100,7 @@ def test_secrets(tmp_path):
     rows = [{"prompt": f"Say {n}", "completion": text} for n, text in enumerate(
         ["plain", "write to jo.doe+x@mail.example.org now", f"my key is {key}.", "an @ sign, a.b@c", "sk-short and AKIA", "AKIA" + "ABCD1234" * 2, "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----"])]
     found = finding(report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0))), "secret")
-    assert found.lines == [2, 3, 6, 7] and "1 rows hold an e-mail address and 3 rows something like a key" in str(found.sentence)
+    assert found.lines == [2, 3, 6, 7] and "1 row holds an e-mail address and 3 rows something like a key" in str(found.sentence)
 
 
 def test_language_mix(tmp_path):

@@ -50,7 +50,7 @@ def test_a_remedy_and_its_undo(studio, page, tmp_path):
     page.get_by_role("button", name="Mask them").click()
     says(page, "#about-data", "What is done about it", "Mask them", "Undo")
     page.get_by_role("button", name="Keep only the first of each").click()
-    says(page, "#about-data", "1 rows not used", "No problems found.")
+    says(page, "#about-data", "1 row not used", "No problems found.")
     assert draft(studio)["data"]["remedies"] == {"secret": "mask", "duplicate": "drop"} and path.read_bytes() == before
     for name in ("Undo: Mask them", "Undo: Keep only the first of each"):
         page.get_by_role("button", name=name).click()

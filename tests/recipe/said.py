@@ -273,8 +273,8 @@ def needs_translation(text: str) -> bool:
 
 
 def placeholders(text: str) -> set[str]:
-    """The names in braces, without their format."""
-    return {re.split(r"[:!.\[]", name)[0] for name in re.findall(r"\{([^{}]*)\}", text)}
+    """The names in braces, without their format; not those that only choose between words, as `{count:row|rows}` does."""
+    return {re.split(r"[:!.\[]", name)[0] for name in re.findall(r"\{([^{}]*)\}", text) if "|" not in name}
 
 
 def translation_files(language: str) -> dict[str, dict[str, str]]:

@@ -77,4 +77,4 @@ def test_the_walk_sees_what_it_should():
     assert {"Best result first", "System text", "Top-p"} <= found.keys()  # orders of the library; options of forms made in the window, and of the chat
     assert not {"gradient_norm", "eval_loss", "queued"} & found.keys()  # keys are not texts
     assert said.literals(ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")) == ["one", "two", "three", "four"]
-    assert said.placeholders("{a} {b:.1g} {c!r}") == {"a", "b", "c"}
+    assert said.placeholders("{a} {b:.1g} {c!r} {d:row|rows}") == {"a", "b", "c"}

@@ -99,7 +99,7 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
 
 
 def test_nothing_to_learn_is_a_sentence():
-    with pytest.raises(StudioError, match="None of the 1 examples has a token to learn"):
+    with pytest.raises(StudioError, match="The only example has no token to learn"):
         checks.labelled([], 1, 512)
     with pytest.raises(StudioError, match="found nothing to learn"):
         checks.something_to_learn(load_base(STARTER), METHODS["lora"]())

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from studio.training.trainer import StudioTrainer
 
 _FITTED = {
-    "drop": "{count} examples to learn from and {more} held-out ones are longer than {length} tokens and were left out.",
-    "trim": "{count} examples to learn from and {more} held-out ones are longer than {length} tokens and were shortened at the front.",
+    "drop": "{count} {count:example|examples} to learn from and {more} held-out {more:one|ones} are longer than {length} tokens and were left out.",
+    "trim": "{count} {count:example|examples} to learn from and {more} held-out {more:one|ones} are longer than {length} tokens and were shortened at the front.",
 }
 
 
@@ -63,7 +63,7 @@ class Kind:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
         self.job.doing(Sentence("Reading the data"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        dataset = load(self.recipe.data, want=self.recipe.task.wants, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} rows", rows=rows)), place=self.folder)
+        dataset = load(self.recipe.data, want=self.recipe.task.wants, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)), place=self.folder)
         dataset = self.fitted(dataset)
         return Material(dataset, *self.examples(dataset))
 
@@ -88,7 +88,7 @@ class Kind:
     def each(self, records: Records) -> Iterator[dict]:
         """The value of each record, one after the other; says how far it is."""
         for done, record in enumerate(records):
-            self.going_on(Sentence("Preparing the data: {done:,} of {count:,} rows", done=done, count=len(records)))
+            self.going_on(Sentence("Preparing the data: {done:,} of {count:,} {count:row|rows}", done=done, count=len(records)))
             yield record.value
 
     def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
@@ -99,7 +99,7 @@ class Kind:
 
     def say_cut(self, train: Encodings) -> None:
         if train.cut:
-            self.job.log(Sentence("{count} examples are longer than {length} tokens and were cut there.", count=train.cut, length=self.recipe.training.max_length))
+            self.job.log(Sentence("{count} {count:example is|examples are} longer than {length} tokens and {count:was|were} cut there.", count=train.cut, length=self.recipe.training.max_length))
 
     def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
         """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""

@@ -92,7 +92,7 @@ class Classes(Kind):
             if left is not None:
                 yield left, item
         if count:
-            self.job.log(Sentence("{count} held-out rows have labels that no training row has ({labels}); they are not measured.", count=count, labels=", ".join(sorted(unknown)[:5])))
+            self.job.log(Sentence("{count} held-out {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.", count=count, labels=", ".join(sorted(unknown)[:5])))
 
     def measurable(self, names: Names, strange: set[str]) -> Names | None:
         """What is measured of a held-out row, None if nothing. strange: those of its labels that no training row has."""

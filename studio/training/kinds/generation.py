@@ -37,7 +37,7 @@ class Generation(Kind):
         train, left = self.learnable(dataset.train)
         checks.labelled(train, left, training.max_length)
         if left:
-            self.job.log(Sentence("{count} examples have no token to learn within {length} tokens and were left out.", count=left, length=training.max_length))
+            self.job.log(Sentence("{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.", count=left, length=training.max_length))
         self.say_cut(train)
         heldout, _ = self.learnable(dataset.heldout)
         questions = (question for record in dataset.heldout if (question := self.recipe.task.question(record.value)))
