@@ -68,7 +68,7 @@ def longest(outlook: Outlook) -> int:
 
 def reading_html(page: Page) -> str:
     """How far a large file is read, with a button to stop."""
-    reading = page.desk.reading()
+    reading = page.desk.readings.under_way()
     if not reading:
         return ""
     said = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
@@ -77,7 +77,7 @@ def reading_html(page: Page) -> str:
 
 def again(page: Page) -> str:
     """The way out of a reading that was stopped or died."""
-    return button(page.t("Read again"), "read-again") if page.desk.read_before() else ""
+    return button(page.t("Read again"), "read-again") if page.desk.readings.ended() else ""
 
 
 def remedies_html(page: Page, spec: dict, found: Report | None) -> str:

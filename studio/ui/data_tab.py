@@ -110,7 +110,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
 
     def poll():
         """While a large file is read: how far it is; at the end everything is drawn anew."""
-        if page.desk.reading():
+        if page.desk.readings.under_way():
             return reading_html(page), gr.skip()
         return gr.skip(), page.stamp("read")
 
@@ -174,9 +174,9 @@ def act(page: Page, what: str, item: str):
         desk.change(training={**desk.draft()["training"], "max_length": int(item)})
         return page.stamp("remedy")
     elif what == "stop-reading":
-        desk.stop_reading()
+        desk.readings.stop()
     elif what == "read-again":
-        desk.read_again()
+        desk.readings.again()
     return page.stamp("remedy")
 
 
@@ -275,7 +275,7 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, outlook), token_view.view_html(page, outlook, example),
-        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"), gr.Timer(active=page.desk.reading() is not None),
+        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"), gr.Timer(active=page.desk.readings.under_way() is not None),
     ]
 
 

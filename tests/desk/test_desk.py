@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from studio import desk as desk_module
 from studio import uploads
-from studio.desk import Desk
+from studio.desk import Desk, outlook, readings
 from studio.home import Home
+from studio.jobs import client
 from studio.methods import METHODS
 from studio.store import Store
 from studio.uploads import upload_name
@@ -21,7 +21,7 @@ GOOD = [{"prompt": f"Question {number}?", "answer": f"Answer {number}."} for num
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    monkeypatch.setattr(desk_module.client, "ensure_supervisor", lambda home: False)
+    monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
     home = Home(tmp_path / "home")
     return Desk(home, Store(home.database))
 
@@ -107,8 +107,8 @@ def test_the_outlook_survives_what_nobody_thought_of(desk, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by chance")
 
-    monkeypatch.setattr(desk_module, "load", broken)
-    monkeypatch.setattr(desk_module, "read_shape", broken)
+    monkeypatch.setattr(readings, "load", broken)
+    monkeypatch.setattr(outlook, "read_shape", broken)
     problems = desk.outlook().problems
     assert problems.keys() == {"data", "model"} and all("by chance" in str(text) for text in problems.values())
 
@@ -187,8 +187,8 @@ def test_a_dataset_is_read_once_and_again_when_its_file_changes(desk, tmp_path, 
 
 
 def test_many_that_ask_at_once_read_once(desk, monkeypatch):
-    read, real = [], desk_module.load
-    monkeypatch.setattr(desk_module, "load", lambda *args, **kwargs: read.append(1) or real(*args, **kwargs))
+    read, real = [], readings.load
+    monkeypatch.setattr(readings, "load", lambda *args, **kwargs: read.append(1) or real(*args, **kwargs))
     threads = [threading.Thread(target=desk.outlook) for _ in range(6)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]

@@ -12,6 +12,7 @@ from studio.store import Store
 from studio.tasks import TASKS
 from studio.tasks.fitting import Fitting, shortened
 from studio.ui.token_view import packed_row, view_html
+from studio.words import translate
 
 
 def say(role, content, **more):
@@ -160,9 +161,7 @@ def assert_shown_as_learnt(desk, found, material):
 class Page:
     """What the token view asks of a page."""
 
-    @staticmethod
-    def t(text, **values):
-        return text.format(**values)
+    t = staticmethod(translate)
 
 
 def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):

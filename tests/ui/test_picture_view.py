@@ -10,14 +10,13 @@ from studio.home import STARTER, Home
 from studio.presets import apply, preset
 from studio.store import Store
 from studio.ui.token_view import view_html
+from studio.words import translate
 
 
 class Page:
     """What the view asks of a page."""
 
-    @staticmethod
-    def t(text, **values):
-        return text.format(**values)
+    t = staticmethod(translate)
 
     @staticmethod
     def say(sentence):

@@ -1,8 +1,7 @@
-"""The desk: the recipe that is being prepared, and what can be known of it before a run.
+"""The draft: the recipe that is being prepared, changed piece by piece, judged by `outlook()`, queued by `start()`.
 
-The draft lies in the store, so a refresh, a second window or a killed one finds it again; it may hold values that are wrong,
-just as they were typed, until `recipe()` judges them. `outlook()` reads the data, counts tokens with the very `encode`
-that training uses, and forecasts. The desk knows nothing about how a page looks, and imports no torch.
+It lies in the store, so a refresh, a second window or a killed one finds it again; it may hold values that are wrong,
+just as they were typed, until `recipe()` judges them.
 
 What the person gives is looked at first and kept after that, so that a refused file leaves nothing behind.
 """
@@ -11,60 +10,32 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import Dataset, DataSpec, OtherFile, load
+from studio.data.dataset import DataSpec, OtherFile
 from studio.data.mapping import Mapping, check_mapping, fits
-from studio.data.process import Reading, is_large
 from studio.data.read import Source, fingerprint, open_source
-from studio.data.report import Report, report
 from studio.data.resolve import resolve, stamp
 from studio.data.shape import lost_rows, propose
-from studio.data.token_report import Tokens, count_tokens, with_tokens
-from studio.forecast import Forecast, forecast
+from studio.desk.outlook import Outlook, look
+from studio.desk.readings import Readings
 from studio.home import Home
 from studio.jobs import client
 from studio.methods import METHODS
-from studio.models.codec import Codec
 from studio.models.resolve import STARTERS, local_folder
-from studio.models.shape import Shape, read_shape
+from studio.models.shape import read_shape
 from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.tasks import TASKS, Task
-from studio.tasks.fitting import Fitting
 from studio.uploads import take_in
-from studio.words import Sentence, StudioError
+from studio.words import StudioError
 
-_log = logging.getLogger(__name__)
-_KEPT_DATASETS = 4
 _KEPT_MAPPINGS = 200
 _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds that a run has noted
-
-
-@dataclass
-class Outlook:
-    """What is known of a draft. Whatever could not be found out is None, with the reason in `problems` by part. lengths: tokens of the
-    training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
-
-    recipe: Recipe | None
-    dataset: Dataset | None
-    report: Report | None
-    lengths: list[int] | None
-    shape: Shape | None
-    forecast: Forecast | None
-    problems: dict[str, Sentence]
-    rows: int = 0
-
-
-class StillReading(StudioError):
-    """The data is being read in another process."""
 
 
 class Desk:
@@ -72,13 +43,10 @@ class Desk:
 
     def __init__(self, home: Home, store: Store):
         self.home, self.store = home, store
-        self._datasets: OrderedDict[str, tuple[Dataset, Report]] = OrderedDict()
-        self._tokens: OrderedDict[str, Tokens] = OrderedDict()
-        self._under_way: dict[str, Reading] = {}
+        self.readings = Readings()
         self._lock = threading.Lock()
         self._looking = threading.Lock()
         self._seen: tuple[str, float, Outlook] | None = None
-        self._reading = threading.RLock()  # several tabs ask at once; one reads, the others take what it found
 
     # ---- the draft --------------------------------------------------------------------------------------------
 
@@ -210,57 +178,6 @@ class Desk:
         """Copy a file that the person gave into the studio's uploads, under its own name as far as that is safe."""
         return take_in(self.home.uploads, Path(path), name)
 
-    def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
-        """The recipe's data and what is to be said of it, read once and kept while its files stay as they are. Large data is
-        read in another process; until that is done, `StillReading` says how far it is."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, stamp(recipe.data.sources)], sort_keys=True)
-        with self._reading:
-            return _kept(self._datasets, key, lambda: self._read(key, recipe))
-
-    def _read(self, key: str, recipe: Recipe) -> tuple[Dataset, Report]:
-        if key not in self._under_way:
-            self.stop_reading()
-            self._under_way.clear()  # nobody asks for those any more
-            if not is_large(recipe.data):
-                dataset = load(recipe.data, want=recipe.task.wants)
-                return dataset, report(dataset)
-            self._under_way[key] = Reading(recipe.data, recipe.task.wants)
-        reading = self._under_way[key]
-        if not reading.done:
-            raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
-        return reading.result()  # an error stays until the person presses Read again or changes the data
-
-    def reading(self) -> Reading | None:
-        """The reading that is under way, if one is."""
-        return next((reading for reading in list(self._under_way.values()) if not reading.done), None)
-
-    def read_before(self) -> bool:
-        """Whether a reading in another process has ended without data, so that it can be tried again."""
-        return any(reading.done for reading in list(self._under_way.values()))
-
-    def stop_reading(self) -> None:
-        """Ends a reading that is under way."""
-        if reading := self.reading():
-            reading.stop()
-
-    def read_again(self) -> None:
-        """Forget a reading that was stopped or failed."""
-        with self._reading:
-            self.stop_reading()
-            self._under_way.clear()
-
-    def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
-        """What the model's tokenizer and template make of the training rows, before anything is cut."""
-        limit = recipe.training.max_length if "long" in recipe.data.remedies else None
-        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, stamp(recipe.data.sources), limit]
-
-        def count() -> Tokens:
-            codec = Codec(folder, recipe.model.template)
-            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec))
-
-        with self._reading:
-            return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
-
     def set_remedy(self, kind: str, action: str | None) -> None:
         """Choose what is done about a kind of finding; None undoes it."""
         data = self.draft()["data"]
@@ -301,64 +218,18 @@ class Desk:
         """
         with self._looking:
             key, now = self._made_from(), time.monotonic()
-            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self.reading():
-                self._seen = (key, now, self._look())
+            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self.readings.under_way():
+                self._seen = (key, now, look(self.draft(), self.readings, self.store))
             return self._seen[2]
 
     def _made_from(self) -> str:
         """Changes whenever the draft does, or a file that it names."""
         draft = self.draft()
-        parts: list = [draft, [reading.done for reading in list(self._under_way.values())]]
+        parts: list = [draft, self.readings.ended()]
         with contextlib.suppress(StudioError, ValueError, OSError):  # an odd name; the outlook says what is wrong with it
             recipe = recipe_from(draft)
             parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
         return json.dumps(parts, sort_keys=True, default=str)
-
-    def _look(self) -> Outlook:
-        problems: dict[str, Sentence] = {}
-        found = Outlook(None, None, None, None, None, None, problems)
-
-        def attempt(part: str, action):
-            try:
-                return action()
-            except StudioError as error:
-                problems[part] = error.sentence
-            except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
-                _log.exception("The draft's %s cannot be judged", part)
-                problems[part] = Sentence(_UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200])
-            return None
-
-        found.recipe = recipe = attempt("recipe", self.recipe)
-        if recipe is None:
-            return found
-        folder = attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision))
-        if folder is None and "model" not in problems:
-            problems["model"] = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
-        found.shape = attempt("model", lambda: read_shape(folder)) if folder else None
-        unfit = attempt("model", lambda: recipe.task.model_refusal(found.shape)) if found.shape else None
-        if unfit:
-            problems["model"], found.shape = unfit, None
-        refusal = attempt("model", lambda: recipe.refusal(found.shape))
-        if refusal:
-            problems["method"] = refusal
-        if clash := recipe.clash():
-            problems["machine"] = clash
-        if not recipe.data.source:
-            problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
-        else:
-            found.dataset, found.report = attempt("data", lambda: self.dataset(recipe)) or (None, None)
-            found.rows = len(found.dataset.train) if found.dataset else 0
-        tokens = attempt("data", lambda: self.tokens(recipe, found.dataset, folder)) if found.dataset and found.shape and recipe.task.reads == "text" else None
-        if tokens:
-            found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
-            found.rows = round(len(found.dataset.train) * len(found.lengths) / tokens.looked)
-            found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
-        if found.report and found.report.blocking:
-            problems.setdefault("data", found.report.blocking)
-        machine = attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
-        if found.shape and machine and not refusal:
-            found.forecast = attempt("model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, self.store))
-        return found
 
     def start(self) -> str:
         """Queue the draft as a run; returns its id. `StudioError` says what stands in the way."""
@@ -368,13 +239,6 @@ class Desk:
         recipe = outlook.recipe
         name = recipe.name.strip() or f"{outlook.dataset.title} · {recipe.method.summary()}"
         return client.start_run(self.home, self.store, name, recipe.to_dict(), hardware.pick_device(recipe.machine.device))
-
-
-_UNREADABLE = {
-    "recipe": "This recipe cannot be judged ({detail}). Choose an example, and go on from there.",
-    "model": "This model cannot be understood ({detail}). Download it again, or choose another one.",
-    "data": "This data cannot be read ({detail}). Save the file again, or choose another one.",
-}
 
 
 def _look_at(source: str) -> Source:
@@ -388,11 +252,3 @@ def _fingerprint(source: str) -> str:
         return fingerprint(resolve(source).train)
     except StudioError:
         return source
-
-
-def _kept(cache: OrderedDict, key: str, make):
-    if key not in cache:
-        cache[key] = make()
-        while len(cache) > _KEPT_DATASETS:
-            cache.popitem(last=False)
-    return cache[key]

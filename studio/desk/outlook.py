@@ -1,0 +1,103 @@
+"""What can be known of a draft before it runs: its data as it reads, its tokens counted with the very `encode` that training uses,
+the model's shape, the forecast; and of whatever could not be found out, why. Never raises for what the person can mend."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from studio import hardware
+from studio.data.dataset import Dataset
+from studio.data.report import Report
+from studio.data.token_report import with_tokens
+from studio.desk.readings import Readings
+from studio.forecast import Forecast, forecast
+from studio.models.resolve import local_folder
+from studio.models.shape import Shape, read_shape
+from studio.recipe import Recipe, recipe_from
+from studio.store import Store
+from studio.words import Sentence, StudioError
+
+_log = logging.getLogger(__name__)
+_UNREADABLE = {
+    "recipe": "This recipe cannot be judged ({detail}). Choose an example, and go on from there.",
+    "model": "This model cannot be understood ({detail}). Download it again, or choose another one.",
+    "data": "This data cannot be read ({detail}). Save the file again, or choose another one.",
+}
+
+
+@dataclass
+class Outlook:
+    """Whatever could not be found out is None, with the reason in `problems` by part (recipe, model, method, machine, data), the first one first.
+    lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
+
+    recipe: Recipe | None = None
+    dataset: Dataset | None = None
+    report: Report | None = None
+    lengths: list[int] | None = None
+    shape: Shape | None = None
+    forecast: Forecast | None = None
+    problems: dict[str, Sentence] = field(default_factory=dict)
+    rows: int = 0
+
+    def attempt(self, part: str, action: Callable):
+        """What `action` returns; None where it fails, and `problems` says why."""
+        try:
+            return action()
+        except StudioError as error:
+            self.problems[part] = error.sentence
+        except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
+            _log.exception("The draft's %s cannot be judged", part)
+            self.problems[part] = Sentence(_UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200])
+        return None
+
+
+def look(draft: dict, readings: Readings, store: Store) -> Outlook:
+    """draft: a recipe as far as it is prepared. store: whose runs the forecast learns from."""
+    found = Outlook()
+    found.recipe = recipe = found.attempt("recipe", lambda: recipe_from(draft, "recipe"))
+    if recipe is None:
+        return found
+    folder = found.attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision))
+    found.shape = _usable_shape(found, recipe, folder)
+    refusal = found.attempt("model", lambda: recipe.refusal(found.shape))
+    if refusal:
+        found.problems["method"] = refusal
+    if clash := recipe.clash():
+        found.problems["machine"] = clash
+    _look_at_data(found, recipe, readings, folder)
+    machine = found.attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
+    if found.shape and machine and not refusal:
+        found.forecast = found.attempt("model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, store))
+    return found
+
+
+def _usable_shape(found: Outlook, recipe: Recipe, folder: Path | None) -> Shape | None:
+    """The model's shape, where it is here and can serve the task."""
+    if folder is None:
+        away = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
+        found.problems.setdefault("model", away)
+        return None
+    shape = found.attempt("model", lambda: read_shape(folder))
+    if shape and (unfit := found.attempt("model", lambda: recipe.task.model_refusal(shape))):
+        found.problems["model"] = unfit
+        return None
+    return shape
+
+
+def _look_at_data(found: Outlook, recipe: Recipe, readings: Readings, folder: Path | None) -> None:
+    if not recipe.data.source:
+        found.problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
+        return
+    found.dataset, found.report = found.attempt("data", lambda: readings.dataset(recipe)) or (None, None)
+    if found.dataset is None:
+        return
+    found.rows = len(found.dataset.train)
+    if found.shape and recipe.task.reads == "text" and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
+        found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
+        found.rows = round(found.rows * len(found.lengths) / tokens.looked)
+        found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
+    if found.report.blocking:
+        found.problems.setdefault("data", found.report.blocking)

@@ -1,0 +1,96 @@
+"""What has been read of a draft's data: records, report and token counts, kept while the files stay as they are.
+
+Several tabs ask at once; one of them reads, the others take what it found. Knows nothing about the draft or the store.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from studio.data.dataset import Dataset, load
+from studio.data.process import Reading, is_large
+from studio.data.report import Report, report
+from studio.data.resolve import stamp
+from studio.data.token_report import Tokens, count_tokens
+from studio.models.codec import Codec
+from studio.recipe import Recipe
+from studio.tasks.fitting import Fitting
+from studio.words import StudioError
+
+_KEPT = 4  # datasets, and as many token counts
+
+
+class StillReading(StudioError):
+    """The data is being read in another process."""
+
+
+class Readings:
+    """All methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._datasets: OrderedDict[str, tuple[Dataset, Report]] = OrderedDict()
+        self._tokens: OrderedDict[str, Tokens] = OrderedDict()
+        self._under_way: dict[str, Reading] = {}
+        self._lock = threading.RLock()
+
+    def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
+        """The recipe's data and what is to be said of it. Large data is read in another process; until that is done,
+        `StillReading` says how far it is."""
+        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, stamp(recipe.data.sources)], sort_keys=True)
+        with self._lock:
+            return _kept(self._datasets, key, lambda: self._read(key, recipe))
+
+    def _read(self, key: str, recipe: Recipe) -> tuple[Dataset, Report]:
+        if key not in self._under_way:
+            self.stop()
+            self._under_way.clear()  # nobody asks for those any more
+            if not is_large(recipe.data):
+                dataset = load(recipe.data, want=recipe.task.wants)
+                return dataset, report(dataset)
+            self._under_way[key] = Reading(recipe.data, recipe.task.wants)
+        reading = self._under_way[key]
+        if not reading.done:
+            raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
+        return reading.result()  # an error stays until the person presses Read again or changes the data
+
+    def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
+        """What the model's tokenizer and template make of the training rows, before anything is cut. folder: the model's."""
+        limit = recipe.training.max_length if "long" in recipe.data.remedies else None
+        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, stamp(recipe.data.sources), limit]
+
+        def count() -> Tokens:
+            codec = Codec(folder, recipe.model.template)
+            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec))
+
+        with self._lock:
+            return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
+
+    def under_way(self) -> Reading | None:
+        """The reading in another process that is not done yet, if there is one."""
+        return next((reading for reading in list(self._under_way.values()) if not reading.done), None)
+
+    def ended(self) -> bool:
+        """Whether a reading in another process has ended without data, so that it can be tried again."""
+        return any(reading.done for reading in list(self._under_way.values()))
+
+    def stop(self) -> None:
+        """Ends a reading that is under way."""
+        if reading := self.under_way():
+            reading.stop()
+
+    def again(self) -> None:
+        """Forget a reading that was stopped or failed."""
+        with self._lock:
+            self.stop()
+            self._under_way.clear()
+
+
+def _kept(cache: OrderedDict, key: str, make):
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > _KEPT:
+            cache.popitem(last=False)
+    return cache[key]
