@@ -10,8 +10,6 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-_TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")  # their layers are Conv1D, which SHIRA does not take
-
 
 class DiffPruning(Method):
     """Learns a change for every weight together with a gate that may shut it off; only the few strongest changes are kept.
@@ -86,7 +84,7 @@ class DiffPruning(Method):
         return sum(2 * columns * rows + groups(rows) for columns, rows in shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and shape.model_type in _TRANSPOSED:
+        if shape is not None and shape.transposed:
             return Sentence("{method} does not fit {architecture}, whose layers are stored the other way round; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 

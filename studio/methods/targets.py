@@ -28,9 +28,6 @@ def target_layers(model: torch.nn.Module, targets: str) -> dict[str, torch.nn.Mo
             if hasattr(module, "in_features") and module is not head and name not in CLASS_HEADS and (names is None or name.rsplit(".", 1)[-1] in names)}
 
 
-_TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")  # these keep their weights in transformers' Conv1D
-
-
 class Targeted(Method):
     """A method whose delta stands beside the linear layers that the person chooses."""
 
@@ -59,7 +56,7 @@ class Targeted(Method):
         return list(shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and shape.model_type in _TRANSPOSED and not self.transposed:
+        if shape is not None and shape.transposed and not self.transposed:
             return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 

@@ -18,13 +18,14 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
 # Tensors whose layer does not receive a delta: looked-up tables and the head.
 _NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_")
+_TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
 @dataclass(frozen=True)
 class Shape:
     """What a model consists of.
 
-    tensors: name → shape, as stored (output × input for a linear layer). bytes: size of all tensors on disk. context: tokens that it can
+    tensors: name → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all tensors on disk. context: tokens that it can
     hold; for a model that looks at pictures the patches of one picture and its class token. patch: pixels of a patch's side, 0 where
     there are none or their config does not say.
     """
@@ -54,10 +55,15 @@ class Shape:
         return "pictures" if not self.vocabulary and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
+    def transposed(self) -> bool:
+        """Whether the layers are transformers' Conv1D, which keeps its weights the other way round."""
+        return self.model_type in _TRANSPOSED
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear")."""
         return {
-            name.removesuffix(".weight"): (shape[1], shape[0])
+            name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
             for name, shape in self.tensors.items()
             if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
         }

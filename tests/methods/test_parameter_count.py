@@ -1,4 +1,4 @@
-"""Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2."""
+"""Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2, and on a GPT-2, which stores its layers the other way round."""
 
 import pytest
 
@@ -105,4 +105,28 @@ def test_formula_counts_what_is_built(folder, variant):
     if method.ships_as == "model":
         assert shape.parameters == sum(p.numel() for p in Qwen2ForCausalLM.from_pretrained(folder).parameters())
     model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder), setting())
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    folder = tmp_path_factory.mktemp("gpt2")
+    GPT2LMHeadModel(GPT2Config(vocab_size=96, n_embd=64, n_layer=4, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(NEEDS)))
+def test_formula_counts_what_is_built_on_gpt2(gpt2, name):
+    """Or the method says that it does not go with GPT-2; none builds something else than it says."""
+    from transformers import GPT2LMHeadModel
+
+    shape, method = read_shape(gpt2), METHODS[name]()
+    if name == "prompt_tuning":
+        method.start = "random"
+    if said := method.refusal(shape, "chat", "none"):
+        assert "GPT2LMHeadModel" in str(said)
+        return
+    model = method.wrap(GPT2LMHeadModel.from_pretrained(gpt2), setting())
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
