@@ -85,28 +85,30 @@ def check(cls: type[Options], values: dict) -> tuple[Options | None, dict[str, S
         return None, problems(cls, error)
 
 
-def problems(cls: type[BaseModel], error: ValidationError) -> dict[str, Sentence]:
-    """Pydantic's errors as sentences, keyed by the dotted field they belong to."""
+def problems(cls: type[BaseModel], error: ValidationError, chosen: dict[str, type[BaseModel] | None] | None = None) -> dict[str, Sentence]:
+    """Pydantic's errors as sentences, keyed by the dotted field they belong to. chosen: field of `cls` that holds one of several classes → which."""
     found: dict[str, Sentence] = {}
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
-        found.setdefault(".".join(place), _sentence(_title(cls, place), item))
+        found.setdefault(".".join(place), _sentence(_title(cls, place, chosen or {}), item))
     return found
 
 
-def _title(cls: type[BaseModel], place: list[str]) -> Sentence:
-    """The field's title as the person sees it; its key where the class is not known (a method's own option)."""
+def _title(cls: type[BaseModel], place: list[str], chosen: dict[str, type[BaseModel] | None]) -> Sentence:
+    """The field's title as the person sees it; its key where its class is not known."""
     info = None
     current: Any = cls
-    for part in place:
+    for depth, part in enumerate(place):
         fields = getattr(current, "model_fields", {})
         info = fields.get(part)
-        current = _without_none(info.annotation)[0] if info else None
+        current = chosen.get(part) if depth == 0 and part in chosen else _without_none(info.annotation)[0] if info else None
     return Sentence(info.title if info and info.title else (place[-1] if place else "recipe"))
 
 
 def _sentence(title: Sentence, item: dict) -> Sentence:
     given, context = str(item.get("input"))[:60], item.get("ctx", {})
+    if item.get("input", "") is None and item["type"].endswith("_type"):
+        return Sentence("{title} is missing.", title=title)
     match item["type"]:
         case "greater_than_equal":
             return Sentence("{title} must be at least {limit}, but is {given}.", title=title, limit=_number(context["ge"]), given=given)

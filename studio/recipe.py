@@ -16,7 +16,7 @@ from studio.methods import METHODS, AnyMethod
 from studio.models.shape import Shape
 from studio.models.templates import OWN, TEMPLATES
 from studio.options import Options, join, option, problems
-from studio.tasks import AnyTask
+from studio.tasks import TASKS, AnyTask
 from studio.words import Sentence, StudioError
 
 
@@ -116,8 +116,14 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        wrong = [Sentence("{place}: {sentence}", place=place, sentence=sentence) for place, sentence in problems(Recipe, error).items()]
+        chosen = {part: offered.get(_name(values.get(part))) for part, offered in (("method", METHODS), ("task", TASKS))}
+        wrong = [Sentence("{place}: {sentence}", place=place, sentence=sentence) for place, sentence in problems(Recipe, error, chosen).items()]
         raise StudioError(join(wrong)) from error
+
+
+def _name(part: Any) -> str:
+    """What a method or a task is called in a recipe, where it may stand alone."""
+    return str(part.get("name") if isinstance(part, dict) else part)
 
 
 def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:

@@ -82,6 +82,16 @@ def test_every_wrong_field_is_named():
     assert "学习率必须大于" in caught.value.sentence.say("zh")
 
 
+@pytest.mark.parametrize(("method", "says"), [
+    ({"name": "lora", "rank": "abc"}, "method.rank: Rank r must be a whole number, but is 'abc'."), ({"name": "lora", "rank": None}, "method.rank: Rank r is missing."),
+    ({"name": "adalora", "start_rank": 0}, "method.start_rank: Starting rank r₀ must be at least 2, but is 0."),
+])
+def test_an_option_of_a_method_is_called_as_on_the_page(method, says):
+    with pytest.raises(StudioError) as caught:
+        recipe_from({"method": method})
+    assert str(caught.value) == says
+
+
 @pytest.mark.parametrize(("values", "says"), [
     ({"method": "magic"}, "'magic' is not offered; choose one of .*lora"), ({"method": {"name": "lora", "ratio": 2}}, "'ratio' is not an option"),
     ({"task": {"name": "dance"}}, "'dance' is not offered"), ({"method": {}}, "is not offered"), ({"method": None}, "is not offered"), ("text", "is not a recipe"), ([], "is not a recipe"),
