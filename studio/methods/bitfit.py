@@ -45,6 +45,7 @@ class BitFit(Method):
     def parameter_count(self, shape: Shape) -> int:
         """One number for each bias (Ben Zaken 2022, §3), and for each output of the layers that get one."""
         biases = {name.removesuffix(".bias"): math.prod(size) for name, size in shape.tensors.items() if name.endswith(".bias") and len(size) == 1}
+        biases = {name: size for name, size in biases.items() if len(shape.tensors.get(f"{name}.weight", ())) <= 2}  # not where a picture is cut into patches
         own = {name: size for name, size in biases.items() if name.rsplit(".", 1)[-1] not in _HEADS}
         return sum(own.values()) + (sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0)
 

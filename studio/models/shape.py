@@ -18,6 +18,9 @@ _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2,
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
 # Tensors whose layer does not receive a delta: looked-up tables and the head.
 _NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_")
+# What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
+_IN_MEMORY = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj", "attention.attention.value": "attention.v_proj",
+              "attention.output.dense": "attention.o_proj", "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2"}
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
@@ -25,9 +28,9 @@ _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 class Shape:
     """What a model consists of.
 
-    tensors: name → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all tensors on disk. context: tokens that it can
-    hold; for a model that looks at pictures the patches of one picture and its class token. patch: pixels of a patch's side, 0 where
-    there are none or their config does not say.
+    tensors: name in memory → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all
+    tensors on disk. context: tokens that it can hold; for a model that looks at pictures the patches of one picture and its class token.
+    patch: pixels of a patch's side, 0 where there are none or their config does not say.
     """
 
     architecture: str
@@ -150,7 +153,21 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
             if name != "__metadata__":
                 tensors[name] = tuple(item["shape"])
                 size += math.prod(item["shape"]) * _BYTES.get(item["dtype"], 2)
-    return tensors, size
+    return _as_in_memory(tensors), size
+
+
+def _as_in_memory(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The tensors by the names that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them."""
+    if not any("attention.attention.query" in name for name in tensors):
+        return tensors
+    renamed = {}
+    for name, shape in tensors.items():
+        for stored, now in _IN_MEMORY.items():
+            name = name.replace(stored, now)
+        renamed[name] = shape
+    if not any(".mlp.fc1" in name for name in tensors):  # DINOv2 stores its MLP and its blocks by their own names
+        renamed = {name.replace(".encoder.layer.", ".layers."): shape for name, shape in renamed.items()}
+    return renamed
 
 
 def _all_shards(folder: Path, present: set[str]) -> None:

@@ -94,3 +94,15 @@ def test_patches_of_a_model_for_pictures(tmp_path, config, patch, places):
 def test_the_starter_for_pictures():
     shape = read_shape(STARTER.parent / "starter_vit")
     assert (shape.patch, shape.context, shape.reads) == (8, 6 * 6 + 1, "pictures")
+
+
+@pytest.mark.parametrize("kind", ["ViT", "DeiT", "Beit", "Dinov2"])
+def test_layers_are_called_as_in_memory(tmp_path, kind):
+    """transformers renames them while it loads; whoever names target modules, or knows where adapters stand, names those in memory."""
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=8, num_labels=2)
+    model = getattr(transformers, f"{kind}ForImageClassification")(config)
+    model.save_pretrained(tmp_path / "m")
+    linears = {name for name, module in model.named_modules() if hasattr(module, "in_features") and name != "classifier"}
+    assert linears == set(read_shape(tmp_path / "m").linears)
