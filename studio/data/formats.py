@@ -33,6 +33,8 @@ _FOREIGN = (
 _JSON_NAMES = {".json", ".jsonl", ".ndjson"}
 _TABLE_NAMES = {".csv", ".tsv", ".tab", ".psv"}
 _TEXT_NAMES = {".txt", ".text", ".md", ".markdown"}
+SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")
+"""What Excel writes and reads above a table's header, to say what stands between its fields."""
 _MARKDOWN = re.compile(r"^(#{1,6} \S|```|\[[^\]]+\]\(|[-*] \[[ x]\])", re.MULTILINE)
 
 
@@ -148,6 +150,9 @@ def _is_turn_list(line: str) -> bool:
 
 def _sniff(head: str, complete: bool, suffix: str) -> Dialect | None:
     """The dialect under which most records have as many fields as the header; None for prose."""
+    told = SEPARATOR_LINE.match(head)
+    if told:
+        return Dialect(told[1])
     known = suffix in _TABLE_NAMES
     need = 0.5 if known else 0.9
     best: tuple[float, int, Dialect] | None = None

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from studio.data.pictures import PREFIX
 from studio.data.rows import Row, RowProblem, place
-from studio.data.turns import as_list, as_text, check_order, turns
+from studio.data.turns import as_list, as_text, check_order, transcript, turns
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
@@ -218,8 +218,11 @@ def _asked(cells: _Cells, role: str) -> str:
 
 def _history(cells: _Cells) -> list[dict]:
     """Earlier questions and answers as turns."""
-    before: list[dict] = []
-    for pair in as_list(cells.cell("history")) or []:
+    value, before = cells.cell("history"), []
+    pairs = as_list(value)
+    if pairs is None and as_text(value).strip():
+        raise RowProblem("shape", "{place} has a history that is no list of question and answer. Mend that row.", place=cells.place)
+    for pair in pairs or []:
         if not isinstance(pair, list) or len(pair) != 2:
             raise RowProblem("shape", "{place} has a history that is no list of question and answer. Mend that row.", place=cells.place)
         before += [{"role": "user", "content": as_text(pair[0])}, {"role": "assistant", "content": as_text(pair[1])}]
@@ -253,10 +256,10 @@ def _pair(cells: _Cells) -> tuple[list[dict], str, str]:
         prompt = [{"role": "user", "content": as_text(asked)}]
     answers = []
     for role in ("chosen", "rejected"):
-        if not isinstance(cells.cell(role), list):
+        talk = cells.turns(role) if isinstance(cells.cell(role), list) else None if prompt else transcript(cells.text(role))
+        if talk is None:
             answers.append((prompt, cells.text(role)))
             continue
-        talk = cells.turns(role)
         if not talk or talk[-1]["role"] != "assistant" or not talk[-1]["content"].strip():
             raise RowProblem("order", "{place} has no assistant's answer at the end of '{column}'. Mend or remove the row.", place=cells.place,
                              column=cells.mapping.roles[role])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from studio.data.encoding import BAD, numbered_lines
-from studio.data.formats import Dialect
+from studio.data.formats import SEPARATOR_LINE, Dialect
 from studio.data.rows import Row
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
             )
         elif any(BAD in line for line in pending):
             source.report_bytes(start)
+        elif not columns and start == 1 and SEPARATOR_LINE.fullmatch(pending[0]):
+            continue
         elif not columns:
             first = record
             columns, headed = header(first)

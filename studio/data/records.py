@@ -56,7 +56,7 @@ class RecordStore:
         self._files.append(self._names.setdefault(file, len(self._names)))
         self.parts.append(part)
         self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
-        self.digests.append(_digest(line))
+        self.digests.append(_digest(f"{digest_of(value['image'])}\0{value['label']}".encode() if "image" in value else line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
 
     def seal(self) -> None:
@@ -159,5 +159,15 @@ def texts(value: dict[str, Any]) -> list[str]:
         return [value["text"]]
     if "image" in value:
         return []
-    found = [turn["content"] for turn in value.get("messages") or value.get("prompt", [])]
+    turns = value.get("messages") or value.get("prompt", [])
+    found = [turn["content"] for turn in turns] + [text for turn in turns for call in turn.get("tool_calls", ()) for text in _strings(call["function"]["arguments"])]
     return found + [value[key] for key in ("chosen", "rejected", "completion") if key in value]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text inside a JSON-like value, names of fields left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)

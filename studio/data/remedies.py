@@ -7,6 +7,7 @@ the file is read; those that leave rows out or move them are `dataset.py`'s. Kno
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from studio.data.languages import LANGUAGES
 from studio.data.marks import CONTROLS, EMAILS, GARBLED, KEYS
@@ -63,15 +64,31 @@ def _masked(text: str) -> str:
 
 
 def rewritten(value: dict, change: Callable[[str], str]) -> dict:
-    """A record with `change` applied to each of its texts; labels and tools stay."""
+    """A record with `change` applied to each of its texts, those in the arguments of calls included; labels and tools stay."""
     made = dict(value)
     for key in ("text", "chosen", "rejected", "completion"):
         if isinstance(made.get(key), str):
             made[key] = change(made[key])
     for key in ("messages", "prompt"):
         if key in made:
-            made[key] = [{**turn, "content": change(turn["content"])} for turn in made[key]]
+            made[key] = [_reworded(turn, change) for turn in made[key]]
     return made
+
+
+def _reworded(turn: dict, change: Callable[[str], str]) -> dict:
+    made = {**turn, "content": change(turn["content"])}
+    if "tool_calls" in turn:
+        made["tool_calls"] = [{**call, "function": {**call["function"], "arguments": _everywhere(call["function"]["arguments"], change)}} for call in turn["tool_calls"]]
+    return made
+
+
+def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON-like value with `change` applied to every text in it."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _everywhere(item, change) for key, item in value.items()}
+    return [_everywhere(item, change) for item in value] if isinstance(value, list) else value
 
 
 def merged(messages: list[dict]) -> list[dict]:

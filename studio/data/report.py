@@ -115,7 +115,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     train, spoken = dataset.train, dataset.want != "text"
     findings = [
         *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *languages(dataset),
+        *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
     ]
     lengths = {
         "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
@@ -197,11 +197,12 @@ def places(rows: Iterable[tuple[int, str]]) -> tuple[list[int], list[str]]:
 
 def all_the_same(dataset: Dataset) -> list[Finding]:
     """Two or more rows, and each the same as the others: nothing would be learnt but that one."""
-    count = len(dataset.train)
-    if count < 2 or len(np.unique(dataset.train.digests)) > 1:
+    records = _once(dataset.train)
+    count = len(records)
+    if count < 2 or len(np.unique(records.digests)) > 1:
         return []
     sentence = Sentence("All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.", count=count)
-    lines, _, files = _lines(dataset, dataset.train, np.ones(count, bool))
+    lines, _, files = _lines(dataset, records, np.ones(count, bool))
     return [Finding("same_all", "block", sentence, count, lines, files)]
 
 
@@ -214,13 +215,14 @@ def all_leaked(dataset: Dataset) -> list[Finding]:
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
+def _once(records: Records) -> Records:
+    """`records` without the repetitions that a weight asks for."""
+    return Records(records.store, np.unique(records.indices))
+
+
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows whose record already stood further up."""
-    if any(part.weight > 1 for part in dataset.parts):
-        drawn = np.unique(dataset.train.indices)  # repeated on purpose
-        records = Records(dataset.train.store, drawn)
-    else:
-        records = dataset.train
+    records = _once(dataset.train)
     again = repeats(records)
     count = int(again.sum())
     if not count:
@@ -274,7 +276,7 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
     """Control characters, and text that was once decoded with the wrong encoding."""
     found = []
     for kind, text in ODD.items():
-        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (dataset.train, dataset.heldout)]
+        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (_once(dataset.train), dataset.heldout)]
         count = sum(int(which.sum()) for _, which in flagged)
         if count:
             lines, first, files = next(_lines(dataset, records, which) for records, which in flagged if which.any())
@@ -284,12 +286,13 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
 
 def secrets(dataset: Dataset) -> list[Finding]:
     """Keys and e-mail addresses, which a model may learn by heart and tell to anybody."""
-    flags = dataset.train.marks("flags")
+    records = _once(dataset.train)
+    flags = records.marks("flags")
     which = flags & FLAGS["secret"] > 0
     count = int(which.sum())
     if not count:
         return []
-    lines, first, files = _lines(dataset, dataset.train, which)
+    lines, first, files = _lines(dataset, records, which)
     sentence = Sentence(
         "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
@@ -329,7 +332,7 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     if len(names) == 1:
         if counts[often] < len(dataset.train) and dataset.want == "label":
             return []  # to have it or not to have it is told apart
-        level = "block" if dataset.want in ("label", "label_sets") and len(dataset.train) > 1 else "warning"
+        level = "block" if dataset.want in ("label", "label_sets", "image") and len(dataset.train) > 1 else "warning"
         sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
         return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]
     if counts[often] < RATIO * counts[rare]:
@@ -337,6 +340,21 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     sentence = Sentence("The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
                         often=often, most=counts[often], rare=rare, least=counts[rare])
     return [Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)]
+
+
+def unknown_labels(dataset: Dataset) -> list[Finding]:
+    """Held-out rows with a label that no training row has."""
+    if dataset.want not in ("label", "label_sets", "image"):
+        return []
+    known = label_counts(dataset).keys()
+    strange = [index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))]
+    which = np.isin(dataset.heldout.column("labels"), strange)
+    count = int(which.sum())
+    if not count:
+        return []
+    lines, first, files = _lines(dataset, dataset.heldout, which)
+    sentence = Sentence("{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.", count=count, **first)
+    return [Finding("heldout", "warning", sentence, count, lines, files)]
 
 
 def languages(dataset: Dataset) -> list[Finding]:

@@ -170,11 +170,13 @@ def _names_evidence(roles: dict[str, str]) -> list[Sentence]:
 
 
 def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
-    best = max(columns.values(), key=lambda column: max(column.openai, column.sharegpt), default=None)
+    best = max(columns.values(), key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
     if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
         return None
     if _named(columns, "chosen") == best.name or _named(columns, "rejected") == best.name:
         return None
+    if not best.ordered and best.name in (_by_name(columns, ("prompt", "completion"), ()) or {}).values():
+        return None  # questions without their answers, which stand in the other column
     shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
     roles = {"messages": best.name}
     for role in ("tools", "system") if shape == "sharegpt" else ("tools",):

@@ -7,6 +7,7 @@ whose sentence opens with the given place. Knows nothing about columns.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from studio.data.rows import RowProblem
@@ -49,6 +50,17 @@ def as_list(value: Any) -> list | None:
     return None
 
 
+_SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+
+
+def transcript(text: str) -> list[dict] | None:
+    """A conversation that is written as one text, "Human: … Assistant: …" with empty lines between, as hh-rlhf is; None where it is none."""
+    before, *parts = _SPEAKERS.split(text.strip())
+    if before or not parts:
+        return None
+    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in zip(parts[::2], parts[1::2], strict=True)]
+
+
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
     """The turns in one cell, roles by their usual names, not yet checked for order."""
     items = as_list(value)
@@ -74,6 +86,8 @@ def _turn(item: Any, place: Sentence) -> dict:
     content = item.get("content", item.get("value", item.get("text")))
     turn = {"role": role, "content": _content(content, place)}
     turn.update({key: item[key] for key in _KEPT if item.get(key)})
+    if role == "assistant" and item.get("weight") == 0:  # as OpenAI's fine-tuning files mark an answer that is read but not learnt
+        turn["weight"] = 0
     if "tool_calls" in turn:
         turn["tool_calls"] = [_call(call, place) for call in as_list(turn["tool_calls"]) or [None]]
     elif str(speaker).strip().lower() == "function_call":

@@ -97,7 +97,9 @@ class Desk:
             shown = mapping or propose(opened).mapping
         except StudioError:  # the outlook says so, and the person says which column is what
             shown = None
-        parts = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
+        parts: dict = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
+        if self.draft().get("name") in {item.values.get("name") for item in presets("sample")}:
+            parts["name"] = ""  # an example's name would be a wrong one here
         task = self._task_for(shown) if shown else None
         if task:
             parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}

@@ -53,6 +53,8 @@ class Chat(Task):
         turns = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
         spans = []
         for at in turns[-1:] if self.learn_from == "last" else turns:
+            if messages[at].get("weight") == 0 and self.learn_from != "questions":
+                continue
             before = codec.render(messages[:at], for_answer=True, tools=tools)
             after = codec.render(messages[: at + 1], tools=tools)
             if not (text.startswith(before) and text.startswith(after.rstrip())):

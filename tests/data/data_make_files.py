@@ -62,6 +62,8 @@ def good() -> dict[str, bytes | str]:
     prefer = [{"prompt": f"Say {n}", "chosen": f"Gladly: {n}", "rejected": f"No {n}"} for n in range(5)]
     talks = [{"chosen": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"Gladly {n}"}],
               "rejected": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"No {n}"}]} for n in range(5)]
+    hh = [{key: f"\n\nHuman: Say {n}\n\nAssistant: {n}?\n\nHuman: Yes.\n\nAssistant: {last} {n}" for key, last in (("chosen", "Gladly"), ("rejected", "No"))} for n in range(5)]
+    asked = [{"prompt": [{"role": "user", "content": f"Say {n}"}], "completion": [{"role": "assistant", "content": f"Gladly: {n}"}]} for n in range(6)]
     call = {"messages": [{"role": "system", "content": "Use tools."}, {"role": "user", "content": "Weather in Bonn?"},
                          {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
                          {"role": "tool", "content": "9 degrees", "tool_call_id": "1"}, {"role": "assistant", "content": "9 degrees."}],
@@ -88,6 +90,7 @@ def good() -> dict[str, bytes | str]:
         "qa.jsonl": lines(PAIRS), "columns.json": line({key: [row[key] for row in PAIRS] for key in PAIRS[0]}),
         "pandas.json": line({key: {str(n): row[key] for n, row in enumerate(PAIRS)} for key in PAIRS[0]}),
         "strings.json": line(["One paragraph.", "Another paragraph."]), "nested_output.jsonl": lines({"prompt": f"As JSON: {n}", "completion": {"n": n}} for n in range(4)),
+        "preferences_hh.jsonl": lines(hh), "qa_talks.jsonl": lines(asked), "kto_talks.jsonl": lines({**row, "label": n % 2} for n, row in enumerate(asked)), "labels_excel.csv": "sep=;\r\n" + csv(TABLE, ";"),
         "preferences.jsonl": lines(prefer), "preferences_talks.jsonl": lines(talks), "labels.csv": csv(TABLE), "labels_semicolon.csv": csv(TABLE, ";"),
         "labels.tsv": csv(TABLE, "\t"), "labels_pipe.txt": csv(TABLE, "|"), "labels_no_name": csv(TABLE), "labels_caret.data": csv(TABLE, "^"), "multi_label.jsonl": lines(multi),
         "kto.jsonl": lines(verdicts), "kto.csv": csv([{**row, "label": int(row["label"])} for row in verdicts]), "kto_doubtful.jsonl": lines(verdicts) + lines([{**verdicts[0], "label": "maybe"}, {**verdicts[0], "label": None}]),

@@ -109,6 +109,9 @@ def test_preferences():
     assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}) == {"messages": [user("P"), assistant("C")]}
     talks = {"c": [user("P"), assistant("C")], "r": [user("P"), assistant("R")]}
     assert mapped("preference", {"chosen": "c", "rejected": "r"}, talks, "preference") == {"prompt": [user("P")], "chosen": "C", "rejected": "R"}
+    texts = {key: f"\n\nHuman: P\n\nAssistant: Human: is a word\n\nHuman: Q\n\nAssistant: {key}" for key in ("c", "r")}
+    assert mapped("preference", {"chosen": "c", "rejected": "r"}, texts, "preference") == {"prompt": [user("P"), assistant("Human: is a word"), user("Q")], "chosen": "c", "rejected": "r"}
+    assert mapped("preference", roles, {"p": "P", "c": "Human: C", "r": "R"}, "preference")["chosen"] == "Human: C"  # with a prompt of its own an answer is an answer
 
 
 @pytest.mark.parametrize(("kind", "shape", "roles", "values", "want", "words"), [
@@ -126,6 +129,9 @@ def test_preferences():
     ("empty", "preference", {"chosen": "c", "rejected": "r"}, {"c": "C", "r": "R"}, "preference", "no prompt"),
     ("shape", "preference", {"chosen": "c", "rejected": "r"}, {"c": [user("P"), assistant("C")], "r": [user("Q"), assistant("R")]}, "preference", "different"),
     ("shape", "alpaca", {"instruction": "i", "output": "o", "history": "h"}, {"i": "I", "o": "O", "h": [1]}, "messages", "history"),
+    ("shape", "alpaca", {"instruction": "i", "output": "o", "history": "h"}, {"i": "I", "o": "O", "h": "He asked before."}, "messages", "history"),
+    ("shape", "preference", {"chosen": "c", "rejected": "r"}, {"c": "Human: P\n\nAssistant: C", "r": "Human: Q\n\nAssistant: R"}, "preference", "different"),
+    ("order", "preference", {"chosen": "c", "rejected": "r"}, {"c": "Human: P\n\nAssistant:", "r": "Human: P\n\nAssistant: R"}, "preference", "no assistant's answer"),
 ])
 def test_a_row_that_cannot_be_used_says_why(kind, shape, roles, values, want, words):
     with pytest.raises(RowProblem) as caught:
@@ -221,7 +227,7 @@ def test_columns_of_yes_and_no_are_the_labels_of_a_row():
 def test_columns_of_labels_are_recognised_by_what_they_hold():
     found = propose(open_source(FILES / "flags.csv"))
     assert found.mapping == Mapping(shape="label_columns", roles={"text": "comment"}, labels=["toxic", "insult", "threat"])
-    assert "The columns toxic, insult, threat say yes or no" in str(found.evidence[1]) and "4 of 8 rows have none of these labels, 1 have more than one." in str(found.evidence[2])
+    assert "The columns toxic, insult, threat say yes or no" in str(found.evidence[1]) and "4 of 8 rows have none of these labels, 1 has more than one." in str(found.evidence[2])
     assert propose(open_source(FILES / "flags.jsonl"), "label").mapping.labels == ["joy", "anger", "surprise"]
     sets = propose(open_source(FILES / "flags.jsonl"), "label_sets").mapping  # each column a question of its own, if the person wants that
     assert sets.shape == "label" and {sets.roles["label"], *sets.labels} == {"author", "joy", "anger", "surprise"}

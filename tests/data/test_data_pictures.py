@@ -77,9 +77,27 @@ def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
     zipped(tmp_path / "train.zip", GOOD)
     zipped(tmp_path / "test.zip", {"red/other-name.png": GOOD["red/0.png"], "red/new.png": picture("red", size=60)})
     data = load(DataSpec(source=str(tmp_path / "train.zip"), heldout=str(tmp_path / "test.zip")), want="image")
-    train = {digest_of(record.value["image"]) for record in data.train}
-    shared = [record for record in data.heldout if digest_of(record.value["image"]) in train]
-    assert data.problems.warnings["prompt_leakage"] + data.problems.errors["leakage"] + len(shared) >= 1
+    assert data.problems.warnings["leakage"] == 1 and [title_of(record.value["image"]) for record in data.heldout] == ["red/new.png"]
+    assert data.heldout_counts.skipped == {"leakage": 1}
+
+
+def test_copies_are_found_and_lie_on_one_side_wherever_the_file_does(tmp_path):
+    copies = GOOD | {f"{name.removesuffix('.png')} copy.png": data for name, data in GOOD.items()}
+    sides = []
+    for place in (tmp_path / "a.zip", tmp_path / "elsewhere.zip"):
+        data = load(DataSpec(source=str(zipped(place, copies)), heldout_fraction=0.25), want="image")
+        train, held = ({digest_of(record.value["image"]) for record in part} for part in (data.train, data.heldout))
+        assert not train & held and "prompt_leakage" not in {finding.kind for finding in report(data).findings}
+        assert next(finding.count for finding in report(data).findings if finding.kind == "duplicate") == len(train)
+        sides.append(held)
+    assert sides[0] == sides[1]
+    kept = load(DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0.25, remedies={"duplicate": "drop"}), want="image")
+    assert len(kept.train) == len(train) and kept.counts.skipped == {"duplicate": len(train)}
+
+
+def test_one_class_blocks_the_start(tmp_path):
+    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", {name: data for name, data in GOOD.items() if name.startswith("red")}))), want="image")
+    assert str(report(data).blocking).startswith("Every row has the label 'red'")
 
 
 def test_a_picture_that_went_away(tmp_path):

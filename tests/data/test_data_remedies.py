@@ -102,6 +102,16 @@ def test_secrets_are_masked_or_left_out(tmp_path):
     assert remedied(path, secret="drop").counts.skipped == {"secret": 2}
 
 
+@pytest.mark.parametrize("arguments", [{"to": ["a.b@c.org", 7], "text": {"body": "Hi"}}, '{"to": ["a.b@c.org", 7], "text": {"body": "Hi"}}'])
+def test_secrets_in_calls_are_found_and_masked(tmp_path, arguments):
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "mail", "arguments": arguments}}]}
+    path = write(tmp_path / "a.jsonl", [{"messages": [{"role": "user", "content": f"Mail number {n}"}, call]} for n in range(2)])
+    assert "secret" in kinds(remedied(path))
+    dataset = remedied(path, secret="mask")
+    assert dataset.train[0].value["messages"][1]["tool_calls"] == [{"id": "1", "type": "function", "function": {"name": "mail", "arguments": {"to": ["[e-mail]", 7], "text": {"body": "Hi"}}}}]
+    assert dataset.remedied == {"secret": 2} and "secret" not in kinds(dataset)
+
+
 def test_odd_characters(tmp_path):
     path = write(tmp_path / "a.jsonl", pairs("bell\x07 and \u202eback", "schÃ¶n", "ï¿½ lost", "fine\nand\ttab"))
     dataset = remedied(path, control="trim", mojibake="trim")

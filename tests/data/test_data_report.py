@@ -103,6 +103,21 @@ def test_secrets(tmp_path):
     assert found.lines == [2, 3, 6, 7] and "1 row holds an e-mail address and 3 rows something like a key" in str(found.sentence)
 
 
+def test_a_weight_repeats_no_finding(tmp_path):
+    rows = [{"prompt": f"Say {n}", "completion": text} for n, text in enumerate(["plain", "jo@example.org", "bell\x07", "other"])]
+    found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), weight=3, heldout_fraction=0)))
+    assert found.train == 12 and [(item.kind, item.count, item.lines) for item in found.findings] == [("control", 1, [3]), ("secret", 1, [2])]
+
+
+def test_held_out_labels_that_nobody_learns(tmp_path):
+    train = write(tmp_path / "a.jsonl", [{"text": f"t {n}", "label": "xy"[n % 2]} for n in range(8)])
+    held = write(tmp_path / "h.jsonl", [{"text": f"u {n}", "label": "xyz"[n % 3]} for n in range(6)])
+    found = finding(report(load(DataSpec(source=train, heldout=held), "label")), "heldout")
+    assert (found.level, found.count, found.lines) == ("warning", 2, [3, 6]) and str(found.sentence).startswith("2 held-out rows have a label that no training row has, first in line 3 of h.jsonl")
+    several = write(tmp_path / "s.jsonl", [{"text": f"v {n}", "label": ["x", "y"][: n % 3]} for n in range(6)])
+    assert "heldout" not in {item.kind for item in report(load(DataSpec(source=train, heldout=several), "label")).findings}
+
+
 def test_language_mix(tmp_path):
     german = "Das ist nicht die Antwort, die ich mir für den Tag wünsche"
     rows = [{"text": f"This is the answer that you asked for, and it is number {n}"} for n in range(30)] + [{"text": f"{german} {n}"} for n in range(4)] + [

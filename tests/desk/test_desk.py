@@ -208,6 +208,15 @@ def test_the_task_follows_the_data(desk, tmp_path):
     assert desk.draft()["task"]["name"] == "chat" and desk.outlook().problems == {}
 
 
+def test_an_example_lends_its_name_to_no_other_data(desk, tmp_path):
+    assert desk.draft()["name"] == "Captain"
+    desk.use(rows(tmp_path / "chat.jsonl", *GOOD))
+    assert desk.draft()["name"] == ""
+    desk.change(name="Mine")
+    desk.use(rows(tmp_path / "other.jsonl", *GOOD))
+    assert desk.draft()["name"] == "Mine"
+
+
 def test_a_mapping_is_offered_again_for_the_same_file(desk, tmp_path):
     path = rows(tmp_path / "a.jsonl", *GOOD)
     desk.use(path)

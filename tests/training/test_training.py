@@ -5,6 +5,8 @@ import shutil
 import pytest
 import torch
 
+from studio.data.mapping import Mapping, apply
+from studio.data.rows import Row
 from studio.home import SAMPLES, STARTER
 from studio.methods import METHODS
 from studio.models.codec import Codec
@@ -27,6 +29,19 @@ def test_only_the_answer_and_its_end_are_learnt():
     assert learnt[-1] in codec.end_ids
     everything = TASKS["chat"](learn_from="everything").encode(TALK, codec, 512)[0]
     assert everything.labels == everything.ids == example.ids
+
+
+def test_an_answer_of_weight_0_is_read_and_not_learnt():
+    codec, value = Codec(STARTER), [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "6.", "weight": 0},
+                                    {"role": "user", "content": "No."}, {"role": "assistant", "content": "5.", "weight": 1}]
+    record = apply(Mapping(roles={"messages": "m"}), Row(1, {"m": value}))
+
+    def learnt(**options):
+        example = TASKS["chat"](**options).encode(record, codec, 512)[0]
+        return codec.decode([token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED], keep_special=True)
+
+    assert "5." in learnt() and "6." not in learnt() and "6." in TASKS["chat"]().rendered(record, codec)
+    assert "6." not in learnt(learn_from="questions") and "No." in learnt(learn_from="questions")
 
 
 def test_the_codec_is_the_tokenizer_of_transformers():
