@@ -30,6 +30,7 @@ class Adapter(Method):
 
     title: ClassVar[str] = "Bottleneck adapter"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "adapter"
     order: ClassVar[int] = 28
     ships_as: ClassVar[str] = "BOTTLENECK"
     learning_rate: ClassVar[float] = 5e-4

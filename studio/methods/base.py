@@ -70,6 +70,7 @@ class Method(Options):
 
     title: ClassVar[str]
     family: ClassVar[str]
+    branch: ClassVar[str] = ""  # of the family, in the surveys' words; "" where it has none
     order: ClassVar[int] = 100
     ships_as: ClassVar[str]  # the stock PEFT type that other tools load, or "model"
     tasks: ClassVar[tuple[str, ...]] = ("chat", "text", "preference", "feedback")

@@ -21,6 +21,7 @@ class BEFT(Targeted):
 
     title: ClassVar[str] = "BEFT"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 31
     ships_as: ClassVar[str] = "BEFT"
     learning_rate: ClassVar[float] = 5e-3

@@ -25,6 +25,7 @@ class BitFit(Method):
 
     title: ClassVar[str] = "BitFit"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 40
     ships_as: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3

@@ -23,6 +23,7 @@ class DiffPruning(Method):
 
     title: ClassVar[str] = "Diff pruning"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "unstructured mask"
     order: ClassVar[int] = 45
     ships_as: ClassVar[str] = "SHIRA"
     learning_rate: ClassVar[float] = 2e-2

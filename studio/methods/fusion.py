@@ -28,6 +28,7 @@ class AdapterFusion(Method):
 
     title: ClassVar[str] = "AdapterFusion"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "adapter"
     order: ClassVar[int] = 29
     ships_as: ClassVar[str] = "FUSION"
     learning_rate: ClassVar[float] = 1e-3

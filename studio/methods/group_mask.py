@@ -26,6 +26,7 @@ class GroupMask(Method):
 
     title: ClassVar[str] = "Structured group mask"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 43
     ships_as: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 2e-3

@@ -27,6 +27,7 @@ class IntrinsicPromptTuning(Method):
 
     title: ClassVar[str] = "Intrinsic Prompt Tuning"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 25
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-3

@@ -26,6 +26,7 @@ class LayerSelection(Method):
 
     title: ClassVar[str] = "Layer selection"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 44
     ships_as: ClassVar[str] = "LN_TUNING"  # peft's type for copies of whole modules that are learnt; it is not particular about norms
     learning_rate: ClassVar[float] = 2e-5

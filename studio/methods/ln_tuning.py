@@ -28,6 +28,7 @@ class NormTuning(Method):
 
     title: ClassVar[str] = "Norm tuning"
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 41
     ships_as: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 3e-3

@@ -25,6 +25,7 @@ class Masked(Targeted):
     """Base of the methods that pick single weights."""
 
     family: ClassVar[str] = "selective"
+    branch: ClassVar[str] = "unstructured mask"
     ships_as: ClassVar[str] = "SHIRA"
 
     rank: int = option(8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has numbers.", ge=1, le=512)

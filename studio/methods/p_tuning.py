@@ -21,6 +21,7 @@ class PTuning(Method):
 
     title: ClassVar[str] = "P-Tuning"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3

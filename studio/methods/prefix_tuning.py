@@ -28,6 +28,7 @@ class PrefixTuning(Method):
 
     title: ClassVar[str] = "Prefix-Tuning"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 22
     ships_as: ClassVar[str] = "PREFIX_TUNING"
     learning_rate: ClassVar[float] = 1e-3

@@ -21,6 +21,7 @@ class PromptEnsemble(Method):
 
     title: ClassVar[str] = "Prompt ensembling"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # beside a stock PROMPT_TUNING for each member
     learning_rate: ClassVar[float] = 3e-2

@@ -22,6 +22,7 @@ class PromptTuning(Method):
 
     title: ClassVar[str] = "Prompt tuning"
     family: ClassVar[str] = "additive"
+    branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 20
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2

@@ -5,6 +5,8 @@ All of it is made from the methods' own cards, the capability table and the fore
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from functools import cache
 
 from studio import hardware
@@ -17,6 +19,8 @@ from studio.options import form_fields
 from studio.ui.board import button, chip, e, note, size
 from studio.ui.page import Page
 from studio.words import Sentence, translate
+
+_ALIKE = 0.75  # at which difflib takes "loar" for "lora" and "adpter" for "adapter"
 
 
 def case(outlook: Outlook) -> Case | None:
@@ -38,23 +42,50 @@ def recommended_html(page: Page, outlook: Outlook) -> str:
     return f'<h3>{e(page.t("Recommended for your data and machine"))}</h3><div class="examples wide">{cards}</div>'
 
 
-def matches(name: str, kind: str, words: str, language: str) -> bool:
-    """Whether the method `name` is of the family `kind` ("": any) and has all `words` in what its card says."""
-    method, text = METHODS[name], _searched(name, language)
-    return (not kind or method.family == kind) and all(word in text for word in (words or "").lower().split())
+def search(kind: str, words: str, language: str) -> list[str]:
+    """The methods of the family `kind` ("": any) whose cards hold all `words`; where none does, those that hold them joined or
+    parted otherwise ("4bit", "q-lora"), else those that hold words much like them ("adpter")."""
+    offered = [name for name in METHODS if not kind or METHODS[name].family == kind]
+    asked = (words or "").lower().split()
+    for holds in (_holds, _holds_joined, _holds_alike):
+        if found := [name for name in offered if all(holds(word, _searched(name, language)) for word in asked)]:
+            return found
+    return []
+
+
+def _holds(word: str, text: str) -> bool:
+    return word in text
+
+
+def _holds_joined(word: str, text: str) -> bool:
+    return bool(_joined(word)) and _joined(word) in _joined(text)
+
+
+def _holds_alike(word: str, text: str) -> bool:
+    return bool(get_close_matches(word, _parted(text), 1, _ALIKE))
+
+
+@cache
+def _joined(text: str) -> str:
+    return re.sub(r"[\W_]", "", text)
+
+
+@cache
+def _parted(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
 
 
 @cache
 def _searched(name: str, language: str) -> str:
     method = METHODS[name]
     card = method.card()
-    said = [method.title, card.idea, card.good_for]
+    said = [method.title, card.idea, card.good_for, FAMILIES[method.family], method.branch]
     return " ".join([name, *said, *(translate(text, language) for text in said), card.paper]).lower()
 
 
 def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:
     """A card for each method that is looked for, with the reason where it cannot be used now."""
-    found = [_card(page, name, outlook.shape, draft) for name in METHODS if matches(name, kind, words, page.language)]
+    found = [_card(page, name, outlook.shape, draft) for name in search(kind, words, page.language)]
     if not found:
         return note(page.t("No method fits these words; search for less."))
     count = page.t("{count} of {all} methods", count=len(found), all=len(METHODS))
@@ -82,7 +113,7 @@ def _said(name: str, language: str) -> tuple[str, str]:
     def t(text: str) -> str:
         return e(translate(text, language))
 
-    head = f'<header><h4>{t(method.title)}</h4>{chip(translate(FAMILIES[method.family], language))}</header><p>{t(card.idea)}</p>'
+    head = f'<header><h4>{t(method.title)}</h4>{chip(_family(method, language))}</header><p>{t(card.idea)}</p>'
     lines = "".join(f"<p><b>{t(title)}:</b> {text}</p>" for title, text in (
         ("Equation", e(card.equation)), ("Good for", t(card.good_for)), ("Cost", t(card.cost)), ("Limits", t(card.limits)), ("Paper", e(card.paper))))
     goes = "".join(chip(f"✓ {translate(each.title, language)}", "good") for what, each in CAPABILITIES.items() if cell(name, what) == YES)
@@ -92,6 +123,11 @@ def _said(name: str, language: str) -> tuple[str, str]:
             reasons.setdefault(reason, []).append(t(each.title))
     lacks = "".join(f'<li>✗ {", ".join(titles)}: {t(REASONS[reason])}</li>' for reason, titles in reasons.items())
     return head, f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p><ul class="lacks">{lacks}</ul></details>'
+
+
+def _family(method: type[Method], language: str) -> str:
+    """Family and, where it has branches, the branch, as in "Additive · soft prompt"."""
+    return " · ".join(translate(text, language) for text in (FAMILIES[method.family], method.branch) if text)
 
 
 def refusal(method: type[Method], shape: Shape | None, draft: dict) -> Sentence | None:
@@ -118,7 +154,7 @@ def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
     """Title of a row → what it says of the method, as HTML."""
     method, here = METHODS[name], case(outlook)
     card, found = method.card(), here.with_method(name) if here else None
-    rows = {"Family": page.t(FAMILIES[method.family]), "Idea": page.t(card.idea), "Equation": card.equation,
+    rows = {"Family": _family(method, page.language), "Idea": page.t(card.idea), "Equation": card.equation,
             "Learns": share(found.trained_parameters, outlook.shape) if found else "–", "Memory, about": size(found.memory_bytes) if found else "–",
             "Time, about": page.say(duration(found.seconds)) if found else "–", "Good for": page.t(card.good_for), "Cost": page.t(card.cost),
             "Limits": page.t(card.limits), "Paper": card.paper, "Ships as": method.ships_as}

@@ -255,7 +255,7 @@ def _cards():
     yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
-        yield from ((text, place) for text in (method.title, card.idea, card.good_for, card.cost, card.limits))
+        yield from ((text, place) for text in (method.title, *filter(None, [method.branch]), card.idea, card.good_for, card.cost, card.limits))
     for name, task in TASKS.items():
         yield from ((text, f"task {name} (studio/tasks)") for text in (task.title, task.verb, task.help))
 

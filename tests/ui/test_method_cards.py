@@ -48,11 +48,13 @@ def test_search_finds_names_purposes_and_papers(desk):
     page = FakePage(desk)
 
     def found(words, kind=""):
-        return {name for name in METHODS if method_cards.matches(name, kind, words, page.language)}
+        return set(method_cards.search(kind, words, page.language))
 
-    assert "dora" in found("weight-decomposed") and "qlora" in found("4 bit") and found("no such words") == set()
+    assert "dora" in found("weight-decomposed") and "qlora" in found("4 bit") and found("xyzzy") == set()
+    assert found("4bit") == found("4 bit") and "qlora" in found("q-lora") and "adapter" in found("adpter") and "lora" in found("loar") and found("lora+") == {"lora_plus"}
+    assert found("soft prompt") == {"prompt_tuning", "prompt_ensemble", "p_tuning", "p_tuning_v2", "prefix_tuning", "intrinsic_prompt"}
     assert found("", "baseline") == {"full"}
-    assert "No method fits" in method_cards.cards_html(page, desk.outlook(), desk.draft(), "", "no such words")
+    assert "No method fits" in method_cards.cards_html(page, desk.outlook(), desk.draft(), "", "xyzzy")
 
 
 def test_the_comparison_has_every_row_for_both(desk):
