@@ -15,7 +15,6 @@ from studio.forecast import Case, duration, recommend
 from studio.methods import FAMILIES, METHODS, Method
 from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell
 from studio.models.shape import Shape
-from studio.options import form_fields
 from studio.ui.board import button, chip, e, note, size
 from studio.ui.page import Page
 from studio.words import Sentence, translate
@@ -97,8 +96,7 @@ def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
     reason = refusal(method, shape, draft)
     barred = note(page.say(reason), "warn") if reason else ""
     learns = f'<span class="count">{e(share(method().parameter_count(shape), shape))}</span>' if shape and not reason else ""
-    mendable = any(field["adapters"] for field in form_fields(method))  # it only lacks adapters, which its options let the person choose
-    choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason and not mendable else "",
+    choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason else "",
                     says=page.t("Choose {method}", method=page.t(method.title)))
     beside = button(page.t("Compare"), "compare", name, says=page.t("Compare {method} with another method", method=page.t(method.title)))
     return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'

@@ -73,3 +73,11 @@ def test_what_a_switch_bars_is_said_on_the_card(desk):
     desk.change(machine={**desk.draft()["machine"], "quantisation": "int8"})
     html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "dora")
     assert "does not go with a base in 8 bit" in html and "disabled" in html
+
+
+def test_only_what_can_be_used_can_be_chosen(desk):
+    """Prefix-Tuning can go on from an adapter of the library, but no adapter makes it go with pictures; AdapterFusion lacks nothing else than adapters."""
+    assert "disabled" not in method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "adapterfusion")
+    desk.choose_task("image")
+    html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "prefix-tuning generation")
+    assert "does not go with image models" in html and html.count("disabled") >= html.count("<article") == 1
