@@ -69,8 +69,8 @@ def _decompose(model, method: CorDA, batches: list[dict]) -> None:
 
     def look(name: str):
         def hook(layer, inputs):
-            x = inputs[0].detach().float()
-            x = x.flatten(0, -2) if seen is None else x[seen]
+            x = inputs[0].detach().float().flatten(0, -2)  # OPT lays all rows of a batch in one before its MLP
+            x = x if seen is None else x[seen.flatten()]
             uses[name] = uses.get(name, 0) + x.T @ x
 
         return hook

@@ -32,13 +32,12 @@ class EVA(LoRA):
 
         if setting.batches is None:  # a model that is only counted
             return super().wrap(model, setting)
-        words = setting.task_type == "CAUSAL_LM"
         # peft waits for ever for a batch with at least r tokens.
-        batches = [batch for batch in setting.batches(self.sample) if not words or int((batch["labels"] != -100).sum()) >= self.rank]
+        batches = [batch for batch in setting.batches(self.sample) if int(_looked_at(batch).sum()) >= self.rank]
         if not batches:
             raise StudioError("EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.", rank=self.rank)
-        model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0, use_label_mask=words)))
-        initialize_lora_eva_weights(model, dataloader=batches, show_progress_bar=False)
+        model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0)))
+        initialize_lora_eva_weights(model, dataloader=batches, prepare_model_inputs_fn=_looked_at, prepare_layer_inputs_fn=_tokens, show_progress_bar=False)
         config = model.peft_config["default"]
         config.init_lora_weights, config.eva_config = True, None  # whoever loads it needs no data
         return model
@@ -49,3 +48,16 @@ class EVA(LoRA):
             if self.rank > narrowest:
                 return Sentence("EVA's rank can be at most {width}, the narrowest input of its layers, but is {rank}.", width=narrowest, rank=self.rank)
         return super().refusal(shape, task, quantisation)
+
+
+def _looked_at(batch: dict, *_):
+    """Which of a batch's tokens count (batch × length): those that are learnt, or with classes all that are no padding."""
+    import torch
+
+    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
+    return mask & (batch["labels"] != -100) if batch["labels"].shape == mask.shape else mask
+
+
+def _tokens(inputs, looked_at, _):
+    """Those tokens' rows of what goes into a layer. peft's own does not know that OPT lays all rows of a batch in one."""
+    return (inputs if hasattr(inputs, "flatten") else inputs[0]).flatten(0, -2)[looked_at.flatten()]

@@ -97,13 +97,14 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
 
     found: dict[torch.nn.Module, torch.Tensor] = {}
     inputs: dict[torch.nn.Module, torch.Tensor] = {}
-    tokens = 1
+    tokens, rows = 1, 1
 
     def forth(layer, given):
         inputs[layer] = given[0].detach()
 
     def back(layer, _, grads):
-        got, came = grads[0].float(), inputs.pop(layer).float()
+        # OPT lays all rows of a batch in one before its MLP.
+        got, came = (part.float().reshape(rows, -1, part.shape[-1]) for part in (grads[0], inputs.pop(layer)))
         pairs = zip(got, came, strict=True) if fisher else [(got, came)]
         for one, other in pairs:
             gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens  # the loss is a mean over the learnt tokens, or over the examples
@@ -116,6 +117,7 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
         model.eval()
         for batch in batches:
             labels = batch["labels"]
+            rows = len(labels)
             tokens = int((labels[:, 1:] != IGNORED).sum()) if labels.dim() == 2 else len(labels)
             with torch.enable_grad():
                 model(**batch).loss.backward()

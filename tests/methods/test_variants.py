@@ -1,5 +1,6 @@
 """The variants of LoRA and their kin: merging, options that do not fit a model, and what changes the base or picks weights."""
 
+import copy
 import dataclasses
 import json
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import OPTConfig, OPTForCausalLM
 
 from studio.chat.adapted import Adapted, kind_of
 from studio.home import STARTER
@@ -140,11 +142,32 @@ def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise
     assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
 
 
+@pytest.fixture(scope="module")
+def opt():
+    """A tiny OPT, which lays all rows of a batch in one before its MLP."""
+    torch.manual_seed(0)
+    return OPTForCausalLM(OPTConfig(vocab_size=96, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.0)).eval()
+
+
+@pytest.mark.parametrize("name", ["corda", "eva", "fish", "lora_ga", "velora"])
+def test_what_looks_at_the_data_also_reads_an_opt(opt, name):
+    model = METHODS[name](rank=4).wrap(copy.deepcopy(opt), setting())
+    before = {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW([model.get_parameter(key) for key in before], lr=1e-2)
+    for batch in batches(3):
+        optimizer.zero_grad()
+        model(**batch).loss.backward()
+        optimizer.step()
+    assert before and not any(torch.equal(model.get_parameter(key), value) for key, value in before.items())
+
+
 @pytest.mark.parametrize("fisher", [False, True])
-def test_the_scores_are_those_of_autograd(fisher):
-    model = load_base(STARTER)
-    scores = from_gradients(model, "q_proj,down_proj", batches(2), fisher=fisher)
-    for name in ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"):
+@pytest.mark.parametrize("architecture", ["starter", "opt"])
+def test_the_scores_are_those_of_autograd(fisher, architecture, request):
+    model = load_base(STARTER) if architecture == "starter" else request.getfixturevalue("opt").requires_grad_(False)
+    names = {"starter": ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"), "opt": ("model.decoder.layers.0.self_attn.q_proj", "model.decoder.layers.1.fc1")}[architecture]
+    scores = from_gradients(model, "q_proj,down_proj,fc1", batches(2), fisher=fisher)
+    for name in names:
         layer, total = model.get_submodule(name), 0
         layer.weight.requires_grad_(True)
         for batch in batches(2):
