@@ -28,6 +28,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
+from studio.words import StudioError
+
 _SUFFIX = "_with_prefix"
 
 
@@ -222,12 +224,12 @@ def activations(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 
 
 def hook_attention(model: nn.Module) -> None:
-    """Have the model's attention ask its `PrefixLayer`s; doing it twice changes nothing. ValueError where the model cannot."""
+    """Have the model's attention ask its `PrefixLayer`s; doing it twice changes nothing. StudioError where the model cannot."""
     now = model.config._attn_implementation
     if now.endswith(_SUFFIX):
         return
     if not model._can_set_attn_implementation():
-        raise ValueError(f"{type(model).__name__} does not compute attention through transformers' AttentionInterface.")
+        raise StudioError("{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.", architecture=type(model).__name__)
     model.set_attn_implementation(("eager" if now == "eager" else "sdpa") + _SUFFIX)
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from transformers import BloomConfig, BloomForCausalLM
 
 from studio.home import STARTER
+from studio.methods import METHODS
 from studio.models.load import load_base
 from studio.training.batches import flatten
 from studio.tuners import PrefixConfig
@@ -18,6 +20,7 @@ from studio.tuners.prefix import (
     to_stock,
     unhook_attention,
 )
+from studio.words import StudioError
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3], [9, 4, 11, 300, 2, 65, 77, 1]])
 TOKENS = 5
@@ -205,3 +208,10 @@ def test_a_prefix_layer_serves_a_model_that_another_tuner_made():
     assert (logits(model, input_ids=IDS) - logits(tiny("starter"), input_ids=IDS)).abs().max() > 0.01
     unhook_attention(model)
     assert torch.equal(logits(model, input_ids=IDS), logits(tiny("starter"), input_ids=IDS))
+
+
+@pytest.mark.parametrize("name", ["prefix_tuning", "mam"])
+def test_a_model_with_attention_of_its_own_is_refused_with_a_sentence(name):
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=96, hidden_size=32, n_layer=2, n_head=4))
+    with pytest.raises(StudioError, match="BloomForCausalLM computes attention in a way of its own"):
+        METHODS[name](**({"start": "random"} if name == "prefix_tuning" else {})).wrap(bloom)
