@@ -128,8 +128,8 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     page.on(ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True)
     page.on(ui.about.click, press, None, page.changed, changes=True)
     page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
-    page.on(ui.file.input, lambda index: draw_file(page, ui.roles, index or 0), ui.file, [ui.weight, ui.roles])
-    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.split, ui.preview, ui.tokens, ui.template, ui.timer]
+    page.on(ui.file.input, lambda index: [*draw_file(page, ui.roles, index or 0), ""], ui.file, [ui.weight, ui.roles, ui.check])
+    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.check, ui.split, ui.preview, ui.tokens, ui.template, ui.timer]
     page.on(page.changed.change, lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
             [page.changed, ui.file, ui.example], outputs)
 
@@ -257,9 +257,9 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
     origin = stamp.partition(":")[0]
     draft, outlook = page.desk.draft(), page.desk.outlook()
     if origin in ("method", "machine"):
-        return [gr.skip()] * 14
+        return [gr.skip()] * 15
     if origin == "training":  # the length at most may be another one
-        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 6 + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
+        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 7 + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
     data, problem = outlook.dataset, outlook.problems.get("data") or outlook.problems.get("recipe")
@@ -273,6 +273,7 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
         gr.update(choices=choices, value=file, visible=several),
         gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several),
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
+        "",  # what was asked about other columns is no question any more
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, outlook), token_view.view_html(page, outlook, example),
         gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"), gr.Timer(active=page.desk.readings.under_way() is not None),

@@ -130,6 +130,12 @@ def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
     page.locator("#roles select").nth(2).select_option("note")
     says(page, "#roles-check", "With these columns 4 of the first 12 rows would be lost: lines 1, 4, 7, 10.")
     assert draft(studio)["data"]["mapping"] is None
+    use(page, write(tmp_path / "others.jsonl", rows[:9]))  # a question about one file is none about the next
+    page.wait_for_function("document.querySelector('#roles-check').innerText.trim() === ''", timeout=30_000)
+    use(page, tmp_path / "notes.jsonl")
+    page.wait_for_function("document.querySelectorAll('#roles select')[2].selectedOptions[0].innerText === 'completion'", timeout=30_000)
+    page.locator("#roles select").nth(2).select_option("note")
+    says(page, "#roles-check", "4 of the first 12 rows would be lost")
     page.get_by_role("button", name="Use them all the same").click()
     says(page, "#about-data", "4 rows not used")
     assert draft(studio)["data"]["mapping"]["roles"]["completion"] == "note"
