@@ -34,6 +34,7 @@ KINDS = {
     "long": Sentence("Longer than the limit"),
     "still_long": Sentence("Still longer than the limit"),
     "pieces": Sentence("Learnt in pieces"),
+    "unseen": Sentence("Not seen by the model"),
     "imbalance": Sentence("Labels out of balance"),
     "control": Sentence("Control characters"),
     "mojibake": Sentence("Garbled characters"),

@@ -20,19 +20,21 @@ ENCODED = 2000
 class Tokens:
     """What a model's encoding makes of the training rows that were looked at, as they are learnt. numbers: their lines; files: of
     each line, where the data are several; lengths: tokens, uncut; firsts: where the first token stands that is learnt, None where none
-    is; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
+    is; unseen: places of those of which the chat template leaves something out; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
 
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     firsts: list[int | None] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
     looked: int = 0
     changed: int = 0
 
 
-def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]], fit: Callable[[dict], dict | None] = lambda value: value) -> Tokens:
+def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]], fit: Callable[[dict], dict | None] = lambda value: value,
+                 unseen: Callable[[dict], bool] = lambda value: False) -> Tokens:
     """`measure`, record value → (tokens, where the first learnt one stands), for all training rows or an even sample. fit: the record as
-    it is learnt, or None where it is left out."""
+    it is learnt, or None where it is left out. unseen: whether the chat template leaves something of it out."""
     found = Tokens()
     for record in dataset.train[:: max(1, -(-len(dataset.train) // ENCODED))]:
         learnt = fit(record.value)
@@ -40,6 +42,8 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | No
         found.changed += learnt is not record.value
         if learnt is not None:
             length, first = measure(learnt)
+            if unseen(learnt):
+                found.unseen.append(len(found.lengths))
             found.numbers.append(record.number)
             found.files.append(record.file)
             found.lengths.append(length)
@@ -50,7 +54,7 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | No
 def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str = "", splits: bool = False) -> Report:
     """`found` with what a model's tokens add. max_length: tokens that training keeps of a row; remedy: what is done about longer ones;
     splits: they become several examples, so that nothing is cut."""
-    more = too_long(tokens, max_length, remedy, splits) + nothing_learnt(tokens, max_length)
+    more = too_long(tokens, max_length, remedy, splits) + nothing_learnt(tokens, max_length) + not_written(tokens)
     remedied = found.remedied | ({"long": tokens.changed} if remedy else {})
     return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied, looked=tokens.looked)
 
@@ -88,6 +92,15 @@ def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
         level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty or begins "
                                             "behind {limit} tokens.", count=len(bare), **values)
     return [_about(tokens, bare, "nothing", level, sentence)]
+
+
+def not_written(tokens: Tokens) -> list[Finding]:
+    """Rows with tools or calls for which the chat template has no words."""
+    if not tokens.unseen:
+        return []
+    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools or calls of tools that the chat template does not write, so the model never sees them. "
+                        "Choose another template under What the model sees, or a base model that knows tools.", count=len(tokens.unseen), checked=len(tokens.lengths))
+    return [_about(tokens, tokens.unseen, "unseen", "warning", sentence)]
 
 
 def _about(tokens: Tokens, which: list[int], kind: str, level: str, sentence: Sentence) -> Finding:

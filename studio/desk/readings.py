@@ -63,7 +63,7 @@ class Readings:
 
         def count() -> Tokens:
             codec = Codec(folder, recipe.model.template)
-            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec))
+            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec), lambda value: recipe.task.unseen(value, codec))
 
         with self._lock:
             return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)

@@ -109,6 +109,10 @@ class Task(Options):
         first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
         return sum(part.whole for part in parts), first
 
+    def unseen(self, record: dict, codec: Codec) -> bool:
+        """Whether the record holds something that the chat template does not write, so that no model would see it."""
+        return False
+
     def pieces(self, lengths: list[int], max_length: int) -> list[int]:
         """Tokens of each example, uncut, from the tokens of each row."""
         return lengths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar, Literal
 
 from studio.models.codec import Codec
@@ -35,6 +36,16 @@ class Chat(Task):
 
     def rendered(self, record: dict, codec: Codec) -> str:
         return codec.render(self.messages(record), tools=record.get("tools"))
+
+    def unseen(self, record: dict, codec: Codec) -> bool:
+        messages, tools = self.messages(record), record.get("tools")
+        bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
+        for fewer, offered in ((messages, None), (bare, tools)):
+            if (fewer, offered) != (messages, tools):
+                with contextlib.suppress(StudioError):  # a template that refuses the rest of the conversation has a place for them
+                    if codec.render(fewer, tools=offered) == self.rendered(record, codec):
+                        return True
+        return False
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         messages, text = self.messages(record), self.rendered(record, codec)

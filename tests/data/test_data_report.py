@@ -84,6 +84,12 @@ def test_rows_without_a_token_to_learn():
     assert str(found.blocking).startswith("None of the 6 rows looked at has a token to learn")
 
 
+def test_what_the_template_leaves_out_is_said():
+    dataset = load(DataSpec(source=str(FILES / "tools.jsonl"), heldout_fraction=0))
+    found = finding(with_tokens(report(dataset), count_tokens(dataset, lambda value: (9, 1), unseen=lambda value: "tools" in value), 20), "unseen")
+    assert (found.level, found.count, found.lines) == ("warning", 2, [1, 2]) and str(found.sentence).startswith("2 of 3 rows looked at hold tools")
+
+
 def test_what_ruins_a_run_blocks_it(tmp_path):
     same = report(load(DataSpec(source=write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 9), heldout_fraction=0)))
     assert str(same.blocking).startswith("All 9 rows to learn from are the same")

@@ -9,12 +9,14 @@ import torch
 from transformers import AutoTokenizer
 
 from studio.chat.answer import prompt_ids
-from studio.home import STARTER
+from studio.home import STARTER, Home
 from studio.models.codec import Codec
 from studio.models.templates import FOLDER, OWN, TEMPLATES, template
+from studio.recipe import Recipe
 from studio.tasks import IGNORED
 from studio.tasks.chat import Chat
 from studio.training.batches import Collator, Examples
+from studio.training.kinds.generation import Generation
 
 LENT = [name for name in TEMPLATES if name != OWN]
 
@@ -86,6 +88,33 @@ def test_view_batch_prompt_and_transformers_agree(model, name):
         assert encoded.ids[:first] == asked  # what is learnt begins where the prompt of Chat ends
         answer = codec.decode([label for label in encoded.labels[first:] if label != IGNORED], keep_special=True)
         assert answer.strip().startswith((question.expected.strip(), "<think>"))
+
+
+@pytest.mark.parametrize("name", ["chatml", "qwen3", "llama3"])
+def test_tools_are_offered_without_a_system_text_too(model, name):
+    codec, record = Codec(model, name), {**CALL, "messages": CALL["messages"][1:]}
+    assert re.search(r'"name": "weather", "parameters": .*Hi there.*Köln.*Nine', Chat().rendered(record, codec), re.DOTALL)
+    assert not any(Chat().unseen(given, codec) for given in (record, CALL, *TALKS.values()))
+
+
+def test_what_a_template_does_not_write_is_told(model):
+    called = {"messages": [ASK, CALL["messages"][2]]}
+    for name, record in ((OWN, CALL), (OWN, called), ("gemma", called), ("gemma", {**TALKS["short"], "tools": CALL["tools"]})):
+        assert Chat().unseen(record, Codec(STARTER if name == OWN else model, name))
+    assert not any(Chat().unseen(record, Codec(STARTER)) for record in TALKS.values())
+
+
+@pytest.mark.parametrize("name", ["chatml", "qwen3", "llama3"])
+def test_a_call_is_hoped_for_as_the_model_says_it(model, name, tmp_path):
+    class Job:
+        home, run_id = Home(tmp_path), "1"
+
+    kind, record = Generation(Job, Recipe(model={"name": "starter", "template": name}), model), {"messages": CALL["messages"][:3], "tools": CALL["tools"]}
+    (encoded,) = Chat().encode(record, kind.codec, 4096)
+    learnt = kind.codec.decode([label for label in encoded.labels if label != IGNORED])
+    hoped = kind.hoped_for(Chat().question(record), record).expected
+    assert "Köln" in hoped and learnt.strip().startswith(hoped) and len(learnt.strip()) - len(hoped) <= len("<|im_end|>")
+    assert kind.hoped_for(Chat().question(CALL), CALL).expected == "Nine."
 
 
 def test_packed_rows_hold_the_same_tokens(model):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from studio.chat.answer import answers
+from studio.chat.answer import answers, chat_end
 from studio.data.records import Records
 from studio.evaluation.predictions import Prediction
 from studio.evaluation.scores import exact_match, rouge_l, token_f1
@@ -40,9 +41,17 @@ class Generation(Kind):
             self.job.log(Sentence("{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.", count=left, length=training.max_length))
         self.say_cut(train)
         heldout, _ = self.learnable(dataset.heldout)
-        questions = (question for record in dataset.heldout if (question := self.recipe.task.question(record.value)))
+        questions = (self.hoped_for(question, record.value) for record in dataset.heldout if (question := self.recipe.task.question(record.value)))
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, heldout
+
+    def hoped_for(self, question: Question, record: dict) -> Question:
+        """`question` with calls in the answer hoped for as the chat template writes them, which is how a model says them."""
+        if not record["messages"][-1].get("tool_calls"):
+            return question
+        whole, before = self.recipe.task.rendered(record, self.codec), self.codec.render(question.messages, for_answer=True, tools=question.tools)
+        said, end = self.codec.decode(self.codec.encode(whole.removeprefix(before)).ids), chat_end(self.codec).text
+        return replace(question, expected=said.partition(end)[0].strip() if end else said.strip())
 
     def learnable(self, records: Records) -> tuple[Encodings, int]:
         """(the examples of the records that have a token to learn, how many have none)."""
