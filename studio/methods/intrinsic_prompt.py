@@ -23,6 +23,7 @@ class IntrinsicPromptTuning(Method):
     Good for: learning a task from few examples once several like it have been taught; the smallest delta of all.
     Cost: stage 1 needs trained prompts from the library and learns a small network; stage 2 learns d numbers, 5 to 250 of them.
     Limits: only as good as the prompts that it was found over: the paper used a hundred tasks, and on new ones 250 numbers kept 83 % of prompt tuning's quality.
+    In the paper stage 1 also learns the tasks of all chosen prompts; here it learns that of its own data.
     """
 
     title: ClassVar[str] = "Intrinsic Prompt Tuning"
