@@ -39,6 +39,9 @@ class LoftQ(QLoRA):
             _mend(model.base_model.model, folder)
         return model
 
+    def refusal(self, shape, task, quantisation):
+        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+
 
 def _mend(model, folder: Path) -> None:
     """Give each LoRA over a 4-bit layer of `model` the strongest directions of what the layer lost; `folder` holds the whole weights."""

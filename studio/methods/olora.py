@@ -27,3 +27,6 @@ class OLoRA(ChangesBase, LoRA):
 
     def config(self, setting, **more):
         return super().config(setting, init_lora_weights="olora", **more)
+
+    def refusal(self, shape, task, quantisation):
+        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)

@@ -28,3 +28,6 @@ class PiSSA(ChangesBase, LoRA):
 
     def config(self, setting, **more):
         return super().config(setting, init_lora_weights="pissa" if self.decomposition == "exact" else "pissa_niter_16", **more)
+
+    def refusal(self, shape, task, quantisation):
+        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)

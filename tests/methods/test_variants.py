@@ -181,6 +181,15 @@ def test_the_scores_are_those_of_autograd(fisher, architecture, request):
     assert not any(module._forward_pre_hooks or module._backward_hooks for module in model.modules())
 
 
+@pytest.mark.parametrize("name", ["pissa", "olora", "corda", "loftq", "mica", "psoft", "tinylora", "deft"])
+def test_more_directions_than_a_layer_has_are_refused(name):
+    """A decomposition would give fewer than were asked for, and what is saved would not load."""
+    shape = read_shape(STARTER)
+    narrowest = min(min(pair) for pair in shape.linears.values())
+    assert str(narrowest) in str(METHODS[name].model_construct(rank=narrowest + 1).refusal(shape, "chat", METHODS[name].quantisation or "none"))
+    assert METHODS[name].model_construct(rank=narrowest).refusal(shape, "chat", METHODS[name].quantisation or "none") is None
+
+
 @pytest.mark.parametrize("name", ["loha", "fish", "olora", "road"])
 def test_layers_that_peft_cannot_wrap_are_refused(name):
     shape = dataclasses.replace(read_shape(STARTER), model_type="gpt2", architecture="GPT2LMHeadModel")
