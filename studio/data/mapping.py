@@ -169,6 +169,11 @@ class _Cells:
             )
         return found
 
+    def talks(self, role: str) -> bool:
+        """Whether the cell holds a list of turns, be it as JSON text, and not words."""
+        items = as_list(self.cell(role)) or []
+        return bool(items) and all(isinstance(item, dict) and not item.keys().isdisjoint(("role", "from")) for item in items)
+
     def turns(self, role: str) -> list[dict]:
         value = self.cell(role)
         if value is None or value == "":
@@ -230,12 +235,9 @@ def _history(cells: _Cells) -> list[dict]:
 
 
 def _prompt_completion(cells: _Cells, want: Want) -> dict:
-    prompt = cells.cell("prompt")
-    if isinstance(prompt, list):
-        answer = cells.cell("completion")
-        tail = cells.turns("completion") if isinstance(answer, list) else [{"role": "assistant", "content": cells.text("completion")}]
-        return {"messages": cells.checked([*cells.turns("prompt"), *tail])}
-    return cells.exchange(cells.text("prompt"), cells.text("completion"))
+    asked = cells.turns("prompt") if isinstance(cells.cell("prompt"), list) or cells.talks("prompt") else [{"role": "user", "content": cells.text("prompt")}]
+    said = cells.turns("completion") if cells.talks("completion") else [{"role": "assistant", "content": cells.text("completion")}]
+    return {"messages": cells.checked([*asked, *said])}
 
 
 def _preference(cells: _Cells, want: Want) -> dict:
@@ -251,12 +253,12 @@ def _preference(cells: _Cells, want: Want) -> dict:
 def _pair(cells: _Cells) -> tuple[list[dict], str, str]:
     """(prompt, chosen, rejected); where both answers are whole conversations, the prompt is what they share."""
     asked = cells.cell("prompt")
-    prompt = cells.turns("prompt") if isinstance(asked, list) else []
+    prompt = cells.turns("prompt") if isinstance(asked, list) or cells.talks("prompt") else []
     if not prompt and as_text(asked).strip():
         prompt = [{"role": "user", "content": as_text(asked)}]
     answers = []
     for role in ("chosen", "rejected"):
-        talk = cells.turns(role) if isinstance(cells.cell(role), list) else None if prompt else transcript(cells.text(role))
+        talk = cells.turns(role) if isinstance(cells.cell(role), list) or cells.talks(role) else None if prompt else transcript(cells.text(role))
         if talk is None:
             answers.append((prompt, cells.text(role)))
             continue

@@ -1,5 +1,6 @@
 """Rows under a mapping: every shape, every wanted record, and why a row or a mapping is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ def test_alpaca_with_input_history_and_system():
 def test_own_system_message_wins_over_the_mapping():
     own = [{"role": "system", "content": "Own"}, user("a"), assistant("b")]
     assert mapped("messages", {"messages": "m"}, {"m": own}, system="Other")["messages"] == own
+
+
+def test_turns_in_the_cells_of_a_table_are_turns():
+    asked, said, other = ([turn] for turn in (user("P"), assistant("C"), assistant("R")))
+    pair = {"p": json.dumps(asked), "c": json.dumps(asked + said), "r": json.dumps(asked + other)}
+    for roles in ({"chosen": "c", "rejected": "r"}, {"prompt": "p", "chosen": "c", "rejected": "r"}):
+        assert mapped("preference", roles, pair, "preference") == {"prompt": asked, "chosen": "C", "rejected": "R"}
+    talk = {"messages": asked + said}
+    for p, c in ((json.dumps(asked), json.dumps(said)), (json.dumps(asked), "C"), ("P", json.dumps(said)), ("P", said)):
+        assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": p, "c": c}) == talk
+    data = [{"name": "Ann", "age": 7}]  # a list that is an answer stays one
+    assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": "P", "c": data})["messages"][1]["content"] == json.dumps(data)
 
 
 def test_prompt_may_be_turns():
