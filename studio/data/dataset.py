@@ -57,7 +57,7 @@ class DataSpec(Options):
         None, "Held-out file", "A file kept apart to measure on. Empty: the example's own, or else a part of the data.", advanced=True
     )
     heldout_fraction: float = option(
-        0.1, "Held-out part", "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file. 0: none.", ge=0.0, le=0.5, slider=True
+        0.1, "Held-out part", "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.", ge=0.0, le=0.5, slider=True
     )
     max_rows: int | None = option(None, "Rows at most", "Learn from the first rows of each file only. Empty: from all.", unit="rows", ge=1, advanced=True)
     encoding: str | None = option(
@@ -136,17 +136,18 @@ def load(
     store, problems = reading.store, reading.problems
     store.seal()
     whole = parting.Whole(store, [part.counts for part in reading.parts], problems, reading.remedied)
-    if kept_apart is None:
-        whole.split(spec.heldout_fraction, spec.seed)
+    parted = any(store.apart)
+    if parted:
+        whole.keep_apart([part.source for part in reading.parts])
     else:
-        whole.keep_apart(kept_apart.source)
+        whole.split(spec.heldout_fraction, spec.seed)
     whole.remedy(spec.remedies, want, spec.seed)
     whole.draw([part.weight for part in parts], spec.seed)
     for index, part in enumerate(parts):
         part.drawn = int((whole.train.column("parts") == index).sum())
     if not len(whole.train):
         raise StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=first.name)
-    if not len(whole.heldout) and (spec.heldout_fraction or chosen is not None):
+    if not len(whole.heldout) and (spec.heldout_fraction or parted):
         problems.add(Problem(0, Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."), "heldout", "warning"))
     source = first.source
     title = resolved.title if len(parts) == 1 else " + ".join([resolved.title, *(part.name for part in parts[1:])])
@@ -166,6 +167,7 @@ class _Reading:
         self.remedied: dict[str, int] = {}
         self.change = changes(spec.remedies)
         self.language = spec.remedies.get("language")
+        self.mixed = "apart" in spec.remedies
         self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None)
 
     def part(
@@ -178,15 +180,17 @@ class _Reading:
             mapping, evidence = proposal.mapping, proposal.evidence
         check_mapping(mapping, source.columns, self.want, source.name)
         made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)
-        self._read(made, limit, source.name if heldout or self.labelled else "")
+        self._read(made, limit, source.name if heldout or self.labelled else "", heldout)
         self.parts.append(made)
         return made
 
-    def _read(self, part: Part, limit: int | None, file: str) -> None:
-        """Appends the usable rows to the store, and what is wrong with the others to `problems`."""
-        source, own, seen, used, skipped = part.source, Problems(), 0, 0, 0
+    def _read(self, part: Part, limit: int | None, file: str, heldout: bool) -> None:
+        """Appends the usable rows to the store, and what is wrong with the others to `problems`. limit: rows to learn from at most."""
+        source, own, seen, used, skipped, learnt = part.source, Problems(), 0, 0, 0, 0
         number, rows = len(self.parts), source.rows()
         for row in rows:
+            if learnt == limit and not row.apart:
+                continue
             seen += 1
             if len(part.preview) < PREVIEW_ROWS:
                 part.preview.append(row)
@@ -197,7 +201,8 @@ class _Reading:
                 if self.language and language_of("\n".join(texts(record))) not in (self.language, ""):
                     skipped += 1
                     continue
-                self.store.add(row.number, record, label, number, label_of(part.mapping.shape, record))
+                apart = heldout or (row.apart and not self.mixed)
+                self.store.add(row.number, record, label, number, label_of(part.mapping.shape, record), apart)
             except RowProblem as problem:
                 own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
             except UnicodeEncodeError:
@@ -207,8 +212,10 @@ class _Reading:
                 )
                 own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
             else:
-                used += 1
-                if used == limit:
+                used, learnt = used + 1, learnt + (not row.apart)
+                if row.apart and self.mixed and not heldout:
+                    self.remedied["apart"] = self.remedied.get("apart", 0) + 1
+                if learnt == limit and not source.parted:  # else what is kept apart may still come
                     break
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)

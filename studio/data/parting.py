@@ -76,18 +76,21 @@ class Whole:
         held = np.isin(every.digests, apart)
         self.train, self.heldout = Records(self.store, every.indices[~held]), Records(self.store, every.indices[held])
 
-    def keep_apart(self, source: Source) -> None:
-        """The last file is the held-out one; what is also learnt is not measured on, which would flatter the result."""
+    def keep_apart(self, sources: list[Source]) -> None:
+        """Parts off what was read to be measured on; what is also learnt is not measured on, which would flatter the result.
+        sources: the files that were read, in order."""
         every = Records(self.store, np.arange(len(self.store)))
-        held = every.column("parts") == len(self.counts) - 1
+        held = every.column("apart") > 0
         self.train, self.heldout = Records(self.store, every.indices[~held]), Records(self.store, every.indices[held])
         leaked = np.isin(self.heldout.digests, self.train.digests)
-        for number in map(int, self.heldout.numbers[leaked][:_SAID_LEAKS]):
+        said = Records(self.store, self.heldout.indices[leaked][:_SAID_LEAKS])
+        for index, part, number in zip(said.indices, said.column("parts"), map(int, said.numbers), strict=True):
+            file = self.store.file(int(index))
             sentence = Sentence(
                 "{place} is also in the training data, so it is not measured on. Remove it from one of the two.",
-                place=place(source.name, number, source.unit),
+                place=place(file or sources[part].name, number, sources[part].unit),
             )
-            self.problems.add(Problem(number, sentence, "leakage", "warning", source.name))
+            self.problems.add(Problem(number, sentence, "leakage", "warning", file))
         self.problems.warnings.update({"leakage": max(0, int(leaked.sum()) - _SAID_LEAKS)} if leaked.sum() > _SAID_LEAKS else {})
         self.heldout = self._without(self.heldout, leaked, "leakage")
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from studio.data.archive import ignored
 from studio.data.rows import Row
+from studio.data.sides import by_folder
 from studio.words import StudioError
 
 if TYPE_CHECKING:
@@ -56,17 +57,20 @@ def _members(path: Path) -> list[str]:
 
 
 def read_pictures(source: Source) -> Iterator[Row]:
-    """A row for each picture that can be opened: {"image": its place, "label": the folder that it lies in}."""
+    """A row for each picture that can be opened: {"image": its place, "label": the folder that it lies in}; train/class/… and
+    test/class/… are two sides."""
     names = _members(source.path)
     if len(names) > MAX_PICTURES:
         raise StudioError("{name} holds {count} files; at most {limit} pictures are read. Choose a part of them.", name=source.name, count=len(names), limit=MAX_PICTURES)
-    place = str(source.path.resolve())
+    place, sides = str(source.path.resolve()), by_folder(names)
+    source.parted = any(apart for apart, _ in sides.values())
     for number, name in enumerate(names, 1):
         path = PurePosixPath(name)
         if path.suffix.lower() not in _ENDINGS:
             source.warn(number, "left_aside", "{name} also holds '{left}', which is not read as data.", name=source.name, left=name)
             continue
-        if not path.parent.name:
+        apart, classed = sides.get(name, (False, bool(path.parent.name)))
+        if not classed:
             source.report(number, "missing", "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.", file=name)
             continue
         try:
@@ -76,7 +80,7 @@ def read_pictures(source: Source) -> Iterator[Row]:
             source.report(number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
             continue
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        yield Row(number, {"image": f"{PREFIX}{digest}:{place}{_INSIDE}{name}", "label": path.parent.name})
+        yield Row(number, {"image": f"{PREFIX}{digest}:{place}{_INSIDE}{name}", "label": path.parent.name}, apart=apart)
 
 
 def open_picture(place: str) -> Image:

@@ -26,6 +26,7 @@ from studio.data.readers_binary import read_arrow, read_parquet, read_xlsx
 from studio.data.readers_table import read_table
 from studio.data.readers_text import read_json, read_jsonl, read_text
 from studio.data.rows import Problem, Problems, Row, place
+from studio.data.sides import measured
 from studio.words import Sentence, StudioError
 
 MAX_UPLOAD_BYTES = 200 * 2**20
@@ -40,7 +41,8 @@ class Source:
 
     path: the file (None for the hub); name: what sentences call it; format: a key of `formats.TITLES`; encoding: a
     codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in the order
-    of the file, from its header or its first rows; problems: what the latest pass of `rows()` reported.
+    of the file, from its header or its first rows; problems: what the latest pass of `rows()` reported; parted: some of its rows are
+    there to be measured on (`Row.apart`).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Source:
         self.origin = origin or str(path)
         self.columns: list[str] = []
         self.layout: list[str] = []
+        self.parted = False
         self.problems = Problems()
         self._reader = reader
 
@@ -102,6 +105,8 @@ class ArchiveSource(Source):
     def __init__(self, path: Path, name: str, parts: list[Source], left: list[Sentence], folder: tempfile.TemporaryDirectory):
         super().__init__(path, name, "zip", ArchiveSource._all)
         self.parts, self._left, self._folder = parts, left, folder
+        self._apart = measured(part.name.removeprefix(f"{name}/") for part in parts)
+        self.parted = bool(self._apart)
         self.layout = list(dict.fromkeys(column for part in parts for column in part.columns))
         if len(parts) == 1:
             self.unit, self.encoding = parts[0].unit, parts[0].encoding
@@ -112,8 +117,9 @@ class ArchiveSource(Source):
         for part in self.parts:
             label = part.name if len(self.parts) > 1 else ""
             try:
+                apart = part.name.removeprefix(f"{self.name}/") in self._apart
                 for row in part.rows():
-                    yield Row(row.number, row.values, label)
+                    yield Row(row.number, row.values, label, apart)
             finally:
                 self.problems.merge(part.problems, label)
 

@@ -37,15 +37,15 @@ class RecordStore:
         self.spool = Spool(place)
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
-        self.parts = array("H")
+        self.parts, self.apart = array("H"), array("B")
         self.labels, self.label_names = array("I"), {}
         self.digests = array("Q")
         self.inputs = array("Q")
         self.marks = Marks()
 
-    def add(self, number: int, value: dict, file: str = "", part: int = 0, label: str = "") -> None:
-        """Appends one record. part: which of the files that are read it came from; label: what it is filed under, if anything. Raises UnicodeEncodeError where its text
-        holds half a character (a lone surrogate), and StudioError where the disk is full."""
+    def add(self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False) -> None:
+        """Appends one record. part: which of the files that are read it came from; label: what it is filed under, if anything; apart: it is to be measured on.
+        Raises UnicodeEncodeError where its text holds half a character (a lone surrogate), and StudioError where the disk is full."""
         try:
             line = orjson.dumps(value, default=str)
         except TypeError:  # half a character, or a number beyond 64 bits
@@ -55,6 +55,7 @@ class RecordStore:
         self.numbers.append(number)
         self._files.append(self._names.setdefault(file, len(self._names)))
         self.parts.append(part)
+        self.apart.append(apart)
         self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
         self.digests.append(_digest(f"{digest_of(value['image'])}\0{value['label']}".encode() if "image" in value else line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
@@ -98,7 +99,7 @@ class Records(Sequence):
         return (self.store[int(index)] for index in self.indices)
 
     def column(self, name: str) -> np.ndarray:
-        """One number for each record: of its file's `parts`, its `numbers` (line), `labels` (0: none), `digests` of its content
+        """One number for each record: of its file's `parts`, 1 where it is kept `apart`, its `numbers` (line), `labels` (0: none), `digests` of its content
         (equal records have equal ones) or `inputs` (digests of what is asked, without the answer)."""
         held = getattr(self.store, name)
         return np.frombuffer(held, dtype=f"u{held.itemsize}")[self.indices] if len(self.store) else np.empty(0, f"u{held.itemsize}")

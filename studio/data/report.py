@@ -115,7 +115,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     train, spoken = dataset.train, dataset.want != "text"
     findings = [
         *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
+        *kept_apart(dataset), *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
     ]
     lengths = {
         "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
@@ -250,6 +250,20 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
         sentence = Sentence("At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
                             "not all could be compared.", count=len(again), **first)
     return [Finding("near_duplicate", "warning", sentence, len(again), lines, files)]
+
+
+def kept_apart(dataset: Dataset) -> list[Finding]:
+    """Rows of the files to learn from that are called test or validation there."""
+    which = (dataset.heldout.column("apart") > 0) & (dataset.heldout.column("parts") < len(dataset.parts))
+    count = int(which.sum())
+    if not count:
+        return []
+    lines, first, files = _lines(dataset, dataset.heldout, which)
+    sentence = Sentence(
+        "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
+        "The setting Held-out part changes nothing then.", count=count, **first,
+    )
+    return [Finding("apart", "info", sentence, count, lines, files)]
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:

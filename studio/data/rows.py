@@ -41,16 +41,19 @@ KINDS = {
     "left_aside": Sentence("Not read"),
     "header": Sentence("No header row"),
     "heldout": Sentence("Held-out data"),
+    "apart": Sentence("Kept apart to measure on"),
 }
 """Title of each kind of problem."""
 
 
 class Row(NamedTuple):
-    """One row as the file has it. number: line (or record) number from 1; file: the member, inside a zip of several."""
+    """One row as the file has it. number: line (or record) number from 1; file: the member, inside a zip of several; apart: it stands
+    in a part of the source that is called test or validation."""
 
     number: int
     values: dict[str, Any]
     file: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ READINGS = {
     "russian_cp1251.csv": Reading("csv", "cp1251", "prompt_completion", 8, 8),
     "several.zip": Reading("zip", None, "prompt_completion", 6, 6, {}, {"left_aside": 1}),
     "sharegpt.json": Reading("json", "utf-8", "sharegpt", 5, 5),
+    "sides.zip": Reading("zip", None, "prompt_completion", 6, 6),
     "strings.json": Reading("json", "utf-8", "text", 2, 2),
     "tools.jsonl": Reading("jsonl", "utf-8", "messages", 3, 3),
     "two_sheets.xlsx": Reading("xlsx", None, "prompt_completion", 6, 6, {}, {"left_aside": 1}),

@@ -105,6 +105,7 @@ def good() -> dict[str, bytes | str]:
         "guide.md": "# Title\n\nSome text.\n\n```python\na = 1\n\nb = 2\n```\n\n- [ ] a task\n", "poem_utf16.txt": "Über allen Gipfeln\nist Ruh.\n\nIn allen Wipfeln\n".encode("utf-16"),
         "qa.xlsx": workbook(("Data", [["question", "answer"], *[list(row.values()) for row in PAIRS], [], ["Late?", 7]])),
         "two_sheets.xlsx": workbook(("Empty", []), ("Data", [list(PAIRS[0]), *[list(row.values()) for row in PAIRS]]), ("More", [["a"], ["b"]])),
+        "sides.zip": zipped({"data/train.jsonl": lines(PAIRS[:4]), "data/test.jsonl": lines(PAIRS[4:])}),
         "one.zip": zipped({"chat.jsonl": lines(CHAT)}), "several.zip": zipped({"a/one.jsonl": lines(PAIRS[:3]), "b/two.csv": csv(PAIRS[3:]), "README.md": "# About\n\nText.\n", "__MACOSX/x": "junk"}),
         "broken_line_7.jsonl": lines(CHAT[:6]) + '{"messages": [{"role" "user"}]}\n' + lines(CHAT[6:]), "not_objects.jsonl": lines(PAIRS[:2]) + "17\nnull\n[1, 2]\n" + lines(PAIRS[2:]),
         "bad_bytes.jsonl": lines(PAIRS[:2]).encode() + '{"question": "Grüße", "answer": "ä'.encode() + b"\xff" + 'öü"}\n'.encode() + lines(PAIRS[2:]).encode(),

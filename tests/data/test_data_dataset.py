@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_heldout_file_must_have_the_columns(tmp_path):
     spec = DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(3))), heldout=write(tmp_path / "h.jsonl", [{"text": "x"}]))
     with pytest.raises(StudioError, match=r"h\.jsonl has no column 'prompt'"):
         load(spec)
+
+
+def test_files_called_test_in_a_zip_are_measured_on(tmp_path):
+    names = ("train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl", "validation.jsonl", "more/test/a.jsonl")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for at, name in enumerate(names):
+            archive.writestr(name, "".join(json.dumps(row) + "\n" for row in pairs(range(10 * at, 10 * at + 10))))
+    dataset = load(DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0, max_rows=15))
+    assert prompts(dataset.train) == [f"Say {n}" for n in range(15)]
+    assert sorted(prompts(dataset.heldout)) == [f"Say {n}" for n in range(20, 40)] and dataset.counts.used == 35
 
 
 def test_max_rows_stops_reading(tmp_path):

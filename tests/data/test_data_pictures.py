@@ -105,3 +105,40 @@ def test_a_picture_that_went_away(tmp_path):
     (tmp_path / "a.zip").unlink()
     with pytest.raises(StudioError, match="not there any more"):
         open_picture(data.train[0].value["image"])
+
+
+def sided(tmp_path, held: str, root: str = "leaves/"):
+    """Folders of classes below train/ and another side, each picture of its own."""
+    members = {f"{root}{side}/{colour}/{at}.png": picture(colour, size=size + at)
+               for side, size, count in (("train", 20, 6), (held, 60, 2)) for colour in ("red", "blue") for at in range(count)}
+    return members, zipped(tmp_path / f"{held}.zip", members)
+
+
+@pytest.mark.parametrize("held", ["test", "val", "Valid", "validation"])
+def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
+    _, path = sided(tmp_path, held)
+    data = load(DataSpec(source=str(path), max_rows=5), want="image")
+    assert len(data.train) == 5 and not any(f"/{held}/" in record.value["image"] for record in data.train)
+    assert sorted(title_of(record.value["image"]) for record in data.heldout) == [f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)]
+    assert {record.value["label"] for record in data.heldout} == {"red", "blue"}
+    said = next(finding for finding in report(data).findings if finding.kind == "apart")
+    assert said.count == 4 and "measured on and not learnt" in str(said.sentence) and data.counts.rows == data.counts.used == 9
+    mixed = load(DataSpec(source=str(path), heldout_fraction=0.5, remedies={"apart": "learn"}), want="image")
+    assert (len(mixed.train), len(mixed.heldout), mixed.remedied) == (8, 8, {"apart": 4})
+    assert "apart" not in {finding.kind for finding in report(mixed).findings}
+
+
+def test_a_folder_of_sides_and_what_lies_in_no_class(tmp_path):
+    members, _ = sided(tmp_path, "test", root="")
+    for name, data in {**members, "test/nobody.png": picture("red", size=99), "test/red/copy.png": members["train/red/0.png"]}.items():
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / name).write_bytes(data)
+    data = load(DataSpec(source=str(tmp_path / "all")), want="image")
+    assert (len(data.train), len(data.heldout), data.counts.skipped) == (12, 4, {"missing": 1, "leakage": 1})
+    assert any("test/nobody.png" in str(problem.sentence) and "no folder" in str(problem.sentence) for problem in data.problems)
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    names = {f"{name}/{at}.png": picture(colour, size=20 + at) for name, colour in (("train", "red"), ("test", "blue")) for at in range(5)}
+    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", names)), heldout_fraction=0), want="image")
+    assert {record.value["label"] for record in data.train} == {"train", "test"} and len(data.train) == 10

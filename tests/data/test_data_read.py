@@ -11,6 +11,7 @@ from studio import home
 from studio.data import archive, encoding, hub, readers_text
 from studio.data.read import fingerprint, open_source
 from studio.data.resolve import resolve, samples
+from studio.data.rows import Row
 from studio.words import StudioError
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
@@ -264,7 +265,7 @@ def test_hub_rows_are_read_as_others(monkeypatch):
     monkeypatch.setattr(hub, "_load", lambda parsed: Table([{"question": "q", "answer": ("a",)}]))
     source = open_source("hub:owner/name")
     assert source.columns == ["question", "answer"] and source.format == "hub"
-    assert list(source.rows()) == [(1, {"question": "q", "answer": ["a"]}, "")]
+    assert list(source.rows()) == [Row(1, {"question": "q", "answer": ["a"]})]
 
 
 def test_fingerprint(tmp_path):
