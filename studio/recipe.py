@@ -121,6 +121,15 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
         raise StudioError(join(wrong)) from error
 
 
+def sound_parts(values: dict) -> tuple[Recipe, frozenset[str]]:
+    """(recipe of `values` with every part in which something is wrong at its default, the names of those parts)."""
+    try:
+        return Recipe.model_validate(values), frozenset()
+    except ValidationError as error:
+        wrong = frozenset(str(item["loc"][0]) for item in error.errors())
+        return Recipe.model_validate({part: value for part, value in values.items() if part not in wrong}), wrong
+
+
 def _name(part: Any) -> str:
     """What a method or a task is called in a recipe, where it may stand alone."""
     return str(part.get("name") if isinstance(part, dict) else part)
@@ -138,4 +147,4 @@ def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
     return recipe_from(values, source)
 
 
-__all__ = ["METHODS", "BaseModelChoice", "Machine", "Recipe", "Training", "recipe_from", "recipe_from_yaml"]
+__all__ = ["METHODS", "BaseModelChoice", "Machine", "Recipe", "Training", "recipe_from", "recipe_from_yaml", "sound_parts"]

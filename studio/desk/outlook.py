@@ -16,7 +16,7 @@ from studio.desk.readings import Readings
 from studio.forecast import Forecast, forecast
 from studio.models.resolve import local_folder
 from studio.models.shape import Shape, read_shape
-from studio.recipe import Recipe, recipe_from
+from studio.recipe import Recipe, recipe_from, sound_parts
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
@@ -30,10 +30,11 @@ _UNREADABLE = {
 
 @dataclass
 class Outlook:
-    """Whatever could not be found out is None, with the reason in `problems` by part (recipe, model, method, machine, data), the first one first.
-    lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
+    """recipe: the draft's, but with defaults in the parts that are `wrong`. Whatever could not be found out is None, with the reason in
+    `problems` by part (recipe, model, method, machine, data), the first one first. lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
 
-    recipe: Recipe | None = None
+    recipe: Recipe
+    wrong: frozenset[str] = frozenset()
     dataset: Dataset | None = None
     report: Report | None = None
     lengths: list[int] | None = None
@@ -56,38 +57,40 @@ class Outlook:
 
 def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     """draft: a recipe as far as it is prepared. store: whose runs the forecast learns from."""
-    found = Outlook()
-    found.recipe = recipe = found.attempt("recipe", lambda: recipe_from(draft, "recipe"))
-    if recipe is None:
-        return found
-    folder = found.attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision))
-    found.shape = _usable_shape(found, recipe, folder)
-    refusal = found.attempt("model", lambda: recipe.refusal(found.shape))
+    recipe, wrong = sound_parts(draft)
+    found = Outlook(recipe, wrong)
+    if wrong:
+        found.attempt("recipe", lambda: recipe_from(draft))
+    folder = found.attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision)) if "model" not in wrong else None
+    found.shape = _usable_shape(found, folder) if not wrong & {"model", "task"} else None
+    refusal = found.attempt("model", lambda: recipe.refusal(found.shape)) if not wrong else None
     if refusal:
         found.problems["method"] = refusal
-    if clash := recipe.clash():
+    if not wrong and (clash := recipe.clash()):
         found.problems["machine"] = clash
-    _look_at_data(found, recipe, readings, folder)
+    if not wrong & {"data", "task"}:
+        _look_at_data(found, readings, folder)
     machine = found.attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
-    if found.shape and machine and not refusal:
+    if found.shape and machine and not (wrong or refusal):
         found.forecast = found.attempt("model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, store))
     return found
 
 
-def _usable_shape(found: Outlook, recipe: Recipe, folder: Path | None) -> Shape | None:
+def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
     """The model's shape, where it is here and can serve the task."""
     if folder is None:
-        away = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=recipe.model.name)
+        away = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=found.recipe.model.name)
         found.problems.setdefault("model", away)
         return None
     shape = found.attempt("model", lambda: read_shape(folder))
-    if shape and (unfit := found.attempt("model", lambda: recipe.task.model_refusal(shape))):
+    if shape and (unfit := found.attempt("model", lambda: found.recipe.task.model_refusal(shape))):
         found.problems["model"] = unfit
         return None
     return shape
 
 
-def _look_at_data(found: Outlook, recipe: Recipe, readings: Readings, folder: Path | None) -> None:
+def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> None:
+    recipe = found.recipe
     if not recipe.data.source:
         found.problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         return
@@ -95,7 +98,8 @@ def _look_at_data(found: Outlook, recipe: Recipe, readings: Readings, folder: Pa
     if found.dataset is None:
         return
     found.rows = len(found.dataset.train)
-    if found.shape and recipe.task.reads == "text" and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
+    countable = found.shape and recipe.task.reads == "text" and "training" not in found.wrong
+    if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
         found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
         found.rows = round(found.rows * len(found.lengths) / tokens.looked)
         found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)

@@ -7,6 +7,7 @@ caller brings the examples' lengths in tokens, or none, and then a middling leng
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from studio.data.resolve import resolve
@@ -74,25 +75,24 @@ def forecast(recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int,
     )
 
 
-def sentence(recipe: Recipe | None, rows: int | None, forecast: Forecast | None, hardware: Hardware, data: str | None = None) -> Sentence:
+def sentence(recipe: Recipe, rows: int | None, forecast: Forecast | None, hardware: Hardware, data: str | None = None, wrong: Collection[str] = ()) -> Sentence:
     """The run as one sentence in Markdown; "…" stands for what is not known yet.
 
-    data: the dataset's title; without it the recipe's own source, shortened.
+    data: the dataset's title; without it the recipe's own source, shortened. wrong: parts of the recipe that are not to be believed.
     """
-    if recipe is None:
-        gap = Sentence("…")
-        return Sentence(_WHOLE, model=gap, task=gap, data=gap, rows=gap, method=gap, length=gap, device=gap, cost=Sentence("…"))
     device = forecast.device if forecast else _device(recipe, hardware)
     named = data or source_title(recipe)
     values = {
         "model": short_model(recipe.model.name), "task": Sentence(TASKS[recipe.task.name].verb), "data": named or Sentence("…"),
         "method": _method(recipe), "length": _length(recipe), "device": hardware.short(device), "cost": _cost(forecast),
     }
+    values |= {_SAID_OF.get(part, part): Sentence("…") for part in wrong}
     if rows is None or not named:
         return Sentence(_WITHOUT_ROWS, **values)
     return Sentence(_WHOLE, rows=f"{rows:,}", **values)
 
 
+_SAID_OF = {"training": "length", "machine": "device"}  # part of a recipe → place in the sentence, where they differ
 _WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} {rows:example|examples}) with **{method}** for **{length}** on **{device}**: {cost}"
 _WITHOUT_ROWS = "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
 

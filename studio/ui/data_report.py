@@ -28,7 +28,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     """What the data is, how many rows serve, how long they are, what is wrong with it and what is done about that."""
     done = remedies_html(page, draft["data"], outlook.report)
     if outlook.dataset is None:
-        return reading_html(page) or (note(page.say(problem), "bad" if outlook.recipe else "") + again(page) if problem else "") + done
+        return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
     learnt = min(len(data.train), outlook.rows)  # a text may make several examples
     pairs = [

@@ -262,7 +262,7 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
         return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 7 + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
-    data, problem = outlook.dataset, outlook.problems.get("data") or outlook.problems.get("recipe")
+    data, problem = outlook.dataset, outlook.problems.get("data") or (outlook.problems.get("recipe") if outlook.dataset is None else None)
     several = len(files) > 1
     choices = [(data.parts[at].name if data and at < len(data.parts) else str(item.get("source")), at) for at, item in enumerate(files)]
     return [

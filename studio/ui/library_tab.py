@@ -70,7 +70,7 @@ def build(page: Page):
             now = str(hash(drawn))
             return (gr.skip(), gr.skip()) if now == before else (drawn, now)
 
-        for event in (search.change, sort.change, trash.change, timer.tick, partial(page.demo.load)):
+        for event in (search.change, sort.change, trash.change, timer.tick, page.parts["tab-library"].select, partial(page.demo.load)):
             page.on(event, redraw, [*controls, seen], [cards, seen])
 
     return bind

@@ -24,19 +24,17 @@ _ALIKE = 0.75  # at which difflib takes "loar" for "lora" and "adpter" for "adap
 
 def case(outlook: Outlook) -> Case | None:
     """What recommendations and comparisons are made for; None while the model is not known."""
-    if not (outlook.recipe and outlook.shape):
-        return None
-    return Case(outlook.recipe, outlook.shape, outlook.lengths, outlook.rows, hardware.machine())
+    return outlook.shape and Case(outlook.recipe, outlook.shape, outlook.lengths, outlook.rows, hardware.machine())
 
 
-def recommended_html(page: Page, outlook: Outlook) -> str:
+def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
     """The two or three methods to try first, each with its reason."""
     here = case(outlook)
     found = recommend(here) if here else []
     if not found:
         return ""
     cards = "".join(
-        f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" aria-pressed="{"true" if outlook.recipe.method.name == item.name else "false"}">'
+        f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" aria-pressed="{"true" if draft["method"].get("name") == item.name else "false"}">'
         f"<strong>{e(page.t(METHODS[item.name].title))}</strong><span>{e(page.say(item.reason))}</span></button>" for item in found)
     return f'<h3>{e(page.t("Recommended for your data and machine"))}</h3><div class="examples wide">{cards}</div>'
 

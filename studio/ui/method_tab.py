@@ -129,7 +129,7 @@ def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names:
     own = origin in ("model", "fetched", "method", "method-form")  # the person may be typing the next model's name by now
     same = origin in ("method-form", "training")  # the cards speak of each method with its defaults
     return [
-        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), recommended_html(page, outlook),
+        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), recommended_html(page, outlook, draft),
         gr.skip() if same else cards_html(page, outlook, draft, kind, words), chosen_html(page, method),
         gr.skip() if same or method is None else form.show(method, values=draft["method"]), compare_html(page, outlook, names or []),
     ]
@@ -168,7 +168,7 @@ def model_html(page: Page) -> str:
     if offer:
         pairs += [(page.t("Licence"), offer.licence), (page.t("Access"), page.t("licence must be accepted on the hub") if offer.gated else page.t("free to download"))]
     text = f'<p class="help">{e(page.t(offer.note))}</p>' if offer and offer.note else ""
-    tight = fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation) if offer and outlook.recipe else None
+    tight = fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation) if offer and not outlook.wrong else None
     return text + facts(pairs) + (note(page.say(tight), "warn") if tight else "") + _fetch_html(page, name, outlook.problems.get("model"))
 
 
@@ -195,7 +195,7 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
         return note(page.t("Choose a method."), "warn")
     problem = outlook.problems.get("method")
     said = note(page.say(problem), "bad") if problem else ""
-    if outlook.shape and outlook.recipe and not problem:
+    if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
         said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
     return f'<h3>{e(page.t("Options of {method}", method=page.t(method.title)))}</h3>{said}'

@@ -147,7 +147,7 @@ def the_sentence(page: Page) -> str:
     outlook = page.desk.outlook()
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
-    said = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title))
+    said = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
     return show_sentence(said, page.say(next(iter(outlook.problems.values()), None)))
 
 

@@ -89,7 +89,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     recipe, data = outlook.recipe, outlook.dataset
     if data and data.want == "image":
         return picture_html(page, outlook, place(outlook, at))
-    folder = local_folder(recipe.model.name, recipe.model.revision) if recipe and outlook.lengths else None
+    folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
     index, codec, limit = place(outlook, at), Codec(folder, recipe.model.template), recipe.training.max_length

@@ -93,6 +93,15 @@ def test_the_outlook_says_what_can_be_mended_and_start_refuses_with_it(desk, par
     assert desk.store.runs() == [] and len(str(found.problems[part])) > 20
 
 
+def test_one_wrong_part_leaves_the_rest_known(desk):
+    desk.change(training={**desk.draft()["training"], "learning_rate": "quick"}, method={"name": "lora", "rank": None})
+    found = desk.outlook()
+    assert found.wrong == {"training", "method"} and list(found.problems) == ["recipe"]
+    assert len(found.dataset.train) == 400 and found.shape.hidden and found.lengths is None and found.forecast is None
+    desk.change(data={"source": "captain", "weight": "much"})
+    assert desk.outlook().dataset is None and desk.outlook().shape
+
+
 @pytest.mark.parametrize("config", [[], {"hidden_size": "wide"}, {"num_attention_heads": 0.5, "hidden_size": None}, {"architectures": {}}, {"vocab_size": "x"}])
 def test_the_outlook_survives_any_model_folder(desk, tmp_path, config):
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -149,7 +149,7 @@ def test_the_sentence():
                          "on **this CPU**: about 40 s, 0.9 GB.")
     assert said.say("zh").count("**") == str(said).count("**") and "对话" in said.say("zh") and "starter" in said.say("zh")
     assert type(said).from_json(said.to_json()).say("zh") == said.say("zh")
-    assert str(sentence(None, None, None, CPU)).count("…") >= 7
+    assert str(sentence(asked, 400, None, CPU, data="captain.jsonl", wrong={"method", "training"})) == "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **…** for **…** on **this CPU**: …"
     assert str(sentence(asked, None, None, CPU, data="")).endswith("**this CPU**: …")
     other = recipe("prompt_tuning", {"max_steps": 1}, model={"name": "Qwen/Qwen3-0.6B"})
     assert "**Qwen3-0.6B**" in str(sentence(other, 10, None, CPU)) and "**1 step**" in str(sentence(other, 10, None, CPU))
