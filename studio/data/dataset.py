@@ -116,16 +116,16 @@ class Dataset:
 
 
 def load(
-    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, place: BinaryIO | Path | None = None,
+    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, place: BinaryIO | Path | None = None, separator: str = "",
 ) -> Dataset:
     """Reads, maps, checks and splits the data of `spec` into records of kind `want`.
 
     progress: called now and then with the number of rows read; it may raise to stop. place: where records are kept, a file or a
-    folder to make one in; the system's temporary folder if not given. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
+    folder to make one in; the system's temporary folder if not given. separator: what stands between several labels in one cell, see `mapping.apply`. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
     that does not fit, no usable row.
     """
     resolved = resolve(spec.source)
-    reading = _Reading(spec, want, progress, RecordStore(place), labelled=bool(spec.more))
+    reading = _Reading(spec, want, progress, RecordStore(place), labelled=bool(spec.more), separator=separator)
     first = reading.part(resolved.train, spec.mapping, spec.weight, spec.encoding, spec.max_rows)
     for other in spec.more:
         reading.part(resolve(other.source).train, other.mapping, other.weight, None, spec.max_rows)
@@ -161,14 +161,14 @@ def load(
 class _Reading:
     """The files of one dataset, read one after the other into one store."""
 
-    def __init__(self, spec: DataSpec, want: Want, progress: Callable[[int], None] | None, store: RecordStore, labelled: bool):
+    def __init__(self, spec: DataSpec, want: Want, progress: Callable[[int], None] | None, store: RecordStore, labelled: bool, separator: str):
         self.want, self.progress, self.store, self.labelled = want, progress, store, labelled
         self.problems, self.parts, self.rows = Problems(), [], 0
         self.remedied: dict[str, int] = {}
         self.change = changes(spec.remedies)
         self.language = spec.remedies.get("language")
         self.mixed = "apart" in spec.remedies
-        self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None)
+        self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None, separator=separator)
 
     def part(
         self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, heldout: bool = False,

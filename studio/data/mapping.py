@@ -13,6 +13,7 @@ Knows nothing about files; `shape.py` proposes mappings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
@@ -127,10 +128,11 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
 
 def apply(
     mapping: Mapping, row: Row, want: Want = "messages", name: str = "the data", unit: str = "line",
-    mend: Callable[[list[dict]], list[dict]] | None = None,
+    mend: Callable[[list[dict]], list[dict]] | None = None, separator: str = "",
 ) -> dict:
     """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
-    mend: puts a conversation's turns in order before the order is checked.
+    mend: puts a conversation's turns in order before the order is checked. separator: what stands between the labels of a cell
+    that may hold several, or none; "" where a row has one label.
 
     Raises RowProblem (a StudioError with a `kind`) where this row cannot be used, and StudioError where the mapping
     cannot serve `want` at all.
@@ -138,14 +140,14 @@ def apply(
     if not fits(mapping, want):
         check_mapping(mapping, row.values, want, name)
     where = place(row.file or name, row.number, unit)
-    return _MAKERS[mapping.shape](_Cells(mapping, row, where, mend), want)
+    return _MAKERS[mapping.shape](_Cells(mapping, row, where, mend, separator), want)
 
 
 class _Cells:
     """The cells of one row, asked for by role."""
 
-    def __init__(self, mapping: Mapping, row: Row, where: Sentence, mend: Callable[[list[dict]], list[dict]] | None = None):
-        self.mapping, self.row, self.place, self.mend = mapping, row, where, mend
+    def __init__(self, mapping: Mapping, row: Row, where: Sentence, mend: Callable[[list[dict]], list[dict]] | None = None, separator: str = ""):
+        self.mapping, self.row, self.place, self.mend, self.separator = mapping, row, where, mend, separator
 
     def cell(self, role: str) -> Any:
         """The value for `role`; None where no column plays it. A needed column that the row lacks is a problem."""
@@ -308,9 +310,27 @@ def _label(cells: _Cells, want: Want) -> dict:
     several = as_list(label)
     if want == "messages":
         return cells.exchange(text, ", ".join(as_text(item) for item in several) if several else cells.text("label"))
-    if several is not None and all(isinstance(item, str | int | float) for item in several):
-        return {"text": text, "label": [as_text(item).strip() for item in several]}
-    return {"text": text, "label": cells.text("label").strip()}
+    if several is None and _LIKE_A_LIST.match(written := as_text(label).strip()):
+        raise RowProblem("shape", "{place} has {label} in '{column}', which is no list that can be read. Put its labels in quotes, with commas between them.",
+                         place=cells.place, label=written[:40], column=cells.mapping.roles["label"])
+    if cells.separator:
+        return {"text": text, "label": labels_in(label, cells.separator)}
+    labels = labels_in(several) if several is not None else None
+    if labels == []:
+        raise RowProblem("empty", "{place} has an empty list in '{column}'. Switch on Several labels, with which a text may have none, or give it a label.",
+                         place=cells.place, column=cells.mapping.roles["label"])
+    return {"text": text, "label": cells.text("label").strip() if labels is None else labels}
+
+
+_LIKE_A_LIST = re.compile(r"""\[\s*['"]""")
+
+
+def labels_in(value: Any, separator: str = "") -> list[str]:
+    """The labels in one cell, each once: the items of a list, or what stands between the separators."""
+    items = as_list(value)
+    if items is None or not all(isinstance(item, str | int | float) for item in items):
+        items = as_text(value).split(separator) if separator else [value]
+    return list(dict.fromkeys(label for item in items if (label := as_text(item).strip())))
 
 
 def _label_sets(cells: _Cells) -> dict:

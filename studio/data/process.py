@@ -46,7 +46,8 @@ def is_large(spec: DataSpec) -> bool:
 class Reading:
     """One dataset on its way. rows: read so far; done: it ended, well or not."""
 
-    def __init__(self, spec: DataSpec, want: Want):
+    def __init__(self, spec: DataSpec, want: Want, separator: str = ""):
+        """separator: what stands between several labels in one cell, see `mapping.apply`."""
         self.rows, self.stopped = 0, False
         self._found: tuple[Dataset, Report] | StudioError | None = None
         self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the dataset
@@ -54,7 +55,7 @@ class Reading:
             [sys.executable, "-m", "studio.data.process", str(self._file.fileno())], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             pass_fds=(self._file.fileno(),),
         )
-        self._process.stdin.write(json.dumps({"spec": spec.model_dump(mode="json"), "want": want}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"spec": spec.model_dump(mode="json"), "want": want, "separator": separator}).encode() + b"\n")
         self._process.stdin.flush()  # it stays open: its end tells the other process that nobody waits any more
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -118,7 +119,7 @@ def main(descriptor: int) -> None:
         pipe.flush()
 
     try:
-        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), place=os.fdopen(descriptor, "w+b"))
+        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), place=os.fdopen(descriptor, "w+b"), separator=asked["separator"])
     except StudioError as error:
         tell(error=error.sentence.to_json())
         return

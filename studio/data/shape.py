@@ -6,6 +6,7 @@ Looks at the first rows only. Knows nothing about files; nothing is decided here
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from studio.data.mapping import (
     check_mapping,
     fits,
     flag,
+    labels_in,
 )
 from studio.data.pictures import PREFIX
 from studio.data.read import Source
@@ -128,14 +130,14 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
 
 
-def lost_rows(source: Source, mapping: Mapping, want: Want) -> tuple[list[int], int]:
-    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. Raises
-    StudioError where `mapping` does not fit the columns at all."""
+def lost_rows(source: Source, mapping: Mapping, want: Want, separator: str = "") -> tuple[list[int], int]:
+    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. separator: see `apply`.
+    Raises StudioError where `mapping` does not fit the columns at all."""
     check_mapping(mapping, source.columns, want, source.name)
     rows, lost = list(itertools.islice(source.rows(), LOOKED_AT)), []
     for row in rows:
         try:
-            apply(mapping, row, want, source.name, source.unit)
+            apply(mapping, row, want, source.name, source.unit, separator=separator)
         except RowProblem:
             lost.append(row.number)
     return lost, len(rows)
@@ -280,6 +282,8 @@ def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     if label is None:
         label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
     if label is None:
+        label = next((name for name, column in reversed(columns.items()) if column.texts and _parted([row.values.get(name) for row in rows])), None)
+    if label is None:
         return None
     text = _named(columns, "text", {label}) or _longest(columns, {label})
     if text is None or columns[text].characters <= columns[label].characters:
@@ -289,7 +293,52 @@ def _labels(columns: dict[str, _Column], rows: list[Row]) -> _Found:
                  count=len(columns[label].values), rows=len(rows)),
         _text_evidence(columns[text]),
     ]
+    if parted := _parted([row.values.get(label) for row in rows]):
+        evidence[0] = _parted_evidence(label, *parted, len(rows))
     return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+_SEPARATORS = (";", "|", ",")
+_DECIMAL = re.compile(r"-?\d+,\d+")
+
+
+def separator_of(source: Source, mapping: Mapping) -> str | None:
+    """What stands between several labels in the label's cells, "" where they are lists; None where each row has one label."""
+    if mapping.shape != "label":
+        return None
+    found = _parted([row.values.get(mapping.roles["label"]) for row in itertools.islice(source.rows(), LOOKED_AT)])
+    return found[0] if found else None
+
+
+def _parted(values: list) -> tuple[str, int] | None:
+    """(separator or "", how many of `values` hold several labels) of a column that holds several labels in a row."""
+    filled = [value for value in values if as_text(value).strip()]
+    lists = [items for value in filled if (items := as_list(value)) is not None and all(isinstance(item, str | int) for item in items)]
+    if lists and 2 * len(lists) >= len(filled):
+        several = sum(len(items) > 1 for items in lists)
+        return ("", several) if several else None
+    separator, several = max(((mark, _parted_by(filled, mark)) for mark in _SEPARATORS), key=lambda found: found[1])
+    return (separator, several) if several else None
+
+
+def _parted_by(values: list, separator: str) -> int:
+    """How many of `values` hold several labels with `separator` between them; 0 where its parts are no labels: few, short and often
+    repeated, and most of those that stand with others do so in more than one way ('Arts, Culture' that never parts is one label)."""
+    cells = Counter(tuple(sorted(labels_in(value, separator))) for value in values)
+    several = [cell for cell in cells if len(cell) > 1]
+    stands = Counter(part for cell in cells for part in cell)
+    if not several or len(stands) > min(100, len(values) // 2) or max(map(len, stands)) > 40:
+        return 0
+    if separator == "," and all(_DECIMAL.fullmatch(as_text(value).strip()) for value in values if separator in as_text(value)):
+        return 0
+    together = {part for cell in several for part in cell}
+    return sum(cells[cell] for cell in several) if 2 * sum(stands[part] > 1 for part in together) >= len(together) else 0
+
+
+def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sentence:
+    if separator:
+        return Sentence("Column '{column}' holds several labels in {count} of {rows} {rows:row|rows}, parted by '{separator}'.", column=column, count=count, rows=rows, separator=separator)
+    return Sentence("Column '{column}' holds lists of labels, with several of them in {count} of {rows} {rows:row|rows}.", column=column, count=count, rows=rows)
 
 
 def _more_labels(mapping: Mapping, evidence: list[Sentence], columns: dict[str, _Column]) -> tuple[Mapping, list[Sentence]]:

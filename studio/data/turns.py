@@ -6,6 +6,7 @@ whose sentence opens with the given place. Knows nothing about columns.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -37,17 +38,31 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+_ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
+_WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
+"""A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would take 'a' 'b' for 'ab'."""
+
+
 def as_list(value: Any) -> list | None:
-    """A list, also where a table holds it as JSON text; else None."""
+    """A list, also where a table holds it as JSON text or as Python writes a list of texts and numbers; else None."""
     if isinstance(value, list):
         return value
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             found = json.loads(value)
         except (ValueError, RecursionError):
-            return None
+            return _as_python(value)
         return found if isinstance(found, list) else None
     return None
+
+
+def _as_python(text: str) -> list | None:
+    if not _WRITTEN.fullmatch(text):
+        return None
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # a backslash or a number that Python would not write
+        return None
 
 
 _SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")

@@ -19,7 +19,7 @@ from studio.data.dataset import DataSpec, OtherFile
 from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.read import Source, fingerprint, open_source
 from studio.data.resolve import resolve, stamp
-from studio.data.shape import lost_rows, propose
+from studio.data.shape import lost_rows, propose, separator_of
 from studio.desk.outlook import Outlook, look
 from studio.desk.readings import Readings
 from studio.home import Home
@@ -105,13 +105,13 @@ class Desk:
             parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}
         self.change(**parts)
         if shown:
-            self._suit_task(shown)
+            self._suit_task(shown, opened)
 
-    def _suit_task(self, mapping: Mapping) -> None:
-        """Set the task's options that depend on how the data is mapped."""
+    def _suit_task(self, mapping: Mapping, opened: Source) -> None:
+        """Set the task's options that depend on how the data is mapped, and on what its labels look like."""
         task = self.draft()["task"]
         if cls := TASKS.get(task.get("name")):
-            self.change(task={**task, **cls.suited(mapping)})
+            self.change(task={**task, **cls.suited(mapping, separator_of(opened, mapping))})
 
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
         """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
@@ -129,7 +129,8 @@ class Desk:
         draft = self.draft()
         self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None}, **self._model_for(TASKS[name]))
         with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
-            self._suit_task(propose(_look_at(draft["data"]["source"]), TASKS[name].wants).mapping)
+            opened = _look_at(draft["data"]["source"])
+            self._suit_task(propose(opened, TASKS[name].wants).mapping, opened)
         return self.draft()
 
     def _model_for(self, task: type[Task]) -> dict:
@@ -144,11 +145,14 @@ class Desk:
 
     def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
         """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
+        before = self._label_column(file)
         self.change_file(file, mapping=mapping)
-        if mapping and mapping.get("shape") == "label_columns":  # else the person may have switched several labels on
-            self._suit_task(Mapping.model_validate(mapping))
         draft = self.draft()
         source = str((draft["data"] if file == 0 else draft["data"]["more"][file - 1]).get("source", ""))
+        if mapping and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before)):
+            with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
+                self._suit_task(Mapping.model_validate(mapping), _look_at(source))
+                draft = self.draft()
         if mapping is None or self.outlook().dataset:
             kept = self.store.note("mappings", {})
             kept.pop(key := _fingerprint(source), None)
@@ -157,11 +161,16 @@ class Desk:
             self.store.set_note("mappings", dict(list(kept.items())[-_KEPT_MAPPINGS:]))
         return draft
 
+    def _label_column(self, file: int) -> str | None:
+        """Which column of a file is its label now, given or proposed; the same one again leaves the task's options to the person."""
+        data = self.outlook().dataset
+        return data.parts[file].mapping.roles.get("label") if data and file < len(data.parts) else None
+
     def would_lose(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
         """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
         draft = self.draft()
-        source = _look_at([draft["data"], *draft["data"].get("more", [])][file]["source"])
-        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants)
+        source, recipe = _look_at([draft["data"], *draft["data"].get("more", [])][file]["source"]), self.outlook().recipe
+        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between if recipe else "")
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
         """How the person mapped this file before, where that still fits it."""

@@ -39,7 +39,7 @@ class Readings:
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
         """The recipe's data and what is to be said of it. Large data is read in another process; until that is done,
         `StillReading` says how far it is."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, stamp(recipe.data.sources)], sort_keys=True)
+        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, recipe.task.labels_between, stamp(recipe.data.sources)], sort_keys=True)
         with self._lock:
             return _kept(self._datasets, key, lambda: self._read(key, recipe))
 
@@ -48,9 +48,9 @@ class Readings:
             self.stop()
             self._under_way.clear()  # nobody asks for those any more
             if not is_large(recipe.data):
-                dataset = load(recipe.data, want=recipe.task.wants)
+                dataset = load(recipe.data, want=recipe.task.wants, separator=recipe.task.labels_between)
                 return dataset, report(dataset)
-            self._under_way[key] = Reading(recipe.data, recipe.task.wants)
+            self._under_way[key] = Reading(recipe.data, recipe.task.wants, recipe.task.labels_between)
         reading = self._under_way[key]
         if not reading.done:
             raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")

@@ -82,9 +82,15 @@ class Task(Options):
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     @classmethod
-    def suited(cls, mapping: Mapping) -> dict:
-        """The options that depend on how the data is mapped, as they suit `mapping`."""
+    def suited(cls, mapping: Mapping, separator: str | None) -> dict:
+        """The options that depend on how the data is mapped, as they suit `mapping`. separator: what was seen between several labels in one
+        cell, "" where they are lists, None where each row has one."""
         return {}
+
+    @property
+    def labels_between(self) -> str:
+        """What stands between several labels in one cell; "" where a row has one label."""
+        return ""
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         """The record as examples of at most `max_length` tokens (one, or several for a long text)."""

@@ -28,12 +28,17 @@ class Classification(Task):
     kind: ClassVar[str] = "classification"
 
     name: Literal["classification"] = option("classification", "Task", "", hidden=True)
-    several: bool = option(False, "Several labels", "A text may have several labels, or none; each label is decided by itself.")
+    several: bool = option(False, "Several labels", "A text may have several labels, or none where its cell is empty; each label is decided by itself.")
     separator: str = option(";", "Separator", "What stands between several labels in one column, as in 'late; damaged'.", min_length=1, max_length=3, advanced=True)
 
     @classmethod
-    def suited(cls, mapping):
-        return {"several": mapping.shape == "label_columns"}
+    def suited(cls, mapping, separator):
+        several = mapping.shape == "label_columns" or separator is not None
+        return {"several": several, **({"separator": separator} if separator else {})}
+
+    @property
+    def labels_between(self):
+        return self.separator if self.several else ""
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         return [encode_text(record["text"], codec, max_length, self.names(record))]
@@ -47,10 +52,9 @@ class Classification(Task):
 
     def names(self, record: dict) -> tuple[str, ...]:
         """The record's labels, each once and in order of the alphabet."""
-        found = record["label"]
-        if not self.several:
-            if isinstance(found, list) and len(found) != 1:
-                raise StudioError("One row has the labels {labels}; switch on Several labels, or give each text one label.", labels=", ".join(found) or "-")
-            return (found[0] if isinstance(found, list) else found,)
-        parts = found if isinstance(found, list) else found.split(self.separator)
-        return tuple(sorted({part.strip() for part in parts} - {""}))
+        found = record["label"] if isinstance(record["label"], list) else [record["label"]]
+        if not self.several and not found:
+            raise StudioError("One row has no label; switch on Several labels, with which a text may have none, or give each text one label.")
+        if not self.several and len(found) > 1:
+            raise StudioError("One row has the labels {labels}; switch on Several labels, or give each text one label.", labels=", ".join(found))
+        return tuple(sorted(found))

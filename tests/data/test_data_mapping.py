@@ -8,7 +8,7 @@ import pytest
 from studio.data.mapping import ROLES, SHAPES, Mapping, apply, check_mapping
 from studio.data.read import open_source
 from studio.data.rows import Row, RowProblem
-from studio.data.shape import propose
+from studio.data.shape import propose, separator_of
 from studio.words import StudioError
 
 
@@ -218,6 +218,76 @@ def test_labels_are_found_without_their_name(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("eins,zwei\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
     assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})
+
+
+# ---- several labels in one cell -------------------------------------------------------------------------------------
+
+
+def labelled(tmp_path, *labels):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": f"The letter number {n} is about this.", "labels": label}) + "\n" for n, label in enumerate(labels)))
+    return open_source(path)
+
+
+def seen(tmp_path, *labels):
+    """(what is said to part the labels, the evidence) of a column that holds `labels`."""
+    found = propose(labelled(tmp_path, *labels), "label")
+    return separator_of(labelled(tmp_path, *labels), found.mapping), str(found.evidence[1])
+
+
+@pytest.mark.parametrize("mark", [";", "|", ","])
+def test_several_labels_in_one_cell_are_seen(tmp_path, mark):
+    labels = ["late", f"late{mark}damaged", "damaged", "", f"rude{mark} late", "rude"] * 3
+    assert seen(tmp_path, *labels) == (mark, f"Column 'labels' holds several labels in 6 of 18 rows, parted by '{mark}'.")
+
+
+@pytest.mark.parametrize("write", [list, json.dumps, str])
+def test_lists_of_labels_are_seen(tmp_path, write):
+    """As JSON, as JSON in a table, as pandas writes them."""
+    labels = [write(["late"]), write(["late", "it's \"damaged\""]), write([])] * 3
+    assert seen(tmp_path, *labels) == ("", "Column 'labels' holds lists of labels, with several of them in 3 of 9 rows.")
+
+
+@pytest.mark.parametrize("labels", [
+    ["Arts, Culture", "Sports", "Science, Technology"] * 4,  # names with a comma in them
+    ["1,5", "2,5", "1,0", "2,0"] * 4,  # numbers
+    [f"the {n}th; a {n * n}th; and" for n in range(12)],  # hardly anything repeated
+    ["late", "damaged"] * 4, [["late"], ["damaged"]] * 4,
+])
+def test_what_is_one_label_is_not_parted(tmp_path, labels):
+    separator, evidence = seen(tmp_path, *labels)
+    assert separator is None and "several" not in evidence
+
+
+def test_a_column_of_several_labels_is_found_without_its_name(tmp_path):
+    path = tmp_path / "a.csv"
+    kinds = ["red", "blue", "green", "black", "white", "brown"]
+    rows = [f"Ein Text Nummer {n} steht hier,{kinds[n % 6]};{kinds[n * n % 5]}" for n in range(24)]
+    path.write_text("\n".join(["eins,zwei", *rows]))
+    assert propose(open_source(path), "label").mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})
+
+
+def test_cells_with_several_labels_become_lists():
+    def labels(value, separator=";"):
+        return apply(Mapping(shape="label", roles={"text": "t", "label": "l"}), Row(3, {"t": "T", "l": value}), "label", "a.csv", separator=separator)["label"]
+
+    assert labels("late; damaged;late;") == ["late", "damaged"] and labels("late, damaged") == ["late, damaged"] and labels("a|b", "|") == ["a", "b"]
+    assert labels("") == labels(None) == labels(" ; ") == labels([]) == labels("[]") == []
+    assert labels("['a', 'b; c', 3]") == labels('["a", "b; c", 3]') == labels(["a", " b; c", 3, "a"]) == ["a", "b; c", "3"]
+    assert labels("['a', 'b']", "") == ["a", "b"] and labels("late;damaged", "") == "late;damaged" and labels("[urgent]", "") == "[urgent]"
+
+
+@pytest.mark.parametrize("written", ["['a' 'b']", "['a', 'b'", "['a', open('x')]", "['\\x']"])
+@pytest.mark.parametrize("separator", ["", ";"])
+def test_what_only_looks_like_a_list_of_labels_is_said(written, separator):
+    with pytest.raises(RowProblem, match="which is no list that can be read. Put its labels in quotes, with commas between them."):
+        apply(Mapping(shape="label", roles={"text": "t", "label": "l"}), Row(3, {"t": "T", "l": written}), "label", "a.csv", separator=separator)
+
+
+@pytest.mark.parametrize("nothing", [[], "[]", [""]])
+def test_an_empty_list_is_no_label(nothing):
+    with pytest.raises(RowProblem, match="Line 3 of a.jsonl has an empty list in 'l'. Switch on Several labels"):
+        mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": nothing}, "label")
 
 
 # ---- a column for each label ----------------------------------------------------------------------------------------

@@ -282,6 +282,33 @@ def test_columns_of_labels_switch_several_labels_on(desk):
     assert not desk.draft()["task"]["several"] and desk.outlook().problems == {}
 
 
+def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
+    path = tmp_path / "a.csv"
+    labels = ["late", "late|damaged", "damaged", "", "rude|late", "rude"] * 5
+    path.write_text("text,labels,topic\n" + "".join(f"The letter number {n} came.,{label},{'ab'[n % 2]}\n" for n, label in enumerate(labels)))
+    desk.use(str(path))
+    desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    task, found = desk.draft()["task"], desk.outlook()
+    assert (task["name"], task["several"], task["separator"]) == ("classification", True, "|") and found.problems == {}
+    assert found.dataset.counts.rows == found.dataset.counts.used == 30  # an empty cell is none of the labels
+    assert found.report.labels == {"late": 15, "damaged": 10, "rude": 10} and "imbalance" not in {item.kind for item in found.report.findings}
+    desk.change(task={**task, "several": False})
+    off = desk.outlook()
+    assert off.dataset.counts.skipped == {"empty": 5} and "rude|late" in off.report.labels
+    roles = {"text": "text", "label": "labels"}
+    desk.change_mapping({"shape": "label", "roles": roles})
+    assert not desk.draft()["task"]["several"]  # the person's own choice stays
+    assert desk.would_lose({"shape": "label", "roles": roles}) == ([5, 11, 17, 23, 29], 30)
+    desk.change(task={**task, "several": True})
+    assert desk.would_lose({"shape": "label", "roles": roles}) == ([], 30)
+    desk.change_mapping({"shape": "label", "roles": {**roles, "label": "topic"}})
+    assert not desk.draft()["task"]["several"] and desk.outlook().report.labels == {"a": 15, "b": 15}
+    desk.change_mapping({"shape": "label", "roles": roles})
+    assert desk.draft()["task"]["several"] and desk.outlook().problems == {}
+    desk.use(str(path))  # the remembered columns say the same
+    assert desk.draft()["data"]["mapping"] and desk.draft()["task"]["several"]
+
+
 def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,rude,loud\n" + "".join(f"A remark with the number {n},{n % 2},0\n" for n in range(12)))

@@ -60,9 +60,12 @@ def test_the_head_is_learnt_and_saved(name, tmp_path):
 def test_labels_of_a_record():
     one, many = TASKS["classification"](), TASKS["classification"](several=True, separator=",")
     assert one.names({"label": "late; damaged"}) == ("late; damaged",)
-    assert many.names({"label": "late, damaged,late,"}) == ("damaged", "late") and many.names({"label": []}) == ()
+    assert many.names({"label": ["late", "damaged"]}) == ("damaged", "late") and many.names({"label": []}) == ()
+    assert many.labels_between == "," and one.labels_between == ""
     with pytest.raises(StudioError, match="switch on Several labels"):
         one.names({"label": ["late", "damaged"]})
+    with pytest.raises(StudioError, match="One row has no label; switch on Several labels"):
+        one.names({"label": []})
     assert chosen([0.2, 0.5, 0.9], ["a", "b", "c"], True) == ("b", "c") and chosen([0.2, 0.5, 0.3], ["a", "b", "c"], False) == ("b",)
 
 

@@ -63,7 +63,7 @@ class Kind:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
         self.job.doing(Sentence("Reading the data"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        dataset = load(self.recipe.data, want=self.recipe.task.wants, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)), place=self.folder)
+        dataset = load(self.recipe.data, want=self.recipe.task.wants, separator=self.recipe.task.labels_between, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)), place=self.folder)
         dataset = self.fitted(dataset)
         return Material(dataset, *self.examples(dataset))
 
