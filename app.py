@@ -19,7 +19,7 @@ def main() -> None:
     from studio.library import shelf
     from studio.store import Store
     from studio.ui.launch import launch
-    from studio.ui.page import build
+    from studio.ui.window import build
 
     home = Home(asked.home)
     demo = build(home)

@@ -5,7 +5,7 @@ import pytest
 
 from studio.home import Home
 from studio.store import Store
-from studio.ui.page import build
+from studio.ui.window import build
 
 CHANGING = [
     "examples.click", "upload.upload", "use-place.click", "place.submit", "task.input", "task-form.input", "roles.input", "proposed-roles.click",

@@ -24,7 +24,7 @@ def run(home):
 
 @pytest.fixture(scope="module")
 def address(serve, home, run):
-    from studio.ui.page import build
+    from studio.ui.window import build
 
     return serve(build(home))
 
@@ -88,7 +88,7 @@ def test_building_and_serving_the_window_imports_no_torch(tmp_path):
 import json, sys
 from studio.home import Home
 from studio.ui.launch import free_port, launch
-from studio.ui.page import build
+from studio.ui.window import build
 address = launch(build(Home(sys.argv[1])), port=free_port(18860), block=False)
 import httpx
 status = [httpx.get(address).status_code, httpx.get(address + "zh").status_code]
