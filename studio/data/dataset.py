@@ -26,6 +26,7 @@ from studio.data.remedies import changes, checked, merged, rewritten
 from studio.data.resolve import resolve
 from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
+from studio.data.spelling import spellings
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
@@ -135,6 +136,8 @@ def load(
         kept_apart = reading.part(chosen, first.mapping, 1.0, spec.encoding if spec.heldout else None, None, heldout=True)
     store, problems = reading.store, reading.problems
     store.seal()
+    if "spelling" in spec.remedies and (changed := store.relabel(spellings(store, want))):
+        reading.remedied["spelling"] = changed
     whole = parting.Whole(store, [part.counts for part in reading.parts], problems, reading.remedied)
     parted = any(store.apart)
     if parted:

@@ -39,6 +39,7 @@ class RecordStore:
         self._files, self._names = array("I"), {"": 0}
         self.parts, self.apart = array("H"), array("B")
         self.labels, self.label_names = array("I"), {}
+        self._spelling: dict[str, str] = {}
         self.digests = array("Q")
         self.inputs = array("Q")
         self.marks = Marks()
@@ -57,7 +58,7 @@ class RecordStore:
         self.parts.append(part)
         self.apart.append(apart)
         self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
-        self.digests.append(_digest(f"{digest_of(value['image'])}\0{value['label']}".encode() if "image" in value else line))
+        self.digests.append(_content(value, line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
 
     def seal(self) -> None:
@@ -66,11 +67,25 @@ class RecordStore:
         self.marks.seal()
         self._labels = list(self._names)
 
+    def relabel(self, spelling: dict[str, str]) -> int:
+        """From now on the labels that are keys of `spelling` are its values. Returns how many records that changes. Call after `seal`."""
+        self._spelling, before, self.label_names = spelling, self.label_names, {}
+        renamed = {name: SEVERAL.join(dict.fromkeys(spelling.get(label, label) for label in name.split(SEVERAL))) for name in before}
+        numbers = {number: self.label_names.setdefault(renamed[name], len(self.label_names) + 1) for name, number in before.items()} | {0: 0}
+        touched = {number for name, number in before.items() if renamed[name] != name}
+        changed = [index for index, number in enumerate(self.labels) if number in touched]
+        self.labels = array("I", map(numbers.__getitem__, self.labels))
+        for index in changed:
+            value = self[index].value
+            self.digests[index] = _content(value, orjson.dumps(value))
+        return len(changed)
+
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Record:
-        return Record(self.numbers[index], json.loads(self.spool[index]), self._labels[self._files[index]])
+        value = json.loads(self.spool[index])
+        return Record(self.numbers[index], _respelt(value, self._spelling) if self._spelling else value, self._labels[self._files[index]])
 
     def file(self, index: int) -> str:
         """The member of a zip that record `index` came from."""
@@ -125,6 +140,11 @@ def _digest(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
+def _content(value: dict, line: bytes) -> int:
+    """The digest that tells records apart; of pictures by what they show. line: the value as it is kept."""
+    return _digest(f"{digest_of(value['image'])}\0{value['label']}".encode() if "image" in value else line)
+
+
 def _input(value: dict) -> str:
     """What the model is given in a record: all before the last answer."""
     if "text" in value:
@@ -147,6 +167,18 @@ def label_of(shape: str, value: dict) -> str:
     if isinstance(label, dict):
         label = [set_label(name, own) for name, own in label.items()]
     return SEVERAL.join(map(str, label)) if isinstance(label, list) else str(label)
+
+
+def _respelt(value: dict, spelling: dict[str, str]) -> dict:
+    """A record whose labels are written as `spelling` says."""
+    label = value["label"]
+    if isinstance(label, dict):
+        label = {name: spelling.get(whole := set_label(name, own), whole).removeprefix(set_label(name, "")) for name, own in label.items()}
+    elif isinstance(label, list):
+        label = list(dict.fromkeys(spelling.get(own, own) for own in label))
+    else:
+        label = spelling.get(label, label)
+    return {**value, "label": label}
 
 
 def set_label(name: str, label: str) -> str:

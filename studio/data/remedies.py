@@ -21,6 +21,7 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
     "long": {"trim": Sentence("Shorten them at the front, so that the end fits"), "drop": Sentence("Leave these rows out")},
     "imbalance": {"trim": Sentence("Take fewer of the frequent labels")},
+    "spelling": {"merge": Sentence("Write each label as most rows do")},
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
     "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},

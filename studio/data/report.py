@@ -6,54 +6,27 @@ a million rows are judged in a moment. Knows nothing about models; what their to
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from studio.data.dataset import Dataset
+from studio.data.findings import Finding, by_level, lines_of, once, places
+from studio.data.label_report import imbalance, label_counts, misspelt, unknown_labels
 from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
 from studio.data.marks import EMAIL, KEY
-from studio.data.parting import FLAGS, RATIO, near_repeats, repeats
-from studio.data.records import SEVERAL, Records, set_label, texts
-from studio.data.remedies import REMEDIES
-from studio.data.rows import KINDS, Counts, Row
+from studio.data.parting import FLAGS, near_repeats, repeats
+from studio.data.records import texts
+from studio.data.rows import Counts, Row
 from studio.data.turns import as_text
 from studio.words import Sentence
 
-LEVELS = ("block", "error", "warning", "info")
-"""block: the run would be for nothing; error: rows are lost; warning: look at it; info: good to know."""
-EXAMPLES = 20
-"""Line numbers given for each finding."""
 LISTENED = 2000
 """Records whose language is guessed; more are sampled evenly."""
 _BINS = 24
-
-
-@dataclass
-class Finding:
-    """One thing to know about the data. count: rows it is about; lines: the first of them; files: of each line, where there are several
-    files; actions: which of the known remedies make sense here, None for all of them."""
-
-    kind: str
-    level: str
-    sentence: Sentence
-    count: int
-    lines: list[int]
-    files: list[str] = field(default_factory=list)
-    actions: tuple[str, ...] | None = None
-
-    @property
-    def remedies(self) -> dict[str, Sentence]:
-        """Action → what its button says."""
-        return {action: text for action, text in REMEDIES.get(self.kind, {}).items() if self.actions is None or action in self.actions}
-
-    @property
-    def title(self) -> Sentence:
-        return KINDS[self.kind]
 
 
 @dataclass
@@ -115,7 +88,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     train, spoken = dataset.train, dataset.want != "text"
     findings = [
         *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *kept_apart(dataset), *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
+        *kept_apart(dataset), *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *misspelt(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
     ]
     lengths = {
         "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
@@ -125,11 +98,6 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
         dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), by_level(findings),
         table(dataset.columns, dataset.preview[:preview_rows]), dataset.remedied,
     )
-
-
-def by_level(findings: list[Finding]) -> list[Finding]:
-    """`findings`, the gravest first."""
-    return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.count))
 
 
 def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:
@@ -180,29 +148,14 @@ def _from_problems(dataset: Dataset) -> list[Finding]:
     return found
 
 
-def _lines(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict, list[str]]:
-    """The first line numbers of the records that `which` selects, the values that name the first of them, and their files."""
-    found = Records(records.store, records.indices[which][:EXAMPLES])
-    numbers, files = places((int(number), found.store.file(int(index))) for number, index in zip(found.numbers, found.indices, strict=True))
-    line = Sentence("{line} of {file}", line=numbers[0], file=files[0]) if files and files[0] else numbers[0] if numbers else 0
-    return numbers, {"unit": Sentence(dataset.unit), "line": line}, files
-
-
-def places(rows: Iterable[tuple[int, str]]) -> tuple[list[int], list[str]]:
-    """(the first line numbers, the file of each where any is named), from the line and the file of each row."""
-    first = list(itertools.islice(rows, EXAMPLES))
-    files = [file for _, file in first]
-    return [line for line, _ in first], files if any(files) else []
-
-
 def all_the_same(dataset: Dataset) -> list[Finding]:
     """Two or more rows, and each the same as the others: nothing would be learnt but that one."""
-    records = _once(dataset.train)
+    records = once(dataset.train)
     count = len(records)
     if count < 2 or len(np.unique(records.digests)) > 1:
         return []
     sentence = Sentence("All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.", count=count)
-    lines, _, files = _lines(dataset, records, np.ones(count, bool))
+    lines, _, files = lines_of(dataset, records, np.ones(count, bool))
     return [Finding("same_all", "block", sentence, count, lines, files)]
 
 
@@ -215,19 +168,14 @@ def all_leaked(dataset: Dataset) -> list[Finding]:
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
-def _once(records: Records) -> Records:
-    """`records` without the repetitions that a weight asks for."""
-    return Records(records.store, np.unique(records.indices))
-
-
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows whose record already stood further up."""
-    records = _once(dataset.train)
+    records = once(dataset.train)
     again = repeats(records)
     count = int(again.sum())
     if not count:
         return []
-    lines, first, files = _lines(dataset, records, again)
+    lines, first, files = lines_of(dataset, records, again)
     sentence = Sentence(
         "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They are} learnt more than once; remove {count:it|them} unless you mean it.",
         count=count, **first,
@@ -242,7 +190,7 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
     again, complete = near_repeats(dataset.train)
     if not len(again):
         return []
-    lines, first, files = _lines(dataset, dataset.train, again)
+    lines, first, files = lines_of(dataset, dataset.train, again)
     if complete:
         sentence = Sentence("{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
                             count=len(again), **first)
@@ -258,7 +206,7 @@ def kept_apart(dataset: Dataset) -> list[Finding]:
     count = int(which.sum())
     if not count:
         return []
-    lines, first, files = _lines(dataset, dataset.heldout, which)
+    lines, first, files = lines_of(dataset, dataset.heldout, which)
     sentence = Sentence(
         "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
         "The setting Held-out part changes nothing then.", count=count, **first,
@@ -272,7 +220,7 @@ def prompt_leakage(dataset: Dataset) -> list[Finding]:
     count = int(same.sum())
     if not count:
         return []
-    lines, first, files = _lines(dataset, dataset.heldout, same)
+    lines, first, files = lines_of(dataset, dataset.heldout, same)
     sentence = Sentence(
         "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
         count=count, **first,
@@ -290,85 +238,28 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
     """Control characters, and text that was once decoded with the wrong encoding."""
     found = []
     for kind, text in ODD.items():
-        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (_once(dataset.train), dataset.heldout)]
+        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (once(dataset.train), dataset.heldout)]
         count = sum(int(which.sum()) for _, which in flagged)
         if count:
-            lines, first, files = next(_lines(dataset, records, which) for records, which in flagged if which.any())
+            lines, first, files = next(lines_of(dataset, records, which) for records, which in flagged if which.any())
             found.append(Finding(kind, "warning", Sentence(text, count=count, **first), count, lines, files))
     return found
 
 
 def secrets(dataset: Dataset) -> list[Finding]:
     """Keys and e-mail addresses, which a model may learn by heart and tell to anybody."""
-    records = _once(dataset.train)
+    records = once(dataset.train)
     flags = records.marks("flags")
     which = flags & FLAGS["secret"] > 0
     count = int(which.sum())
     if not count:
         return []
-    lines, first, files = _lines(dataset, records, which)
+    lines, first, files = lines_of(dataset, records, which)
     sentence = Sentence(
         "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
     )
     return [Finding("secret", "warning", sentence, count, lines, files)]
-
-
-def label_counts(dataset: Dataset) -> dict[str, int]:
-    """Label → training rows that have it, most frequent first; empty where the data has no labels."""
-    found: Counter[str] = Counter()
-    rows = np.bincount(dataset.train.column("labels"), minlength=len(dataset.train.store.label_names) + 1)
-    for name, index in dataset.train.store.label_names.items():
-        for label in name.split(SEVERAL):
-            found[label] += int(rows[index])
-    return {label: count for label, count in found.most_common() if count}
-
-
-def imbalance(dataset: Dataset) -> list[Finding]:
-    """Labels of which one is much rarer than another of the same label set, or only one."""
-    counts, sets = label_counts(dataset), [""]
-    if dataset.want == "label_sets":
-        sets = sorted({set_label(column, "") for part in dataset.parts for column in (part.mapping.roles["label"], *part.mapping.labels)})
-    found = ({label: count for label, count in counts.items() if label.startswith(name)} for name in sets)
-    return [finding for own in found if own for finding in _imbalance(dataset, own)]
-
-
-def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
-    names = list(counts)
-    combined = any(SEVERAL in name for name in dataset.train.store.label_names)  # thinning out would take rows of the rare label too
-
-    def first_line(label: str) -> tuple[list[int], list[str]]:
-        indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
-        lines, _, files = _lines(dataset, dataset.train, np.isin(dataset.train.column("labels"), indices))
-        return lines[:1], files[:1]
-
-    often, rare = names[0], names[-1]
-    if len(names) == 1:
-        if counts[often] < len(dataset.train) and dataset.want == "label":
-            return []  # to have it or not to have it is told apart
-        level = "block" if dataset.want in ("label", "label_sets", "image") and len(dataset.train) > 1 else "warning"
-        sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
-        return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]
-    if counts[often] < RATIO * counts[rare]:
-        return []
-    sentence = Sentence("The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
-                        often=often, most=counts[often], rare=rare, least=counts[rare])
-    return [Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)]
-
-
-def unknown_labels(dataset: Dataset) -> list[Finding]:
-    """Held-out rows with a label that no training row has."""
-    if dataset.want not in ("label", "label_sets", "image"):
-        return []
-    known = label_counts(dataset).keys()
-    strange = [index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))]
-    which = np.isin(dataset.heldout.column("labels"), strange)
-    count = int(which.sum())
-    if not count:
-        return []
-    lines, first, files = _lines(dataset, dataset.heldout, which)
-    sentence = Sentence("{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.", count=count, **first)
-    return [Finding("heldout", "warning", sentence, count, lines, files)]
 
 
 def languages(dataset: Dataset) -> list[Finding]:

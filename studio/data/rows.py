@@ -35,6 +35,7 @@ KINDS = {
     "still_long": Sentence("Still longer than the limit"),
     "pieces": Sentence("Learnt in pieces"),
     "unseen": Sentence("Not seen by the model"),
+    "spelling": Sentence("Labels written in several ways"),
     "imbalance": Sentence("Labels out of balance"),
     "control": Sentence("Control characters"),
     "mojibake": Sentence("Garbled characters"),

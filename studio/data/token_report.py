@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from studio.data.dataset import Dataset
-from studio.data.report import Finding, Report, by_level, histogram, places
+from studio.data.findings import Finding, by_level, places
+from studio.data.report import Report, histogram
 from studio.words import Sentence
 
 ENCODED = 2000

@@ -9,11 +9,12 @@ import base64
 import io
 
 from studio.data.dataset import Dataset
+from studio.data.findings import Finding
 from studio.data.formats import TITLES
 from studio.data.mapping import SHAPES
 from studio.data.pictures import open_picture, title_of
 from studio.data.remedies import REMEDIES
-from studio.data.report import Finding, Histogram, Report
+from studio.data.report import Histogram, Report
 from studio.data.rows import KINDS
 from studio.desk import Outlook
 from studio.ui.board import button, chip, e, facts, note, number, table

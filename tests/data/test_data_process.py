@@ -26,6 +26,15 @@ def test_it_is_the_same_dataset(tmp_path):
     assert said == report(there) == report(here)
 
 
+def test_labels_cross_over_as_they_are_read(tmp_path):
+    """Several in one cell, none, and in the spelling that most rows have."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"The letter {n},{label}\n" for n, label in enumerate(["Late;rude", "late", "late", "rude", ""] * 4)))
+    spec = DataSpec(source=str(path), remedies={"spelling": "merge"})
+    (there, said), here = process.Reading(spec, "label", ";").result(60), load(spec, "label", separator=";")
+    assert list(there.train) == list(here.train) and said == report(here) and said.labels.keys() == {"late", "rude"} and said.counts.used == 20
+
+
 def test_errors_cross_over_as_sentences(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"prompt": "", "completion": "x"}\n')

@@ -126,6 +126,42 @@ def test_frequent_labels_are_thinned(tmp_path):
     assert report(dataset).labels == {"often": 19, "rare": 2} and dataset.counts.skipped == {"imbalance": 79} and "imbalance" not in kinds(dataset)
 
 
+SPAM = ["Spam", "spam", "Spam", "no  spam", "SPAM", "no spam", "No Spam", "no spam", "Spam"]
+
+
+def test_labels_written_in_several_ways(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"text": f"text {n}", "label": label} for n, label in enumerate(SPAM)])
+    found = next(item for item in report(remedied(path, "label")).findings if item.kind == "spelling")
+    assert (found.count, found.lines, list(found.remedies)) == (4, [2, 4, 5, 7], ["merge"]) and "'SPAM' → 'Spam'" in str(found.sentence)
+    dataset = remedied(path, "label", spelling="merge")
+    assert report(dataset).labels == {"Spam": 5, "no spam": 4} and dataset.remedied == {"spelling": 4} and "spelling" not in kinds(dataset)
+    assert [record.value["label"] for record in dataset.train] == ["Spam", "Spam", "Spam", "no spam", "Spam", "no spam", "no spam", "no spam", "Spam"]
+
+
+def test_labels_of_one_spelling_are_alike_wherever_rows_are_compared(tmp_path):
+    """A row that stands there in two spellings is a copy, and does not come to both sides of the split."""
+    rows = [{"text": f"text {n}", "label": label} for n in range(40) for label in ("Spam", "spam" if n else "Spam")] + [{"text": "other", "label": "no"}]
+    dataset = remedied(write(tmp_path / "a.jsonl", rows), "label", heldout_fraction=0.3, spelling="merge")
+    assert {record.value["text"] for record in dataset.train}.isdisjoint(record.value["text"] for record in dataset.heldout)
+    assert "prompt_leakage" in kinds(remedied(str(tmp_path / "a.jsonl"), "label", heldout_fraction=0.3))
+    assert len(remedied(str(tmp_path / "a.jsonl"), "label", spelling="merge", duplicate="drop").train) == 41
+
+
+def test_spellings_of_several_labels_and_of_label_sets(tmp_path):
+    several = write(tmp_path / "a.jsonl", [{"text": f"text {n}", "label": label} for n, label in enumerate([["Late", "late", "rude"], ["late"], ["late"], ["Rude"], ["rude"]])])
+    dataset = remedied(several, "label", spelling="merge")
+    assert [record.value["label"] for record in dataset.train] == [["late", "rude"], ["late"], ["late"], ["rude"], ["rude"]] and report(dataset).labels == {"late": 3, "rude": 3}
+    rows = [{"text": f"text {n}", "label": label, "tone": tone} for n, (label, tone) in enumerate([("a", "A"), ("b", "A"), ("a", "a"), ("B", "c"), ("b", "c")])]
+    mapping = {"shape": "label", "roles": {"text": "text", "label": "label"}, "labels": ["tone"]}
+    sets = load(DataSpec(source=write(tmp_path / "b.jsonl", rows), mapping=mapping, remedies={"spelling": "merge"}, heldout_fraction=0), "label_sets")
+    assert [record.value["label"] for record in sets.train][2:4] == [{"label": "a", "tone": "A"}, {"label": "b", "tone": "c"}] and sets.remedied == {"spelling": 2}
+
+
+def test_a_word_in_other_capitals_is_no_label_in_a_talk(tmp_path):
+    path = write(tmp_path / "a.jsonl", [{"text": f"text {n}", "label": label} for n, label in enumerate(SPAM)])
+    assert "spelling" not in kinds(remedied(path, "messages")) and not remedied(path, "messages", spelling="merge").remedied
+
+
 def test_other_languages(tmp_path):
     english, german = "This is what you asked for and it is the truth, number", "Das ist nicht die Antwort auf die Frage, die ich mir wünsche, Nummer"
     path = write(tmp_path / "a.jsonl", [{"text": f"{german if n % 10 == 0 else english} {n}"} for n in range(40)] + [{"text": "4711"}])

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from studio.data.dataset import DataSpec, OtherFile, load
+from studio.data.findings import LEVELS
 from studio.data.marks import Marks
-from studio.data.report import LEVELS, histogram, report, short
+from studio.data.report import histogram, report, short
 from studio.data.rows import KINDS
 from studio.data.token_report import count_tokens, with_tokens
 

@@ -61,7 +61,7 @@ SAID_ELSEWHERE = {
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
     "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves
     "studio/data/readers_text.py": ("error.msg", "_ALL_ZERO"),  # Python's json module: NOT_OURS in the test; bytes.translate
-    "studio/data/report.py": ("dataset.unit", "self.unit"),  # HAND_LISTED
+    "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
     "studio/library/export.py": ("refusal",),
