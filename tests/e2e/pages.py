@@ -26,6 +26,18 @@ def status(page, *words: str, seconds: float = 240) -> str:
     return page.inner_text("#status")
 
 
+def choose_example(page, name: str, sentence: str) -> None:
+    """Press an example on the Data tab; returns once the sentence says so in these words."""
+    page.locator(f"[data-act=example][data-item={name}]").click()
+    page.wait_for_function("words => document.querySelector('#sentence').innerText.includes(words)", arg=sentence, timeout=30_000)
+
+
+def train_with(studio, **training) -> None:
+    """Change training options of the draft, as another window would."""
+    draft = studio.store.note("draft")
+    studio.store.set_note("draft", {**draft, "training": {**draft["training"], **training}})
+
+
 def start(page, studio) -> None:
     """Click Start; returns once the store holds the run that this click made, so that nobody takes an earlier run for it."""
     before = studio.store.latest_run()

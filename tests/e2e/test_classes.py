@@ -7,7 +7,7 @@ import pytest
 
 from studio.evaluation import predictions
 from studio.home import SAMPLES
-from tests.e2e.pages import ready, start, status, tab
+from tests.e2e.pages import choose_example, ready, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -25,10 +25,8 @@ def page(studio, browser):
 def taught(page, studio, example: str, sentence: str, **training) -> dict:
     """The run of an example, started from the page with less training than it asks for; its metrics."""
     tab(page, "Data")
-    page.locator(f"[data-act=example][data-item={example}]").click()
-    page.wait_for_function("text => document.querySelector('#sentence').innerText.includes(text)", arg=sentence, timeout=30_000)
-    draft = studio.store.note("draft")
-    studio.store.set_note("draft", {**draft, "training": {**draft["training"], **training}})
+    choose_example(page, example, sentence)
+    train_with(studio, **training)
     tab(page, "Train")
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import until
-from tests.e2e.pages import ready, start, status, tab
+from tests.e2e.pages import choose_example, ready, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -14,8 +14,7 @@ def test_letters(studio, open_page):
     page = open_page(studio.address)
     ready(page)
     tab(page, "Data")
-    page.locator("[data-act=example][data-item=letters]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('to classify by several label sets from letters.csv (500 examples)')", timeout=30_000)
+    choose_example(page, "letters", "to classify by several label sets from letters.csv (500 examples)")
     page.get_by_text("Which column plays which role").click()
     ticks = page.locator("#roles .of-several input")
     ticks.first.wait_for(timeout=30_000)
@@ -25,8 +24,7 @@ def test_letters(studio, open_page):
     page.wait_for_function("document.querySelector('#roles-check').innerText.includes('rows would be lost')", timeout=30_000)
     department.click()
     until(lambda: (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == ["department"], 20, "the label columns were not taken")
-    draft = studio.store.note("draft")
-    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 60, "evaluations": 1}})
+    train_with(studio, max_steps=60, evaluations=1)
     tab(page, "Train")
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.pages import ready, start, tab
+from tests.e2e.pages import ready, start, tab, train_with
 from tests.training.runs import Runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -66,8 +66,7 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
         page.locator("#method-options .of-several input").nth(at).click()
     says(page, "#sentence", "AdapterFusion of 2")
     page.wait_for_function("!document.querySelector('#sentence').innerText.includes('are chosen')", timeout=30_000)
-    draft = studio.store.note("draft")
-    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 4, "evaluation_rows": 4}})
+    train_with(studio, max_steps=4, evaluation_rows=4)
     tab(page, "Train")
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tests.e2e.pages import ask, downloaded, ready, start, status, tab
+from tests.e2e.pages import ask, choose_example, downloaded, ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -14,8 +14,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
     page.goto(studio.address)
     ready(page)
-    page.locator("[data-act=example][data-item=preferences]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter to prefer the better answers from preferences.jsonl (300 examples)')")
+    choose_example(page, "preferences", "Teach starter to prefer the better answers from preferences.jsonl (300 examples)")
     page.wait_for_function("document.querySelector('#task-form').innerText.includes('Beta β')")
     tab(page, "Train")
     start(page, studio)

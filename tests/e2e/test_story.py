@@ -9,7 +9,17 @@ import zipfile
 import pytest
 
 from studio.home import STARTER
-from tests.e2e.pages import ask, downloaded, heldout_questions, ready, shown_steps, start, status, tab
+from tests.e2e.pages import (
+    ask,
+    choose_example,
+    downloaded,
+    heldout_questions,
+    ready,
+    shown_steps,
+    start,
+    status,
+    tab,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -45,8 +55,7 @@ def taught(studio, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
     page.goto(studio.address)
     ready(page)
-    page.locator("[data-act=example][data-item=captain]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8 for 6 epochs')")
+    choose_example(page, "captain", "captain.jsonl (400 examples) with LoRA r=8 for 6 epochs")
     tab(page, "Train")
     clicked = time.time()
     start(page, studio)

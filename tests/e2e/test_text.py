@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.pages import ask, ready, start, status, tab
+from tests.e2e.pages import ask, choose_example, ready, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 BEGUN = "Day 77. Wind west, force"
@@ -13,10 +13,8 @@ def test_notes(studio, open_page):
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)
-    page.locator("[data-act=example][data-item=notes]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter to write from notes.txt')", timeout=30_000)
-    draft = studio.store.note("draft")
-    studio.store.set_note("draft", {**draft, "training": {**draft["training"], "max_steps": 40, "evaluations": 2}})
+    choose_example(page, "notes", "Teach starter to write from notes.txt")
+    train_with(studio, max_steps=40, evaluations=2)
     tab(page, "Train")
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
