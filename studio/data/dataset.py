@@ -18,6 +18,7 @@ from typing import Annotated, BinaryIO
 from pydantic import AfterValidator
 
 from studio.data import parting
+from studio.data.alike import propose_like
 from studio.data.languages import language_of
 from studio.data.mapping import Mapping, Want, apply, check_mapping
 from studio.data.read import Source, open_source
@@ -57,6 +58,9 @@ class DataSpec(Options):
     heldout: str | None = option(
         None, "Held-out file", "A file kept apart to measure on. Empty: the example's own, or else a part of the data.", advanced=True
     )
+    heldout_mapping: Mapping | None = option(
+        None, "Columns of the held-out file", "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.", hidden=True
+    )
     heldout_fraction: float = option(
         0.1, "Held-out part", "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.", ge=0.0, le=0.5, slider=True
     )
@@ -94,8 +98,7 @@ class Part:
 @dataclass
 class Dataset:
     """train, heldout: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
-    together, parts: of each; heldout_counts: of the held-out file, None where a part of the data was kept apart; preview: the
-    first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
+    together, parts: of each; measured: the held-out file, None where a part of the data was kept apart; preview: the first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
     changed, moved or left out."""
 
     title: str
@@ -105,7 +108,7 @@ class Dataset:
     heldout: Records
     problems: Problems
     counts: Counts
-    heldout_counts: Counts | None
+    measured: Part | None
     format: str
     encoding: str | None
     unit: str
@@ -114,6 +117,15 @@ class Dataset:
     evidence: list[Sentence] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     remedied: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Part]:
+        """All that was read: the parts, and the held-out file where there is one."""
+        return [*self.parts, *([self.measured] if self.measured else [])]
+
+    @property
+    def heldout_counts(self) -> Counts | None:
+        return self.measured.counts if self.measured else None
 
 
 def load(
@@ -133,7 +145,8 @@ def load(
     parts, kept_apart = list(reading.parts), None
     chosen = resolve(spec.heldout).train if spec.heldout else resolved.heldout
     if chosen is not None:
-        kept_apart = reading.part(chosen, first.mapping, 1.0, spec.encoding if spec.heldout else None, None, heldout=True)
+        own = (spec.heldout_mapping, spec.encoding) if spec.heldout else (None, None)
+        kept_apart = reading.part(chosen, own[0], 1.0, own[1], None, like=first.mapping)
     store, problems = reading.store, reading.problems
     store.seal()
     if "spelling" in spec.remedies and (changed := store.relabel(spellings(store, want))):
@@ -156,7 +169,7 @@ def load(
     title = resolved.title if len(parts) == 1 else " + ".join([resolved.title, *(part.name for part in parts[1:])])
     return Dataset(
         title, want, first.mapping, whole.train, whole.heldout, problems, sum((part.counts for part in parts), Counts()),
-        kept_apart.counts if kept_apart else None, source.format, source.encoding, source.unit, source.columns, first.preview,
+        kept_apart, source.format, source.encoding, source.unit, source.columns, first.preview,
         first.evidence, parts, dict(reading.remedied),
     )
 
@@ -174,12 +187,12 @@ class _Reading:
         self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None, separator=separator)
 
     def part(
-        self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, heldout: bool = False,
+        self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, like: Mapping | None = None,
     ) -> Part:
-        """Opens and reads one file."""
-        source, evidence = open_source(place, encoding=encoding), []
+        """Opens and reads one file. like: it is the held-out one, and the data to learn from is mapped so."""
+        source, evidence, heldout = open_source(place, encoding=encoding), [], like is not None
         if mapping is None:
-            proposal = propose(source, self.want)
+            proposal = propose_like(source, like, self.want) if like else propose(source, self.want)
             mapping, evidence = proposal.mapping, proposal.evidence
         check_mapping(mapping, source.columns, self.want, source.name)
         made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)

@@ -113,6 +113,8 @@ class Whole:
             self._part_questions(remedies["prompt_leakage"])
         if "duplicate" in remedies:
             self.train = self._without(self.train, repeats(self.train), "duplicate", remedy=True)
+        if "heldout_duplicate" in remedies:
+            self.heldout = self._without(self.heldout, repeats(self.heldout), "heldout_duplicate", remedy=True)
         if "near_duplicate" in remedies and want != "image":  # of pictures only the names are text
             again = np.zeros(len(self.train), bool)
             again[near_repeats(self.train)[0]] = True

@@ -7,6 +7,7 @@ never skipped in silence. Knows nothing about columns' meaning. Recognising the 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ MAX_ITEM = 64 * 2**20
 """Characters of one item in a JSON list."""
 MAX_OBJECT = 300 * 2**20
 """Bytes of a JSON file that is one object, the only form that must be held whole."""
+
+_FRONT_MATTER = 500  # lines of it at most
+_SETTING = re.compile(r"\s|#|- |[^\s:][^:]*:(\s|$)")
 
 _LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -260,12 +264,31 @@ def _is_columns(item: dict) -> bool:
     return False
 
 
+def _front_matter(source: Source) -> int:
+    """How many lines of settings (YAML between two lines of ---, as static site generators and note programs keep them) open the file."""
+    lines = itertools.islice(numbered_lines(source.path, source.encoding, source.name), _FRONT_MATTER)
+    if next(lines, (0, ""))[1].rstrip() != "---":
+        return 0
+    for number, line in lines:
+        if line.rstrip() in ("---", "..."):
+            return number
+        if not _SETTING.match(line):
+            return 0
+    return 0
+
+
 def read_text(source: Source) -> Iterator[Row]:
-    """Paragraphs, cut at empty lines; in Markdown a fenced block stays whole. The number is a paragraph's first line."""
+    """Paragraphs, cut at empty lines; in Markdown a fenced block stays whole and front matter is left out. The number is a
+    paragraph's first line."""
     fences = source.format == "markdown"
+    front = _front_matter(source) if fences else 0
+    if front:
+        source.warn(1, "left_aside", "{name} opens with {count} lines of settings (front matter), which are not read as text.", name=source.name, count=front)
     start, fenced, size = 0, False, 0
     part: list[str] = []
     for number, line in numbered_lines(source.path, source.encoding, source.name):
+        if number <= front:
+            continue
         if fences and line.lstrip().startswith("```"):
             fenced = not fenced
         if (line.isspace() and not fenced) or size > MAX_PARAGRAPH:

@@ -14,6 +14,7 @@ import numpy as np
 
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, lines_of, once, places
+from studio.data.heldout_report import heldout_findings
 from studio.data.label_report import imbalance, label_counts, misspelt, unknown_labels
 from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
@@ -85,10 +86,10 @@ class Report:
 
 def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
-    train, spoken = dataset.train, dataset.want != "text"
+    train = dataset.train
     findings = [
-        *_from_problems(dataset), *all_the_same(dataset), *all_leaked(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *kept_apart(dataset), *(prompt_leakage(dataset) if spoken else []), *odd_characters(dataset), *secrets(dataset), *misspelt(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
+        *_from_problems(dataset), *all_the_same(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
+        *heldout_findings(dataset), *odd_characters(dataset), *secrets(dataset), *misspelt(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
     ]
     lengths = {
         "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
@@ -159,15 +160,6 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
     return [Finding("same_all", "block", sentence, count, lines, files)]
 
 
-def all_leaked(dataset: Dataset) -> list[Finding]:
-    """A held-out file that holds nothing but training rows."""
-    counts = dataset.heldout_counts
-    if counts is None or len(dataset.heldout) or not counts.skipped.get("leakage"):
-        return []
-    sentence = Sentence("Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none.")
-    return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
-
-
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows whose record already stood further up."""
     records = once(dataset.train)
@@ -198,34 +190,6 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
         sentence = Sentence("At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
                             "not all could be compared.", count=len(again), **first)
     return [Finding("near_duplicate", "warning", sentence, len(again), lines, files)]
-
-
-def kept_apart(dataset: Dataset) -> list[Finding]:
-    """Rows of the files to learn from that are called test or validation there."""
-    which = (dataset.heldout.column("apart") > 0) & (dataset.heldout.column("parts") < len(dataset.parts))
-    count = int(which.sum())
-    if not count:
-        return []
-    lines, first, files = lines_of(dataset, dataset.heldout, which)
-    sentence = Sentence(
-        "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
-        "The setting Held-out part changes nothing then.", count=count, **first,
-    )
-    return [Finding("apart", "info", sentence, count, lines, files)]
-
-
-def prompt_leakage(dataset: Dataset) -> list[Finding]:
-    """Held-out rows that ask what a training row asks (with another answer)."""
-    same = np.isin(dataset.heldout.inputs, dataset.train.inputs)
-    count = int(same.sum())
-    if not count:
-        return []
-    lines, first, files = lines_of(dataset, dataset.heldout, same)
-    sentence = Sentence(
-        "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
-        count=count, **first,
-    )
-    return [Finding("prompt_leakage", "warning", sentence, count, lines, files)]
 
 
 ODD = {

@@ -23,6 +23,7 @@ KINDS = {
     "role": Sentence("Unknown role"),
     "same": Sentence("Chosen and rejected are the same"),
     "duplicate": Sentence("Exact duplicates"),
+    "heldout_duplicate": Sentence("Exact duplicates in the held-out data"),
     "near_duplicate": Sentence("Near duplicates"),
     "same_all": Sentence("All rows the same"),
     "nothing": Sentence("Nothing to learn in the row"),

@@ -38,6 +38,13 @@ _KEPT_MAPPINGS = 200
 _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds that a run has noted
 
 
+def files_of(draft: dict) -> list[dict]:
+    """The draft's files with what was chosen for each: the first one, those that are mixed in, and the held-out one, which has no weight."""
+    data = draft["data"]
+    held = [{"source": data["heldout"], "mapping": data.get("heldout_mapping")}] if data.get("heldout") else []
+    return [data, *data.get("more", []), *held]
+
+
 class Desk:
     """One home's draft. All methods may be called from any thread."""
 
@@ -127,7 +134,7 @@ class Desk:
     def choose_task(self, name: str) -> dict:
         """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
         draft = self.draft()
-        self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None}, **self._model_for(TASKS[name]))
+        self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None, "heldout_mapping": None}, **self._model_for(TASKS[name]))
         with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
             opened = _look_at(draft["data"]["source"])
             self._suit_task(propose(opened, TASKS[name].wants).mapping, opened)
@@ -148,8 +155,9 @@ class Desk:
         before = self._label_column(file)
         self.change_file(file, mapping=mapping)
         draft = self.draft()
-        source = str((draft["data"] if file == 0 else draft["data"]["more"][file - 1]).get("source", ""))
-        if mapping and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before)):
+        source = str(files_of(draft)[file].get("source", ""))
+        learnt = file <= len(draft["data"].get("more", []))  # what is only measured on does not say how to learn
+        if learnt and mapping and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before)):
             with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
                 self._suit_task(Mapping.model_validate(mapping), _look_at(source))
                 draft = self.draft()
@@ -164,12 +172,12 @@ class Desk:
     def _label_column(self, file: int) -> str | None:
         """Which column of a file is its label now, given or proposed; the same one again leaves the task's options to the person."""
         data = self.outlook().dataset
-        return data.parts[file].mapping.roles.get("label") if data and file < len(data.parts) else None
+        return data.files[file].mapping.roles.get("label") if data and file < len(data.files) else None
 
     def would_lose(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
         """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
         draft = self.draft()
-        source, recipe = _look_at([draft["data"], *draft["data"].get("more", [])][file]["source"]), self.outlook().recipe
+        source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
         return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between if recipe else "")
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
@@ -203,14 +211,27 @@ class Desk:
         self.change(data={**data, "more": [*data.get("more", []), other.model_dump(mode="json")]})
 
     def change_file(self, index: int, **values) -> None:
-        """Set weight or mapping of one file of the draft's data; 0 is the first one."""
+        """Set weight or mapping of one file of the draft's data, as `files_of` counts them; the held-out one has a mapping only."""
         data = self.draft()["data"]
         if index == 0:
             self.change(data={**data, **values})
+        elif index > len(data.get("more", [])):
+            self.change(data={**data, "heldout_mapping": values["mapping"]})
         else:
             more = [dict(item) for item in data["more"]]
             more[index - 1].update(values)
             self.change(data={**data, "more": more})
+
+    def split(self, values: dict) -> None:
+        """Set what is kept apart to measure on. Another held-out file is mapped as the person mapped it before, or as is proposed."""
+        data = self.draft()["data"]
+        if values.get("heldout") != data.get("heldout"):
+            mapping = None
+            with contextlib.suppress(StudioError):  # the outlook says what is wrong with the file
+                mapping = self._remembered_mapping(values["heldout"], _look_at(values["heldout"])) if values.get("heldout") else None
+            task = TASKS.get(self.draft()["task"].get("name"))
+            values = {**values, "heldout_mapping": mapping.model_dump(mode="json") if mapping and task and fits(mapping, task.wants) else None}
+        self.change(data={**data, **values})
 
     def remove_file(self, index: int) -> None:
         """Take a file out of the mixture; the first one only where another can take its place."""

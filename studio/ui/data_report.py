@@ -41,7 +41,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     said = chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
-    evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.parts for item in part.evidence)
+    evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
     why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
     wrong = note(page.say(problem), "bad") if problem else ""
     limit = outlook.recipe.training.max_length

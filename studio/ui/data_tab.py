@@ -16,6 +16,7 @@ from studio.data.dataset import Dataset, DataSpec, OtherFile
 from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, Mapping, fits
 from studio.data.read import open_source
 from studio.data.resolve import resolve
+from studio.desk import files_of
 from studio.models.templates import OWN
 from studio.options import Options, option
 from studio.presets import apply, preset, presets
@@ -230,11 +231,11 @@ def accept_roles(page: Page, mapping: dict, file: int) -> str:
 def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
     """The lines that `mapping` would lose, where they are more than now; none where the mapping cannot be tried yet."""
     data = page.desk.outlook().dataset
-    if data is None or file >= len(data.parts):
+    if data is None or file >= len(data.files):
         return [], 0
     try:
         lost, rows = page.desk.would_lose(mapping, file)
-        now, _ = page.desk.would_lose(data.parts[file].mapping.model_dump(), file)
+        now, _ = page.desk.would_lose(data.files[file].mapping.model_dump(), file)
     except StudioError:  # a role without a column, or a shape for another task: the report says so
         return [], 0
     return (lost if len(lost) > len(now) else []), rows
@@ -243,13 +244,8 @@ def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
 def edit_split(page: Page, form: OptionForm, raw: dict):
     made, wrong = form_values(raw, Split)
     values = made.model_dump(mode="json") if made else raw
-    page.desk.change(data={**page.desk.draft()["data"], **{key: values.get(key) for key in _SPLIT}})
+    page.desk.split({key: values.get(key) for key in _SPLIT})
     return form.complain(wrong), page.stamp("split")
-
-
-def files_of(draft: dict) -> list[dict]:
-    """The draft's files, the first one first, each with source, mapping and weight."""
-    return [draft["data"], *draft["data"].get("more", [])]
 
 
 def draw(page: Page, stamp: str, file: int, example: float | None, task_form: OptionForm, roles: OptionForm, split: OptionForm) -> list:
@@ -264,14 +260,14 @@ def draw(page: Page, stamp: str, file: int, example: float | None, task_form: Op
     file = file if file < len(files) else 0
     data, problem = outlook.dataset, outlook.problems.get("data") or (outlook.problems.get("recipe") if outlook.dataset is None else None)
     several = len(files) > 1
-    choices = [(data.parts[at].name if data and at < len(data.parts) else str(item.get("source")), at) for at, item in enumerate(files)]
+    choices = [(data.files[at].name if data and at < len(data.files) else str(item.get("source")), at) for at, item in enumerate(files)]
     return [
         examples_html(page, draft["data"]["source"]), gr.update(value=draft["task"].get("name")),
         f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
         gr.skip() if origin == "task-form" or task is None else task_form.show(task, values=draft["task"]),
         about_html(page, draft, outlook, problem), files_html(page, draft, data),
         gr.update(choices=choices, value=file, visible=several),
-        gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several),
+        gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several and "weight" in files[file]),
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         "",  # what was asked about other columns is no question any more
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
@@ -284,14 +280,14 @@ def draw_file(page: Page, roles: OptionForm, file: int) -> list:
     """Weight and columns of the file that was chosen."""
     draft, data = page.desk.draft(), page.desk.outlook().dataset
     files = files_of(draft)
-    return [gr.update(value=files[file].get("weight", 1)), roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name"))))]
+    return [gr.update(value=files[file].get("weight", 1), visible="weight" in files[file]), roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name"))))]
 
 
 def columns_and_mapping(data: Dataset | None, files: list[dict], file: int, task: type[Task] | None) -> tuple[list[str], dict, bool]:
     """One file's columns, how they are mapped now, and whether there may be more than one label column."""
     sets = task is not None and task.wants == "label_sets"
-    if data and file < len(data.parts):
-        return data.parts[file].columns, data.parts[file].mapping.model_dump(), sets
+    if data and file < len(data.files):
+        return data.files[file].columns, data.files[file].mapping.model_dump(), sets
     return columns_of(files[file]["source"]), files[file].get("mapping") or {"shape": first_shape(task), "roles": {}}, sets
 
 

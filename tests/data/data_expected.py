@@ -48,6 +48,8 @@ READINGS = {
     "flags.csv": Reading("csv", "utf-8", "label_columns", 8, 8),
     "flags.jsonl": Reading("jsonl", "utf-8", "label_columns", 9, 9),
     "flags_doubtful.csv": Reading("csv", "utf-8", "label_columns", 27, 25, {"empty": 1, "shape": 1}),
+    "front_matter.md": Reading("markdown", "utf-8", "text", 4, 4, {}, {"left_aside": 1}),
+    "rule.md": Reading("markdown", "utf-8", "text", 4, 4),
     "garbled.jsonl": Reading("jsonl", "utf-8", "prompt_completion", 8, 8),
     "kto.jsonl": Reading("jsonl", "utf-8", "unpaired", 6, 6),
     "kto_talks.jsonl": Reading("jsonl", "utf-8", "unpaired", 6, 6),

@@ -102,6 +102,8 @@ def good() -> dict[str, bytes | str]:
         "messages_in_cells.csv": "messages\n" + "".join('"' + line(row["messages"]).replace('"', '""') + '"\n' for row in CHAT), "one_column.csv": "text\nFirst\nSecond\nThird\n",
         "no_header.csv": "How are you?,I am fine.\nWho are you?,I am a bot.\n", "french_cp1252.csv": french.encode("cp1252"), "chinese_gb18030.csv": chinese.encode("gb18030"),
         "russian_cp1251.csv": russian.encode("cp1251"), "chinese.csv": chinese, "notes.txt": "First paragraph, with a comma.\nStill the first.\n\nSecond, short.\n\n\nThird, the last.\n",
+        "front_matter.md": "---\ntitle: A page\ntags:\n  - one\n- two\n\n# a remark\ndate: 2024-01-01\n---\n# Title\n\nSome text.\n\n---\n\nMore text.\n",
+        "rule.md": "---\n\nA line above this is a rule: nothing more.\n\nSome text\n\n---\n",
         "guide.md": "# Title\n\nSome text.\n\n```python\na = 1\n\nb = 2\n```\n\n- [ ] a task\n", "poem_utf16.txt": "Über allen Gipfeln\nist Ruh.\n\nIn allen Wipfeln\n".encode("utf-16"),
         "qa.xlsx": workbook(("Data", [["question", "answer"], *[list(row.values()) for row in PAIRS], [], ["Late?", 7]])),
         "two_sheets.xlsx": workbook(("Empty", []), ("Data", [list(PAIRS[0]), *[list(row.values()) for row in PAIRS]]), ("More", [["a"], ["b"]])),

@@ -258,6 +258,13 @@ def test_no_network_is_a_sentence(monkeypatch, tmp_path):
     )
 
 
+def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
+    source = open_source(FILES / "front_matter.md")
+    assert [(row.number, row.values["text"]) for row in source.rows()] == [(10, "# Title"), (12, "Some text."), (14, "---"), (16, "More text.")]
+    assert [str(problem.sentence) for problem in source.problems] == ["front_matter.md opens with 9 lines of settings (front matter), which are not read as text."]
+    assert [row.values["text"] for row in open_source(FILES / "rule.md").rows()][0] == "---"
+
+
 def test_hub_rows_are_read_as_others(monkeypatch):
     class Table(list):
         column_names = ["question", "answer"]

@@ -47,6 +47,21 @@ def test_exact_copies(tmp_path):
     assert "duplicate" in kinds(remedied(path)) and "duplicate" not in kinds(dataset)
 
 
+@pytest.mark.parametrize("own_file", [True, False])
+def test_copies_in_the_heldout_part_are_measured_once(tmp_path, own_file):
+    rows, again = pairs(*"abcdefghij"), [{"prompt": f"Hold {n % 3}", "completion": str(n % 3)} for n in range(8)]
+    source, held = write(tmp_path / "a.jsonl", rows if own_file else [*rows, *rows]), write(tmp_path / "h.jsonl", again)
+
+    def loaded(**remedies):
+        return load(DataSpec(source=source, heldout=held if own_file else None, heldout_fraction=0.5, remedies=remedies))
+
+    before, after = loaded(), loaded(heldout_duplicate="drop")
+    found = next(item for item in report(before).findings if item.kind == "heldout_duplicate")
+    assert found.count == len(before.heldout) - len(after.heldout) == 5 and found.files == (["h.jsonl"] * 5 if own_file else [])
+    assert len(set(after.heldout.digests.tolist())) == len(after.heldout) and len(after.train) == len(before.train) == 10
+    assert after.remedied == {"heldout_duplicate": 5} == (after.heldout_counts or after.counts).skipped and "heldout_duplicate" not in kinds(after)
+
+
 def test_near_copies(tmp_path):
     long = "The harbour master keeps a list of every ship that came in during the night and reads it aloud at breakfast in the old tower."
     other = "Nobody knows how many bridges cross the river, because two of them can only be seen at low water in the driest week of summer."

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio import uploads
-from studio.desk import Desk, outlook, readings
+from studio.desk import Desk, files_of, outlook, readings
 from studio.home import Home
 from studio.jobs import client
 from studio.methods import METHODS
@@ -258,6 +258,22 @@ def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path
     assert "Choose the shape and its columns yourself" in str(desk.outlook().problems["data"])
     desk.change_mapping({"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}})
     assert len(desk.outlook().dataset.train) == 8
+
+
+def test_the_columns_of_a_heldout_file_are_chosen_and_remembered_like_those_of_others(desk, tmp_path):
+    desk.use(rows(tmp_path / "a.jsonl", *GOOD))
+    held = str(tmp_path / "h.csv")
+    Path(held).write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
+    desk.split({"heldout": held})
+    assert "h.csv has no column 'prompt' for prompt. Its columns are: frage, antwort, rest. Choose one of these." in str(desk.outlook().problems["data"])
+    assert [item["source"] for item in files_of(desk.draft())][1:] == [held]
+    mapping = {"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}, "labels": [], "system": None}
+    desk.change_mapping(mapping, 1)
+    assert len(desk.outlook().dataset.heldout) == 9 and desk.would_lose(mapping, 1) == ([], 9)
+    desk.split({"heldout": None})
+    assert desk.draft()["data"]["heldout_mapping"] is None
+    desk.split({"heldout": held})
+    assert desk.draft()["data"]["heldout_mapping"] == mapping
 
 
 # ---- a column for each label ----------------------------------------------------------------------------------------

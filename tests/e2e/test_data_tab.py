@@ -123,6 +123,24 @@ def test_files_mix_with_weights(studio, page, tmp_path):
     assert draft(studio)["data"]["more"] == [] and draft(studio)["data"]["weight"] == 3
 
 
+def test_the_columns_of_a_heldout_file_are_chosen_where_those_of_others_are(studio, page, tmp_path):
+    use(page, write(tmp_path / "learn.jsonl", [{"prompt": f"Ask {n}", "completion": f"Say {n}"} for n in range(20)]))
+    held = tmp_path / "held.csv"
+    held.write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
+    page.get_by_role("button", name="What is kept apart to measure on").click()
+    page.locator("#split summary").click()
+    page.locator("#split").get_by_label("Held-out file").fill(str(held))
+    says(page, "#about-data", "held.csv has no column 'prompt' for prompt")
+    page.get_by_role("button", name="Which column plays which role").click()
+    page.locator("#which-file label", has_text="held.csv").click()
+    page.locator("#roles select").first.select_option("prompt_completion")
+    for at, column in ((1, "frage"), (2, "antwort")):
+        page.wait_for_function("at => document.querySelectorAll('#roles select').length > at", arg=at, timeout=30_000)
+        page.locator("#roles select").nth(at).select_option(column)
+    says(page, "#about-data", "Kept apart to measure\n9", "Used to learn\n20")
+    assert page.locator("#weight").is_hidden() and draft(studio)["data"]["heldout_mapping"]["roles"] == {"prompt": "frage", "completion": "antwort"}
+
+
 def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
     rows = [{"prompt": f"Ask {n}", "completion": f"Say {n}", "note": "x" if n % 3 else ""} for n in range(12)]
     use(page, write(tmp_path / "notes.jsonl", rows))

@@ -1,0 +1,31 @@
+"""How the held-out file is mapped where nobody has said it: like the data to learn from, or by itself where its columns are others."""
+
+from __future__ import annotations
+
+from studio.data.mapping import ROLES, Mapping, Want, fits
+from studio.data.read import Source
+from studio.data.shape import Proposal, propose
+from studio.words import Sentence, StudioError
+
+
+def propose_like(source: Source, other: Mapping, want: Want) -> Proposal:
+    """`other`, the mapping of the data to learn from, where it serves the held-out `source` too (but for columns that may be missing);
+    else what fits `source` itself, of the same shape where that can be."""
+    missing = {column for column in (*other.roles.values(), *other.labels) if column not in source.columns}
+    if not missing:
+        return Proposal(other, [])
+    if not any(column in missing and ROLES[other.shape].get(role, True) for role, column in other.roles.items()) and not missing & set(other.labels):
+        kept = {role: column for role, column in other.roles.items() if column not in missing}
+        said = Sentence("{name} has no {columns}; the other columns are read as in the data to learn from.", name=source.name, columns=", ".join(sorted(missing)))
+        return Proposal(other.model_copy(update={"roles": kept}), [said])
+    try:
+        own = propose(source, want)
+    except StudioError:
+        return Proposal(other, [])  # to be refused with the names of its columns
+    serving = [mapping for mapping in (own.mapping, *own.alternatives) if fits(mapping, want)]
+    if not serving:
+        return Proposal(other, [])
+    mapping = next((mapping for mapping in serving if mapping.shape == other.shape), serving[0])
+    said = Sentence("{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.", name=source.name,
+                    columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()))
+    return Proposal(mapping.model_copy(update={"system": other.system}), [said, *(own.evidence if mapping is own.mapping else [])], own.alternatives)

@@ -1,0 +1,70 @@
+"""What is to be said of the rows that are kept apart to measure on: where they come from, and what would make the measure wrong.
+
+Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from studio.data.dataset import Dataset
+from studio.data.findings import Finding, lines_of
+from studio.data.parting import repeats
+from studio.words import Sentence
+
+
+def heldout_findings(dataset: Dataset) -> list[Finding]:
+    """All of them; texts that are learnt whole ask nothing, so no question can be the same."""
+    asked = prompt_leakage(dataset) if dataset.want != "text" else []
+    return [*all_leaked(dataset), *heldout_duplicates(dataset), *kept_apart(dataset), *asked]
+
+
+def all_leaked(dataset: Dataset) -> list[Finding]:
+    """A held-out file that holds nothing but training rows."""
+    counts = dataset.heldout_counts
+    if counts is None or len(dataset.heldout) or not counts.skipped.get("leakage"):
+        return []
+    sentence = Sentence("Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none.")
+    return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
+
+
+def heldout_duplicates(dataset: Dataset) -> list[Finding]:
+    """Held-out rows whose record already stood further up: each counts as if it were one more that was asked independently."""
+    again = repeats(dataset.heldout)
+    count = int(again.sum())
+    if not count:
+        return []
+    lines, first, files = lines_of(dataset, dataset.heldout, again)
+    sentence = Sentence(
+        "{count} held-out {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
+        count=count, **first,
+    )
+    return [Finding("heldout_duplicate", "warning", sentence, count, lines, files)]
+
+
+def kept_apart(dataset: Dataset) -> list[Finding]:
+    """Rows of the files to learn from that are called test or validation there."""
+    which = (dataset.heldout.column("apart") > 0) & (dataset.heldout.column("parts") < len(dataset.parts))
+    count = int(which.sum())
+    if not count:
+        return []
+    lines, first, files = lines_of(dataset, dataset.heldout, which)
+    sentence = Sentence(
+        "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
+        "The setting Held-out part changes nothing then.", count=count, **first,
+    )
+    return [Finding("apart", "info", sentence, count, lines, files)]
+
+
+def prompt_leakage(dataset: Dataset) -> list[Finding]:
+    """Held-out rows that ask what a training row asks (with another answer)."""
+    same = np.isin(dataset.heldout.inputs, dataset.train.inputs)
+    count = int(same.sum())
+    if not count:
+        return []
+    lines, first, files = lines_of(dataset, dataset.heldout, same)
+    sentence = Sentence(
+        "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
+        count=count, **first,
+    )
+    return [Finding("prompt_leakage", "warning", sentence, count, lines, files)]
