@@ -58,7 +58,7 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
     """Arithmetic for one trained token: 2 a weight forward, 2 for the gradient that flows on, 2 for the weight's own
     gradient where it is trained: 6·N, or 4·N on a frozen base (Kaplan 2020, arXiv:2001.08361, §2.1), and causal attention.
     Checkpointing runs forward twice."""
-    matrices = sum(rows * columns for rows, columns in shape.linears.values()) + LABELLED * shape.vocabulary * shape.hidden
+    matrices = shape.used + LABELLED * shape.vocabulary * shape.hidden
     forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_size
     passes = 3 if recipe.method.ships_as == "model" else 2
     return forward * (passes + (1 if recipe.machine.checkpointing else 0) + recipe.task.comparisons)

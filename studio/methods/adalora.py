@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from studio.methods.base import DEFAULT, Method, no_target
-from studio.models.shape import Shape, target_names
+from studio.methods.targets import peft_targets
+from studio.models.shape import Shape
 from studio.options import StudioErrorValue, option
 
 _NAME = "default"  # peft's name of the adapter that is being learnt
@@ -56,10 +57,9 @@ class AdaLoRA(Method):
     def wrap(self, model, setting=DEFAULT):
         from peft import AdaLoraConfig, get_peft_model
 
-        names = target_names(self.targets)
         config = AdaLoraConfig(
             task_type=setting.task_type, target_r=self.rank, init_r=self.start_rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
-            target_modules="all-linear" if names is None else list(names), total_step=setting.total_steps, tinit=int(self.before * setting.total_steps),
+            target_modules=peft_targets(self.targets, setting), total_step=setting.total_steps, tinit=int(self.before * setting.total_steps),
             tfinal=int(self.after * setting.total_steps), deltaT=self.every, orth_reg_weight=self.orthogonality,
         )
         return get_peft_model(model, config)

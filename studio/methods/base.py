@@ -139,6 +139,12 @@ class Method(Options):
             return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
         return self.lack(quantisation) if quantisation != "none" else None
 
+    def remark(self, shape: Shape) -> Sentence | None:
+        """What a person should know about this method, with these options, on a model of `shape`, though nothing bars it; None where nothing."""
+        if shape.experts and hasattr(self, "targets"):
+            return Sentence("{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.", architecture=shape.architecture)
+        return None
+
     def unfinished(self) -> Sentence | None:
         """What must still be chosen before a run can start; None where nothing. Unlike a refusal it does not bar the method's card."""
         return None

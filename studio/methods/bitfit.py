@@ -51,6 +51,8 @@ class BitFit(Method):
         return sum(own.values()) + (sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0)
 
     def refusal(self, shape, task, quantisation):
+        if shape is not None and shape.experts and self.added:
+            return Sentence("Biases cannot be added to a mixture of experts such as {architecture}; switch Add biases off, or choose LoRA.", architecture=shape.architecture)
         if shape is not None and not self.parameter_count(shape):
             return Sentence("{architecture} has no biases to learn; switch on Add biases, or choose LoRA.", architecture=shape.architecture)
         return super().refusal(shape, task, quantisation)

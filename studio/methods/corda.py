@@ -45,7 +45,7 @@ class CorDA(ChangesBase, LoRA):
 
     def wrap(self, model, setting=DEFAULT):
         if setting.batches is not None:
-            _decompose(model, self, setting.batches(self.sample))
+            _decompose(target_layers(model, self.targets, setting), model, self, setting.batches(self.sample))
         return super().wrap(model, setting)
 
     def refusal(self, shape, task, quantisation):
@@ -60,12 +60,12 @@ class _Directions(NamedTuple):
     V_WC: torch.Tensor  # input × r, C⁻¹ in it
 
 
-def _decompose(model, method: CorDA, batches: list[dict]) -> None:
-    """Leave on each target layer the directions that its LoRA is to begin with. peft's own `preprocess_corda` knows neither batches nor
+def _decompose(layers: dict, model, method: CorDA, batches: list[dict]) -> None:
+    """Leave on each of `layers` the directions that its LoRA is to begin with. peft's own `preprocess_corda` knows neither batches nor
     padding, and needs a package that peft does not ask for."""
     import torch
 
-    layers, uses, seen = target_layers(model, method.targets), {}, None
+    uses, seen = {}, None
 
     def look(name: str):
         def hook(layer, inputs):

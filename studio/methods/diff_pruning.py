@@ -44,7 +44,7 @@ class DiffPruning(Method):
 
         from studio.tuners import DiffPruningConfig
 
-        found = list(target_layers(model, self.targets))
+        found = list(target_layers(model, self.targets, setting))
         return get_peft_model(model, DiffPruningConfig(task_type=setting.task_type, target_modules=found, kept=self.kept / 100, groups=self.groups))
 
     def optimizer(self, model, cls, arguments):

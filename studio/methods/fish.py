@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.masks import Masked, from_gradients, looked_at
+from studio.methods.targets import target_layers
 from studio.options import option
 
 
@@ -25,4 +26,4 @@ class FISH(Masked):
     batches: int = option(8, "Batches looked at", "How many training batches are looked at to pick the weights; some hundred examples are enough.", ge=1, le=1024)
 
     def scores(self, model, setting):
-        return from_gradients(model, self.targets, looked_at(setting, self.batches), fisher=True)
+        return from_gradients(model, target_layers(model, self.targets, setting).values(), looked_at(setting, self.batches), fisher=True)

@@ -89,6 +89,8 @@ class GroupMask(Method):
         return sum(sum(sorted((sizes[key] for key in names), reverse=True)[: self._count(len(names))]) for names in _kinds(sizes).values())
 
     def refusal(self, shape, task, quantisation):
+        if shape is not None and shape.experts:
+            return Sentence("A group mask cannot pick among the experts of {architecture}, which are one group in memory; choose layer selection or LoRA.", architecture=shape.architecture)
         if shape is not None and not self.parameter_count(shape):
             return Sentence("{architecture} has no numbered blocks to choose from; choose LoRA.", architecture=shape.architecture)
         return super().refusal(shape, task, quantisation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
+from studio.methods.targets import peft_targets
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -39,8 +40,8 @@ class IA3(Method):
     def wrap(self, model, setting=DEFAULT):
         from peft import IA3Config, get_peft_model
 
-        present = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-        names = [name for name in self._names() if name in present]
+        present = [f".{name}" for name, _ in model.named_modules()]
+        names = [name for name in peft_targets(",".join(self._names()), setting) if any(each.endswith(f".{name}") for each in present)]
         return get_peft_model(model, IA3Config(task_type=setting.task_type, target_modules=names, feedforward_modules=[n for n in names if n in _MLP_OUTPUT]))
 
     def parameter_count(self, shape: Shape) -> int:
@@ -54,3 +55,9 @@ class IA3(Method):
         if shape is not None and not self.parameter_count(shape):
             return Sentence("(IA)³ does not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
         return super().refusal(shape, task, quantisation)
+
+    def remark(self, shape):
+        for on, part, names in ((self.attention, "Scale keys and values", _KEYS_VALUES), (self.mlp, "Scale the MLP", _MLP_OUTPUT)):
+            if on and not shape.targets(",".join(names)):
+                return Sentence("'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is learnt.", option=Sentence(part), architecture=shape.architecture)
+        return None

@@ -61,6 +61,8 @@ class LayerSelection(Method):
             if not self.chosen(present):
                 parts = sorted({name.rsplit(".", 1)[-1] for name in present if _BLOCK.search(name)})
                 return Sentence("The parts '{parts}' match nothing in the layers of this model; use all, or names such as {some}.", parts=self.modules, some=", ".join(parts[:6]) or "-")
+            if self.modules != "all" and any(shape.experts & set(name.split(".")) for name in self.chosen(present)):
+                return Sentence("The parts '{parts}' name layers inside a mixture of experts, which is one part in memory; use all, or attention.", parts=self.modules)
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

@@ -45,7 +45,7 @@ class LoRAGA(ChangesBase, LoRA):
 
         if setting.batches is not None:
             config = self.config(setting)
-            config.target_modules = set(target_layers(model, self.targets))  # here peft does not know "all-linear"
+            config.target_modules = set(target_layers(model, self.targets, setting))  # here peft does not know "all-linear"
             preprocess_loraga(model, config, pull)
         return super().wrap(model, setting)
 

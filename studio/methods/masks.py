@@ -6,11 +6,11 @@ first step; checkpoints hold it, so that a resumed run goes on with the same pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from studio.methods.base import DEFAULT, Setting
-from studio.methods.targets import Targeted, target_layers
+from studio.methods.targets import Targeted
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -87,8 +87,8 @@ def magnitudes(layer: torch.nn.Module) -> torch.Tensor:
     return dequantize_module_weight(layer).detach().float().abs()
 
 
-def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *, fisher: bool) -> Callable[[torch.nn.Module], torch.Tensor]:
-    """Layer → |Σ gradient| of each weight over `batches`, or with `fisher` the diagonal of the empirical Fisher information.
+def from_gradients(model: torch.nn.Module, layers: Iterable[torch.nn.Module], batches: list[dict], *, fisher: bool) -> Callable[[torch.nn.Module], torch.Tensor]:
+    """Each of the `layers` of `model` → |Σ gradient| of each weight over `batches`, or with `fisher` the diagonal of the empirical Fisher information.
 
     The latter is the mean over the examples of (∂ log p(answer | question) / ∂w)² (Sung 2021, eq. 3). The gradients are worked out from what
     goes into and comes back to each layer, so the weights may be frozen and quantised.
@@ -110,7 +110,7 @@ def from_gradients(model: torch.nn.Module, targets: str, batches: list[dict], *,
             gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens  # the loss is a mean over the learnt tokens, or over the examples
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
-    hooks = [hook for layer in target_layers(model, targets).values() for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
+    hooks = [hook for layer in layers for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
     hooks.append(model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True)))  # frozen as it is, the model would remember nothing
     was_training = model.training
     try:

@@ -87,6 +87,8 @@ class Hybrid(Method):
         return count
 
     def refusal(self, shape, task, quantisation):
+        if shape is not None and shape.experts:
+            return Sentence("Hybrids do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
         if shape is not None:
             mixes, plan = self.mixes(shape.layers), list(self._plan_of(shape).values())
             wanted = set().union(*mixes)

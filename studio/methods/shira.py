@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.masks import Masked, from_gradients, looked_at, magnitudes
+from studio.methods.targets import target_layers
 from studio.options import option
 
 
@@ -29,5 +30,5 @@ class SHiRA(Masked):
 
     def scores(self, model, setting):
         if self.mask == "gradient":
-            return from_gradients(model, self.targets, looked_at(setting, self.batches), fisher=False)
+            return from_gradients(model, target_layers(model, self.targets, setting).values(), looked_at(setting, self.batches), fisher=False)
         return magnitudes if self.mask == "magnitude" else None

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
-from studio.models.shape import Shape, target_names
+from studio.models.shape import Shape, read_shape, target_names
 from studio.options import option
 from studio.words import Sentence
 
@@ -21,11 +21,24 @@ if TYPE_CHECKING:
 CLASS_HEADS = ("score", "classifier")  # transformers' names of what names the class
 
 
-def target_layers(model: torch.nn.Module, targets: str) -> dict[str, torch.nn.Module]:
+def peft_targets(targets: str, setting: Setting) -> str | list[str]:
+    """peft's `target_modules` for `targets`: "all-linear", or ends of layers' names.
+
+    On a mixture of experts they name the layers one by one: peft would lay another kind of LoRA over the experts, whose rank is not the one
+    that was asked for and which DoRA, dropout and others do not go with.
+    """
+    shape = read_shape(setting.base) if setting.base else None
+    if shape is not None and shape.experts:
+        return sorted({".".join(name.split(".")[-2:]) for name in shape.targets(targets)})
+    names = target_names(targets)
+    return "all-linear" if names is None else list(names)
+
+
+def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dict[str, torch.nn.Module]:
     """The linear layers of a loaded model that `targets` means, by name; never what stands on top of it (words or classes)."""
-    names, head = target_names(targets), model.get_output_embeddings()
+    ends, head = peft_targets(targets, setting), model.get_output_embeddings()
     return {name: module for name, module in model.named_modules()
-            if hasattr(module, "in_features") and module is not head and name not in CLASS_HEADS and (names is None or name.rsplit(".", 1)[-1] in names)}
+            if hasattr(module, "in_features") and module is not head and name not in CLASS_HEADS and (ends == "all-linear" or f".{name}".endswith(tuple(f".{end}" for end in ends)))}
 
 
 class Targeted(Method):
@@ -43,8 +56,7 @@ class Targeted(Method):
 
     def placed(self, setting: Setting) -> dict[str, Any]:
         """The part of peft's configuration that says where the delta stands."""
-        names = target_names(self.targets)
-        return {"task_type": setting.task_type, "target_modules": "all-linear" if names is None else list(names)}
+        return {"task_type": setting.task_type, "target_modules": peft_targets(self.targets, setting)}
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model

@@ -21,6 +21,10 @@ _NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm",
 # What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
 _IN_MEMORY = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj", "attention.attention.value": "attention.v_proj",
               "attention.output.dense": "attention.o_proj", "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2"}
+# Where a mixture of experts chooses: whatever bears this name lies in a block's MLP, which transformers holds in memory as a few large tensors and no layers.
+_ROUTED = ("experts", "router")
+# peft takes layers of a mixture with these names for its experts, wherever they stand.
+_TAKEN_FOR_EXPERTS = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
@@ -30,7 +34,8 @@ class Shape:
 
     tensors: name in memory → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all
     tensors on disk. context: tokens that it can hold; for a model that looks at pictures the patches of one picture and its class token.
-    patch: pixels of a patch's side, 0 where there are none or their config does not say.
+    patch: pixels of a patch's side, 0 where there are none or their config does not say. active: share of the experts that a token goes
+    through; 1 where there are none.
     """
 
     architecture: str
@@ -47,6 +52,7 @@ class Shape:
     bytes: int
     tensors: dict[str, tuple[int, ...]] = field(repr=False)
     patch: int = 0
+    active: float = 1.0
 
     @property
     def parameters(self) -> int:
@@ -63,13 +69,29 @@ class Shape:
         return self.model_type in _TRANSPOSED
 
     @property
+    def experts(self) -> set[str]:
+        """What the MLPs of a mixture of experts are called ("mlp"); empty for other models."""
+        paths = [name.split(".") for name in self.tensors]
+        return {path[path.index(word) - 1] for path in paths for word in _ROUTED if word in path[1:]}
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
-        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear")."""
+        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); of a mixture of experts, those
+        outside its MLPs."""
+        routed = self.experts
         return {
             name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
             for name, shape in self.tensors.items()
             if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
+            and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
         }
+
+    @property
+    def used(self) -> float:
+        """How many numbers of the blocks' matrices one token is multiplied with."""
+        routed = self.experts
+        inside = sum(math.prod(size) for name, size in self.tensors.items() if routed & set(name.split(".")))
+        return sum(rows * columns for rows, columns in self.linears.values()) + self.active * inside
 
     def targets(self, which: str) -> dict[str, tuple[int, int]]:
         """The linear layers that `which` means: "all-linear", "attention", or comma-separated last names ("q_proj,v_proj")."""
@@ -106,8 +128,15 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         intermediate=text.get("intermediate_size") or 4 * hidden, vocabulary=text.get("vocab_size", 0),
         context=text.get("max_position_embeddings") or text.get("n_positions") or _places(config, tensors) or 2048,
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
-        patch=_side(config.get("patch_size")),
+        patch=_side(config.get("patch_size")), active=_active(text),
     )
+
+
+def _active(config: dict) -> float:
+    """Share of a mixture's experts that each token goes through, by the names that configs have for both numbers; 1 where there are none."""
+    count, chosen = (next((config[key] for key in keys if config.get(key)), 0) for keys in (
+        ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), ("num_experts_per_tok", "num_experts_per_token", "moe_k")))
+    return min(1.0, chosen / count) if count and chosen else 1.0
 
 
 def _places(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:

@@ -198,6 +198,8 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
         said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
+        if remark := outlook.recipe.method.remark(outlook.shape):
+            said += note(page.say(remark), "warn")
     return f'<h3>{e(page.t("Options of {method}", method=page.t(method.title)))}</h3>{said}'
 
 

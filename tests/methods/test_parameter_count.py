@@ -152,3 +152,44 @@ def test_what_the_table_promises_for_pictures_is_offered_and_counted(name):
     batch = {"pixel_values": torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), "labels": torch.tensor([0, 1])}
     model = method.wrap(load_base(folder, head="image classes", labels=["red", "green"]), setting(task_type="SEQ_CLS", batches=lambda count: [batch] * count))
     assert sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and "classifier" not in name) == method.parameter_count(shape)
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    folder = tmp_path_factory.mktemp("mixture")
+    Qwen2MoeForCausalLM(Qwen2MoeConfig(
+        vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, num_experts=4, num_experts_per_tok=2,
+        moe_intermediate_size=64, shared_expert_intermediate_size=48)).save_pretrained(folder)
+    return folder
+
+
+FITTING = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group": 32}, "waveft": {"coefficients": 500}}  # what the sentences of their refusals say
+UNKNOWN = {"adapter", "bitfit, added", "group_mask", "hybrid", "layer_selection, experts", "long_lora", "mam", "s4", "unipelt"}
+ON_A_MIXTURE = {**{name: {"name": name, **FITTING.get(name, {})} for name in sorted(set(METHODS) - set(NEEDS))}, "lora, a list": {"name": "lora", "targets": "q_proj,o_proj"},
+                "layer_selection, experts": {"name": "layer_selection", "modules": "down_proj"}, "bitfit, added": VARIANTS["bitfit, added"]}
+
+
+@pytest.mark.parametrize("variant", ON_A_MIXTURE)
+def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
+    """transformers holds its experts as a few large tensors, on which no delta but LoRA's goes; so none is laid over them."""
+    from transformers import Qwen2MoeForCausalLM
+
+    values = ON_A_MIXTURE[variant]
+    shape, method = read_shape(mixture), METHODS[values["name"]](**{key: value for key, value in values.items() if key != "name"})
+    if variant == "prompt_tuning":
+        method.start = "random"
+    said = method.refusal(shape, "chat", "none")
+    assert (said is not None) == (variant in UNKNOWN), said
+    if said:
+        return
+    model = method.wrap(Qwen2MoeForCausalLM.from_pretrained(mixture), setting(base=mixture))
+    learnt = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(learnt.values()) == method.parameter_count(shape)
+    if method.remark(shape):
+        assert not any(".mlp." in name for name in learnt)
+
+
+def test_targets_that_are_experts_are_refused_with_a_sentence(mixture):
+    assert "match no layer" in str(METHODS["lora"](targets="gate_proj,down_proj").refusal(read_shape(mixture), "chat", "none"))

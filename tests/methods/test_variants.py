@@ -14,6 +14,7 @@ from studio.chat.adapted import Adapted, kind_of
 from studio.home import STARTER
 from studio.methods import METHODS, Setting
 from studio.methods.masks import from_gradients, highest
+from studio.methods.targets import target_layers
 from studio.models.load import load_base
 from studio.models.shape import read_shape
 from tests.methods.settings import batches, setting
@@ -166,7 +167,7 @@ def test_what_looks_at_the_data_also_reads_an_opt(opt, name):
 def test_the_scores_are_those_of_autograd(fisher, architecture, request):
     model = load_base(STARTER) if architecture == "starter" else request.getfixturevalue("opt").requires_grad_(False)
     names = {"starter": ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"), "opt": ("model.decoder.layers.0.self_attn.q_proj", "model.decoder.layers.1.fc1")}[architecture]
-    scores = from_gradients(model, "q_proj,down_proj,fc1", batches(2), fisher=fisher)
+    scores = from_gradients(model, target_layers(model, "q_proj,down_proj,fc1", Setting()).values(), batches(2), fisher=fisher)
     for name in names:
         layer, total = model.get_submodule(name), 0
         layer.weight.requires_grad_(True)

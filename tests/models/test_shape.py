@@ -106,3 +106,30 @@ def test_layers_are_called_as_in_memory(tmp_path, kind):
     model.save_pretrained(tmp_path / "m")
     linears = {name for name, module in model.named_modules() if hasattr(module, "in_features") and name != "classifier"}
     assert linears == set(read_shape(tmp_path / "m").linears)
+
+
+MIXTURES = {
+    "Qwen3Moe": {"num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 8}, "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 1},
+    "DeepseekV3": {"n_routed_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 8, "n_group": 1, "topk_group": 1, "q_lora_rank": 4, "kv_lora_rank": 4, "qk_rope_head_dim": 4,
+                   "qk_nope_head_dim": 4, "v_head_dim": 4, "first_k_dense_replace": 1, "num_key_value_heads": 4},
+    "GptOss": {"num_local_experts": 4, "num_experts_per_tok": 1}, "GraniteMoe": {"num_local_experts": 4, "num_experts_per_tok": 1}, "Phimoe": {"num_local_experts": 4, "num_experts_per_tok": 1},
+}
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_a_mixture_of_experts_has_the_layers_outside_its_mlps(tmp_path, kind):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(**{"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+                                                       "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **MIXTURES[kind]})
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    model.save_pretrained(tmp_path / "m")
+    shape = read_shape(tmp_path / "m")
+    outside = {name: (module.in_features, module.out_features) for name, module in model.named_modules() if hasattr(module, "in_features") and "self_attn" in name}
+    assert shape.linears == outside and shape.experts
+    assert shape.active == 0.25 and sum(rows * columns for rows, columns in outside.values()) < shape.used < shape.parameters
+
+
+def test_a_model_without_experts_uses_all_its_matrices():
+    shape = read_shape(STARTER)
+    assert not shape.experts and shape.active == 1 and shape.used == sum(rows * columns for rows, columns in shape.linears.values())

@@ -8,7 +8,7 @@ from studio.desk import Desk
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
-from studio.ui.method_tab import beside
+from studio.ui.method_tab import beside, chosen_html
 
 
 class FakePage:
@@ -81,3 +81,16 @@ def test_only_what_can_be_used_can_be_chosen(desk):
     desk.choose_task("image")
     html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "prefix-tuning generation")
     assert "does not go with image models" in html and html.count("disabled") >= html.count("<article") == 1
+
+
+def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_path):
+    """Phi-3 computes queries, keys and values in one layer, so (IA)³ can scale the MLP alone."""
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    Phi3ForCausalLM(Phi3Config(vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0)).save_pretrained(tmp_path / "phi3")
+    desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
+    desk.choose_method("ia3")
+    said = chosen_html(FakePage(desk), METHODS["ia3"])
+    assert "Scale keys and values" in said and "does nothing on Phi3ForCausalLM" in said and "Learns 48" in said
+    desk.change(method={"name": "ia3", "attention": False})
+    assert "does nothing" not in chosen_html(FakePage(desk), METHODS["ia3"])
