@@ -19,8 +19,8 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in FILES}
 
 
-def imported(path: Path, *, also_inside_functions: bool) -> set[str]:
-    """Names of the modules that a file imports; those under `if TYPE_CHECKING` do not run and do not count."""
+def imported(path: Path) -> set[str]:
+    """Names of the modules that a file imports, also inside functions and for annotations alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
 
@@ -30,10 +30,6 @@ def imported(path: Path, *, also_inside_functions: bool) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            return
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not also_inside_functions:
-            return
         for child in ast.iter_child_nodes(node):
             walk(child)
 
@@ -42,17 +38,17 @@ def imported(path: Path, *, also_inside_functions: bool) -> set[str]:
 
 
 def test_only_the_window_knows_gradio():
-    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.split(".")[0] == "gradio" for name in imported(path, also_inside_functions=True))]
+    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.split(".")[0] == "gradio" for name in imported(path))]
     assert wrong == []
 
 
 def test_nobody_imports_the_window():
-    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.startswith("studio.ui") for name in imported(path, also_inside_functions=True))]
+    wrong = [module for module, path in MODULES.items() if not module.startswith("studio.ui") and any(name.startswith("studio.ui") for name in imported(path))]
     assert wrong == []
 
 
 def test_no_circles():
-    edges = {module: {name for name in imported(path, also_inside_functions=True) if name in MODULES and name != module} for module, path in MODULES.items()}
+    edges = {module: {name for name in imported(path) if name in MODULES and name != module} for module, path in MODULES.items()}
     state: dict[str, int] = {}
 
     def visit(module: str, trail: tuple[str, ...]):

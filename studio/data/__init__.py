@@ -1,7 +1,7 @@
 """The way of a person's file to records that a task can learn from.
 
     resolve.py     what a source string means: an example, a local path, a hub id
-    read.py        source → `Source`: format, encoding, columns, rows with line numbers
+    read.py        source → `Source` (source.py): format, encoding, columns, rows with line numbers, by a reader for its format
     shape.py       columns → a proposed `Mapping`, with the evidence for it
     mapping.py     one row under a mapping → one normalised record, or a sentence why not
     dataset.py     all rows → `Dataset`: train and held-out records, problems, counts

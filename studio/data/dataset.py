@@ -21,12 +21,13 @@ from studio.data import parting
 from studio.data.alike import propose_like
 from studio.data.languages import language_of
 from studio.data.mapping import Mapping, Want, apply, check_mapping
-from studio.data.read import Source, open_source
+from studio.data.read import open_source
 from studio.data.records import Records, RecordStore, label_of, texts
 from studio.data.remedies import changes, checked, merged, rewritten
 from studio.data.resolve import resolve
 from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
+from studio.data.source import Source
 from studio.data.spelling import spellings
 from studio.options import Options, option
 from studio.words import Sentence, StudioError

@@ -11,14 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from studio.data.readers_binary import plain
 from studio.data.rows import Row
+from studio.data.source import Source
 from studio.words import StudioError
-
-if TYPE_CHECKING:
-    from studio.data.read import Source
 
 PREFIX = "hub:"
 _REACH_SECONDS = 5

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from studio.data.marks import ALIKE, CONTROL, EMAIL, KEY, MOJIBAKE, candidates, likeness
-from studio.data.read import Source
 from studio.data.records import Records, RecordStore, texts
 from studio.data.rows import Counts, Problem, Problems, place
+from studio.data.source import Source
 from studio.words import Sentence
 
 COMPARED = 20_000

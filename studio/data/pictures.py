@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from studio.data.archive import ignored
 from studio.data.rows import Row
 from studio.data.sides import by_folder
+from studio.data.source import Source
 from studio.words import StudioError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from studio.data.read import Source
 
 PREFIX = "picture:"
 MAX_PICTURES = 100_000

@@ -4,16 +4,14 @@
     for row in source.rows(): ...
     source.problems          # what could not be read in that pass, by line
 
-Rows in the file = rows yielded + rows reported. Reading streams; a second `rows()` starts again from the top. Knows
-nothing about what columns mean.
+Reading streams; a second `rows()` starts again from the top. Knows nothing about what columns mean.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,78 +23,14 @@ from studio.data.pictures import MAX_PICTURES, holds_pictures, read_pictures
 from studio.data.readers_binary import read_arrow, read_parquet, read_xlsx
 from studio.data.readers_table import read_table
 from studio.data.readers_text import read_json, read_jsonl, read_text
-from studio.data.rows import Problem, Problems, Row, place
+from studio.data.rows import Problem, Row
 from studio.data.sides import measured
+from studio.data.source import Source, unreadable
 from studio.words import Sentence, StudioError
 
 MAX_UPLOAD_BYTES = 200 * 2**20
 """What the page takes as an upload. Local paths may be larger; they stream."""
-_PEEK = 1000
 _TABLE_FORMATS = {"json", "jsonl", "csv", "tsv", "parquet", "arrow", "feather", "xlsx"}
-_UNITS = {"jsonl": "line", "csv": "line", "tsv": "line", "text": "line", "markdown": "line", "xlsx": "sheet row"}
-
-
-class Source:
-    """One opened source of rows.
-
-    path: the file (None for the hub); name: what sentences call it; format: a key of `formats.TITLES`; encoding: a
-    codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in the order
-    of the file, from its header or its first rows; problems: what the latest pass of `rows()` reported; parted: some of its rows are
-    there to be measured on (`Row.apart`).
-    """
-
-    def __init__(
-        self, path: Path | None, name: str, format: str, reader: Callable[[Source], Iterator[Row]],
-        encoding: str | None = None, origin: str = "",
-    ):
-        self.path, self.name, self.format, self.encoding = path, name, format, encoding
-        self.unit = _UNITS.get(format, "record")
-        self.origin = origin or str(path)
-        self.columns: list[str] = []
-        self.layout: list[str] = []
-        self.parted = False
-        self.problems = Problems()
-        self._reader = reader
-
-    def rows(self) -> Iterator[Row]:
-        """Every readable row. Raises StudioError where the file as a whole cannot be read on."""
-        self.problems = Problems()
-        try:
-            yield from self._reader(self)
-        except OSError as error:
-            raise unreadable(self.name, error) from error
-
-    def report(self, number: int, kind: str, text: str, **values) -> None:
-        """Records that the row at `number` cannot be read; `text` opens with {place}."""
-        sentence = Sentence(text, place=place(self.name, number, self.unit), **values)
-        self.problems.add(Problem(number, sentence, kind))
-
-    def report_bytes(self, number: int) -> None:
-        self.report(
-            number, "bytes", "{place} holds bytes that are not {encoding} text. Save the file as UTF-8, or mend that place.",
-            encoding=self.encoding,
-        )
-
-    def warn(self, number: int, kind: str, text: str, **values) -> None:
-        """Records something about the source that costs no row."""
-        self.problems.add(Problem(number, Sentence(text, **values), kind, level="warning"))
-
-    def _peek(self) -> Source:
-        """Fills `columns` from the first rows; raises StudioError if there is no row to be read."""
-        first = list(itertools.islice(self.rows(), _PEEK))
-        names = dict.fromkeys(self.layout)
-        for row in first:
-            names.update(dict.fromkeys(row.values))
-        self.columns = list(names)
-        if first:
-            return self
-        problem = next((problem for problem in self.problems if problem.level == "error"), None)
-        if problem is None:
-            raise StudioError("{name} holds no rows. Put at least one example in it, or choose another file.", name=self.name)
-        raise StudioError(
-            "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}", count=self.problems.rows, name=self.name,
-            reason=problem.sentence,
-        )
 
 
 class ArchiveSource(Source):
@@ -132,10 +66,10 @@ def open_source(source: str | Path, name: str | None = None, encoding: str | Non
     """
     if isinstance(source, str) and source.startswith(hub.PREFIX):
         parsed = hub.parse(source)
-        return Source(None, parsed.name, "hub", hub.read_hub, origin=source)._peek()
+        return Source(None, parsed.name, "hub", hub.read_hub, origin=source).peek()
     path = Path(source)
     try:
-        return _open(path, name or path.name, encoding)._peek()
+        return _open(path, name or path.name, encoding).peek()
     except OSError as error:
         raise unreadable(name or str(source), error) from error
 
@@ -206,7 +140,7 @@ def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
         if not parts:
             raise others[0][1] or StudioError("{name} holds no data file.", name=name)
         for part in parts:
-            part._peek()
+            part.peek()
     except BaseException:
         folder.cleanup()
         raise
@@ -217,15 +151,6 @@ def _left_aside(name: str, inside: str, error: StudioError | None) -> Sentence:
     if error is None:
         return Sentence("{name} also holds '{left}', which is not read as data.", name=name, left=inside)
     return Sentence("{name} also holds '{left}', which is not read: {reason}", name=name, left=inside, reason=error.sentence)
-
-
-def unreadable(name: str, error: OSError) -> StudioError:
-    """The sentence for a file that the system does not give us."""
-    if isinstance(error, FileNotFoundError):
-        return StudioError("There is no file {name}. Check the path, or choose the file again.", name=name)
-    if isinstance(error, PermissionError):
-        return StudioError("The file {name} may not be read by this program. Change its permissions, or copy it.", name=name)
-    return StudioError("{name} cannot be read ({detail}). Check the disk, or copy the file.", name=name, detail=error.strerror or str(error))
 
 
 def fingerprint(path: str | Path) -> str:

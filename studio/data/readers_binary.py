@@ -10,14 +10,12 @@ import datetime
 import decimal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.data.readers_table import header
 from studio.data.rows import Row
+from studio.data.source import Source
 from studio.words import StudioError
-
-if TYPE_CHECKING:
-    from studio.data.read import Source
 
 _BATCH = 1000
 

@@ -10,14 +10,11 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from studio.data.encoding import BAD, numbered_lines
 from studio.data.formats import SEPARATOR_LINE, Dialect
 from studio.data.rows import Row
-
-if TYPE_CHECKING:
-    from studio.data.read import Source
+from studio.data.source import Source
 
 MAX_FIELD = 4 * 2**20
 """Characters in one field of a table; more means an opened quote that nobody closed."""

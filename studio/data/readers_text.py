@@ -11,16 +11,14 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from studio.data.encoding import BAD, numbered_lines, open_text
 from studio.data.rows import Row
+from studio.data.source import Source
 from studio.words import Sentence, StudioError
-
-if TYPE_CHECKING:
-    from studio.data.read import Source
 
 MAX_PARAGRAPH = 4 * 2**20
 """Characters of one paragraph; a longer one is cut at the next line."""

@@ -23,8 +23,8 @@ from studio.data.mapping import (
     labels_in,
 )
 from studio.data.pictures import PREFIX
-from studio.data.read import Source
 from studio.data.rows import Row, RowProblem
+from studio.data.source import Source
 from studio.data.turns import as_list, as_text, check_order, turns
 from studio.words import Sentence, StudioError
 

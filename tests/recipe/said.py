@@ -59,7 +59,7 @@ SAID_ELSEWHERE = {
     "studio/tasks/preference.py": ("recipe.method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
-    "studio/data/read.py": ("text",),  # Source.report and Source.warn themselves
+    "studio/data/source.py": ("text",),  # Source.report and Source.warn themselves
     "studio/data/readers_text.py": ("error.msg", "_ALL_ZERO"),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
