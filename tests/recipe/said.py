@@ -33,7 +33,7 @@ OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset"
 # Texts that reach a call in a way that `Walk` cannot follow.
 HAND_LISTED = {
     "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_report.bars
-    "studio/data/read.py": ("line", "record", "sheet row"),  # Source.unit, said by report.py
+    "studio/data/source.py": ("line", "record", "sheet row"),  # Source.unit, said by report.py
 }
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
