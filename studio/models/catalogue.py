@@ -1,4 +1,4 @@
-"""The base models on offer, as written in `presets/models.yaml`: what each is, and whether this machine can teach it.
+"""The base models on offer, as written in `presets/models.yaml`, and what each is.
 
 A person may use any other model as well; these are the ones we can say something about before it is downloaded. This
 module knows nothing about downloading, and asks no network.
@@ -6,7 +6,6 @@ module knows nothing about downloading, and asks no network.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -14,18 +13,12 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from studio.hardware import GB, Hardware, gigabytes, pick_device
 from studio.home import PRESETS
-from studio.methods import Method
 from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
 
 _FILE = PRESETS / "models.yaml"
-_FULL = 16  # bytes a parameter while all are taught: 4 each for weight and gradient, 8 for AdamW
-_SQUEEZED = {"nf4": 0.52, "int8": 1.01}  # bytes a frozen weight in a linear layer; embeddings stay in 32 bit
-_MARGIN = 1.1  # the delta with its gradients and states
-_REST = GB  # activations of a small batch, and the process
 
 
 class BaseModelOffer(BaseModel):
@@ -105,35 +98,3 @@ def _measured(offer: BaseModelOffer) -> BaseModelOffer:
 def offer_of(name: str) -> BaseModelOffer | None:
     """The offer with the hub id `name` (or "starter"); None for a model that we know nothing about."""
     return next((offer for offer in catalogue() if offer.id.lower() == name.lower()), None)
-
-
-def search(words: str, offers: list[BaseModelOffer] | None = None) -> list[BaseModelOffer]:
-    """The offers in which every word of `words` occurs, in the catalogue's order."""
-    wanted = re.split(r"[\s,]+", words.strip().lower())
-    offers = catalogue() if offers is None else offers
-    return [offer for offer in offers if all(word in f"{offer.id} {offer.title} {offer.family} {offer.licence} {offer.note}".lower() for word in wanted)]
-
-
-def memory_needed(offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none") -> int:
-    """Bytes that teaching the model takes at the least, before its shape is known. `studio.forecast` is exact once it is."""
-    squeezed = method.quantisation or quantisation
-    frozen = 4 if device == "cpu" else 2
-    if squeezed in _SQUEEZED:
-        embeddings = min(0.35, 0.25 / offer.parameters**0.5)  # their share: a quarter at 1 B, 3 % at 70 B
-        frozen = (1 - embeddings) * _SQUEEZED[squeezed] + embeddings * 4
-    each = _FULL if method.ships_as == "model" else frozen * _MARGIN
-    return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
-
-
-def fits(offer: BaseModelOffer, hardware: Hardware, method: Method | type[Method], *, device: str = "auto", quantisation: str = "none") -> Sentence | None:
-    """Why the model is too big to be taught here with `method`; None where it fits."""
-    device = pick_device(device, hardware)
-    needed = memory_needed(offer, method, device=device, quantisation=quantisation)
-    # A GPU is emptied for training; what others hold of the main memory stays theirs.
-    room = hardware.free if device == "cpu" else hardware.memory_of(device)
-    if needed <= room:
-        return None
-    values = {"model": offer.title, "needed": gigabytes(needed), "method": method.title, "device": hardware.short(device), "room": gigabytes(room)}
-    if (method.quantisation or quantisation) == "nf4":
-        return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.", **values)
-    return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model, or QLoRA.", **values)

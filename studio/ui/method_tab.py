@@ -11,10 +11,11 @@ from typing import NamedTuple
 import gradio as gr
 
 from studio import hardware
+from studio.forecast import fits
 from studio.jobs import client
 from studio.library import shelf
 from studio.methods import FAMILIES, METHODS, Method
-from studio.models.catalogue import catalogue, fits, offer_of
+from studio.models.catalogue import catalogue, offer_of
 from studio.models.resolve import is_hub_id, local_folder
 from studio.options import form_fields
 from studio.ui.board import Board, button, e, facts, note, number, size

@@ -1,0 +1,38 @@
+"""Whether this machine can teach a model on offer, judged by its size alone: before it is downloaded there is no shape to forecast from."""
+
+from __future__ import annotations
+
+from studio.hardware import GB, Hardware, gigabytes, pick_device
+from studio.methods import Method
+from studio.models.catalogue import BaseModelOffer
+from studio.words import Sentence
+
+_FULL = 16  # bytes a parameter while all are taught: 4 each for weight and gradient, 8 for AdamW
+_SQUEEZED = {"nf4": 0.52, "int8": 1.01}  # bytes a frozen weight in a linear layer; embeddings stay in 32 bit
+_MARGIN = 1.1  # the delta with its gradients and states
+_REST = GB  # activations of a small batch, and the process
+
+
+def memory_needed(offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none") -> int:
+    """Bytes that teaching the model takes at the least, before its shape is known. `forecast` is exact once it is."""
+    squeezed = method.quantisation or quantisation
+    frozen = 4 if device == "cpu" else 2
+    if squeezed in _SQUEEZED:
+        embeddings = min(0.35, 0.25 / offer.parameters**0.5)  # their share: a quarter at 1 B, 3 % at 70 B
+        frozen = (1 - embeddings) * _SQUEEZED[squeezed] + embeddings * 4
+    each = _FULL if method.ships_as == "model" else frozen * _MARGIN
+    return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
+
+
+def fits(offer: BaseModelOffer, hardware: Hardware, method: Method | type[Method], *, device: str = "auto", quantisation: str = "none") -> Sentence | None:
+    """Why the model is too big to be taught here with `method`; None where it fits."""
+    device = pick_device(device, hardware)
+    needed = memory_needed(offer, method, device=device, quantisation=quantisation)
+    # A GPU is emptied for training; what others hold of the main memory stays theirs.
+    room = hardware.free if device == "cpu" else hardware.memory_of(device)
+    if needed <= room:
+        return None
+    values = {"model": offer.title, "needed": gigabytes(needed), "method": method.title, "device": hardware.short(device), "room": gigabytes(room)}
+    if (method.quantisation or quantisation) == "nf4":
+        return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.", **values)
+    return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model, or QLoRA.", **values)
