@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from studio.evaluation.intervals import bootstrap, interval
+from studio.evaluation.intervals import gain, interval
 from studio.words import Sentence
 
 FILE = "predictions.jsonl"
@@ -25,23 +25,27 @@ _LONGEST = 8_000  # characters of one text
 
 @dataclass(frozen=True)
 class Score:
-    """A figure of one row, whose mean is the run's figure. share: it lies between 0 and 1 and is read as a percentage."""
+    """A figure of one row, whose mean is the run's figure. share: it lies between 0 and 1 and is read as a percentage; agreed: the base model's
+    is not measured but follows from what the score is."""
 
     title: Sentence
     help: Sentence
     share: bool = True
+    agreed: bool = False
 
 
 SCORES = {
     "preferred": Score(Sentence("Better answer preferred"), Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one.")),
     "margin": Score(Sentence("Margin"), Sentence("How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."), share=False),
-    "heeded": Score(Sentence("Feedback heeded"), Sentence("How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson.")),
+    "heeded": Score(Sentence("Feedback heeded"), Sentence("How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson."), agreed=True),
     "correct": Score(Sentence("Right labels"), Sentence("How many held-out rows got exactly the labels they should.")),
     "exact_match": Score(Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")),
     "token_f1": Score(Sentence("Words in common (F1)"), Sentence("How many words answer and hoped-for answer share, whatever their order.")),
     "rouge_l": Score(Sentence("Words in order (ROUGE-L)"), Sentence("How many words they share in the same order.")),
 }
 """Every score a row can have. The first one that a run's rows have is what "worst first" goes by."""
+MACRO_F1 = Score(Sentence("Macro F1"), Sentence("How well each label is found and kept apart from the others, on average: a rare label counts as much as a frequent one."))
+"""A figure of all rows together."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,21 @@ class Prediction:
 
 def figures(rows: Sequence[Prediction]) -> dict:
     """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
-    {"base": (low, high), "taught": …, "difference": …}, the last of taught − base on the same rows."""
+    {"base": (low, high), "taught": …, "difference": …}, the last of taught − base on the same rows; None where nothing can be said."""
     names = [name for name in SCORES if rows and name in rows[0].scores]
     found: dict = {}
     for name in names:
         base, taught = zip(*(row.scores[name] for row in rows), strict=True)
         found |= {name: fmean(taught), f"base_{name}": fmean(base)}
-        found.setdefault("intervals", {})[name] = {
-            "base": interval(base), "taught": interval(taught), "difference": bootstrap([after - before for before, after in zip(base, taught, strict=True)]),
-        }
+        found.setdefault("intervals", {})[name] = _intervals(SCORES[name], base, taught)
     return found
+
+
+def _intervals(score: Score, base: Sequence[float], taught: Sequence[float]) -> dict:
+    reached = interval(taught, score.share)
+    if score.agreed:
+        return {"base": None, "taught": reached, "difference": reached and tuple(edge - fmean(base) for edge in reached)}
+    return {"base": interval(base, score.share), "taught": reached, "difference": gain(base, taught, score.share)}
 
 
 def write(folder: Path, rows: Sequence[Prediction]) -> None:

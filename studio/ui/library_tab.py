@@ -10,7 +10,7 @@ from functools import partial
 import gradio as gr
 import yaml
 
-from studio.evaluation.predictions import SCORES
+from studio.evaluation.predictions import MACRO_F1, SCORES
 from studio.forecast import duration
 from studio.jobs import client
 from studio.library import export, shelf
@@ -163,10 +163,11 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
     """Base → taught, for what was measured."""
     pairs = []
-    for key in ("preferred", "heeded", "correct", "exact_match"):
+    scores = {**SCORES, "macro_f1": MACRO_F1}
+    for key in ("preferred", "heeded", "correct", "macro_f1", "exact_match"):
         if key in found:
             before = f"{found[f'base_{key}']:.0%} → " if f"base_{key}" in found else ""
-            pairs.append((page.say(SCORES[key].title), before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught"))))
+            pairs.append((page.say(scores[key].title), before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught"))))
     if "eval_loss" in found:
         before = f"{number(found['base_eval_loss'])} → " if "base_eval_loss" in found else ""
         pairs.append((page.t("Held-out loss"), f"{before}{number(found['eval_loss'])}"))

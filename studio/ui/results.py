@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from studio.evaluation import predictions
-from studio.evaluation.predictions import FILE, ORDERS, SCORES, Prediction, Score
+from studio.evaluation.predictions import FILE, MACRO_F1, ORDERS, SCORES, Prediction, Score
 from studio.ui.board import Board, button, e, folded, note, number
 from studio.ui.page import Page
 
@@ -78,7 +78,7 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
 
 def figures_html(page: Page, metrics: dict) -> str:
     """Base beside taught, each with the interval in which 95 of 100 such measurements would lie."""
-    lines = [_figure(page, name, score, metrics) for name, score in SCORES.items() if metrics.get(name) is not None]
+    lines = [_figure(page, name, score, metrics) for name, score in {**SCORES, "macro_f1": MACRO_F1}.items() if metrics.get(name) is not None]
     for name, title in (("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
         if metrics.get(name) is not None:
             values = [number(metrics.get(f"base_{name}")), number(metrics[name]), ""]

@@ -4,7 +4,17 @@ import random
 
 import pytest
 
-from studio.evaluation.intervals import bootstrap, interval, wilson
+from studio.evaluation.intervals import (
+    DIFFERENCE,
+    SHARE,
+    alike,
+    bootstrap,
+    bootstrap_figures,
+    gain,
+    interval,
+    newcombe,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("right", "count", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)])
@@ -45,3 +55,58 @@ def test_intervals_hold_the_truth():
 def test_many_rows_stay_in_bounded_memory():
     low, high = bootstrap([0.0, 1.0, 2.0] * 5_000)
     assert low < 1 < high and high - low < 0.05
+
+
+def pairs(both, gained, lost, neither):
+    """(base, taught) of so many rows: right in both, in the second alone, in the first alone, in none."""
+    return [1] * both + [0] * gained + [1] * lost + [0] * neither, [1] * both + [1] * gained + [0] * lost + [0] * neither
+
+
+def test_newcombe_as_published():
+    """Complete response before and after consolidation therapy (Fagerland, Lydersen & Laake 2017, Statistical Analysis of Contingency Tables, ch. 8): −0.0621, −0.1186 to −0.0046."""
+    assert newcombe(*pairs(59, 6, 16, 80)) == (pytest.approx(-0.1186, abs=5e-5), pytest.approx(-0.0046, abs=5e-5))
+    assert gain(*pairs(59, 6, 16, 80)) == newcombe(*pairs(59, 6, 16, 80))
+
+
+def test_equal_differences_are_not_certain():
+    """Twenty rows of which each got better, or none changed: rows drawn anew would all say the same."""
+    for rows in (pairs(0, 20, 0, 0), pairs(20, 0, 0, 0), pairs(0, 0, 0, 20), pairs(10, 0, 0, 10)):
+        low, high = gain(*rows)
+        middle = (sum(rows[1]) - sum(rows[0])) / 20
+        assert low <= middle <= high and high - low > 0.1 and low >= -1 and high <= 1
+    base, taught = [0.25] * 20, [0.5] * 20  # words in common
+    other = wilson(0, 20)[1]
+    for (low, high), value, width in ((interval(base), 0.25, other), (interval(taught), 0.5, other), (gain(base, taught), 0.25, 2 * other)):
+        assert low < value < high and high - low == pytest.approx(width)
+    assert interval([1.5] * 20, share=False) is None is gain([1.5] * 20, [2.5] * 20, share=False)
+    assert gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[0] < 1 / 3 < gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[1]
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_of_equal_zeros_and_ones_it_is_wilsons(value):
+    assert alike(value, 20, SHARE) == pytest.approx(wilson(20 * value, 20))
+    assert interval([value] * 20) == alike(value, 20, SHARE)
+
+
+def test_gains_hold_the_truth():
+    """Base right in 60 %, taught in 90 % of rows, together in 58 %."""
+    draw = random.Random(2)
+    kinds = [(1, 1)] * 58 + [(1, 0)] * 2 + [(0, 1)] * 32 + [(0, 0)] * 8
+    held = 0
+    for _ in range(400):
+        base, taught = zip(*draw.choices(kinds, k=40), strict=True)
+        low, high = gain(base, taught)
+        held += low <= 0.3 <= high
+    assert 0.92 <= held / 400 <= 0.99
+
+
+def test_figures_that_are_no_means():
+    draw = random.Random(5)
+    values = [draw.random() for _ in range(60)]
+
+    def figures(times):
+        return float(times @ values) / 60, 0.0, 1.0
+
+    mean, nothing, whole = bootstrap_figures(60, figures, (SHARE, DIFFERENCE, SHARE))
+    assert mean == pytest.approx(bootstrap(values))
+    assert nothing == pytest.approx((-wilson(0, 60)[1], wilson(0, 60)[1])) and whole == pytest.approx(wilson(60, 60))

@@ -32,6 +32,14 @@ def test_figures_of_both_models_with_intervals():
     json.dumps(found)
 
 
+def test_what_is_agreed_of_the_base_has_no_interval():
+    """Feedback is heeded in half of the rows before the lesson because that is how it is counted; the gain is as sure as what is reached."""
+    found = figures([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])["intervals"]["heeded"]
+    assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["taught"]])
+    same = figures([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
+    assert same == {"base": None, "taught": None, "difference": None}  # a margin has no bounds, and nothing was seen of how it varies
+
+
 def names(rows) -> list[str]:
     return [item.prompt.split()[1] for item in rows]
 

@@ -76,6 +76,9 @@ def test_tickets_are_sorted(runs):
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_correct"] == pytest.approx(19 / 90) and metrics["correct"] > 0.8 and metrics["macro_f1"] > 0.8
     assert metrics["intervals"]["correct"]["difference"][0] > 0.4
+    sure = metrics["intervals"]["macro_f1"]
+    for who, value in (("base", metrics["base_macro_f1"]), ("taught", metrics["macro_f1"]), ("difference", metrics["macro_f1"] - metrics["base_macro_f1"])):
+        assert sure[who][0] <= value <= sure[who][1] and 0.01 < sure[who][1] - sure[who][0] < 0.35
     classes = metrics["classes"]
     assert classes["names"] == ["billing", "fault", "login", "praise", "refund", "shipping"] and classes["always"] == "shipping"
     assert sum(map(sum, classes["counts"])) == 90 and sum(classes["counts"][at][at] for at in range(6)) == round(90 * metrics["correct"])

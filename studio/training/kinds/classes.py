@@ -15,7 +15,8 @@ import torch
 
 from studio.chat.classes import chosen, class_logits, class_loss, probabilities
 from studio.evaluation import predictions
-from studio.evaluation.scores import accuracy, confusion, macro_f1
+from studio.evaluation.intervals import DIFFERENCE, SHARE, bootstrap_figures
+from studio.evaluation.scores import accuracy, confusion, macro_f1, weighed_macro_f1
 from studio.tasks import IGNORED
 from studio.training.kinds.base import Kind
 from studio.training.trainer import StudioTrainer
@@ -121,6 +122,16 @@ class Classes(Kind):
         """{"accuracy", "macro_f1"}"""
         return class_figures(expected, given, self.labels, self.several)
 
+    def sure_of_macro_f1(self, expected: Sequence[Names], base: Sequence[Names], taught: Sequence[Names]) -> dict:
+        """The intervals of macro F1: {"base", "taught", "difference"}, rows staying paired."""
+        before, after = (weighed_macro_f1(expected, given, self.labels, self.sizes) for given in (base, taught))
+
+        def figures(times):
+            low, high = before(times), after(times)
+            return low, high, high - low
+
+        return dict(zip(("base", "taught", "difference"), bootstrap_figures(len(expected), figures, (SHARE, SHARE, DIFFERENCE)), strict=True))
+
     def matrix(self, expected: Sequence[Names], given: Sequence[Names], always: Names) -> dict:
         """Which labels are taken for which: {"names", "several", "counts"}; with "sets" where there are several label sets."""
         return {"names": self.labels, "several": self.several, "counts": self.counted(expected, given, self.labels)}
@@ -166,7 +177,9 @@ class Classes(Kind):
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
         sure = fmean(max(row) for row in rows)
-        return {"eval_loss": loss, **predictions.figures(table), "macro_f1": self.figures(expected, given)["macro_f1"], "base_macro_f1": self.figures(expected, blind)["macro_f1"],
+        measured = predictions.figures(table)
+        measured["intervals"]["macro_f1"] = self.sure_of_macro_f1(expected, blind, given)
+        return {"eval_loss": loss, **measured, "macro_f1": self.figures(expected, given)["macro_f1"], "base_macro_f1": self.figures(expected, blind)["macro_f1"],
                 "classes": {**self.matrix(expected, given, always), "always": _said(always), "confidence": sure}}
 
     def card(self) -> dict:
