@@ -28,6 +28,9 @@ class BaseModelChoice(Options):
     template: Literal[tuple(TEMPLATES)] = option(OWN, "Chat template", "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the same.", labels=TEMPLATES)
 
 
+_SHORTEST = 8  # tokens of a row, at least
+
+
 class Training(Options):
     """How long, how fast and in what portions it learns."""
 
@@ -36,7 +39,7 @@ class Training(Options):
     max_steps: int | None = option(None, "Steps at most", "Ends the run after so many optimiser steps. Empty: epochs decide.", unit="steps", ge=1, group="Length and speed")
     batch_size: int = option(8, "Batch size", "Examples looked at together; costs memory.", unit="examples", ge=1, le=4096, group="Length and speed")
     accumulation: int = option(1, "Accumulation", "Batches added up before a step. Effective batch size = batch size × accumulation.", unit="batches", ge=1, le=4096, group="Length and speed")
-    max_length: int = option(512, "Length at most", "Longer examples are cut here; the Data tab says how many.", unit="tokens", ge=8, le=1_048_576, group="Length and speed")
+    max_length: int = option(512, "Length at most", "Longer examples are cut here; the Data tab says how many.", unit="tokens", ge=_SHORTEST, le=1_048_576, group="Length and speed")
     schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
         "cosine", "Schedule", "How the learning rate changes over the run.", group="Optimiser",
         labels={"linear": "Linear to zero", "cosine": "Cosine to zero", "constant": "Constant", "polynomial": "Polynomial", "inverse_sqrt": "Inverse square root"})
@@ -101,6 +104,21 @@ class Recipe(Options):
         """Why the method does not go with a switch of machine or training that is on; None if it does."""
         on = [what for what, switch in (("checkpointing", self.machine.checkpointing), ("packing", self.training.packing)) if switch]
         return next((lack for what in on if (lack := self.method.lack(what))), None)
+
+    def crowding(self, shape: Shape, longest: int) -> Sentence | None:
+        """Why rows of up to `longest` tokens, before they are cut, do not fit into a model of `shape`; None if they do.
+
+        Models that reckon places instead of looking them up read on beyond their context, worse and worse; a person may want that, but not for virtual tokens.
+        """
+        taken, context, longest = self.method.places, self.method.context(shape), min(longest, self.training.max_length)
+        if taken + longest <= context or not (taken or shape.counted):
+            return None
+        if not taken:
+            return Sentence("Rows of up to {longest} tokens are more than this model reads; set Length at most to {most} or less.", longest=longest, most=context)
+        most = context - longest if longest < context else context // 2
+        return Sentence("{taken} virtual tokens and rows of up to {longest} tokens are more than the {context} that this model reads; set {option} to {most} or less.",
+                        taken=taken, longest=longest, context=context, **(
+                            {"option": Sentence("Length at most"), "most": context - taken} if context - taken >= _SHORTEST else {"option": Sentence("Virtual tokens"), "most": most}))
 
     def to_dict(self) -> dict:
         return self.model_dump(mode="json")

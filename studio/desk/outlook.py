@@ -101,6 +101,9 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
     countable = found.shape and recipe.task.reads == "text" and "training" not in found.wrong
     if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
         found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
+        longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length  # not all were looked at
+        if crowding := recipe.crowding(found.shape, longest):
+            found.problems.setdefault("method", crowding)
         found.rows = round(found.rows * len(found.lengths) / tokens.looked)
         found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
     if found.report.blocking:

@@ -121,6 +121,15 @@ class Method(Options):
         """How many tokens stand before each input, as the forecast counts."""
         return getattr(self, "virtual_tokens", 0) if self.prompt_learning else 0
 
+    @property
+    def places(self) -> int:
+        """How many places of the model's context are taken before the first token of a row."""
+        return self.input_tokens
+
+    def context(self, shape: Shape) -> int:
+        """How many tokens a model of `shape` reads once this method is laid over it."""
+        return shape.context
+
     def parameter_count(self, shape: Shape) -> int:
         """How many numbers are learnt on a model of `shape`, by the paper's formula."""
         raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")

@@ -52,6 +52,9 @@ class LongLoRA(LoRA):
         super().save(model, folder)
         record(model.base_model.model, self.factor, folder)
 
+    def context(self, shape):
+        return int(shape.context * self.factor)
+
     def parameter_count(self, shape: Shape) -> int:
         """LoRA's, plus every number of the embeddings and norms (Chen 2023, §3.3)."""
         names = [name for name in shape.tensors if any(part in _SAVED for part in name.split("."))]

@@ -99,6 +99,11 @@ class PrefixTuning(Method):
 
         to_stock(model, folder)
 
+    @property
+    def places(self) -> int:
+        """As with the stock prefix, the words stand behind it."""
+        return self.virtual_tokens
+
     def parameter_count(self, shape: Shape) -> int:
         """2·L·p·d for the prefixes (Li & Liang 2021, §4.2), d being the width of a key; with a network its own numbers instead (§4.3)."""
         size = shape.key_value_heads * shape.head_size

@@ -64,6 +64,11 @@ class Shape:
         return "pictures" if not self.vocabulary and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
+    def counted(self) -> bool:
+        """Whether each place of the context has a learnt vector, so that there is nothing beyond the last."""
+        return any(name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings")) for name in self.tensors)
+
+    @property
     def transposed(self) -> bool:
         """Whether the layers are transformers' Conv1D, which keeps its weights the other way round."""
         return self.model_type in _TRANSPOSED

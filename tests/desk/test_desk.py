@@ -330,3 +330,13 @@ def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):
     path.write_text("text,rude,loud\n" + "".join(f"A remark with the number {n},{n % 2},0\n" for n in range(12)))
     desk.use(str(path))
     assert desk.outlook().report.blocking is None and desk.outlook().report.labels.keys() == {"rude"}
+
+
+def test_virtual_tokens_that_leave_no_room_for_the_rows_are_refused_before_the_run(desk):
+    """Of the starter, which reckons places, rows alone may be longer than it reads; LongLoRA reads on."""
+    context = desk.outlook().shape.context
+    desk.change(method={"name": "prompt_tuning", "virtual_tokens": context})
+    assert "virtual tokens and rows of up to" in str(desk.outlook().problems["method"])
+    assert "set Virtual tokens to" in said(desk.start)
+    desk.change(method={"name": "prompt_tuning", "virtual_tokens": 20})
+    assert desk.outlook().problems == {}
