@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from studio.data.mapping import ROLES, Mapping, Want, fits
-from studio.data.read import Source
 from studio.data.shape import Proposal, propose
+from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 

@@ -191,10 +191,11 @@ class _Reading:
         self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, like: Mapping | None = None,
     ) -> Part:
         """Opens and reads one file. like: it is the held-out one, and the data to learn from is mapped so."""
-        source, evidence, heldout = open_source(place, encoding=encoding), [], like is not None
+        source, heldout = open_source(place, encoding=encoding), like is not None
+        evidence = list(source.evidence)
         if mapping is None:
             proposal = propose_like(source, like, self.want) if like else propose(source, self.want)
-            mapping, evidence = proposal.mapping, proposal.evidence
+            mapping, evidence = proposal.mapping, [*evidence, *proposal.evidence]
         check_mapping(mapping, source.columns, self.want, source.name)
         made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)
         self._read(made, limit, source.name if heldout or self.labelled else "", heldout)

@@ -43,10 +43,10 @@ codecs.register_error("studio.data.mark", _mark)
 
 
 def looks_binary(head: bytes) -> bool:
-    """True where the bytes are not text in any encoding we read: zeros or many control characters."""
+    """True where the bytes are not text in any encoding we read: more than a stray zero, or many control characters."""
     if not head or any(head.startswith(bom) for bom, _ in _BOMS) or _utf16_without_bom(head):
         return False
-    return b"\0" in head or len(_CONTROL.findall(head)) > 0.05 * len(head) + 2
+    return head.count(0) > 1 + len(head) // 10_000 or len(_CONTROL.findall(head)) > 0.05 * len(head) + 2
 
 
 def detect_encoding(path: Path, name: str) -> str:

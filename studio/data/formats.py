@@ -100,7 +100,7 @@ def text_format(head: str, complete: bool, name: str) -> tuple[str, Dialect | No
     lines = [line for line in re.split(r"\r\n|\r|\n", head) if line.strip()]
     if not complete and len(lines) > 1:
         lines.pop()
-    found = _json_format(lines[:100], complete and len(lines) <= 100, suffix)
+    found = "json" if _spread_out(head) else _json_format(lines[:100], complete and len(lines) <= 100, suffix)
     if found:
         return found, None
     dialect = _sniff(head, complete, suffix)
@@ -108,6 +108,18 @@ def text_format(head: str, complete: bool, name: str) -> tuple[str, Dialect | No
         return ("tsv" if dialect.delimiter == "\t" else "csv"), dialect
     markdown = suffix in {".md", ".markdown"} or len(_MARKDOWN.findall(head)) >= 2
     return ("markdown" if markdown else "text"), None
+
+
+def _spread_out(head: str) -> bool:
+    """Whether the text begins with one JSON object over several lines, whatever follows it."""
+    text = head.lstrip()
+    if not text.startswith("{"):
+        return False
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return text.splitlines()[0].rstrip() == "{"  # larger than the head, or broken further on
+    return "\n" in text[:end]
 
 
 def _json_format(lines: list[str], all_lines: bool, suffix: str) -> str | None:

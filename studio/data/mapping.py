@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 from studio.data.pictures import PREFIX
 from studio.data.rows import Row, RowProblem, place
-from studio.data.turns import as_list, as_text, check_order, transcript, turns
+from studio.data.turns import as_list, as_text, check_order, transcript, turns, unwrapped
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
@@ -159,7 +159,7 @@ class _Cells:
                 "missing", "{place} has no '{column}'; it has: {columns}. Add it or remove the row.", place=self.place, column=column,
                 columns=", ".join(str(key) for key in list(self.row.values)[:20]) or "-",
             )
-        return self.row.values.get(column)
+        return unwrapped(self.row.values.get(column))
 
     def text(self, role: str) -> str:
         """The cell as text; a problem where it is empty."""

@@ -56,6 +56,7 @@ class ArchiveSource(Source):
                     yield Row(row.number, row.values, label, apart)
             finally:
                 self.problems.merge(part.problems, label)
+                self.evidence += part.evidence
 
 
 def open_source(source: str | Path, name: str | None = None, encoding: str | None = None) -> Source:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 from studio.data.readers_table import header
 from studio.data.rows import Row
 from studio.data.source import Source
-from studio.words import StudioError
+from studio.words import Sentence, StudioError
 
 _BATCH = 1000
+_AHEAD = 20  # rows of a sheet that are looked at to find its header
 
 
 @contextmanager
@@ -123,12 +125,25 @@ def _filled(cells: tuple) -> bool:
     return any(cell is not None and str(cell).strip() for cell in cells)
 
 
+def _titles(rows: list[list]) -> int:
+    """How many of the first rows hold a single cell and stand above a header of several columns: a title, a date, a remark."""
+    widths = [sum(value not in (None, "") for value in values) for values in rows]
+    at = next((at for at, width in enumerate(widths) if width > 1), 0)
+    below = widths[at + 1 :]
+    names = [value for value in rows[at] if value not in (None, "")] if at else []
+    headed = all(isinstance(name, str) for name in names) and header(names)[1] if names else False
+    return at if headed and below and 2 * sum(width > 1 for width in below) > len(below) else 0
+
+
 def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
     columns: list[str] = []
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-        if not _filled(cells):
-            continue
-        values = [plain(cell) for cell in cells]
+    filled = ((number, [plain(cell) for cell in cells]) for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1) if _filled(cells))
+    first = list(itertools.islice(filled, _AHEAD))
+    above = _titles([values for _, values in first])
+    if above:
+        title = next(str(value) for value in first[0][1] if value not in (None, ""))
+        source.evidence.append(Sentence("The first {count} {count:row|rows} of sheet '{sheet}' ('{title}') {count:is a title|are titles} above the header, and no data.", count=above, sheet=sheet.title, title=title[:60]))
+    for number, values in itertools.chain(first[above:], filled):
         if not columns:
             while values and values[-1] is None:
                 values.pop()

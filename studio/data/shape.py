@@ -25,7 +25,7 @@ from studio.data.mapping import (
 from studio.data.pictures import PREFIX
 from studio.data.rows import Row, RowProblem
 from studio.data.source import Source
-from studio.data.turns import as_list, as_text, check_order, turns
+from studio.data.turns import as_list, as_text, check_order, turns, unwrapped
 from studio.words import Sentence, StudioError
 
 LOOKED_AT = 1000
@@ -41,8 +41,8 @@ _NAMES = {
     "history": "history 历史",
     "prompt": "prompt question query user input instruction problem source request human q 问题 提问 提示",
     "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
-    "chosen": "chosen preferred better accepted good 优选",
-    "rejected": "rejected dispreferred worse refused bad 拒绝",
+    "chosen": "chosen preferred preferred_output better accepted good 优选",
+    "rejected": "rejected dispreferred non_preferred_output worse refused bad 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
     "rated": "label rating thumbs feedback liked kto_tag desirable good accepted score 评价",
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
@@ -76,6 +76,7 @@ class _Column:
     ranked: int = 0
 
     def see(self, value: object) -> None:
+        value = unwrapped(value)
         if value is None or value == "":
             return
         self.filled += 1
@@ -175,7 +176,7 @@ def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     best = max(columns.values(), key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
     if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
         return None
-    if _named(columns, "chosen") == best.name or _named(columns, "rejected") == best.name:
+    if best.name in (_by_name(columns, ("chosen", "rejected"), ("prompt",)) or {}).values():
         return None
     if not best.ordered and best.name in (_by_name(columns, ("prompt", "completion"), ()) or {}).values():
         return None  # questions without their answers, which stand in the other column
@@ -196,7 +197,12 @@ def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
 
 def _preferences(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     roles = _by_name(columns, ("chosen", "rejected"), ("prompt", "system"))
-    return (Mapping(shape="preference", roles=roles), _names_evidence(roles)) if roles else None
+    if roles is None:
+        return None
+    evidence = _names_evidence(roles)
+    if any(isinstance(asked := row.values.get(roles.get("prompt")), dict) and asked.get("tools") for row in rows):
+        evidence.append(Sentence("Column '{column}' offers tools, which are left out: preferences are learnt from words alone.", column=roles["prompt"]))
+    return Mapping(shape="preference", roles=roles), evidence
 
 
 def _rankings(columns: dict[str, _Column], rows: list[Row]) -> _Found:

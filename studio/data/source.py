@@ -22,7 +22,7 @@ class Source:
     path: the file (None for the hub); name: what sentences call it; format: a key of `formats.TITLES`; encoding: a
     codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in the order
     of the file, from its header or its first rows; problems: what the latest pass of `rows()` reported; parted: some of its rows are
-    there to be measured on (`Row.apart`).
+    there to be measured on (`Row.apart`); evidence: what the latest pass took for granted, where the file is not as usual.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Source:
         self.columns: list[str] = []
         self.layout: list[str] = []
         self.parted = False
-        self.problems = Problems()
+        self.problems, self.evidence = Problems(), []
         self._reader = reader
 
     def rows(self) -> Iterator[Row]:
         """Every readable row. Raises StudioError where the file as a whole cannot be read on."""
-        self.problems = Problems()
+        self.problems, self.evidence = Problems(), []
         try:
             yield from self._reader(self)
         except OSError as error:

@@ -38,6 +38,16 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def unwrapped(value: Any) -> Any:
+    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose first answer it is."""
+    if isinstance(value, dict):
+        if isinstance(value.get("messages"), list):
+            return value["messages"]
+        if isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
+            return value["text"][0] if value["text"] else ""
+    return value
+
+
 _ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
 _WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
 """A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would take 'a' 'b' for 'ab'."""

@@ -9,7 +9,9 @@ import pytest
 
 from studio import home
 from studio.data import archive, encoding, hub, readers_text
+from studio.data.dataset import DataSpec, load
 from studio.data.read import fingerprint, open_source
+from studio.data.report import report
 from studio.data.resolve import resolve, samples
 from studio.data.rows import Row
 from studio.words import StudioError
@@ -256,6 +258,47 @@ def test_no_network_is_a_sentence(monkeypatch, tmp_path):
     assert said(open_source, "hub:owner/name") == (
         "Cannot reach the hub to get the dataset 'owner/name'. Check the network, or use a local file or an example."
     )
+
+
+def evidence(name):
+    return [str(sentence) for sentence in open_source(FILES / name).evidence]
+
+
+def test_what_is_not_as_usual_is_read_as_meant_and_said():
+    assert [row.values for row in open_source(FILES / "pretty.jsonl").rows()] == [row.values for row in open_source(FILES / "qa.jsonl").rows()]
+    assert evidence("pretty.jsonl") == ["pretty.jsonl holds JSON objects one after the other, not a list of them; each is read as a row."]
+    assert [row.number for row in open_source(FILES / "titled.xlsx").rows()] == [5, 6, 7, 8, 9, 10] and open_source(FILES / "titled.xlsx").columns == ["question", "answer"]
+    assert evidence("titled.xlsx") == ["The first 2 rows of sheet 'Sums' ('Questions and answers of 2024') are titles above the header, and no data."]
+    assert evidence("qa.xlsx") == evidence("one_column.xlsx") == evidence("chat_one_record.json") == []
+    data = load(DataSpec(source=str(FILES / "titled.xlsx")))
+    assert "titles above the header" in str(data.evidence[0]) and load(DataSpec(source=str(FILES / "titled.xlsx"), mapping=data.mapping)).evidence == data.evidence[:1]
+
+
+def test_a_broken_object_among_several_is_named_by_its_line(tmp_path):
+    text = (FILES / "pretty.jsonl").read_text().splitlines()
+    text[9] = text[9].replace(":", "", 1)
+    (tmp_path / "a.json").write_text("\n".join(text))
+    with pytest.raises(StudioError, match=r"Line 10 of a\.json is not valid JSON"):
+        load(DataSpec(source=str(tmp_path / "a.json")))
+
+
+def test_a_zero_byte_is_a_control_character_with_a_remedy(tmp_path):
+    for name, want in (("zero_byte.jsonl", "messages"), ("zero_byte.txt", "text")):
+        dataset = load(DataSpec(source=str(FILES / name), heldout_fraction=0), want)
+        assert [finding.kind for finding in report(dataset).findings] == ["control"]
+        cleaned = load(DataSpec(source=str(FILES / name), heldout_fraction=0, remedies={"control": "trim"}), want)
+        assert cleaned.remedied == {"control": 1} and not any("\0" in json.dumps(record.value) or "\\u0000" in json.dumps(record.value) for record in cleaned.train)
+    (tmp_path / "a.dat").write_bytes(b"text with \0 many \0 zeros \0 in it")
+    with pytest.raises(StudioError, match="neither text nor"):
+        open_source(tmp_path / "a.dat")
+
+
+def test_openai_preferences_are_read(tmp_path):
+    record = load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), heldout_fraction=0), "preference").train[0].value
+    assert record == {"prompt": [{"role": "user", "content": "Say 0"}], "chosen": "Gladly 0", "rejected": "No 0"}
+    row = {"input": {"messages": [{"role": "user", "content": "Say"}], "tools": [{"type": "function"}]}, "preferred_output": "Yes", "non_preferred_output": "No"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    assert any("offers tools, which are left out" in str(sentence) for sentence in load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").evidence)
 
 
 def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
