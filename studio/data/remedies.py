@@ -95,7 +95,7 @@ def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def merged(messages: list[dict]) -> list[dict]:
-    """`messages` with neighbours of one role made one, silent turns and system texts in mid-conversation taken out, and
+    """`messages` with neighbours of one role and weight made one, silent turns and system texts in mid-conversation taken out, and
     what stands before the first question or behind the last answer left away."""
     made: list[dict] = []
     for turn in messages:
@@ -106,7 +106,8 @@ def merged(messages: list[dict]) -> list[dict]:
             continue
         if turn["role"] == "assistant" and not any(before["role"] == "user" for before in made):
             continue
-        if made and made[-1]["role"] == turn["role"] and turn["role"] != "tool" and not calls and not made[-1].get("tool_calls"):
+        alike = made and all(made[-1].get(key) == turn.get(key) for key in ("role", "weight"))  # one answer cannot be learnt by half
+        if alike and turn["role"] != "tool" and not calls and not made[-1].get("tool_calls"):
             made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{turn['content']}"}
         else:
             made.append(turn)

@@ -110,6 +110,17 @@ def test_merging_keeps_calls_and_the_first_system_text():
     assert merged(talk) == [*talk[:4], talk[5]]
 
 
+def test_an_answer_that_is_not_learnt_is_not_merged_with_one_that_is(tmp_path):
+    def talk(*weights):
+        said = [{"role": "assistant", "content": f"answer {n}", **({} if weight is None else {"weight": weight})} for n, weight in enumerate(weights)]
+        return {"messages": [{"role": "user", "content": "Why?"}, *said]}
+
+    path = write(tmp_path / "a.jsonl", [talk(0, None), talk(None, 0), talk(0, 0), talk(None, 1)])
+    dataset = remedied(path, order="merge")
+    assert [record.value["messages"][1:] for record in dataset.train] == [[{"role": "assistant", "content": "answer 0\n\nanswer 1", "weight": 0}], [{"role": "assistant", "content": "answer 0\n\nanswer 1"}]]
+    assert dataset.counts.skipped == {"order": 2} and report(dataset).findings[0].lines == [1, 2]  # said, and neither learnt nor left unlearnt
+
+
 def test_secrets_are_masked_or_left_out(tmp_path):
     path = write(tmp_path / "a.jsonl", pairs("write to a.b@c.org", "the key hf_" + "x" * 34 + " opens", "none"))
     dataset = remedied(path, secret="mask")
