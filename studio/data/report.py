@@ -59,7 +59,7 @@ class Table:
 @dataclass
 class Report:
     """All of it. lengths: "characters", "words" and, with an encoder, "tokens" → histogram; labels: label → rows; remedied: remedy →
-    rows that it changed, moved or left out; looked: training rows whose tokens were counted."""
+    rows that it changed, moved or left out; looked: training rows whose tokens were counted; tokens: how many those have in all."""
 
     title: str
     format: str
@@ -77,6 +77,7 @@ class Report:
     preview: Table
     remedied: dict[str, int]
     looked: int = 0
+    tokens: int = 0
 
     @property
     def blocking(self) -> Sentence | None:

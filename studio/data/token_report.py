@@ -20,21 +20,27 @@ ENCODED = 2000
 @dataclass
 class Tokens:
     """What a model's encoding makes of the training rows that were looked at, as they are learnt. numbers: their lines; files: of
-    each line, where the data are several; lengths: tokens, uncut; firsts: where the first token stands that is learnt, None where none
+    each line, where the data are several; rows: of each the tokens, uncut, of every row that the model reads: one, or two where answers are
+    compared; firsts: where the first token stands that is learnt, None where none
     is; unseen: places of those of which the chat template leaves something out; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
 
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
+    rows: list[list[int]] = field(default_factory=list)
     firsts: list[int | None] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
     looked: int = 0
     changed: int = 0
 
+    @property
+    def lengths(self) -> list[int]:
+        """Of each the longest row, by which it fits or not."""
+        return [max(rows) for rows in self.rows]
 
-def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | None]], fit: Callable[[dict], dict | None] = lambda value: value,
+
+def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[list[int], int | None]], fit: Callable[[dict], dict | None] = lambda value: value,
                  unseen: Callable[[dict], bool] = lambda value: False) -> Tokens:
-    """`measure`, record value → (tokens, where the first learnt one stands), for all training rows or an even sample. fit: the record as
+    """`measure`, record value → (tokens of its rows, where the first learnt one stands), for all training rows or an even sample. fit: the record as
     it is learnt, or None where it is left out. unseen: whether the chat template leaves something of it out."""
     found = Tokens()
     for record in dataset.train[:: max(1, -(-len(dataset.train) // ENCODED))]:
@@ -42,12 +48,12 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[int, int | No
         found.looked += 1
         found.changed += learnt is not record.value
         if learnt is not None:
-            length, first = measure(learnt)
+            rows, first = measure(learnt)
             if unseen(learnt):
-                found.unseen.append(len(found.lengths))
+                found.unseen.append(len(found.rows))
             found.numbers.append(record.number)
             found.files.append(record.file)
-            found.lengths.append(length)
+            found.rows.append(rows)
             found.firsts.append(first)
     return found
 
@@ -57,19 +63,20 @@ def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str =
     splits: they become several examples, so that nothing is cut."""
     more = too_long(tokens, max_length, remedy, splits) + nothing_learnt(tokens, max_length) + not_written(tokens)
     remedied = found.remedied | ({"long": tokens.changed} if remedy else {})
-    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied, looked=tokens.looked)
+    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied,
+                   looked=tokens.looked, tokens=sum(map(sum, tokens.rows)))
 
 
 def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
     """Rows of which training would cut the end."""
-    if tokens.looked and not tokens.lengths:
+    if tokens.looked and not tokens.rows:
         sentence = Sentence("{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
                             checked=tokens.looked, limit=max_length)
         return [Finding("still_long", "block", sentence, tokens.looked, [])]
     over = [index for index, size in enumerate(tokens.lengths) if size > max_length]
     if not over:
         return []
-    values = {"count": len(over), "checked": tokens.looked, "limit": max_length, "cut": sum(tokens.lengths[index] - max_length for index in over)}
+    values = {"count": len(over), "checked": tokens.looked, "limit": max_length, "cut": sum(max(0, size - max_length) for rows in tokens.rows for size in rows)}
     if splits:
         return [_about(tokens, over, "pieces", "info", Sentence("{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; {count:it is|they are} learnt in pieces, and nothing is cut off.", **values))]
     if remedy:
@@ -100,7 +107,7 @@ def not_written(tokens: Tokens) -> list[Finding]:
     if not tokens.unseen:
         return []
     sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools or calls of tools that the chat template does not write, so the model never sees them. "
-                        "Choose another template under What the model sees, or a base model that knows tools.", count=len(tokens.unseen), checked=len(tokens.lengths))
+                        "Choose another template under What the model sees, or a base model that knows tools.", count=len(tokens.unseen), checked=len(tokens.rows))
     return [_about(tokens, tokens.unseen, "unseen", "warning", sentence)]
 
 

@@ -48,11 +48,6 @@ class Encoded:
         return sum(label != IGNORED for label in self.labels[1:])
 
     @property
-    def whole(self) -> int:
-        """Tokens of the example before anything was cut."""
-        return len(self.ids) + self.cut
-
-    @property
     def sequences(self) -> list[Encoded]:
         """The rows of tokens that a model works through for it: itself, or two answers to one prompt."""
         return [self]
@@ -109,11 +104,11 @@ class Task(Options):
         """The record as the text that becomes tokens."""
         return "\n\n".join(codec.decode(row.ids, keep_special=True) for part in self.encode(record, codec, 1 << 30) for row in part.sequences)
 
-    def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
-        """(tokens of the record uncut, where the first one stands that is learnt or None), for the report and the forecast."""
+    def measure(self, record: dict, codec: Codec) -> tuple[list[int], int | None]:
+        """(tokens of each row that the record makes, uncut, where the first one stands that is learnt or None), for the report and the forecast."""
         parts = self.encode(record, codec, 1 << 30)
         first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
-        return sum(part.whole for part in parts), first
+        return [len(row.ids) for part in parts for row in part.sequences], first
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         """Whether the record holds something that the chat template does not write, so that no model would see it."""

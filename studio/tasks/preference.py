@@ -28,10 +28,6 @@ class Pair(Encoded):
         return min(super().learnt, self.rejected.learnt)
 
     @property
-    def whole(self) -> int:
-        return max(super().whole, self.rejected.whole)
-
-    @property
     def sequences(self) -> list[Encoded]:
         return [self, self.rejected]
 

@@ -52,7 +52,7 @@ def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
     lengths, rows, limit = outlook.lengths, outlook.rows, outlook.recipe.training.max_length
     if not lengths:
         return []
-    cut, tokens = sum(length > limit for length in lengths), round(sum(lengths) * rows / len(lengths))
+    cut, tokens = sum(length > limit for length in lengths), round(outlook.report.tokens * len(outlook.dataset.train) / outlook.report.looked)
     if len(lengths) < rows:
         return [(page.t("Tokens in all"), page.t("about {count}, from {checked} rows", count=number(float(tokens)), checked=f"{len(lengths):,}")),
                 (page.t("Rows cut at {limit} tokens", limit=limit), page.t("about {count}", count=f"{round(cut * rows / len(lengths)):,}"))]

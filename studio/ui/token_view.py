@@ -16,6 +16,7 @@ from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
 from studio.recipe import BaseModelChoice
 from studio.tasks import IGNORED, Encoded
+from studio.tasks.feedback import Judged
 from studio.tasks.fitting import Fitting
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
@@ -105,8 +106,10 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     said = page.t("{count} {count:token|tokens}, of which {learnt} {learnt:is|are} learnt and {cut} {cut:is|are} cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
     if recipe.task.kind in ("classification", "multitask"):
         said = page.t("{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+    if isinstance(parts[0], Judged):
+        said += " " + (page.t("The answer is marked good: it is learnt to be given more often.") if parts[0].good else page.t("The answer is marked bad: it is learnt to be given less often."))
     if value is not record.value:
-        said += " " + page.t("It was shortened at the front: the row as it stands in the file has {count} tokens.", count=recipe.task.measure(record.value, codec)[0])
+        said += " " + page.t("It was shortened at the front: the row as it stands in the file has {count} tokens.", count=sum(recipe.task.measure(record.value, codec)[0]))
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))

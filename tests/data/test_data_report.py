@@ -70,24 +70,33 @@ def test_leakage(tmp_path):
 
 def test_tokens_and_over_long_rows():
     dataset = load_file("qa.jsonl", heldout_fraction=0)
-    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (len(value["messages"][0]["content"]), 1)), 13)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([len(value["messages"][0]["content"])], 1)), 13)
     assert found.lengths["tokens"].largest == 14 and found.lengths["tokens"].measured == 6
     assert finding(found, "long").count == 6 and "6 tokens would be cut off" in str(finding(found, "long").sentence)
     assert "tokens" not in report(dataset).lengths
 
 
+def test_both_answers_of_a_pair_count():
+    """In all, and of what is cut; whether a row fits, its longer answer says."""
+    dataset = load_file("preferences.jsonl", "preference", heldout_fraction=0)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30, 24], 1)), 20)
+    rows = len(dataset.train)
+    assert found.tokens == 54 * rows and found.lengths["tokens"].largest == 30
+    assert finding(found, "long").count == rows and f"{14 * rows} tokens would be cut off" in str(finding(found, "long").sentence)
+
+
 def test_rows_without_a_token_to_learn():
     dataset = load_file("qa.jsonl", heldout_fraction=0)
     firsts = iter([1, 20, None, 3, 4, 5])
-    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (30, next(firsts))), 20)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30], next(firsts))), 20)
     assert (finding(found, "nothing").lines, finding(found, "nothing").level, found.blocking) == ([2, 3], "error", None)
-    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: (30, 20)), 20)
+    found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30], 20)), 20)
     assert str(found.blocking).startswith("None of the 6 rows looked at has a token to learn")
 
 
 def test_what_the_template_leaves_out_is_said():
     dataset = load(DataSpec(source=str(FILES / "tools.jsonl"), heldout_fraction=0))
-    found = finding(with_tokens(report(dataset), count_tokens(dataset, lambda value: (9, 1), unseen=lambda value: "tools" in value), 20), "unseen")
+    found = finding(with_tokens(report(dataset), count_tokens(dataset, lambda value: ([9], 1), unseen=lambda value: "tools" in value), 20), "unseen")
     assert (found.level, found.count, found.lines) == ("warning", 2, [1, 2]) and str(found.sentence).startswith("2 of 3 rows looked at hold tools")
 
 
@@ -137,7 +146,7 @@ def test_language_mix(tmp_path):
 def test_many_rows_are_sampled_for_tokens(tmp_path):
     rows = [{"text": f"text {n}"} for n in range(4500)]
     dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")
-    assert with_tokens(report(dataset), count_tokens(dataset, lambda value: (3, 1)), 9).lengths["tokens"].measured == 1500
+    assert with_tokens(report(dataset), count_tokens(dataset, lambda value: ([3], 1)), 9).lengths["tokens"].measured == 1500
 
 
 def test_histogram_holds_every_value():
@@ -182,7 +191,7 @@ def dirty(tmp_path):
 def test_every_finding_names_the_file_of_each_line(tmp_path):
     first, second = dirty(tmp_path)
     dataset = load(DataSpec(source=first, more=[OtherFile(source=second)], heldout_fraction=0))
-    tokens = count_tokens(dataset, lambda value: (900 if value["messages"][0]["content"] == "bell" else 9, None if value["messages"][0]["content"] == "fine?" else 1))
+    tokens = count_tokens(dataset, lambda value: ([900 if value["messages"][0]["content"] == "bell" else 9], None if value["messages"][0]["content"] == "fine?" else 1))
     found = {item.kind: item for item in with_tokens(report(dataset), tokens, 100).findings}
     assert found.keys() >= {"broken", "empty", "duplicate", "near_duplicate", "control", "mojibake", "secret", "long", "nothing", "language"}
     for kind, line in {"broken": 38, "empty": 35, "duplicate": 31, "control": 32, "mojibake": 33, "secret": 34, "long": 32, "nothing": 33}.items():
@@ -213,7 +222,7 @@ def test_no_finding_is_a_dead_end(tmp_path):
     data.append(load(DataSpec(source=write(tmp_path / "l.jsonl", [{"text": f"A text {n}", "label": "often" if n else "rare"} for n in range(30)]), heldout_fraction=0), "label"))
     seen = set()
     for dataset in data:
-        tokens = count_tokens(dataset, lambda value: (900, 1 if len(str(value)) % 2 else None))
+        tokens = count_tokens(dataset, lambda value: ([900], 1 if len(str(value)) % 2 else None))
         for remedy in ("", "trim"):
             for item in with_tokens(report(dataset), tokens, 100, remedy=remedy).findings:
                 seen.add(item.kind)

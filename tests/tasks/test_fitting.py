@@ -135,7 +135,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     assert f'"count": {4 - helpless}' in text_of(logs) and "shortened at the front" in text_of(logs)
     left_out = sum(item.count for item in found.report.findings if item.kind == "nothing")  # an answer that begins behind the cut
     assert left_out == (helpless if task != "chat" else 0)
-    assert sorted(example.whole for example in material.train) == sorted(found.lengths)[: 24 - left_out]
+    assert sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train) == sorted(found.lengths)[: 24 - left_out]
     assert_shown_as_learnt(desk, found, material)
 
     desk.set_remedy("long", "drop")
@@ -143,7 +143,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     assert found.report.remedied["long"] == 4 and found.rows == 20 == len(found.lengths) and max(found.lengths) <= 64
     assert not {item.kind for item in found.report.findings} & {"long", "still_long", "nothing"}
     material, logs = prepared(desk)
-    assert len(material.train) == 20 and sorted(example.whole for example in material.train) == sorted(found.lengths)
+    assert len(material.train) == 20 and sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train) == sorted(found.lengths)
 
     desk.set_remedy("long", None)
     assert desk.outlook().lengths == before.lengths and desk.outlook().report.findings == before.report.findings

@@ -85,7 +85,7 @@ def test_both_answers_are_encoded_as_chat_encodes_them():
     for row, answer in zip(pair.sequences, (ROW["chosen"], ROW["rejected"]), strict=True):
         chat = TASKS["chat"](system="Be brief.").encode({"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, codec, 512)[0]
         assert (row.ids, row.labels) == (chat.ids, chat.labels)
-    assert pair.whole == max(len(row.ids) for row in pair.sequences)
+    assert TASKS["preference"](system="Be brief.").measure(ROW, codec)[0] == [len(row.ids) for row in pair.sequences]
     short = TASKS["preference"]().encode(ROW, codec, 16)[0]
     assert short.learnt == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
     judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[0]
