@@ -1,9 +1,15 @@
-"""How the held-out file is mapped where nobody has said it: like the data to learn from, or by itself where its columns are others."""
+"""A mapping tried on a file: which of its rows would be lost, and whether the held-out file can be mapped like the data to learn from.
+
+Looks at the first rows only.
+"""
 
 from __future__ import annotations
 
-from studio.data.mapping import ROLES, Mapping, Want, fits
-from studio.data.shape import Proposal, propose
+import itertools
+
+from studio.data.mapping import ROLES, Mapping, Want, apply, check_mapping, fits
+from studio.data.rows import RowProblem
+from studio.data.shape import LOOKED_AT, Proposal, propose
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
@@ -29,3 +35,16 @@ def propose_like(source: Source, other: Mapping, want: Want) -> Proposal:
     said = Sentence("{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.", name=source.name,
                     columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()))
     return Proposal(mapping.model_copy(update={"system": other.system}), [said, *(own.evidence if mapping is own.mapping else [])], own.alternatives)
+
+
+def lost_rows(source: Source, mapping: Mapping, want: Want, separator: str = "") -> tuple[list[int], int]:
+    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. separator: see `apply`.
+    Raises StudioError where `mapping` does not fit the columns at all."""
+    check_mapping(mapping, source.columns, want, source.name)
+    rows, lost = list(itertools.islice(source.rows(), LOOKED_AT)), []
+    for row in rows:
+        try:
+            apply(mapping, row, want, source.name, source.unit, separator=separator)
+        except RowProblem:
+            lost.append(row.number)
+    return lost, len(rows)

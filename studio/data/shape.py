@@ -16,8 +16,6 @@ from studio.data.mapping import (
     YES_OR_NO,
     Mapping,
     Want,
-    apply,
-    check_mapping,
     fits,
     flag,
     labels_in,
@@ -25,11 +23,12 @@ from studio.data.mapping import (
 from studio.data.pictures import PREFIX
 from studio.data.rows import Row, RowProblem
 from studio.data.source import Source
-from studio.data.turns import as_list, as_text, check_order, turns, unwrapped
+from studio.data.turns import as_list, as_text, check_order, taken_for, turns, unwrapped
 from studio.words import Sentence, StudioError
 
 LOOKED_AT = 1000
 """Rows that a proposal is made from."""
+_NAMED = 12  # unknown speakers that are named, where there are many
 
 _NAMES = {
     "messages": "messages conversation conversations dialogue dialog chat turns 对话 消息",
@@ -41,6 +40,7 @@ _NAMES = {
     "history": "history 历史",
     "prompt": "prompt question query user input instruction problem source request human q 问题 提问 提示",
     "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
+    "passage": "context passage paragraph 上下文 段落",
     "chosen": "chosen preferred preferred_output better accepted good 优选",
     "rejected": "rejected dispreferred non_preferred_output worse refused bad 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
@@ -74,6 +74,7 @@ class _Column:
     sharegpt: int = 0
     ordered: int = 0
     ranked: int = 0
+    taken: Counter = field(default_factory=Counter)
 
     def see(self, value: object) -> None:
         value = unwrapped(value)
@@ -105,6 +106,7 @@ class _Column:
             except RowProblem:
                 return
             self.ordered += 1
+            self.taken.update(taken_for(items).items())
 
 
 def propose(source: Source, want: Want | None = None) -> Proposal:
@@ -129,19 +131,6 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     if want == "label_sets" and mapping.shape == "label":
         mapping, evidence = _more_labels(mapping, evidence, columns)
     return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
-
-
-def lost_rows(source: Source, mapping: Mapping, want: Want, separator: str = "") -> tuple[list[int], int]:
-    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. separator: see `apply`.
-    Raises StudioError where `mapping` does not fit the columns at all."""
-    check_mapping(mapping, source.columns, want, source.name)
-    rows, lost = list(itertools.islice(source.rows(), LOOKED_AT)), []
-    for row in rows:
-        try:
-            apply(mapping, row, want, source.name, source.unit, separator=separator)
-        except RowProblem:
-            lost.append(row.number)
-    return lost, len(rows)
 
 
 _Found = tuple[Mapping, list[Sentence]] | None
@@ -191,6 +180,8 @@ def _conversations(columns: dict[str, _Column], rows: list[Row]) -> _Found:
         Sentence("Column '{column}' holds lists of {first} and {second} in {count} of {rows} {rows:row|rows}.", column=best.name, first=keys[0],
                  second=keys[1], count=max(best.openai, best.sharegpt), rows=len(rows)),
         Sentence("user and assistant alternate in {count} of {rows} {rows:row|rows}.", count=best.ordered, rows=len(rows)),
+        *(Sentence("'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role} in {count} of {rows} {rows:row|rows}.", name=name[:40], role=role, count=count, rows=len(rows))
+          for (name, role), count in best.taken.most_common(_NAMED)),
     ]
     return Mapping(shape=shape, roles=roles), evidence
 
@@ -242,6 +233,18 @@ def _verdicts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
 def _instructions(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     roles = _by_name(columns, ("instruction", "output"), ("input", "history", "system"))
     return (Mapping(shape="alpaca", roles=roles), _names_evidence(roles)) if roles else None
+
+
+def _comprehension(columns: dict[str, _Column], rows: list[Row]) -> _Found:
+    """A question, the passage that it is about, and the answer, or SQuAD's list of answers."""
+    found = _by_name(columns, ("prompt", "passage"), ())
+    answer = found and (_named(columns, "completion", set(found.values())) or _named(columns, "answers", set(found.values())))
+    if not answer or not columns[answer].texts:
+        return None
+    roles = {"instruction": found["prompt"], "input": found["passage"], "output": answer}
+    wrapped = sum(isinstance(row.values.get(answer), dict) for row in rows)
+    several = [Sentence("Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the first of each is learnt.", column=answer, count=wrapped, rows=len(rows))] if wrapped else []
+    return Mapping(shape="alpaca", roles=roles), [*_names_evidence(roles), *several]
 
 
 def _pairs(columns: dict[str, _Column], rows: list[Row]) -> _Found:
@@ -384,4 +387,4 @@ def _texts(columns: dict[str, _Column], rows: list[Row]) -> _Found:
     return Mapping(shape="text", roles={"text": column}), [_text_evidence(columns[column])]
 
 
-_LOOKS = (_pictures, _conversations, _preferences, _verdicts, _rankings, _instructions, _pairs, _label_columns, _labels, _first_two, _texts)
+_LOOKS = (_pictures, _conversations, _preferences, _verdicts, _rankings, _instructions, _comprehension, _pairs, _label_columns, _labels, _first_two, _texts)

@@ -17,7 +17,8 @@ from studio.words import Sentence
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user", "customer": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "ai": "assistant",
-    "chatbot": "assistant", "function_call": "assistant", "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
+    "chatbot": "assistant", "bard": "assistant", "bing": "assistant", "claude": "assistant", "gemini": "assistant", "copilot": "assistant",
+    "llama": "assistant", "mistral": "assistant", "gpt-3.5": "assistant", "gpt-4": "assistant", "gpt4": "assistant", "function_call": "assistant", "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
     "用户": "user", "助手": "assistant", "系统": "system",
 }
 """What files call a speaker → what chat templates call them."""
@@ -87,22 +88,45 @@ def transcript(text: str) -> list[dict] | None:
 
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
-    """The turns in one cell, roles by their usual names, not yet checked for order."""
+    """The turns in one cell, roles by their usual names or as `taken_for` says, not yet checked for order."""
     items = as_list(value)
     if items is None:
         raise RowProblem(
             "shape", "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.", place=place, column=column
         )
-    return [_turn(item, place) for item in items]
+    try:
+        return [_turn(item, place) for item in items]
+    except RowProblem as problem:
+        if problem.kind != "role" or not (taken := taken_for(items)):
+            raise
+        return [_turn(item, place, taken) for item in items]
 
 
-def _turn(item: Any, place: Sentence) -> dict:
+def taken_for(items: list) -> dict[str, str]:
+    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their own: it is what the
+    other is not, and of two unknown ones who begins asks."""
+    speakers = dict.fromkeys(name for item in items if isinstance(item, dict) and ROLES.get(name := _speaker(item)) not in ("system", "tool"))
+    if len(speakers) != 2 or "" in speakers:
+        return {}
+    one, other = speakers
+    counterpart = {"user": "assistant", "assistant": "user"}
+    first = ROLES.get(one) or counterpart[ROLES.get(other, "assistant")]
+    return {name: role for name, role in ((one, first), (other, counterpart[first])) if name not in ROLES}
+
+
+def _speaker(item: dict) -> str:
+    """Who speaks, as `ROLES` writes it; "" where nobody is named."""
+    found = item.get("role", item.get("from"))
+    return found.strip().lower() if isinstance(found, str) else ""
+
+
+def _turn(item: Any, place: Sentence, taken: dict[str, str] | None = None) -> dict:
     if isinstance(item, dict) and len(item) == 2 and item.get("role") in _PLAIN and isinstance(item.get("content"), str):
         return item
     if not isinstance(item, dict):
         raise RowProblem("shape", "{place} has a message that is no object with role and content. Mend that row.", place=place)
     speaker = item.get("role", item.get("from"))
-    role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+    role = ROLES.get(name := _speaker(item)) or (taken or {}).get(name)
     if role is None:
         raise RowProblem(
             "role", "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.", place=place,
@@ -115,7 +139,7 @@ def _turn(item: Any, place: Sentence) -> dict:
         turn["weight"] = 0
     if "tool_calls" in turn:
         turn["tool_calls"] = [_call(call, place) for call in as_list(turn["tool_calls"]) or [None]]
-    elif str(speaker).strip().lower() == "function_call":
+    elif name == "function_call":
         turn |= {"content": "", "tool_calls": [_call(turn["content"], place)]}
     return turn
 

@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 from studio import hardware
+from studio.data.alike import lost_rows
 from studio.data.dataset import DataSpec, OtherFile
 from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.read import fingerprint, open_source
 from studio.data.resolve import resolve, stamp
-from studio.data.shape import lost_rows, propose, separator_of
+from studio.data.shape import propose, separator_of
 from studio.data.source import Source
 from studio.desk.outlook import Outlook, look
 from studio.desk.readings import Readings

@@ -57,6 +57,8 @@ READINGS = {
     "preferences_openai.jsonl": Reading("jsonl", "utf-8", "preference", 5, 5),
     "titled.xlsx": Reading("xlsx", None, "prompt_completion", 6, 6),
     "one_column.xlsx": Reading("xlsx", None, "text", 7, 6, {"fields": 1}),
+    "sharegpt_names.json": Reading("json", "utf-8", "sharegpt", 8, 7, {"role": 1}),
+    "squad.jsonl": Reading("jsonl", "utf-8", "alpaca", 6, 5, {"empty": 1}),
     "garbled.jsonl": Reading("jsonl", "utf-8", "prompt_completion", 8, 8),
     "kto.jsonl": Reading("jsonl", "utf-8", "unpaired", 6, 6),
     "kto_talks.jsonl": Reading("jsonl", "utf-8", "unpaired", 6, 6),

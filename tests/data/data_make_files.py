@@ -110,6 +110,11 @@ def good() -> dict[str, bytes | str]:
                                            "non_preferred_output": [{"role": "assistant", "content": f"No {n}"}]} for n in range(5)),
         "titled.xlsx": workbook(("Sums", [["Questions and answers of 2024"], [], ["Not for the public"], list(PAIRS[0]), *[list(row.values()) for row in PAIRS]])),
         "one_column.xlsx": workbook(("Texts", [["text"], *[[f"A line number {n}"] for n in range(6)], ["A line", "a stray note"]])),
+        "sharegpt_names.json": line([{"conversations": [{"from": one, "value": f"Hi {n}"}, {"from": other, "value": f"Hello {n}"}]} for n, (one, other) in enumerate(
+            [("human", "bard"), ("human", "claude"), ("user", "chatgpt"), ("human", "bing"), ("Luke", "Leia"), ("human", "HAL"), ("Dave", "gpt")])]
+            + [{"conversations": [{"from": who, "value": who} for who in ("a", "b", "c", "a")]}]),
+        "squad.jsonl": lines({"id": str(n), "title": "Sums", "context": f"One and {n} make {n + 1}.", "question": f"What is {n} + 1?",
+                              "answers": {"text": [str(n + 1), f"it is {n + 1}"] if n else [], "answer_start": [15, 0] if n else []}} for n in range(6)),
         "guide.md": "# Title\n\nSome text.\n\n```python\na = 1\n\nb = 2\n```\n\n- [ ] a task\n", "poem_utf16.txt": "Über allen Gipfeln\nist Ruh.\n\nIn allen Wipfeln\n".encode("utf-16"),
         "qa.xlsx": workbook(("Data", [["question", "answer"], *[list(row.values()) for row in PAIRS], [], ["Late?", 7]])),
         "two_sheets.xlsx": workbook(("Empty", []), ("Data", [list(PAIRS[0]), *[list(row.values()) for row in PAIRS]]), ("More", [["a"], ["b"]])),

@@ -301,6 +301,24 @@ def test_openai_preferences_are_read(tmp_path):
     assert any("offers tools, which are left out" in str(sentence) for sentence in load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").evidence)
 
 
+def test_speakers_with_names_of_their_own_are_told(tmp_path):
+    dataset = load(DataSpec(source=str(FILES / "sharegpt_names.json"), heldout_fraction=0))
+    assert all([turn["role"] for turn in record.value["messages"]] == ["user", "assistant"] for record in dataset.train) and len(dataset.train) == 7
+    told = [str(sentence) for sentence in dataset.evidence if "no name of a role" in str(sentence)]
+    assert [sentence.split(" in 1 of")[0] for sentence in told] == [
+        f"'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role}" for name, role in (("luke", "user"), ("leia", "assistant"), ("hal", "assistant"), ("dave", "user"))]
+    talk = [{"from": "gpt", "value": "Hi"}, {"from": "Dave", "value": "Open"}, {"from": "gpt", "value": "No"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"conversations": talk}) + "\n")
+    mended = load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0, remedies={"order": "merge"}))  # an unknown name is no other hindrance
+    assert [turn["content"] for turn in mended.train[0].value["messages"]] == ["Open", "No"]
+
+
+def test_squad_asks_about_its_passage_and_learns_the_first_answer():
+    dataset = load(DataSpec(source=str(FILES / "squad.jsonl"), heldout_fraction=0))
+    assert [turn["content"] for turn in dataset.train[0].value["messages"]] == ["What is 1 + 1?\n\nOne and 1 make 2.", "2"]
+    assert any("the first of each is learnt" in str(sentence) for sentence in dataset.evidence)
+
+
 def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
     source = open_source(FILES / "front_matter.md")
     assert [(row.number, row.values["text"]) for row in source.rows()] == [(10, "# Title"), (12, "Some text."), (14, "---"), (16, "More text.")]
