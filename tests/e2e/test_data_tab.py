@@ -78,6 +78,24 @@ def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
     page.get_by_role("button", name="Undo: Leave these rows out").click()
 
 
+def test_several_labels_in_a_cell_are_proposed_and_their_spellings_merged(studio, page, tmp_path):
+    labels = ["late", "late;damaged", "Damaged", "", "rude;late", "rude", "damaged", "LATE"] * 4
+    path = tmp_path / "letters.csv"
+    path.write_text("text,labels\n" + "".join(f"The letter number {n} came.,{label}\n" for n, label in enumerate(labels)))
+    use(page, path)
+    says(page, "#sentence", "classify")
+    assert draft(studio)["task"]["several"] and draft(studio)["task"]["separator"] == ";"
+    page.get_by_text("How this was recognised").click()
+    says(page, "#about-data", "Column 'labels' holds several labels in 8 of 32 rows, parted by ';'.", "Labels written in several ways", "'LATE' → 'late'", "all rows usable")
+    page.get_by_role("button", name="Write each label as most rows do").click()
+    says(page, "#about-data", "What is done about it", "Labels written in several ways", "8 rows", "No problems found.")
+    page.get_by_role("button", name="Undo: Write each label as most rows do").click()
+    says(page, "#about-data", "'LATE' → 'late'")
+    assert draft(studio)["data"]["remedies"] == {}
+    page.locator("#task-form").get_by_text("Several labels", exact=True).click()
+    says(page, "#about-data", "Empty", "4 rows not used")
+
+
 def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
     use(page, FLAGS)
     says(page, "#about-data", "Text and yes-or-no columns")
