@@ -1,4 +1,4 @@
-"""Pictures sorted into folders by class, in a zip or a folder → one row each: where the picture is, and its class.
+"""Pictures sorted into folders by class, in a zip or a folder, or in the cells of a Parquet file → one row each: where the picture is, and its class.
 
 A picture's place is text ("picture:DIGEST:/data/leaves.zip!spotted/7.png"), so that rows stay small; `open_picture` opens it again.
 Each one is decoded once while reading, so that a broken one is a sentence with its name and not a run that fails. Knows nothing about
@@ -12,6 +12,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def _members(path: Path) -> list[str]:
                 break
     else:
         with zipfile.ZipFile(path) as archive:
-            found = [item.filename for item in archive.infolist() if not item.is_dir()]
+            found = [item.filename for item in archive.infolist() if not item.filename.endswith("/")]  # is_dir() stumbles over an empty name
     return sorted(name for name in found if not ignored(name))
 
 
@@ -74,13 +75,17 @@ def read_pictures(source: Source) -> Iterator[Row]:
             source.report(number, "missing", "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.", file=name)
             continue
         try:
-            data = _bytes(place, name)
-            decode(data)
+            image = place_of(_bytes(place, name), place, name)
         except StudioError as error:
             source.report(number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
             continue
-        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        yield Row(number, {"image": f"{PREFIX}{digest}:{place}{_INSIDE}{name}", "label": path.parent.name}, apart=apart)
+        yield Row(number, {"image": image, "label": path.parent.name}, apart=apart)
+
+
+def place_of(data: bytes, where: str, name: str) -> str:
+    """The place of the picture `data` that lies as `name` in the folder, zip or Parquet file `where`. Raises StudioError where it cannot be opened."""
+    decode(data)
+    return f"{PREFIX}{hashlib.blake2b(data, digest_size=8).hexdigest()}:{where}{_INSIDE}{name}"
 
 
 def open_picture(place: str) -> Image:
@@ -116,13 +121,16 @@ def decode(data: bytes) -> Image:
 
 
 def _bytes(where: str, name: str) -> bytes:
-    """The file `name` in the folder or zip `where`."""
+    """The file `name` in the folder or zip `where`, or of a Parquet file the cell "column/row", rows from 1."""
     path = Path(where)
     try:
         if path.is_dir():
             if (path / name).stat().st_size > _LARGEST:
                 raise StudioError("It is larger than {limit} MB.", limit=_LARGEST // 2**20)
             return (path / name).read_bytes()
+        if not zipfile.is_zipfile(path):
+            column, _, row = name.rpartition("/")
+            return _cell(where, path.stat().st_mtime_ns, column, int(row) - 1)
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(name).file_size > _LARGEST:
                 raise StudioError("It is larger than {limit} MB.", limit=_LARGEST // 2**20)
@@ -133,3 +141,24 @@ def _bytes(where: str, name: str) -> bytes:
         raise StudioError("It is not there any more.") from error
     except Exception as error:  # zipfile raises a dozen kinds on damaged bytes
         raise StudioError("It is no picture, or a damaged one.") from error
+
+
+def _cell(where: str, changed: int, column: str, row: int) -> bytes:
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(where) as file:
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            if row < rows:
+                return _cells(where, changed, column, group)[row]["bytes"].as_py()
+            row -= rows
+    raise StudioError("It is not there any more.")
+
+
+@lru_cache(maxsize=2)  # a row group is the least that can be read, and neighbours are often asked for together
+def _cells(where: str, changed: int, column: str, group: int):
+    """The pictures of one row group. changed: when the file was, so that no old ones are given for a new file."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(where) as file:
+        return file.read_row_group(group, columns=[column]).column(column)

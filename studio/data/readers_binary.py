@@ -9,16 +9,19 @@ from __future__ import annotations
 import datetime
 import decimal
 import itertools
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from studio.data.pictures import place_of
 from studio.data.readers_table import header
 from studio.data.rows import Row
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 _BATCH = 1000
+_PICTURES = 50  # rows at once where each holds a picture
 _AHEAD = 20  # rows of a sheet that are looked at to find its header
 
 
@@ -53,12 +56,46 @@ def plain(value: Any) -> Any:
 
 
 def read_parquet(source: Source) -> Iterator[Row]:
-    """Rows of a Parquet file, numbered from 1."""
+    """Rows of a Parquet file, numbered from 1; a cell with a picture's bytes becomes the picture's place."""
+    import pyarrow as pa
     import pyarrow.parquet as parquet
 
     with damaged(source), parquet.ParquetFile(source.path) as file:
         source.layout = list(file.schema_arrow.names)
-        yield from _batches(source, file.iter_batches(batch_size=_BATCH))
+        pictured = [field.name for field in file.schema_arrow if pa.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}]
+        rows = _batches(source, file.iter_batches(batch_size=_PICTURES if pictured else _BATCH))
+        yield from _with_places(source, rows, pictured) if pictured else rows
+
+
+def _with_places(source: Source, rows: Iterator[Row], columns: list[str]) -> Iterator[Row]:
+    """Rows with a place for each picture in `columns`; one whose picture cannot be opened is reported."""
+    where = str(source.path.resolve())
+    for row in rows:
+        try:
+            for name in columns:
+                data = (row.values[name] or {}).get("bytes")
+                row.values[name] = place_of(data, where, f"{name}/{row.number}") if data else None
+        except StudioError as error:
+            source.report(row.number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
+        else:
+            yield row
+
+
+def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
+    """Column → the names of its classes, where Hugging Face's `datasets` wrote them into the file; the column itself holds their numbers."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        found = {name: feature["names"] for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")}
+    except (ValueError, AttributeError):
+        return {}
+    for name, names in found.items():
+        source.evidence.append(Sentence("The file itself names the classes of column '{column}': {names}.", column=name, names=", ".join(map(str, names[:12])) + ("…" if len(names) > 12 else "")))
+    return found
+
+
+def _named(value: Any, names: list[str]) -> Any:
+    """A class's name; a number that stands for none is no label."""
+    return value if not isinstance(value, int) else names[value] if 0 <= value < len(names) else None
 
 
 def read_arrow(source: Source) -> Iterator[Row]:
@@ -86,14 +123,16 @@ def read_arrow(source: Source) -> Iterator[Row]:
 
 
 def _batches(source: Source, batches: Iterator) -> Iterator[Row]:
-    number = 0
+    number, classes = 0, None
     for batch in batches:
         batch.validate(full=True)
+        classes = class_names(source, batch.schema) if classes is None else classes
         names = list(batch.schema.names)
         columns = [batch.column(index) for index in range(len(names))]
         for at in range(batch.num_rows):
             number += 1
-            yield Row(number, {name: plain(column[at].as_py()) for name, column in zip(names, columns, strict=True)})
+            values = {name: plain(column[at].as_py()) for name, column in zip(names, columns, strict=True)}
+            yield Row(number, values | {name: _named(values.get(name), known) for name, known in classes.items() if name in values} if classes else values)
 
 
 def read_xlsx(source: Source) -> Iterator[Row]:

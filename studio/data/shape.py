@@ -20,7 +20,7 @@ from studio.data.mapping import (
     flag,
     labels_in,
 )
-from studio.data.pictures import PREFIX
+from studio.data.pictures import PREFIX, title_of
 from studio.data.rows import Row, RowProblem
 from studio.data.source import Source
 from studio.data.turns import as_list, as_text, check_order, taken_for, turns, unwrapped
@@ -253,10 +253,14 @@ def _pairs(columns: dict[str, _Column], rows: list[Row]) -> _Found:
 
 
 def _pictures(columns: dict[str, _Column], rows: list[Row]) -> _Found:
-    if not rows or not all(str(row.values.get("image", "")).startswith(PREFIX) for row in rows):
+    image = next((name for name, column in columns.items() if column.filled and all(str(row.values.get(name) or PREFIX).startswith(PREFIX) for row in rows)), None)
+    label = image and _named(columns, "label", {image})
+    if not label:
         return None
+    if any(title_of(str(row.values.get(image))) == f"{image}/{row.number}" for row in rows):
+        return Mapping(shape="image", roles={"image": image, "label": label}), _names_evidence({"image": image, "label": label})
     evidence = [Sentence("{count} {count:folder holds|folders hold} the pictures, so each folder's name is a class.", count=len(columns["label"].values))]
-    return Mapping(shape="image", roles={"image": "image", "label": "label"}), evidence
+    return Mapping(shape="image", roles={"image": image, "label": label}), evidence
 
 
 def _label_columns(columns: dict[str, _Column], rows: list[Row]) -> _Found:

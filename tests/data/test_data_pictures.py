@@ -1,12 +1,16 @@
 """Pictures by class: recognised by content, broken ones named, no row lost."""
 
 import io
+import json
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from studio.data.dataset import DataSpec, load
+from studio.data.mapping import Mapping
 from studio.data.pictures import digest_of, open_picture, title_of
 from studio.data.read import open_source
 from studio.data.report import report
@@ -71,6 +75,13 @@ def test_every_damage_is_a_sentence(tmp_path):
             assert str(error)
         else:
             assert data.counts.rows == data.counts.used + sum(data.counts.skipped.values())
+
+
+def test_a_zip_with_a_nameless_file_is_a_damaged_one(tmp_path):
+    whole = zipped(tmp_path / "a.zip", {"x.jsonl": b"{}"}).read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole.replace(b"x.jsonl", b"\0.jsonl"))
+    with pytest.raises(StudioError, match=r"a\.zip is a damaged zip"):
+        open_source(tmp_path / "a.zip")
 
 
 def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
@@ -142,3 +153,29 @@ def test_a_class_may_be_called_test(tmp_path):
     names = {f"{name}/{at}.png": picture(colour, size=20 + at) for name, colour in (("train", "red"), ("test", "blue")) for at in range(5)}
     data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", names)), heldout_fraction=0), want="image")
     assert {record.value["label"] for record in data.train} == {"train", "test"} and len(data.train) == 10
+
+
+def parquet(path, rows: list[dict]):
+    """A file as `datasets` writes one of an imagefolder, in several row groups."""
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = {"image": {"_type": "Image"}, "label": {"names": ["red", "blue"], "_type": "ClassLabel"}}
+    schema = pa.schema([("image", image), ("label", pa.int64())], metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=5)
+    return path
+
+
+def test_pictures_in_the_cells_of_a_parquet_file(tmp_path):
+    rows = [{"image": {"bytes": picture(("red", "blue")[at % 2], size=20 + at), "path": f"{at}.png"}, "label": at % 2} for at in range(12)]
+    bad = [{"image": {"bytes": b"none", "path": "x.png"}, "label": 0}, {"image": None, "label": 1}, {"image": {"bytes": picture("red", size=70), "path": None}, "label": -1}]
+    path = parquet(tmp_path / "train.parquet", rows + bad)
+    source = open_source(path)
+    assert propose(source).mapping == Mapping(shape="image", roles={"image": "image", "label": "label"})
+    assert [str(sentence) for sentence in source.evidence] == ["The file itself names the classes of column 'label': red, blue."]
+    data = load(DataSpec(source=str(path), heldout_fraction=0), want="image")
+    assert (data.counts.rows, data.counts.used, data.counts.skipped) == (15, 12, {"broken": 1, "empty": 2})
+    for record in reversed(data.train):
+        opened = open_picture(record.value["image"])
+        assert opened.size[0] == 19 + record.number and opened.getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record.value["label"]]
+    path.unlink()
+    with pytest.raises(StudioError, match="not there any more"):
+        open_picture(data.train[0].value["image"])
