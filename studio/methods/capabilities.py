@@ -40,7 +40,9 @@ CAPABILITIES = {
     "convert": Capability("To LoRA", "turning it into a LoRA", "Teach a LoRA."),
 }
 REASONS = {
-    "raises": "the libraries stop with an error.",
+    "bits": "the libraries have no form of it for squeezed weights.",
+    "wordless": "it puts learnt words before the text, and a picture has none.",
+    "length": "it lengthens the text that can be read, and pictures have always the same size.",
     "still": "some of what it should learn would stay as it was, without an error.",
     "differs": "the outcome would be another one, without an error.",
     "head": "the part that names the class would not learn, without an error.",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
 from studio.methods.lora import LoRA
-from studio.models.shape import Shape
+from studio.models.shape import Shape, read_shape
 from studio.options import option
 from studio.words import Sentence, StudioError
 
@@ -33,7 +33,7 @@ class EVA(LoRA):
         if setting.batches is None:  # a model that is only counted
             return super().wrap(model, setting)
         # peft waits for ever for a batch with at least r tokens.
-        batches = [batch for batch in setting.batches(self.sample) if int(_looked_at(batch).sum()) >= self.rank]
+        batches = [batch for batch in setting.batches(self.sample) if _count(batch, model) >= self.rank]
         if not batches:
             raise StudioError("EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.", rank=self.rank)
         model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0)))
@@ -50,14 +50,23 @@ class EVA(LoRA):
         return super().refusal(shape, task, quantisation)
 
 
+def _count(batch: dict, model) -> int:
+    """How many tokens, or patches of pictures, of a batch count."""
+    looked_at = _looked_at(batch)
+    return len(batch["pixel_values"]) * read_shape(model.config._name_or_path).context if looked_at is None else int(looked_at.sum())
+
+
 def _looked_at(batch: dict, *_):
-    """Which of a batch's tokens count (batch × length): those that are learnt, or with classes all that are no padding."""
+    """Which of a batch's tokens count (batch × length): those that are learnt, or with classes all that are no padding; None for pictures, of which all does."""
     import torch
 
+    if "pixel_values" in batch:
+        return None
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
     return mask & (batch["labels"] != -100) if batch["labels"].shape == mask.shape else mask
 
 
 def _tokens(inputs, looked_at, _):
     """Those tokens' rows of what goes into a layer. peft's own does not know that OPT lays all rows of a batch in one."""
-    return (inputs if hasattr(inputs, "flatten") else inputs[0]).flatten(0, -2)[looked_at.flatten()]
+    rows = (inputs if hasattr(inputs, "flatten") else inputs[0]).flatten(0, -2)
+    return rows if looked_at is None else rows[looked_at.flatten()]

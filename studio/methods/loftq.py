@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
 from studio.methods.qlora import QLoRA
+from studio.models.shape import names_in_memory
 from studio.options import option
 from studio.words import StudioError
 
@@ -53,7 +54,7 @@ def _mend(model, folder: Path) -> None:
     missing = set(layers)
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            held = {key.removesuffix(".weight"): key for key in file.keys()}  # noqa: SIM118  a file of safetensors is no dictionary
+            held = {name.removesuffix(".weight"): key for key, name in names_in_memory(file.keys()).items()}
             for name in sorted(missing):
                 key = held.get(name) or held.get(name.removeprefix(f"{model.base_model_prefix}."))
                 if key is None:

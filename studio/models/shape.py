@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -187,21 +188,21 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
             if name != "__metadata__":
                 tensors[name] = tuple(item["shape"])
                 size += math.prod(item["shape"]) * _BYTES.get(item["dtype"], 2)
-    return _as_in_memory(tensors), size
+    names = names_in_memory(tensors)
+    return {names[name]: shape for name, shape in tensors.items()}, size
 
 
-def _as_in_memory(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """The tensors by the names that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them."""
-    if not any("attention.attention.query" in name for name in tensors):
-        return tensors
-    renamed = {}
-    for name, shape in tensors.items():
-        for stored, now in _IN_MEMORY.items():
-            name = name.replace(stored, now)
-        renamed[name] = shape
-    if not any(".mlp.fc1" in name for name in tensors):  # DINOv2 stores its MLP and its blocks by their own names
-        renamed = {name.replace(".encoder.layer.", ".layers."): shape for name, shape in renamed.items()}
-    return renamed
+def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
+    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them."""
+    names = {name: name for name in stored}
+    if not any("attention.attention.query" in name for name in names):
+        return names
+    for name in names:
+        for then, now in _IN_MEMORY.items():
+            names[name] = names[name].replace(then, now)
+    if not any(".mlp.fc1" in name for name in stored):  # DINOv2 stores its MLP and its blocks by their own names
+        names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
+    return names
 
 
 def _all_shards(folder: Path, present: set[str]) -> None:

@@ -49,6 +49,21 @@ NEEDS: dict[str, Callable[[Shelf], dict]] = {
 }
 
 
+def picture_needs(name: str, base: Path, folder: Path) -> dict:
+    """Options that the method `name` cannot do without on the model for pictures in `base`; what it builds on is taught in `folder`."""
+    if name != "fusion":
+        return {}
+    made = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = METHODS["adapter"]().wrap(load_base(base, head="image classes", labels=["red", "green", "blue"]), Setting(task_type="SEQ_CLS"))
+        pictures = {"pixel_values": torch.randn(4, 3, *[model.config.image_size] * 2), "labels": torch.tensor([0, 1, 2, 1])}
+        teach(model, METHODS["adapter"](), [pictures] * 2)
+        model.save_pretrained(folder / str(seed))
+        made.append(str(folder / str(seed)))
+    return {"adapters": made}
+
+
 def batches(count: int) -> list[dict]:
     """`count` batches of 4 rows of 12 tokens, the same ones each time."""
     drawn = torch.randint(4, 3000, (count, 4, 12), generator=torch.Generator().manual_seed(0))
@@ -61,9 +76,10 @@ def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
     return METHODS[name](**options), Setting(total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None)
 
 
-def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM", drawn: Callable[[int], list[dict]] = batches):
-    """(method, setting, model): the method laid over `base`, or over the starter as the method wants it."""
-    method, setting = made(name, shelf)
+def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM", drawn: Callable[[int], list[dict]] = batches,
+            options: dict | None = None):
+    """(method, setting, model): the method laid over `base`, or over the starter as the method wants it; with `options`, whose adapters are folders, over a model for pictures."""
+    method, setting = made(name, shelf) if options is None else (METHODS[name](**options), replace(made("lora")[1], base=Path(base.config._name_or_path), adapter=Path))
     setting = replace(setting, task_type=task_type, batches=drawn)
     base = base if base is not None else load_base(STARTER, quantisation=method.quantisation or "none")
     torch.manual_seed(0)

@@ -1,6 +1,8 @@
 """Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2; on a GPT-2, which stores its layers the other way
 round; and on the starter for pictures, whose layers have other names in memory than on disk."""
 
+from pathlib import Path
+
 import pytest
 
 from studio.home import STARTER
@@ -8,7 +10,7 @@ from studio.methods import METHODS
 from studio.methods.capabilities import YES, cell
 from studio.models.load import load_base
 from studio.models.shape import read_shape
-from tests.methods.bench import NEEDS
+from tests.methods.bench import NEEDS, picture_needs
 from tests.methods.settings import setting
 
 VARIANTS = {
@@ -136,21 +138,21 @@ def test_formula_counts_what_is_built_on_gpt2(gpt2, name):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
 
 
-OTHER_SIZES = {"vblora": {"length": 24}, "road": {"group": 24}}  # their usual ones do not divide the width of the starter for pictures
+OTHER_SIZES = {"vblora": {"length": 24}, "road": {"group": 24}, "c3a": {"block": 24}}  # their usual ones do not divide the width of the starter for pictures
 
 
 @pytest.mark.parametrize("name", sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None))
-def test_what_the_table_promises_for_pictures_is_offered_and_counted(name):
+def test_what_the_table_promises_for_pictures_is_offered_and_counted(name, tmp_path):
     """Beside the head, which every method learns whole."""
     import torch
 
-    folder, method = STARTER.parent / "starter_vit", METHODS[name](**OTHER_SIZES.get(name, {}))
+    folder, method = STARTER.parent / "starter_vit", METHODS[name](**OTHER_SIZES.get(name, {}), **picture_needs(name, STARTER.parent / "starter_vit", tmp_path))
     shape = read_shape(folder)
     assert method.refusal(shape, "image", "none") is None
     if name == "full":
         return
     batch = {"pixel_values": torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), "labels": torch.tensor([0, 1])}
-    model = method.wrap(load_base(folder, head="image classes", labels=["red", "green"]), setting(task_type="SEQ_CLS", batches=lambda count: [batch] * count))
+    model = method.wrap(load_base(folder, head="image classes", labels=["red", "green"]), setting(task_type="SEQ_CLS", base=folder, adapter=Path, batches=lambda count: [batch] * count))
     assert sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and "classifier" not in name) == method.parameter_count(shape)
 
 
