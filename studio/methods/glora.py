@@ -23,6 +23,7 @@ class GLoRA(Targeted):
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 65
     ships_as: ClassVar[str] = "GLORA"
+    unknown: ClassVar[tuple[str, ...]] = ("falcon",)
 
     name: Literal["glora"] = option("glora", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the low-rank parts. More learns more and costs more memory; 4 or 8 is usual.", ge=1, le=512)

@@ -24,6 +24,7 @@ class LoRAGA(ChangesBase, LoRA):
     title: ClassVar[str] = "LoRA-GA"
     order: ClassVar[int] = 18
     transposed: ClassVar[bool] = False
+    unknown: ClassVar[tuple[str, ...]] = ("falcon",)  # changes in place what its layers gave, under the hooks with which peft looks at gradients
 
     name: Literal["lora_ga"] = option("lora_ga", "Method", "", hidden=True)
     sample: int = option(8, "Batches to look at", "How many batches the gradient is taken over before the first step.", unit="batches", ge=1, le=1000)

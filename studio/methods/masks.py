@@ -7,6 +7,7 @@ first step; checkpoints hold it, so that a resumed run goes on with the same pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from studio.methods.base import DEFAULT, Setting
@@ -99,18 +100,19 @@ def from_gradients(model: torch.nn.Module, layers: Iterable[torch.nn.Module], ba
     inputs: dict[torch.nn.Module, torch.Tensor] = {}
     tokens, rows = 1, 1
 
-    def forth(layer, given):
+    def forth(layer, given, output):
         inputs[layer] = given[0].detach()
+        output.register_hook(partial(back, layer))  # a hook on the layer would forbid what Falcon does: to add in place to what it gave
 
-    def back(layer, _, grads):
+    def back(layer, grad):
         # OPT lays all rows of a batch in one before its MLP.
-        got, came = (part.float().reshape(rows, -1, part.shape[-1]) for part in (grads[0], inputs.pop(layer)))
+        got, came = (part.float().reshape(rows, -1, part.shape[-1]) for part in (grad, inputs.pop(layer)))
         pairs = zip(got, came, strict=True) if fisher else [(got, came)]
         for one, other in pairs:
             gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens  # the loss is a mean over the learnt tokens, or over the examples
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
-    hooks = [hook for layer in layers for hook in (layer.register_forward_pre_hook(forth), layer.register_full_backward_hook(back))]
+    hooks = [layer.register_forward_hook(forth) for layer in layers]
     hooks.append(model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True)))  # frozen as it is, the model would remember nothing
     was_training = model.training
     try:

@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal
 
 from studio.methods.adapter import _MLP_INPUT, _MLP_OUTPUT, _is
 from studio.methods.base import DEFAULT, Method, no_target
+from studio.methods.prefix_tuning import KEYS, no_prefix
 from studio.models.shape import Shape, target_names
 from studio.options import option
 from studio.words import Sentence
 
 Linears = dict[str, tuple[int, int]]  # name → (input, output)
-_KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")
 _BLOCK = re.compile(r"(?:.*?\.|)(\d+)\..+")
 
 
@@ -51,7 +51,7 @@ class Hybrid(Method):
             last, mix = name.rsplit(".", 1)[-1], mixes[block]
             parts = {
                 "tap": "parallel" in mix and _is(name, _MLP_INPUT), "adapter": "adapter" in mix and _is(name, _MLP_OUTPUT),
-                "parallel": "parallel" in mix and _is(name, _MLP_OUTPUT), "prefix": "prefix" in mix and last in _KEYS,
+                "parallel": "parallel" in mix and _is(name, _MLP_OUTPUT), "prefix": "prefix" in mix and last in KEYS,
                 "lora": "lora" in mix and (names is None or last in names), "bias": "bias" in mix and (name in biased or getattr(self, "added", False)),  # an option of those that can add some
             }
             if any(parts.values()):
@@ -94,6 +94,8 @@ class Hybrid(Method):
             wanted = set().union(*mixes)
             if not wanted:
                 return Sentence("This mix has no part; switch on at least one of adapter, prefix, LoRA and biases.")
+            if "prefix" in wanted and (said := no_prefix(shape)):
+                return said
             if "bias" in wanted and not any("bias" in parts for parts in plan):
                 return Sentence("{architecture} has no biases to learn; switch on Add biases, or take the biases out of the mix.", architecture=shape.architecture)
             for part in ("adapter", "parallel", "prefix"):

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     import torch
 
 KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")  # last names of the layers that compute keys
+# Model types whose attention transformers does not let others replace, of those that have such layers; a test asks transformers.
+OWN_ATTENTION = ("big_bird", "bloom", "canine", "codegen", "convbert", "falcon", "gpt_neo", "gpt_neox_japanese", "gptj", "ibert", "layoutlmv2", "layoutlmv3", "lilt", "longformer", "luke",
+                 "megatron-bert", "mra", "mvp", "nystromformer", "openai-gpt", "perceiver", "reformer", "rembert", "roformer", "rwkv", "squeezebert", "tapas", "trocr", "xglm", "yoso")
+
+
+def no_prefix(shape: Shape | None) -> Sentence | None:
+    """Why no prefix can be put into the attention of a model of `shape`; None if one can, as far as its type tells."""
+    if shape is None or shape.model_type not in OWN_ATTENTION:
+        return None
+    return Sentence("{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.", architecture=shape.architecture)
 
 
 class PrefixTuning(Method):
@@ -118,7 +128,7 @@ class PrefixTuning(Method):
             return Sentence("No trained prefix is chosen; choose one, or start from random words.")
         if shape is not None and sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers:
             return Sentence("Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture)
-        return super().refusal(shape, task, quantisation)
+        return no_prefix(shape) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} p={self.virtual_tokens}"

@@ -33,7 +33,18 @@ from studio.methods.capabilities import CAPABILITIES, FILE, YES
 from studio.models.context import lay
 from studio.models.load import load_base
 from studio.training.batches import flatten, pad
-from tests.methods.bench import Shelf, batches, learnt, logits, made, moved, picture_needs, snapshot, teach, wrapped
+from tests.methods.bench import (
+    Shelf,
+    batches,
+    learnt,
+    logits,
+    made,
+    moved,
+    picture_needs,
+    snapshot,
+    teach,
+    wrapped,
+)
 
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that

@@ -156,6 +156,29 @@ def test_what_the_table_promises_for_pictures_is_offered_and_counted(name, tmp_p
     assert sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and "classifier" not in name) == method.parameter_count(shape)
 
 
+FALCON_WIDTHS = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group": 32}}
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(NEEDS)))
+@pytest.mark.parametrize("kind", ["Falcon", "Bloom"])
+def test_on_falcon_and_bloom_it_learns_or_the_form_says_why_not(kind, name, tmp_path):
+    import transformers
+
+    config = getattr(transformers, f"{kind}Config")(vocab_size=96, hidden_size=64, num_hidden_layers=4, num_attention_heads=4)
+    base = getattr(transformers, f"{kind}ForCausalLM")(config)
+    base.save_pretrained(tmp_path)
+    base.config._name_or_path = str(tmp_path)
+    shape, method = read_shape(tmp_path), METHODS[name](**FALCON_WIDTHS.get(name, {}))
+    if name == "prompt_tuning":
+        method.start = "random"
+    if said := method.refusal(shape, "chat", "none"):
+        assert name in {"beft", "hybrid", "long_lora", "mam", "p_tuning_v2", "prefix_tuning", "s4", "unipelt"} | ({"glora", "lora_ga", "bitfit"} if kind == "Falcon" else set()), said
+        return
+    model = method.wrap(base.requires_grad_(name == "full"), setting(base=tmp_path))
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
+    model.train()(**setting().batches(1)[0]).loss.backward()
+
+
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory):
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
