@@ -18,6 +18,7 @@ from studio.recipe import BaseModelChoice
 from studio.tasks import IGNORED, Encoded
 from studio.tasks.feedback import Judged
 from studio.tasks.fitting import Fitting
+from studio.tasks.preference import Pair
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
 from studio.ui.page import Page
@@ -113,7 +114,8 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
-    chips = "".join(f'<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
+    titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")] if isinstance(parts[0], Pair) else [""] * len(parts)
+    chips = "".join(f'{titles[at]}<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(value, codec))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
 

@@ -48,6 +48,8 @@ def test_tokens_in_all_are_those_of_both_answers(desk, tmp_path):
     found = brought(desk, tmp_path, pair, {**pair, "prompt": "Where to?", "rejected": "To the far end of the world and back again by tea time."})
     facts = dict(length_facts(Page, found))
     assert desk.draft()["task"]["name"] == "preference" and facts["Tokens in all"] == str(counted(found))
+    better, worse = view_html(Page, found, 1).split("<h4>")[1:]
+    assert better.startswith("Better answer<") and worse.startswith("Worse answer<") and better.count("token learnt") > worse.count("token learnt") > 0
     assert counted(found) > sum(found.lengths) and facts["Longest row"] == f"{max(found.lengths)} tokens"
 
 
