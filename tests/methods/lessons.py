@@ -50,7 +50,7 @@ class Lesson:
     moved_late: set[str] = field(default_factory=set)  # since the evaluation in between
     losses: dict[int, float] = field(default_factory=dict)
     interrupted: dict[int, float] = field(default_factory=dict)
-    stops: list[str] = field(default_factory=list)  # the run's state after the kill and after the stop
+    stops: list[str] = field(default_factory=list)  # the run's state after the kill, after the stop, and at the end
 
 
 def data(folder: Path) -> dict:
@@ -81,6 +81,8 @@ def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
         seen.folder = shelf.find(runs.home, runs.store, run)[0]
     seen.stops.append(runs.store.run(other)["state"])
     runs.resume(other, stop_after=STOPPED)
+    seen.stops.append(runs.store.run(other)["state"])
+    runs.resume(other)
     seen.stops.append(runs.store.run(other)["state"])
     seen.interrupted = runs.losses(other)
     return seen

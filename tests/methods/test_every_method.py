@@ -28,6 +28,8 @@ REFUSED = [
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]
+# Methods that need none of a model's layers: they put something before its words, or teach all of it.
+ANY_MODEL = {"full", "prompt_tuning", "p_tuning", "prompt_ensemble", "intrinsic_prompt"}
 OTHER_CHOICE = "no such choice"
 
 
@@ -98,7 +100,8 @@ def test_a_model_it_does_not_know_is_refused_with_a_sentence(each, bench):
     shape, method = read_shape(STARTER), made(each, bench)[0]
     bare = shape.__class__(**{**vars(shape), "tensors": {"table": (8, 8)}, "architecture": "Strange"})
     assert method.refusal(shape, "chat", method.quantisation or "none") is None
-    assert isinstance(method.refusal(bare, "chat", method.quantisation or "none"), Sentence | None)
+    refused = method.refusal(bare, "chat", method.quantisation or "none")
+    assert refused is None if each in ANY_MODEL else isinstance(refused, Sentence) and len(str(refused)) > 40
     assert isinstance(method.refusal(shape, "juggling", method.quantisation or "none"), Sentence)
 
 
@@ -138,8 +141,8 @@ def test_a_stranger_loads_it_and_gets_the_same_logits(name, lesson, strangers):
 
 @pytest.mark.slow
 def test_killed_stopped_and_resumed_gives_the_same_curve(name, lesson):
-    assert lesson.stops == ["failed", "stopped"]
-    assert max(lesson.interrupted) >= lessons.STOPPED and len(lesson.losses) == lessons.STEPS
+    assert lesson.stops == ["failed", "stopped", "done"]
+    assert set(lesson.interrupted) == set(lesson.losses) and len(lesson.losses) == lessons.STEPS
     assert all(abs(loss - lesson.losses[step]) < 1e-5 for step, loss in lesson.interrupted.items()), (lesson.losses, lesson.interrupted)
 
 
