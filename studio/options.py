@@ -19,15 +19,16 @@ from studio.words import Sentence, StudioError
 
 def option(
     default: Any, title: str, help: str, *, unit: str = "", advanced: bool = False, group: str = "", labels: dict[str, str] | None = None,
-    slider: bool = False, hidden: bool = False, adapters: str = "", **limits,
+    slider: bool = False, hidden: bool = False, adapters: str = "", made_with: dict[str, str] | None = None, **limits,
 ) -> Any:
     """A pydantic field that a form can draw.
 
     title, help: English, translatable. unit: shown behind the value. labels: choice value → what the person reads.
     limits: pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not drawn (set elsewhere on the page).
     adapters: what an adapter must ship as ("PROMPT_TUNING") to be chosen here; the value is its id in the library, or a list of ids (`list[str]`).
+    made_with: options that its method must have had, besides.
     """
-    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden, "adapters": adapters}
+    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden, "adapters": adapters, "made_with": made_with or {}}
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
 
@@ -64,7 +65,7 @@ def _field(key: str, info: FieldInfo) -> dict:
         "key": key, "kind": kind, "title": info.title or key, "help": info.description or "", "default": info.get_default(call_default_factory=True),
         "unit": extra.get("unit", ""), "advanced": extra.get("advanced", False), "group": extra.get("group", ""), "optional": optional,
         "minimum": limits.get("ge", limits.get("gt")), "maximum": limits.get("le", limits.get("lt")), "slider": extra.get("slider", False),
-        "adapters": extra.get("adapters", ""),
+        "adapters": extra.get("adapters", ""), "made_with": extra.get("made_with", {}),
         "choices": [{"value": value, "label": extra.get("labels", {}).get(value, value)} for value in choices],
     }
 

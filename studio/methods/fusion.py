@@ -35,7 +35,7 @@ class AdapterFusion(Method):
     stock: ClassVar[bool] = False
 
     name: Literal["fusion"] = option("fusion", "Method", "", hidden=True)
-    adapters: list[str] = option([], "Adapters to fuse", "Bottleneck adapters of the library that were taught on this base model; their tasks are what can be mixed.", adapters="BOTTLENECK")
+    adapters: list[str] = option([], "Adapters to fuse", "Bottleneck adapters of the library that were taught on this base model; their tasks are what can be mixed.", adapters="BOTTLENECK", made_with={"place": "pfeiffer"})
     regularisation: float = option(0.01, "Pull of V to the identity", "How strongly the value matrices are kept near where they start, at which they pass the adapters on unchanged.", ge=0, le=10, advanced=True)
 
     def wrap(self, model, setting=DEFAULT):

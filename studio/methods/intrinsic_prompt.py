@@ -39,7 +39,7 @@ class IntrinsicPromptTuning(Method):
         "find", "Stage", "First find the subspace over trained prompts, then teach a task inside it. Each is a run of its own.",
         labels={"find": "1: find the subspace", "teach": "2: teach inside it"})
     prompts: list[str] = option([], "Trained prompts", "Stage 1: the prompts of the library to find the subspace over; two at least, of one length.", adapters="PROMPT_TUNING")
-    subspace: str | None = option(None, "Subspace", "Stage 2: the adapter that stage 1 made.", adapters="PROMPT_TUNING")
+    subspace: str | None = option(None, "Subspace", "Stage 2: the adapter that stage 1 made.", adapters="PROMPT_TUNING", made_with={"stage": "find"})
     virtual_tokens: int = option(20, "Virtual tokens", "Length of the prompts; as long as those that are chosen.", unit="tokens", ge=1, le=1024)
     intrinsic: int = option(5, "Intrinsic size d", "How many numbers stand for a task. 5 is the smallest that worked, 250 nearly as good as the whole prompt.", unit="numbers", ge=1, le=4096)
     width: int = option(64, "Decoder width", "Hidden size of the network between numbers and prompt.", ge=1, le=8192, advanced=True)

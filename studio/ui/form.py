@@ -37,9 +37,9 @@ class OptionForm(gr.HTML):
 
     def __init__(
         self, options: type[Options] | None = None, *, language: str = "en", value: dict | None = None,
-        errors: dict[str, Sentence] | None = None, locked: bool = False, adapters: Callable[[str], dict[str, str]] | None = None, **kwargs,
+        errors: dict[str, Sentence] | None = None, locked: bool = False, adapters: Callable[[str, dict], dict[str, str]] | None = None, **kwargs,
     ):
-        """`options` may come later, with `show`; `locked` shows without editing. adapters(ships as): id → name of those that an
+        """`options` may come later, with `show`; `locked` shows without editing. adapters(ships as, options of its method): id → name of those that an
         option may choose from the library."""
         self._language, self._options, self._adapters = language, options, adapters
         for name in ("html_template", "js_on_load", "apply_default_css"):
@@ -98,7 +98,7 @@ def _words(language: str) -> dict[str, str]:
     }
 
 
-def said_fields(options: type[Options] | None, language: str = "en", adapters: Callable[[str], dict[str, str]] | None = None) -> list[dict]:
+def said_fields(options: type[Options] | None, language: str = "en", adapters: Callable[[str, dict], dict[str, str]] | None = None) -> list[dict]:
     """`form_fields` in `language`, ready for JSON. adapters: see `OptionForm`."""
     fields = form_fields(options) if options else []
     for field in fields:
@@ -106,7 +106,7 @@ def said_fields(options: type[Options] | None, language: str = "en", adapters: C
             field[part] = translate(field[part], language)
         field["choices"] = [{**choice, "label": translate(choice["label"], language)} for choice in field["choices"]]
         if field["adapters"] and adapters:
-            field["choices"] = [{"value": key, "label": name} for key, name in adapters(field["adapters"]).items()]
+            field["choices"] = [{"value": key, "label": name} for key, name in adapters(field["adapters"], field["made_with"]).items()]
         field["default"] = _json(field["default"])
     return fields
 

@@ -41,7 +41,7 @@ def build(page: Page):
             cards = Board(elem_id="methods")
         with gr.Column(scale=2, min_width=300, elem_id="method-options"):
             chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
-            form = OptionForm(language=page.language, elem_id="method-form", adapters=lambda kind: adapters(page, kind))
+            form = OptionForm(language=page.language, elem_id="method-form", adapters=partial(adapters, page))
     with gr.Accordion(page.t("Compare two methods"), open=False, elem_id="compare") as fold:
         pair = gr.Dropdown([(page.t(method.title), name) for name, method in METHODS.items()], value=[], multiselect=True, max_choices=2, label=page.t("Methods"), elem_id="compare-methods")
         table = gr.HTML(elem_id="compared", apply_default_css=False)
@@ -136,10 +136,11 @@ def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names:
     ]
 
 
-def adapters(page: Page, kind: str) -> dict[str, str]:
-    """Id → name of the library's adapters that ship as `kind` and belong to the draft's base model: what an option can choose from."""
+def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
+    """Id → name of the library's adapters that ship as `kind`, were made with these options of their method and belong to the draft's base model: what an option can choose from."""
     rows = shelf.listing(page.store, base=page.desk.draft()["model"].get("name", ""))
-    return {row["id"]: f"{row['name']} · {row['card'].get('summary', '')}" for row in rows if row["card"].get("ships_as") == kind}
+    return {row["id"]: f"{row['name']} · {row['card'].get('summary', '')}" for row in rows if row["card"].get("ships_as") == kind
+            and made_with.items() <= row["card"].get("recipe", {}).get("method", {}).items()}
 
 
 def refreshed(page: Page, form: OptionForm):

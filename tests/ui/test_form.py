@@ -77,7 +77,7 @@ def test_an_update_for_other_options_brings_their_defaults():
 
 
 def test_options_that_choose_from_the_library_offer_its_adapters():
-    fields = {field["key"]: field for field in said_fields(Chosen, adapters=lambda kind: {"id1": f"a {kind}"})}
+    fields = {field["key"]: field for field in said_fields(Chosen, adapters=lambda kind, made_with: {"id1": f"a {kind}"})}
     assert fields["one"]["kind"] == "choice" and fields["one"]["choices"] == [{"value": "id1", "label": "a PROMPT_TUNING"}]
     assert fields["bank"]["kind"] == "several" and fields["bank"]["choices"] == [{"value": "id1", "label": "a BOTTLENECK"}]
     made, wrong = form_values({"one": None, "bank": ["id1", "id2"]}, Chosen)
@@ -216,7 +216,7 @@ def test_a_locked_form_shows_and_does_not_take(page):
 def test_adapters_of_the_library_are_ticked_and_a_lost_one_can_be_taken_off(serve, bare_page, open_page):
     page = bare_page()
     with gr.Blocks(analytics_enabled=False) as demo:
-        form = OptionForm(Chosen, value={"bank": ["lost"]}, adapters=lambda kind: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {})
+        form = OptionForm(Chosen, value={"bank": ["lost"]}, adapters=lambda kind, made_with: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {})
         heard_box = gr.Textbox(elem_id="heard")
         page.on(form.input, lambda raw: json.dumps(raw), form, heard_box)
     opened = open_page(serve(demo))

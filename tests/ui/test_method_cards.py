@@ -8,7 +8,7 @@ from studio.desk import Desk
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
-from studio.ui.method_tab import beside, chosen_html
+from studio.ui.method_tab import adapters, beside, chosen_html
 
 
 class FakePage:
@@ -94,3 +94,24 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
     assert "Scale keys and values" in said and "does nothing on Phi3ForCausalLM" in said and "Learns 48" in said
     desk.change(method={"name": "ia3", "attention": False})
     assert "does nothing" not in chosen_html(FakePage(desk), METHODS["ia3"])
+
+
+def test_a_chooser_offers_only_what_its_method_can_take(desk):
+    """Stage 2 of Intrinsic Prompt Tuning what stage 1 made, AdapterFusion the adapters that stand after the MLP alone."""
+    from studio.options import form_fields
+
+    page = FakePage(desk)
+    page.store = desk.store
+    for name, method in {"plain": {"name": "prompt_tuning"}, "found": {"name": "intrinsic_prompt", "stage": "find"}, "taught": {"name": "intrinsic_prompt", "stage": "teach"}}.items():
+        desk.store.add_adapter(name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}})
+    for place in ("pfeiffer", "houlsby", "parallel"):
+        desk.store.add_adapter(place, place, None, {"base": "starter", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": place}}})
+    desk.store.add_adapter("other", "other", None, {"base": "elsewhere", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}}})
+
+    def offered(method, key):
+        field = next(field for field in form_fields(METHODS[method]) if field["key"] == key)
+        return set(adapters(page, field["adapters"], field["made_with"]))
+
+    assert offered("intrinsic_prompt", "subspace") == {"found"}
+    assert offered("intrinsic_prompt", "prompts") == {"plain", "found", "taught"}
+    assert offered("fusion", "adapters") == {"pfeiffer"}
