@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods import capabilities
-from studio.models.shape import Shape
+from studio.models.shape import Shape, target_names
 from studio.options import Options
 from studio.words import Sentence
 
@@ -150,9 +150,12 @@ class Method(Options):
 
     def remark(self, shape: Shape) -> Sentence | None:
         """What a person should know about this method, with these options, on a model of `shape`, though nothing bars it; None where nothing."""
-        if shape.experts and hasattr(self, "targets"):
+        if not hasattr(self, "targets"):
+            return None
+        if shape.experts:
             return Sentence("{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.", architecture=shape.architecture)
-        return None
+        idle = [] if self.targets in ("attention", type(self).model_fields["targets"].default) else [name for name in target_names(self.targets) or () if not shape.targets(name)]
+        return Sentence("No layer of {architecture} is called {names}, so nothing is learnt there.", architecture=shape.architecture, names=", ".join(idle)) if idle else None
 
     def unfinished(self) -> Sentence | None:
         """What must still be chosen before a run can start; None where nothing. Unlike a refusal it does not bar the method's card."""

@@ -191,6 +191,12 @@ def test_more_directions_than_a_layer_has_are_refused(name):
     assert METHODS[name].model_construct(rank=narrowest).refusal(shape, "chat", METHODS[name].quantisation or "none") is None
 
 
+@pytest.mark.parametrize(("name", "targets", "idle"), [("lora", "q_proj,v_prj", "v_prj"), ("lora", "q_proj, v_proj", None), ("lora", "attention", None), ("beft", "v_proj,value", None)])
+def test_a_layer_that_is_not_there_is_said(name, targets, idle):
+    said = METHODS[name](targets=targets).remark(read_shape(STARTER))
+    assert (idle is None and said is None) or f"is called {idle}," in str(said)
+
+
 @pytest.mark.parametrize("name", ["loha", "fish", "olora", "road"])
 def test_layers_that_peft_cannot_wrap_are_refused(name):
     shape = dataclasses.replace(read_shape(STARTER), model_type="gpt2", architecture="GPT2LMHeadModel")
