@@ -23,6 +23,15 @@ CHROMIUM = [
 ]
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One test on each core where most of the suite runs; one at a time elsewhere: the browser's stories look at the clock, and of few tests the start counts."""
+    if config.option.markexpr != "not e2e" and {Path(path).name for path in config.args} != {"methods"}:
+        return 0
+    # Processes that share cores and wait for each other's threads take twenty times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return min(4, len(os.sched_getaffinity(0)))
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Debian's chromium through Playwright."""
