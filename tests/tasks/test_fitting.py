@@ -12,7 +12,7 @@ from studio.store import Store
 from studio.tasks import TASKS
 from studio.tasks.fitting import Fitting, shortened
 from studio.ui.token_view import packed_row, view_html
-from studio.words import translate
+from tests.ui.bare import bare_page
 
 
 def say(role, content, **more):
@@ -158,23 +158,17 @@ def assert_shown_as_learnt(desk, found, material):
     assert example.labels == shown.labels and not example.cut and "word119" in codec.decode(example.ids) and "word0" not in codec.decode(example.ids)
 
 
-class Page:
-    """What the token view asks of a page."""
-
-    t = staticmethod(translate)
-
-
 def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("chat")))
     desk.use(str(path))
     desk.change(training={**desk.draft()["training"], "max_length": 64, "packing": True}, data={**desk.draft()["data"], "heldout_fraction": 0.0})
-    assert "is left out" not in view_html(Page, desk.outlook(), 2) and "shortened" not in view_html(Page, desk.outlook(), 2)
+    assert "is left out" not in view_html(bare_page(), desk.outlook(), 2) and "shortened" not in view_html(bare_page(), desk.outlook(), 2)
     desk.set_remedy("long", "trim")
-    shown = view_html(Page, desk.outlook(), 2)
+    shown = view_html(bare_page(), desk.outlook(), 2)
     assert "It was shortened at the front: the row as it stands in the file has" in shown and "token cut\">w" not in shown and "word119" in shown
     desk.set_remedy("long", "drop")
-    assert "This row is longer than 64 tokens and is left out." in view_html(Page, desk.outlook(), 2)
+    assert "This row is longer than 64 tokens and is left out." in view_html(bare_page(), desk.outlook(), 2)
     assert packed_row(desk.outlook(), STARTER, 1) is None and packed_row(desk.outlook(), STARTER, 0)
 
 

@@ -1,7 +1,6 @@
 """Windows of a test's own, served as the product is served."""
 
 import socket
-from types import SimpleNamespace
 
 import pytest
 
@@ -23,11 +22,3 @@ def serve():
     yield address
     for demo in served:
         demo.close(verbose=False)
-
-
-@pytest.fixture(scope="session")
-def bare_page():
-    """bare_page(language) → a `Page` over nothing, for handlers that need neither store nor home."""
-    from studio.ui.page import Page
-
-    return lambda language="en": Page(None, language, SimpleNamespace(home=None, store=None), None)

@@ -10,6 +10,7 @@ from gradio.routes import App
 from starlette.testclient import TestClient
 
 from studio.ui.access import login_button, may_change, owner_only, require_owner
+from tests.ui.bare import bare_page
 
 
 def profile(name):
@@ -66,7 +67,7 @@ def test_gradio_fills_the_profile_in(space, given):
         guarded(*inputs)
 
 
-def test_a_handler_that_streams_stays_one(space, bare_page):
+def test_a_handler_that_streams_stays_one(space):
     def stream(text: str):
         yield text
 
@@ -77,7 +78,7 @@ def test_a_handler_that_streams_stays_one(space, bare_page):
 
 
 @pytest.fixture
-def client(bare_page):
+def client():
     page, done = bare_page(), []
     with gr.Blocks(analytics_enabled=False) as demo:
         text, button = gr.Textbox(), gr.Button()

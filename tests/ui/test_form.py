@@ -9,6 +9,7 @@ import pytest
 from studio.options import Options, option
 from studio.ui.form import OptionForm, defaults, form_values, said_fields
 from studio.words import Sentence
+from tests.ui.bare import bare_page
 
 
 class Example(Options):
@@ -88,7 +89,7 @@ def test_options_that_choose_from_the_library_offer_its_adapters():
 
 
 @pytest.fixture(scope="module")
-def address(serve, bare_page):
+def address(serve):
     page = bare_page()
     with gr.Blocks(analytics_enabled=False) as demo:
         form = OptionForm(Example)
@@ -213,7 +214,7 @@ def test_a_locked_form_shows_and_does_not_take(page):
     assert page.get_by_label("Packing").is_disabled()
 
 
-def test_adapters_of_the_library_are_ticked_and_a_lost_one_can_be_taken_off(serve, bare_page, open_page):
+def test_adapters_of_the_library_are_ticked_and_a_lost_one_can_be_taken_off(serve, open_page):
     page = bare_page()
     with gr.Blocks(analytics_enabled=False) as demo:
         form = OptionForm(Chosen, value={"bank": ["lost"]}, adapters=lambda kind, made_with: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {})

@@ -10,17 +10,7 @@ from studio.home import STARTER, Home
 from studio.presets import apply, preset
 from studio.store import Store
 from studio.ui.token_view import view_html
-from studio.words import translate
-
-
-class Page:
-    """What the view asks of a page."""
-
-    t = staticmethod(translate)
-
-    @staticmethod
-    def say(sentence):
-        return str(sentence)
+from tests.ui.bare import bare_page
 
 
 @pytest.fixture
@@ -32,13 +22,13 @@ def desk(tmp_path):
 
 
 def test_a_picture_as_the_model_gets_it(desk):
-    shown = view_html(Page, desk.outlook(), 3)
+    shown = view_html(bare_page(), desk.outlook(), 3)
     record = desk.outlook().dataset.train[2]
     assert f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, {record.value['label']}." in shown
     assert "48 × 48 pixels, their colours as numbers from -1 to 1" in shown.replace("−", "-") and "6 × 6 patches of 8 × 8 pixels" in shown
     assert shown.count("<img src=") == 2 and 'class="grid"' in shown and "mirrored" not in shown
     desk.change(task={**desk.draft()["task"], "vary": True})
-    assert "mirrored and shifted" in view_html(Page, desk.outlook(), 999)
+    assert "mirrored and shifted" in view_html(bare_page(), desk.outlook(), 999)
 
 
 def test_a_processor_that_does_not_say_all_is_a_sentence(desk, tmp_path):
@@ -46,5 +36,5 @@ def test_a_processor_that_does_not_say_all_is_a_sentence(desk, tmp_path):
     path = tmp_path / "vit" / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "do_pad": True}))
     desk.change(model={**desk.draft()["model"], "name": str(tmp_path / "vit")})
-    shown = view_html(Page, desk.outlook(), 1)
+    shown = view_html(bare_page(), desk.outlook(), 1)
     assert "cannot be shown here" in shown and "<img" not in shown

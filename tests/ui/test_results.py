@@ -3,21 +3,11 @@
 import re
 
 from studio.ui.results import figures_html
-from studio.words import translate
-
-
-class Page:
-    """What the table asks of a page."""
-
-    t = staticmethod(translate)
-
-    @staticmethod
-    def say(sentence):
-        return str(sentence)
+from tests.ui.bare import bare_page
 
 
 def test_macro_f1_stands_there_with_its_intervals():
     metrics = {"macro_f1": 0.8, "base_macro_f1": 0.1, "intervals": {"macro_f1": {"base": (0.05, 0.15), "taught": (0.7, 0.9), "difference": None}}}
-    said = re.sub("<[^>]+>", " ", figures_html(Page, metrics))
+    said = re.sub("<[^>]+>", " ", figures_html(bare_page(), metrics))
     assert re.search(r"Macro F1\s+10 %\s+\(5 – 15\)\s+80 %\s+\(70 – 90\)\s+\+70 points\s+In brackets", said)  # nothing is said of the gain's range
-    assert "Macro F1" not in figures_html(Page, {"correct": 0.5, "base_correct": 0.2})
+    assert "Macro F1" not in figures_html(bare_page(), {"correct": 0.5, "base_correct": 0.2})
