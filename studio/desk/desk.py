@@ -1,7 +1,7 @@
 """The draft: the recipe that is being prepared, changed piece by piece, judged by `outlook()`, queued by `start()`.
 
 It lies in the store, so a refresh, a second window or a killed one finds it again; it may hold values that are wrong,
-just as they were typed, until `recipe()` judges them.
+just as they were typed; `outlook()` says so.
 
 What the person gives is looked at first and kept after that, so that a refused file leaves nothing behind.
 """
@@ -82,10 +82,6 @@ class Desk:
         if before and training.get("learning_rate") == before.learning_rate:
             training["learning_rate"] = METHODS[name].learning_rate
         return self.change(method=METHODS[name]().model_dump(mode="json"), training=training)
-
-    def recipe(self) -> Recipe:
-        """The draft as a recipe; `StudioError` names what is wrong."""
-        return recipe_from(self.draft(), "recipe")
 
     # ---- data -------------------------------------------------------------------------------------------------
 
@@ -180,7 +176,7 @@ class Desk:
         """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
         draft = self.draft()
         source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
-        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between if recipe else "")
+        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between)
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
         """How the person mapped this file before, where that still fits it."""

@@ -41,7 +41,7 @@ def said(action, *args) -> str:
 
 
 def test_at_first_the_first_example_lies_there(desk):
-    assert desk.recipe().data.source == "captain"
+    assert desk.outlook().recipe.data.source == "captain"
     assert desk.outlook().problems == {}
 
 
@@ -50,7 +50,7 @@ def test_wrong_values_stay_as_they_were_typed(desk):
     desk.change(training=training)
     again = Desk(desk.home, desk.store)
     assert again.draft()["training"] == training
-    assert "Learning rate must be a number, but is 'quick'." in said(again.recipe)
+    assert "Learning rate must be a number, but is 'quick'." in str(again.outlook().problems["recipe"])
     again.change(name="other")  # nor does a change elsewhere lose it
     assert again.draft()["training"] == training and again.draft()["name"] == "other"
 
