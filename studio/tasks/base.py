@@ -24,13 +24,15 @@ IGNORED = -100  # the label that the loss skips, as in torch.nn.functional.cross
 class Encoded:
     """One example as the model gets it. labels: the token itself where it is learnt, else -100. cut: tokens left out.
 
-    names: the classes that it belongs to, where classes are learnt in place of tokens.
+    names: the classes that it belongs to, where classes are learnt in place of tokens. weights: of each token the factor of its loss;
+    None where all are 1.
     """
 
     ids: list[int]
     labels: list[int]
     cut: int = 0
     names: tuple[str, ...] = ()
+    weights: list[float] | None = None
 
     def __getstate__(self) -> dict:
         """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""

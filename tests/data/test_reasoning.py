@@ -1,0 +1,23 @@
+"""Reasoning inside an answer: joined, split, and left alone where there is none."""
+
+import pytest
+
+from studio.data.reasoning import join_reasoning, split_reasoning
+
+
+@pytest.mark.parametrize(("content", "reasoning", "answer"), [
+    ("<think>\nTwo and two.\n</think>\n\nFour.", "Two and two.", "Four."),
+    ("<think>a</think>b", "a", "b"),
+    ("<thinking>a</thinking> b", "a", "b"),
+    ("\n<think>\n\n</think>\n\nFour.", "", "Four."),
+    ("a\n</think>\n\nb", "a", "b"),  # the prompt opened it
+    ("Write <think> and </think> around it.", "", "Write <think> and </think> around it."),
+    ("No thoughts", "", "No thoughts"), ("", "", ""), ("<think>never closed", "", "<think>never closed"),
+])
+def test_reasoning_is_split_off(content, reasoning, answer):
+    assert split_reasoning(content) == (reasoning, answer)
+
+
+def test_joining_and_splitting_give_the_same():
+    assert split_reasoning(join_reasoning("Two\n\nand two.", "Four.")) == ("Two\n\nand two.", "Four.")
+    assert join_reasoning("  ", "Four.") == "Four."
