@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from studio.data.reasoning import CLOSE, OPEN, split_reasoning
-from studio.models.codec import Codec, Tokens
-from studio.words import StudioError
+from studio.models.codec import Codec, TemplateRefusal, Tokens
 
 _OPENED = re.compile(rf"\s*{OPEN}\s*")
 _CLOSED = re.compile(rf"\s*{OPEN}\s*{CLOSE}\s*")
@@ -25,8 +24,10 @@ Span = tuple[int, int, float]
 """Characters (start, end) of a text and the weight of their loss."""
 
 
-class AnswerNotFound(StudioError):
+class AnswerNotFound(TemplateRefusal):
     """A chat template writes an answer in a way in which it cannot be found."""
+
+    kind = "unfound"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     if reasoning and reasoning not in text and not _CLOSED.search(prompt[-40:]):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
-    if codec.ends and codec.end_text and not text.endswith(codec.end_text):
+    if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
         text, behind = text + codec.end_text, ""
     return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
 
