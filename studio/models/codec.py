@@ -164,7 +164,7 @@ class Codec:
         if turn["role"] != "assistant" or "</think" not in turn["content"] or not self.reasoning_key:
             return kept
         reasoning, answer = split_reasoning(turn["content"])
-        return {**kept, "content": answer, self.reasoning_key: reasoning} if reasoning else kept
+        return {**kept, "content": answer, self.reasoning_key: reasoning}  # "" keeps a template from looking for reasoning in the words
 
     @cached_property
     def reasoning_key(self) -> str:

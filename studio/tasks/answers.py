@@ -67,13 +67,14 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     prompt = codec.render(messages[:at], for_answer=True, tools=tools)
     whole = codec.render(messages[: at + 1], tools=tools)
     reasoning, words = split_reasoning(turn["content"])
-    body = _body(prompt, whole, reasoning, words.strip())
+    body = _body(prompt, whole, turn["content"].strip(), reasoning, words.strip())
     mark_behind = codec.answer_end[1]
     text = body.removesuffix(mark_behind) if mark_behind and body.endswith(mark_behind) else body
     if codec.answer_end[0] and text == body:  # calls may end otherwise than words
         text = body.rstrip()
     behind = body[len(text) :]
-    if reasoning and reasoning not in text and not _CLOSED.search(prompt[-40:]):
+    before = text.rpartition(words.strip())[0] if words.strip() else text
+    if reasoning and reasoning not in before and not _CLOSED.search(prompt[-40:]):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
     if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
@@ -81,7 +82,7 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
 
 
-def _body(prompt: str, whole: str, reasoning: str, words: str) -> str:
+def _body(prompt: str, whole: str, content: str, reasoning: str, words: str) -> str:
     """What `whole` holds of the answer, so that it can follow `prompt`."""
     shared = len(os.path.commonprefix([prompt, whole]))
     left, rest = prompt[shared:], whole[shared:]
@@ -93,8 +94,8 @@ def _body(prompt: str, whole: str, reasoning: str, words: str) -> str:
         return f"{reasoning}\n{CLOSE}\n\n{rest.lstrip()}"
     if _CLOSED.fullmatch(left):
         return rest.lstrip()
-    start = rest.find(words) if words else -1
-    if start < 0:
+    start = rest.find(content) if content in rest else rest.find(words) if words else -1
+    if start < 0 or not content:
         raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
     return rest[start:]
 
