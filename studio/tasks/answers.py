@@ -104,7 +104,7 @@ def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
     """What of `text` is learnt, by the turn's weights."""
     weight = float(turn.get("weight", 1))
     reasoning, words = split_reasoning(turn["content"])
-    core = words.strip()
+    core = words if words and words in text else words.strip()
     after = text.find(reasoning) + len(reasoning) if reasoning and reasoning in text else 0
     start = 0
     if after and not learn_reasoning:
@@ -168,13 +168,16 @@ def _stands_alone(codec: Codec, tokens: Tokens, answer: Answer) -> bool:
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
-    """Of each token the weight of the `spans` (sorted, disjoint) of characters that it touches, the largest where it touches several; else 0."""
+    """Of each token the weight of the `spans` (sorted, disjoint) of characters that hold most of it; 0 where most of it is in none."""
     weights, at = [], 0
     for start, end in tokens.offsets:
         while at < len(spans) and spans[at][1] <= start:
             at += 1
-        touched, weight = at, 0.0
-        while touched < len(spans) and end > spans[touched][0] and end > start:
-            weight, touched = max(weight, spans[touched][2]), touched + 1
-        weights.append(weight)
+        held, touched = {}, at
+        while touched < len(spans) and end > spans[touched][0]:
+            first, last, weight = spans[touched]
+            held[weight] = held.get(weight, 0) + min(end, last) - max(start, first)
+            touched += 1
+        held[0.0] = end - start - sum(held.values())
+        weights.append(max(held, key=lambda weight: (held[weight], weight)) if end > start else 0.0)
     return weights
