@@ -150,6 +150,11 @@ def with_extra(columns: Columns, roles: dict[str, str], extra: tuple[str, ...]) 
     return roles
 
 
+def earlier(columns: Columns, name: str) -> bool:
+    """Whether a column of turns is called a history and stands beside a question, so that it is what was said before it."""
+    return normal(name) in SYNONYMS["history"] and named(columns, "prompt", {name}) is not None
+
+
 def weighs(column: Column) -> bool:
     """Whether its values can be factors of a loss: numbers from 0 on, yes or no. What is called loss may be measured instead: then it goes beyond 1."""
     found = [number_in(value) for value in column.values]

@@ -13,6 +13,7 @@ from studio.data.columns import (
     Columns,
     Found,
     by_name,
+    earlier,
     named,
     names_evidence,
     normal,
@@ -75,7 +76,8 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
 
 
 def _conversations(columns: Columns, rows: list[Row]) -> Found:
-    best = max(columns.values(), key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
+    talks = [column for name, column in columns.items() if not earlier(columns, name)]
+    best = max(talks, key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
     if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
         return None
     if best.name in (by_name(columns, ("chosen", "rejected"), ("prompt",)) or {}).values():

@@ -10,6 +10,7 @@ from studio.data.columns import (
     Columns,
     Found,
     by_name,
+    earlier,
     named,
     names_evidence,
     normal,
@@ -28,7 +29,7 @@ _DOUBTFUL = ("rating", "score")  # where most files hold grades, and yes or no o
 
 def conversation(columns: Columns, taken: set[str], answered: bool | None = None) -> str | None:
     """The column that holds conversations, by its name if there are several. answered: whether they end with an answer, None where either will do."""
-    found = {name: column for name, column in columns.items() if name not in taken and column.talks and column.lists}
+    found = {name: column for name, column in columns.items() if name not in taken and column.talks and column.lists and not earlier(columns, name)}
     if answered is not None:
         found = {name: column for name, column in found.items() if (2 * column.answered >= column.filled) == answered}
     return named(found, "messages") or next(iter(found), None)
@@ -36,12 +37,14 @@ def conversation(columns: Columns, taken: set[str], answered: bool | None = None
 
 def _verdict(columns: Columns, name: str) -> Counter:
     """The values of a column that say yes or no, with their rows."""
+    if columns[name].lists:
+        return Counter()
     return Counter({value: count for value, count in columns[name].values.items() if value.lower() in YES_OR_NO})
 
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
     """A better and a worse answer, the better one also at the end of the conversation or under the name of an answer."""
-    texts = {name: column for name, column in columns.items() if 2 * _verdict(columns, name).total() < max(1, column.filled)}
+    texts = {name: column for name, column in columns.items() if _verdict(columns, name).total() < 0.9 * max(1, column.filled)}
     rejected = named(texts, "rejected")
     if rejected is None:
         return None
