@@ -103,7 +103,7 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
     found.rows = len(found.dataset.train)
     countable = found.shape and recipe.task.reads == "text" and "training" not in found.wrong
     if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
-        found.lengths = recipe.task.pieces(tokens.lengths, recipe.training.max_length)
+        found.lengths = recipe.task.pieces(tokens.rows, recipe.training.max_length)
         longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length  # not all were looked at
         if crowding := recipe.crowding(found.shape, longest):
             found.problems.setdefault("method", crowding)

@@ -7,8 +7,11 @@ library and a sandboxed Jinja, never torch. It knows nothing about batches or lo
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import os
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -19,8 +22,23 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from studio.models.templates import OWN, template
+from studio.data.reasoning import split_reasoning
+from studio.models.templates import OWN, template, with_system_texts
 from studio.words import StudioError
+
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""Keys of a message from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
+_MARK, _THOUGHT = "\u2042answer\u2042", "\u2042thought\u2042"  # stand for texts while a template is asked what it writes around them
+_RAISED = (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
+# What the code of a template can raise on a conversation that it was not made for.
+
+
+_PIECES = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
+"""Marks like <|end|> and [/INST], which are compared as one, and single characters."""
+
+
+class TemplateRefusal(StudioError):
+    """A chat template does not take a conversation."""
 
 
 class _Generation(jinja2.ext.Extension):
@@ -42,10 +60,14 @@ class Tokens:
 
 
 class Codec:
-    """A model folder's tokenizer and chat template, its own or a lent one (a key of `templates.TEMPLATES`)."""
+    """A model folder's tokenizer and chat template, its own or a lent one (a key of `templates.TEMPLATES`).
 
-    def __init__(self, folder: str | Path, lent: str = OWN):
-        self.folder, self.lent = Path(folder), lent
+    system: what becomes of system texts, a key of `templates.SYSTEM_TEXTS`; "" leaves them to the template. ends: whether the tokenizer's
+    end token is learnt behind each answer, for templates that write no end of their own.
+    """
+
+    def __init__(self, folder: str | Path, lent: str = OWN, system: str = "", ends: bool = False):
+        self.folder, self.lent, self.system, self.ends = Path(folder), lent, system, ends
         path = self.folder / "tokenizer.json"
         if not path.exists():
             raise StudioError("The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that ships one.", folder=self.folder)
@@ -59,8 +81,24 @@ class Codec:
 
     @cached_property
     def template(self) -> str:
-        """The Jinja source of the chat template; ChatML where the model has none and none is chosen."""
-        return template(self.lent) if self.lent != OWN else self.own_template or template("chatml")
+        """The Jinja source of the chat template; ChatML where the model has none and none is chosen. A lent one that writes no begin token is
+        given the one that the tokenizer puts before any text."""
+        if self.lent == OWN and self.own_template:
+            return with_system_texts(self.own_template, self.system)
+        lent = template("chatml" if self.lent == OWN else self.lent)
+        begin = "{{- bos_token }}" if self.adds_begin and "bos_token" not in lent else ""
+        return with_system_texts(begin + lent, self.system)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether the chat template is not the model's own."""
+        return self.lent != OWN or not self.own_template
+
+    @cached_property
+    def adds_begin(self) -> bool:
+        """Whether the tokenizer puts its begin token before a text, as its model was pretrained."""
+        begin = self._id("bos_token")
+        return begin is not None and (self._tokenizer.encode("a").ids[:1] == [begin] or self._config.get("add_bos_token") is True)
 
     @cached_property
     def own_template(self) -> str | None:
@@ -79,7 +117,8 @@ class Codec:
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
         taught = copy.copy(self)
-        taught.__dict__.pop("_compiled", None)
+        for made_from_template in ("_compiled", "reasoning_key", "answer_end"):
+            taught.__dict__.pop(made_from_template, None)
         taught.template = saved
         return taught
 
@@ -97,13 +136,60 @@ class Codec:
         return environment.from_string(self.template)
 
     def render(self, messages: list[dict], *, for_answer: bool = False, tools: list | None = None) -> str:
-        """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call."""
+        """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call.
+
+        Reasoning in an assistant's content is given to the template under the key from which it takes it. Raises TemplateRefusal.
+        """
+        turns = [self._for_template(turn) for turn in messages]
+        try:
+            return self._rendered(turns, for_answer, tools)
+        except TemplateRefusal:
+            if not any(turn.get("tool_calls") for turn in turns):
+                raise
+        return self._rendered(_with_call_ids(turns), for_answer, tools)  # Mistral's templates want ids of nine letters or digits
+
+    def _rendered(self, messages: list[dict], for_answer: bool, tools: list | None) -> str:
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
         special = {name: _token_text(self._config[name]) for name in names if self._config.get(name)}
         try:
             return self._compiled.render(messages=messages, tools=tools or None, documents=None, add_generation_prompt=for_answer, **special)
-        except jinja2.TemplateError as error:
-            raise StudioError("The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")) from error
+        except _RAISED as error:
+            raise TemplateRefusal("The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")) from error
+
+    def _for_template(self, turn: dict) -> dict:
+        """A turn of a record as a template takes it."""
+        kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
+        if turn["role"] != "assistant" or "</think" not in turn["content"] or not self.reasoning_key:
+            return kept
+        reasoning, answer = split_reasoning(turn["content"])
+        return {**kept, "content": answer, self.reasoning_key: reasoning} if reasoning else kept
+
+    @cached_property
+    def reasoning_key(self) -> str:
+        """The key of a message from which the chat template takes reasoning; "" where it takes it inline or not at all."""
+        for key in REASONING_KEYS:
+            with contextlib.suppress(TemplateRefusal):
+                if _THOUGHT in self._rendered([{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK, key: _THOUGHT}], False, None):
+                    return key
+        return ""
+
+    @cached_property
+    def answer_end(self) -> tuple[str, str]:
+        """What the chat template writes behind an answer: (its end mark, "" if it has none; what stands behind that only where the conversation ends).
+
+        The mark is what is the same in mid-conversation and at the end; where nothing is (GPT-OSS ends the last answer otherwise), all
+        that stands at the end.
+        """
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        try:
+            last = self._rendered(talk, False, None).rpartition(_MARK)[2]
+        except TemplateRefusal:
+            return "", ""
+        with contextlib.suppress(TemplateRefusal):
+            amid = self._rendered([*talk, {"role": "user", "content": "?"}], False, None).partition(_MARK)[2]
+            mark = "".join(os.path.commonprefix([_PIECES.findall(last), _PIECES.findall(amid)])).rstrip()
+            return (mark, last[len(mark) :]) if mark or not last.strip() else (last.rstrip(), last[len(last.rstrip()) :])
+        return last.rstrip(), last[len(last.rstrip()) :]
 
     def encode(self, text: str, *, special: bool = False) -> Tokens:
         """`text` as tokens. `special` adds the tokenizer's own begin/end tokens (templates bring theirs along)."""
@@ -134,6 +220,30 @@ class Codec:
     def _id(self, name: str) -> int | None:
         text = self._config.get(name)
         return self._tokenizer.token_to_id(_token_text(text)) if text else None
+
+
+def _with_call_ids(messages: list[dict]) -> list[dict]:
+    """`messages` with calls numbered in nine digits, and each result with the number of the call that it belongs to."""
+    numbers: dict[str, str] = {}
+    waiting: list[str] = []
+    count, made = 0, []
+    for turn in messages:
+        turn = dict(turn)
+        if turn.get("tool_calls"):
+            waiting, calls = [], []
+            for call in turn["tool_calls"]:
+                number, count = f"{count:09d}", count + 1
+                numbers[str(call.get("id"))] = number
+                waiting.append(number)
+                calls.append({**call, "id": number})
+            turn["tool_calls"] = calls
+        elif turn["role"] == "tool":
+            named = numbers.get(str(turn.get("tool_call_id"))) if turn.get("tool_call_id") else None
+            turn["tool_call_id"] = named if named in waiting or not waiting else waiting[0]
+            if turn["tool_call_id"] in waiting:
+                waiting.remove(turn["tool_call_id"])
+        made.append(turn)
+    return made
 
 
 def _token_text(token) -> str:

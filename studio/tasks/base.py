@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from studio.data.mapping import Mapping
-from studio.models.codec import Codec, Tokens
+from studio.models.codec import Codec
 from studio.models.shape import Shape
 from studio.options import Options
 from studio.words import Sentence
@@ -37,12 +38,14 @@ class Encoded:
     def __getstate__(self) -> dict:
         """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""
         learnt = np.array(self.labels, np.int32) != IGNORED
-        return {**vars(self), "ids": np.array(self.ids, np.uint32).tobytes(), "labels": np.packbits(learnt).tobytes()}
+        weights = None if self.weights is None else np.array(self.weights, np.float32).tobytes()
+        return {**vars(self), "ids": np.array(self.ids, np.uint32).tobytes(), "labels": np.packbits(learnt).tobytes(), "weights": weights}
 
     def __setstate__(self, state: dict) -> None:
         ids = np.frombuffer(state["ids"], np.uint32).astype(np.int64)
         learnt = np.unpackbits(np.frombuffer(state["labels"], np.uint8), count=len(ids)).astype(bool)
-        vars(self).update(state, ids=ids.tolist(), labels=np.where(learnt, ids, IGNORED).tolist())
+        weights = None if state["weights"] is None else np.frombuffer(state["weights"], np.float32).tolist()
+        vars(self).update(state, ids=ids.tolist(), labels=np.where(learnt, ids, IGNORED).tolist(), weights=weights)
 
     @property
     def learnt(self) -> int:
@@ -109,16 +112,16 @@ class Task(Options):
     def measure(self, record: dict, codec: Codec) -> tuple[list[int], int | None]:
         """(tokens of each row that the record makes, uncut, where the first one stands that is learnt or None), for the report and the forecast."""
         parts = self.encode(record, codec, 1 << 30)
-        first = next((at for at, label in enumerate(parts[0].labels) if at and label != IGNORED), None)
-        return [len(row.ids) for part in parts for row in part.sequences], first
+        firsts = [at for part in parts for at in itertools.islice((at for at, label in enumerate(part.labels) if at and label != IGNORED), 1)]
+        return [len(row.ids) for part in parts for row in part.sequences], min(firsts, default=None)
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         """Whether the record holds something that the chat template does not write, so that no model would see it."""
         return False
 
-    def pieces(self, lengths: list[int], max_length: int) -> list[int]:
-        """Tokens of each example, uncut, from the tokens of each row."""
-        return lengths
+    def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
+        """Tokens of each example, uncut. rows: of each record the tokens of every row of tokens that it makes, as `measure` gives them."""
+        return [max(lengths) for lengths in rows]
 
     @property
     def units(self) -> dict[str, Sentence]:
@@ -139,13 +142,3 @@ class Task(Options):
         """What to ask at an evaluation, or None where the task has no question and answer."""
         return None
 
-
-def masked(tokens: Tokens, spans: list[tuple[int, int]]) -> list[int]:
-    """Labels that keep the tokens touching any of the character `spans` (sorted, disjoint)."""
-    labels, at = [], 0
-    for token, (start, end) in zip(tokens.ids, tokens.offsets, strict=True):
-        while at < len(spans) and spans[at][1] <= start:
-            at += 1
-        inside = at < len(spans) and end > spans[at][0] and end > start
-        labels.append(token if inside else IGNORED)
-    return labels

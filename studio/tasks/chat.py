@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import ClassVar, Literal
 
+from studio.data.reasoning import split_reasoning
 from studio.models.codec import Codec
 from studio.options import option
-from studio.tasks.base import IGNORED, Encoded, Question, Task, masked
+from studio.tasks.answers import Answer, asked, find_answer
+from studio.tasks.base import IGNORED, Encoded, Question, Task
 from studio.words import StudioError
 
 
@@ -25,58 +28,98 @@ class Chat(Task):
         "answers", "Learn from", "Which words the loss sees. Learning the questions as well rarely helps.",
         labels={"answers": "All answers", "last": "Only the last answer", "questions": "Only what is not an answer", "everything": "Questions and answers"},
     )
+    reasoning: Literal["learn", "answer", "drop"] = option(
+        "learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.",
+        labels={"learn": "Learn thoughts and answer", "answer": "Learn the answer only", "drop": "Leave thoughts out"},
+    )
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def messages(self, record: dict) -> list[dict]:
-        """The record's conversation with the task's system prompt."""
+        """The record's conversation with the task's system prompt, its reasoning left out where the task wants that."""
         found = record["messages"]
+        if self.reasoning == "drop":
+            found = [{**turn, "content": split_reasoning(turn["content"])[1], "span_weights": []} if _reasons(turn) else turn for turn in found]
         if self.system and (not found or found[0]["role"] != "system"):
             return [{"role": "system", "content": self.system}, *found]
         return found
 
-    def rendered(self, record: dict, codec: Codec) -> str:
-        return codec.render(self.messages(record), tools=record.get("tools"))
+    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+        """One example, or several where the chat template writes earlier answers otherwise once more follows (see `answers.py`).
+
+        Raises TemplateRefusal where the template does not take the conversation, AnswerNotFound where an answer cannot be found in it.
+        """
+        if self.learn_from in ("answers", "last"):
+            texts = [(text.ids, text.weights) for text in asked(codec, self.answers(record, codec))]
+            if not texts:  # every answer is only read
+                ids = codec.encode(codec.render(self.messages(record), tools=record.get("tools"))).ids
+                texts = [(ids, [0.0] * len(ids))]
+        else:
+            texts = [self._learnt_outside(record, codec)]
+        return [_cut(ids, weights, max_length) for ids, weights in texts]
+
+    def answers(self, record: dict, codec: Codec) -> list[Answer]:
+        """The answers of which something is learnt, in order."""
+        messages = self.messages(record)
+        turns = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
+        if self.learn_from == "last":
+            turns = turns[-1:]
+        learn = partial(find_answer, codec, messages, tools=record.get("tools"), learn_reasoning=self.reasoning != "answer")
+        return [answer for at in turns if _teaches(messages[at]) and (answer := learn(at)).spans]
+
+    def _learnt_outside(self, record: dict, codec: Codec) -> tuple[list[int], list[float]]:
+        """(token ids, weights) of the whole conversation, of which all is learnt, or all but its answers."""
+        messages = self.messages(record)
+        text = codec.render(messages, tools=record.get("tools"))
+        tokens, read, at = codec.encode(text), [], 0
+        for turn in messages if self.learn_from == "questions" else ():
+            words = split_reasoning(turn["content"])[1].strip()
+            found = text.find(words, at) if words else -1
+            if found < 0:
+                continue
+            at = found + len(words)
+            if turn["role"] == "assistant":
+                at += len(codec.answer_end[0]) * text.startswith(codec.answer_end[0], at)
+                read.append((found, at))
+        weights = [float(not any(start < last and end > first for first, last in read)) for start, end in tokens.offsets]
+        return tokens.ids, weights
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         messages, tools = self.messages(record), record.get("tools")
+        whole = codec.render(messages, tools=tools)
+        if any(turn["role"] == "system" and turn["content"].strip() not in whole for turn in messages):
+            return True
+        if any(answer.words not in answer.text or answer.reasoning not in answer.text for answer in self.answers(record, codec)):
+            return True
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
         for fewer, offered in ((messages, None), (bare, tools)):
             if (fewer, offered) != (messages, tools):
                 with contextlib.suppress(StudioError):  # a template that refuses the rest of the conversation has a place for them
-                    if codec.render(fewer, tools=offered) == self.rendered(record, codec):
+                    if codec.render(fewer, tools=offered) == whole:
                         return True
         return False
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        messages, text = self.messages(record), self.rendered(record, codec)
-        tokens = codec.encode(text)
-        if self.learn_from == "everything":
-            labels = list(tokens.ids)
-        else:
-            labels = masked(tokens, self._answers(messages, record.get("tools"), text, codec))
-            if self.learn_from == "questions":
-                labels = [IGNORED if label != IGNORED else token for token, label in zip(tokens.ids, labels, strict=True)]
-        cut = max(0, len(tokens.ids) - max_length)
-        return [Encoded(tokens.ids[:max_length], labels[:max_length], cut)]
-
-    def _answers(self, messages: list[dict], tools: list | None, text: str, codec: Codec) -> list[tuple[int, int]]:
-        """Where in `text` the assistant's words stand, from the first character to its end-of-turn token."""
-        turns = [at for at, message in enumerate(messages) if message["role"] == "assistant"]
-        spans = []
-        for at in turns[-1:] if self.learn_from == "last" else turns:
-            if messages[at].get("weight") == 0 and self.learn_from != "questions":
-                continue
-            before = codec.render(messages[:at], for_answer=True, tools=tools)
-            after = codec.render(messages[: at + 1], tools=tools)
-            if not (text.startswith(before) and text.startswith(after.rstrip())):
-                if at == turns[-1]:
-                    raise StudioError("The model's chat template changes earlier words when an answer is added, so its answers cannot be found; set Learn from to 'Questions and answers'.")
-                continue  # templates that drop an earlier answer's thoughts: that turn is read, not learnt
-            spans.append((len(before), len(after.rstrip())))
-        return spans
+    def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
+        return [length for lengths in rows for length in lengths]
 
     def question(self, record: dict) -> Question | None:
         messages = self.messages(record)
         if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
-            return Question(messages[:-1], messages[-1]["content"], record.get("tools"))
+            return Question(messages[:-1], split_reasoning(messages[-1]["content"])[1], record.get("tools"))
         return None
+
+
+def _reasons(turn: dict) -> bool:
+    return turn["role"] == "assistant" and split_reasoning(turn["content"])[0] != ""
+
+
+def _teaches(turn: dict) -> bool:
+    """Whether any part of a turn has a weight."""
+    return turn.get("weight", 1) > 0
+
+
+def _cut(ids: list[int], weights: list[float], max_length: int) -> Encoded:
+    """An example of at most `max_length` tokens."""
+    cut, kept = max(0, len(ids) - max_length), weights[:max_length]
+    labels = [token if weight else IGNORED for token, weight in zip(ids[:max_length], kept, strict=True)]
+    plain = all(weight in (0.0, 1.0) for weight in kept)
+    return Encoded(ids[:max_length], labels, cut, weights=None if plain else kept)

@@ -30,6 +30,6 @@ class Text(Task):
         parts = [ids[at : at + max_length] for at in range(0, len(ids), max_length)]
         return [Encoded(part, list(part)) for part in parts if len(part) > 1] or [Encoded(ids, list(ids))]
 
-    def pieces(self, lengths: list[int], max_length: int) -> list[int]:
-        parts = (min(max_length, length - at) for length in lengths for at in range(0, length, max_length))
+    def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
+        parts = (min(max_length, length - at) for lengths in rows for length in lengths for at in range(0, length, max_length))
         return [part for part in parts if part > 1]

@@ -75,8 +75,9 @@ def test_view_batch_prompt_and_transformers_agree(model, name):
         found = [TALKS["short"], TALKS["system"], TALKS["long"]]
     stock = AutoTokenizer.from_pretrained(folder)
     for record in found:
-        shown, (encoded,) = task.rendered(record, codec), task.encode(record, codec, 4096)
-        assert codec.decode(encoded.ids, keep_special=True) == shown
+        *earlier, encoded = task.encode(record, codec, 4096)
+        shown = codec.decode(encoded.ids, keep_special=True)
+        assert task.rendered(record, codec).endswith(shown) and bool(earlier) == (name == "qwen3" and record not in (TALKS["short"], TALKS["system"]))
         batch = Collator(codec.pad_id)([Examples([encoded])[0]])
         assert batch["input_ids"].tolist() == [encoded.ids] and batch["labels"].tolist() == [encoded.labels]
         given = {"chat_template": codec.template, "tools": record.get("tools"), "tokenize": False}

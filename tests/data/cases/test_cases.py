@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from studio.data.dataset import DataSpec, load
+from studio.data.dataset import load
 from studio.data.read import open_source
 from studio.data.report import report
 from studio.data.shape import propose

@@ -1,0 +1,178 @@
+"""Where the answers of a conversation stand in what the model is asked, whatever its chat template does to earlier turns.
+
+Each answer is looked at as Chat asks for it: the prompt is the template's text for all that goes before, up to where the answer begins; the
+answer is what the template writes behind that. Answers whose prompts stand in one text are learnt from one example; where a template writes
+earlier turns otherwise once more follows (Qwen3 leaves out their reasoning), the answer is an example of its own. So the tokens before an
+answer are always the very prompt that Chat sends. Knows nothing about files or batches.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from studio.data.reasoning import CLOSE, OPEN, split_reasoning
+from studio.models.codec import Codec, Tokens
+from studio.words import StudioError
+
+_OPENED = re.compile(rf"\s*{OPEN}\s*")
+_CLOSED = re.compile(rf"\s*{OPEN}\s*{CLOSE}\s*")
+_AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
+
+Span = tuple[int, int, float]
+"""Characters (start, end) of a text and the weight of their loss."""
+
+
+class AnswerNotFound(StudioError):
+    """A chat template writes an answer in a way in which it cannot be found."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a conversation.
+
+    prompt: the text that the model is given; text: what it is to say, end mark included; behind: what the template writes after that where
+    the conversation ends; spans: of `text`, in order, what is learnt of it. content: the answer's words in the record.
+    """
+
+    prompt: str
+    text: str
+    behind: str
+    spans: list[Span]
+    content: str
+
+    @cached_property
+    def reasoning(self) -> str:
+        return split_reasoning(self.content)[0]
+
+    @cached_property
+    def words(self) -> str:
+        """The answer without its reasoning."""
+        return split_reasoning(self.content)[1].strip()
+
+    def stands_in(self, text: str) -> bool:
+        """Whether `text` begins with the prompt and the answer."""
+        return text.startswith(self.prompt) and text.startswith(self.text, len(self.prompt))
+
+
+def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None, *, learn_reasoning: bool = True) -> Answer:
+    """The answer that is turn `at` of `messages`. learn_reasoning: whether the reasoning before it is learnt too.
+
+    Raises TemplateRefusal where the chat template does not take the conversation, AnswerNotFound where the answer is not in its text.
+    """
+    turn = messages[at]
+    prompt = codec.render(messages[:at], for_answer=True, tools=tools)
+    whole = codec.render(messages[: at + 1], tools=tools)
+    reasoning, words = split_reasoning(turn["content"])
+    body = _body(prompt, whole, reasoning, words.strip())
+    mark_behind = codec.answer_end[1]
+    text = body.removesuffix(mark_behind) if mark_behind and body.endswith(mark_behind) else body
+    if codec.answer_end[0] and text == body:  # calls may end otherwise than words
+        text = body.rstrip()
+    behind = body[len(text) :]
+    if reasoning and reasoning not in text and not _CLOSED.search(prompt[-40:]):
+        opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
+        text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
+    if codec.ends and codec.end_text and not text.endswith(codec.end_text):
+        text, behind = text + codec.end_text, ""
+    return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
+
+
+def _body(prompt: str, whole: str, reasoning: str, words: str) -> str:
+    """What `whole` holds of the answer, so that it can follow `prompt`."""
+    shared = len(os.path.commonprefix([prompt, whole]))
+    left, rest = prompt[shared:], whole[shared:]
+    if not left:
+        return rest
+    if not left.strip():
+        return rest.lstrip()
+    if _OPENED.fullmatch(left):  # the prompt opens the reasoning, of which the template then writes nothing (DeepSeek-R1)
+        return f"{reasoning}\n{CLOSE}\n\n{rest.lstrip()}"
+    if _CLOSED.fullmatch(left):
+        return rest.lstrip()
+    start = rest.find(words) if words else -1
+    if start < 0:
+        raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
+    return rest[start:]
+
+
+def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
+    """What of `text` is learnt, by the turn's weights."""
+    weight = float(turn.get("weight", 1))
+    reasoning, words = split_reasoning(turn["content"])
+    core = words.strip()
+    after = text.find(reasoning) + len(reasoning) if reasoning and reasoning in text else 0
+    start = 0
+    if after and not learn_reasoning:
+        found = text.find(core, after) if core else -1
+        start = found if found >= 0 else _AFTER_REASONING.match(text, after).end()
+    edges = {start: weight}
+    for first, last, own in turn.get("span_weights", []):
+        for piece, begins in ((reasoning, text.find(reasoning) if reasoning else -1), (core, text.find(core, after) if core else -1)):
+            offset = turn["content"].rfind(piece) if piece and begins >= 0 else -1
+            low, high = max(first, offset), min(last, offset + len(piece))
+            if offset >= 0 and low < high and begins + high - offset > start:
+                edges = _covered(edges, max(start, begins + low - offset), begins + high - offset, weight * own)
+    starts = sorted(edges)
+    return [(at, end, edges[at]) for at, end in zip(starts, [*starts[1:], len(text)], strict=True) if edges[at] > 0 and end > at]
+
+
+def _covered(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
+    """`edges` (from which character on which weight holds) with `weight` from `start` to `end`."""
+    before = edges[max(at for at in edges if at <= end)]
+    kept = {at: own for at, own in edges.items() if at < start or at > end}
+    return {**kept, start: weight, end: before}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tokens of one text that the model learns from, and of each token the weight of its loss (0: read only). text: as it stands."""
+
+    text: str
+    ids: list[int]
+    weights: list[float]
+
+
+def asked(codec: Codec, answers: list[Answer]) -> list[Asked]:
+    """The fewest texts in which each of `answers` (in the order of their turns) is learnt once, behind the prompt that Chat sends."""
+    waiting, found = list(answers), []
+    while waiting:
+        last = waiting.pop()
+        text = last.prompt + last.text + last.behind
+        tokens = codec.encode(text)
+        if _begins_with(codec, tokens, last.prompt):
+            inside = [answer for answer in waiting if answer.stands_in(text) and _stands_alone(codec, tokens, answer)]
+            waiting = [answer for answer in waiting if answer not in inside]
+            spans = [(len(answer.prompt) + start, len(answer.prompt) + end, weight) for answer in (*inside, last) for start, end, weight in answer.spans]
+            found.append(Asked(text, tokens.ids, token_weights(tokens, spans)))
+        else:  # a token would reach from the prompt into the answer
+            prompt, said = codec.encode(last.prompt), codec.encode(last.text + last.behind)
+            found.append(Asked(text, prompt.ids + said.ids, [0.0] * len(prompt.ids) + token_weights(said, last.spans)))
+    return found[::-1]
+
+
+def _begins_with(codec: Codec, tokens: Tokens, prompt: str) -> bool:
+    """Whether the tokens of a text that begins with `prompt` begin with the tokens of `prompt` alone."""
+    own = codec.encode(prompt).ids
+    return tokens.ids[: len(own)] == own and (len(own) == len(tokens.ids) or tokens.offsets[len(own)][0] >= len(prompt))
+
+
+def _stands_alone(codec: Codec, tokens: Tokens, answer: Answer) -> bool:
+    """Whether no token reaches over the answer's begin or end."""
+    end = len(answer.prompt) + len(answer.text)
+    return _begins_with(codec, tokens, answer.prompt) and not any(start < end < stop for start, stop in tokens.offsets)
+
+
+def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
+    """Of each token the weight of the `spans` (sorted, disjoint) of characters that it touches, the largest where it touches several; else 0."""
+    weights, at = [], 0
+    for start, end in tokens.offsets:
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        touched, weight = at, 0.0
+        while touched < len(spans) and end > spans[touched][0] and end > start:
+            weight, touched = max(weight, spans[touched][2]), touched + 1
+        weights.append(weight)
+    return weights
