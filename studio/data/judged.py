@@ -5,8 +5,8 @@ Knows nothing about files or columns' names.
 
 from __future__ import annotations
 
-from studio.data.cells import Cells, is_empty
 from studio.data.roles import Want
+from studio.data.row_cells import Cells, is_empty
 from studio.data.rows import RowProblem
 from studio.data.turns import as_list, as_text, check_order, transcript
 

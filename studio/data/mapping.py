@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.data import judged
-from studio.data.cells import Cells, flag
 from studio.data.pictures import PREFIX
 from studio.data.roles import (
     ROLE_TITLES,
@@ -32,6 +31,7 @@ from studio.data.roles import (
     columns_of,
     fits,
 )
+from studio.data.row_cells import Cells, flag
 from studio.data.rows import Row, RowProblem, place
 from studio.data.turns import as_list, as_text
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from studio.data.cells import is_empty
 from studio.data.pictures import PREFIX
+from studio.data.row_cells import is_empty
 from studio.data.rows import Row
 from studio.data.turns import as_text
 

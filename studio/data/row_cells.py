@@ -201,7 +201,7 @@ class Cells:
         factor = self.factor() if "weight" in self.columns else 1
         if factor == 1:
             return messages
-        return [{**turn, "weight": turn.get("weight", 1) * factor} if turn["role"] == "assistant" else turn for turn in messages]
+        return [{**turn, "weight": turn.get("weight", 1) * factor} if turn["role"] == "assistant" or "weight" in turn else turn for turn in messages]
 
     def flagged(self, role: str) -> bool:
         said = flag(value := self.cell(role))
