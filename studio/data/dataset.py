@@ -285,13 +285,13 @@ class NothingUsable(StudioError):
 
 def _nothing_usable(source: Source, counts: Counts, problems: Problems, remedied: dict[str, int]) -> NothingUsable:
     if not problems.errors:
-        error = NothingUsable("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name)
+        error = NothingUsable(Sentence("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name))
     else:
         kind, count = problems.errors.most_common(1)[0]
         first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
-        error = NothingUsable(
+        error = NothingUsable(Sentence(
             "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}", rows=counts.rows, name=source.name,
             count=count, reason=first.sentence,
-        )
+        ))
     error.problems, error.counts, error.remedied = problems, counts, dict(remedied)
     return error
