@@ -20,7 +20,7 @@ from pydantic import AfterValidator
 from studio.data import parting
 from studio.data.alike import propose_like
 from studio.data.languages import language_of
-from studio.data.mapping import Mapping, Want, apply, check_mapping
+from studio.data.mapping import Mapping, Want, apply, check_mapping, columns_of
 from studio.data.read import open_source
 from studio.data.records import Records, RecordStore, label_of, texts
 from studio.data.remedies import changes, checked, merged, rewritten
@@ -29,6 +29,7 @@ from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
 from studio.data.source import Source
 from studio.data.spelling import spellings
+from studio.data.unused import Unused
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
@@ -80,7 +81,8 @@ class DataSpec(Options):
 @dataclass
 class Part:
     """One file of the data. used of its counts: rows that are learnt or measured on, however often; drawn: rows that
-    an epoch sees of it."""
+    an epoch sees of it; unused: columns that are not read; weighty: those of them that hold much text, or media; media: those that hold pictures, sound or
+    video."""
 
     source: Source = field(repr=False)
     name: str
@@ -91,6 +93,9 @@ class Part:
     evidence: list[Sentence] = field(default_factory=list)
     preview: list[Row] = field(default_factory=list)
     drawn: int = 0
+    unused: list[str] = field(default_factory=list)
+    weighty: list[str] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
 
     def __getstate__(self) -> dict:
         return {**vars(self), "source": None}
@@ -185,7 +190,8 @@ class _Reading:
         self.change = changes(spec.remedies)
         self.language = spec.remedies.get("language")
         self.mixed = "apart" in spec.remedies
-        self.apply = partial(apply, want=want, mend=merged if spec.remedies.get("order") == "merge" else None, separator=separator)
+        self.merged = False
+        self.apply = partial(apply, want=want, mend=self._merge if spec.remedies.get("order") == "merge" else None, separator=separator)
 
     def part(
         self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, like: Mapping | None = None,
@@ -205,14 +211,16 @@ class _Reading:
     def _read(self, part: Part, limit: int | None, file: str, heldout: bool) -> None:
         """Appends the usable rows to the store, and what is wrong with the others to `problems`. limit: rows to learn from at most."""
         source, own, seen, used, skipped, learnt = part.source, Problems(), 0, 0, 0, 0
-        number, rows = len(self.parts), source.rows()
+        number, rows, unused = len(self.parts), source.rows(), Unused(frozenset(columns_of(part.mapping)), source.columns)
         for row in rows:
             if learnt == limit and not row.apart:
                 continue
             seen += 1
             if len(part.preview) < PREVIEW_ROWS:
                 part.preview.append(row)
+            unused.look(row)
             label = row.file or file
+            self.merged = False
             try:
                 record = self.apply(part.mapping, row, name=source.name, unit=source.unit)
                 record = self._changed(record)
@@ -231,6 +239,8 @@ class _Reading:
                 own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
             else:
                 used, learnt = used + 1, learnt + (not row.apart)
+                if self.merged:
+                    self.remedied["order"] = self.remedied.get("order", 0) + 1
                 if row.apart and self.mixed and not heldout:
                     self.remedied["apart"] = self.remedied.get("apart", 0) + 1
                 if learnt == limit and not source.parted:  # else what is kept apart may still come
@@ -238,16 +248,22 @@ class _Reading:
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)
         rows.close()
+        part.columns, part.unused, part.weighty, part.media = unused.columns, unused.names, unused.weighty, unused.media
         own.merge(source.problems, file)
         part.counts = Counts(seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {}))
         self.rows += part.counts.rows
         if self.progress:
             self.progress(self.rows)
         if not used:
-            raise _nothing_usable(source, part.counts, own)
+            raise _nothing_usable(source, part.counts, own, self.remedied)
         if skipped:
             self.remedied["language"] = self.remedied.get("language", 0) + skipped
         self.problems.merge(own)
+
+    def _merge(self, turns: list[dict]) -> list[dict]:
+        made = merged(turns)
+        self.merged = self.merged or made != turns
+        return made
 
     def _changed(self, record: dict) -> dict:
         """The record under the remedies that change texts; how many they changed is counted for each."""
@@ -259,12 +275,23 @@ class _Reading:
         return record
 
 
-def _nothing_usable(source: Source, counts: Counts, problems: Problems) -> StudioError:
+class NothingUsable(StudioError):
+    """No row of a file can be used. problems: what stands in the way of them; counts: what became of them; remedied: as in `Dataset`."""
+
+    def __init__(self, text: str | Sentence, /, **values):
+        super().__init__(text, **values)
+        self.problems, self.counts, self.remedied = Problems(), Counts(), {}
+
+
+def _nothing_usable(source: Source, counts: Counts, problems: Problems, remedied: dict[str, int]) -> NothingUsable:
     if not problems.errors:
-        return StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name)
-    kind, count = problems.errors.most_common(1)[0]
-    first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
-    return StudioError(
-        "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}", rows=counts.rows, name=source.name,
-        count=count, reason=first.sentence,
-    )
+        error = NothingUsable(Sentence("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name))
+    else:
+        kind, count = problems.errors.most_common(1)[0]
+        first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
+        error = NothingUsable(Sentence(
+            "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}", rows=counts.rows, name=source.name,
+            count=count, reason=first.sentence,
+        ))
+    error.problems, error.counts, error.remedied = problems, counts, dict(remedied)
+    return error

@@ -14,7 +14,7 @@ from array import array
 
 import numpy as np
 
-CONTROL, MOJIBAKE, EMAIL, KEY = 1, 2, 4, 8
+CONTROL, MOJIBAKE, EMAIL, KEY, MEDIA = 1, 2, 4, 8, 16
 BANDS, PER_BAND = 5, 3
 ALIKE = 0.7
 """Share of pieces that two texts must have in common to be called near duplicates (Jaccard)."""
@@ -24,6 +24,8 @@ _PIECE = 16
 CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 GARBLED = re.compile("\ufffd|[ÃÂ][\u0080-\u00bf]|â€|ï»¿|ï¿½|ðŸ|锟斤")
 EMAILS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
+MEDIA_MARKS = re.compile(r"<\|?(image|audio|video)(?:_\d+)?\|?>(?!(?s:.*?)</\1>)|<(?:img|audio|video)_(?:start|placeholder)>", re.IGNORECASE)
+"""Marks that stand for a picture, a sound or a video in a text; HTML's elements, which are closed again, are none."""
 _KEY_STARTS = ("sk-", "AKIA", "ghp_", "gho_", "ghs_", "github_pat_", "hf_", "xox", "AIza", "PRIVATE KEY", "eyJ")
 KEYS = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pos]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}"
@@ -32,12 +34,13 @@ KEYS = re.compile(
 """Keys of OpenAI, Amazon, GitHub, Hugging Face, Slack and Google, JSON web tokens and private keys, by their published openings."""
 
 
+_MEDIA_STARTS = ("<image", "<audio", "<video", "<|image", "<|audio", "<|video", "<img_", "<IMAGE")
 _USUAL = bytes(code for code in range(256) if code in (9, 10, 12, 13) or 32 <= code != 127)
 _UNUSUAL = (b"\xc2", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb\xbf")
 
 
 def flags(text: str, data: bytes) -> int:
-    """Which of CONTROL, MOJIBAKE, EMAIL, KEY show in `text`, added up. data: the same as UTF-8, which is quicker to sift."""
+    """Which of CONTROL, MOJIBAKE, EMAIL, KEY, MEDIA show in `text`, added up. data: the same as UTF-8, which is quicker to sift."""
     found = 0
     if data.translate(None, _USUAL) or (not text.isascii() and any(part in data for part in _UNUSUAL) and CONTROLS.search(text)):
         found |= CONTROL
@@ -45,6 +48,8 @@ def flags(text: str, data: bytes) -> int:
         found |= MOJIBAKE
     if "@" in text and EMAILS.search(text):
         found |= EMAIL
+    if "<" in text and any(start in text for start in _MEDIA_STARTS) and MEDIA_MARKS.search(text):
+        found |= MEDIA
     for start in _KEY_STARTS:
         if start in text:
             return found | KEY if KEYS.search(text) else found

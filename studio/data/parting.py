@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from studio.data.marks import ALIKE, CONTROL, EMAIL, KEY, MOJIBAKE, candidates, likeness
+from studio.data.marks import ALIKE, CONTROL, EMAIL, KEY, MEDIA, MOJIBAKE, candidates, likeness
 from studio.data.records import Records, RecordStore, texts
 from studio.data.rows import Counts, Problem, Problems, place
 from studio.data.source import Source
@@ -20,7 +20,7 @@ RATIO = 10
 """From here the rarest label is called out of balance with the most frequent one."""
 APART = 2_000
 """Different records that are kept apart at most: enough for a rate's 95 % interval of two points to either side, and not a long wait at each evaluation."""
-FLAGS = {"control": CONTROL, "mojibake": MOJIBAKE, "secret": EMAIL | KEY}
+FLAGS = {"control": CONTROL, "mojibake": MOJIBAKE, "secret": EMAIL | KEY, "media": MEDIA}
 _SAID_LEAKS = 100
 
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 
-from studio.data.dataset import Dataset, DataSpec, load
+from studio.data.dataset import Dataset, DataSpec, NothingUsable, load
 from studio.data.hub import PREFIX
 from studio.data.mapping import Want
 from studio.data.report import Report, report
@@ -65,6 +65,9 @@ class Reading:
             told = json.loads(line)
             if "rows" in told:
                 self.rows = told["rows"]
+            elif "unusable" in told:
+                self._found = NothingUsable(Sentence.from_json(told["unusable"]))
+                vars(self._found).update(pickle.load(self._process.stdout))
             elif "error" in told:
                 self._found = StudioError(Sentence.from_json(told["error"]))
             else:
@@ -120,6 +123,11 @@ def main(descriptor: int) -> None:
 
     try:
         dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), place=os.fdopen(descriptor, "w+b"), separator=asked["separator"])
+    except NothingUsable as error:
+        tell(unusable=error.sentence.to_json())
+        pickle.dump({"problems": error.problems, "counts": error.counts, "remedied": error.remedied}, pipe)
+        pipe.flush()
+        return
     except StudioError as error:
         tell(error=error.sentence.to_json())
         return

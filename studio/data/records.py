@@ -161,7 +161,7 @@ SEVERAL = "\x1f"
 
 def label_of(shape: str, value: dict) -> str:
     """What a record of that shape is filed under; "" where it has no label."""
-    if shape not in ("label", "label_columns", "image", "unpaired"):
+    if shape not in ("label", "label_columns", "image", "unpaired") or (shape == "unpaired" and "label" not in value):
         return ""
     label = value["label"] if "label" in value else value["messages"][-1]["content"]
     if isinstance(label, dict):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.data.languages import LANGUAGES
-from studio.data.marks import CONTROLS, EMAILS, GARBLED, KEYS
+from studio.data.marks import CONTROLS, EMAILS, GARBLED, KEYS, MEDIA_MARKS
 from studio.options import StudioErrorValue
 from studio.words import Sentence
 
@@ -28,6 +28,7 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
     "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},
+    "media": {"trim": Sentence("Take the marks out and learn the words alone"), "drop": Sentence("Leave these rows out")},
     "secret": {"mask": Sentence("Mask them"), "drop": Sentence("Leave these rows out")},
     "language": {code: Sentence("Keep only {name}", name=name) for code, name in LANGUAGES.items()},
 }
@@ -44,12 +45,16 @@ def checked(remedies: dict[str, str]) -> dict[str, str]:
 
 def changes(remedies: dict[str, str]) -> dict[str, Callable[[str], str]]:
     """Kind → the function on one text that `remedies` ask for, for those that change texts."""
-    known = {("control", "trim"): _without_controls, ("mojibake", "trim"): _mended, ("secret", "mask"): _masked}
+    known = {("control", "trim"): _without_controls, ("mojibake", "trim"): _mended, ("secret", "mask"): _masked, ("media", "trim"): _without_media}
     return {kind: known[kind, action] for kind, action in remedies.items() if (kind, action) in known}
 
 
 def _without_controls(text: str) -> str:
     return text if text.isprintable() else CONTROLS.sub("", text)
+
+
+def _without_media(text: str) -> str:
+    return MEDIA_MARKS.sub("", text).strip() if "<" in text and MEDIA_MARKS.search(text) else text
 
 
 def _mended(text: str) -> str:
@@ -82,6 +87,8 @@ def rewritten(value: dict, change: Callable[[str], str]) -> dict:
 
 def _reworded(turn: dict, change: Callable[[str], str]) -> dict:
     made = {**turn, "content": change(turn["content"])}
+    if turn.get("span_weights"):
+        made["span_weights"] = [[*(min(len(change(turn["content"][:at])), len(made["content"])) for at in span[:2]), span[2]] for span in turn["span_weights"]]
     if "tool_calls" in turn:
         made["tool_calls"] = [{**call, "function": {**call["function"], "arguments": _everywhere(call["function"]["arguments"], change)}} for call in turn["tool_calls"]]
     return made
@@ -97,22 +104,30 @@ def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def merged(messages: list[dict]) -> list[dict]:
-    """`messages` with neighbours of one role and weight made one, silent turns and system texts in mid-conversation taken out, and
-    what stands before the first question or behind the last answer left away."""
+    """`messages` with neighbours of one role and weight made one, also where a system text stands between them, silent turns taken out, and
+    answers before the first question and what stands behind the last answer left away."""
     made: list[dict] = []
     for turn in messages:
         calls = turn.get("tool_calls")
         if not turn["content"].strip() and not calls and turn["role"] != "tool":
             continue
-        if turn["role"] == "system" and made and made[-1]["role"] != "system":
-            continue
         if turn["role"] == "assistant" and not any(before["role"] == "user" for before in made):
             continue
-        alike = made and all(made[-1].get(key) == turn.get(key) for key in ("role", "weight"))  # one answer cannot be learnt by half
-        if alike and turn["role"] != "tool" and not calls and not made[-1].get("tool_calls"):
-            made[-1] = {**made[-1], "content": f"{made[-1]['content']}\n\n{turn['content']}"}
+        at = next((at for at in reversed(range(len(made))) if made[at]["role"] != "system"), None) if turn["role"] != "system" else len(made) - 1
+        last = made[at] if at is not None and at >= 0 else {}
+        alike = all(last.get(key) == turn.get(key) for key in ("role", "weight"))  # one answer cannot be learnt by half
+        if alike and turn["role"] != "tool" and not calls and not last.get("tool_calls"):
+            made[at] = _joined(last, turn)
         else:
             made.append(turn)
     while made and made[-1]["role"] != "assistant":
         made.pop()
     return made
+
+
+def _joined(first: dict, second: dict) -> dict:
+    """Two turns as one; weights of parts of the second move with its words."""
+    made = {**first, "content": f"{first['content']}\n\n{second['content']}"}
+    offset = len(first["content"]) + 2
+    spans = [*first.get("span_weights", []), *([start + offset, end + offset, weight] for start, end, weight in second.get("span_weights", []))]
+    return {**made, "span_weights": spans} if spans else made

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studio.data.column_report import column_findings
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, lines_of, once, places
 from studio.data.heldout_report import heldout_findings
@@ -21,7 +22,7 @@ from studio.data.mapping import Mapping
 from studio.data.marks import EMAIL, KEY
 from studio.data.parting import FLAGS, near_repeats, repeats
 from studio.data.records import texts
-from studio.data.rows import Counts, Row
+from studio.data.rows import Counts, Problems, Row
 from studio.data.turns import as_text
 from studio.words import Sentence
 
@@ -89,7 +90,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
     train = dataset.train
     findings = [
-        *_from_problems(dataset), *all_the_same(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
+        *problem_findings(dataset.problems), *column_findings(dataset), *all_the_same(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
         *heldout_findings(dataset), *odd_characters(dataset), *secrets(dataset), *misspelt(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
     ]
     lengths = {
@@ -132,11 +133,11 @@ def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
     )
 
 
-def _from_problems(dataset: Dataset) -> list[Finding]:
+def problem_findings(problems: Problems) -> list[Finding]:
     """The problems met while loading, one finding for each kind."""
-    totals = {"error": dataset.problems.errors, "warning": dataset.problems.warnings}
+    totals = {"error": problems.errors, "warning": problems.warnings}
     groups: dict[tuple[str, str], list] = {}
-    for problem in dataset.problems:
+    for problem in problems:
         groups.setdefault((problem.level, problem.kind), []).append(problem)
     found = []
     for (level, kind), members in groups.items():
@@ -146,7 +147,8 @@ def _from_problems(dataset: Dataset) -> list[Finding]:
             sentence = Sentence("1 row is left out: {reason}", reason=first.sentence) if count == 1 else more
         else:
             sentence = first.sentence if count == 1 else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
-        found.append(Finding(kind, level, sentence, count, *places((problem.line, problem.file) for problem in members)))
+        found.append(Finding(kind, level, sentence, count, *places((problem.line, problem.file) for problem in members),
+                             actions=() if kind == "media" else None))  # its remedies are for marks in texts
     return found
 
 

@@ -178,11 +178,11 @@ def _content(content: Any, place: Sentence) -> str:
 
 
 def check_order(messages: list[dict], place: Sentence) -> list[dict]:
-    """`messages` if a chat template can render them: an optional system message, then user and assistant in turn,
-    tool results after calls, an assistant at the end, nobody silent. Raises RowProblem."""
+    """`messages` if they are in order: user and assistant in turn, tool results after calls, an assistant at the end, nobody silent; system
+    messages may stand anywhere before the end. Raises RowProblem."""
     if not messages:
         raise RowProblem("empty", "{place} has no messages. Fill it or remove it.", place=place)
-    before = "start"
+    before = spoke = "start"
     for number, turn in enumerate(messages, start=1):
         role = turn["role"]
         if not turn["content"].strip() and not turn.get("tool_calls") and role != "tool":
@@ -190,12 +190,12 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
                 "empty", "{place} has an empty message from {role} (message {number}). Fill it or remove the row.", place=place,
                 role=role, number=number,
             )
-        if before not in _MAY_FOLLOW[role]:
+        if role != "system" and spoke not in _MAY_FOLLOW[role]:
             raise RowProblem(
                 "order", "{place} breaks the order of the roles: message {number} is from {role}, after {before}. "
                 "user and assistant must alternate, beginning with user.", place=place, number=number, role=role, before=before,
             )
-        before = role
+        before, spoke = role, spoke if role == "system" else role
     if before != "assistant":
         raise RowProblem(
             "order", "{place} ends with a message from {role}, so there is no answer to learn. Add the assistant's answer or "
@@ -205,5 +205,5 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
 
 
 _MAY_FOLLOW = {
-    "system": {"start"}, "user": {"start", "system", "assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"},
+    "user": {"start", "assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"},
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import Dataset
+from studio.data.dataset import Dataset, NothingUsable
 from studio.data.report import Report
 from studio.data.token_report import with_tokens
 from studio.desk.readings import Readings
@@ -31,7 +31,8 @@ _UNREADABLE = {
 @dataclass
 class Outlook:
     """recipe: the draft's, but with defaults in the parts that are `wrong`. Whatever could not be found out is None, with the reason in
-    `problems` by part (recipe, model, method, machine, data), the first one first. lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all."""
+    `problems` by part (recipe, model, method, machine, data), the first one first. lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all;
+    unusable: the reading that came to no row, with what stands in the way of each."""
 
     recipe: Recipe
     wrong: frozenset[str] = frozenset()
@@ -42,6 +43,7 @@ class Outlook:
     forecast: Forecast | None = None
     problems: dict[str, Sentence] = field(default_factory=dict)
     rows: int = 0
+    unusable: NothingUsable | None = None
 
     def attempt(self, part: str, action: Callable):
         """What `action` returns; None where it fails, and `problems` says why."""
@@ -49,6 +51,7 @@ class Outlook:
             return action()
         except StudioError as error:
             self.problems[part] = error.sentence
+            self.unusable = error if isinstance(error, NothingUsable) else self.unusable
         except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
             _log.exception("The draft's %s cannot be judged", part)
             self.problems[part] = Sentence(_UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200])

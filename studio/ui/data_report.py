@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import io
 
-from studio.data.dataset import Dataset
-from studio.data.findings import Finding
+from studio.data.dataset import Dataset, NothingUsable
+from studio.data.findings import Finding, by_level
 from studio.data.formats import TITLES
 from studio.data.mapping import SHAPES
 from studio.data.pictures import open_picture, title_of
 from studio.data.remedies import REMEDIES
-from studio.data.report import Histogram, Report
+from studio.data.report import Histogram, Report, problem_findings
 from studio.data.rows import KINDS
 from studio.desk import Outlook
 from studio.models.templates import TEMPLATES
@@ -28,11 +28,13 @@ _CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
 
 def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | None) -> str:
     """What the data is, how many rows serve, how long they are, what is wrong with it and what is done about that."""
-    done = remedies_html(page, draft["data"], outlook.report)
+    if outlook.dataset is None and outlook.unusable:
+        return unusable_html(page, draft, outlook.unusable, problem)
+    done = remedies_html(page, draft["data"], outlook.report.remedied if outlook.report else {}, outlook.report)
     if outlook.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
-    learnt = min(len(data.train), outlook.rows)  # a text may make several examples
+    learnt = min(len(data.train), outlook.rows) - nothing_in(found, len(data.train))  # a text may make several examples
     pairs = [
         (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{learnt:,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
@@ -46,7 +48,24 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
     wrong = note(page.say(problem), "bad") if problem else ""
     limit = outlook.recipe.training.max_length
-    return head + wrong + facts(pairs) + histogram + done + findings_html(page, found.findings, longest(outlook), limit) + why
+    return head + wrong + facts(pairs) + histogram + done + findings_html(page, found.findings, longest(outlook), limit, draft["data"].get("remedies", {})) + why
+
+
+def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Sentence | None) -> str:
+    """What stands in the way of every row, with what can be done about it."""
+    counts = found.counts
+    chips = chip(page.t("{count} {count:row|rows} not used", count=f"{counts.rows:,}"), "bad")
+    pairs = [(page.t("Rows in the file"), f"{counts.rows:,}"), (page.t("Used to learn"), "0")]
+    findings = problem_findings(found.problems)
+    done = remedies_html(page, draft["data"], found.remedied)
+    return f'<div class="run-head">{chips}</div>' + note(page.say(problem or found.sentence), "bad") + facts(pairs) + done + findings_html(
+        page, by_level(findings), 0, 0, draft["data"].get("remedies", {})) + again(page)
+
+
+def nothing_in(found: Report, rows: int) -> int:
+    """Of `rows` those in which nothing is learnt, reckoned from the ones that were looked at."""
+    bare = sum(item.count for item in found.findings if item.kind == "nothing")
+    return round(bare * rows / found.looked) if bare and found.looked else 0
 
 
 def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
@@ -82,14 +101,14 @@ def again(page: Page) -> str:
     return button(page.t("Read again"), "read-again") if page.desk.readings.ended() else ""
 
 
-def remedies_html(page: Page, spec: dict, found: Report | None) -> str:
+def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Report | None = None) -> str:
     """What is done about findings, each with its undo; drawn from the draft, so that one can be undone that leaves no row."""
     rows = []
     for kind, action in spec.get("remedies", {}).items():
         if action not in REMEDIES.get(kind, {}):
             continue
-        count = found.remedied.get(kind, 0) if found else 0
-        words = page.t("{count} of {checked} {checked:row|rows} looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and kind == "long" else page.t("{count} {count:row|rows}", count=f"{count:,}")
+        count = remedied.get(kind, 0)
+        words = page.t("{count} of {checked} {checked:row|rows} looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and found and kind == "long" else page.t("{count} {count:row|rows}", count=f"{count:,}")
         said = f" {chip(words, 'good')}" if count else ""
         undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
         rows.append(f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>")
@@ -109,8 +128,8 @@ def bars(page: Page, found: Histogram) -> str:
     return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(said)}</figcaption></figure>'
 
 
-def findings_html(page: Page, findings: list[Finding], longest: int, limit: int) -> str:
-    """Every finding with its count, its first line numbers and its remedies."""
+def findings_html(page: Page, findings: list[Finding], longest: int, limit: int, chosen: dict[str, str] | None = None) -> str:
+    """Every finding with its count, its first line numbers and its remedies but the `chosen` ones, which are done already."""
     if not findings:
         return note(page.t("No problems found."), "good")
     rows = []
@@ -118,7 +137,7 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int)
         named = [f"{file}:{line}" if file else str(line) for file, line in zip(item.files or [""] * len(item.lines), item.lines, strict=True) if line]
         shown = named[: 4 if item.files else 12]
         where = f' <span class="lines">{e(page.t("{count:line|lines} {lines}", count=len(shown), lines=", ".join(shown)))}</span>' if shown else ""
-        ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items()]
+        ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items() if (chosen or {}).get(item.kind) != action]
         if item.kind in ("long", "still_long", "nothing") and longest > limit:
             ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))
         ways += [button(page.t("Lend {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]

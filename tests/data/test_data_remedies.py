@@ -5,10 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from studio.data.dataset import DataSpec, OtherFile, load
+from studio.data.dataset import DataSpec, NothingUsable, OtherFile, load
 from studio.data.marks import ALIKE, likeness
-from studio.data.remedies import REMEDIES, merged
-from studio.data.report import report
+from studio.data.remedies import REMEDIES, changes, merged, rewritten
+from studio.data.report import problem_findings, report
 from studio.words import StudioError
 
 CHAT = {"shape": "messages", "roles": {"messages": "messages"}}
@@ -104,10 +104,32 @@ def test_order_of_roles(tmp_path):
     assert dataset.counts.skipped == {"empty": 1}
 
 
-def test_merging_keeps_calls_and_the_first_system_text():
+def test_merging_keeps_calls_and_system_texts():
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]}
     talk = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, call, {"role": "tool", "content": ""}, {"role": "system", "content": "x"}, {"role": "assistant", "content": "b"}]
-    assert merged(talk) == [*talk[:4], talk[5]]
+    assert merged(talk) == talk
+    two = [{"role": "user", "content": "a"}, {"role": "system", "content": "x"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]
+    assert merged(two) == [{"role": "user", "content": "a\n\nb"}, two[1], two[3]]
+
+
+def test_weights_of_parts_stay_with_their_words(tmp_path):
+    said = [{"role": "assistant", "content": "no: a.b@c.org", "span_weights": [[0, 3, 0]]}, {"role": "assistant", "content": "write to a.b@c.org now", "span_weights": [[9, 18, 0.5]]}]
+    joined = merged([{"role": "user", "content": "Who?"}, *said])[1]
+    assert joined["content"] == "no: a.b@c.org\n\nwrite to a.b@c.org now" and joined["span_weights"] == [[0, 3, 0], [24, 33, 0.5]]
+    masked = rewritten({"messages": [joined]}, changes({"secret": "mask"})["secret"])["messages"][0]
+    assert [masked["content"][start:end] for start, end, _ in masked["span_weights"]] == ["no:", "[e-mail]"]
+
+
+def test_a_remedy_that_every_row_needs(tmp_path):
+    """The data is refused with what stands in the way of each row; with the remedy all are read, and it is counted."""
+    talk = [{"from": "gpt", "value": "Welcome!"}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes?"}]
+    path = write(tmp_path / "a.jsonl", [{"conversations": talk}] * 5)
+    with pytest.raises(NothingUsable) as caught:
+        remedied(path)
+    assert caught.value.counts.skipped == {"order": 5} and caught.value.counts.rows == 5
+    assert [(item.kind, item.count, list(item.remedies)) for item in problem_findings(caught.value.problems)] == [("order", 5, ["merge"])]
+    dataset = remedied(path, order="merge")
+    assert dataset.remedied == {"order": 5} and dataset.counts.used == 5
 
 
 def test_an_answer_that_is_not_learnt_is_not_merged_with_one_that_is(tmp_path):

@@ -1,10 +1,11 @@
 """Preferences in a real browser: example, Start, the rate of better answers rises, the answers can be looked through, Chat answers."""
 
 import csv
+import json
 
 import pytest
 
-from tests.e2e.pages import ask, choose_example, downloaded, ready, start, status, tab
+from tests.e2e.pages import ask, choose_example, downloaded, ready, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -44,4 +45,28 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     tab(page, "Chat")
     base, taught = ask(page, "What is the plural of bus?")
     assert "buses" in base and "buses" in taught and len(taught) > len(base)  # it has learnt to add a kind last word
+    page.close()
+
+
+def test_thumbs_beside_conversations_are_learnt_from_the_page(studio, browser, tmp_path):
+    """As LLaMA-Factory keeps them: a conversation and whether its last answer was good. The page proposes Feedback, and KTO runs to its end."""
+    path = tmp_path / "thumbs.jsonl"
+    rows = [{"messages": [{"role": "user", "content": f"Pick number {n}"}, {"role": "assistant", "content": f"Gladly: {n}." if n % 2 else "Go away."}], "kto_tag": bool(n % 2), "id": n} for n in range(24)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page.goto(studio.address)
+    ready(page)
+    page.fill("#place textarea, #place input", str(path))
+    page.click("#use-place")
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('heed the feedback from thumbs.jsonl')", timeout=30_000)
+    page.wait_for_function("document.querySelector('#about-data').innerText.includes('thumbs.jsonl')", timeout=20_000)
+    about = page.inner_text("#about-data")
+    assert "Answer and thumbs up or down" in about and "all rows usable" in about and "This column is not used: id." in about
+    assert studio.store.note("draft")["task"]["name"] == "feedback"
+    train_with(studio, max_steps=3)
+    tab(page, "Train")
+    start(page, studio)
+    run = studio.wait_for_run("done", "failed", "stopped")
+    assert run["state"] == "done", run["reason"]
+    assert run["recipe"]["task"]["name"] == "feedback" and studio.store.metrics(run["id"])[-1]["step"] == 3
     page.close()

@@ -1,0 +1,84 @@
+"""What is to be said of the columns: which are not used, which hold what cannot be learnt here, and which are left aside for the task.
+
+Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from studio.data.dataset import Dataset, Part
+from studio.data.findings import EXAMPLES, Finding, lines_of, once
+from studio.data.marks import MEDIA_MARKS
+from studio.data.parting import FLAGS
+from studio.data.records import Records, texts
+from studio.words import Sentence
+
+_NAMED = 40  # columns that one sentence names
+
+
+def column_findings(dataset: Dataset) -> list[Finding]:
+    return [*unused_columns(dataset), *worse_answers(dataset), *(media(dataset) if dataset.want != "image" else [])]
+
+
+def unused_columns(dataset: Dataset) -> list[Finding]:
+    """The columns of each file that no role reads."""
+    several = len(dataset.files) > 1
+    return [_unused(part, several) for part in dataset.files if part.unused]
+
+
+def _unused(part: Part, several: bool) -> Finding:
+    names = sorted(part.unused, key=lambda name: name not in part.weighty)  # those that matter first
+    listed = ", ".join(map(str, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
+    values = {"columns": listed, "name": part.name, "count": len(names)}
+    if several:
+        told = Sentence("{count:This column|These columns} of {name} {count:is|are} not used: {columns}.", **values)
+    else:
+        told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
+    if not part.weighty:
+        return Finding("unused", "info", told, len(names), [])
+    weighty = ", ".join(map(str, part.weighty[:_NAMED]))
+    sentence = Sentence("{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
+                        told=told, columns=weighty, count=len(part.weighty))
+    return Finding("unused", "warning", sentence, len(names), [])
+
+
+def worse_answers(dataset: Dataset) -> list[Finding]:
+    """Files of preferences that a chat learns from."""
+    found = []
+    for part in dataset.files if dataset.want == "messages" else []:
+        if part.mapping.shape in ("preference", "ranked"):
+            column = part.mapping.roles.get("rejected") or part.mapping.roles.get("answers")
+            sentence = Sentence("Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. To learn from both, choose Preferences.", name=part.name, column=column)
+            found.append(Finding("worse", "info", sentence, part.counts.used, []))
+    return found
+
+
+def media(dataset: Dataset) -> list[Finding]:
+    """Pictures, sound and video, by their marks in the texts and by their columns."""
+    records = [once(dataset.train), dataset.heldout]
+    flagged = [own.marks("flags") & FLAGS["media"] > 0 for own in records]
+    count, rows = sum(int(which.sum()) for which in flagged), sum(map(len, records))
+    columns = list(dict.fromkeys(str(name) for part in dataset.files for name in part.media))
+    if count:
+        return [_marked(dataset, records, flagged, count, rows, columns)]
+    if not columns:
+        return []
+    sentence = Sentence("{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the model sees the words alone. Use these rows only if the words make "
+                        "sense without them.", columns=", ".join(columns[:_NAMED]), count=len(columns))
+    return [Finding("media", "warning", sentence, rows, [], actions=())]
+
+
+def _marked(dataset: Dataset, records: list[Records], flagged: list[np.ndarray], count: int, rows: int, columns: list[str]) -> Finding:
+    first, which = next((own, which) for own, which in zip(records, flagged, strict=True) if which.any())
+    lines, _, files = lines_of(dataset, first, which)
+    marks = Counter(found[0] for record in Records(first.store, first.indices[which][:EXAMPLES]) for text in texts(record.value) for found in MEDIA_MARKS.finditer(text))
+    values = {"marks": ", ".join(mark for mark, _ in marks.most_common(4)), "count": count, "rows": rows}
+    if flagged[0].all():
+        sentence = Sentence("Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} {count:row|rows}). These are not learnt here, so the model would learn to "
+                            "answer without what the question is about. Choose other data; if the words make sense alone, take the marks out.", **values)
+        return Finding("media", "block", sentence, count, lines, files, actions=("trim",))
+    sentence = Sentence("{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video ({marks}). These are not learnt here; the model sees the words alone.", **values)
+    return Finding("media", "warning" if columns or 2 * count > rows else "info", sentence, count, lines, files)

@@ -1,0 +1,175 @@
+"""Which columns say which answer is better, or whether one was good. Looks at the first rows only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from studio.data.columns import (
+    SYNONYMS,
+    Columns,
+    Found,
+    by_name,
+    earlier,
+    named,
+    names_evidence,
+    normal,
+    role_evidence,
+    with_extra,
+)
+from studio.data.judged import YES_OR_NO
+from studio.data.mapping import Mapping
+from studio.data.rows import Row
+from studio.data.turns import as_list, as_text
+from studio.words import Sentence
+
+_AROUND = ("input", "history", "system", "tools")
+_DOUBTFUL = ("rating", "score")  # where most files hold grades, and yes or no only if there is nothing else
+
+
+def conversation(columns: Columns, taken: set[str], answered: bool | None = None) -> str | None:
+    """The column that holds conversations, by its name if there are several. answered: whether they end with an answer, None where either will do."""
+    found = {name: column for name, column in columns.items() if name not in taken and column.talks and column.lists and not earlier(columns, name)}
+    if answered is not None:
+        found = {name: column for name, column in found.items() if (2 * column.answered >= column.filled) == answered}
+    return named(found, "messages") or next(iter(found), None)
+
+
+def _verdict(columns: Columns, name: str) -> Counter:
+    """The values of a column that say yes or no, with their rows."""
+    if columns[name].lists:
+        return Counter()
+    return Counter({value: count for value, count in columns[name].values.items() if value.lower() in YES_OR_NO})
+
+
+def preferences(columns: Columns, rows: list[Row]) -> Found:
+    """A better and a worse answer, the better one also at the end of the conversation or under the name of an answer."""
+    texts = {name: column for name, column in columns.items() if _verdict(columns, name).total() < 0.9 * max(1, column.filled)}
+    rejected = named(texts, "rejected")
+    if rejected is None:
+        return None
+    roles = {"rejected": rejected}
+    chosen = named(texts, "chosen", {rejected})
+    talk = conversation(columns, {rejected, chosen or ""})
+    if chosen is None:
+        talk = conversation(columns, {rejected}, answered=True)
+        chosen = None if talk else named(texts, "completion", {rejected})
+        if not (talk or chosen):
+            return None
+    roles |= {"chosen": chosen} if chosen else {}
+    prompt = talk if talk and not (chosen and _whole(columns, chosen)) else named(columns, "prompt", set(roles.values()))
+    if prompt and chosen and prompt != talk and _whole(columns, chosen) and not _repeats(rows, prompt, chosen):
+        prompt = None  # the conversations bring their questions, and this is something else
+    roles = {**({"prompt": prompt} if prompt else {}), **({"chosen": chosen} if chosen else {}), "rejected": rejected}
+    roles = with_extra(columns, roles, _AROUND if prompt else _AROUND[1:])
+    evidence = names_evidence({role: column for role, column in roles.items() if column != talk})
+    if talk in roles.values():
+        evidence.insert(0, Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk) if chosen else
+                        Sentence("The last answer of the conversation in '{column}' is the better one, '{rejected}' the worse one.", column=talk, rejected=rejected))
+    if columns[rejected].ranked:
+        evidence.append(Sentence("Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is learnt from.", column=rejected, count=columns[rejected].lists, rows=len(rows)))
+    return Mapping(shape="preference", roles=roles), evidence
+
+
+def _whole(columns: Columns, name: str) -> bool:
+    """Whether an answer's column holds whole conversations."""
+    return 2 * columns[name].ordered >= max(1, columns[name].filled)
+
+
+def _repeats(rows: list[Row], prompt: str, chosen: str) -> bool:
+    """Whether the question's column says what stands in the conversations anyway."""
+    pairs = [(as_text(asked), as_text(row.values.get(chosen))) for row in rows if (asked := row.values.get(prompt))]
+    return bool(pairs) and 2 * sum(as_text([asked])[2:-2] in talk or asked in talk for asked, talk in pairs) >= len(pairs)
+
+
+def verdicts(columns: Columns, rows: list[Row]) -> Found:
+    """A question, an answer, and whether it was good; the first two also as one conversation."""
+    least = {name: 0.95 if normal(name) in _DOUBTFUL else 0.5 for name in columns}
+    names = {normal(name): name for name, column in columns.items() if _verdict(columns, name).total() > least[name] * column.filled}
+    rated = next((names[synonym] for synonym in SYNONYMS["rated"] if synonym in names), None)
+    if rated is None:
+        return None
+    rest = {name: column for name, column in columns.items() if name != rated}
+    roles = by_name(rest, ("prompt", "completion")) or {}
+    if talk := conversation(rest, set(roles.values()), answered=True):
+        roles = {"prompt": talk}
+    elif (talk := conversation(rest, set(roles.values()), answered=False)) and (said := named(rest, "completion", {talk})):
+        roles = {"prompt": talk, "completion": said}
+    if not roles:
+        return None
+    roles = with_extra(rest, roles, ((*_AROUND, "reasoning") if "completion" in roles else _AROUND))
+    known = _verdict(columns, rated)
+    good = sum(count for value, count in known.items() if YES_OR_NO[value.lower()])
+    evidence = [Sentence("Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.", column=rated,
+                         said=known.total(), count=good, rows=len(rows)),
+                *names_evidence({role: column for role, column in roles.items() if column != talk}), *role_evidence(rest, roles)]
+    if talk:
+        evidence.insert(1, Sentence("What it judges is the last answer of the conversation in '{column}'.", column=talk) if "completion" not in roles else
+                        Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk))
+    return Mapping(shape="unpaired", roles={**roles, "label": rated}), evidence
+
+
+# ---- lists of answers, or answers that are lists --------------------------------------------------------------------
+
+_ASKS_FOR_A_LIST = re.compile(r"\b(?:json|lists?|arrays?|enumerate|extract|name (?:\w+ )?\w+s|all (?:the )?\w+s)\b|列出|列表|清单|数组", re.IGNORECASE)
+
+
+def rankings(columns: Columns, rows: list[Row]) -> Found:
+    """A question and a list of answers, as rankings are kept (in Alpaca's columns too)."""
+    found = _ranking(columns, rows)
+    return found if found and why_one_answer(columns, rows, found[0].roles["answers"]) is None else None
+
+
+def doubtful_rankings(columns: Columns, rows: list[Row]) -> Found:
+    """The same where each list is more likely one answer."""
+    found = _ranking(columns, rows)
+    return found if found and why_one_answer(columns, rows, found[0].roles["answers"]) is not None else None
+
+
+def _ranking(columns: Columns, rows: list[Row]) -> Found:
+    answers = named(columns, "answers")
+    if answers is None or columns[answers].ranked < 0.5 * max(1, columns[answers].filled):
+        return None
+    prompt = named(columns, "prompt", {answers})
+    if prompt is None:
+        return None
+    evidence = Sentence("Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is one answer, choose the shape 'Prompt and answer' "
+                        "or 'Instruction, input, output'.", column=answers, count=columns[answers].ranked, rows=len(rows))
+    return Mapping(shape="ranked", roles=with_extra(columns, {"prompt": prompt, "answers": answers}, _AROUND)), [evidence, *names_evidence({"prompt": prompt})]
+
+
+def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | None:
+    """Why the lists of texts in a column are answers themselves, and no rankings of several answers; None where they look like rankings."""
+    column = columns[name]
+    if 2 * column.written > column.ranked:
+        return Sentence("they stand as text in the file")
+    if 2 * _found_in_questions(rows, name) > column.ranked:
+        return Sentence("what they hold stands in the questions")
+    if normal(name) != "output":  # the other names are of several answers
+        return None
+    if column.ranked < column.filled:
+        return Sentence("not every row has two or more different texts there")
+    if max(column.items.values()) < 0.9 * column.ranked:
+        return Sentence("some are longer than others")
+    if 2 * sum(bool(_ASKS_FOR_A_LIST.search(_question(row, name))) for row in rows) > len(rows):
+        return Sentence("the questions ask for lists")
+    return Sentence("they hold single words") if column.words < 1.5 * column.ranked else None
+
+
+def _question(row: Row, answer: str) -> str:
+    return "\n".join(as_text(value) for name, value in row.values.items() if name != answer)
+
+
+def _found_in_questions(rows: list[Row], name: str) -> int:
+    """Rows in which most items of the list stand in the other columns, as what was picked out of a text does."""
+    lists = [(row, [as_text(item) for item in as_list(row.values.get(name)) or []]) for row in rows]
+    return sum(2 * sum(item in _question(row, name) for item in items) > len(items) for row, items in lists if items)
+
+
+def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Sentence]:
+    """What is to be said of answers that are lists of texts."""
+    if not columns[answer].ranked:
+        return []
+    reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
+    return [Sentence("Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as JSON: {reason}. If they are several answers, the best one "
+                     "first, choose the shape 'Several answers, best first'.", column=answer, count=columns[answer].ranked, rows=len(rows), reason=reason)]

@@ -1,0 +1,127 @@
+"""Which columns are labels, how several of them stand in one cell, and which column is the text. Looks at the first rows only."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+
+from studio.data.columns import Column, Columns, Found, named
+from studio.data.mapping import Mapping, labels_in
+from studio.data.row_cells import flag
+from studio.data.rows import Row
+from studio.data.source import Source
+from studio.data.turns import as_list, as_text
+from studio.words import Sentence
+
+LOOKED_AT = 1000
+"""Rows that a proposal is made from."""
+
+
+def label_columns(columns: Columns, rows: list[Row]) -> Found:
+    """A text and two or more columns of 0 and 1, as sets about tone and feelings are kept: each column is a label of its own."""
+    names = [name for name, column in columns.items() if column.filled >= 4 and said(column) >= 0.95 * column.filled]
+    if len(names) < 2 or named(columns, "label"):
+        return None
+    text = named(columns, "text", set(names)) or longest(columns, set(names))
+    if text is None or columns[text].characters <= max(columns[name].characters for name in names):
+        return None
+    has = [sum(bool(flag(row.values.get(name))) for name in names) for row in rows]
+    evidence = [
+        Sentence("The columns {columns} say yes or no (or 1 and 0), so each is a label that a text has or has not.", columns=", ".join(names[:20])),
+        Sentence("{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} more than one.", none=has.count(0), rows=len(rows), several=sum(count > 1 for count in has)),
+        Sentence("To ask each column as a question of its own, choose Multi-task classification."),
+        text_evidence(columns[text]),
+    ]
+    return Mapping(shape="label_columns", roles={"text": text}, labels=names), evidence
+
+
+def said(column: Column) -> int:
+    """How many of its values say yes or no."""
+    return sum(count for value, count in column.values.items() if flag(value) is not None)
+
+
+def text_evidence(column: Column) -> Sentence:
+    return Sentence("Column '{column}' holds the texts, {count} characters on average.", column=column.name, count=column.characters // max(1, column.texts))
+
+
+def labels(columns: Columns, rows: list[Row]) -> Found:
+    label = named(columns, "label")
+    if label is None:
+        label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
+    if label is None:
+        label = next((name for name, column in reversed(columns.items()) if column.texts and _parted([row.values.get(name) for row in rows])), None)
+    if label is None:
+        return None
+    text = named(columns, "text", {label}) or longest(columns, {label})
+    if text is None or columns[text].characters <= columns[label].characters:
+        return None
+    evidence = [
+        Sentence("Column '{column}' has {count} different values in {rows} rows, as labels do.", column=label,
+                 count=len(columns[label].values), rows=len(rows)),
+        text_evidence(columns[text]),
+    ]
+    if parted := _parted([row.values.get(label) for row in rows]):
+        evidence[0] = _parted_evidence(label, *parted, len(rows))
+    return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+_SEPARATORS = (";", "|", ",")
+_DECIMAL = re.compile(r"-?\d+,\d+")
+
+
+def separator_of(source: Source, mapping: Mapping) -> str | None:
+    """What stands between several labels in the label's cells, "" where they are lists; None where each row has one label."""
+    if mapping.shape != "label":
+        return None
+    found = _parted([row.values.get(mapping.roles["label"]) for row in itertools.islice(source.rows(), LOOKED_AT)])
+    return found[0] if found else None
+
+
+def _parted(values: list) -> tuple[str, int] | None:
+    """(separator or "", how many of `values` hold several labels) of a column that holds several labels in a row."""
+    filled = [value for value in values if as_text(value).strip()]
+    lists = [items for value in filled if (items := as_list(value)) is not None and all(isinstance(item, str | int) for item in items)]
+    if lists and 2 * len(lists) >= len(filled):
+        several = sum(len(items) > 1 for items in lists)
+        return ("", several) if several else None
+    separator, several = max(((mark, _parted_by(filled, mark)) for mark in _SEPARATORS), key=lambda found: found[1])
+    return (separator, several) if several else None
+
+
+def _parted_by(values: list, separator: str) -> int:
+    """How many of `values` hold several labels with `separator` between them; 0 where its parts are no labels: few, short and often
+    repeated, and most of those that stand with others do so in more than one way ('Arts, Culture' that never parts is one label)."""
+    cells = Counter(tuple(sorted(labels_in(value, separator))) for value in values)
+    several = [cell for cell in cells if len(cell) > 1]
+    stands = Counter(part for cell in cells for part in cell)
+    if not several or len(stands) > min(100, len(values) // 2) or max(map(len, stands)) > 40:
+        return 0
+    if separator == "," and all(_DECIMAL.fullmatch(as_text(value).strip()) for value in values if separator in as_text(value)):
+        return 0
+    together = {part for cell in several for part in cell}
+    return sum(cells[cell] for cell in several) if 2 * sum(stands[part] > 1 for part in together) >= len(together) else 0
+
+
+def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sentence:
+    if separator:
+        return Sentence("Column '{column}' holds several labels in {count} of {rows} {rows:row|rows}, parted by '{separator}'.", column=column, count=count, rows=rows, separator=separator)
+    return Sentence("Column '{column}' holds lists of labels, with several of them in {count} of {rows} {rows:row|rows}.", column=column, count=count, rows=rows)
+
+
+def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) -> tuple[Mapping, list[Sentence]]:
+    """`mapping` with every other column that looks like labels as a label set of its own."""
+    more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
+    told = [Sentence("Column '{column}' has {count} different values, so it is taken for another label set.", column=column.name, count=len(column.values)) for column in more]
+    return mapping.model_copy(update={"labels": [column.name for column in more]}), [*evidence, *told]
+
+
+def _few_values(column: Column) -> bool:
+    """Few, short and often repeated values: what labels look like."""
+    kinds = len(column.values)
+    return column.texts >= 4 and 2 <= kinds <= min(50, column.texts // 2) and max(map(len, column.values)) <= 40
+
+
+def longest(columns: Columns, taken: set[str] = frozenset()) -> str | None:
+    texts = [column for column in columns.values() if column.texts and column.name not in taken]
+    return max(texts, key=lambda column: column.characters).name if texts else None
