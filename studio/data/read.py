@@ -40,7 +40,7 @@ class ArchiveSource(Source):
         super().__init__(path, name, "zip", ArchiveSource._all)
         self.parts, self._left, self._folder = parts, left, folder
         self._apart = measured(part.name.removeprefix(f"{name}/") for part in parts)
-        self.parted = bool(self._apart)
+        self.parted = bool(self._apart) or any(part.parted for part in parts)
         self.layout = list(dict.fromkeys(column for part in parts for column in part.columns))
         if len(parts) == 1:
             self.unit, self.encoding = parts[0].unit, parts[0].encoding
@@ -53,7 +53,7 @@ class ArchiveSource(Source):
             try:
                 apart = part.name.removeprefix(f"{self.name}/") in self._apart
                 for row in part.rows():
-                    yield Row(row.number, row.values, label, apart)
+                    yield Row(row.number, row.values, label, apart or row.apart)
             finally:
                 self.problems.merge(part.problems, label)
                 self.evidence += part.evidence
