@@ -16,10 +16,10 @@ from studio.data.cells import structured
 from studio.data.rows import RowProblem
 from studio.words import Sentence
 
-_ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
+ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
 _WRAPPED = ("function", "function_call", "functionCall", "toolUse", "tool_call")
 _IDS = ("id", "toolUseId", "tool_call_id", "call_id")
-_SCHEMA = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema")
+SCHEMA = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema")
 _LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
 _NOTHING = {"", "null", "none", "nan", "[]", "{}"}
 _BEFORE = re.compile(r"\s*((?:<(think|thinking|thought)>.*?</\2>)?[^\[{]*)", re.DOTALL)
@@ -59,7 +59,7 @@ def _call(call: Any, place: Sentence) -> dict:
 
 
 def _arguments(function: dict, name: str, place: Sentence) -> dict:
-    value = next((function[key] for key in _ARGUMENTS if function.get(key) is not None), None)
+    value = next((function[key] for key in ARGUMENTS if function.get(key) is not None), None)
     for _ in range(2):  # text of an object, and text of that text
         value = structured(_unquoted(value))
     if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING) or value == []:
@@ -103,7 +103,7 @@ def _listed(value: dict) -> Any:
         return structured(inner)
     if "name" in value or "function" in value or "toolSpec" in value:
         return [value]
-    if all(isinstance(tool, dict) and ("description" in tool or any(key in tool for key in _SCHEMA)) for tool in value.values()):
+    if all(isinstance(tool, dict) and ("description" in tool or any(key in tool for key in SCHEMA)) for tool in value.values()):
         return [{"name": name, **tool} for name, tool in value.items()]
     return value
 
@@ -112,8 +112,8 @@ def _schema(item: Any, place: Sentence) -> dict:
     function = next((structured(item[key]) for key in ("function", "toolSpec") if item.get(key)), item) if isinstance(item, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise RowProblem("shape", "{place} offers a tool without a name. Mend that row, or choose another column.", place=place)
-    key = next((key for key in _SCHEMA if function.get(key) is not None), None)
-    left = {*_SCHEMA, "name", "description"} | ({"type"} if function is item else set())
+    key = next((key for key in SCHEMA if function.get(key) is not None), None)
+    left = {*SCHEMA, "name", "description"} | ({"type"} if function is item else set())
     found = {"name": function["name"]}
     if function.get("description") is not None:
         found["description"] = function["description"]
@@ -145,7 +145,7 @@ def without_fill(value: Any) -> Any:
         return value
     called = any(isinstance(value.get(key), str) for key in ("name", "tool_name", "toolUseId"))
     return {
-        key: _pruned(item) if called and key in (*_ARGUMENTS, *_SCHEMA) and isinstance(item, dict) else without_fill(item) for key, item in value.items()
+        key: _pruned(item) if called and key in (*ARGUMENTS, *SCHEMA) and isinstance(item, dict) else without_fill(item) for key, item in value.items()
     }
 
 
