@@ -81,6 +81,13 @@ def _unquoted(value: Any) -> Any:
 
 def tool_schemas(value: Any, place: Sentence) -> list[dict]:
     """The tools that a cell offers, in OpenAI's form; [] where it offers none ([], "[]", null, "")."""
+    try:
+        return _schemas(value, place)
+    except RecursionError as error:
+        raise RowProblem("shape", "{place} has tools that are nested too deeply. Mend that row, or choose another column.", place=place) from error
+
+
+def _schemas(value: Any, place: Sentence) -> list[dict]:
     value = structured(value)
     if value is None or value in ([], {}) or (isinstance(value, str) and value.strip().lower() in _NOTHING):
         return []
@@ -92,7 +99,7 @@ def tool_schemas(value: Any, place: Sentence) -> list[dict]:
     for item in value:
         item = structured(item)
         inner = next((item[key] for key in _LISTS if isinstance(item.get(key), list)), None) if isinstance(item, dict) else None
-        found += tool_schemas(inner, place) if inner is not None else [_schema(item, place)]
+        found += _schemas(inner, place) if inner is not None else [_schema(item, place)]
     return found
 
 

@@ -33,6 +33,12 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
+def constant(name: str) -> float | None:
+    """What JSON itself does not know but Python and pandas write: NaN is a missing value."""
+    return None if name == "NaN" else float(name)
+
+
+_JSON = json.JSONDecoder(parse_constant=constant)
 _ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
 _WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
 """A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would take 'a' 'b' for 'ab'."""
@@ -48,7 +54,7 @@ def as_list(value: Any) -> list | None:
     if not isinstance(value, str) or not _OPENS.match(value):
         return None
     try:
-        found = json.loads(value)
+        found = _JSON.decode(value)
     except (ValueError, RecursionError):
         return _as_python(value)
     return spoken(found) if isinstance(found, list) else None
@@ -72,7 +78,7 @@ def structured(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
+        found = _JSON.decode(value)
     except (ValueError, RecursionError):
         found = written(value)
     return found if isinstance(found, list | dict) else value

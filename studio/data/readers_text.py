@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from studio.data.cells import constant
 from studio.data.containers import Item, items_of
 from studio.data.encoding import BAD, numbered_lines, open_text
 from studio.data.rows import Row
@@ -81,12 +82,7 @@ def _loads(line: str) -> Any:
     if _LONG_NUMBER not in data.translate(_ALL_ZERO):
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(data)
-    return json.loads(line, strict=False, parse_constant=_constant)
-
-
-def _constant(name: str) -> float | None:
-    """What JSON itself does not know but Python and pandas write: NaN is a missing value."""
-    return None if name == "NaN" else float(name)
+    return json.loads(line, strict=False, parse_constant=constant)
 
 
 def _row(source: Source, number: int, item: Any) -> Iterator[Row]:
@@ -111,7 +107,7 @@ class _Feed:
         self.file = open_text(source.path, source.encoding)
         self.text, self.at, self.done = "", 0, False
         self.line, self.column = 1, 1
-        self.decoder = json.JSONDecoder(parse_constant=_constant)
+        self.decoder = json.JSONDecoder(parse_constant=constant)
 
     def more(self) -> None:
         """Drops what was consumed and reads on, by at least as much as is held, so that retries stay cheap."""

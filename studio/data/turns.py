@@ -67,6 +67,8 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
         if problem.kind != "role" or not (taken := taken_for(items)):
             raise
         return _talk(items, place, taken)
+    except RecursionError as error:
+        raise RowProblem("shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place) from error
 
 
 def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
@@ -200,9 +202,8 @@ def _finished(turn: dict) -> dict:
             inside[0][:2] = [0, len(content) - len(turn["content"])]
         spans = [span for span in inside if span[0] < span[1]] + moved(spans, len(content) - len(turn["content"]))
         turn["content"] = content
-    if spans:
-        turn["span_weights"] = spans
-    return turn
+    turn.pop("span_weights", None)
+    return turn | ({"span_weights": spans} if spans and turn.get("weight") != 0 else {})
 
 
 def check_order(messages: list[dict], place: Sentence) -> list[dict]:
