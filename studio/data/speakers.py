@@ -30,9 +30,11 @@ def named(item: dict) -> Any:
 
 def speaker(item: dict) -> str:
     """Who speaks, as `ROLES` writes it; "" where nobody is named."""
-    found = named(item)
+    found = item.get("role") or named(item)
     if not isinstance(found, str):
         return ""
+    if found in ROLES:
+        return found
     name = found.strip().lower()
     return name if name in ROLES else name.replace("-", "_").replace(" ", "_")
 

@@ -32,6 +32,8 @@ def weight_of(item: dict, place: Sentence) -> float | None:
 
 
 def _number(value: Any, key: str, place: Sentence) -> float:
+    if value in (0, 1):  # also false and true
+        return int(value)
     try:
         text = as_text(value).strip().lower()
         number = _SAID[text] if text in _SAID else float(text)

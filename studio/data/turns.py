@@ -17,13 +17,18 @@ from studio.data.contents import Content, content_of, thought_text
 from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
 from studio.data.speakers import CALLERS, ROLES, is_turn, named, speaker, spoken, taken_for
-from studio.data.turn_weights import detailed, moved, overlaid, weight_of
+from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
 
 _PLAIN = ("user", "assistant", "system", "tool")
 _CONTENTS = ("content", "value", "text", "parts", "message")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details")
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
+_CALLS = ("tool_calls", "function_call")
+_MARKED = frozenset((*MARKS, *DETAILS))
+_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, "channel", "recipient"))
+"""Keys that say more of a turn than who says what."""
+_MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
 _TALKS = ("messages", "conversations", "conversation")
 
 
@@ -97,7 +102,11 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
             "role", "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.", place=place,
             role=as_text(named(item))[:40],
         )
-    value = next((item[key] for key in _CONTENTS if item.get(key) is not None), None)
+    value = item.get("content")
+    if value is None:
+        value = next((item[key] for key in _CONTENTS if item.get(key) is not None), None)
+    if isinstance(value, str) and name not in CALLERS and _EXTRAS.isdisjoint(item):
+        return [_told(item, {"role": role, "content": value})]
     if name in CALLERS or str(item.get("recipient") or "").startswith("functions."):
         words, calls = _called(item, value, place)
         content = Content(words=words, calls=calls)
@@ -108,17 +117,27 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
     turn = {"role": role, "content": content.words} | _marks(item, role, content, place)
     if content.results and not (content.words.strip() or content.calls):
         return content.results
-    turn |= {key: value for key, value in (("_thoughts", content.thoughts), ("tool_calls", content.calls), ("media", content.media)) if value}
-    if content.thoughts or turn.get("span_weights"):
+    for key, found in (("_thoughts", content.thoughts), ("tool_calls", content.calls), ("media", content.media)):
+        if found:
+            turn[key] = found
+    if content.thoughts or "span_weights" in turn:
         turn["_thought_weights"] = content.thought_spans
     if role == "assistant" and item.get("channel") in ("analysis", "commentary"):
         turn = _of_channel(turn, item["channel"])
     if name in CALLERS or (item.get("recipient") and content.calls):
         turn["_calls"] = True
-    if item.get("name") and isinstance(item["name"], str):
-        turn["name"] = item["name"].removeprefix("functions.")
-    identity = next((item[key] for key in _IDS if item.get(key)), None)
-    return [*content.results, turn | ({"tool_call_id": str(identity)} if identity else {})]
+    return [*content.results, _told(item, turn)]
+
+
+def _told(item: dict, turn: dict) -> dict:
+    """`turn` with the name that its object gives, and the call that it is the result of."""
+    if isinstance(name := item.get("name"), str) and name:
+        turn["name"] = name.removeprefix("functions.")
+    for key in _IDS:
+        if item.get(key):
+            turn["tool_call_id"] = str(item[key])
+            break
+    return turn
 
 
 def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
@@ -133,14 +152,17 @@ def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
 
 def _with_keys(content: Content, item: dict, place: Sentence) -> None:
     """Adds what an assistant's turn keeps beside its content: calls and thoughts."""
-    for key in ("tool_calls", "function_call"):
-        content.calls += call_list(item.get(key), place)
-    if not content.thoughts and not split_reasoning(content.words)[0]:
+    for key in _CALLS:
+        if item.get(key):
+            content.calls += call_list(item[key], place)
+    if not content.thoughts and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.words)[0]:
         content.thoughts = next((text for key in _THOUGHTS if item.get(key) and (text := thought_text(item[key])).strip()), "")
 
 
 def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
     """weight and span_weights, where a turn is marked. That words of others are not learnt is no mark; that they are is one."""
+    if not content.spans and _MARKED.isdisjoint(item):
+        return {}
     weight, details = weight_of(item, place), detailed(item, len(content.words), place)
     if details is not None and content.thoughts:
         content.thought_spans = [[0, len(content.thoughts), 0]]  # axolotl learns nothing that no entry names
@@ -190,6 +212,8 @@ def _joined(before: dict, after: dict, place: Sentence) -> dict:
 
 def _finished(turn: dict) -> dict:
     """The turn as records carry it: thoughts before its words."""
+    if _MADE.isdisjoint(turn):
+        return turn
     thoughts, weights = turn.get("_thoughts", ""), turn.get("_thought_weights", [])
     spans = turn.get("span_weights", [])
     turn = {key: value for key, value in turn.items() if not key.startswith("_")}
