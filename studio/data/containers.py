@@ -46,10 +46,14 @@ def items_of(source: Source, item: Any) -> Iterator[Item]:
 def _items(source: Source, item: dict, depth: int) -> Iterator[Item]:
     if (splits := _splits(item)) is not None and depth < _DEPTH:
         return _of_splits(source, splits, depth)
-    for rows in (_pandas_rows(item), _wrapped_rows(source, item, depth), _columns(source, item), _keyed(item)):
-        if rows is not None:
-            return rows
-    return iter([Item(item)])
+    rows = _pandas_rows(item)
+    if rows is None:
+        rows = _wrapped_rows(source, item, depth)
+    if rows is None:
+        rows = _columns(source, item)
+    if rows is None:
+        rows = _keyed(item)
+    return iter([Item(item)]) if rows is None else rows
 
 
 def _inside(source: Source, value: Any, depth: int) -> Iterator[Item]:
