@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from studio.data.calls import tool_schemas
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
@@ -186,11 +187,7 @@ class Cells:
         else:
             asked = self.row.values.get(self.columns.get("prompt"))
             value = asked.get("tools") if isinstance(asked, dict) else None
-        if is_empty(value) or value == {}:
-            return {}
-        found = [value] if isinstance(value, dict) else as_list(value)
-        if found is None:
-            raise RowProblem("shape", "{place} has tools that are no list. Mend that row, or choose another column.", place=self.place)
+        found = tool_schemas(value, self.place)
         return {"tools": found} if found else {}
 
     def weighed(self, messages: list[dict]) -> list[dict]:

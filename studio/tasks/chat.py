@@ -104,7 +104,7 @@ class Chat(Task):
 
     def question(self, record: dict) -> Question | None:
         messages = self.messages(record)
-        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
+        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1 and _teaches(messages[-1]):
             return Question(messages[:-1], split_reasoning(messages[-1]["content"])[1], record.get("tools"))
         return None
 
