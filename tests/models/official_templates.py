@@ -44,12 +44,13 @@ def hermes_calls(text: str) -> Calls:
 
 
 def parameter_text(value) -> str:
-    """A call's argument as Qwen3.5 writes it: objects and lists as JSON, all else as Python's str, so "True" and "None"."""
+    """A call's argument as Qwen3.5 writes it: objects and lists as JSON, all else as Python's str ("True", "None")."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
 
 
 def parameter_calls(text: str) -> Calls:
-    """Calls in Qwen3.5's tags. Each argument is the text that stands there (see `parameter_text`): the format does not tell "3" from 3."""
+    """Calls in Qwen3.5's tags. Each argument is the text that stands there (see `parameter_text`): the format does not
+    tell "3" from 3."""
     made = []
     for name, body in re.findall(r"<tool_call>\n<function=([^>\n]+)>\n(.*?)</function>\n</tool_call>", text, re.DOTALL):
         pairs = re.findall(r"<parameter=([^>\n]+)>\n(.*?)\n</parameter>\n", body, re.DOTALL)
@@ -88,48 +89,64 @@ def glm_calls(text: str) -> Calls:
     return made
 
 
-CHATML = ("<|im_start|>", "<|im_end|>")  # Qwen's <tool_call>, <tool_response> and <think> are added tokens, but not special ones
+# Qwen's <tool_call>, <tool_response> and <think> are added tokens, but not special ones.
+CHATML = ("<|im_start|>", "<|im_end|>")
 LLAMA = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 GEMMA = ("<bos>", "<start_of_turn>", "<end_of_turn>")
 MISTRAL = (
-    "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]",
+    "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]",
+    "[/TOOL_RESULTS]",
 )
 GLM = ("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
 
 FAMILIES: tuple[Family, ...] = (
-    Family("qwen2_5", "qwen2_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>", "https://huggingface.co/Qwen/Qwen2.5-7B-Instruct", calls=hermes_calls),
-    Family("qwen3", "qwen3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>", "https://huggingface.co/Qwen/Qwen3-8B",
-           reasoning_key="reasoning_content", calls=hermes_calls),
-    Family("qwen3_thinking", "qwen3_thinking.jinja", "", "<|im_end|>", CHATML, "<|im_end|>", "https://huggingface.co/Qwen/Qwen3-4B-Thinking-2507",
+    Family("qwen2_5", "qwen2_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
+           "https://huggingface.co/Qwen/Qwen2.5-7B-Instruct", calls=hermes_calls),
+    Family("qwen3", "qwen3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
+           "https://huggingface.co/Qwen/Qwen3-8B", reasoning_key="reasoning_content", calls=hermes_calls),
+    Family("qwen3_thinking", "qwen3_thinking.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
+           "https://huggingface.co/Qwen/Qwen3-4B-Thinking-2507",
            reasoning_key="reasoning_content", opens_thought="<think>\n", calls=hermes_calls),
-    # Pictures and videos are left out of the file. A conversation without a question of a user is refused, so is a system text further down.
-    Family("qwen3_5", "qwen3_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>", "https://huggingface.co/Qwen/Qwen3.5-9B",
+    # Pictures and videos are left out of the file. A conversation without a question of a user is refused, so
+    # is a system text further down.
+    Family("qwen3_5", "qwen3_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
+           "https://huggingface.co/Qwen/Qwen3.5-9B",
            reasoning_key="reasoning_content", opens_thought="<think>\n", calls=parameter_calls),
-    # Llama 3.3's template is the same as 3.1's where no built-in tools are given (built-in tools are left out of the file). The text of a
-    # tool's result is written as JSON, in quotes, because a string is iterable. `"tool_calls" in message` holds for an empty list, too,
-    # which is refused.
-    Family("llama3_1", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>", "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
+    # Llama 3.3's template is the same as 3.1's where no built-in tools are given (built-in tools are left out
+    # of the file). The text of a tool's result is written as JSON, in quotes, because a string is iterable.
+    # `"tool_calls" in message` holds for an empty list, too, which is refused.
+    Family("llama3_1", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
+           "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
            takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("llama3_3", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>", "https://huggingface.co/meta-llama/Llama-3.3-70B-Instruct",
+    Family("llama3_3", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
+           "https://huggingface.co/meta-llama/Llama-3.3-70B-Instruct",
            takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("llama3_2", "llama3_2.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>", "https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct",
+    Family("llama3_2", "llama3_2.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
+           "https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct",
            takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("gemma2", "gemma2.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>", "https://huggingface.co/google/gemma-2-2b-it",
-           takes_system=False, takes_tools=False),
-    Family("gemma3", "gemma3.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>", "https://huggingface.co/google/gemma-3-4b-it", takes_tools=False),
-    # Mistral's system text is written only where the conversation's last message is a user's: it is missing from one that ends in an answer.
-    Family("mistral_v0_3", "mistral_v0_3.jinja", "<s>", "</s>", MISTRAL, "</s>", "https://huggingface.co/mistralai/Mistral-7B-Instruct-v0.3",
+    Family("gemma2", "gemma2.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>",
+           "https://huggingface.co/google/gemma-2-2b-it", takes_system=False, takes_tools=False),
+    Family("gemma3", "gemma3.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>",
+           "https://huggingface.co/google/gemma-3-4b-it", takes_tools=False),
+    # Mistral's system text is written only where the conversation's last message is a user's: it is missing
+    # from one that ends in an answer.
+    Family("mistral_v0_3", "mistral_v0_3.jinja", "<s>", "</s>", MISTRAL, "</s>",
+           "https://huggingface.co/mistralai/Mistral-7B-Instruct-v0.3",
            takes_content_with_calls=False, calls=mistral_calls),
-    Family("mistral_nemo", "mistral_nemo.jinja", "<s>", "</s>", MISTRAL, "</s>", "https://huggingface.co/mistralai/Mistral-Nemo-Instruct-2407",
+    Family("mistral_nemo", "mistral_nemo.jinja", "<s>", "</s>", MISTRAL, "</s>",
+           "https://huggingface.co/mistralai/Mistral-Nemo-Instruct-2407",
            takes_content_with_calls=False, calls=mistral_calls),
-    # Tools are written into the system text (as Python's str of each), and results as turns of a user, but the calls of an answer are left out,
-    # so the family counts as one without tools. Doubtful: the system turn is closed only where tools follow, which is how the released file was
-    # found quoted; a training template of the same authors has other headings for tools. Doubtful, too: that one quoted file lists
-    # tools only from `xml_tools`, so `tools` may be written by later files alone (this one takes either).
-    Family("smollm3", "smollm3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>", "https://huggingface.co/HuggingFaceTB/SmolLM3-3B", takes_tools=False),
-    # The official file (GLM-4-0414) takes a call as an answer whose `metadata` is the function's name, and a result as role "observation". It leaves
-    # out `tool_calls` and role "tool"; this file writes them in the same form, one answer for each call. Doubtful: the line breaks between
-    # two tools.
-    Family("glm4", "glm4.jinja", "", "<|endoftext|>", GLM, "", "https://huggingface.co/zai-org/GLM-4-9B-0414",
+    # Tools are written into the system text (as Python's str of each), and results as turns of a user, but the
+    # calls of an answer are left out, so the family counts as one without tools. Doubtful: the system turn is
+    # closed only where tools follow, which is how the released file was found quoted; a training template of
+    # the same authors has other headings for tools. Doubtful, too: that one quoted file lists tools only from
+    # `xml_tools`, so `tools` may be written by later files alone (this one takes either).
+    Family("smollm3", "smollm3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
+           "https://huggingface.co/HuggingFaceTB/SmolLM3-3B", takes_tools=False),
+    # The official file (GLM-4-0414) takes a call as an answer whose `metadata` is the function's name, and a
+    # result as role "observation". It leaves out `tool_calls` and role "tool"; this file writes them in the
+    # same form, one answer for each call. Doubtful: the line breaks between two tools.
+    Family("glm4", "glm4.jinja", "", "<|endoftext|>", GLM, "",
+           "https://huggingface.co/zai-org/GLM-4-9B-0414",
            generation_ends=("<|user|>", "<|observation|>"), calls=glm_calls),
 )
