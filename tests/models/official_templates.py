@@ -138,9 +138,9 @@ FAMILIES: tuple[Family, ...] = (
            takes_content_with_calls=False, calls=mistral_calls),
     # Tools are written into the system text (as Python's str of each), and results as turns of a user, but the
     # calls of an answer are left out, so the family counts as one without tools. Doubtful: the system turn is
-    # closed only where tools follow, which is how the released file was found quoted; a training template of
-    # the same authors has other headings for tools. Doubtful, too: that one quoted file lists tools only from
-    # `xml_tools`, so `tools` may be written by later files alone (this one takes either).
+    # closed only where tools follow, which is how the released file was found quoted; rendered prompts are
+    # found both with and without that end. Doubtful, too: the quoted file lists tools only from `xml_tools`, so
+    # `tools` may be written by later files alone (this one takes either).
     Family("smollm3", "smollm3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
            "https://huggingface.co/HuggingFaceTB/SmolLM3-3B", takes_tools=False),
     # The official file (GLM-4-0414) takes a call as an answer whose `metadata` is the function's name, and a
