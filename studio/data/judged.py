@@ -12,9 +12,9 @@ from studio.data.turns import as_list, as_text, check_order, transcript
 
 YES_OR_NO = {
     "true": True, "1": True, "1.0": True, "yes": True, "y": True, "good": True, "like": True, "liked": True, "thumbs_up": True, "thumbs up": True, "up": True, "upvote": True,
-    "desirable": True, "accepted": True, "chosen": True, "\U0001f44d": True, "好": True, "赞": True, "是": True,
+    "desirable": True, "positive": True, "correct": True, "approved": True, "+1": True, "accepted": True, "chosen": True, "\U0001f44d": True, "好": True, "赞": True, "是": True,
     "false": False, "0": False, "0.0": False, "-1": False, "-1.0": False, "no": False, "n": False, "bad": False, "dislike": False, "disliked": False, "thumbs_down": False,
-    "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
+    "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "negative": False, "incorrect": False, "wrong": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
 }
 """What files write for an answer that is wanted, and for one that is not."""
 
