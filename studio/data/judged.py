@@ -20,7 +20,7 @@ YES_OR_NO = {
 
 
 def preference(cells: Cells, want: Want) -> dict:
-    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells)
+    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
     if cells.mend and (mended := cells.mend([*prompt, chosen])) and mended[-1] == chosen:
         prompt = mended[:-1]
     check_order([*prompt, chosen], cells.place)
@@ -39,10 +39,14 @@ def _words(cells: Cells, answer: dict) -> str:
     return answer["content"]
 
 
-def _pair(cells: Cells) -> tuple[list[dict], dict, dict]:
-    """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share."""
+def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
+    """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share. alone: only the better one is
+    learnt, so that a row without a worse one serves too."""
     prompt = cells.asked("prompt") if cells.said("prompt").strip() else cells.history()
-    if "chosen" in cells.columns:
+    if alone and is_empty(cells.cell("rejected")):
+        own, chosen = _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
+        other, rejected = own, chosen
+    elif "chosen" in cells.columns:
         (own, chosen), (other, rejected) = (_answer(cells, role, prompt) for role in ("chosen", "rejected"))
         if own is prompt is other and prompt and prompt[-1]["role"] == "assistant" and prompt[-1]["content"] in (chosen["content"], rejected["content"]):
             own = other = prompt[:-1]  # the conversation is given with one of the two answers

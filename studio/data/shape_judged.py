@@ -25,8 +25,6 @@ from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
 _DOUBTFUL = ("rating", "score", "quality", "preferred")  # where most files hold grades, and yes or no only if there is nothing else
-
-
 _VERDICTS_TOO = ("good", "bad", "better", "worse", "accepted", "refused", "preferred", "dispreferred", "winner", "loser")  # names of columns that may say yes or no instead
 
 
