@@ -6,6 +6,7 @@ its recipe, an adapter's card carries it; window and worker both validate it her
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
+from studio.models.codec import Codec
 from studio.models.shape import Shape
 from studio.models.templates import OWN, TEMPLATES
 from studio.options import Options, join, option, problems
@@ -90,6 +92,10 @@ class Recipe(Options):
     method: AnyMethod = Field(default_factory=lambda: {"name": "lora"}, validate_default=True)
     training: Training = Field(default_factory=Training)
     machine: Machine = Field(default_factory=Machine)
+
+    def codec(self, folder: str | Path) -> Codec:
+        """The tokenizer in the model's `folder` with the chat template as this run writes it."""
+        return Codec(folder, self.model.template, system=self.data.remedies.get("refused", ""), ends="no_end" in self.data.remedies)
 
     @property
     def quantisation(self) -> str:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import torch
 from transformers import GenerationConfig, StoppingCriteria
 
+from studio.data.reasoning import channels_text
 from studio.models.codec import Codec
 from studio.models.load import guard_4bit
-
-_MARK = "\u2042answer\u2042"  # stands for an answer while a template is asked what it writes behind one
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,7 @@ def chat_end(codec: Codec) -> End:
     The second matters for base models that were taught with a template: their generation_config still names the end of a
     document only, and where ChatML is lent to a model without those tokens, the mark is ordinary text.
     """
-    whole = codec.render([{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}])
-    mark = whole.rpartition(_MARK)[2].strip()
+    mark = codec.answer_end[0].strip()
     ids = codec.encode(mark).ids if mark else []
     if not ids:
         return End(codec.end_ids)
@@ -118,6 +116,8 @@ def continuations(model: torch.nn.Module, codec: Codec, prompts: list[list[int]]
 def text_of(codec: Codec, ids: list[int], end: End) -> str:
     """Generated `ids` as text, up to their end."""
     kept = next((ids[:at] for at, token in enumerate(ids) if token in end.ids), ids)
+    if codec.has_channels:
+        return channels_text(codec.decode(kept, keep_special=True))
     text = codec.decode(kept)
     return text.partition(end.text)[0] if end.text else text
 

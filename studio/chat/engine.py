@@ -23,6 +23,7 @@ from studio.chat.adapted import Adapted, Kind, kind_of
 from studio.chat.pieces import Pieces
 from studio.chat.sampling import Sampling
 from studio.chat.turns import Turn
+from studio.data.reasoning import OPEN
 from studio.models.codec import Codec
 from studio.words import Sentence, StudioError
 
@@ -75,7 +76,13 @@ class Engine:
 
     def chat(self, who: str | None, messages: list[dict], sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> Outcome:
         """Answer the conversation as adapter `who` (None: the base). `emit` gets the text in pieces, in this thread."""
-        return self._answer(who, lambda codec: (answer.prompt_ids(codec, messages), answer.chat_end(codec)), sampling, emit, cancelled)
+        def prepare(codec: Codec) -> tuple[list[int], answer.End]:
+            prompt = codec.render(messages, for_answer=True)
+            if prompt.rstrip().endswith(OPEN):  # the template opens the reasoning, which the model then only closes
+                emit(f"{OPEN}\n")
+            return codec.encode(prompt).ids, answer.chat_end(codec)
+
+        return self._answer(who, prepare, sampling, emit, cancelled)
 
     def complete(self, who: str | None, text: str, sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> Outcome:
         """Continue `text`, likewise."""

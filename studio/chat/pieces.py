@@ -5,6 +5,7 @@ It knows nothing about models; `end` is a `studio.chat.answer.End`.
 
 from __future__ import annotations
 
+from studio.data.reasoning import channels_text
 from studio.models.codec import Codec
 
 
@@ -27,6 +28,8 @@ class Pieces:
             return ""
         self._ids.append(token)
         self.count += 1
+        if self.codec.has_channels:
+            return self._from_channels()
         before = self.codec.decode(self._ids[self._prefix : self._read])
         after = self.codec.decode(self._ids[self._prefix :])
         if len(after) <= len(before) or after.endswith("\ufffd"):
@@ -34,8 +37,18 @@ class Pieces:
         self._prefix, self._read = self._read, len(self._ids)
         return self._show(after[len(before) :])
 
+    def _from_channels(self) -> str:
+        """What is new in the text of a model that speaks in channels."""
+        text = channels_text(self.codec.decode(self._ids, keep_special=True))
+        if text.endswith("\ufffd"):
+            return ""
+        new, self._read = text[self._read :], len(text)
+        return new
+
     def rest(self) -> str:
         """What is left to show at the end."""
+        if self.codec.has_channels:
+            return self._from_channels()
         before = self.codec.decode(self._ids[self._prefix : self._read])
         after = self.codec.decode(self._ids[self._prefix :])
         self._prefix = self._read = len(self._ids)

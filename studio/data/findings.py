@@ -26,7 +26,7 @@ EXAMPLES = 20
 @dataclass
 class Finding:
     """One thing to know about the data. count: rows it is about; lines: the first of them; files: of each line, where there are several
-    files; actions: which of the known remedies make sense here, None for all of them."""
+    files; actions: which of the known remedies make sense here, None for all of them; templates: chat templates that could be lent instead."""
 
     kind: str
     level: str
@@ -35,6 +35,7 @@ class Finding:
     lines: list[int]
     files: list[str] = field(default_factory=list)
     actions: tuple[str, ...] | None = None
+    templates: tuple[str, ...] = ()
 
     @property
     def remedies(self) -> dict[str, Sentence]:

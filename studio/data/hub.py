@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from studio.data.readers_binary import plain
+from studio.data.calls import without_fill
+from studio.data.readers_binary import filled_columns, plain
 from studio.data.rows import Row
 from studio.data.source import Source
 from studio.words import StudioError
@@ -47,8 +48,10 @@ def read_hub(source: Source) -> Iterator[Row]:
     hub = parse(source.origin)
     table = _load(hub)
     source.layout = list(table.column_names)
+    filled = filled_columns(table.features.arrow_schema)
     for number, values in enumerate(table, start=1):
-        yield Row(number, plain(values))
+        values = plain(values)
+        yield Row(number, values | {name: without_fill(values[name]) for name in filled} if filled else values)
 
 
 def reachable() -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from studio.data import hub
 from studio.data.archive import check_archive, unpack
@@ -24,6 +24,7 @@ from studio.data.readers_binary import read_arrow, read_parquet, read_xlsx
 from studio.data.readers_table import read_table
 from studio.data.readers_text import read_json, read_jsonl, read_text
 from studio.data.rows import Problem, Row
+from studio.data.saved import DESCRIPTIONS, Saved, read_numbered, saved_splits
 from studio.data.sides import measured
 from studio.data.source import Source, unreadable
 from studio.words import Sentence, StudioError
@@ -40,7 +41,7 @@ class ArchiveSource(Source):
         super().__init__(path, name, "zip", ArchiveSource._all)
         self.parts, self._left, self._folder = parts, left, folder
         self._apart = measured(part.name.removeprefix(f"{name}/") for part in parts)
-        self.parted = bool(self._apart)
+        self.parted = bool(self._apart) or any(part.parted for part in parts)
         self.layout = list(dict.fromkeys(column for part in parts for column in part.columns))
         if len(parts) == 1:
             self.unit, self.encoding = parts[0].unit, parts[0].encoding
@@ -53,7 +54,7 @@ class ArchiveSource(Source):
             try:
                 apart = part.name.removeprefix(f"{self.name}/") in self._apart
                 for row in part.rows():
-                    yield Row(row.number, row.values, label, apart)
+                    yield Row(row.number, row.values, label, apart or row.apart)
             finally:
                 self.problems.merge(part.problems, label)
                 self.evidence += part.evidence
@@ -124,9 +125,17 @@ def _open_text(path: Path, name: str, encoding: str | None) -> Source:
 
 def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
     folder, copies = unpack(path, name)
-    parts: list[Source] = []
+    files = dict(copies)
+    splits, described = saved_splits(files)
+    parts: list[Source] = [_numbered(name, split, files) for split in splits if split.numbers]
     others: list[tuple[str, StudioError | None]] = []
-    for inside, copy in copies:
+    for inside in _unnamed(splits, files):
+        others.append((inside, None))
+        described.add(inside)
+    described |= {inside for split in splits if split.numbers for inside in (*split.files, *split.numbers)}
+    for inside, copy in files.items():
+        if inside in described:
+            continue
         try:
             part = _open(copy, f"{name}/{inside}", encoding, nested=True)
         except StudioError as error:
@@ -134,6 +143,7 @@ def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
         else:
             parts.append(part)
     tables = [part for part in parts if part.format in _TABLE_FORMATS]
+    tables = [part for part in tables if Path(part.name).name not in DESCRIPTIONS] or tables
     if tables:  # a README beside the data is no data
         others += [(part.name.removeprefix(f"{name}/"), None) for part in parts if part not in tables]
         parts = tables
@@ -146,6 +156,20 @@ def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
         folder.cleanup()
         raise
     return ArchiveSource(path, name, parts, [_left_aside(name, *other) for other in others], folder)
+
+
+def _numbered(name: str, split: Saved, files: dict[str, Path]) -> Source:
+    """A split of which only the rows count that its row numbers name."""
+    data, numbers = ([files[inside] for inside in names] for names in (split.files, split.numbers))
+    label = f"{name}/{split.folder}" if split.folder != "." else f"{name}/{split.files[0]}"
+    return Source(data[0], label, "arrow", partial(read_numbered, files=data, numbers=numbers))
+
+
+def _unnamed(splits: list[Saved], files: dict[str, Path]) -> list[str]:
+    """Arrow files beside a split that do not belong to it: what `datasets` keeps of earlier work."""
+    own = {inside for split in splits for inside in (*split.files, *split.numbers)}
+    folders = {split.folder for split in splits}
+    return [inside for inside in files if inside.endswith(".arrow") and inside not in own and str(PurePosixPath(inside).parent) in folders]
 
 
 def _left_aside(name: str, inside: str, error: StudioError | None) -> Sentence:

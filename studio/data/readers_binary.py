@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from studio.data.calls import ARGUMENTS, SCHEMA, without_fill
 from studio.data.pictures import place_of
-from studio.data.readers_table import header
+from studio.data.readers_table import header, without_missing
 from studio.data.rows import Row
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 _BATCH = 1000
 _PICTURES = 50  # rows at once where each holds a picture
+_ERRORS = {"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"}  # what a sheet shows where it has no value
 _AHEAD = 20  # rows of a sheet that are looked at to find its header
 
 
@@ -41,9 +43,11 @@ def damaged(source: Source) -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """`value` with dates, decimals and tuples turned into what JSON knows; bytes stay (pictures)."""
-    if value is None or isinstance(value, str | int | float | bool):
+    """`value` with dates, decimals and tuples turned into what JSON knows, and NaN into None; bytes stay (pictures)."""
+    if value is None or isinstance(value, str | int | bool):
         return value
+    if isinstance(value, float):
+        return value if value == value else None
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,7 +67,7 @@ def read_parquet(source: Source) -> Iterator[Row]:
     with damaged(source), parquet.ParquetFile(source.path) as file:
         source.layout = list(file.schema_arrow.names)
         pictured = [field.name for field in file.schema_arrow if pa.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}]
-        rows = _batches(source, file.iter_batches(batch_size=_PICTURES if pictured else _BATCH))
+        rows = rows_of(source, file.iter_batches(batch_size=_PICTURES if pictured else _BATCH))
         yield from _with_places(source, rows, pictured) if pictured else rows
 
 
@@ -93,6 +97,21 @@ def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
     return found
 
 
+def filled_columns(schema: Any) -> set[str]:
+    """The columns whose type gives one set of fields to the arguments of every call, or to the parameters of every tool: what one of
+    them lacks is null there."""
+    return {field.name for field in schema if _fills(field.type)}
+
+
+def _fills(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        parts = [kind.field(index) for index in range(kind.num_fields)]
+        return any((part.name in ARGUMENTS + SCHEMA and pa.types.is_struct(part.type)) or _fills(part.type) for part in parts)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) and _fills(kind.value_type)
+
+
 def _named(value: Any, names: list[str]) -> Any:
     """A class's name; a number that stands for none is no label."""
     return value if not isinstance(value, int) else names[value] if 0 <= value < len(names) else None
@@ -108,7 +127,7 @@ def read_arrow(source: Source) -> Iterator[Row]:
 
         with damaged(source):
             table = feather.read_table(source.path)
-            yield from _batches(source, iter(table.to_batches(max_chunksize=_BATCH)))
+            yield from rows_of(source, iter(table.to_batches(max_chunksize=_BATCH)))
         return
     with damaged(source), pa.memory_map(str(source.path)) as file:
         try:
@@ -119,19 +138,23 @@ def read_arrow(source: Source) -> Iterator[Row]:
             reader = ipc.open_stream(file)
             batches = iter(reader)
         source.layout = list(reader.schema.names)
-        yield from _batches(source, (batch.slice(at, _BATCH) for batch in batches for at in range(0, batch.num_rows, _BATCH)))
+        yield from rows_of(source, (batch.slice(at, _BATCH) for batch in batches for at in range(0, batch.num_rows, _BATCH)))
 
 
-def _batches(source: Source, batches: Iterator) -> Iterator[Row]:
-    number, classes = 0, None
+def rows_of(source: Source, batches: Iterator) -> Iterator[Row]:
+    """The rows of record batches, numbered from 1, with the names of classes in place of their numbers."""
+    number, classes, filled = 0, None, set()
     for batch in batches:
         batch.validate(full=True)
         classes = class_names(source, batch.schema) if classes is None else classes
         names = list(batch.schema.names)
+        filled = filled or filled_columns(batch.schema)
         columns = [batch.column(index) for index in range(len(names))]
         for at in range(batch.num_rows):
             number += 1
             values = {name: plain(column[at].as_py()) for name, column in zip(names, columns, strict=True)}
+            for name in filled:
+                values[name] = without_fill(values[name])
             yield Row(number, values | {name: _named(values.get(name), known) for name, known in classes.items() if name in values} if classes else values)
 
 
@@ -203,4 +226,5 @@ def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
             )
             continue
         values += [None] * (len(columns) - len(values))
+        values = without_missing(source, [None if isinstance(value, str) and value in _ERRORS else value for value in values])
         yield Row(number, dict(zip(columns, values, strict=True)))

@@ -15,6 +15,7 @@ from studio.data.encoding import BAD, numbered_lines
 from studio.data.formats import SEPARATOR_LINE, Dialect
 from studio.data.rows import Row
 from studio.data.source import Source
+from studio.words import Sentence
 
 MAX_FIELD = 4 * 2**20
 """Characters in one field of a table; more means an opened quote that nobody closed."""
@@ -57,7 +58,22 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
                 count=len(record), expected=len(columns),
             )
         else:
-            yield Row(start, dict(zip(columns, record, strict=True)))
+            yield Row(start, dict(zip(columns, without_missing(source, record), strict=True)))
+
+
+MISSING = {"nan", "NaN", "<NA>", "NaT"}
+"""What pandas and NumPy write into a table of texts where a value is missing. No more than these: "None", "null" and "NA" may be an
+answer or a class."""
+_IS_MISSING = Sentence("Cells that hold nothing but nan, NaN, NaT or <NA>, as pandas writes a missing value, are read as empty.")
+
+
+def without_missing(source: Source, cells: list) -> list:
+    """`cells` with None for each that says that its value is missing; the first time this is told to `source`."""
+    if MISSING.isdisjoint(cells):
+        return cells
+    if _IS_MISSING not in source.evidence:
+        source.evidence.append(_IS_MISSING)
+    return [None if isinstance(cell, str) and cell in MISSING else cell for cell in cells]
 
 
 class _Lines:

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from studio.data.cells import constant
+from studio.data.containers import Item, items_of
 from studio.data.encoding import BAD, numbered_lines, open_text
 from studio.data.rows import Row
 from studio.data.source import Source
@@ -30,7 +32,6 @@ MAX_OBJECT = 300 * 2**20
 _FRONT_MATTER = 500  # lines of it at most
 _SETTING = re.compile(r"\s|#|- |[^\s:][^:]*:(\s|$)")
 
-_LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _CHUNK = 2**20
 
@@ -81,7 +82,7 @@ def _loads(line: str) -> Any:
     if _LONG_NUMBER not in data.translate(_ALL_ZERO):
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(data)
-    return json.loads(line, strict=False)
+    return json.loads(line, strict=False, parse_constant=constant)
 
 
 def _row(source: Source, number: int, item: Any) -> Iterator[Row]:
@@ -106,7 +107,7 @@ class _Feed:
         self.file = open_text(source.path, source.encoding)
         self.text, self.at, self.done = "", 0, False
         self.line, self.column = 1, 1
-        self.decoder = json.JSONDecoder()
+        self.decoder = json.JSONDecoder(parse_constant=constant)
 
     def more(self) -> None:
         """Drops what was consumed and reads on, by at least as much as is held, so that retries stay cheap."""
@@ -160,15 +161,15 @@ class _Feed:
 
 
 def read_json(source: Source) -> Iterator[Row]:
-    """A list of records (streamed), {"data": [...]}, an object of columns, a single record, or records one after the other."""
+    """A list of records (streamed), an object that holds records (`containers.py`), or records one after the other."""
     feed = _Feed(source)
     with feed.file:
-        items = _list_items(feed) if feed.peek() == "[" else _object_items(feed)
-        for number, item in enumerate(items, start=1):
+        items = map(Item, _list_items(feed)) if feed.peek() == "[" else _object_items(feed)
+        for number, (item, apart) in enumerate(items, start=1):
             if _holds_bad(item):
                 source.report_bytes(number)
             else:
-                yield from _row(source, number, item)
+                yield from (row._replace(apart=apart) if apart else row for row in _row(source, number, item))
 
 
 def _holds_bad(item: Any) -> bool:
@@ -206,7 +207,7 @@ def _list_items(feed: _Feed) -> Iterator[Any]:
         raise feed.error("Extra data")
 
 
-def _object_items(feed: _Feed) -> Iterator[Any]:
+def _object_items(feed: _Feed) -> Iterator[Item]:
     source = feed.source
     if source.path.stat().st_size > MAX_OBJECT:
         raise StudioError(
@@ -219,56 +220,15 @@ def _object_items(feed: _Feed) -> Iterator[Any]:
     item = feed.item()
     if feed.peek() == "{":
         source.evidence.append(Sentence("{name} holds JSON objects one after the other, not a list of them; each is read as a row.", name=source.name))
-        return itertools.chain([item], _following(feed))
+        return map(Item, itertools.chain([item], _following(feed)))
     if feed.peek():
         raise feed.error("Extra data")
-    return iter(_records(source, item))
+    return iter(items_of(source, item))
 
 
 def _following(feed: _Feed) -> Iterator[Any]:
     while feed.peek():
         yield feed.item()
-
-
-def _records(source: Source, item: Any) -> list:
-    """The records in a JSON value that is one object."""
-    if not isinstance(item, dict):
-        return [item]
-    lists = [key for key, value in item.items() if isinstance(value, list) and value and not _is_turns(value)
-             and all(isinstance(part, dict) for part in value)]
-    lists.sort(key=lambda key: _LISTS.index(key.lower()) if key.lower() in _LISTS else len(_LISTS))
-    if lists and (lists[0].lower() in _LISTS or len(item) == 1 or not _is_columns(item)):
-        for key in lists[1:]:
-            source.warn(
-                1, "left_aside", "{name} holds several lists; '{used}' is read, '{left}' is not. Put what you need into a file of its own.",
-                name=source.name, used=lists[0], left=key,
-            )
-        return item[lists[0]]
-    if _is_columns(item):
-        names, columns = list(item), [list(v.values()) if isinstance(v, dict) else v for v in item.values()]
-        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-    sizes = {key: len(value) for key, value in item.items() if isinstance(value, list)}
-    if len(sizes) == len(item) > 1 and len(set(sizes.values())) > 1 and not any(_is_turns(v) for v in item.values()):
-        raise StudioError(
-            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Mend the file, or save it as JSONL.",
-            name=source.name, sizes=", ".join(f"{key}: {size}" for key, size in sizes.items())[:200],
-        )
-    return [item]
-
-
-def _is_turns(value: Any) -> bool:
-    """True for a list of chat turns, which is one row's value and no list of rows."""
-    return isinstance(value, list) and any(isinstance(part, dict) and ({"role", "from"} & part.keys()) for part in value[:1])
-
-
-def _is_columns(item: dict) -> bool:
-    """True for {"a": [...], "b": [...]} or pandas' {"a": {"0": ...}}, all as long (or as keyed) as each other."""
-    values = list(item.values())
-    if values and all(isinstance(value, list) and not _is_turns(value) for value in values):
-        return len({len(value) for value in values}) == 1 and len(values[0]) > 0
-    if len(values) > 1 and all(isinstance(value, dict) for value in values):
-        return len({tuple(value) for value in values}) == 1 and all(key.isdigit() for key in values[0])
-    return False
 
 
 def _front_matter(source: Source) -> int:

@@ -28,3 +28,24 @@ def split_reasoning(content: str) -> tuple[str, str]:
     if mark and OPEN not in before:
         return before.strip(), after.lstrip()
     return "", content
+
+
+_BETWEEN_CHANNELS = re.compile(r"<\|start\|>[^<]*|<\|end\|>|<\|return\|>|<\|call\|>")
+
+
+def channels_text(raw: str) -> str:
+    """What a model said in channels (OpenAI's harmony format, as GPT-OSS speaks) with its reasoning as `<think>…</think>`.
+
+    raw: the text with its special tokens; it may still grow, then what is returned grows too.
+    """
+    marks = [*_BETWEEN_CHANNELS.finditer(raw)]
+    starts = [0, *(mark.end() for mark in marks)]
+    ends = [*(mark.start() for mark in marks), len(raw)]
+    made = ""
+    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        header, message, body = raw[start:end].partition("<|message|>")
+        if message and "analysis" in header:
+            made += f"{OPEN}\n{body}" + (f"\n{CLOSE}\n\n" if at < len(marks) else "")
+        elif message:
+            made += body
+    return made

@@ -21,6 +21,8 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "apart": {"learn": Sentence("Learn from them like from the others, and keep a part of all apart")},
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
     "long": {"trim": Sentence("Shorten them at the front, so that the end fits"), "drop": Sentence("Leave these rows out")},
+    "refused": {"question": Sentence("Write system texts before the next question"), "none": Sentence("Leave system texts out")},
+    "no_end": {"add": Sentence("Learn the tokenizer's end token behind each answer")},
     "imbalance": {"trim": Sentence("Take fewer of the frequent labels")},
     "spelling": {"merge": Sentence("Write each label as most rows do")},
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},

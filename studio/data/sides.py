@@ -1,4 +1,5 @@
-"""Which files of a zip or folder are there to learn from and which to measure on, by the names that Hugging Face's loaders go by.
+"""Which files of a zip or folder, or parts of a file, are there to learn from and which to measure on, by the names that Hugging Face's
+loaders go by.
 
 Knows nothing about what the files hold.
 """
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+LEARNT, MEASURED = "learnt", "measured"
 _LEARNT = {"train", "training"}
 _MEASURED = {"test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
 
@@ -34,6 +36,12 @@ def measured(names: Iterable[str]) -> set[str]:
     if not any(found & _LEARNT for found in words.values()):
         return set()
     return {name for name, found in words.items() if found & _MEASURED}
+
+
+def side(name: str) -> str | None:
+    """LEARNT or MEASURED for the name of a split, such as train, train_sft or validation; None for any other name."""
+    words = _words(name)
+    return LEARNT if words & _LEARNT else MEASURED if words & _MEASURED else None
 
 
 def _words(name: str) -> set[str]:

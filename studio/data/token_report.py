@@ -11,10 +11,24 @@ from dataclasses import dataclass, field, replace
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, places
 from studio.data.report import Report, histogram
-from studio.words import Sentence
+from studio.words import Sentence, StudioError
 
 ENCODED = 2000
 """Records that are encoded to learn their length in tokens; more are sampled evenly."""
+TRIED = 16
+"""Refused rows on which ways out are tried."""
+TOO_MANY = 0.1
+"""Share of the rows above which refusals block Start: a run on the rest would not be what the person wanted."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row that a chat template does not take, and why. value: the record, of the first rows only."""
+
+    number: int
+    file: str
+    reason: Sentence
+    value: dict | None
 
 
 @dataclass
@@ -22,13 +36,19 @@ class Tokens:
     """What a model's encoding makes of the training rows that were looked at, as they are learnt. numbers: their lines; files: of
     each line, where the data are several; rows: of each the tokens, uncut, of every row that the model reads: one, or two where answers are
     compared; firsts: where the first token stands that is learnt, None where none
-    is; unseen: places of those of which the chat template leaves something out; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
+    is; unseen: places of those of which the chat template leaves something out; refused: of each kind of refusal ("refused": the chat template does
+    not take the row, "unfound": its answer cannot be found in what the template writes) the rows; ways, templates: remedies, and templates to lend, with which the first refused rows are taken; endless: the template writes no end
+    of an answer, and what could be done about it; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
 
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     rows: list[list[int]] = field(default_factory=list)
     firsts: list[int | None] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    refused: dict[str, list[Refused]] = field(default_factory=dict)
+    ways: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
+    endless: tuple[str, ...] | None = None
     looked: int = 0
     changed: int = 0
 
@@ -48,8 +68,14 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[list[int], in
         found.looked += 1
         found.changed += learnt is not record.value
         if learnt is not None:
-            rows, first = measure(learnt)
-            if unseen(learnt):
+            try:
+                rows, first = measure(learnt)
+                left_out = unseen(learnt)
+            except StudioError as error:
+                same = found.refused.setdefault(getattr(error, "kind", "refused"), [])
+                same.append(Refused(record.number, record.file, error.sentence, learnt if len(same) < TRIED else None))
+                continue
+            if left_out:
                 found.unseen.append(len(found.rows))
             found.numbers.append(record.number)
             found.files.append(record.file)
@@ -61,7 +87,7 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[list[int], in
 def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str = "", splits: bool = False) -> Report:
     """`found` with what a model's tokens add. max_length: tokens that training keeps of a row; remedy: what is done about longer ones;
     splits: they become several examples, so that nothing is cut."""
-    more = too_long(tokens, max_length, remedy, splits) + nothing_learnt(tokens, max_length) + not_written(tokens)
+    more = [*refusals(tokens), *too_long(tokens, max_length, remedy, splits), *nothing_learnt(tokens, max_length), *not_written(tokens), *no_end(tokens)]
     remedied = found.remedied | ({"long": tokens.changed} if remedy else {})
     return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied,
                    looked=tokens.looked, tokens=sum(map(sum, tokens.rows)))
@@ -69,7 +95,7 @@ def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str =
 
 def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
     """Rows of which training would cut the end."""
-    if tokens.looked and not tokens.rows:
+    if tokens.looked and not tokens.rows and not tokens.refused:
         sentence = Sentence("{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
                             checked=tokens.looked, limit=max_length)
         return [Finding("still_long", "block", sentence, tokens.looked, [])]
@@ -90,24 +116,45 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
 def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
     """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
     bare = [index for index, first in enumerate(tokens.firsts) if first is None or first >= max_length]
-    if not bare:
+    if not bare or not tokens.rows:
         return []
     values = {"checked": len(tokens.firsts), "limit": max_length}
     if len(bare) == len(tokens.firsts):
-        level, sentence = "block", Sentence("{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty or begins behind {limit} tokens. "
-                                            "Raise Length at most.", **values)
+        level, sentence = "block", Sentence("{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
+                                            "Raise Length at most, or look at the marks in the file.", **values)
     else:
-        level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty or begins "
+        level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
                                             "behind {limit} tokens.", count=len(bare), **values)
     return [_about(tokens, bare, "nothing", level, sentence)]
+
+
+def refusals(tokens: Tokens) -> list[Finding]:
+    """Rows that the chat template does not take, and rows whose answers it writes in a way in which they cannot be found."""
+    found = []
+    for kind, rows in tokens.refused.items():
+        values = {"count": len(rows), "checked": tokens.looked, "reason": rows[0].reason}
+        if len(rows) > TOO_MANY * tokens.looked:
+            level, sentence = "block", Sentence("{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to go on. The first: {reason}", **values)
+        else:
+            level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:is|are} left out. The first: {reason}", **values)
+        found.append(Finding(kind, level, sentence, len(rows), *places((row.number, row.file) for row in rows), actions=tokens.ways if kind == "refused" else (), templates=tokens.templates))
+    return found
+
+
+def no_end(tokens: Tokens) -> list[Finding]:
+    """A chat template that writes nothing behind an answer, so that the model does not learn where to stop."""
+    if tokens.endless is None or not tokens.rows:
+        return []
+    sentence = Sentence("The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may go on and on. Choose another template, or learn an end token.")
+    return [Finding("no_end", "warning", sentence, tokens.looked, [], actions=tokens.endless)]
 
 
 def not_written(tokens: Tokens) -> list[Finding]:
     """Rows with tools or calls for which the chat template has no words."""
     if not tokens.unseen:
         return []
-    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools or calls of tools that the chat template does not write, so the model never sees them. "
-                        "Choose another template under What the model sees, or a base model that knows tools.", count=len(tokens.unseen), checked=len(tokens.rows))
+    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools, calls, system texts, thoughts or words of answers that the chat template does not write, so the model never sees them. "
+                        "Choose another template under What the model sees, or a base model whose own template has them.", count=len(tokens.unseen), checked=len(tokens.rows))
     return [_about(tokens, tokens.unseen, "unseen", "warning", sentence)]
 
 

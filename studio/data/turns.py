@@ -1,79 +1,49 @@
 """Chat turns as people write them → [{"role", "content"}], with the order of the roles checked.
 
-Takes OpenAI messages (role/content, tools and tool calls included) and ShareGPT turns (from/value). Raises `RowProblem`
-whose sentence opens with the given place. Knows nothing about columns.
+Takes OpenAI messages (role/content, tools and tool calls included), ShareGPT turns (from/value), ms-swift's, Anthropic's, Gemini's,
+Bedrock's and Cohere's, and harmony's channels. A turn may also have: tool_calls, tool_call_id, name; weight (factor of its loss, absent: 1);
+span_weights ([[start, end, factor], …] over characters of its content, on top of its weight); media (what the file shows in place of a
+mark such as <image> in the content). Raises `RowProblem` whose sentence opens with the given place. Knows nothing about columns.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from typing import Any
 
+from studio.data.calls import call_list, calls_with_words
+from studio.data.cells import as_list, as_text, written
+from studio.data.contents import Content, content_of, thought_text
+from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
+from studio.data.speakers import CALLERS, ROLES, is_turn, named, speaker, spoken, taken_for
+from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
 
-ROLES = {
-    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user", "customer": "user",
-    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "ai": "assistant",
-    "chatbot": "assistant", "bard": "assistant", "bing": "assistant", "claude": "assistant", "gemini": "assistant", "copilot": "assistant",
-    "llama": "assistant", "mistral": "assistant", "gpt-3.5": "assistant", "gpt-4": "assistant", "gpt4": "assistant", "function_call": "assistant", "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool",
-    "用户": "user", "助手": "assistant", "系统": "system",
-}
-"""What files call a speaker → what chat templates call them."""
 _PLAIN = ("user", "assistant", "system", "tool")
-_KEPT = ("tool_calls", "tool_call_id", "name")
-
-
-def as_text(value: Any) -> str:
-    """A cell as text: nested values as JSON, None as nothing."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+_CONTENTS = ("content", "value", "text", "parts", "message")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details")
+_IDS = ("tool_call_id", "tool_use_id", "call_id")
+_CALLS = ("tool_calls", "function_call")
+_MARKED = frozenset((*MARKS, *DETAILS))
+_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, "channel", "recipient"))
+"""Keys that say more of a turn than who says what."""
+_MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
+_TALKS = ("messages", "conversations", "conversation")
 
 
 def unwrapped(value: Any) -> Any:
-    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose first answer it is."""
+    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose first answer it is.
+    A list of questions with their answers, [{"human": …, "assistant": …}, …], is the list of their turns."""
+    if isinstance(value, list):
+        return spoken(value)
     if isinstance(value, dict):
-        if isinstance(value.get("messages"), list):
-            return value["messages"]
+        for key in _TALKS:
+            if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, spoken(value[key])))):
+                return spoken(value[key])
         if isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
             return value["text"][0] if value["text"] else ""
     return value
-
-
-_ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
-_WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
-"""A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would take 'a' 'b' for 'ab'."""
-
-
-def as_list(value: Any) -> list | None:
-    """A list, also where a table holds it as JSON text or as Python writes a list of texts and numbers; else None."""
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            return _as_python(value)
-        return found if isinstance(found, list) else None
-    return None
-
-
-def _as_python(text: str) -> list | None:
-    if not _WRITTEN.fullmatch(text):
-        return None
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # a backslash or a number that Python would not write
-        return None
 
 
 _SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
@@ -89,92 +59,175 @@ def transcript(text: str) -> list[dict] | None:
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
     """The turns in one cell, roles by their usual names or as `taken_for` says, not yet checked for order."""
-    items = as_list(value)
+    items = as_list(value) if isinstance(value, str) else [value] if is_turn(value) else as_list(unwrapped(value))
+    if items is None and isinstance(value, str):
+        items = as_list(unwrapped(written(value)))
     if items is None:
         raise RowProblem(
             "shape", "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.", place=place, column=column
         )
     try:
-        return [_turn(item, place) for item in items]
+        return _talk(spoken(items), place, {})
     except RowProblem as problem:
         if problem.kind != "role" or not (taken := taken_for(items)):
             raise
-        return [_turn(item, place, taken) for item in items]
+        return _talk(items, place, taken)
+    except RecursionError as error:
+        raise RowProblem("shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place) from error
 
 
-def taken_for(items: list) -> dict[str, str]:
-    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their own: it is what the
-    other is not, and of two unknown ones who begins asks."""
-    speakers = dict.fromkeys(name for item in items if isinstance(item, dict) and ROLES.get(name := _speaker(item)) not in ("system", "tool"))
-    if len(speakers) != 2 or "" in speakers:
-        return {}
-    one, other = speakers
-    counterpart = {"user": "assistant", "assistant": "user"}
-    first = ROLES.get(one) or counterpart[ROLES.get(other, "assistant")]
-    return {name: role for name, role in ((one, first), (other, counterpart[first])) if name not in ROLES}
+def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
+    """All turns; what belongs to one turn of the assistant but is written as several is put together."""
+    found: list[dict] = []
+    for item in items:
+        if isinstance(item, dict) and len(item) == 2 and item.get("role") in _PLAIN and isinstance(item.get("content"), str):
+            found.append(item)
+            continue
+        for part in _turns_of(item, place, taken):
+            if found and part["role"] == found[-1]["role"] == "assistant" and (part.get("_calls") or found[-1].get("_open")):
+                found[-1] = _joined(found[-1], part, place)
+            else:
+                found.append(part)
+    return [turn if len(turn) == 2 else _finished(turn) for turn in found]
 
 
-def _speaker(item: dict) -> str:
-    """Who speaks, as `ROLES` writes it; "" where nobody is named."""
-    found = item.get("role", item.get("from"))
-    return found.strip().lower() if isinstance(found, str) else ""
-
-
-def _turn(item: Any, place: Sentence, taken: dict[str, str] | None = None) -> dict:
-    if isinstance(item, dict) and len(item) == 2 and item.get("role") in _PLAIN and isinstance(item.get("content"), str):
-        return item
+def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
+    """The turns that one object stands for: results of tools, which some files put into the user's turn, and the turn itself. Keys that
+    begin with _ are taken out by `_finished`."""
     if not isinstance(item, dict):
         raise RowProblem("shape", "{place} has a message that is no object with role and content. Mend that row.", place=place)
-    speaker = item.get("role", item.get("from"))
-    role = ROLES.get(name := _speaker(item)) or (taken or {}).get(name)
+    role = ROLES.get(name := speaker(item)) or taken.get(name)
     if role is None:
         raise RowProblem(
             "role", "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.", place=place,
-            role=as_text(speaker)[:40],
+            role=as_text(named(item))[:40],
         )
-    content = item.get("content", item.get("value", item.get("text")))
-    turn = {"role": role, "content": _content(content, place)}
-    turn.update({key: item[key] for key in _KEPT if item.get(key)})
-    if role == "assistant" and item.get("weight") == 0:  # as OpenAI's fine-tuning files mark an answer that is read but not learnt
-        turn["weight"] = 0
-    if "tool_calls" in turn:
-        turn["tool_calls"] = [_call(call, place) for call in as_list(turn["tool_calls"]) or [None]]
-    elif name == "function_call":
-        turn |= {"content": "", "tool_calls": [_call(turn["content"], place)]}
+    value = item.get("content")
+    if value is None:
+        value = next((item[key] for key in _CONTENTS if item.get(key) is not None), None)
+    if isinstance(value, str) and name not in CALLERS and _EXTRAS.isdisjoint(item):
+        return [_told(item, {"role": role, "content": value})]
+    if name in CALLERS or str(item.get("recipient") or "").startswith("functions."):
+        words, calls = _called(item, value, place)
+        content = Content(words=words, calls=calls)
+    else:
+        content = content_of(value, role, place)
+    if role == "assistant":
+        _with_keys(content, item, place)
+    turn = {"role": role, "content": content.words} | _marks(item, role, content, place)
+    if content.results and not (content.words.strip() or content.calls):
+        return content.results
+    for key, found in (("_thoughts", content.thoughts), ("tool_calls", content.calls), ("media", content.media)):
+        if found:
+            turn[key] = found
+    if content.thoughts or "span_weights" in turn:
+        turn["_thought_weights"] = content.thought_spans
+    if role == "assistant" and item.get("channel") in ("analysis", "commentary"):
+        turn = _of_channel(turn, item["channel"])
+    if name in CALLERS or (item.get("recipient") and content.calls):
+        turn["_calls"] = True
+    return [*content.results, _told(item, turn)]
+
+
+def _told(item: dict, turn: dict) -> dict:
+    """`turn` with the name that its object gives, and the call that it is the result of."""
+    if isinstance(name := item.get("name"), str) and name:
+        turn["name"] = name.removeprefix("functions.")
+    for key in _IDS:
+        if item.get(key):
+            turn["tool_call_id"] = str(item[key])
+            break
     return turn
 
 
-def _call(call: Any, place: Sentence) -> dict:
-    """A tool call as chat templates take it: its arguments as an object, not as JSON text."""
-    call = _from_json(call)
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise RowProblem("shape", "{place} has a tool call without a function's name and arguments. Mend that row.", place=place)
-    function = {**function, "arguments": _from_json(function.get("arguments") or {})}
-    return {**call, "function": function} if "function" in call else {"type": "function", "function": function}
+def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
+    """(words, calls) of a turn that is nothing but calls: a caller's, or harmony's message to a function."""
+    to = str(item.get("recipient") or "")
+    if to.startswith("functions."):
+        return "", call_list({"name": to.removeprefix("functions."), "arguments": value}, place)
+    if value in (None, "") and item.get("tool_calls"):
+        return "", []
+    return calls_with_words(value, place)
 
 
-def _from_json(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+def _with_keys(content: Content, item: dict, place: Sentence) -> None:
+    """Adds what an assistant's turn keeps beside its content: calls and thoughts."""
+    for key in _CALLS:
+        if item.get(key):
+            content.calls += call_list(item[key], place)
+    if not content.thoughts and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.words)[0]:
+        content.thoughts = next((text for key in _THOUGHTS if item.get(key) and (text := thought_text(item[key])).strip()), "")
 
 
-def _content(content: Any, place: Sentence) -> str:
-    if not isinstance(content, list):
-        return as_text(content)
-    texts = []
-    for part in content:
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif isinstance(part, str):
-            texts.append(part)
-        else:
-            raise RowProblem("shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place)
-    return "".join(texts)
+def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
+    """weight and span_weights, where a turn is marked. That words of others are not learnt is no mark; that they are is one."""
+    if not content.spans and _MARKED.isdisjoint(item):
+        return {}
+    weight, details = weight_of(item, place), detailed(item, len(content.words), place)
+    if details is not None and content.thoughts:
+        content.thought_spans = [[0, len(content.thoughts), 0]]  # axolotl learns nothing that no entry names
+    found: dict = {}
+    if weight is not None and (weight != 1 if role == "assistant" else weight > 0):
+        found["weight"] = weight
+    spans = overlaid(content.spans, details or [])
+    if spans and weight != 0 and (role == "assistant" or weight):
+        found["span_weights"] = spans
+    return found
+
+
+def _of_channel(turn: dict, channel: str) -> dict:
+    """A message that harmony's assistant writes before its answer: its analysis is its thoughts. What follows belongs to the same turn."""
+    if channel == "analysis":
+        spans = turn.pop("span_weights", [])
+        turn = {**turn, "content": "", "_thoughts": turn["content"], "_thought_weights": spans}
+    return {**turn, "_open": True}
+
+
+def _joined(before: dict, after: dict, place: Sentence) -> dict:
+    """One turn of the assistant from two: words or thoughts and the calls they lead to, calls side by side, thoughts and their answer."""
+    factors = before.get("weight", 1), after.get("weight", 1)
+    before = dict(before)
+    if factors[0] != factors[1]:
+        if before.get("tool_calls") or before.get("_thoughts") or factors[0] > factors[1] or after["content"]:
+            raise RowProblem(
+                "shape", "{place} has parts of one answer with weights that cannot be kept apart. Give its words and its calls the same weight.",
+                place=place,
+            )
+        share = [[0, len(before["content"]), factors[0] / factors[1]]] if before["content"] else []
+        before["span_weights"] = overlaid(before.get("span_weights", []), share)
+        before["weight"] = factors[1]
+    between = "\n" if before["content"].strip() and after["content"].strip() else ""
+    spans = [*before.get("span_weights", []), *moved(after.get("span_weights", []), len(before["content"]) + len(between))]
+    thoughts = "\n".join(filter(None, (before.get("_thoughts"), after.get("_thoughts"))))
+    ahead = len(before["_thoughts"]) + 1 if before.get("_thoughts") else 0
+    made = {
+        **before, **after, "content": before["content"] + between + after["content"], "span_weights": spans, "_thoughts": thoughts,
+        "_thought_weights": [*before.get("_thought_weights", []), *moved(after.get("_thought_weights", []), ahead)],
+        "tool_calls": [*before.get("tool_calls", []), *after.get("tool_calls", [])], "media": [*before.get("media", []), *after.get("media", [])],
+    }
+    if not after.get("_open"):
+        made.pop("_open", None)
+    return {key: value for key, value in made.items() if value != [] and (key, value) != ("weight", 1)}
+
+
+def _finished(turn: dict) -> dict:
+    """The turn as records carry it: thoughts before its words."""
+    if _MADE.isdisjoint(turn):
+        return turn
+    thoughts, weights = turn.get("_thoughts", ""), turn.get("_thought_weights", [])
+    spans = turn.get("span_weights", [])
+    turn = {key: value for key, value in turn.items() if not key.startswith("_")}
+    if thoughts.strip():
+        content = join_reasoning(thoughts, turn["content"])
+        ahead, blank = len(OPEN) + 1, len(thoughts) - len(thoughts.lstrip())
+        limit = ahead + len(thoughts.strip())
+        inside = [[max(start, ahead), min(end, limit), factor] for start, end, factor in moved(weights, ahead - blank)]
+        if len(inside) == 1 and inside[0][:2] == [ahead, limit]:  # all of the thoughts: their marks too
+            inside[0][:2] = [0, len(content) - len(turn["content"])]
+        spans = [span for span in inside if span[0] < span[1]] + moved(spans, len(content) - len(turn["content"]))
+        turn["content"] = content
+    turn.pop("span_weights", None)
+    return turn | ({"span_weights": spans} if spans and turn.get("weight") != 0 else {})
 
 
 def check_order(messages: list[dict], place: Sentence) -> list[dict]:

@@ -110,7 +110,7 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
         longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length  # not all were looked at
         if crowding := recipe.crowding(found.shape, longest):
             found.problems.setdefault("method", crowding)
-        found.rows = round(found.rows * len(found.lengths) / tokens.looked)
+        found.rows = round(found.rows * len(found.lengths) / tokens.looked) if found.lengths else 0
         found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
     if found.report.blocking:
         found.problems.setdefault("data", found.report.blocking)

@@ -15,7 +15,7 @@ from studio.data.process import Reading, is_large
 from studio.data.report import Report, report
 from studio.data.resolve import stamp
 from studio.data.token_report import Tokens, count_tokens
-from studio.models.codec import Codec
+from studio.desk.ways_out import add_ways_out
 from studio.recipe import Recipe
 from studio.tasks.fitting import Fitting
 from studio.words import StudioError
@@ -62,8 +62,11 @@ class Readings:
         parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, stamp(recipe.data.sources), limit]
 
         def count() -> Tokens:
-            codec = Codec(folder, recipe.model.template)
-            return count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec), lambda value: recipe.task.unseen(value, codec))
+            codec = recipe.codec(folder)
+            found = count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec), lambda value: recipe.task.unseen(value, codec))
+            if recipe.task.templated:
+                add_ways_out(found, recipe, folder)
+            return found
 
         with self._lock:
             return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)

@@ -38,7 +38,9 @@ _PIECES = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
 
 
 class TemplateRefusal(StudioError):
-    """A chat template does not take a conversation."""
+    """A chat template does not take a conversation. kind: of the finding that tells of it."""
+
+    kind = "refused"
 
 
 class _Generation(jinja2.ext.Extension):
@@ -117,7 +119,7 @@ class Codec:
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
         taught = copy.copy(self)
-        for made_from_template in ("_compiled", "reasoning_key", "answer_end"):
+        for made_from_template in ("_compiled", "reasoning_key", "answer_end", "has_channels"):
             taught.__dict__.pop(made_from_template, None)
         taught.template = saved
         return taught
@@ -162,7 +164,7 @@ class Codec:
         if turn["role"] != "assistant" or "</think" not in turn["content"] or not self.reasoning_key:
             return kept
         reasoning, answer = split_reasoning(turn["content"])
-        return {**kept, "content": answer, self.reasoning_key: reasoning} if reasoning else kept
+        return {**kept, "content": answer, self.reasoning_key: reasoning}  # "" keeps a template from looking for reasoning in the words
 
     @cached_property
     def reasoning_key(self) -> str:
@@ -198,6 +200,11 @@ class Codec:
 
     def decode(self, ids: list[int], *, keep_special: bool = False) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=not keep_special)
+
+    @cached_property
+    def has_channels(self) -> bool:
+        """Whether the chat template writes reasoning and answer in channels, as GPT-OSS does."""
+        return "<|channel|>" in self.template and self._tokenizer.token_to_id("<|channel|>") is not None
 
     @cached_property
     def end_ids(self) -> list[int]:

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from studio.data.reasoning import CLOSE, OPEN, split_reasoning
-from studio.models.codec import Codec, Tokens
-from studio.words import StudioError
+from studio.models.codec import Codec, TemplateRefusal, Tokens
 
 _OPENED = re.compile(rf"\s*{OPEN}\s*")
 _CLOSED = re.compile(rf"\s*{OPEN}\s*{CLOSE}\s*")
@@ -25,8 +24,10 @@ Span = tuple[int, int, float]
 """Characters (start, end) of a text and the weight of their loss."""
 
 
-class AnswerNotFound(StudioError):
+class AnswerNotFound(TemplateRefusal):
     """A chat template writes an answer in a way in which it cannot be found."""
+
+    kind = "unfound"
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,22 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     prompt = codec.render(messages[:at], for_answer=True, tools=tools)
     whole = codec.render(messages[: at + 1], tools=tools)
     reasoning, words = split_reasoning(turn["content"])
-    body = _body(prompt, whole, reasoning, words.strip())
+    body = _body(prompt, whole, turn["content"].strip(), reasoning, words.strip())
     mark_behind = codec.answer_end[1]
     text = body.removesuffix(mark_behind) if mark_behind and body.endswith(mark_behind) else body
     if codec.answer_end[0] and text == body:  # calls may end otherwise than words
         text = body.rstrip()
     behind = body[len(text) :]
-    if reasoning and reasoning not in text and not _CLOSED.search(prompt[-40:]):
+    before = text.rpartition(words.strip())[0] if words.strip() else text
+    if reasoning and reasoning not in before and not _CLOSED.search(prompt[-40:]):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
-    if codec.ends and codec.end_text and not text.endswith(codec.end_text):
+    if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
         text, behind = text + codec.end_text, ""
     return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
 
 
-def _body(prompt: str, whole: str, reasoning: str, words: str) -> str:
+def _body(prompt: str, whole: str, content: str, reasoning: str, words: str) -> str:
     """What `whole` holds of the answer, so that it can follow `prompt`."""
     shared = len(os.path.commonprefix([prompt, whole]))
     left, rest = prompt[shared:], whole[shared:]
@@ -92,8 +94,8 @@ def _body(prompt: str, whole: str, reasoning: str, words: str) -> str:
         return f"{reasoning}\n{CLOSE}\n\n{rest.lstrip()}"
     if _CLOSED.fullmatch(left):
         return rest.lstrip()
-    start = rest.find(words) if words else -1
-    if start < 0:
+    start = rest.find(content) if content in rest else rest.find(words) if words else -1
+    if start < 0 or not content:
         raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
     return rest[start:]
 
@@ -102,7 +104,7 @@ def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
     """What of `text` is learnt, by the turn's weights."""
     weight = float(turn.get("weight", 1))
     reasoning, words = split_reasoning(turn["content"])
-    core = words.strip()
+    core = words if words and words in text else words.strip()
     after = text.find(reasoning) + len(reasoning) if reasoning and reasoning in text else 0
     start = 0
     if after and not learn_reasoning:
@@ -166,13 +168,16 @@ def _stands_alone(codec: Codec, tokens: Tokens, answer: Answer) -> bool:
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
-    """Of each token the weight of the `spans` (sorted, disjoint) of characters that it touches, the largest where it touches several; else 0."""
+    """Of each token the weight of the `spans` (sorted, disjoint) of characters that hold most of it; 0 where most of it is in none."""
     weights, at = [], 0
     for start, end in tokens.offsets:
         while at < len(spans) and spans[at][1] <= start:
             at += 1
-        touched, weight = at, 0.0
-        while touched < len(spans) and end > spans[touched][0] and end > start:
-            weight, touched = max(weight, spans[touched][2]), touched + 1
-        weights.append(weight)
+        held, touched = {}, at
+        while touched < len(spans) and end > spans[touched][0]:
+            first, last, weight = spans[touched]
+            held[weight] = held.get(weight, 0) + min(end, last) - max(start, first)
+            touched += 1
+        held[0.0] = end - start - sum(held.values())
+        weights.append(max(held, key=lambda weight: (held[weight], weight)) if end > start else 0.0)
     return weights

@@ -78,6 +78,7 @@ class Task(Options):
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
     reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
     rows: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
+    templated: ClassVar[bool] = False  # whether a record is written by the chat template
     splits: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 

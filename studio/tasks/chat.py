@@ -22,6 +22,7 @@ class Chat(Task):
     help: ClassVar[str] = "Answer questions and follow instructions, from examples of conversations."
     order: ClassVar[int] = 1
     wants: ClassVar[str] = "messages"
+    templated: ClassVar[bool] = True
 
     name: Literal["chat"] = option("chat", "Task", "", hidden=True)
     learn_from: Literal["answers", "last", "questions", "everything"] = option(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from studio.data.reasoning import split_reasoning
 from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat
-from studio.tasks.preference import COMPARISONS, answered, refusal
+from studio.tasks.preference import COMPARISONS, answered, conversation, refusal
 from studio.words import Sentence
 
 
@@ -28,6 +29,7 @@ class Feedback(Task):
     help: ClassVar[str] = "Give answers like those marked good more often, and like those marked bad less (KTO)."
     order: ClassVar[int] = 4
     wants: ClassVar[str] = "unpaired"
+    templated: ClassVar[bool] = True
     kind: ClassVar[str] = "preference"
     algorithm: ClassVar[str] = "kto"
 
@@ -39,7 +41,7 @@ class Feedback(Task):
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        found = answered(record["prompt"], record["completion"], self.system, codec, max_length)
+        found = answered(record, "completion", self.system, codec, max_length)
         return [Judged(found.ids, found.labels, found.cut, good=record["label"])]
 
     @property
@@ -52,7 +54,10 @@ class Feedback(Task):
 
     def question(self, record: dict) -> Question | None:
         """Only an answer that was wanted can be hoped for."""
-        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["completion"]) if record["label"] else None
+        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["completion"])[1], record.get("tools")) if record["label"] else None
+
+    def unseen(self, record: dict, codec: Codec) -> bool:
+        return Chat(learn_from="last", system=self.system).unseen(conversation(record, "completion"), codec)
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)

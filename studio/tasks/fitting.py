@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.data.records import Record, Records
-from studio.models.codec import Codec
+from studio.models.codec import Codec, TemplateRefusal
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul: each may begin a line
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
@@ -35,8 +35,11 @@ class Fitting:
         return None if self.action == "drop" else shortened(record, self.fits)
 
     def fits(self, record: dict) -> bool:
-        """Whether nothing of the record is cut off."""
-        return not any(row.cut for part in self.task.encode(record, self.codec, self.length) for row in part.sequences)
+        """Whether nothing of the record is cut off. What the chat template refuses is not for this remedy to judge."""
+        try:
+            return not any(row.cut for part in self.task.encode(record, self.codec, self.length) for row in part.sequences)
+        except TemplateRefusal:
+            return True
 
 
 def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:

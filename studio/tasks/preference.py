@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from studio.data.reasoning import split_reasoning
 from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
@@ -40,6 +41,7 @@ class Preference(Task):
     help: ClassVar[str] = "Give better answers more often and worse ones less, from pairs of both."
     order: ClassVar[int] = 3
     wants: ClassVar[str] = "preference"
+    templated: ClassVar[bool] = True
     kind: ClassVar[str] = "preference"
     rows: ClassVar[int] = 2
 
@@ -52,7 +54,7 @@ class Preference(Task):
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        better, worse = (answered(record["prompt"], record[key], self.system, codec, max_length) for key in ("chosen", "rejected"))
+        better, worse = (answered(record, key, self.system, codec, max_length) for key in ("chosen", "rejected"))
         return [Pair(better.ids, better.labels, better.cut, rejected=worse)]
 
     @property
@@ -64,16 +66,23 @@ class Preference(Task):
         return super().units | {"loss": Sentence("per example")}
 
     def question(self, record: dict) -> Question:
-        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), record["chosen"])
+        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["chosen"])[1], record.get("tools"))
+
+    def unseen(self, record: dict, codec: Codec) -> bool:
+        return any(Chat(learn_from="last", system=self.system).unseen(conversation(record, key), codec) for key in ("chosen", "rejected"))
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)
 
 
-def answered(prompt: list[dict], answer: str, system: str, codec: Codec, max_length: int) -> Encoded:
-    """The conversation with this answer, exactly as the chat task encodes it, the answer alone being learnt."""
-    messages = [*prompt, {"role": "assistant", "content": answer}]
-    return Chat(learn_from="last", system=system).encode({"messages": messages}, codec, max_length)[0]
+def conversation(record: dict, key: str) -> dict:
+    """A record's prompt with the answer that stands under `key`, as a record of the chat task."""
+    return {**record, "messages": [*record["prompt"], {"role": "assistant", "content": record[key]}]}
+
+
+def answered(record: dict, key: str, system: str, codec: Codec, max_length: int) -> Encoded:
+    """The conversation with the answer under `key`, exactly as the chat task encodes it, the answer alone being learnt."""
+    return Chat(learn_from="last", system=system).encode(conversation(record, key), codec, max_length)[0]
 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:

@@ -30,7 +30,7 @@ class Examples(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         item = self.encoded[index]
-        return {"input_ids": item.ids, "labels": item.labels}
+        return {"input_ids": item.ids, "labels": item.labels, **({} if item.weights is None else {"weights": item.weights})}
 
     @property
     def lengths(self) -> np.ndarray:
@@ -43,7 +43,8 @@ class Examples(Dataset):
 
 @dataclass
 class Collator:
-    """Examples → {"input_ids", "labels"} of batch × length, plus "position_ids" where packed; "tokens" counts the real ones."""
+    """Examples → {"input_ids", "labels"} of batch × length, plus "position_ids" where packed and "weights" (the factor of each token's loss)
+    where some are not 1; "tokens" counts the real ones."""
 
     pad_id: int
     packed: bool = False
@@ -57,7 +58,12 @@ def pad(items: list[dict], pad_id: int) -> dict:
     width = max(len(item["input_ids"]) for item in items)
     ids = [item["input_ids"] + [pad_id] * (width - len(item["input_ids"])) for item in items]
     labels = [item["labels"] + [IGNORED] * (width - len(item["labels"])) for item in items]
-    return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels)}
+    weights = [_weights(item) + [0.0] * (width - len(item["labels"])) for item in items] if any("weights" in item for item in items) else None
+    return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), **({} if weights is None else {"weights": torch.tensor(weights)})}
+
+
+def _weights(item: dict) -> list[float]:
+    return item.get("weights") or [1.0] * len(item["labels"])
 
 
 def flatten(items: list[dict]) -> dict:
@@ -65,7 +71,8 @@ def flatten(items: list[dict]) -> dict:
     ids = [token for item in items for token in item["input_ids"]]
     labels = [label for item in items for label in [IGNORED, *item["labels"][1:]]]
     positions = [position for item in items for position in range(len(item["input_ids"]))]
-    return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions])}
+    weights = [[weight for item in items for weight in _weights(item)]] if any("weights" in item for item in items) else None
+    return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions]), **({} if weights is None else {"weights": torch.tensor(weights)})}
 
 
 def sample_batches(encoded: Sequence[Encoded], size: int, seed: int, pad_id: int, device: str) -> Callable[[int], list[dict]]:

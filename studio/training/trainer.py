@@ -77,12 +77,15 @@ class StudioTrainer(Trainer):
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _loss(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross-entropy over the labelled tokens of a batch, and how many there are."""
+        """Summed cross-entropy over the labelled tokens of a batch, each times its weight, and how many there are: a token of weight ½ counts half
+        in every batch, whatever else is in it."""
         inputs = dict(inputs)
-        labels, tokens = inputs.pop("labels"), inputs.pop("tokens")
+        labels, tokens, weights = inputs.pop("labels"), inputs.pop("tokens"), inputs.pop("weights", None)
         if model.training:
             self.tokens_seen += int(tokens)
         losses, counted = self.token_losses(model, labels, **inputs)
+        if weights is not None:
+            losses = losses * weights[:, 1:][:, (labels[:, 1:] != IGNORED).any(0)]
         return losses.sum(), counted.sum()
 
     def token_losses(self, model, labels: torch.Tensor, **inputs) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,6 +18,7 @@ import gradio as gr
 from studio import hardware
 from studio.chat import client
 from studio.chat.sampling import Sampling
+from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.library import shelf
 from studio.ui import class_play
 from studio.ui.access import may_change
@@ -176,12 +177,33 @@ def press_stop(request: gr.Request) -> None:
 
 
 def plain(history: list[dict]) -> list[dict]:
-    """Gradio's messages as role and text: their content comes as a list of parts."""
-    found = []
+    """Gradio's messages as role and text: their content comes as a list of parts, and the reasoning before an answer as a message of its own."""
+    found, reasoning = [], ""
     for item in history or []:
         content = item["content"]
         text = content if isinstance(content, str) else "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
-        found.append({"role": item["role"], "content": text})
+        if (item.get("metadata") or {}).get("title"):
+            reasoning = text
+            continue
+        found.append({"role": item["role"], "content": join_reasoning(reasoning, text) if item["role"] == "assistant" else text})
+        reasoning = ""
+    return found
+
+
+def shown(page: Page, history: list[dict]) -> list[dict]:
+    """Messages as the chat draws them: the reasoning before an answer folded, open while it grows."""
+    found = []
+    for turn in history:
+        text = turn["content"]
+        if turn["role"] == "assistant" and text.lstrip().startswith(OPEN):
+            reasoning, answer = split_reasoning(text)
+            growing = CLOSE not in text
+            if reasoning or growing:
+                title = {"title": page.t("Thoughts"), "status": "pending" if growing else "done"}
+                found.append({"role": "assistant", "content": text.lstrip().removeprefix(OPEN).strip() if growing else reasoning, "metadata": title})
+            text = "" if growing else answer
+        if text or turn["role"] != "assistant":
+            found.append({**turn, "content": text})
     return found
 
 
@@ -242,8 +264,8 @@ def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
             return server
         if doing != said:
             said = doing
-            yield ["", note(page.say(doing)), *histories]
-    yield [gr.skip(), "", *histories]
+            yield ["", note(page.say(doing)), *(shown(page, history) for history in histories)]
+    yield [gr.skip(), "", *(shown(page, history) for history in histories)]
     return None
 
 
@@ -268,7 +290,8 @@ def _stream(page: Page, turn: Turn, server: client.Server, voices: list[str], hi
                 wrong.append(note(page.say(piece), "bad"))
             else:
                 said[at] += piece
-        yield ["", "".join(wrong), *([*history, {"role": "assistant", "content": said[at]}] if at < len(voices) and said[at] else history for at, history in enumerate(histories))]
+        spoken = [[*history, {"role": "assistant", "content": said[at]}] if at < len(voices) and said[at] else history for at, history in enumerate(histories)]
+        yield ["", "".join(wrong), *(shown(page, history) for history in spoken)]
 
 
 def _pull(page: Page, turn: Turn, server: client.Server, voice: str, at: int, history: list[dict], settings: Sampling, stop: threading.Event, pieces: queue.Queue) -> None:

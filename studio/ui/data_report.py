@@ -17,6 +17,7 @@ from studio.data.remedies import REMEDIES
 from studio.data.report import Histogram, Report, problem_findings
 from studio.data.rows import KINDS
 from studio.desk import Outlook
+from studio.models.templates import TEMPLATES
 from studio.ui.board import button, chip, e, facts, note, number, table
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
@@ -141,6 +142,7 @@ def findings_html(page: Page, findings: list[Finding], longest: int, limit: int,
         ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items() if (chosen or {}).get(item.kind) != action]
         if item.kind in ("long", "still_long", "nothing") and longest > limit:
             ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))
+        ways += [button(page.t("Lend {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
         rows.append(f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>')
     return f'<h4>{e(page.t("What was found"))}</h4><ul class="findings">{"".join(rows)}</ul>'

@@ -94,7 +94,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
-    index, codec, limit = place(outlook, at), Codec(folder, recipe.model.template), recipe.training.max_length
+    index, codec, limit = place(outlook, at), recipe.codec(folder), recipe.training.max_length
     record = data.train[index]
     where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
     value = Fitting(recipe, codec)(record.value)
@@ -114,7 +114,14 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
-    titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")] if isinstance(parts[0], Pair) else [""] * len(parts)
+    if codec.is_lent and codec.adds_begin:
+        said += " " + page.t("The base model expects its begin token first, so it is put there.")
+    titles = [""] * len(parts)
+    if isinstance(parts[0], Pair):
+        titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
+    elif recipe.task.templated and len(parts) > 1:
+        said += " " + page.t("The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.", count=len(parts))
+        titles = [f'<h4>{e(page.t("Example {number} of {count} from this row", number=at, count=len(parts)))}</h4>' for at in range(1, len(parts) + 1)]
     chips = "".join(f'{titles[at]}<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(value, codec))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
@@ -128,8 +135,12 @@ def sequences(parts: list[Encoded]) -> list[Encoded]:
 def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
     """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
     kinds = ["learnt" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(rest)
-    pieces = []
-    for token, kind in list(zip([*part.ids, *rest], kinds, strict=True))[:_TOKENS_SHOWN]:
+    weights = [*(part.weights or [1.0] * len(part.ids)), *([1.0] * len(rest))]
+    pieces, before = [], 1.0
+    for token, kind, weight in list(zip([*part.ids, *rest], kinds, weights, strict=True))[:_TOKENS_SHOWN]:
+        if kind == "learnt" and weight != before:
+            pieces.append(f'<span class="weight">{e(page.t("weight {weight}", weight=number(weight)))}</span>')
+            before = weight
         text = codec.decode([token], keep_special=True).replace("\n", "⏎")
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
     more = len(kinds) - len(pieces)
@@ -191,7 +202,7 @@ class _Key:
 def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
     recipe = key.outlook.recipe
-    codec = Codec(key.folder, recipe.model.template)
+    codec = recipe.codec(key.folder)
     fit = Fitting(recipe, codec)
     found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train) if (value := fit(record.value)) is not None
              for part in recipe.task.encode(value, codec, recipe.training.max_length) if part.learnt]

@@ -5,6 +5,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import datasets
 import pytest
 
 from studio import home
@@ -327,13 +328,13 @@ def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
 
 
 def test_hub_rows_are_read_as_others(monkeypatch):
-    class Table(list):
-        column_names = ["question", "answer"]
-
-    monkeypatch.setattr(hub, "_load", lambda parsed: Table([{"question": "q", "answer": ("a",)}]))
+    lamp, clock = ({"name": name, "arguments": arguments} for name, arguments in (("lamp", {"room": "0"}), ("clock", {"zone": "UTC"})))
+    table = datasets.Dataset.from_list([{"question": "q", "answer": ["a"], "calls": [lamp, clock]}])
+    assert table[0]["calls"][0]["arguments"] == {"room": "0", "zone": None}
+    monkeypatch.setattr(hub, "_load", lambda parsed: table)
     source = open_source("hub:owner/name")
-    assert source.columns == ["question", "answer"] and source.format == "hub"
-    assert list(source.rows()) == [Row(1, {"question": "q", "answer": ["a"]})]
+    assert source.columns == ["question", "answer", "calls"] and source.format == "hub"
+    assert list(source.rows()) == [Row(1, {"question": "q", "answer": ["a"], "calls": [lamp, clock]})]
 
 
 def test_fingerprint(tmp_path):

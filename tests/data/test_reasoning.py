@@ -2,7 +2,7 @@
 
 import pytest
 
-from studio.data.reasoning import join_reasoning, split_reasoning
+from studio.data.reasoning import channels_text, join_reasoning, split_reasoning
 
 
 @pytest.mark.parametrize(("content", "reasoning", "answer"), [
@@ -21,3 +21,11 @@ def test_reasoning_is_split_off(content, reasoning, answer):
 def test_joining_and_splitting_give_the_same():
     assert split_reasoning(join_reasoning("Two\n\nand two.", "Four.")) == ("Two\n\nand two.", "Four.")
     assert join_reasoning("  ", "Four.") == "Four."
+
+
+def test_channels_become_reasoning_and_grow():
+    raw = "<|channel|>analysis<|message|>Two and two.<|end|><|start|>assistant<|channel|>final<|message|>Four."
+    assert channels_text(raw) == "<think>\nTwo and two.\n</think>\n\nFour."
+    seen = [channels_text(raw[:at]) for at in range(len(raw)) if not raw[:at].endswith(tuple("<|endretucasls"))]
+    assert all(after.startswith(before) for before, after in zip(seen, seen[1:], strict=False))
+    assert channels_text("<|channel|>final<|message|>Hi<|return|>") == "Hi"

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from studio.chat.answer import prompt_ids
+from studio.data.reasoning import split_reasoning
 from studio.home import STARTER, Home
 from studio.models.codec import Codec
 from studio.models.templates import FOLDER, OWN, TEMPLATES, template
@@ -114,6 +115,7 @@ def test_a_call_is_hoped_for_as_the_model_says_it(model, name, tmp_path):
     (encoded,) = Chat().encode(record, kind.codec, 4096)
     learnt = kind.codec.decode([label for label in encoded.labels if label != IGNORED])
     hoped = kind.hoped_for(Chat().question(record), record).expected
+    learnt = split_reasoning(learnt)[1]  # Qwen3 writes an empty block of thoughts first
     assert "Köln" in hoped and learnt.strip().startswith(hoped) and len(learnt.strip()) - len(hoped) <= len("<|im_end|>")
     assert kind.hoped_for(Chat().question(CALL), CALL).expected == "Nine."
 

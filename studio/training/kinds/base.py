@@ -16,7 +16,7 @@ import torch
 from studio.data.dataset import Dataset, load
 from studio.data.records import Records
 from studio.jobs.job import Job
-from studio.models.codec import Codec
+from studio.models.codec import Codec, TemplateRefusal
 from studio.models.load import load_base
 from studio.recipe import Recipe
 from studio.tasks import Encoded
@@ -58,6 +58,7 @@ class Kind:
         self.job, self.recipe, self.base = job, recipe, base
         self.folder = job.home.run(job.run_id)
         self._said = time.monotonic()
+        self.refused: list[TemplateRefusal] = []  # why rows were left out that the chat template does not take
 
     def prepare(self) -> Material:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
@@ -92,10 +93,17 @@ class Kind:
             yield record.value
 
     def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
-        """The examples of all records, each with its record's place. For kinds that have a `codec`."""
+        """The examples of all records, each with its record's place. For kinds that have a `codec`. Records that the chat template refuses make
+        none, and are told of in the log."""
+        self.refused = []
         for place, value in enumerate(self.each(records)):
-            for example in self.recipe.task.encode(value, self.codec, self.recipe.training.max_length):
-                yield example, place
+            try:
+                for example in self.recipe.task.encode(value, self.codec, self.recipe.training.max_length):
+                    yield example, place
+            except TemplateRefusal as error:
+                self.refused.append(error)
+        if self.refused:
+            self.job.log(Sentence("{count} {count:row was|rows were} left out. The first: {reason}", count=len(self.refused), reason=self.refused[0].sentence))
 
     def say_cut(self, train: Encodings) -> None:
         if train.cut:

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from studio.chat.answer import answers, chat_end
+from studio.data.reasoning import split_reasoning
 from studio.data.records import Records
 from studio.evaluation.predictions import Prediction
 from studio.evaluation.scores import exact_match, rouge_l, token_f1
-from studio.models.codec import Codec
+from studio.models.codec import TemplateRefusal
 from studio.tasks import Question
+from studio.tasks.answers import find_answer
 from studio.training import checks
 from studio.training.batches import Collator, Examples, sample_batches
 from studio.training.encodings import Encodings
@@ -29,29 +31,40 @@ class Generation(Kind):
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
-        self.codec = Codec(base, recipe.model.template)
+        self.codec = recipe.codec(base)
         self.packed = recipe.training.packing
         self.questions: list[Question] = []
 
     def examples(self, dataset):
         training = self.recipe.training
         train, left = self.learnable(dataset.train)
+        if not train and self.refused:
+            raise self.refused[0]
         checks.labelled(train, left, training.max_length)
         if left:
             self.job.log(Sentence("{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.", count=left, length=training.max_length))
         self.say_cut(train)
         heldout, _ = self.learnable(dataset.heldout)
-        questions = (self.hoped_for(question, record.value) for record in dataset.heldout if (question := self.recipe.task.question(record.value)))
+        questions = (self.hoped_for(question, record.value) for record in dataset.heldout if (question := self.recipe.task.question(record.value)) and self.takes(question))
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, heldout
 
+    def takes(self, question: Question) -> bool:
+        """Whether the chat template takes the question."""
+        try:
+            self.codec.render(question.messages, for_answer=True, tools=question.tools)
+        except TemplateRefusal:
+            return False
+        return True
+
     def hoped_for(self, question: Question, record: dict) -> Question:
         """`question` with calls in the answer hoped for as the chat template writes them, which is how a model says them."""
-        if not record["messages"][-1].get("tool_calls"):
+        *before, last = record["messages"]
+        if not last.get("tool_calls"):
             return question
-        whole, before = self.recipe.task.rendered(record, self.codec), self.codec.render(question.messages, for_answer=True, tools=question.tools)
-        said, end = self.codec.decode(self.codec.encode(whole.removeprefix(before)).ids), chat_end(self.codec).text
-        return replace(question, expected=said.partition(end)[0].strip() if end else said.strip())
+        answer = find_answer(self.codec, self.recipe.task.messages({"messages": [*before, {**last, "weight": 1}]}), len(question.messages), question.tools)
+        said, end = self.codec.decode(self.codec.encode(answer.text).ids), chat_end(self.codec).text
+        return replace(question, expected=split_reasoning(said.partition(end)[0] if end else said)[1].strip())
 
     def learnable(self, records: Records) -> tuple[Encodings, int]:
         """(the examples of the records that have a token to learn, how many have none)."""
@@ -117,8 +130,9 @@ class Generation(Kind):
 
 
 def compared(question: Question, base: str, taught: str) -> Prediction:
-    """Both answers, each scored against the one hoped for."""
-    scores = {score.__name__: (score(question.expected, base), score(question.expected, taught)) for score in (exact_match, token_f1, rouge_l)}
+    """Both answers, each scored without its reasoning against the one hoped for."""
+    pair = [split_reasoning(answer)[1] for answer in (base, taught)]
+    scores = {score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1])) for score in (exact_match, token_f1, rouge_l)}
     return Prediction(asked(question), question.expected.strip(), base, taught, scores)
 
 

@@ -22,6 +22,8 @@ class Preference(Generation):
     def examples(self, dataset):
         training = self.recipe.training
         train, left = self.learnable(dataset.train)
+        if not train and self.refused:
+            raise self.refused[0]
         checks.labelled(train, left, training.max_length)
         self.say_cut(train)
         heldout, _ = self.learnable(dataset.heldout)

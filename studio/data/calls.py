@@ -1,0 +1,164 @@
+"""Tool calls and tool schemas, however a file writes them → the form of OpenAI's chat completions.
+
+    call      {"type": "function", optional "id", "function": {"name": str, "arguments": {…}}}
+    schema    {"type": "function", "function": {"name": str, optional "description", "parameters", …}}
+
+Known are OpenAI's forms (nested, flat, and the older `function_call` and `functions`), ShareGPT's and ms-swift's text of one call or a
+list of calls, Anthropic's, Gemini's and Bedrock's. Raises RowProblem whose sentence opens with the given place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from studio.data.cells import structured
+from studio.data.rows import RowProblem
+from studio.words import Sentence
+
+ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
+_WRAPPED = ("function", "function_call", "functionCall", "toolUse", "tool_call")
+_IDS = ("id", "toolUseId", "tool_call_id", "call_id")
+SCHEMA = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema")
+_LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
+_NOTHING = {"", "null", "none", "nan", "[]", "{}"}
+_BEFORE = re.compile(r"\s*((?:<(think|thinking|thought)>.*?</\2>)?[^\[{]*)", re.DOTALL)
+_TAGS = re.compile(r"</?tool_calls?>\s*$")
+
+
+def call_list(value: Any, place: Sentence) -> list[dict]:
+    """The calls in one value: a call, a list of calls, or the text of either. None, "" and [] hold none."""
+    value = structured(value)
+    if value is None or value in ("", [], {}):
+        return []
+    return [_call(call, place) for call in (value if isinstance(value, list) else [value])]
+
+
+def calls_with_words(value: Any, place: Sentence) -> tuple[str, list[dict]]:
+    """(words before the calls, the calls) of what a caller's whole turn holds: thoughts may precede the calls."""
+    if not isinstance(value, str) or structured(value) is not value:
+        found = call_list(value, place)
+        return "", found or [_call(None, place)]
+    before = _BEFORE.match(value)
+    rest = value[before.end() :]
+    return _TAGS.sub("", before[1]).strip(), call_list(re.sub(r"\s*</tool_calls?>\s*$", "", rest), place) or [_call(None, place)]
+
+
+def _call(call: Any, place: Sentence) -> dict:
+    call = structured(call)
+    outer = call if isinstance(call, dict) else {}
+    function = next((structured(outer[key]) for key in _WRAPPED if outer.get(key)), outer)
+    if isinstance(function, str):  # Mistral's older form: the name beside its arguments
+        function = {**outer, "name": function}
+    name = function.get("name", function.get("tool_name")) if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name.strip():
+        raise RowProblem("shape", "{place} has a tool call without a function's name and arguments. Mend that row.", place=place)
+    found = {"type": "function", "function": {"name": name, "arguments": _arguments(function, name, place)}}
+    identity = next((held[key] for held in (outer, function) for key in _IDS if held.get(key)), None)
+    return {"type": "function", "id": str(identity), "function": found["function"]} if identity else found
+
+
+def _arguments(function: dict, name: str, place: Sentence) -> dict:
+    value = next((function[key] for key in ARGUMENTS if function.get(key) is not None), None)
+    for _ in range(2):  # text of an object, and text of that text
+        value = structured(_unquoted(value))
+    if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING) or value == []:
+        return {}
+    if not isinstance(value, dict):
+        raise RowProblem(
+            "shape", "{place} calls '{name}' with arguments that are no object but {value}. Write them as a JSON object.", place=place, name=name[:40],
+            value=str(value)[:40],
+        )
+    return value
+
+
+def _unquoted(value: Any) -> Any:
+    """An object's text that was written as JSON twice is a JSON text in quotation marks."""
+    if isinstance(value, str) and value.lstrip().startswith('"'):
+        return next(iter(structured(f"[{value}]")), value) if isinstance(structured(f"[{value}]"), list) else value
+    return value
+
+
+def tool_schemas(value: Any, place: Sentence) -> list[dict]:
+    """The tools that a cell offers, in OpenAI's form; [] where it offers none ([], "[]", null, "")."""
+    try:
+        return _schemas(value, place)
+    except RecursionError as error:
+        raise RowProblem("shape", "{place} has tools that are nested too deeply. Mend that row, or choose another column.", place=place) from error
+
+
+def _schemas(value: Any, place: Sentence) -> list[dict]:
+    value = structured(value)
+    if value is None or value in ([], {}) or (isinstance(value, str) and value.strip().lower() in _NOTHING):
+        return []
+    if isinstance(value, dict):
+        value = _listed(value)
+    if not isinstance(value, list):
+        raise RowProblem("shape", "{place} has tools that are no list. Mend that row, or choose another column.", place=place)
+    found: list[dict] = []
+    for item in value:
+        item = structured(item)
+        inner = next((item[key] for key in _LISTS if isinstance(item.get(key), list)), None) if isinstance(item, dict) else None
+        found += _schemas(inner, place) if inner is not None else [_schema(item, place)]
+    return found
+
+
+def _listed(value: dict) -> Any:
+    """An object of tools as a list of them: {"tools": […]}, one tool, or a tool for each name."""
+    inner = next((value[key] for key in _LISTS if value.get(key)), None)
+    if inner is not None:
+        return structured(inner)
+    if "name" in value or "function" in value or "toolSpec" in value:
+        return [value]
+    if all(isinstance(tool, dict) and ("description" in tool or any(key in tool for key in SCHEMA)) for tool in value.values()):
+        return [{"name": name, **tool} for name, tool in value.items()]
+    return value
+
+
+def _schema(item: Any, place: Sentence) -> dict:
+    function = next((structured(item[key]) for key in ("function", "toolSpec") if item.get(key)), item) if isinstance(item, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
+        raise RowProblem("shape", "{place} offers a tool without a name. Mend that row, or choose another column.", place=place)
+    key = next((key for key in SCHEMA if function.get(key) is not None), None)
+    left = {*SCHEMA, "name", "description"} | ({"type"} if function is item else set())
+    found = {"name": function["name"]}
+    if function.get("description") is not None:
+        found["description"] = function["description"]
+    if key:
+        parameters = structured(function[key])
+        json_schema = parameters.get("json") if isinstance(parameters, dict) and key == "inputSchema" else None  # Bedrock's
+        found["parameters"] = _without_null(json_schema or parameters)
+    return {"type": "function", "function": found | {name: value for name, value in function.items() if name not in left}}
+
+
+def _without_null(schema: Any) -> Any:
+    """A JSON schema without properties that are null. They say nothing; tables write them where one tool has a property and another not."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _without_null(value) for key, value in schema.items()}
+    if isinstance(found.get("properties"), dict):
+        found["properties"] = {key: value for key, value in found["properties"].items() if value is not None}
+    return found
+
+
+def without_fill(value: Any) -> Any:
+    """Turns or tools from a table of typed columns, without the nulls that such a table writes into a call's arguments and a tool's
+    parameters where another row, or another call, has that field. Only there: elsewhere a null may say something."""
+    if isinstance(value, list):
+        return [without_fill(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    called = any(isinstance(value.get(key), str) for key in ("name", "tool_name", "toolUseId"))
+    return {
+        key: _pruned(item) if called and key in (*ARGUMENTS, *SCHEMA) and isinstance(item, dict) else without_fill(item) for key, item in value.items()
+    }
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pruned(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _pruned(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,168 @@
+"""The content of one turn: words, or a list of parts, as OpenAI, LLaMA-Factory, Anthropic, Gemini and Bedrock write them.
+
+Words are joined; thoughts, tool calls and results of tools are told apart; a picture, sound or film leaves a mark such as <image> in
+its place and is listed. Raises RowProblem whose sentence opens with the given place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.data.calls import call_list
+from studio.data.cells import as_text
+from studio.data.rows import RowProblem
+from studio.data.turn_weights import Spans, overlaid, weight_of
+from studio.words import Sentence
+
+_WORDS = ("text", "value", "content", "refusal", "output_text")
+_THOUGHTS = ("thinking", "reasoning", "thought", "reasoning_content", "reasoningContent", "redacted_thinking", "summary")
+_CALLS = ("tool_use", "tool_call", "function_call", "toolUse", "functionCall", "tool-call")
+_RESULTS = ("tool_result", "toolResult", "functionResponse", "function_response", "tool-result")
+_MEDIA = {"image": "image", "audio": "audio", "video": "video", "file": "file", "document": "file"}
+_BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
+
+
+@dataclass
+class Content:
+    """words, thoughts: joined; spans: factors of what is learnt in the words; thought_spans: in the thoughts; calls: tool calls;
+    results: turns of tools; media: what was left out of the words; said: whether anything but media was there."""
+
+    words: str = ""
+    thoughts: str = ""
+    spans: Spans = field(default_factory=list)
+    thought_spans: Spans = field(default_factory=list)
+    calls: list[dict] = field(default_factory=list)
+    results: list[dict] = field(default_factory=list)
+    media: list[str] = field(default_factory=list)
+    said: bool = False
+
+    def say(self, text: str, factor: float | None = None) -> None:
+        if text and factor is not None and factor != 1:
+            self.spans.append([len(self.words), len(self.words) + len(text), factor])
+        self.words += text
+        self.said = self.said or bool(text.strip())
+
+    def think(self, text: str, factor: float | None = None) -> None:
+        before = f"{self.thoughts}\n" if self.thoughts else ""
+        if text and factor is not None and factor != 1:
+            self.thought_spans.append([len(before), len(before) + len(text), factor])
+        self.thoughts, self.said = before + text, True
+
+    def show(self, medium: str) -> None:
+        self.media.append(medium)
+        self.words += f"<{medium}>"
+
+
+def content_of(value: Any, role: str, place: Sentence) -> Content:
+    """What a turn of `role` says. An object or a list that is no list of parts is written as JSON; from a tool always."""
+    found = Content()
+    value = _parts(value, role)
+    if not isinstance(value, list):
+        found.say(as_text(value))
+        return found
+    for part in value:
+        _take(found, part, place)
+    if found.media and not (found.said or found.calls or found.results):
+        raise _no_words(place)
+    found.spans = overlaid(found.spans, [])
+    return found
+
+
+def _parts(value: Any, role: str) -> Any:
+    """The list of parts that `value` is, or its text where it is none."""
+    if isinstance(value, dict):
+        if isinstance(value.get("parts"), list):  # as ChatGPT's own export has them
+            value = value["parts"]
+        elif role != "tool" and (_is_part(value) or value.keys() <= {"text"}) and value:
+            value = [value]
+    if isinstance(value, list) and role == "tool" and not (value and (all(map(_is_text_part, value)) or any(map(_is_result, value)))):
+        return as_text(value)
+    return value
+
+
+def _is_part(value: Any) -> bool:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return kind in ("text", "input_text", "output_text") and any(isinstance(value.get(key), str) for key in _WORDS)
+
+
+def _is_text_part(value: Any) -> bool:
+    return _is_part(value) or (isinstance(value, dict) and {key for key, item in value.items() if item is not None} == {"text"})
+
+
+def _is_result(value: Any) -> bool:
+    return isinstance(value, dict) and (value.get("type") in _RESULTS or any(value.get(key) for key in _RESULTS))
+
+
+def _take(found: Content, part: Any, place: Sentence) -> None:
+    """Adds one part to what was found."""
+    if isinstance(part, str):
+        found.say(part)
+        return
+    part = {key: item for key, item in part.items() if item is not None} if isinstance(part, dict) else {"type": type(part).__name__}
+    kind = str(part.get("type") or "")
+    calls, results = _keyed(part, kind, _CALLS), _keyed(part, kind, _RESULTS)
+    if calls is not None:
+        held = part.get("value", calls) if kind == "tool_call" and "function" not in part else calls
+        found.calls += call_list(held, place)
+    elif results is not None:
+        found.results.append(_result(results, place))
+    elif (medium := _medium(part, kind)) is not None:
+        found.show(medium)
+    elif part.get("thought") is True:  # Gemini marks a part as thought beside its text
+        found.think(as_text(part.get("text")), weight_of(part, place))
+    elif (thoughts := _keyed(part, kind, _THOUGHTS)) is not None:
+        found.think(thought_text(thoughts), weight_of(part, place))
+    elif (words := next((part[key] for key in _WORDS if isinstance(part.get(key), str)), None)) is not None:
+        found.say(words, weight_of(part, place))
+    elif kind not in ("", "text") or part.keys() - {"type", "cachePoint", "cache_control", "index"}:
+        raise _no_words(place)
+
+
+def _no_words(place: Sentence) -> RowProblem:
+    return RowProblem("shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place)
+
+
+def _keyed(part: dict, kind: str, names: tuple[str, ...]) -> Any:
+    """What a part of one of these kinds holds: the part itself where its type says so, or what stands under that key."""
+    if kind in names:
+        return part
+    return next((part[name] for name in names if name in part and part[name] is not True), None) if kind in ("", "text") else None
+
+
+def _medium(part: dict, kind: str) -> str | None:
+    """image, audio, video or file, where a part is one."""
+    for blob in (part[key] for key in _BLOBS if isinstance(part.get(key), dict)):
+        written = str(blob.get("mimeType", blob.get("mime_type", ""))).split("/")[0]
+        return _MEDIA.get(written, "file")
+    if kind in ("text", "input_text", "output_text"):
+        return None
+    if kind:
+        return next((medium for name, medium in _MEDIA.items() if name in kind.lower()), None)
+    keys = [key.lower().removesuffix("_url") for key in part]
+    return next((_MEDIA[key] for key in keys if key in _MEDIA), None) if not any(isinstance(part.get(key), str) for key in _WORDS) else None
+
+
+def thought_text(value: Any) -> str:
+    """The words of a thought: a text, {"thinking": …}, {"reasoningText": {"text": …}}, or a list of such."""
+    if isinstance(value, list):
+        return "\n".join(filter(None, map(thought_text, value)))
+    if isinstance(value, dict):
+        names = ("thinking", "reasoning", "thought", "text", "value", "content", "reasoningText", "reasoning_content", "reasoningContent", "summary")
+        return next((thought_text(value[name]) for name in names if value.get(name)), "")
+    return as_text(value)
+
+
+def _result(part: Any, place: Sentence) -> dict:
+    """The turn of a tool that a result among the parts of a turn stands for."""
+    part = part if isinstance(part, dict) else {"content": part}
+    inner = next((part[key] for key in ("content", "response", "output", "result", "value") if part.get(key) is not None), "")
+    if isinstance(inner, list):
+        inner = [item["json"] if isinstance(item, dict) and item.keys() == {"json"} else item for item in inner]
+        if len(inner) == 1 and not _is_text_part(inner[0]):
+            inner = inner[0]
+    turn: dict = {"role": "tool", "content": content_of(inner, "tool", place).words}
+    identity = next((part[key] for key in ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id") if part.get(key)), None)
+    if identity:
+        turn["tool_call_id"] = str(identity)
+    return turn | ({"name": part["name"]} if isinstance(part.get("name"), str) else {})

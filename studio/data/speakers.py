@@ -1,0 +1,85 @@
+"""Who speaks in a turn: the names that files give to a speaker, and the roles of chat templates.
+
+Knows nothing about what is said.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user", "customer": "user",
+    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "ai": "assistant",
+    "chatbot": "assistant", "bard": "assistant", "bing": "assistant", "claude": "assistant", "gemini": "assistant", "copilot": "assistant",
+    "llama": "assistant", "mistral": "assistant", "gpt-3.5": "assistant", "gpt-4": "assistant", "gpt4": "assistant",
+    "function_call": "assistant", "tool_call": "assistant", "tool_calls": "assistant",
+    "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_response": "tool", "tool_result": "tool",
+    "tool_results": "tool", "tool_output": "tool", "function_response": "tool", "function_result": "tool",
+    "用户": "user", "助手": "assistant", "系统": "system",
+}
+"""What files call a speaker → what chat templates call them."""
+CALLERS = {"function_call", "tool_call", "tool_calls"}
+"""Speakers whose whole content is one tool call or a list of them: ShareGPT's and ms-swift's."""
+
+
+def named(item: dict) -> Any:
+    """Who speaks, as the file writes it; None where nobody is named."""
+    found = item.get("role")
+    return item.get("from") if found is None else found
+
+
+def speaker(item: dict) -> str:
+    """Who speaks, as `ROLES` writes it; "" where nobody is named."""
+    found = item.get("role") or named(item)
+    if not isinstance(found, str):
+        return ""
+    if found in ROLES:
+        return found
+    name = found.strip().lower()
+    return name if name in ROLES else name.replace("-", "_").replace(" ", "_")
+
+
+def taken_for(items: list) -> dict[str, str]:
+    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their own: it is what the
+    other is not, and of two unknown ones who begins asks."""
+    spoke = dict.fromkeys(name for item in items if isinstance(item, dict) and ROLES.get(name := speaker(item)) not in ("system", "tool"))
+    if len(spoke) != 2 or "" in spoke:
+        return {}
+    one, other = spoke
+    counterpart = {"user": "assistant", "assistant": "user"}
+    first = ROLES.get(one) or counterpart[ROLES.get(other, "assistant")]
+    return {name: role for name, role in ((one, first), (other, counterpart[first])) if name not in ROLES}
+
+
+def is_turn(item: Any) -> bool:
+    """Whether this is an object that names its speaker."""
+    return isinstance(item, dict) and ("role" in item or "from" in item)
+
+
+def spoken(items: list) -> list:
+    """`items` as turns, where each holds a question and its answer under the speakers' names: [{"human": …, "assistant": …}, …], as
+    ms-swift's ShareGPT form does; anything else as it is. What else such a pair holds goes to the answer."""
+    if not items or not isinstance(items[0], dict) or "role" in items[0] or "from" in items[0]:
+        return items
+    found = []
+    for item in items:
+        keys = _pair(item) if isinstance(item, dict) else None
+        if keys is None:
+            return items
+        system, asked, said = keys
+        if system and item[system]:
+            found.append({"role": "system", "content": item[system]})
+        rest = {key: value for key, value in item.items() if key not in keys}
+        found += [{"role": "user", "content": item[asked]}, {**rest, "role": "assistant", "content": item[said]}]
+    return found
+
+
+def _pair(item: dict) -> tuple[str | None, str, str] | None:
+    """The keys of a pair's system text (None where it has none), question and answer; None where this is no pair."""
+    keys: dict[str, list[str]] = {"system": [], "user": [], "assistant": [], "tool": []}
+    for key in item:
+        if role := ROLES.get(str(key).lower()):
+            keys[role].append(key)
+    if len(keys["user"]) != 1 or len(keys["assistant"]) != 1 or keys["tool"] or len(keys["system"]) > 1:
+        return None
+    return (keys["system"] or [None])[0], keys["user"][0], keys["assistant"][0]

@@ -1,0 +1,108 @@
+"""How much of a turn is learnt, as files mark it: a factor for the whole turn, and factors for parts of its text.
+
+    weight, loss_weight, loss_scale    a number: OpenAI (0 or 1), LLaMA-Factory, ms-swift
+    loss, train, training              true or false, or a number: ms-swift, axolotl
+    train_detail, training_detail      [{"begin_offset", "end_offset", "train"}] over the characters of the content: axolotl. Both offsets
+                                       are of characters inside (the end is not one behind), and what no entry names is not learnt.
+
+A factor is 1 where nothing is marked; of several marks that differ all count. Raises RowProblem for a factor that is none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from studio.data.cells import as_text, structured
+from studio.data.rows import RowProblem
+from studio.words import Sentence
+
+MARKS = ("weight", "loss_weight", "loss_scale", "loss", "train", "training")
+DETAILS = ("train_detail", "training_detail")
+_SAID = {"true": 1, "false": 0}
+
+Spans = list[list]
+"""[[start, end, factor], …] in characters, in order, without those of factor 1."""
+
+
+def weight_of(item: dict, place: Sentence) -> float | None:
+    """The factor that a turn or a part is marked with; None where it has no mark."""
+    found = {_number(item[key], key, place) for key in MARKS if key in item and as_text(item[key]).strip()}
+    return math.prod(found) if found else None
+
+
+def _number(value: Any, key: str, place: Sentence) -> float:
+    if value in (0, 1):  # also false and true
+        return int(value)
+    try:
+        text = as_text(value).strip().lower()
+        number = _SAID[text] if text in _SAID else float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise RowProblem(
+            "shape", "{place} has a message with '{key}': {value}, which is no weight. Write true, false, or a number from 0 up.", place=place,
+            key=key, value=as_text(value)[:40],
+        )
+    return int(number) if number == int(number) else number
+
+
+def detailed(item: dict, length: int, place: Sentence) -> Spans | None:
+    """Factors over a content of `length` characters from axolotl's `train_detail`; None where the turn has none."""
+    details = next((structured(item[key]) for key in DETAILS if item.get(key)), None)
+    if not details:
+        return None
+    learnt = [0.0] * length
+    for detail in details if isinstance(details, list) else [details]:
+        begin, end = (_offset(detail, key, place) for key in ("begin_offset", "end_offset"))
+        factor = weight_of(detail, place)
+        if end < begin or factor is None:
+            raise _no_detail(place)
+        for at in range(begin, min(end + 1, length)):
+            learnt[at] = max(learnt[at], factor)
+    return _runs(learnt)
+
+
+def _offset(detail: Any, key: str, place: Sentence) -> int:
+    value = detail.get(key) if isinstance(detail, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf or value != int(value):
+        raise _no_detail(place)
+    return int(value)
+
+
+def _no_detail(place: Sentence) -> RowProblem:
+    return RowProblem(
+        "shape", "{place} has a 'train_detail' that is no list of begin_offset, end_offset and train. Mend that row.", place=place
+    )
+
+
+def _runs(factors: list[float]) -> Spans:
+    found: Spans = []
+    for at, factor in enumerate(factors):
+        if found and found[-1][2] == factor and found[-1][1] == at:
+            found[-1][1] = at + 1
+        else:
+            found.append([at, at + 1, factor])
+    return [[start, end, int(factor) if factor == int(factor) else factor] for start, end, factor in found if factor != 1]
+
+
+def overlaid(one: Spans, other: Spans) -> Spans:
+    """Both: where two spans meet, their factors are multiplied."""
+    if not one or not other:
+        return one or other
+    cuts = sorted({at for start, end, _ in (*one, *other) for at in (start, end)})
+    found: Spans = []
+    for start, end in zip(cuts, cuts[1:], strict=False):
+        factor = math.prod(span[2] for span in (*one, *other) if span[0] <= start and end <= span[1])
+        if factor == 1:
+            continue
+        if found and found[-1][1] == start and found[-1][2] == factor:
+            found[-1][1] = end
+        else:
+            found.append([start, end, factor])
+    return found
+
+
+def moved(spans: Spans, by: int) -> Spans:
+    """`spans`, so many characters further on."""
+    return [[start + by, end + by, factor] for start, end, factor in spans]

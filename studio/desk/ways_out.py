@@ -1,0 +1,43 @@
+"""What can be done where a chat template does not take the data: each change is tried on the very rows that it refuses.
+
+Knows nothing about the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.data.token_report import Tokens
+from studio.models.codec import Codec, TemplateRefusal
+from studio.models.templates import OWN, SYSTEM_TEXTS, TEMPLATES
+from studio.recipe import Recipe
+
+_LENT_AT_MOST = 3  # templates that are offered
+
+
+def add_ways_out(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
+    """Write into `tokens` which remedies, and which lent templates, take the rows that `recipe`'s template refuses, and what can be done where
+    it writes no end of an answer. folder: the model's."""
+    codec = recipe.codec(folder)
+    if not codec.answer_end[0] and not codec.ends:
+        tokens.endless = ("add",) if codec.end_text else ()
+    refused = [row.value for rows in tokens.refused.values() for row in rows if row.value is not None]
+    if not refused:
+        return
+    ends, chosen = codec.ends, recipe.model.template
+    systems = any(turn["role"] == "system" for value in refused for turn in value.get("messages") or value["prompt"])
+    tokens.ways = tuple(way for way in SYSTEM_TEXTS if systems and _takes(recipe, Codec(folder, chosen, way, ends), refused))
+    lent = (name for name in TEMPLATES if name not in (OWN, chosen))
+    tokens.templates = tuple(name for name in lent if _takes(recipe, Codec(folder, name), refused, whole=True))[:_LENT_AT_MOST]
+
+
+def _takes(recipe: Recipe, codec: Codec, values: list[dict], *, whole: bool = False) -> bool:
+    """Whether the template takes every record; with `whole` also whether it leaves nothing of them out."""
+    try:
+        for value in values:
+            recipe.task.encode(value, codec, recipe.training.max_length)
+            if whole and recipe.task.unseen(value, codec):
+                return False
+    except TemplateRefusal:
+        return False
+    return True

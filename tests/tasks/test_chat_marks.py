@@ -1,0 +1,190 @@
+"""What the chat task learns of an answer: its weights, its reasoning, its end; and rows that a chat template refuses."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from studio.data.dataset import DataSpec, load
+from studio.data.reasoning import join_reasoning
+from studio.data.report import report
+from studio.data.token_report import count_tokens, with_tokens
+from studio.desk.ways_out import add_ways_out
+from studio.home import STARTER
+from studio.models.codec import Codec, TemplateRefusal
+from studio.recipe import Recipe, recipe_from
+from studio.tasks import IGNORED
+from studio.tasks.answers import AnswerNotFound
+from studio.tasks.chat import Chat
+from studio.training.batches import Collator, Examples, flatten, pad
+from studio.training.trainer import StudioTrainer
+
+ASK = {"role": "user", "content": "What is it?"}
+STRICT = ("{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
+          "{{ '[' + m.role + ']' + m.content + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}")
+NO_END = "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+
+
+def folder(place, template=None, **config):
+    place.mkdir(exist_ok=True)
+    for name in ("tokenizer.json", "config.json", "generation_config.json"):
+        shutil.copyfile(STARTER / name, place / name)
+    (place / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", **config}))
+    if template:
+        (place / "chat_template.jinja").write_text(template)
+    return place
+
+
+def learnt(codec, record, **options):
+    """(text, weight) of each run of tokens of one weight above 0."""
+    found = []
+    for example in Chat(**options).encode(record, codec, 4096):
+        before = 0.0
+        for at, label in enumerate(example.labels):
+            weight = 0.0 if label == IGNORED else (example.weights or [1.0] * len(example.ids))[at]
+            if weight and weight == before:
+                found[-1][0].append(label)
+            elif weight:
+                found.append(([label], weight))
+            before = weight
+    return [(codec.decode(ids, keep_special=True), weight) for ids, weight in found]
+
+
+def answer(content, **more):
+    return {"messages": [ASK, {"role": "assistant", "content": content, **more}]}
+
+
+def test_a_fractional_weight_is_that_of_every_token_of_the_answer():
+    assert learnt(Codec(STARTER, "chatml"), answer("A town.", weight=0.25)) == [("A town.<|im_end|>", 0.25)]
+    assert learnt(Codec(STARTER, "chatml"), answer("A town.", weight=0)) == []
+
+
+def test_parts_of_an_answer_have_weights_of_their_own():
+    content = " Hm, a lake? It is a town."
+    spans = [[0, 12, 0], [12, 18, 0.5]]
+    assert learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [(" It is", 0.5), (" a town.<|im_end|>", 1.0)]
+    assert learnt(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [(" It is", 0.25), (" a town.<|eot_id|>", 0.5)]
+
+
+def test_reasoning_is_learnt_or_read_or_left_out():
+    record, codec = answer(join_reasoning("Think hard.", "A town.")), Codec(STARTER, "qwen3")
+    assert learnt(codec, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert learnt(codec, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
+    assert learnt(codec, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert "Think hard." in Chat(reasoning="answer").rendered(record, codec) and "Think hard." not in Chat(reasoning="drop").rendered(record, codec)
+    assert Chat().question(record).expected == "A town."
+
+
+def test_reasoning_that_has_weights_of_its_own(tmp_path):
+    content = join_reasoning("Think hard.", "A town.")
+    spans = [[content.index("Think"), content.index("hard"), 0]]
+    assert learnt(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [("<think>\n", 1.0), (" hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
+
+
+def test_the_last_answer_alone():
+    record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
+    assert learnt(Codec(STARTER, "qwen3"), record, learn_from="last") == [("<think>\n\n</think>\n\nTwo.<|im_end|>", 1.0)]
+    assert [text for text, _ in learnt(Codec(STARTER, "chatml"), record, learn_from="questions")] == [
+        "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n", "\n<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n", "\n"]
+
+
+def test_a_missing_end_is_found_and_the_end_token_learnt_behind_every_answer(tmp_path):
+    record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
+    bare, ended = Codec(folder(tmp_path / "m", NO_END)), Codec(tmp_path / "m", ends=True)
+    assert bare.answer_end == ("", "") and learnt(bare, record) == [("One.", 1.0), ("Two.", 1.0)]
+    assert learnt(ended, record) == [("One.<|im_end|>", 1.0), ("Two.<|im_end|>", 1.0)]
+    assert learnt(Codec(STARTER, "chatml", ends=True), record) == learnt(Codec(STARTER, "chatml"), record)  # it has an end already
+
+
+def test_a_lent_template_begins_as_the_base_expects(tmp_path):
+    codec = Codec(folder(tmp_path / "m", bos_token="<|im_start|>", add_bos_token=True), "chatml")
+    assert codec.adds_begin and codec.render([ASK]).startswith("<|im_start|><|im_start|>user")
+    assert Codec(tmp_path / "m", "mistral").render([ASK]).count("<|im_start|>") == 1  # it writes its own
+    own = Codec(folder(tmp_path / "own", NO_END, bos_token="<|im_start|>", add_bos_token=True))
+    assert not own.render([ASK]).startswith("<|im_start|>")  # as transformers writes it
+
+
+def tried(place, rows, template=STRICT, **recipe):
+    """The findings about `rows` with a model whose template is `template`, and their recipe."""
+    model = folder(place / "model", template, bos_token="<s>")
+    (place / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = recipe_from({"model": {"name": str(model)}, "data": {"source": str(place / "data.jsonl"), "heldout_fraction": 0, **recipe}})
+    dataset, codec = load(DataSpec(**made.data.model_dump()), want="messages"), made.codec(model)
+    tokens = count_tokens(dataset, lambda value: made.task.measure(value, codec), unseen=lambda value: made.task.unseen(value, codec))
+    add_ways_out(tokens, made, model)
+    return {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 512).findings}, made
+
+
+def rows(count, system=0):
+    said = [{"role": "system", "content": "Be brief."}]
+    return [{"messages": [*(said if at < system else []), {"role": "user", "content": f"Town {at}?"}, {"role": "assistant", "content": f"Ulm {at}."}]} for at in range(count)]
+
+
+def test_refused_rows_are_counted_and_every_way_out_works(tmp_path):
+    found, made = tried(tmp_path, rows(40, system=2))
+    assert found["refused"].level == "error" and found["refused"].count == 2 and found["refused"].lines == [1, 2] and "Roles must alternate" in str(found["refused"].sentence)
+    assert set(found["refused"].remedies) == {"question", "none"} and "chatml" in found["refused"].templates
+    for action in found["refused"].remedies:
+        assert "refused" not in tried(tmp_path, rows(40, system=2), remedies={"refused": action})[0]
+    question = Recipe(**{**made.model_dump(), "data": {**made.data.model_dump(), "remedies": {"refused": "question"}}}).codec(tmp_path / "model")
+    assert question.render(rows(1, system=1)[0]["messages"]) == "<s>[user]Be brief.\n\nTown 0?</s>[assistant]Ulm 0.</s>"
+    assert Codec(tmp_path / "model", system="none").render(rows(1, system=1)[0]["messages"]) == "<s>[user]Town 0?</s>[assistant]Ulm 0.</s>"
+
+
+def test_many_refused_rows_block_the_start(tmp_path):
+    assert tried(tmp_path, rows(10, system=10))[0]["refused"].level == "block"
+
+
+def test_a_missing_end_is_a_finding_until_it_is_mended(tmp_path):
+    found = tried(tmp_path, rows(4), NO_END)[0]["no_end"]
+    assert found.level == "warning" and set(found.remedies) == {"add"}
+    assert "no_end" not in tried(tmp_path, rows(4), NO_END, remedies={"no_end": "add"})[0]
+
+
+def test_an_answer_that_cannot_be_found_is_told(tmp_path):
+    odd = "{% for m in messages %}{{ '[' + m.role + ']' + m.content | upper + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '(answer now)' }}{% endif %}"
+    with pytest.raises(AnswerNotFound):
+        Chat().encode(answer("A town."), Codec(folder(tmp_path / "m", odd)), 512)
+    found = tried(tmp_path, rows(10), odd)[0]
+    assert found["unfound"].level == "block" and found["unfound"].count == 10 and "chatml" in found["unfound"].templates
+
+
+def test_whatever_a_template_raises_is_a_refusal(tmp_path):
+    for number, broken in enumerate(("{{ messages[9].role }}", "{{ 1 + messages[0].content }}", "{{ messages | nothing }}", "{% if %}")):
+        with pytest.raises(TemplateRefusal):
+            Codec(folder(tmp_path / str(number), broken)).render([ASK])
+
+
+# ---- weights in the loss ------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_weighted_sum_padded_and_packed():
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=4096, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)).eval()
+    codec = Codec(STARTER, "chatml")
+    records = [answer("A town on the coast.", weight=0.25), answer("A lake."), answer("A hill. No, a mountain.", span_weights=[[0, 7, 0.5]])]
+    examples = [example for record in records for example in Chat().encode(record, codec, 512)]
+    items = [Examples(examples)[at] for at in range(3)]
+    expected = 0.0
+    for example in examples:
+        ids = torch.tensor([example.ids])
+        log = model(ids).logits[0, :-1].log_softmax(-1)
+        weights = example.weights or [1.0] * len(example.ids)
+        expected += sum(-weights[at] * log[at - 1, label].item() for at, label in enumerate(example.labels) if at and label != IGNORED)
+    trainer = StudioTrainer.__new__(StudioTrainer)  # its loss alone needs no arguments and no data
+    trainer.virtual, trainer.tokens_seen = 0, 0
+    for packed in (False, True):
+        batch = Collator(codec.pad_id, packed)(items)
+        with torch.no_grad():
+            total, count = trainer._loss(model, batch)
+        assert math.isclose(total.item(), expected, rel_tol=1e-4)
+        assert count.item() == sum(label != IGNORED for example in examples for label in example.labels[1:])
+
+
+def test_batches_without_weights_carry_none():
+    items = [{"input_ids": [1, 2], "labels": [-100, 2]}, {"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}]
+    assert "weights" not in pad(items, 0) and "weights" not in flatten(items)
+    assert pad([{**items[0], "weights": [0.0, 0.5]}, items[1]], 0)["weights"].tolist() == [[0.0, 0.5, 0.0], [1.0, 1.0, 1.0]]
