@@ -13,7 +13,8 @@ from studio.data.dataset import Dataset, Part
 from studio.data.findings import EXAMPLES, Finding, lines_of, once
 from studio.data.marks import MEDIA_MARKS
 from studio.data.parting import FLAGS
-from studio.data.records import Records, texts
+from studio.data.records import Records
+from studio.data.records import texts as texts_of
 from studio.words import Sentence
 
 _NAMED = 40  # columns that one sentence names
@@ -37,11 +38,11 @@ def _unused(part: Part, several: bool) -> Finding:
         told = Sentence("{count:This column|These columns} of {name} {count:is|are} not used: {columns}.", **values)
     else:
         told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
-    if not part.weighty:
-        return Finding("unused", "info", told, len(names), [])
-    weighty = ", ".join(map(str, part.weighty[:_NAMED]))
+    texts = [str(name) for name in part.weighty if name not in part.media]  # of the others the finding about media says more
+    if not texts:
+        return Finding("unused", "warning" if part.media else "info", told, len(names), [])
     sentence = Sentence("{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
-                        told=told, columns=weighty, count=len(part.weighty))
+                        told=told, columns=", ".join(texts[:_NAMED]), count=len(texts))
     return Finding("unused", "warning", sentence, len(names), [])
 
 
@@ -74,7 +75,7 @@ def media(dataset: Dataset) -> list[Finding]:
 def _marked(dataset: Dataset, records: list[Records], flagged: list[np.ndarray], count: int, rows: int, columns: list[str]) -> Finding:
     first, which = next((own, which) for own, which in zip(records, flagged, strict=True) if which.any())
     lines, _, files = lines_of(dataset, first, which)
-    marks = Counter(found[0] for record in Records(first.store, first.indices[which][:EXAMPLES]) for text in texts(record.value) for found in MEDIA_MARKS.finditer(text))
+    marks = Counter(found[0] for record in Records(first.store, first.indices[which][:EXAMPLES]) for text in texts_of(record.value) for found in MEDIA_MARKS.finditer(text))
     values = {"marks": ", ".join(mark for mark, _ in marks.most_common(4)), "count": count, "rows": rows}
     if flagged[0].all():
         sentence = Sentence("Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} {count:row|rows}). These are not learnt here, so the model would learn to "

@@ -27,7 +27,8 @@ _NAMES = {
     "rejected": "rejected rejected_response rejected_messages rejected_answer dispreferred non_preferred_output dispreferred_response worse worse_response worse_answer refused bad loser "
                 "worst_response bad_response bad_answer 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
-    "rated": "kto_tag label thumbs thumbs_up thumb feedback liked like vote upvoted desirable is_desirable good is_good accepted is_accepted helpful is_helpful rating score 评价 点赞",
+    "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
+             "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈",
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts thought think thinking_process reasoning_process reasoning_trace "

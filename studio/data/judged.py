@@ -12,15 +12,15 @@ from studio.data.turns import as_list, as_text, check_order, transcript
 
 YES_OR_NO = {
     "true": True, "1": True, "1.0": True, "yes": True, "y": True, "good": True, "like": True, "liked": True, "thumbs_up": True, "thumbs up": True, "up": True, "upvote": True,
-    "desirable": True, "accepted": True, "chosen": True, "\U0001f44d": True, "好": True, "赞": True, "是": True,
+    "desirable": True, "positive": True, "correct": True, "approved": True, "+1": True, "accepted": True, "chosen": True, "\U0001f44d": True, "好": True, "赞": True, "是": True,
     "false": False, "0": False, "0.0": False, "-1": False, "-1.0": False, "no": False, "n": False, "bad": False, "dislike": False, "disliked": False, "thumbs_down": False,
-    "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
+    "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "negative": False, "incorrect": False, "wrong": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
 }
 """What files write for an answer that is wanted, and for one that is not."""
 
 
 def preference(cells: Cells, want: Want) -> dict:
-    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells)
+    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
     if cells.mend and (mended := cells.mend([*prompt, chosen])) and mended[-1] == chosen:
         prompt = mended[:-1]
     check_order([*prompt, chosen], cells.place)
@@ -39,10 +39,14 @@ def _words(cells: Cells, answer: dict) -> str:
     return answer["content"]
 
 
-def _pair(cells: Cells) -> tuple[list[dict], dict, dict]:
-    """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share."""
+def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
+    """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share. alone: only the better one is
+    learnt, so that a row without a worse one serves too."""
     prompt = cells.asked("prompt") if cells.said("prompt").strip() else cells.history()
-    if "chosen" in cells.columns:
+    if alone and is_empty(cells.cell("rejected")):
+        own, chosen = _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
+        other, rejected = own, chosen
+    elif "chosen" in cells.columns:
         (own, chosen), (other, rejected) = (_answer(cells, role, prompt) for role in ("chosen", "rejected"))
         if own is prompt is other and prompt and prompt[-1]["role"] == "assistant" and prompt[-1]["content"] in (chosen["content"], rejected["content"]):
             own = other = prompt[:-1]  # the conversation is given with one of the two answers

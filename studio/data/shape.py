@@ -23,7 +23,14 @@ from studio.data.columns import (
 from studio.data.mapping import SHAPES, Mapping, Want, fits
 from studio.data.pictures import PREFIX, title_of
 from studio.data.rows import Row
-from studio.data.shape_judged import doubtful_rankings, list_evidence, preferences, rankings, verdicts
+from studio.data.shape_judged import (
+    conversation,
+    doubtful_rankings,
+    list_evidence,
+    preferences,
+    rankings,
+    verdicts,
+)
 from studio.data.shape_labels import (
     LOOKED_AT,
     label_columns,
@@ -84,6 +91,8 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
         return None
     if not best.ordered and best.name in (by_name(columns, ("prompt", "completion"), ()) or {}).values():
         return None  # questions without their answers, which stand in the other column
+    if 2 * best.answered < best.filled and named(columns, "completion", {best.name}):
+        return None  # the same, whatever the column is called
     shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
     roles = with_extra(columns, {"messages": best.name}, ("system", "tools", *_LEARNT))
     keys = ("role", "content") if shape == "messages" else ("from", "value")
@@ -134,6 +143,8 @@ def _comprehension(columns: Columns, rows: list[Row]) -> Found:
 
 def _pairs(columns: Columns, rows: list[Row]) -> Found:
     roles = by_name(columns, ("prompt", "completion"))
+    if (talk := conversation(columns, set(), answered=False)) and talk not in (roles or {}).values() and (answer := named(columns, "completion", {talk})):
+        roles = {"prompt": talk, "completion": answer}
     if roles is None and (roles := by_name(columns, ("prompt", "answers"))):
         roles = {"prompt": roles["prompt"], "completion": roles["answers"]}
     return _answered("prompt_completion", roles, columns, rows) if roles else None

@@ -24,7 +24,8 @@ from studio.data.turns import as_list, as_text
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
-_DOUBTFUL = ("rating", "score")  # where most files hold grades, and yes or no only if there is nothing else
+_DOUBTFUL = ("rating", "score", "quality", "preferred")  # where most files hold grades, and yes or no only if there is nothing else
+_VERDICTS_TOO = ("good", "bad", "better", "worse", "accepted", "refused", "preferred", "dispreferred", "winner", "loser")  # names of columns that may say yes or no instead
 
 
 def conversation(columns: Columns, taken: set[str], answered: bool | None = None) -> str | None:
@@ -44,7 +45,7 @@ def _verdict(columns: Columns, name: str) -> Counter:
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
     """A better and a worse answer, the better one also at the end of the conversation or under the name of an answer."""
-    texts = {name: column for name, column in columns.items() if _verdict(columns, name).total() < 0.9 * max(1, column.filled)}
+    texts = {name: column for name, column in columns.items() if normal(name) not in _VERDICTS_TOO or _verdict(columns, name).total() < 0.9 * max(1, column.filled)}
     rejected = named(texts, "rejected")
     if rejected is None:
         return None

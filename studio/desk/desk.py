@@ -248,7 +248,7 @@ class Desk:
         """
         with self._looking:
             key, now = self._made_from(), time.monotonic()
-            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self.readings.under_way():
+            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self._seen[2].waiting or self.readings.under_way():
                 self._seen = (key, now, look(self.draft(), self.readings, self.store))
             return self._seen[2]
 

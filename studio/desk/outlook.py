@@ -12,7 +12,7 @@ from studio import hardware
 from studio.data.dataset import Dataset, NothingUsable
 from studio.data.report import Report
 from studio.data.token_report import with_tokens
-from studio.desk.readings import Readings
+from studio.desk.readings import Readings, StillReading
 from studio.forecast import Forecast, forecast
 from studio.models.resolve import local_folder
 from studio.models.shape import Shape, read_shape
@@ -32,7 +32,8 @@ _UNREADABLE = {
 class Outlook:
     """recipe: the draft's, but with defaults in the parts that are `wrong`. Whatever could not be found out is None, with the reason in
     `problems` by part (recipe, model, method, machine, data), the first one first. lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all;
-    unusable: the reading that came to no row, with what stands in the way of each."""
+    unusable: the reading that came to no row, with what stands in the way of each; waiting: the data is still
+    being read."""
 
     recipe: Recipe
     wrong: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ class Outlook:
     problems: dict[str, Sentence] = field(default_factory=dict)
     rows: int = 0
     unusable: NothingUsable | None = None
+    waiting: bool = False
 
     def attempt(self, part: str, action: Callable):
         """What `action` returns; None where it fails, and `problems` says why."""
@@ -51,6 +53,7 @@ class Outlook:
             return action()
         except StudioError as error:
             self.problems[part] = error.sentence
+            self.waiting = self.waiting or isinstance(error, StillReading)
             self.unusable = error if isinstance(error, NothingUsable) else self.unusable
         except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
             _log.exception("The draft's %s cannot be judged", part)

@@ -42,6 +42,8 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - learnt
     said = chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
+    if not skipped and found.blocking:
+        said = chip(page.t("cannot be learnt from as it is"), "bad")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
