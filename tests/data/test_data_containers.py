@@ -53,6 +53,14 @@ def test_conversations_of_one_object(tmp_path, value):
     assert [record.value["messages"] for record in load(DataSpec(source=str(tmp_path / "a.json"), heldout_fraction=0)).train] == TALKS
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("keys", [("human", "assistant"), ("user", "bot")])
+def test_lines_that_are_conversations_of_pairs(tmp_path, name, keys):
+    lines = [[dict(zip(keys, (talk[0]["content"], talk[1]["content"]), strict=True))] for talk in TALKS]
+    (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [record.value["messages"] for record in load(DataSpec(source=str(tmp_path / name), heldout_fraction=0)).train] == TALKS
+
+
 @pytest.mark.parametrize("value", [
     ROWS[0], {"messages": TALKS[0]}, {"id": "a", "conversations": TALKS[0]}, {"prompt": TALKS[0], "chosen": TALKS[1], "rejected": TALKS[2]},
     {"prompt": {"text": "a"}, "completion": {"text": "b"}}, {"user": {"name": "a"}, "request": {"path": "b"}}, {"messages": TALKS[0], "meta": {"source": "x"}},

@@ -287,7 +287,7 @@ def test_thoughts_before_a_call_stay():
 
 
 def test_no_calls_are_no_key():
-    for nothing in (None, [], "", "[]", {}):
+    for nothing in (None, [], "", "[]", {}, [None], {"name": None, "arguments": None}, [{"id": None, "function": {"name": None, "arguments": None}}]):
         assert of({"role": "assistant", "content": "x", "tool_calls": nothing, "function_call": None}) == [{"role": "assistant", "content": "x"}]
 
 
