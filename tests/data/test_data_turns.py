@@ -183,14 +183,14 @@ def read_back(name: str, data: bytes) -> list[list[dict]]:
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(talks=st.lists(talks(), min_size=2, max_size=3), form=st.sampled_from(sorted(FORMS)))
 def test_every_form_in_every_container_reads_the_same(container, talks, form):
     name, write = CONTAINERS[container]
     assert read_back(name, write([FORMS[form](talk) for talk in talks])) == [expected(talk) for talk in talks]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(talk=talks(most_calls=1), container=st.sampled_from(sorted(CONTAINERS)))
 def test_the_older_form_of_calls(talk, container):
     name, write = CONTAINERS[container]
@@ -307,6 +307,10 @@ def test_words_and_calls_that_are_marked_apart():
     assert of({"role": "assistant", "content": "Wait", "loss": False}, call) == [{"role": "assistant", "content": "Wait", "tool_calls": [made], "span_weights": [[0, 4, 0]]}]
     assert of({"role": "assistant", "content": "Wait", "loss": False}, {**call, "loss": False}) == [{"role": "assistant", "content": "Wait", "tool_calls": [made], "weight": 0}]
     assert "cannot be kept apart" in refused(call, {**call, "loss": False})
+    assert "cannot be kept apart" in refused({"role": "assistant", "content": "Wait"}, {**call, "loss": False})
+    thought, answer = {"role": "assistant", "channel": "analysis", "content": "Hm."}, {"role": "assistant", "channel": "final", "content": "4"}
+    assert of({**thought, "weight": 0}, answer) == [{"role": "assistant", "content": "<think>\nHm.\n</think>\n\n4", "span_weights": [[0, 22, 0]]}]
+    assert of({**thought, "weight": 0.5}, {**answer, "weight": 0.25})[0] | {"content": ""} == {"role": "assistant", "content": "", "weight": 0.5, "span_weights": [[22, 23, 0.5]]}
 
 
 @pytest.mark.parametrize("call, arguments", [
