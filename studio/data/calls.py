@@ -29,9 +29,17 @@ _TAGS = re.compile(r"</?tool_calls?>\s*$")
 def call_list(value: Any, place: Sentence) -> list[dict]:
     """The calls in one value: a call, a list of calls, or the text of either. None, "" and [] hold none."""
     value = structured(value)
-    if value is None or value in ("", [], {}):
+    if value is None or value == "":
         return []
-    return [_call(call, place) for call in (value if isinstance(value, list) else [value])]
+    calls = value if isinstance(value, list) else [value]
+    return [_call(call, place) for call in calls if not _is_empty(call)]
+
+
+def _is_empty(call: Any) -> bool:
+    """Whether a call is null, or an object of nulls, as a table of typed columns has it where a turn calls nothing."""
+    if not isinstance(call, dict):
+        return call is None
+    return all(value is None or (isinstance(value, dict) and value and _is_empty(value)) for value in call.values())
 
 
 def calls_with_words(value: Any, place: Sentence) -> tuple[str, list[dict]]:
@@ -60,6 +68,8 @@ def _call(call: Any, place: Sentence) -> dict:
 
 def _arguments(function: dict, name: str, place: Sentence) -> dict:
     value = next((function[key] for key in ARGUMENTS if function.get(key) is not None), None)
+    if isinstance(value, dict):
+        return value
     for _ in range(2):  # text of an object, and text of that text
         value = structured(_unquoted(value))
     if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING) or value == []:

@@ -69,13 +69,17 @@ def _holds_rows(value: Any) -> bool:
 
 def _splits(item: dict) -> dict[str, Any] | None:
     """The parts that are called train, test and the like, where one of them is there to learn from and one to measure on."""
-    sides = {key: side(key) for key, value in item.items() if _holds_rows(value) or (isinstance(value, list) and value and _all_turns(value))}
+    sides = {key: side(key) for key, value in item.items() if _holds_rows(value) or (isinstance(value, list) and value and (_all_turns(value) or _all_texts(value)))}
     return {key: item[key] for key in sides} if {LEARNT, MEASURED} <= set(sides.values()) else None
 
 
 def _all_turns(value: list) -> bool:
     """A list of conversations, each a list of turns."""
     return all(_is_turns(part) for part in value)
+
+
+def _all_texts(value: list) -> bool:
+    return all(isinstance(part, str) for part in value)
 
 
 def _of_splits(source: Source, splits: dict[str, Any], depth: int) -> Iterator[Item]:
@@ -102,7 +106,7 @@ def _wrapped_rows(source: Source, item: dict, depth: int) -> Iterator[Item] | No
     if depth < _DEPTH and len(named) == 1 and not _COLUMNS & {key.lower() for key in item if key not in named} and not _is_columns(item):
         return _items(source, item[named[0]], depth + 1)
     conversations = [key for key, value in item.items() if isinstance(value, list) and value and _all_turns(value)]
-    if len(conversations) == 1 and conversations[0].lower() in _WRAPPERS:
+    if len(conversations) == 1 and conversations[0].lower() in _WRAPPERS and (len(item) == 1 or not _is_columns(item)):
         return map(Item, item[conversations[0]])
     return None
 
@@ -142,7 +146,9 @@ def _columns(source: Source, item: dict) -> Iterator[Item] | None:
 
 def _keyed(item: dict) -> Iterator[Item] | None:
     """Rows by their id: each an object, or a list of turns."""
-    values = list(item.values())
+    values = [value for value in item.values() if isinstance(value, list | dict)]
+    if len(values) < len(item) and len(values) < _ROWS_FROM:  # else single values beside the rows say something of the whole
+        return None
     if _COLUMNS & {str(key).lower() for key in item}:
         return None
     if len(values) >= _ROWS_FROM and all(isinstance(value, list) and _is_turns(value) for value in values):

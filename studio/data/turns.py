@@ -67,13 +67,18 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
             "shape", "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.", place=place, column=column
         )
     try:
-        return _talk(spoken(items), place, {})
+        return _named_or_taken(spoken(items), place)
+    except RecursionError as error:
+        raise RowProblem("shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place) from error
+
+
+def _named_or_taken(items: list, place: Sentence) -> list[dict]:
+    try:
+        return _talk(items, place, {})
     except RowProblem as problem:
         if problem.kind != "role" or not (taken := taken_for(items)):
             raise
         return _talk(items, place, taken)
-    except RecursionError as error:
-        raise RowProblem("shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place) from error
 
 
 def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
@@ -185,17 +190,8 @@ def _of_channel(turn: dict, channel: str) -> dict:
 
 def _joined(before: dict, after: dict, place: Sentence) -> dict:
     """One turn of the assistant from two: words or thoughts and the calls they lead to, calls side by side, thoughts and their answer."""
-    factors = before.get("weight", 1), after.get("weight", 1)
-    before = dict(before)
-    if factors[0] != factors[1]:
-        if before.get("tool_calls") or before.get("_thoughts") or factors[0] > factors[1] or after["content"]:
-            raise RowProblem(
-                "shape", "{place} has parts of one answer with weights that cannot be kept apart. Give its words and its calls the same weight.",
-                place=place,
-            )
-        share = [[0, len(before["content"]), factors[0] / factors[1]]] if before["content"] else []
-        before["span_weights"] = overlaid(before.get("span_weights", []), share)
-        before["weight"] = factors[1]
+    top = max(before.get("weight", 1), after.get("weight", 1))
+    before, after = _weighed(before, top, place), _weighed(after, top, place)
     between = "\n" if before["content"].strip() and after["content"].strip() else ""
     spans = [*before.get("span_weights", []), *moved(after.get("span_weights", []), len(before["content"]) + len(between))]
     thoughts = "\n".join(filter(None, (before.get("_thoughts"), after.get("_thoughts"))))
@@ -208,6 +204,21 @@ def _joined(before: dict, after: dict, place: Sentence) -> dict:
     if not after.get("_open"):
         made.pop("_open", None)
     return {key: value for key, value in made.items() if value != [] and (key, value) != ("weight", 1)}
+
+
+def _weighed(turn: dict, top: float, place: Sentence) -> dict:
+    """A part of a turn whose whole is learnt with `top`: what is learnt less has its share in factors over its words and thoughts."""
+    if (share := turn.get("weight", 1) / top if top else 1) == 1:
+        return turn
+    if turn.get("tool_calls"):
+        raise RowProblem(
+            "shape", "{place} has parts of one answer with weights that cannot be kept apart. Give its words and its calls the same weight.", place=place
+        )
+    made = {**turn, "weight": top}
+    for key, text in (("span_weights", turn["content"]), ("_thought_weights", turn.get("_thoughts"))):
+        if text:
+            made[key] = overlaid(turn.get(key, []), [[0, len(text), share]])
+    return made
 
 
 def _finished(turn: dict) -> dict:

@@ -38,7 +38,7 @@ def keyed(rows: list, name: str = "id{}") -> dict:
     {"version": "1", "license": "mit", "data": {"train": ROWS}}, {"dataset": {"name": "x", "examples": ROWS}}, {"data": {"items": {"records": ROWS}}},
     *(FRAME.to_json(orient=orient) for orient in ("records", "index", "columns", "split", "table")),
     FRAME.set_index(pandas.Index(list("abcd"))).to_json(orient="index"), FRAME.set_index(pandas.Index(list("abcd"))).to_json(orient="columns"),
-    FRAME.to_dict(orient="list"), FRAME.to_dict(orient="tight"),
+    {"version": "1.0", "created": 2024, **keyed(ROWS)}, FRAME.to_dict(orient="list"), FRAME.to_dict(orient="tight"),
 ])
 def test_rows_of_one_object(tmp_path, value):
     assert opened(tmp_path, value) == (ROWS, [False] * 4, [])
@@ -53,9 +53,23 @@ def test_conversations_of_one_object(tmp_path, value):
     assert [record.value["messages"] for record in load(DataSpec(source=str(tmp_path / "a.json"), heldout_fraction=0)).train] == TALKS
 
 
+def test_columns_of_conversations_keep_their_other_columns(tmp_path):
+    assert opened(tmp_path, {"conversations": TALKS, "id": [1, 2, 3, 4]})[0] == [{"conversations": talk, "id": n} for n, talk in enumerate(TALKS, start=1)]
+    assert opened(tmp_path, {"train": ["One.", "Two."], "test": ["Three.", "Four."]})[:2] == ([{"text": text} for text in ("One.", "Two.", "Three.", "Four.")], [False, False, True, True])
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("keys", [("human", "assistant"), ("user", "bot")])
+def test_lines_that_are_conversations_of_pairs(tmp_path, name, keys):
+    lines = [[dict(zip(keys, (talk[0]["content"], talk[1]["content"]), strict=True))] for talk in TALKS]
+    (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [record.value["messages"] for record in load(DataSpec(source=str(tmp_path / name), heldout_fraction=0)).train] == TALKS
+
+
 @pytest.mark.parametrize("value", [
     ROWS[0], {"messages": TALKS[0]}, {"id": "a", "conversations": TALKS[0]}, {"prompt": TALKS[0], "chosen": TALKS[1], "rejected": TALKS[2]},
     {"prompt": {"text": "a"}, "completion": {"text": "b"}}, {"user": {"name": "a"}, "request": {"path": "b"}}, {"messages": TALKS[0], "meta": {"source": "x"}},
+    {"number": 1, "request": {"path": "b"}}, {"number": 1, "one": {"path": "a"}, "other": {"name": "b"}},
 ])
 def test_one_record_stays_one(tmp_path, value):
     assert opened(tmp_path, value)[0] == [value]

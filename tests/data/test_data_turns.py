@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studio.data.calls import tool_schemas
 from studio.data.read import open_source
 from studio.data.reasoning import join_reasoning
 from studio.data.rows import RowProblem
@@ -182,18 +183,63 @@ def read_back(name: str, data: bytes) -> list[list[dict]]:
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(talks=st.lists(talks(), min_size=2, max_size=3), form=st.sampled_from(sorted(FORMS)))
 def test_every_form_in_every_container_reads_the_same(container, talks, form):
     name, write = CONTAINERS[container]
     assert read_back(name, write([FORMS[form](talk) for talk in talks])) == [expected(talk) for talk in talks]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(talk=talks(most_calls=1), container=st.sampled_from(sorted(CONTAINERS)))
 def test_the_older_form_of_calls(talk, container):
     name, write = CONTAINERS[container]
     assert read_back(name, write([legacy(talk), legacy(talk)])) == [expected(talk)] * 2
+
+
+KEYS = st.sampled_from([
+    "role", "from", "content", "value", "text", "parts", "type", "name", "arguments", "function", "tool_calls", "function_call", "functionCall", "toolUse", "toolResult", "input", "args", "id",
+    "weight", "loss", "train", "train_detail", "begin_offset", "end_offset", "reasoning_content", "thinking", "thought", "channel", "recipient", "tool_use_id", "image_url", "inlineData",
+    "parameters", "properties", "tools", "user", "assistant", "messages", "json", "functionResponse", "response",
+])
+SAID = st.sampled_from(["user", "assistant", "function_call", "tool", "text", "tool_use", "tool_result", "thinking", "image", "analysis", "functions.f", "f", "{}", "[]", '{"name": "f"}', "[{'name': 'f'}]", "", "0"])
+anything = st.recursive(
+    SAID | st.none() | st.booleans() | st.integers(-2, 40) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12,
+)
+messages = st.fixed_dictionaries({"role": SAID | anything, "content": anything}) | st.builds(lambda one, more: {**more, **one}, st.fixed_dictionaries({"role": SAID}), st.dictionaries(KEYS, anything, max_size=5))
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(messages | anything, min_size=1, max_size=3))
+def test_whatever_stands_there_gives_turns_or_a_sentence(items):
+    try:
+        found = turns(unwrapped(items), PLACE, "m")
+    except RowProblem as problem:
+        assert str(problem).startswith("Line 1")
+        problem.sentence.say("zh")
+        return
+    for turn in found:
+        assert turn["role"] in ("system", "user", "assistant", "tool") and isinstance(turn["content"], str)
+        assert turn.keys() <= {"role", "content", "tool_calls", "tool_call_id", "name", "weight", "span_weights", "media"}
+        for call in turn.get("tool_calls", []):
+            assert isinstance(call["function"]["name"], str) and isinstance(call["function"]["arguments"], dict)
+        ends = [0]
+        for start, end, factor in turn.get("span_weights", []):
+            assert ends[-1] <= start < end <= len(turn["content"]) and factor >= 0 and factor != 1
+            ends.append(end)
+    json.dumps(found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(anything)
+def test_whatever_is_called_a_tool_gives_schemas_or_a_sentence(value):
+    try:
+        found = tool_schemas(value, PLACE)
+    except RowProblem as problem:
+        assert str(problem).startswith("Line 1")
+    else:
+        assert all(tool["type"] == "function" and isinstance(tool["function"]["name"], str) for tool in found)
 
 
 def of(*items) -> list[dict]:
@@ -261,6 +307,10 @@ def test_words_and_calls_that_are_marked_apart():
     assert of({"role": "assistant", "content": "Wait", "loss": False}, call) == [{"role": "assistant", "content": "Wait", "tool_calls": [made], "span_weights": [[0, 4, 0]]}]
     assert of({"role": "assistant", "content": "Wait", "loss": False}, {**call, "loss": False}) == [{"role": "assistant", "content": "Wait", "tool_calls": [made], "weight": 0}]
     assert "cannot be kept apart" in refused(call, {**call, "loss": False})
+    assert "cannot be kept apart" in refused({"role": "assistant", "content": "Wait"}, {**call, "loss": False})
+    thought, answer = {"role": "assistant", "channel": "analysis", "content": "Hm."}, {"role": "assistant", "channel": "final", "content": "4"}
+    assert of({**thought, "weight": 0}, answer) == [{"role": "assistant", "content": "<think>\nHm.\n</think>\n\n4", "span_weights": [[0, 22, 0]]}]
+    assert of({**thought, "weight": 0.5}, {**answer, "weight": 0.25})[0] | {"content": ""} == {"role": "assistant", "content": "", "weight": 0.5, "span_weights": [[22, 23, 0.5]]}
 
 
 @pytest.mark.parametrize("call, arguments", [
@@ -287,7 +337,7 @@ def test_thoughts_before_a_call_stay():
 
 
 def test_no_calls_are_no_key():
-    for nothing in (None, [], "", "[]", {}):
+    for nothing in (None, [], "", "[]", {}, [None], {"name": None, "arguments": None}, [{"id": None, "function": {"name": None, "arguments": None}}]):
         assert of({"role": "assistant", "content": "x", "tool_calls": nothing, "function_call": None}) == [{"role": "assistant", "content": "x"}]
 
 
