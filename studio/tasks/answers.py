@@ -8,16 +8,18 @@ answer are always the very prompt that Chat sends. Knows nothing about files or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from studio.data.reasoning import CLOSE, OPEN, split_reasoning
+from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.models.codec import Codec, TemplateRefusal, Tokens
 
 _OPENED = re.compile(rf"\s*{OPEN}\s*")
 _CLOSED = re.compile(rf"\s*{OPEN}\s*{CLOSE}\s*")
+_OTHER = "\u2042another\u2042"  # stands for an answer, or for reasoning, while a template is asked where it writes it
 _AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
 
 Span = tuple[int, int, float]
@@ -66,23 +68,22 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     turn = messages[at]
     prompt = codec.render(messages[:at], for_answer=True, tools=tools)
     whole = codec.render(messages[: at + 1], tools=tools)
-    reasoning, words = split_reasoning(turn["content"])
-    body = _body(prompt, whole, turn["content"].strip(), reasoning, words.strip())
-    mark_behind = codec.answer_end[1]
-    text = body.removesuffix(mark_behind) if mark_behind and body.endswith(mark_behind) else body
-    if codec.answer_end[0] and text == body:  # calls may end otherwise than words
+    body = _body(codec, messages, at, tools, prompt, whole)
+    mark, after_mark = codec.answer_end
+    text = body.removesuffix(after_mark) if after_mark and body.endswith(after_mark) else body
+    if mark and text == body:  # calls may end otherwise than words
         text = body.rstrip()
     behind = body[len(text) :]
-    before = text.rpartition(words.strip())[0] if words.strip() else text
-    if reasoning and reasoning not in before and not _CLOSED.search(prompt[-40:]):
+    reasoning = split_reasoning(turn["content"])[0]
+    if reasoning and not _CLOSED.search(prompt[-40:]) and not text.startswith(reasoning) and not _writes_reasoning(codec, messages, at, tools):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
-    if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
+    if codec.ends and not mark and not text.endswith(codec.end_text):
         text, behind = text + codec.end_text, ""
     return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
 
 
-def _body(prompt: str, whole: str, content: str, reasoning: str, words: str) -> str:
+def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
     """What `whole` holds of the answer, so that it can follow `prompt`."""
     shared = len(os.path.commonprefix([prompt, whole]))
     left, rest = prompt[shared:], whole[shared:]
@@ -91,13 +92,35 @@ def _body(prompt: str, whole: str, content: str, reasoning: str, words: str) -> 
     if not left.strip():
         return rest.lstrip()
     if _OPENED.fullmatch(left):  # the prompt opens the reasoning, of which the template then writes nothing (DeepSeek-R1)
-        return f"{reasoning}\n{CLOSE}\n\n{rest.lstrip()}"
+        return f"{split_reasoning(messages[at]['content'])[0]}\n{CLOSE}\n\n{rest.lstrip()}"
     if _CLOSED.fullmatch(left):
         return rest.lstrip()
-    start = rest.find(content) if content in rest else rest.find(words) if words else -1
-    if start < 0 or not content:
+    start = _start(codec, messages, at, tools, prompt, whole)
+    if start is None:
         raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
-    return rest[start:]
+    return whole[start:]
+
+
+def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> int | None:
+    """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's templates write the system text only where a
+    question comes last): where the text of another answer to the same question differs, and the same stands before it as at the end of the prompt."""
+    with contextlib.suppress(TemplateRefusal):
+        other = codec.render([*messages[:at], {"role": "assistant", "content": _OTHER}], tools=tools)
+        differs = len(os.path.commonprefix([other, whole]))
+        for length in (24, 12, 6):  # characters: a short question may have the system text close before it
+            for start in range(differs, max(0, differs - 24), -1):
+                if whole[:start].endswith(prompt[-length:]):
+                    return start
+    for words in (messages[at]["content"].strip(), split_reasoning(messages[at]["content"])[1].strip()):
+        if words and (start := whole.rfind(words)) >= 0:
+            return start
+    return None
+
+
+def _writes_reasoning(codec: Codec, messages: list[dict], at: int, tools: list | None) -> bool:
+    """Whether the chat template writes the reasoning of turn `at`."""
+    words = split_reasoning(messages[at]["content"])[1]
+    return _OTHER in codec.render([*messages[:at], {**messages[at], "content": join_reasoning(_OTHER, words)}], tools=tools)
 
 
 def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
