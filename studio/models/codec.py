@@ -190,7 +190,11 @@ class Codec:
         with contextlib.suppress(TemplateRefusal):
             amid = self._rendered([*talk, {"role": "user", "content": "?"}], False, None).partition(_MARK)[2]
             mark = "".join(os.path.commonprefix([_PIECES.findall(last), _PIECES.findall(amid)])).rstrip()
-            return (mark, last[len(mark) :]) if mark or not last.strip() else (last.rstrip(), last[len(last.rstrip()) :])
+            if not mark and last.strip():
+                mark = last.rstrip()
+            ends = [place + len(text) for text in self.end_texts if (place := mark.find(text)) >= 0]
+            mark = mark[: min(ends, default=len(mark))]  # what follows may be how every turn begins (Command A)
+            return mark, last[len(mark) :]
         return last.rstrip(), last[len(last.rstrip()) :]
 
     def encode(self, text: str, *, special: bool = False) -> Tokens:
@@ -213,6 +217,11 @@ class Codec:
         ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
         own = self._id("eos_token")
         return list(dict.fromkeys(ids + ([] if own is None else [own])))
+
+    @cached_property
+    def end_texts(self) -> list[str]:
+        """The tokens at which an answer ends, as text."""
+        return [text for token in self.end_ids if (text := self.decode([token], keep_special=True))]
 
     @cached_property
     def end_text(self) -> str:
