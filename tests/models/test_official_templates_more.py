@@ -1,6 +1,5 @@
 """More official templates: each renders what is written out here by hand, in transformers and in the studio alike."""
 
-import json
 from pathlib import Path
 
 import jinja2
