@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from studio.data.cells import as_list, as_text
 from studio.data.roles import ROLE_TITLES, Mapping
 from studio.data.row_cells import is_empty, number_in, turns_in
 from studio.data.rows import RowProblem
-from studio.data.turns import as_list, as_text, check_order, taken_for, turns, unwrapped
+from studio.data.speakers import taken_for
+from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
 _NAMES = {

@@ -5,10 +5,11 @@ Knows nothing about files or columns' names.
 
 from __future__ import annotations
 
+from studio.data.cells import as_list, as_text
 from studio.data.roles import Want
 from studio.data.row_cells import Cells, is_empty
 from studio.data.rows import RowProblem
-from studio.data.turns import as_list, as_text, check_order, transcript
+from studio.data.turns import check_order, transcript
 
 YES_OR_NO = {
     "true": True, "1": True, "1.0": True, "yes": True, "y": True, "good": True, "like": True, "liked": True, "thumbs_up": True, "thumbs up": True, "up": True, "upvote": True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from studio.data.cells import as_list, as_text
 from studio.data.columns import (
     SYNONYMS,
     Columns,
@@ -20,7 +21,6 @@ from studio.data.columns import (
 from studio.data.judged import YES_OR_NO
 from studio.data.mapping import Mapping
 from studio.data.rows import Row
-from studio.data.turns import as_list, as_text
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
