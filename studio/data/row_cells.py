@@ -25,6 +25,11 @@ _FLAGS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": 
 """What files write into the column of a label that a row has, and of one that it has not."""
 
 
+def normal(name: str) -> str:
+    """A column's name without capitals, blanks and hyphens."""
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
 def flag(value: Any) -> bool | None:
     """Whether a row has the label in whose column `value` stands; None where that says neither yes nor no."""
     return _FLAGS.get(as_text(value).strip().lower())
