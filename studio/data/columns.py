@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from studio.data.cells import as_list, as_text
+from studio.data.judged import OF_BAD
 from studio.data.roles import ROLE_TITLES, Mapping
-from studio.data.row_cells import is_empty, number_in, turns_in
+from studio.data.row_cells import is_empty, normal, number_in, turns_in
 from studio.data.rows import RowProblem
-from studio.data.turns import as_list, as_text, check_order, taken_for, turns, unwrapped
+from studio.data.speakers import taken_for
+from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
 _NAMES = {
@@ -28,7 +31,8 @@ _NAMES = {
                 "worst_response bad_response bad_answer 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
     "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
-             "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈",
+             "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈 "
+             + " ".join(OF_BAD),
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts thought think thinking_process reasoning_process reasoning_trace "
@@ -114,10 +118,6 @@ class Column:
 Columns = dict[str, Column]
 Found = tuple[Mapping, list[Sentence]] | None
 """A proposal: a mapping and what speaks for it, or None where a shape is not recognised."""
-
-
-def normal(name: str) -> str:
-    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def named(columns: Columns, role: str, taken: set[str] = frozenset(), empty: bool = False) -> str | None:

@@ -5,10 +5,11 @@ Knows nothing about files or columns' names.
 
 from __future__ import annotations
 
+from studio.data.cells import as_list, as_text
 from studio.data.roles import Want
-from studio.data.row_cells import Cells, is_empty
+from studio.data.row_cells import Cells, flag, is_empty, normal
 from studio.data.rows import RowProblem
-from studio.data.turns import as_list, as_text, check_order, transcript
+from studio.data.turns import check_order, transcript
 
 YES_OR_NO = {
     "true": True, "1": True, "1.0": True, "yes": True, "y": True, "good": True, "like": True, "liked": True, "thumbs_up": True, "thumbs up": True, "up": True, "upvote": True,
@@ -17,6 +18,14 @@ YES_OR_NO = {
     "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "negative": False, "incorrect": False, "wrong": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
 }
 """What files write for an answer that is wanted, and for one that is not."""
+OF_BAD = ("thumbs_down", "thumb_down", "disliked", "is_disliked", "dislike", "downvoted", "downvote", "undesirable", "is_undesirable", "is_bad")
+"""Names of columns that say yes of a bad answer."""
+
+
+def verdict(value: object, column: str) -> bool | None:
+    """Whether an answer is wanted, as `value` says under the name `column`; None where it says neither."""
+    said = YES_OR_NO.get(as_text(value).strip().lower())
+    return said if said is None or normal(column) not in OF_BAD or flag(value) is None else not said
 
 
 def preference(cells: Cells, want: Want) -> dict:
@@ -110,7 +119,7 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
 
 def unpaired(cells: Cells, want: Want) -> dict:
     """An answer and whether it is wanted: the answer of its column, or the last one of the conversation."""
-    label = YES_OR_NO.get(as_text(cells.cell("label")).strip().lower())
+    label = verdict(cells.cell("label"), cells.columns["label"])
     if label is None:
         cells.text("label")
         raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=cells.place,

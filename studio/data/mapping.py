@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.data import judged
+from studio.data.cells import as_list, as_text
 from studio.data.pictures import PREFIX
 from studio.data.roles import (
     ROLE_TITLES,
@@ -33,7 +34,6 @@ from studio.data.roles import (
 )
 from studio.data.row_cells import Cells, flag
 from studio.data.rows import Row, RowProblem, place
-from studio.data.turns import as_list, as_text
 
 __all__ = ["ROLES", "ROLE_TITLES", "SHAPES", "Mapping", "Shape", "Want", "apply", "check_mapping", "columns_of", "fits", "labels_in"]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studio.data.cells import as_text
 from studio.data.column_report import column_findings
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, lines_of, once, places
@@ -23,7 +24,6 @@ from studio.data.marks import EMAIL, KEY
 from studio.data.parting import FLAGS, near_repeats, repeats
 from studio.data.records import texts
 from studio.data.rows import Counts, Problems, Row
-from studio.data.turns import as_text
 from studio.words import Sentence
 
 LISTENED = 2000

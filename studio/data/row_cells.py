@@ -5,16 +5,17 @@ Knows nothing about which records are wanted.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 from studio.data.calls import tool_schemas
+from studio.data.cells import as_list, as_text, structured
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
-from studio.data.turns import as_list, as_text, check_order, turns, unwrapped
+from studio.data.speakers import is_turn
+from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
 ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
@@ -25,32 +26,23 @@ _FLAGS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": 
 """What files write into the column of a label that a row has, and of one that it has not."""
 
 
+def normal(name: str) -> str:
+    """A column's name without capitals, blanks and hyphens."""
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
 def flag(value: Any) -> bool | None:
     """Whether a row has the label in whose column `value` stands; None where that says neither yes nor no."""
     return _FLAGS.get(as_text(value).strip().lower())
 
 
-def is_turn(item: Any) -> bool:
-    """Whether `item` is an object that names its speaker."""
-    return isinstance(item, dict) and not item.keys().isdisjoint(("role", "from"))
-
-
 def turns_in(value: Any) -> list[dict] | None:
-    """The turns as a cell holds them: a list of them or a single one, either also as JSON text; None where it holds anything else."""
+    """The turns as a cell holds them: a list of them or a single one, either also as written in text; None where it holds anything else."""
     if isinstance(value, str):
-        if not value.lstrip().startswith(("[", "{")):
-            return None
-        value = as_list(value) or _as_object(value)
+        start = value.lstrip()[:1]
+        value = as_list(value) if start == "[" else structured(value) if start == "{" else None
     items = [value] if isinstance(value, dict) else value
     return items if isinstance(items, list) and items and all(map(is_turn, items)) else None
-
-
-def _as_object(text: str) -> dict | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def number_in(value: Any) -> float | None:
@@ -134,7 +126,8 @@ class Cells:
         """Earlier questions and answers as turns: pairs of both, objects of both, turns, or one text after the other."""
         if "history" not in self.columns or is_empty(value := self.cell("history")):
             return []
-        items = as_list(value)
+        items = structured(value)
+        items = items if isinstance(items, list) else None
         if items and all(map(is_turn, items)):
             return turns(items, self.place, self.columns["history"])
         if items and len(items) % 2 == 0 and all(isinstance(item, str) for item in items):

@@ -16,12 +16,12 @@ from studio.data.columns import (
     earlier,
     named,
     names_evidence,
-    normal,
     role_evidence,
     with_extra,
 )
 from studio.data.mapping import SHAPES, Mapping, Want, fits
 from studio.data.pictures import PREFIX, title_of
+from studio.data.row_cells import normal
 from studio.data.rows import Row
 from studio.data.shape_judged import (
     conversation,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from studio.data.cells import as_list, as_text
 from studio.data.columns import (
     SYNONYMS,
     Columns,
@@ -13,14 +14,13 @@ from studio.data.columns import (
     earlier,
     named,
     names_evidence,
-    normal,
     role_evidence,
     with_extra,
 )
-from studio.data.judged import YES_OR_NO
+from studio.data.judged import OF_BAD, YES_OR_NO, verdict
 from studio.data.mapping import Mapping
+from studio.data.row_cells import normal
 from studio.data.rows import Row
-from studio.data.turns import as_list, as_text
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
@@ -100,10 +100,12 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
         return None
     roles = with_extra(rest, roles, ((*_AROUND, "reasoning") if "completion" in roles else _AROUND))
     known = _verdict(columns, rated)
-    good = sum(count for value, count in known.items() if YES_OR_NO[value.lower()])
+    good = sum(count for value, count in known.items() if verdict(value, rated))
     evidence = [Sentence("Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.", column=rated,
                          said=known.total(), count=good, rows=len(rows)),
                 *names_evidence({role: column for role, column in roles.items() if column != talk}), *role_evidence(rest, roles)]
+    if normal(rated) in OF_BAD:
+        evidence[0] = Sentence("Column '{column}' says which answers are bad: {count} of {rows} {rows:row|rows} {count:is|are} good.", column=rated, count=good, rows=len(rows))
     if talk:
         evidence.insert(1, Sentence("What it judges is the last answer of the conversation in '{column}'.", column=talk) if "completion" not in roles else
                         Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk))

@@ -6,12 +6,12 @@ import itertools
 import re
 from collections import Counter
 
+from studio.data.cells import as_list, as_text
 from studio.data.columns import Column, Columns, Found, named
 from studio.data.mapping import Mapping, labels_in
 from studio.data.row_cells import flag
 from studio.data.rows import Row
 from studio.data.source import Source
-from studio.data.turns import as_list, as_text
 from studio.words import Sentence
 
 LOOKED_AT = 1000

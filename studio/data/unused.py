@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from studio.data.cells import as_text
 from studio.data.pictures import PREFIX
 from studio.data.row_cells import is_empty
 from studio.data.rows import Row
-from studio.data.turns import as_text
 
 LOOKED_AT = 200
 """Rows whose unused cells are looked into."""

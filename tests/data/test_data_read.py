@@ -299,7 +299,7 @@ def test_openai_preferences_are_read(tmp_path):
     assert record == {"prompt": [{"role": "user", "content": "Say 0"}], "chosen": "Gladly 0", "rejected": "No 0"}
     row = {"input": {"messages": [{"role": "user", "content": "Say"}], "tools": [{"type": "function"}]}, "preferred_output": "Yes", "non_preferred_output": "No"}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    assert any("offers tools, which are left out" in str(sentence) for sentence in load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").evidence)
+    assert load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").train[0].value["tools"] == [{"type": "function"}]
 
 
 def test_speakers_with_names_of_their_own_are_told(tmp_path):
