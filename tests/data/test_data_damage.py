@@ -14,7 +14,8 @@ from studio.data.shape import propose
 from studio.words import StudioError
 
 HERE = Path(__file__).resolve().parent
-FILES = sorted(path for path in [*(HERE.parent / "data_files").iterdir(), *HERE.glob("cases/*/input.*")] if path.stat().st_size < 40_000)
+WHOLE = [*(HERE.parent / "data_files").iterdir(), *HERE.glob("cases/*/input.*")]
+FILES = sorted(path for path in WHOLE if path.stat().st_size < 40_000)
 WANTS = {"label": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
 _bytes = st.binary(min_size=1, max_size=6) | st.sampled_from([b'"', b"\n", b"{", b"}", b"]", b",", b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r"])
 _damage = st.lists(st.tuples(st.sampled_from(["flip", "delete", "insert", "repeat", "cut"]), st.floats(0, 1), st.integers(1, 40), _bytes), min_size=1, max_size=4)
