@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
+from studio.models.folder_checks import model_types
 from studio.models.shape import Shape, read_shape, target_names
 from studio.options import option
 from studio.words import Sentence
@@ -25,10 +26,11 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
     """peft's `target_modules` for `targets`: "all-linear", or ends of layers' names.
 
     On a mixture of experts they name the layers one by one: peft would lay another kind of LoRA over the experts, whose rank is not the one
-    that was asked for and which DoRA, dropout and others do not go with.
+    that was asked for and which DoRA, dropout and others do not go with. Likewise where some layers cannot have a delta (`Shape.fused`), and
+    for encoders that get a head for classes: between it and the blocks lie linear layers that are new, and learnt whole.
     """
     shape = read_shape(setting.base) if setting.base else None
-    if shape is not None and shape.experts:
+    if shape is not None and (shape.experts or shape.fused or setting.task_type == "SEQ_CLS" and shape.model_type in model_types()["encoder"]):
         return sorted({".".join(name.split(".")[-2:]) for name in shape.targets(targets)})
     names = target_names(targets)
     return "all-linear" if names is None else list(names)

@@ -81,15 +81,15 @@ def refuse_gaps(loading: dict, folder: Path, head: str) -> None:
 def refuse_not_finite(model: torch.nn.Module, folder: Path) -> None:
     """Raises StudioError, which names the tensor, where a weight is NaN or infinite: nothing could be learnt over it.
 
-    One sum for each tensor, which is NaN or infinite where a weight is: about 0.1 s for a billion parameters in 16 bit on one core.
+    Costs one pass over the weights: 0.2 to 0.3 s for a billion of them on one core.
     """
     import torch
 
-    sums = {name: parameter.detach().sum(dtype=torch.float32) for name, parameter in model.named_parameters() if parameter.is_floating_point() and not parameter.is_meta}
-    if not sums or all(torch.stack(list(sums.values())).isfinite().tolist()):
-        return
-    bad = next((name for name, total in sums.items() if not total.isfinite() and not model.get_parameter(name).isfinite().all()), None)
-    if bad:  # else it is the sum that does not fit
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.is_floating_point() and weight.numel() and not weight.is_meta]
+    ends = [torch.stack(torch.aminmax(weight.detach())).float() for _, weight in named]  # NaN where one of them is
+    good = torch.stack([end.to(ends[0].device) for end in ends]).isfinite().all(1).tolist() if ends else []
+    bad = next((name for (name, _), fine in zip(named, good, strict=True) if not fine), None)
+    if bad:
         raise StudioError("The tensor {name} in '{folder}' has weights that are NaN or infinite, so nothing can be learnt with it; download the model again.", name=bad, folder=folder)
 
 

@@ -18,8 +18,8 @@ from studio.words import StudioError
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
-# Tensors whose layer does not receive a delta: looked-up tables and the head.
-_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_")
+# Tensors whose layer does not receive a delta: looked-up tables, the head, and what stands between it and the blocks.
+_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_", "pooler", "predictions", "vocab_transform", "vocab_projector")
 # What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
 _IN_MEMORY = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj", "attention.attention.value": "attention.v_proj",
               "attention.output.dense": "attention.o_proj", "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2"}
@@ -82,15 +82,22 @@ class Shape:
         return {path[path.index(word) - 1] for path in paths for word in _ROUTED if word in path[1:]}
 
     @property
+    def fused(self) -> set[str]:
+        """Names of the linear layers in state space mixers (Mamba and its kin, which alone have a tensor D beside A_log) whose weights their
+        kernels take past the layers, so that a delta beside them would not be seen."""
+        mixers = {name.rpartition(".")[0] for name in self.tensors if name.endswith(".A_log") and f"{name.removesuffix('A_log')}D" in self.tensors}
+        return {f"{mixer}.{layer}" for mixer in mixers for layer in ("x_proj", "dt_proj", "out_proj") if f"{mixer}.{layer}.weight" in self.tensors}
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); of a mixture of experts, those
-        outside its MLPs."""
-        routed = self.experts
+        outside its MLPs; of state space mixers, those that are not `fused`."""
+        routed, fused = self.experts, self.fused
         return {
             name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
             for name, shape in self.tensors.items()
             if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
-            and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
+            and name.removesuffix(".weight") not in fused and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
         }
 
     @property
