@@ -37,7 +37,7 @@ class Layout:
     embeds: str = "H"
 
 
-_LLAMA, _MIXTURE, _GEMMA = Layout(_ATTENTION | _GATED), Layout(_ATTENTION), Layout(_ATTENTION | _GATED, head_size=256)
+_LLAMA, _GEMMA = Layout(_ATTENTION | _GATED), Layout(_ATTENTION | _GATED, head_size=256)
 _PHI3 = {"self_attn.qkv_proj": "QKK H", "self_attn.o_proj": "H Q", "mlp.gate_up_proj": "2I H", "mlp.down_proj": "H I"}
 _OPT = {"self_attn.q_proj": "H H", "self_attn.k_proj": "H H", "self_attn.v_proj": "H H", "self_attn.out_proj": "H H", "fc1": "I H", "fc2": "H I"}
 _NEOX = {"attention.query_key_value": "3H H", "attention.dense": "H H"} | _NEOX_MLP
@@ -50,7 +50,7 @@ LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), _GEMMA),
     **dict.fromkeys(("qwen3", "cohere2", "seed_oss", "ernie4_5", "helium"), Layout(_ATTENTION | _GATED, head_size=128)),
     **dict.fromkeys(("nemotron", "arcee", "apertus"), Layout(_ATTENTION | _PLAIN)),
-    **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe"), _MIXTURE), "qwen3_moe": Layout(_ATTENTION, head_size=128),
+    **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe", "qwen3_moe"), Layout(_ATTENTION)),
     "phi3": Layout(_PHI3),
     "phi": Layout({"self_attn.q_proj": "Q H", "self_attn.k_proj": "K H", "self_attn.v_proj": "K H", "self_attn.dense": "H Q", "mlp.fc1": "I H", "mlp.fc2": "H I"}),
     "starcoder2": Layout(_ATTENTION | {"mlp.c_fc": "I H", "mlp.c_proj": "H I"}),
