@@ -46,7 +46,6 @@ def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dic
 class Targeted(Method):
     """A method whose delta stands beside the linear layers that the person chooses."""
 
-    unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that peft cannot lay it beside
     transposed: ClassVar[bool] = False  # whether peft can lay it beside the Conv1D layers of GPT-2 and its kin
 
     targets: str = option(
@@ -71,7 +70,7 @@ class Targeted(Method):
         return list(shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and (shape.transposed and not self.transposed or shape.model_type in self.unknown):
+        if shape is not None and shape.transposed and not self.transposed:
             return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 

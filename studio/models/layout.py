@@ -25,7 +25,7 @@ _KEYS = {"H": ("hidden_size", "n_embd", "n_embed", "d_model"), "layers": ("num_h
 class Layout:
     """The tensors of a family. layer: module in a block → its sizes as stored: H hidden, Q all heads of the queries, K those of the keys, I inside
     of the MLP, "?" any, with a factor before it. wide: I where config.json does not say, in H. head_size: of one head, where config.json
-    does not say; None for H / heads. embeds: width of the embedding, as a key of `_KEYS`."""
+    does not say; None for H / heads. head: what says the next word, "" where it has had several names. embeds: width of the embedding, as a key of `_KEYS`."""
 
     layer: dict[str, str]
     prefix: str = "model."
@@ -46,16 +46,16 @@ _FALCON = {"self_attention.query_key_value": "? H", "self_attention.dense": "H H
 _FALCON_H1 = _ATTENTION | {"feed_forward.gate_proj": "I H", "feed_forward.up_proj": "I H", "feed_forward.down_proj": "H I", "mamba.in_proj": "? H", "mamba.out_proj": "H ?"}
 _MAMBA = Layout({"mixer.in_proj": "? H", "mixer.out_proj": "H ?"}, prefix="backbone.", embedding="embeddings")
 LAYOUTS: dict[str, Layout] = {
-    **dict.fromkeys(("llama", "mistral", "ministral", "qwen2", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "stablelm", "hunyuan_v1_dense"), _LLAMA),
+    **dict.fromkeys(("llama", "mistral", "ministral", "qwen2", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "stablelm", "hunyuan_v1_dense"), _LLAMA),
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), _GEMMA),
-    **dict.fromkeys(("qwen3", "cohere2", "seed_oss", "ernie4_5", "helium"), Layout(_ATTENTION | _GATED, head_size=128)),
+    **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5", "helium"), Layout(_ATTENTION | _GATED, head_size=128)),
     **dict.fromkeys(("nemotron", "arcee", "apertus"), Layout(_ATTENTION | _PLAIN)),
     **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe", "qwen3_moe"), Layout(_ATTENTION)),
     "phi3": Layout(_PHI3),
     "phi": Layout({"self_attn.q_proj": "Q H", "self_attn.k_proj": "K H", "self_attn.v_proj": "K H", "self_attn.dense": "H Q", "mlp.fc1": "I H", "mlp.fc2": "H I"}),
     "starcoder2": Layout(_ATTENTION | {"mlp.c_fc": "I H", "mlp.c_proj": "H I"}),
     "gpt2": Layout({"attn.c_attn": "H 3H", "attn.c_proj": "H H", "mlp.c_fc": "H I", "mlp.c_proj": "I H"}, prefix="transformer.", stack="h", embedding="wte", wide=4),
-    "gpt_neox": Layout(_NEOX, prefix="gpt_neox.", embedding="embed_in", head="embed_out"),
+    "gpt_neox": Layout(_NEOX, prefix="gpt_neox.", embedding="embed_in", head=""),
     "bloom": Layout(_BLOOM, prefix="transformer.", stack="h", embedding="word_embeddings", wide=4),
     "falcon": Layout(_FALCON, prefix="transformer.", stack="h", embedding="word_embeddings", wide=4),
     "opt": Layout(_OPT, prefix="model.decoder.", embeds="E"),
@@ -103,7 +103,7 @@ def _expected(layout: Layout, numbers: dict[str, int | None], head: bool) -> Ite
     sizes = _dimensions(layout, numbers)
     width = numbers[layout.embeds] or numbers["H"]
     yield f"{layout.prefix}{layout.embedding}.weight", (numbers["V"], width), "vocab_size, hidden_size"
-    if head:
+    if head and layout.head:
         yield f"{layout.head}.weight", (numbers["V"], width), "vocab_size, hidden_size"
     for at in range(numbers["layers"]):
         for module, size in layout.layer.items():
