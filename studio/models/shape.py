@@ -139,8 +139,8 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
 
 
 def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """`tensors` without those that transformers' language model leaves on disk: of Qwen3.5 and its kin, which stand out by their linear
-    attention, the parts that look at pictures and that guess several tokens at once."""
+    """`tensors` without those that transformers' language model leaves on disk: of Qwen3.5 and its kin, which stand out by their
+    linear attention, the parts that look at pictures and that guess several tokens at once."""
     if not any(".linear_attn." in name for name in tensors):
         return tensors
     return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
@@ -201,8 +201,8 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
 
 
 def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
-    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them,
-    and those of Qwen3.5, whose text part it loads alone."""
+    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
+    them, and those of Qwen3.5, whose text part it loads alone."""
     names = {name: name for name in stored}
     if any(".linear_attn." in name for name in names):
         names = {name: name.replace("model.language_model.", "model.", 1) for name in names}
