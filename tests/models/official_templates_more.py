@@ -248,7 +248,7 @@ MORE: tuple[Family, ...] = (
         "https://huggingface.co/ibm-granite/granite-4.0-micro",
         calls=tagged_calls,
     ),
-    # The last answer ends in <|endoftext|>, every other one in <|im_end|>. A system text gets no word on functions where there
+    OLMO3,
     # are none. Doubtful: found in a reimplementation that is checked against the official file, not in the file itself.
     Family(
         "olmo3",
