@@ -546,8 +546,8 @@ WRITTEN = [  # family, messages, tools, whether an answer is asked for, what is 
                 "system",
                 "Be brief.\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
                 f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
-                f""
-                f"{TOOL_JSON}\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
+                f"{TOOL_JSON}\n</tools>\n\nFor each function call, return a json object with function name and "
+                "arguments within "
                 "<tool_call></tool_call> XML tags:\n"
                 '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>',
             ),

@@ -94,9 +94,14 @@ DEEPSEEK = (
 )
 GRANITE = ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>")
 OLMO3 = (
-    "<|im_start|>", "<|im_end|>", "<|endoftext|>",
-    "<functions>", "</functions>", "<function_calls>", "</function_calls>",
-)  # fmt: skip
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<functions>",
+    "</functions>",
+    "<function_calls>",
+    "</function_calls>",
+)
 
 MORE: tuple[Family, ...] = (
     # The end-of-text token stands behind the whole where no answer is asked for. Role "tool", tools and calls are
@@ -248,22 +253,14 @@ MORE: tuple[Family, ...] = (
         "https://huggingface.co/ibm-granite/granite-4.0-micro",
         calls=tagged_calls,
     ),
-    OLMO3,
-    # are none. Doubtful: found in a reimplementation that is checked against the official file, not in the file itself.
+    # The last answer ends in <|endoftext|>, every other one in <|im_end|>. A system text gets no word on functions where
+    # there are none. Doubtful: found in a Python copy of the official file, not in that file itself.
     Family(
         "olmo3",
         "olmo3.jinja",
         "<|endoftext|>",
         "<|endoftext|>",
-        (
-            "<|im_start|>",
-            "<|im_end|>",
-            "<|endoftext|>",
-            "<functions>",
-            "</functions>",
-            "<function_calls>",
-            "</function_calls>",
-        ),
+        OLMO3,
         "<|endoftext|>",
         "https://allenai.github.io/open-instruct/olmo3",
         generation_ends=("<|im_end|>",),
