@@ -253,8 +253,8 @@ MORE: tuple[Family, ...] = (
         "https://huggingface.co/ibm-granite/granite-4.0-micro",
         calls=tagged_calls,
     ),
-    # The last answer ends in <|endoftext|>, every other one in <|im_end|>. A system text gets no word on functions where
-    # there are none. Doubtful: found in a Python copy of the official file, not in that file itself.
+    # The last answer ends in <|endoftext|>, every other one in <|im_end|>. A system text gets no word on functions
+    # where there are none. Doubtful: found in a Python copy of the official file, not in that file itself.
     Family(
         "olmo3",
         "olmo3.jinja",
