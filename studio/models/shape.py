@@ -126,7 +126,7 @@ def read_shape(folder: str | Path) -> Shape:
     config = read_config(folder)
     tensors, size = _tensors(folder)
     try:
-        return _shape(config, tensors, size)
+        return _shape(config, _language_part(tensors), size)
     except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
         raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=error) from error
 
@@ -144,6 +144,14 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
         patch=_side(config.get("patch_size")), active=_active(text),
     )
+
+
+def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """`tensors` without those that transformers' language model leaves on disk: of Qwen3.5 and its kin, which stand out by their
+    linear attention, the parts that look at pictures and that guess several tokens at once."""
+    if not any(".linear_attn." in name for name in tensors):
+        return tensors
+    return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
 
 
 def _active(config: dict) -> float:
@@ -206,8 +214,11 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
 
 
 def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
-    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them."""
+    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
+    them, and those of Qwen3.5, whose text part it loads alone."""
     names = {name: name for name in stored}
+    if any(".linear_attn." in name for name in names):
+        names = {name: name.replace("model.language_model.", "model.", 1) for name in names}
     if not any("attention.attention.query" in name for name in names):
         return names
     for name in names:

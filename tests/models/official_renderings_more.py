@@ -53,6 +53,10 @@ def phi4(*pairs):
     return turns("<|im_start|>", "<|im_sep|>", "<|im_end|>", *pairs)
 
 
+def chatml(*pairs):
+    return turns("<|im_start|>", "\n", "<|im_end|>\n", *pairs)
+
+
 def granite(*pairs):
     return turns("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>\n", *pairs)
 
@@ -465,6 +469,97 @@ WRITTEN = [  # family, messages, tools, whether an answer is asked for, what is 
         "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello!</s>\n<|user|>\nBye</s>\n<|assistant|>\n",
     ),
     ("tinyllama", ANSWERED[2:], None, False, "<|user|>\nBye</s>\n<|assistant|>\nSee you.</s>\n"),
+    (
+        "olmo3",
+        TALK,
+        None,
+        True,
+        chatml(
+            (
+                "system",
+                "You are a helpful function-calling AI assistant. You do not currently have access to any functions. "
+                "<functions></functions>",
+            ),
+            ("user", "Hi"),
+            ("assistant", "Hello!"),
+            ("user", "Bye"),
+        )
+        + "<|im_start|>assistant\n",
+    ),
+    (
+        "olmo3",
+        [SYSTEM, *ANSWERED],
+        None,
+        False,
+        chatml(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello!"), ("user", "Bye"))
+        + "<|im_start|>assistant\nSee you.<|endoftext|>",
+    ),
+    (
+        "olmo3",
+        CALLED,
+        TOOLS,
+        False,
+        chatml(
+            (
+                "system",
+                "You are a helpful function-calling AI assistant. You are provided with function signatures within "
+                "<functions></functions> XML tags. You may call one or more functions to assist with the user query. "
+                "Output any function calls within <function_calls></function_calls> XML tags. Do not make assumptions "
+                f"about what values to plug into functions.<functions>[{TOOL_JSON}]</functions>",
+            ),
+            ("user", "1+2?"),
+            ("assistant", "<function_calls>add(a=1, b=[2])</function_calls>"),
+            ("environment", "3"),
+        )
+        + "<|im_start|>assistant\nIt is 3.<|endoftext|>",
+    ),
+    (
+        "olmo3",
+        [SYSTEM, *PARALLEL],
+        TOOLS,
+        True,
+        chatml(
+            ("system", f"Be brief.<functions>[{TOOL_JSON}]</functions>"),
+            ("user", "1+2?"),
+            ("assistant", 'Both.<function_calls>add(a=1)\nadd(a=3, c="é\\"")</function_calls>'),
+            ("environment", "3"),
+            ("environment", "7"),
+        )
+        + "<|im_start|>assistant\n",
+    ),
+    (
+        "qwen3_instruct",
+        [SYSTEM, *TALK],
+        None,
+        True,
+        chatml(("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello!"), ("user", "Bye"))
+        + "<|im_start|>assistant\n",
+    ),
+    ("qwen3_instruct", THOUGHT[:2], None, False, chatml(("user", "Hi"), ("assistant", THOUGHT[1]["content"]))),
+    (
+        "qwen3_instruct",
+        [SYSTEM, *PARALLEL],
+        TOOLS,
+        False,
+        chatml(
+            (
+                "system",
+                "Be brief.\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+                f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
+                f"{TOOL_JSON}\n</tools>\n\nFor each function call, return a json object with function name and "
+                "arguments within "
+                "<tool_call></tool_call> XML tags:\n"
+                '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>',
+            ),
+            ("user", "1+2?"),
+            (
+                "assistant",
+                'Both.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n'
+                '<tool_call>\n{"name": "add", "arguments": {"a": 3, "c": "é\\""}}\n</tool_call>',
+            ),
+            ("user", "<tool_response>\n3\n</tool_response>\n<tool_response>\n7\n</tool_response>"),
+        ),
+    ),
 ]
 SCHEMA = {
     "type": "object",

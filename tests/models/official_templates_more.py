@@ -42,7 +42,19 @@ def granite3_calls(text: str) -> Calls:
     return [(call["name"], call["arguments"]) for made in _json_behind(r"<\|tool_call\|>(?=\[)", text) for call in made]
 
 
-def granite4_calls(text: str) -> Calls:
+def olmo3_calls(text: str) -> Calls:
+    """Lines of the form name(key=JSON, key=JSON) between the marks of the calls."""
+    made = []
+    for found in re.finditer(r"(?:<function_calls>|(?<=\))\n)([\w.-]+)\(", text):
+        arguments, at = {}, found.end()
+        while text[at] != ")":
+            key, at = re.compile(r"(?:, )?([^=]+)=").match(text, at).group(1), text.index("=", at) + 1
+            arguments[key], at = _DECODER.raw_decode(text, at)
+        made.append((found.group(1), arguments))
+    return made
+
+
+def tagged_calls(text: str) -> Calls:
     """One JSON object in each pair of tags; the system text shows the form with what is no JSON."""
     return [(call["name"], call["arguments"]) for call in _json_behind(r'<tool_call>\n(?=\{"name": ")', text)]
 
@@ -81,6 +93,15 @@ DEEPSEEK = (
     "<｜tool▁output▁end｜>",
 )
 GRANITE = ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>")
+OLMO3 = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<functions>",
+    "</functions>",
+    "<function_calls>",
+    "</function_calls>",
+)
 
 MORE: tuple[Family, ...] = (
     # The end-of-text token stands behind the whole where no answer is asked for. Role "tool", tools and calls are
@@ -230,7 +251,31 @@ MORE: tuple[Family, ...] = (
         GRANITE,
         "<|end_of_text|>",
         "https://huggingface.co/ibm-granite/granite-4.0-micro",
-        calls=granite4_calls,
+        calls=tagged_calls,
+    ),
+    # The last answer ends in <|endoftext|>, every other one in <|im_end|>. A system text gets no word on functions
+    # where there are none. Doubtful: found in a Python copy of the official file, not in that file itself.
+    Family(
+        "olmo3",
+        "olmo3.jinja",
+        "<|endoftext|>",
+        "<|endoftext|>",
+        OLMO3,
+        "<|endoftext|>",
+        "https://allenai.github.io/open-instruct/olmo3",
+        generation_ends=("<|im_end|>",),
+        calls=olmo3_calls,
+    ),
+    # Qwen3's form without reasoning: neither written nor dropped.
+    Family(
+        "qwen3_instruct",
+        "qwen3_instruct.jinja",
+        "",
+        "<|im_end|>",
+        ("<|im_start|>", "<|im_end|>"),
+        "<|im_end|>",
+        "https://huggingface.co/Qwen/Qwen3-4B-Instruct-2507",
+        calls=tagged_calls,
     ),
     Family(
         "smollm2",
@@ -254,3 +299,66 @@ MORE: tuple[Family, ...] = (
         takes_tools=False,
     ),
 )
+
+OFFERED: dict[str, str] = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2",
+    "HuggingFaceTB/SmolLM2-360M-Instruct": "smollm2",
+    "HuggingFaceTB/SmolLM2-1.7B-Instruct": "smollm2",
+    "HuggingFaceTB/SmolLM3-3B": "smollm3",
+    "Qwen/Qwen3.5-0.8B": "qwen3_5_small",
+    "Qwen/Qwen3.5-2B": "qwen3_5_small",
+    "Qwen/Qwen3.5-4B": "qwen3_5",
+    "Qwen/Qwen3.5-9B": "qwen3_5",
+    "Qwen/Qwen3.5-27B": "qwen3_5",
+    "Qwen/Qwen3.6-27B": "qwen3_6",
+    "Qwen/Qwen3-0.6B": "qwen3",
+    "Qwen/Qwen3-1.7B": "qwen3",
+    "Qwen/Qwen3-4B": "qwen3",
+    "Qwen/Qwen3-4B-Instruct-2507": "qwen3_instruct",
+    "Qwen/Qwen3-8B": "qwen3",
+    "Qwen/Qwen3-14B": "qwen3",
+    "Qwen/Qwen3-32B": "qwen3",
+    "Qwen/Qwen2.5-0.5B-Instruct": "qwen2_5",
+    "Qwen/Qwen2.5-1.5B-Instruct": "qwen2_5",
+    "Qwen/Qwen2.5-3B-Instruct": "qwen2_5",
+    "Qwen/Qwen2.5-7B-Instruct": "qwen2_5",
+    "Qwen/Qwen2.5-14B-Instruct": "qwen2_5",
+    "Qwen/Qwen2.5-32B-Instruct": "qwen2_5",
+    "meta-llama/Llama-3.2-1B-Instruct": "llama3_2",
+    "meta-llama/Llama-3.2-3B-Instruct": "llama3_2",
+    "meta-llama/Llama-3.1-8B-Instruct": "llama3_1",
+    "meta-llama/Llama-3.3-70B-Instruct": "llama3_3",
+    "google/gemma-3-270m-it": "gemma3",
+    "google/gemma-3-1b-it": "gemma3",
+    "google/gemma-2-2b-it": "gemma2",
+    "google/gemma-2-9b-it": "gemma2",
+    "google/gemma-2-27b-it": "gemma2",
+    "mistralai/Ministral-8B-Instruct-2410": "ministral_8b",
+    "mistralai/Mistral-7B-Instruct-v0.3": "mistral_v0_3",
+    "mistralai/Mistral-Nemo-Instruct-2407": "mistral_nemo",
+    "mistralai/Mistral-Small-24B-Instruct-2501": "mistral_small",
+    "microsoft/phi-4": "phi4",
+    "allenai/Olmo-3-7B-Instruct": "olmo3",
+    "allenai/Olmo-3.1-32B-Instruct": "olmo3_1",
+    "allenai/OLMo-2-0425-1B-Instruct": "olmo2",
+    "allenai/OLMo-2-1124-7B-Instruct": "olmo2",
+    "allenai/OLMo-2-1124-13B-Instruct": "olmo2",
+    "allenai/OLMo-2-0325-32B-Instruct": "olmo2",
+    "ibm-granite/granite-4.1-3b": "granite4",
+    "ibm-granite/granite-4.1-8b": "granite4",
+    "ibm-granite/granite-3.3-2b-instruct": "granite3_3",
+    "ibm-granite/granite-3.3-8b-instruct": "granite3_3",
+    "tiiuae/Falcon3-1B-Instruct": "falcon3",
+    "tiiuae/Falcon3-3B-Instruct": "falcon3",
+    "tiiuae/Falcon3-7B-Instruct": "falcon3",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "tinyllama",
+    "zai-org/GLM-4-9B-0414": "glm4",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": "deepseek_r1_distill",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": "deepseek_r1_distill",
+    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": "deepseek_r1_distill",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B": "deepseek_r1_distill",
+}
+"""Model id in presets/models.yaml → name of the family of its official template; "" for a base model without one."""
+
+UNWRITTEN = {"qwen3_5_small", "qwen3_6", "ministral_8b", "mistral_small", "olmo3_1", "falcon3"}
+"""Families of models on offer whose templates nobody has written yet."""

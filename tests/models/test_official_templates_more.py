@@ -19,9 +19,11 @@ from official_renderings_more import (
     TYPES,
     WRITTEN,
 )
-from official_templates_more import MORE
+from official_templates import FAMILIES
+from official_templates_more import MORE, OFFERED, UNWRITTEN
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from studio.models.catalogue import catalogue
 from studio.models.codec import Codec
 from studio.words import StudioError
 
@@ -141,3 +143,10 @@ def test_types_in_harmony():
     assert "// Does.\ntype f = " + TYPES + "// Goes.\ntype g = () => any;\n\n} // namespace" in rendered(
         BY_NAME["gpt_oss"], TALK, tools, True
     )
+
+
+def test_every_model_on_offer_has_a_family():
+    assert {offer.id for offer in catalogue() if offer.link and offer.reads == "text"} == set(OFFERED)
+    written = {family.name for family in (*FAMILIES, *MORE)}
+    assert set(OFFERED.values()) <= written | UNWRITTEN | {""} and not written & UNWRITTEN
+    assert set(OFFERED.values()) >= UNWRITTEN
