@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
 from studio.models.codec import Codec
+from studio.models.folder_checks import folder_refusal
 from studio.models.shape import Shape
 from studio.models.templates import OWN, TEMPLATES
 from studio.options import Options, join, option, problems
@@ -101,6 +102,10 @@ class Recipe(Options):
     def quantisation(self) -> str:
         """The base's quantisation: the method's own where it has one, else the machine's."""
         return self.method.quantisation or self.machine.quantisation
+
+    def model_refusal(self, shape: Shape, folder: Path) -> Sentence | None:
+        """Why the model of `shape` in `folder` cannot be taught the task; None where nothing is known that stands in the way."""
+        return self.task.model_refusal(shape) or folder_refusal(folder, self.task.head(), own_template=self.task.templated and self.model.template == OWN)
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
         """Why method and task cannot do this together, on a model of `shape`, on the base as it is quantised; None if they can."""

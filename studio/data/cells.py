@@ -1,6 +1,8 @@
-"""One cell of a table as text, or as the list or object that is written in it: as JSON, or as Python, numpy and pandas print it.
+"""One cell of a table as text, or as the list or object that is written in it: as JSON, or as Python, numpy and pandas
+print it.
 
-Nothing is evaluated: what Python prints is read token by token, with a bound on size and depth. Knows nothing about columns.
+Nothing is evaluated: what Python prints is read token by token, with a bound on size and depth. Knows nothing about
+columns.
 """
 
 from __future__ import annotations
@@ -41,14 +43,15 @@ def constant(name: str) -> float | None:
 _JSON = json.JSONDecoder(parse_constant=constant)
 _ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
 _WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
-"""A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would take 'a' 'b' for 'ab'."""
+"""A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would
+take 'a' 'b' for 'ab'."""
 _OPENS = re.compile(r"\s*(?:(?:np\.)?array\()?\[")
 _OBJECTS = re.compile(r"\s*(?:(?:np\.)?array\()?\[\s*\{")
 
 
 def as_list(value: Any) -> list | None:
-    """A list, also where a table holds it as JSON text, as Python writes a list of texts and numbers, or as Python or numpy write a list
-    of turns; else None. Other text that looks like a list stays text: it may be an answer."""
+    """A list, also where a table holds it as JSON text, as Python writes a list of texts and numbers, or as Python or
+    numpy write a list of turns; else None. Other text that looks like a list stays text: it may be an answer."""
     if isinstance(value, list):
         return value
     if not isinstance(value, str) or not _OPENS.match(value):
@@ -69,7 +72,12 @@ def _as_python(text: str) -> list | None:
         return None
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # a backslash or a number that Python would not write
+    except (
+        ValueError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+    ):  # a backslash or a number that Python would not write
         return None
 
 
@@ -85,7 +93,8 @@ def structured(value: Any) -> Any:
 
 
 def written(text: str) -> list | dict | None:
-    """The list or object that Python, numpy or pandas print as `text`; None where it is none, or too large or too deep."""
+    """The list or object that Python, numpy or pandas print as `text`; None where it is none, or too large or too
+    deep."""
     if len(text) > MAX_WRITTEN or not re.match(r"\s*(?:[\[({]|(?:np\.)?array\()", text):
         return None
     try:
@@ -97,16 +106,42 @@ def written(text: str) -> list | dict | None:
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>'[^'\\]*(?:\\.[^'\\]*)*'|"[^"\\]*(?:\\.[^"\\]*)*")"""
-    r"""|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))|(?P<name>-?[A-Za-z_][\w.]*|<NA>)|(?P<mark>[\[\](){},:=]))""",
+    r"""|(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))"""
+    r"""|(?P<name>-?[A-Za-z_][\w.]*|<NA>)|(?P<mark>[\[\](){},:=]))""",
     re.DOTALL,
 )
 _NAMES: dict[str, Any] = {
-    "None": None, "null": None, "nan": None, "NaN": None, "<NA>": None, "NaT": None, "np.nan": None, "True": True, "true": True,
-    "np.True_": True, "False": False, "false": False, "np.False_": False, "inf": float("inf"), "-inf": float("-inf"),
+    "None": None,
+    "null": None,
+    "nan": None,
+    "NaN": None,
+    "<NA>": None,
+    "NaT": None,
+    "np.nan": None,
+    "True": True,
+    "true": True,
+    "np.True_": True,
+    "False": False,
+    "false": False,
+    "np.False_": False,
+    "inf": float("inf"),
+    "-inf": float("-inf"),
 }
 _WRAPPERS = re.compile(r"(?:np\.|numpy\.)?(?:array|str_|float(?:16|32|64)|u?int(?:8|16|32|64)|bool_)")
 _ESCAPES = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL)
-_SINGLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\n": ""}
+_SINGLE = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "\n": "",
+}
 
 
 def _unescaped(found: re.Match) -> str:

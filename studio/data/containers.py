@@ -4,9 +4,10 @@
     {"train": [row, …], "test": [row, …]}                                        splits, by the names of `sides.py`
     {"id0": row, "id1": row}  {"id0": [turn, …], "id1": [turn, …]}               keyed by id; pandas' orient="index"
     {"a": [1, 2], "b": [3, 4]}  {"a": {"0": 1, "1": 2}, "b": …}                  columns; pandas' orient="columns"
-    {"columns": […], "data": [[…], …]}  {"schema": {…}, "data": [row, …]}        pandas' orient="split" and orient="table"
+    {"columns": […], "data": [[…], …]}  {"schema": {…}, "data": [row, …]}        pandas' orient="split" and "table"
 
-Anything else is one record. Knows nothing about what columns mean, but for the names that tell a row from a table of columns.
+Anything else is one record. Knows nothing about what columns mean, but for the names that tell a row from a table of
+columns.
 """
 
 from __future__ import annotations
@@ -20,11 +21,59 @@ from studio.data.speakers import ROLES, is_turn
 from studio.words import StudioError
 
 _LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")
-_WRAPPERS = {*_LISTS, "dialogs", "dialogues", "chats", "sessions", "entries", "instances", "content", "result", "results", "payload", "splits"}
+_WRAPPERS = {
+    *_LISTS,
+    "dialogs",
+    "dialogues",
+    "chats",
+    "sessions",
+    "entries",
+    "instances",
+    "content",
+    "result",
+    "results",
+    "payload",
+    "splits",
+}
 _COLUMNS = {
-    "messages", "conversation", "conversations", "turns", "dialog", "dialogue", "chat", "prompt", "question", "query", "instruction", "input", "output",
-    "completion", "response", "answer", "answers", "text", "label", "labels", "category", "chosen", "rejected", "context", "system", "tools", "functions",
-    "history", "role", "content", "from", "value", "id", "sentence", "title", "source", "target", *ROLES,
+    "messages",
+    "conversation",
+    "conversations",
+    "turns",
+    "dialog",
+    "dialogue",
+    "chat",
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "output",
+    "completion",
+    "response",
+    "answer",
+    "answers",
+    "text",
+    "label",
+    "labels",
+    "category",
+    "chosen",
+    "rejected",
+    "context",
+    "system",
+    "tools",
+    "functions",
+    "history",
+    "role",
+    "content",
+    "from",
+    "value",
+    "id",
+    "sentence",
+    "title",
+    "source",
+    "target",
+    *ROLES,
 }
 """Names of columns, by which a row is told from a table of columns where both would fit."""
 _DEPTH = 5
@@ -68,14 +117,23 @@ def _holds_rows(value: Any) -> bool:
 
 
 def _splits(item: dict) -> dict[str, Any] | None:
-    """The parts that are called train, test and the like, where one of them is there to learn from and one to measure on."""
-    sides = {key: side(key) for key, value in item.items() if _holds_rows(value) or (isinstance(value, list) and value and _all_turns(value))}
+    """The parts that are called train, test and the like, where one of them is there to learn from and one to measure
+    on."""
+    sides = {
+        key: side(key)
+        for key, value in item.items()
+        if _holds_rows(value) or (isinstance(value, list) and value and (_all_turns(value) or _all_texts(value)))
+    }
     return {key: item[key] for key in sides} if {LEARNT, MEASURED} <= set(sides.values()) else None
 
 
 def _all_turns(value: list) -> bool:
     """A list of conversations, each a list of turns."""
     return all(_is_turns(part) for part in value)
+
+
+def _all_texts(value: list) -> bool:
+    return all(isinstance(part, str) for part in value)
 
 
 def _of_splits(source: Source, splits: dict[str, Any], depth: int) -> Iterator[Item]:
@@ -99,18 +157,27 @@ def _wrapped_rows(source: Source, item: dict, depth: int) -> Iterator[Item] | No
         return map(Item, item[lists[0]])
     objects = [key for key, value in item.items() if isinstance(value, dict) and value]
     named = [key for key in objects if key.lower() in _WRAPPERS]
-    if depth < _DEPTH and len(named) == 1 and not _COLUMNS & {key.lower() for key in item if key not in named} and not _is_columns(item):
+    if (
+        depth < _DEPTH
+        and len(named) == 1
+        and not _COLUMNS & {key.lower() for key in item if key not in named}
+        and not _is_columns(item)
+    ):
         return _items(source, item[named[0]], depth + 1)
     conversations = [key for key, value in item.items() if isinstance(value, list) and value and _all_turns(value)]
-    if len(conversations) == 1 and conversations[0].lower() in _WRAPPERS:
+    if len(conversations) == 1 and conversations[0].lower() in _WRAPPERS and (len(item) == 1 or not _is_columns(item)):
         return map(Item, item[conversations[0]])
     return None
 
 
 def _left(source: Source, used: str, left: str) -> None:
     source.warn(
-        1, "left_aside", "{name} holds several lists; '{used}' is read, '{left}' is not. Put what you need into a file of its own.",
-        name=source.name, used=used, left=left,
+        1,
+        "left_aside",
+        "{name} holds several lists; '{used}' is read, '{left}' is not. Put what you need into a file of its own.",
+        name=source.name,
+        used=used,
+        left=left,
     )
 
 
@@ -120,7 +187,12 @@ def _pandas_rows(item: dict) -> Iterator[Item] | None:
     if isinstance(columns, list) and isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         names = [".".join(map(str, name)) if isinstance(name, list) else str(name) for name in columns]
         return (Item(dict(zip(names, row, strict=True)) if len(row) == len(names) else row) for row in data)
-    if isinstance(schema, dict) and isinstance(schema.get("fields"), list) and isinstance(data, list) and all(isinstance(row, dict) for row in data):
+    if (
+        isinstance(schema, dict)
+        and isinstance(schema.get("fields"), list)
+        and isinstance(data, list)
+        and all(isinstance(row, dict) for row in data)
+    ):
         keys = schema.get("primaryKey")
         index = {key for key in (keys if isinstance(keys, list) else []) if key in ("index", "level_0")}
         return (Item({key: value for key, value in row.items() if key not in index}) for row in data)
@@ -134,15 +206,21 @@ def _columns(source: Source, item: dict) -> Iterator[Item] | None:
     sizes = {key: len(value) for key, value in item.items() if isinstance(value, list)}
     if len(sizes) == len(item) > 1 and len(set(sizes.values())) > 1 and not any(_is_turns(v) for v in item.values()):
         raise StudioError(
-            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Mend the file, or save it as JSONL.",
-            name=source.name, sizes=", ".join(f"{key}: {size}" for key, size in sizes.items())[:200],
+            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Mend the file, or "
+            "save it as JSONL.",
+            name=source.name,
+            sizes=", ".join(f"{key}: {size}" for key, size in sizes.items())[:200],
         )
     return None
 
 
 def _keyed(item: dict) -> Iterator[Item] | None:
     """Rows by their id: each an object, or a list of turns."""
-    values = list(item.values())
+    values = [value for value in item.values() if isinstance(value, list | dict)]
+    if (
+        len(values) < len(item) and len(values) < _ROWS_FROM
+    ):  # else single values beside the rows say something of the whole
+        return None
     if _COLUMNS & {str(key).lower() for key in item}:
         return None
     if len(values) >= _ROWS_FROM and all(isinstance(value, list) and _is_turns(value) for value in values):
@@ -165,13 +243,16 @@ def _is_columns(item: dict) -> bool:
     values = list(item.values())
     if values and all(isinstance(value, list) and not _is_turns(value) for value in values):
         return len({len(value) for value in values}) == 1 and len(values[0]) > 0
-    if all(isinstance(value, dict) and value for value in values) and (len(values) > 1 or _COLUMNS & {str(key).lower() for key in item}):
+    if all(isinstance(value, dict) and value for value in values) and (
+        len(values) > 1 or _COLUMNS & {str(key).lower() for key in item}
+    ):
         return len({tuple(value) for value in values}) == 1 and _runs_down(item, values[0])
     return False
 
 
 def _runs_down(item: dict, column: dict) -> bool:
-    """Whether, of two levels of keys, the outer ones name columns and the inner ones rows, and not the other way round."""
+    """Whether, of two levels of keys, the outer ones name columns and the inner ones rows, and not the other way
+    round."""
     outer, inner = {str(key).lower() for key in item}, {str(key).lower() for key in column}
     numbered = all(key.isdigit() for key in outer), all(key.isdigit() for key in inner)
     if numbered[0] != numbered[1]:
@@ -179,4 +260,3 @@ def _runs_down(item: dict, column: dict) -> bool:
     if bool(outer & _COLUMNS) != bool(inner & _COLUMNS):
         return bool(outer & _COLUMNS)
     return len(inner) > len(outer)
-

@@ -1,7 +1,8 @@
-"""The content of one turn: words, or a list of parts, as OpenAI, LLaMA-Factory, Anthropic, Gemini and Bedrock write them.
+"""The content of one turn: words, or a list of parts, as OpenAI, LLaMA-Factory, Anthropic, Gemini and Bedrock write
+them.
 
-Words are joined; thoughts, tool calls and results of tools are told apart; a picture, sound or film leaves a mark such as <image> in
-its place and is listed. Raises RowProblem whose sentence opens with the given place.
+Words are joined; thoughts, tool calls and results of tools are told apart; a picture, sound or film leaves a mark such
+as <image> in its place and is listed. Raises RowProblem whose sentence opens with the given place.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from studio.data.turn_weights import Spans, overlaid, weight_of
 from studio.words import Sentence
 
 _WORDS = ("text", "value", "content", "refusal", "output_text")
-_THOUGHTS = ("thinking", "reasoning", "thought", "reasoning_content", "reasoningContent", "redacted_thinking", "summary")
+_THOUGHTS = (
+    "thinking",
+    "reasoning",
+    "thought",
+    "reasoning_content",
+    "reasoningContent",
+    "redacted_thinking",
+    "summary",
+)
 _CALLS = ("tool_use", "tool_call", "function_call", "toolUse", "functionCall", "tool-call")
 _RESULTS = ("tool_result", "toolResult", "functionResponse", "function_response", "tool-result")
 _MEDIA = {"image": "image", "audio": "audio", "video": "video", "file": "file", "document": "file"}
@@ -25,8 +34,9 @@ _BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
 
 @dataclass
 class Content:
-    """words, thoughts: joined; spans: factors of what is learnt in the words; thought_spans: in the thoughts; calls: tool calls;
-    results: turns of tools; media: what was left out of the words; said: whether anything but media was there."""
+    """words, thoughts: joined; spans: factors of what is learnt in the words; thought_spans: in the thoughts; calls:
+    tool calls; results: turns of tools; media: what was left out of the words; said: whether anything but media was
+    there."""
 
     words: str = ""
     thoughts: str = ""
@@ -55,7 +65,8 @@ class Content:
 
 
 def content_of(value: Any, role: str, place: Sentence) -> Content:
-    """What a turn of `role` says. An object or a list that is no list of parts is written as JSON; from a tool always."""
+    """What a turn of `role` says. An object or a list that is no list of parts is written as JSON; from a tool
+    always."""
     found = Content()
     value = _parts(value, role)
     if not isinstance(value, list):
@@ -76,7 +87,11 @@ def _parts(value: Any, role: str) -> Any:
             value = value["parts"]
         elif role != "tool" and (_is_part(value) or value.keys() <= {"text"}) and value:
             value = [value]
-    if isinstance(value, list) and role == "tool" and not (value and (all(map(_is_text_part, value)) or any(map(_is_result, value)))):
+    if (
+        isinstance(value, list)
+        and role == "tool"
+        and not (value and (all(map(_is_text_part, value)) or any(map(_is_result, value))))
+    ):
         return as_text(value)
     return value
 
@@ -87,7 +102,9 @@ def _is_part(value: Any) -> bool:
 
 
 def _is_text_part(value: Any) -> bool:
-    return _is_part(value) or (isinstance(value, dict) and {key for key, item in value.items() if item is not None} == {"text"})
+    return _is_part(value) or (
+        isinstance(value, dict) and {key for key, item in value.items() if item is not None} == {"text"}
+    )
 
 
 def _is_result(value: Any) -> bool:
@@ -99,7 +116,11 @@ def _take(found: Content, part: Any, place: Sentence) -> None:
     if isinstance(part, str):
         found.say(part)
         return
-    part = {key: item for key, item in part.items() if item is not None} if isinstance(part, dict) else {"type": type(part).__name__}
+    part = (
+        {key: item for key, item in part.items() if item is not None}
+        if isinstance(part, dict)
+        else {"type": type(part).__name__}
+    )
     kind = str(part.get("type") or "")
     calls, results = _keyed(part, kind, _CALLS), _keyed(part, kind, _RESULTS)
     if calls is not None:
@@ -120,14 +141,21 @@ def _take(found: Content, part: Any, place: Sentence) -> None:
 
 
 def _no_words(place: Sentence) -> RowProblem:
-    return RowProblem("shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place)
+    return RowProblem(
+        "shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place
+    )
 
 
 def _keyed(part: dict, kind: str, names: tuple[str, ...]) -> Any:
-    """What a part of one of these kinds holds: the part itself where its type says so, or what stands under that key."""
+    """What a part of one of these kinds holds: the part itself where its type says so, or what stands under that
+    key."""
     if kind in names:
         return part
-    return next((part[name] for name in names if name in part and part[name] is not True), None) if kind in ("", "text") else None
+    return (
+        next((part[name] for name in names if name in part and part[name] is not True), None)
+        if kind in ("", "text")
+        else None
+    )
 
 
 def _medium(part: dict, kind: str) -> str | None:
@@ -140,7 +168,11 @@ def _medium(part: dict, kind: str) -> str | None:
     if kind:
         return next((medium for name, medium in _MEDIA.items() if name in kind.lower()), None)
     keys = [key.lower().removesuffix("_url") for key in part]
-    return next((_MEDIA[key] for key in keys if key in _MEDIA), None) if not any(isinstance(part.get(key), str) for key in _WORDS) else None
+    return (
+        next((_MEDIA[key] for key in keys if key in _MEDIA), None)
+        if not any(isinstance(part.get(key), str) for key in _WORDS)
+        else None
+    )
 
 
 def thought_text(value: Any) -> str:
@@ -148,7 +180,18 @@ def thought_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(filter(None, map(thought_text, value)))
     if isinstance(value, dict):
-        names = ("thinking", "reasoning", "thought", "text", "value", "content", "reasoningText", "reasoning_content", "reasoningContent", "summary")
+        names = (
+            "thinking",
+            "reasoning",
+            "thought",
+            "text",
+            "value",
+            "content",
+            "reasoningText",
+            "reasoning_content",
+            "reasoningContent",
+            "summary",
+        )
         return next((thought_text(value[name]) for name in names if value.get(name)), "")
     return as_text(value)
 
@@ -156,13 +199,17 @@ def thought_text(value: Any) -> str:
 def _result(part: Any, place: Sentence) -> dict:
     """The turn of a tool that a result among the parts of a turn stands for."""
     part = part if isinstance(part, dict) else {"content": part}
-    inner = next((part[key] for key in ("content", "response", "output", "result", "value") if part.get(key) is not None), "")
+    inner = next(
+        (part[key] for key in ("content", "response", "output", "result", "value") if part.get(key) is not None), ""
+    )
     if isinstance(inner, list):
         inner = [item["json"] if isinstance(item, dict) and item.keys() == {"json"} else item for item in inner]
         if len(inner) == 1 and not _is_text_part(inner[0]):
             inner = inner[0]
     turn: dict = {"role": "tool", "content": content_of(inner, "tool", place).words}
-    identity = next((part[key] for key in ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id") if part.get(key)), None)
+    identity = next(
+        (part[key] for key in ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id") if part.get(key)), None
+    )
     if identity:
         turn["tool_call_id"] = str(identity)
     return turn | ({"name": part["name"]} if isinstance(part.get("name"), str) else {})

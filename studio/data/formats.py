@@ -13,6 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.data.speakers import is_turn, spoken
 from studio.words import Sentence, StudioError
 
 HEAD = 256 * 1024
@@ -157,7 +158,7 @@ def _is_turn_list(line: str) -> bool:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, list) and bool(found) and isinstance(found[0], dict) and bool({"role", "from"} & found[0].keys())
+    return isinstance(found, list) and bool(found) and is_turn(spoken(found)[0])
 
 
 def _sniff(head: str, complete: bool, suffix: str) -> Dialect | None:

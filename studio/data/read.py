@@ -169,7 +169,8 @@ def _unnamed(splits: list[Saved], files: dict[str, Path]) -> list[str]:
     """Arrow files beside a split that do not belong to it: what `datasets` keeps of earlier work."""
     own = {inside for split in splits for inside in (*split.files, *split.numbers)}
     folders = {split.folder for split in splits}
-    return [inside for inside in files if inside.endswith(".arrow") and inside not in own and str(PurePosixPath(inside).parent) in folders]
+    arrow = (inside for inside in files if inside.endswith(".arrow") and inside not in own)
+    return [inside for inside in arrow if str(PurePosixPath(inside).parent) in folders]
 
 
 def _left_aside(name: str, inside: str, error: StudioError | None) -> Sentence:

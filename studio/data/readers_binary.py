@@ -23,7 +23,7 @@ from studio.words import Sentence, StudioError
 
 _BATCH = 1000
 _PICTURES = 50  # rows at once where each holds a picture
-_ERRORS = {"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"}  # what a sheet shows where it has no value
+_ERRORS = {"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"}  # where a sheet has no value
 _AHEAD = 20  # rows of a sheet that are looked at to find its header
 
 
@@ -98,8 +98,8 @@ def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
 
 
 def filled_columns(schema: Any) -> set[str]:
-    """The columns whose type gives one set of fields to the arguments of every call, or to the parameters of every tool: what one of
-    them lacks is null there."""
+    """The columns whose type gives one set of fields to the arguments of every call, or to the parameters of every
+    tool: what one of them lacks is null there."""
     return {field.name for field in schema if _fills(field.type)}
 
 
@@ -108,8 +108,10 @@ def _fills(kind: Any) -> bool:
 
     if pa.types.is_struct(kind):
         parts = [kind.field(index) for index in range(kind.num_fields)]
-        return any((part.name in ARGUMENTS + SCHEMA and pa.types.is_struct(part.type)) or _fills(part.type) for part in parts)
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) and _fills(kind.value_type)
+        named = (part for part in parts if part.name in ARGUMENTS + SCHEMA)
+        return any(pa.types.is_struct(part.type) for part in named) or any(_fills(part.type) for part in parts)
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_list(kind) for is_list in lists) and _fills(kind.value_type)
 
 
 def _named(value: Any, names: list[str]) -> Any:
@@ -138,7 +140,8 @@ def read_arrow(source: Source) -> Iterator[Row]:
             reader = ipc.open_stream(file)
             batches = iter(reader)
         source.layout = list(reader.schema.names)
-        yield from rows_of(source, (batch.slice(at, _BATCH) for batch in batches for at in range(0, batch.num_rows, _BATCH)))
+        parts = (batch.slice(at, _BATCH) for batch in batches for at in range(0, batch.num_rows, _BATCH))
+        yield from rows_of(source, parts)
 
 
 def rows_of(source: Source, batches: Iterator) -> Iterator[Row]:
@@ -226,5 +229,6 @@ def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
             )
             continue
         values += [None] * (len(columns) - len(values))
-        values = without_missing(source, [None if isinstance(value, str) and value in _ERRORS else value for value in values])
+        values = [None if isinstance(value, str) and value in _ERRORS else value for value in values]
+        values = without_missing(source, values)
         yield Row(number, dict(zip(columns, values, strict=True)))

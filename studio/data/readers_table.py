@@ -62,9 +62,11 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
 
 
 MISSING = {"nan", "NaN", "<NA>", "NaT"}
-"""What pandas and NumPy write into a table of texts where a value is missing. No more than these: "None", "null" and "NA" may be an
-answer or a class."""
-_IS_MISSING = Sentence("Cells that hold nothing but nan, NaN, NaT or <NA>, as pandas writes a missing value, are read as empty.")
+"""What pandas and NumPy write into a table of texts where a value is missing. No more than these: "None", "null" and
+"NA" may be an answer or a class."""
+_IS_MISSING = Sentence(
+    "Cells that hold nothing but nan, NaN, NaT or <NA>, as pandas writes a missing value, are read as empty."
+)
 
 
 def without_missing(source: Source, cells: list) -> list:

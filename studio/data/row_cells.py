@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from studio.data.calls import tool_schemas
 from studio.data.cells import as_list, as_text, structured
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
@@ -179,12 +180,7 @@ class Cells:
         else:
             asked = self.row.values.get(self.columns.get("prompt"))
             value = asked.get("tools") if isinstance(asked, dict) else None
-        if is_empty(value) or value == {}:
-            return {}
-        found = structured(value)
-        found = [found] if isinstance(found, dict) else found
-        if not isinstance(found, list):
-            raise RowProblem("shape", "{place} has tools that are no list. Mend that row, or choose another column.", place=self.place)
+        found = tool_schemas(value, self.place)
         return {"tools": found} if found else {}
 
     def weighed(self, messages: list[dict]) -> list[dict]:

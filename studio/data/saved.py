@@ -1,9 +1,11 @@
-"""What Hugging Face's `datasets` writes with save_to_disk: which of a folder's files hold rows, which of the rows count, and what only describes them.
+"""What Hugging Face's `datasets` writes with save_to_disk: which of a folder's files hold rows, which of the rows
+count, and what only describes them.
 
-    state.json          names the Arrow files of one split, and those that hold row numbers where only some rows, or another order, count
+    state.json          names the Arrow files of one split, and those that hold row numbers where not all rows count
     dataset_info.json   features and licence          dataset_dict.json   names of the splits, each a folder
 
-Older versions of the library kept row numbers in files of their own; newer ones write the rows out. Knows nothing about what rows mean.
+Older versions of the library kept row numbers in files of their own; newer ones write the rows out. Knows nothing about
+what rows mean.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _AT_ONCE = 1000
 
 @dataclass
 class Saved:
-    """One split. folder: its name inside the zip; files: the data files and numbers the files of row numbers, by name inside the zip;
-    described: files of it that hold no rows."""
+    """One split. folder: its name inside the zip; files: the data files and numbers the files of row numbers, by name
+    inside the zip; described: files of it that hold no rows."""
 
     folder: str
     files: list[str]
@@ -37,13 +39,18 @@ class Saved:
 
 
 def saved_splits(files: dict[str, Path]) -> tuple[list[Saved], set[str]]:
-    """(the splits that were saved so, the files that only describe them) of `files`, name inside the zip → where it was copied to."""
+    """(the splits that were saved so, the files that only describe them) of `files`, name inside the zip → where it was
+    copied to."""
     found, described = [], set()
     for name, path in files.items():
         at = PurePosixPath(name)
         if at.name == _SPLITS and "splits" in _object(path):
             described.add(name)
-        if at.name != _STATE or not (data := _named(state := _object(path), "_data_files", at.parent)) or not set(data) <= files.keys():
+        if (
+            at.name != _STATE
+            or not (data := _named(state := _object(path), "_data_files", at.parent))
+            or not set(data) <= files.keys()
+        ):
             continue
         numbers = [name for name in _named(state, "_indices_data_files", at.parent) if name in files]
         split = Saved(str(at.parent), data, numbers, {name, str(at.parent / _INFO)} & files.keys())
@@ -68,14 +75,19 @@ def _named(state: dict, key: str, folder: PurePosixPath) -> list[str]:
 
 
 def read_numbered(source: Source, files: list[Path], numbers: list[Path]) -> Iterator[Row]:
-    """The rows of Arrow `files`, put one behind the other, that the Arrow files `numbers` name, in that order; numbered from 1."""
+    """The rows of Arrow `files`, put one behind the other, that the Arrow files `numbers` name, in that order; numbered
+    from 1."""
     import pyarrow as pa
 
     with damaged(source):
         table = pa.concat_tables([_table(path) for path in files])
         chosen = pa.concat_tables([_table(path) for path in numbers]).column(0)
         source.layout = list(table.schema.names)
-        batches = (batch for at in range(0, len(chosen), _AT_ONCE) for batch in table.take(chosen.slice(at, _AT_ONCE)).combine_chunks().to_batches())
+        batches = (
+            batch
+            for at in range(0, len(chosen), _AT_ONCE)
+            for batch in table.take(chosen.slice(at, _AT_ONCE)).combine_chunks().to_batches()
+        )
         yield from rows_of(source, batches)
 
 

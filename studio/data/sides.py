@@ -1,5 +1,5 @@
-"""Which files of a zip or folder, or parts of a file, are there to learn from and which to measure on, by the names that Hugging Face's
-loaders go by.
+"""Which files of a zip or folder, or parts of a file, are there to learn from and which to measure on, by the names
+that Hugging Face's loaders go by.
 
 Knows nothing about what the files hold.
 """
@@ -16,7 +16,8 @@ _MEASURED = {"test", "testing", "val", "valid", "validation", "dev", "eval", "ev
 
 
 def by_folder(names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
-    """Name → (measured on, in a folder of its own below that side), for the files below folders like train/ and test/ that lie side by side.
+    """Name → (measured on, in a folder of its own below that side), for the files below folders like train/ and test/
+    that lie side by side.
 
     A folder is a side only where train/ has folders in it and stands beside it, so that a class may be called "test".
     """
@@ -31,7 +32,8 @@ def by_folder(names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
 
 
 def measured(names: Iterable[str]) -> set[str]:
-    """The data files that are called test or validation, or lie in a folder of that name; none where no file is called train."""
+    """The data files that are called test or validation, or lie in a folder of that name; none where no file is called
+    train."""
     words = {name: _words(name) for name in names}
     if not any(found & _LEARNT for found in words.values()):
         return set()

@@ -8,14 +8,45 @@ from __future__ import annotations
 from typing import Any
 
 ROLES = {
-    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user", "customer": "user",
-    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "ai": "assistant",
-    "chatbot": "assistant", "bard": "assistant", "bing": "assistant", "claude": "assistant", "gemini": "assistant", "copilot": "assistant",
-    "llama": "assistant", "mistral": "assistant", "gpt-3.5": "assistant", "gpt-4": "assistant", "gpt4": "assistant",
-    "function_call": "assistant", "tool_call": "assistant", "tool_calls": "assistant",
-    "tool": "tool", "function": "tool", "observation": "tool", "ipython": "tool", "tool_response": "tool", "tool_result": "tool",
-    "tool_results": "tool", "tool_output": "tool", "function_response": "tool", "function_result": "tool",
-    "用户": "user", "助手": "assistant", "系统": "system",
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "customer": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+    "ai": "assistant",
+    "chatbot": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "claude": "assistant",
+    "gemini": "assistant",
+    "copilot": "assistant",
+    "llama": "assistant",
+    "mistral": "assistant",
+    "gpt-3.5": "assistant",
+    "gpt-4": "assistant",
+    "gpt4": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "tool_calls": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+    "tool_response": "tool",
+    "tool_result": "tool",
+    "tool_results": "tool",
+    "tool_output": "tool",
+    "function_response": "tool",
+    "function_result": "tool",
+    "用户": "user",
+    "助手": "assistant",
+    "系统": "system",
 }
 """What files call a speaker → what chat templates call them."""
 CALLERS = {"function_call", "tool_call", "tool_calls"}
@@ -40,9 +71,11 @@ def speaker(item: dict) -> str:
 
 
 def taken_for(items: list) -> dict[str, str]:
-    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their own: it is what the
-    other is not, and of two unknown ones who begins asks."""
-    spoke = dict.fromkeys(name for item in items if isinstance(item, dict) and ROLES.get(name := speaker(item)) not in ("system", "tool"))
+    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their
+    own: it is what the other is not, and of two unknown ones who begins asks."""
+    spoke = dict.fromkeys(
+        name for item in items if isinstance(item, dict) and ROLES.get(name := speaker(item)) not in ("system", "tool")
+    )
     if len(spoke) != 2 or "" in spoke:
         return {}
     one, other = spoke
@@ -57,8 +90,9 @@ def is_turn(item: Any) -> bool:
 
 
 def spoken(items: list) -> list:
-    """`items` as turns, where each holds a question and its answer under the speakers' names: [{"human": …, "assistant": …}, …], as
-    ms-swift's ShareGPT form does; anything else as it is. What else such a pair holds goes to the answer."""
+    """`items` as turns, where each holds a question and its answer under the speakers' names: [{"human": …,
+    "assistant": …}, …], as ms-swift's ShareGPT form does; anything else as it is. What else such a pair holds goes to
+    the answer."""
     if not items or not isinstance(items[0], dict) or "role" in items[0] or "from" in items[0]:
         return items
     found = []

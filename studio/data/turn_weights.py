@@ -2,10 +2,11 @@
 
     weight, loss_weight, loss_scale    a number: OpenAI (0 or 1), LLaMA-Factory, ms-swift
     loss, train, training              true or false, or a number: ms-swift, axolotl
-    train_detail, training_detail      [{"begin_offset", "end_offset", "train"}] over the characters of the content: axolotl. Both offsets
-                                       are of characters inside (the end is not one behind), and what no entry names is not learnt.
+    train_detail, training_detail      [{"begin_offset", "end_offset", "train"}] in characters of the content: axolotl.
+                                       Both offsets are of characters inside; what no entry names is not learnt.
 
-A factor is 1 where nothing is marked; of several marks that differ all count. Raises RowProblem for a factor that is none.
+A factor is 1 where nothing is marked; of several marks that differ all count. Raises RowProblem for a factor that is
+none.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ def _number(value: Any, key: str, place: Sentence) -> float:
         number = -1.0
     if not 0 <= number < math.inf:
         raise RowProblem(
-            "shape", "{place} has a message with '{key}': {value}, which is no weight. Write true, false, or a number from 0 up.", place=place,
-            key=key, value=as_text(value)[:40],
+            "shape",
+            "{place} has a message with '{key}': {value}, which is no weight. Write true, false, or a number from 0 "
+            "up.",
+            place=place,
+            key=key,
+            value=as_text(value)[:40],
         )
     return int(number) if number == int(number) else number
 
@@ -65,14 +70,21 @@ def detailed(item: dict, length: int, place: Sentence) -> Spans | None:
 
 def _offset(detail: Any, key: str, place: Sentence) -> int:
     value = detail.get(key) if isinstance(detail, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf or value != int(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < math.inf
+        or value != int(value)
+    ):
         raise _no_detail(place)
     return int(value)
 
 
 def _no_detail(place: Sentence) -> RowProblem:
     return RowProblem(
-        "shape", "{place} has a 'train_detail' that is no list of begin_offset, end_offset and train. Mend that row.", place=place
+        "shape",
+        "{place} has a 'train_detail' that is no list of begin_offset, end_offset and train. Mend that row.",
+        place=place,
     )
 
 
@@ -83,7 +95,9 @@ def _runs(factors: list[float]) -> Spans:
             found[-1][1] = at + 1
         else:
             found.append([at, at + 1, factor])
-    return [[start, end, int(factor) if factor == int(factor) else factor] for start, end, factor in found if factor != 1]
+    return [
+        [start, end, int(factor) if factor == int(factor) else factor] for start, end, factor in found if factor != 1
+    ]
 
 
 def overlaid(one: Spans, other: Spans) -> Spans:

@@ -1,9 +1,11 @@
 """Chat turns as people write them → [{"role", "content"}], with the order of the roles checked.
 
-Takes OpenAI messages (role/content, tools and tool calls included), ShareGPT turns (from/value), ms-swift's, Anthropic's, Gemini's,
-Bedrock's and Cohere's, and harmony's channels. A turn may also have: tool_calls, tool_call_id, name; weight (factor of its loss, absent: 1);
-span_weights ([[start, end, factor], …] over characters of its content, on top of its weight); media (what the file shows in place of a
-mark such as <image> in the content). Raises `RowProblem` whose sentence opens with the given place. Knows nothing about columns.
+Takes OpenAI messages (role/content, tools and tool calls included), ShareGPT turns (from/value), ms-swift's,
+Anthropic's, Gemini's, Bedrock's and Cohere's, and harmony's channels. A turn may also have: tool_calls, tool_call_id,
+name; weight (factor of its loss, absent: 1); span_weights ([[start, end, factor], …] over characters of its content, on
+top of its weight); media (what the file shows in place of a mark such as <image> in the content); a system turn tools
+(offered there and not in a column). Raises `RowProblem` whose sentence opens with the given place. Knows nothing about
+columns.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from studio.data.calls import call_list, calls_with_words
+from studio.data.calls import call_list, calls_with_words, tool_schemas
 from studio.data.cells import as_list, as_text, written
 from studio.data.contents import Content, content_of, thought_text
 from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
@@ -26,15 +28,18 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought"
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
 _CALLS = ("tool_calls", "function_call")
 _MARKED = frozenset((*MARKS, *DETAILS))
-_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, "channel", "recipient"))
+_MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
+_OFFERS = ("tools", "functions")
+_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
 """Keys that say more of a turn than who says what."""
 _MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
 _TALKS = ("messages", "conversations", "conversation")
 
 
 def unwrapped(value: Any) -> Any:
-    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose first answer it is.
-    A list of questions with their answers, [{"human": …, "assistant": …}, …], is the list of their turns."""
+    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose
+    first answer it is. A list of questions with their answers, [{"human": …, "assistant": …}, …], is the list of their
+    turns."""
     if isinstance(value, list):
         return spoken(value)
     if isinstance(value, dict):
@@ -50,7 +55,8 @@ _SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 
 def transcript(text: str) -> list[dict] | None:
-    """A conversation that is written as one text, "Human: … Assistant: …" with empty lines between, as hh-rlhf is; None where it is none."""
+    """A conversation that is written as one text, "Human: … Assistant: …" with empty lines between, as hh-rlhf is; None
+    where it is none."""
     before, *parts = _SPEAKERS.split(text.strip())
     if before or not parts:
         return None
@@ -64,27 +70,46 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
         items = as_list(unwrapped(written(value)))
     if items is None:
         raise RowProblem(
-            "shape", "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.", place=place, column=column
+            "shape",
+            "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.",
+            place=place,
+            column=column,
         )
     try:
-        return _talk(spoken(items), place, {})
+        return _named_or_taken(spoken(items), place)
+    except RecursionError as error:
+        raise RowProblem(
+            "shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place
+        ) from error
+
+
+def _named_or_taken(items: list, place: Sentence) -> list[dict]:
+    try:
+        return _talk(items, place, {})
     except RowProblem as problem:
         if problem.kind != "role" or not (taken := taken_for(items)):
             raise
         return _talk(items, place, taken)
-    except RecursionError as error:
-        raise RowProblem("shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place) from error
 
 
 def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
     """All turns; what belongs to one turn of the assistant but is written as several is put together."""
     found: list[dict] = []
     for item in items:
-        if isinstance(item, dict) and len(item) == 2 and item.get("role") in _PLAIN and isinstance(item.get("content"), str):
+        if (
+            isinstance(item, dict)
+            and len(item) == 2
+            and item.get("role") in _PLAIN
+            and isinstance(item.get("content"), str)
+        ):
             found.append(item)
             continue
         for part in _turns_of(item, place, taken):
-            if found and part["role"] == found[-1]["role"] == "assistant" and (part.get("_calls") or found[-1].get("_open")):
+            if (
+                found
+                and part["role"] == found[-1]["role"] == "assistant"
+                and (part.get("_calls") or found[-1].get("_open"))
+            ):
                 found[-1] = _joined(found[-1], part, place)
             else:
                 found.append(part)
@@ -92,14 +117,18 @@ def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
 
 
 def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
-    """The turns that one object stands for: results of tools, which some files put into the user's turn, and the turn itself. Keys that
-    begin with _ are taken out by `_finished`."""
+    """The turns that one object stands for: results of tools, which some files put into the user's turn, and the turn
+    itself. Keys that begin with _ are taken out by `_finished`."""
     if not isinstance(item, dict):
-        raise RowProblem("shape", "{place} has a message that is no object with role and content. Mend that row.", place=place)
+        raise RowProblem(
+            "shape", "{place} has a message that is no object with role and content. Mend that row.", place=place
+        )
     role = ROLES.get(name := speaker(item)) or taken.get(name)
     if role is None:
         raise RowProblem(
-            "role", "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.", place=place,
+            "role",
+            "{place} has a message from '{role}'. Known are system, user, assistant and tool; rename it.",
+            place=place,
             role=as_text(named(item))[:40],
         )
     value = item.get("content")
@@ -114,6 +143,7 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
         content = content_of(value, role, place)
     if role == "assistant":
         _with_keys(content, item, place)
+    _with_media(content, item)
     turn = {"role": role, "content": content.words} | _marks(item, role, content, place)
     if content.results and not (content.words.strip() or content.calls):
         return content.results
@@ -126,6 +156,12 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
         turn = _of_channel(turn, item["channel"])
     if name in CALLERS or (item.get("recipient") and content.calls):
         turn["_calls"] = True
+    if (
+        role == "system"
+        and (offered := next((item[key] for key in _OFFERS if item.get(key)), None))
+        and (schemas := tool_schemas(offered, place))
+    ):
+        turn["tools"] = schemas
     return [*content.results, _told(item, turn)]
 
 
@@ -156,11 +192,28 @@ def _with_keys(content: Content, item: dict, place: Sentence) -> None:
         if item.get(key):
             content.calls += call_list(item[key], place)
     if not content.thoughts and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.words)[0]:
-        content.thoughts = next((text for key in _THOUGHTS if item.get(key) and (text := thought_text(item[key])).strip()), "")
+        content.thoughts = next(
+            (text for key in _THOUGHTS if item.get(key) and (text := thought_text(item[key])).strip()), ""
+        )
+
+
+def _with_media(content: Content, item: dict) -> None:
+    """Adds what a turn shows beside its content, as Ollama and LLaVA keep it; where the words have no marks of it, they
+    get them in front."""
+    beside = [
+        medium
+        for key, medium in _MEDIA.items()
+        if item.get(key)
+        for _ in (item[key] if isinstance(item[key], list) else [item[key]])
+    ]
+    marks = "".join(f"<{medium}>" for medium in beside if f"<{medium}>" not in content.words)
+    content.media += beside
+    content.words, content.spans = marks + content.words, moved(content.spans, len(marks))
 
 
 def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
-    """weight and span_weights, where a turn is marked. That words of others are not learnt is no mark; that they are is one."""
+    """weight and span_weights, where a turn is marked. That words of others are not learnt is no mark; that they are is
+    one."""
     if not content.spans and _MARKED.isdisjoint(item):
         return {}
     weight, details = weight_of(item, place), detailed(item, len(content.words), place)
@@ -176,7 +229,8 @@ def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
 
 
 def _of_channel(turn: dict, channel: str) -> dict:
-    """A message that harmony's assistant writes before its answer: its analysis is its thoughts. What follows belongs to the same turn."""
+    """A message that harmony's assistant writes before its answer: its analysis is its thoughts. What follows belongs
+    to the same turn."""
     if channel == "analysis":
         spans = turn.pop("span_weights", [])
         turn = {**turn, "content": "", "_thoughts": turn["content"], "_thought_weights": spans}
@@ -184,30 +238,49 @@ def _of_channel(turn: dict, channel: str) -> dict:
 
 
 def _joined(before: dict, after: dict, place: Sentence) -> dict:
-    """One turn of the assistant from two: words or thoughts and the calls they lead to, calls side by side, thoughts and their answer."""
-    factors = before.get("weight", 1), after.get("weight", 1)
-    before = dict(before)
-    if factors[0] != factors[1]:
-        if before.get("tool_calls") or before.get("_thoughts") or factors[0] > factors[1] or after["content"]:
-            raise RowProblem(
-                "shape", "{place} has parts of one answer with weights that cannot be kept apart. Give its words and its calls the same weight.",
-                place=place,
-            )
-        share = [[0, len(before["content"]), factors[0] / factors[1]]] if before["content"] else []
-        before["span_weights"] = overlaid(before.get("span_weights", []), share)
-        before["weight"] = factors[1]
+    """One turn of the assistant from two: words or thoughts and the calls they lead to, calls side by side, thoughts
+    and their answer."""
+    top = max(before.get("weight", 1), after.get("weight", 1))
+    before, after = _weighed(before, top, place), _weighed(after, top, place)
     between = "\n" if before["content"].strip() and after["content"].strip() else ""
-    spans = [*before.get("span_weights", []), *moved(after.get("span_weights", []), len(before["content"]) + len(between))]
+    spans = [
+        *before.get("span_weights", []),
+        *moved(after.get("span_weights", []), len(before["content"]) + len(between)),
+    ]
     thoughts = "\n".join(filter(None, (before.get("_thoughts"), after.get("_thoughts"))))
     ahead = len(before["_thoughts"]) + 1 if before.get("_thoughts") else 0
     made = {
-        **before, **after, "content": before["content"] + between + after["content"], "span_weights": spans, "_thoughts": thoughts,
+        **before,
+        **after,
+        "content": before["content"] + between + after["content"],
+        "span_weights": spans,
+        "_thoughts": thoughts,
         "_thought_weights": [*before.get("_thought_weights", []), *moved(after.get("_thought_weights", []), ahead)],
-        "tool_calls": [*before.get("tool_calls", []), *after.get("tool_calls", [])], "media": [*before.get("media", []), *after.get("media", [])],
+        "tool_calls": [*before.get("tool_calls", []), *after.get("tool_calls", [])],
+        "media": [*before.get("media", []), *after.get("media", [])],
     }
     if not after.get("_open"):
         made.pop("_open", None)
     return {key: value for key, value in made.items() if value != [] and (key, value) != ("weight", 1)}
+
+
+def _weighed(turn: dict, top: float, place: Sentence) -> dict:
+    """A part of a turn whose whole is learnt with `top`: what is learnt less has its share in factors over its words
+    and thoughts."""
+    if (share := turn.get("weight", 1) / top if top else 1) == 1:
+        return turn
+    if turn.get("tool_calls"):
+        raise RowProblem(
+            "shape",
+            "{place} has parts of one answer with weights that cannot be kept apart. Give its words and its calls the "
+            "same weight.",
+            place=place,
+        )
+    made = {**turn, "weight": top}
+    for key, text in (("span_weights", turn["content"]), ("_thought_weights", turn.get("_thoughts"))):
+        if text:
+            made[key] = overlaid(turn.get(key, []), [[0, len(text), share]])
+    return made
 
 
 def _finished(turn: dict) -> dict:

@@ -89,7 +89,7 @@ def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
         found.problems.setdefault("model", away)
         return None
     shape = found.attempt("model", lambda: read_shape(folder))
-    if shape and (unfit := found.attempt("model", lambda: found.recipe.task.model_refusal(shape))):
+    if shape and (unfit := found.attempt("model", lambda: found.recipe.model_refusal(shape, folder)) or found.problems.get("model")):
         found.problems["model"] = unfit
         return None
     return shape

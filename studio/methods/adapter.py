@@ -34,6 +34,7 @@ class Adapter(Method):
     order: ClassVar[int] = 28
     ships_as: ClassVar[str] = "BOTTLENECK"
     learning_rate: ClassVar[float] = 5e-4
+    unknown: ClassVar[tuple[str, ...]] = ("distilbert",)
     stock: ClassVar[bool] = False
 
     name: Literal["adapter"] = option("adapter", "Method", "", hidden=True)

@@ -79,6 +79,8 @@ class Method(Options):
     prompt_learning: ClassVar[bool] = False  # virtual tokens before the input
     words_only: ClassVar[bool] = False  # True where it cannot teach a head for classes
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
+    unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that it cannot be laid over
+    over_mixers: ClassVar[bool] = True  # False where it copies or replaces layers whose weights a state space mixer (Mamba) reads itself
     keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
     def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
@@ -141,6 +143,8 @@ class Method(Options):
 
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
         """Why this method cannot serve the model, task or quantisation; None if it can."""
+        if shape is not None and (shape.model_type in self.unknown or shape.fused and not self.over_mixers):
+            return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         if task in capabilities.TASKS:
             if lack := self.lack(capabilities.TASKS[task]):
                 return lack

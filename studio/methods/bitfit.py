@@ -10,7 +10,7 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-_HEADS = ("lm_head", "embed_out", "score", "classifier")
+_HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier")
 
 
 class BitFit(Method):
@@ -29,6 +29,7 @@ class BitFit(Method):
     order: ClassVar[int] = 40
     ships_as: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
+    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "modernbert")  # their biases are read past the layers, or stand on top only
     stock: ClassVar[bool] = False
 
     name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)

@@ -28,6 +28,7 @@ class CorDA(ChangesBase, LoRA):
     """
 
     title: ClassVar[str] = "CorDA"
+    unknown: ClassVar[tuple[str, ...]] = ("modernbert",)  # its rows are packed without padding
     order: ClassVar[int] = 18
     transposed: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ class FISH(Masked):
     """
 
     title: ClassVar[str] = "FISH mask"
+    unknown: ClassVar[tuple[str, ...]] = ("albert",)  # its blocks share their weights
     order: ClassVar[int] = 43
 
     name: Literal["fish"] = option("fish", "Method", "", hidden=True)

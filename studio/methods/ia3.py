@@ -42,7 +42,7 @@ class IA3(Method):
 
         present = [f".{name}" for name, _ in model.named_modules()]
         names = [name for name in peft_targets(",".join(self._names()), setting) if any(each.endswith(f".{name}") for each in present)]
-        return get_peft_model(model, IA3Config(task_type=setting.task_type, target_modules=names, feedforward_modules=[n for n in names if n in _MLP_OUTPUT]))
+        return get_peft_model(model, IA3Config(task_type=setting.task_type, target_modules=names, feedforward_modules=[name for name in names if name.rsplit(".", 1)[-1] in _MLP_OUTPUT]))
 
     def parameter_count(self, shape: Shape) -> int:
         """One number for each key and value channel and each inner MLP channel (Liu 2022, §3.3)."""

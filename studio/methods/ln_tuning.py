@@ -32,6 +32,7 @@ class NormTuning(Method):
     order: ClassVar[int] = 41
     ships_as: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 3e-3
+    unknown: ClassVar[tuple[str, ...]] = ("modernbert",)  # a block without a first norm
 
     name: Literal["ln_tuning"] = option("ln_tuning", "Method", "", hidden=True)
 

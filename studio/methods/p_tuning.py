@@ -25,6 +25,7 @@ class PTuning(Method):
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3
+    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", "electra", "albert")  # peft finds no heads, or takes another width for that of the words
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["p_tuning"] = option("p_tuning", "Method", "", hidden=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, Setting
+from studio.models.folder_checks import model_types
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence, StudioError
@@ -126,7 +127,7 @@ class PrefixTuning(Method):
             return Sentence("Start text is empty; write a sentence that describes the task, or start from random words.")
         if self.start == "adapter" and not self.adapter:
             return Sentence("No trained prefix is chosen; choose one, or start from random words.")
-        if shape is not None and sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers:
+        if shape is not None and (shape.model_type in model_types()["encoder"] or sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers):
             return Sentence("Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture)
         return no_prefix(shape) or super().refusal(shape, task, quantisation)
 

@@ -26,6 +26,7 @@ class PromptTuning(Method):
     order: ClassVar[int] = 20
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2
+    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba")  # peft finds no width or no heads in their configs
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["prompt_tuning"] = option("prompt_tuning", "Method", "", hidden=True)

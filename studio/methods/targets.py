@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
+from studio.models.folder_checks import model_types
 from studio.models.shape import Shape, read_shape, target_names
 from studio.options import option
 from studio.words import Sentence
@@ -25,10 +26,11 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
     """peft's `target_modules` for `targets`: "all-linear", or ends of layers' names.
 
     On a mixture of experts they name the layers one by one: peft would lay another kind of LoRA over the experts, whose rank is not the one
-    that was asked for and which DoRA, dropout and others do not go with.
+    that was asked for and which DoRA, dropout and others do not go with. Likewise where some layers cannot have a delta (`Shape.fused`), and
+    for encoders that get a head for classes: between it and the blocks lie linear layers that are new, and learnt whole.
     """
     shape = read_shape(setting.base) if setting.base else None
-    if shape is not None and shape.experts:
+    if shape is not None and (shape.experts or shape.fused or setting.task_type == "SEQ_CLS" and shape.model_type in model_types()["encoder"]):
         return sorted({".".join(name.split(".")[-2:]) for name in shape.targets(targets)})
     names = target_names(targets)
     return "all-linear" if names is None else list(names)
@@ -44,7 +46,6 @@ def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dic
 class Targeted(Method):
     """A method whose delta stands beside the linear layers that the person chooses."""
 
-    unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that peft cannot lay it beside
     transposed: ClassVar[bool] = False  # whether peft can lay it beside the Conv1D layers of GPT-2 and its kin
 
     targets: str = option(
@@ -69,7 +70,7 @@ class Targeted(Method):
         return list(shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and (shape.transposed and not self.transposed or shape.model_type in self.unknown):
+        if shape is not None and shape.transposed and not self.transposed:
             return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 

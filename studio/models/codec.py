@@ -79,7 +79,7 @@ class Codec:
             raise StudioError("tokenizer.json in '{folder}' cannot be read ({detail}); download the model again.", folder=self.folder, detail=error) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._config = _read_json(self.folder / "tokenizer_config.json")
+        self._config = read_object(self.folder / "tokenizer_config.json")
 
     @cached_property
     def template(self) -> str:
@@ -107,11 +107,25 @@ class Codec:
         """The template that came with the model."""
         path = self.folder / "chat_template.jinja"
         if path.exists():
-            return path.read_text(encoding="utf-8")
+            return _read_text(path)
         own = self._config.get("chat_template")
-        if isinstance(own, list):
-            own = next((item["template"] for item in own if item.get("name") == "default"), None)
+        if isinstance(own, list) and all(isinstance(item, dict) for item in own):
+            own = next((item.get("template") for item in own if item.get("name") == "default"), None)
+        if own is not None and not isinstance(own, str):
+            raise StudioError("tokenizer_config.json in '{folder}': chat_template is {value}, which is no chat template; download the model again, or choose another template on the Data tab.",
+                              folder=self.folder, value=repr(own)[:40])
         return own or None
+
+    def check_own_template(self) -> None:
+        """Raises StudioError, which names the file, where the template that came with the model is no Jinja template."""
+        if not self.own_template:
+            return
+        try:
+            _environment().from_string(self.own_template)
+        except jinja2.TemplateError as error:
+            file = "chat_template.jinja" if (self.folder / "chat_template.jinja").exists() else "tokenizer_config.json"
+            raise StudioError("The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, or choose another template on the Data tab.",
+                              file=file, folder=self.folder, detail=str(error).rstrip(".")) from error
 
     def as_taught(self, adapter: Path | None) -> Codec:
         """This codec with the chat template that is saved with an adapter, which it was taught with."""
@@ -126,16 +140,7 @@ class Codec:
 
     @cached_property
     def _compiled(self) -> jinja2.Template:
-        def refuse(message: str):
-            raise jinja2.TemplateError(message)
-
-        def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-            return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
-        environment.filters["tojson"] = tojson
-        environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
-        return environment.from_string(self.template)
+        return _environment().from_string(self.template)
 
     def render(self, messages: list[dict], *, for_answer: bool = False, tools: list | None = None) -> str:
         """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call.
@@ -190,13 +195,26 @@ class Codec:
         with contextlib.suppress(TemplateRefusal):
             amid = self._rendered([*talk, {"role": "user", "content": "?"}], False, None).partition(_MARK)[2]
             mark = "".join(os.path.commonprefix([_PIECES.findall(last), _PIECES.findall(amid)])).rstrip()
-            return (mark, last[len(mark) :]) if mark or not last.strip() else (last.rstrip(), last[len(last.rstrip()) :])
+            if not mark and last.strip():
+                mark = last.rstrip()
+            ends = [place + len(text) for text in self.end_texts if (place := mark.find(text)) >= 0]
+            mark = mark[: min(ends, default=len(mark))]  # what follows may be how every turn begins (Command A)
+            return mark, last[len(mark) :]
         return last.rstrip(), last[len(last.rstrip()) :]
 
     def encode(self, text: str, *, special: bool = False) -> Tokens:
         """`text` as tokens. `special` adds the tokenizer's own begin/end tokens (templates bring theirs along)."""
         found = self._tokenizer.encode(text, add_special_tokens=special)
         return Tokens(found.ids, found.offsets)
+
+    @cached_property
+    def tokens_known(self) -> int:
+        """One more than the highest token id."""
+        return max([self._tokenizer.get_vocab_size(with_added_tokens=False) - 1, *self._tokenizer.get_added_tokens_decoder()]) + 1
+
+    def tokens_from(self, first: int) -> dict[str, int]:
+        """Text → id of the tokens whose id is `first` or more, in order."""
+        return dict(sorted(((text, number) for text, number in self._tokenizer.get_vocab().items() if number >= first), key=lambda token: token[1]))
 
     def decode(self, ids: list[int], *, keep_special: bool = False) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=not keep_special)
@@ -209,10 +227,15 @@ class Codec:
     @cached_property
     def end_ids(self) -> list[int]:
         """Token ids at which an answer ends: generation_config's, else the tokenizer's end-of-sequence token."""
-        declared = _read_json(self.folder / "generation_config.json").get("eos_token_id")
+        declared = read_object(self.folder / "generation_config.json").get("eos_token_id")
         ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
         own = self._id("eos_token")
         return list(dict.fromkeys(ids + ([] if own is None else [own])))
+
+    @cached_property
+    def end_texts(self) -> list[str]:
+        """The tokens at which an answer ends, as text."""
+        return [text for token in self.end_ids if (text := self.decode([token], keep_special=True))]
 
     @cached_property
     def end_text(self) -> str:
@@ -257,5 +280,36 @@ def _token_text(token) -> str:
     return token["content"] if isinstance(token, dict) else token
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _environment() -> ImmutableSandboxedEnvironment:
+    """Jinja as chat templates expect it, in which they can reach nothing outside of themselves."""
+
+    def refuse(message: str):
+        raise jinja2.TemplateError(message)
+
+    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
+    environment.filters["tojson"] = tojson
+    environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
+    return environment
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StudioError("{file} in '{folder}' cannot be read ({detail}); download the model again.", file=path.name, folder=path.parent, detail=error) from error
+
+
+def read_object(path: Path) -> dict:
+    """The JSON object in the file at `path`, {} where there is no file; StudioError, which names it, where it holds something else."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(_read_text(path))
+    except ValueError as error:
+        raise StudioError("{file} in '{folder}' is not valid JSON ({detail}); download the model again.", file=path.name, folder=path.parent, detail=error) from error
+    if not isinstance(found, dict):
+        raise StudioError("{file} in '{folder}' must hold settings in braces, but holds {value}; download the model again.", file=path.name, folder=path.parent, value=str(found)[:40])
+    return found

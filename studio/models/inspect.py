@@ -6,15 +6,17 @@ configuration files are fetched: no pickles, no code.
 
 from __future__ import annotations
 
+import glob
+from pathlib import Path
+
+from studio.models.folders import INDEX, SINGLE, read_index, wanted
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
-
-_WANTED = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.md", "LICENSE*"]
 
 
 def inspect(job) -> dict:
     """payload: {"model": hub id, "revision": optional}. Returns {"folder", "parameters", "bytes"}."""
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from tqdm.auto import tqdm
 
@@ -36,7 +38,12 @@ def inspect(job) -> dict:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
         if not any(item.rfilename.endswith(".safetensors") for item in info.siblings):
             raise StudioError("The hub model '{name}' has no safetensors weights; choose another one, pickle files are not opened here.", name=name)
-        folder = snapshot_download(name, revision=revision, allow_patterns=_WANTED, tqdm_class=Progress)
+        names = [item.rfilename for item in info.siblings]
+        indexed = INDEX in names and SINGLE not in names
+        weight_map = read_index(Path(hf_hub_download(name, INDEX, revision=info.sha)).parent) if indexed else None
+        # Escaped, because names are taken for patterns.
+        patterns = [glob.escape(file) for file in wanted(names, weight_map)]
+        folder = snapshot_download(name, revision=revision, allow_patterns=patterns, tqdm_class=Progress)
     except GatedRepoError as error:
         raise StudioError("The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then try again.", name=name) from error
     except RepositoryNotFoundError as error:

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.models.folders import SINGLE, read_index, refuse_other_kinds, weight_files
 from studio.words import StudioError
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
-# Tensors whose layer does not receive a delta: looked-up tables and the head.
-_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_")
+# Tensors whose layer does not receive a delta: looked-up tables, the head, and what stands between it and the blocks.
+_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_", "pooler", "predictions", "vocab_transform", "vocab_projector")
 # What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
 _IN_MEMORY = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj", "attention.attention.value": "attention.v_proj",
               "attention.output.dense": "attention.o_proj", "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2"}
@@ -81,15 +82,22 @@ class Shape:
         return {path[path.index(word) - 1] for path in paths for word in _ROUTED if word in path[1:]}
 
     @property
+    def fused(self) -> set[str]:
+        """Names of the linear layers in state space mixers (Mamba and its kin, which alone have a tensor D beside A_log) whose weights their
+        kernels take past the layers, so that a delta beside them would not be seen."""
+        mixers = {name.rpartition(".")[0] for name in self.tensors if name.endswith(".A_log") and f"{name.removesuffix('A_log')}D" in self.tensors}
+        return {f"{mixer}.{layer}" for mixer in mixers for layer in ("x_proj", "dt_proj", "out_proj") if f"{mixer}.{layer}.weight" in self.tensors}
+
+    @property
     def linears(self) -> dict[str, tuple[int, int]]:
         """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); of a mixture of experts, those
-        outside its MLPs."""
-        routed = self.experts
+        outside its MLPs; of state space mixers, those that are not `fused`."""
+        routed, fused = self.experts, self.fused
         return {
             name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
             for name, shape in self.tensors.items()
             if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
-            and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
+            and name.removesuffix(".weight") not in fused and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
         }
 
     @property
@@ -115,10 +123,10 @@ def target_names(which: str) -> tuple[str, ...] | None:
 def read_shape(folder: str | Path) -> Shape:
     """The shape of the model in `folder`; `StudioError` where it is not a whole, safe model folder."""
     folder = Path(folder)
-    config = _config(folder)
+    config = read_config(folder)
     tensors, size = _tensors(folder)
     try:
-        return _shape(config, tensors, size)
+        return _shape(config, _language_part(tensors), size)
     except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
         raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=error) from error
 
@@ -136,6 +144,14 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
         patch=_side(config.get("patch_size")), active=_active(text),
     )
+
+
+def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """`tensors` without those that transformers' language model leaves on disk: of Qwen3.5 and its kin, which stand out by their
+    linear attention, the parts that look at pictures and that guess several tokens at once."""
+    if not any(".linear_attn." in name for name in tensors):
+        return tensors
+    return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
 
 
 def _active(config: dict) -> float:
@@ -158,10 +174,12 @@ def _side(size) -> int:
     return int(size[0] if isinstance(size, list) and size else size or 0)
 
 
-def _config(folder: Path) -> dict:
+def read_config(folder: Path) -> dict:
+    """What config.json says; StudioError where `folder` holds no model that the studio may open."""
     path = folder / "config.json"
     if not folder.is_dir():
         raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
+    refuse_other_kinds(folder)
     if not path.exists():
         raise StudioError("The folder '{folder}' has no config.json, so it is not a model; choose the folder that holds config.json.", folder=folder)
     try:
@@ -175,26 +193,32 @@ def _config(folder: Path) -> dict:
     return found
 
 
+def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Name on disk → (size, dtype) of every tensor that transformers would load; StudioError where a file lacks one that the index puts there."""
+    tensors: dict[str, tuple[tuple[int, ...], str]] = {}
+    headers = {path.name: _header(path) for path in weight_files(folder)}
+    for header in headers.values():
+        tensors.update({name: (tuple(item["shape"]), item["dtype"]) for name, item in header.items() if name != "__metadata__"})
+    if headers.keys() != {SINGLE}:
+        for name, file in read_index(folder).items():
+            if name not in headers[file]:
+                raise StudioError("model.safetensors.index.json in '{folder}' says that {file} holds the tensor {name}, but it does not; download the model again.",
+                                  folder=folder, file=file, name=name)
+    return tensors
+
+
 def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        if [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth"), *folder.glob("*.ckpt")]:
-            raise StudioError("The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.", folder=folder)
-        raise StudioError("The folder '{folder}' has a config.json but no weights (*.safetensors); download the model again.", folder=folder)
-    _all_shards(folder, {path.name for path in files})
-    tensors, size = {}, 0
-    for path in files:
-        for name, item in _header(path).items():
-            if name != "__metadata__":
-                tensors[name] = tuple(item["shape"])
-                size += math.prod(item["shape"]) * _BYTES.get(item["dtype"], 2)
-    names = names_in_memory(tensors)
-    return {names[name]: shape for name, shape in tensors.items()}, size
+    stored = stored_tensors(folder)
+    names = names_in_memory(stored)
+    return {names[name]: shape for name, (shape, _) in stored.items()}, sum(math.prod(shape) * _BYTES.get(dtype, 2) for shape, dtype in stored.values())
 
 
 def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
-    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads them."""
+    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
+    them, and those of Qwen3.5, whose text part it loads alone."""
     names = {name: name for name in stored}
+    if any(".linear_attn." in name for name in names):
+        names = {name: name.replace("model.language_model.", "model.", 1) for name in names}
     if not any("attention.attention.query" in name for name in names):
         return names
     for name in names:
@@ -203,14 +227,6 @@ def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
     if not any(".mlp.fc1" in name for name in stored):  # DINOv2 stores its MLP and its blocks by their own names
         names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
     return names
-
-
-def _all_shards(folder: Path, present: set[str]) -> None:
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - present)
-        if missing:
-            raise StudioError("The model in '{folder}' lacks {count} of its weight files, such as '{name}'; download it again.", folder=folder, count=len(missing), name=missing[0])
 
 
 def _header(path: Path) -> dict:

@@ -8,16 +8,17 @@ answer are always the very prompt that Chat sends. Knows nothing about files or 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
-from studio.data.reasoning import CLOSE, OPEN, split_reasoning
+from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.models.codec import Codec, TemplateRefusal, Tokens
 
-_OPENED = re.compile(rf"\s*{OPEN}\s*")
-_CLOSED = re.compile(rf"\s*{OPEN}\s*{CLOSE}\s*")
+_OPENED = re.compile(rf"{OPEN}\s*\Z")
+_CLOSED = re.compile(rf"{OPEN}\s*{CLOSE}\s*\Z")
+_OTHER = "\u2042another\u2042"  # stands for an answer, or for reasoning, while a template is asked where it writes it
 _AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
 
 Span = tuple[int, int, float]
@@ -35,23 +36,21 @@ class Answer:
     """One answer of a conversation.
 
     prompt: the text that the model is given; text: what it is to say, end mark included; behind: what the template writes after that where
-    the conversation ends; spans: of `text`, in order, what is learnt of it. content: the answer's words in the record.
+    the conversation ends; spans: of `text`, in order, what is learnt of it. turn: the answer in the record.
     """
 
     prompt: str
     text: str
     behind: str
     spans: list[Span]
-    content: str
+    turn: dict
 
-    @cached_property
-    def reasoning(self) -> str:
-        return split_reasoning(self.content)[0]
-
-    @cached_property
-    def words(self) -> str:
-        """The answer without its reasoning."""
-        return split_reasoning(self.content)[1].strip()
+    @property
+    def whole(self) -> bool:
+        """Whether the chat template writes all of the answer: its reasoning, its words, the names of what it calls."""
+        reasoning, words = split_reasoning(self.turn["content"])
+        names = [call["function"]["name"] for call in self.turn.get("tool_calls", [])]
+        return all(part in self.text for part in (reasoning, words.strip(), *names))
 
     def stands_in(self, text: str) -> bool:
         """Whether `text` begins with the prompt and the answer."""
@@ -66,38 +65,64 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     turn = messages[at]
     prompt = codec.render(messages[:at], for_answer=True, tools=tools)
     whole = codec.render(messages[: at + 1], tools=tools)
-    reasoning, words = split_reasoning(turn["content"])
-    body = _body(prompt, whole, turn["content"].strip(), reasoning, words.strip())
-    mark_behind = codec.answer_end[1]
-    text = body.removesuffix(mark_behind) if mark_behind and body.endswith(mark_behind) else body
-    if codec.answer_end[0] and text == body:  # calls may end otherwise than words
-        text = body.rstrip()
+    body = _body(codec, messages, at, tools, prompt, whole)
+    text = body[: _end(codec, body)]
     behind = body[len(text) :]
-    before = text.rpartition(words.strip())[0] if words.strip() else text
-    if reasoning and reasoning not in before and not _CLOSED.search(prompt[-40:]):
+    reasoning = split_reasoning(turn["content"])[0]
+    if reasoning and not _CLOSED.search(prompt) and not text.startswith(reasoning) and not _writes_reasoning(codec, messages, at, tools):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
     if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
         text, behind = text + codec.end_text, ""
-    return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn["content"])
+    return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn)
 
 
-def _body(prompt: str, whole: str, content: str, reasoning: str, words: str) -> str:
+def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
     """What `whole` holds of the answer, so that it can follow `prompt`."""
-    shared = len(os.path.commonprefix([prompt, whole]))
-    left, rest = prompt[shared:], whole[shared:]
-    if not left:
-        return rest
-    if not left.strip():
-        return rest.lstrip()
-    if _OPENED.fullmatch(left):  # the prompt opens the reasoning, of which the template then writes nothing (DeepSeek-R1)
-        return f"{reasoning}\n{CLOSE}\n\n{rest.lstrip()}"
-    if _CLOSED.fullmatch(left):
-        return rest.lstrip()
-    start = rest.find(content) if content in rest else rest.find(words) if words else -1
-    if start < 0 or not content:
+    if whole.startswith(prompt):
+        return whole[len(prompt) :]
+    opened, closed = _OPENED.search(prompt), _CLOSED.search(prompt)
+    if opened and whole.startswith(prompt[: opened.start()]):  # of the reasoning that the prompt opens the template then writes nothing (DeepSeek-R1)
+        return f"{split_reasoning(messages[at]['content'])[0]}\n{CLOSE}\n\n{whole[opened.start() :].lstrip()}"
+    if closed and whole.startswith(prompt[: closed.start()]):
+        return whole[closed.start() :].lstrip()
+    if whole.startswith(prompt.rstrip()):
+        return whole[len(prompt.rstrip()) :].lstrip()
+    start = _start(codec, messages, at, tools, prompt, whole)
+    if start is None:
         raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
-    return rest[start:]
+    return whole[start:]
+
+
+def _end(codec: Codec, body: str) -> int:
+    """Where the answer that `body` begins with ends, its end mark included; what follows stands there only where the conversation ends."""
+    mark, behind = codec.answer_end
+    if not mark or body.endswith(mark + behind):
+        return len(body) - (len(behind) if body.endswith(behind) else 0)
+    ends = [place + len(text) for text in codec.end_texts if (place := body.rfind(text)) >= 0]
+    return max(ends, default=len(body.rstrip()))  # calls may end otherwise than words, and a template write otherwise where there are tools
+
+
+def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> int | None:
+    """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's templates write the system text only where a
+    question comes last): where the text of another answer to the same question differs, and the same stands before it as at the end of the prompt."""
+    with contextlib.suppress(TemplateRefusal):
+        other = codec.render([*messages[:at], {"role": "assistant", "content": _OTHER}], tools=tools)
+        differs = len(os.path.commonprefix([other, whole]))
+        for length in (24, 12, 6):  # characters: a short question may have the system text close before it
+            for start in range(differs, max(0, differs - 24), -1):
+                if whole[:start].endswith(prompt[-length:]):
+                    return start
+    for words in (messages[at]["content"].strip(), split_reasoning(messages[at]["content"])[1].strip()):
+        if words and (start := whole.rfind(words)) >= 0:
+            return start
+    return None
+
+
+def _writes_reasoning(codec: Codec, messages: list[dict], at: int, tools: list | None) -> bool:
+    """Whether the chat template writes the reasoning of turn `at`."""
+    words = split_reasoning(messages[at]["content"])[1]
+    return _OTHER in codec.render([*messages[:at], {**messages[at], "content": join_reasoning(_OTHER, words)}], tools=tools)
 
 
 def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:

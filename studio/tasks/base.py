@@ -98,6 +98,11 @@ class Task(Options):
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
 
     @classmethod
+    def head(cls) -> str:
+        """What stands on top of a base model for it: a key of `studio.models.load.HEADS`."""
+        return "language" if cls.task_type == "CAUSAL_LM" else "image classes" if cls.reads == "pictures" else "text classes"
+
+    @classmethod
     def model_refusal(cls, shape: Shape) -> Sentence | None:
         """Why a model of `shape` cannot be taught this task; None if it can."""
         if shape.reads == cls.reads:

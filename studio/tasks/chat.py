@@ -7,11 +7,10 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from studio.data.reasoning import split_reasoning
-from studio.models.codec import Codec
+from studio.models.codec import Codec, TemplateRefusal
 from studio.options import option
 from studio.tasks.answers import Answer, asked, find_answer
 from studio.tasks.base import IGNORED, Encoded, Question, Task
-from studio.words import StudioError
 
 
 class Chat(Task):
@@ -86,16 +85,17 @@ class Chat(Task):
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         messages, tools = self.messages(record), record.get("tools")
-        whole = codec.render(messages, tools=tools)
-        if any(turn["role"] == "system" and turn["content"].strip() not in whole for turn in messages):
+        if any(not answer.whole for answer in self.answers(record, codec)):
             return True
-        if any(answer.words not in answer.text or answer.reasoning not in answer.text for answer in self.answers(record, codec)):
+        asked = messages[: next((at for at in range(len(messages) - 1, 0, -1) if messages[at]["role"] == "assistant"), len(messages))]
+        prompt = codec.render(asked, for_answer=True, tools=tools)
+        if any(turn["role"] == "system" and turn["content"].strip() not in prompt for turn in asked):
             return True
-        bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in messages]
-        for fewer, offered in ((messages, None), (bare, tools)):
-            if (fewer, offered) != (messages, tools):
-                with contextlib.suppress(StudioError):  # a template that refuses the rest of the conversation has a place for them
-                    if codec.render(fewer, tools=offered) == whole:
+        bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in asked]
+        for fewer, offered in ((asked, None), (bare, tools)):
+            if (fewer, offered) != (asked, tools):
+                with contextlib.suppress(TemplateRefusal):  # a template that refuses the rest of the conversation has a place for them
+                    if codec.render(fewer, for_answer=True, tools=offered) == prompt:
                         return True
         return False
 
@@ -104,7 +104,7 @@ class Chat(Task):
 
     def question(self, record: dict) -> Question | None:
         messages = self.messages(record)
-        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1:
+        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1 and _teaches(messages[-1]):
             return Question(messages[:-1], split_reasoning(messages[-1]["content"])[1], record.get("tools"))
         return None
 

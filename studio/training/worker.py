@@ -38,7 +38,7 @@ def train(job: Job) -> dict:
     row = job.store.run(job.run_id)
     recipe = recipe_from(row["recipe"])
     base = folder_of(recipe.model.name, recipe.model.revision)
-    refusal = recipe.task.model_refusal(read_shape(base)) or recipe.refusal(read_shape(base)) or recipe.clash()
+    refusal = recipe.model_refusal(read_shape(base), base) or recipe.refusal(read_shape(base)) or recipe.clash()
     if refusal:
         raise StudioError(refusal)
     folder = job.home.run(job.run_id)

@@ -13,7 +13,9 @@ from studio.data.report import report
 from studio.data.shape import propose
 from studio.words import StudioError
 
-FILES = sorted(path for path in (Path(__file__).resolve().parent.parent / "data_files").iterdir() if path.stat().st_size < 40_000)
+HERE = Path(__file__).resolve().parent
+WHOLE = [*(HERE.parent / "data_files").iterdir(), *HERE.glob("cases/*/input.*")]
+FILES = sorted(path for path in WHOLE if path.stat().st_size < 40_000)
 WANTS = {"label": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
 _bytes = st.binary(min_size=1, max_size=6) | st.sampled_from([b'"', b"\n", b"{", b"}", b"]", b",", b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r"])
 _damage = st.lists(st.tuples(st.sampled_from(["flip", "delete", "insert", "repeat", "cut"]), st.floats(0, 1), st.integers(1, 40), _bytes), min_size=1, max_size=4)

@@ -27,8 +27,9 @@ def assistant(text):
 def test_messages_keep_tools_and_calls():
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
     found = mapped("messages", {"messages": "m", "tools": "t"}, {"m": [user("a"), call, {"role": "tool", "content": ""}, assistant("b")], "t": [{"name": "f"}]})
-    assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]}
-    assert found["tools"] == [{"name": "f"}]
+    made = {"type": "function", "function": {"name": "f", "arguments": {}}}
+    assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [made]}
+    assert found["tools"] == [{"type": "function", "function": {"name": "f"}}]
 
 
 def test_calls_become_objects_whoever_wrote_them():

@@ -328,7 +328,7 @@ def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
 
 
 def test_hub_rows_are_read_as_others(monkeypatch):
-    lamp, clock = ({"name": name, "arguments": arguments} for name, arguments in (("lamp", {"room": "0"}), ("clock", {"zone": "UTC"})))
+    lamp, clock = {"name": "lamp", "arguments": {"room": "0"}}, {"name": "clock", "arguments": {"zone": "UTC"}}
     table = datasets.Dataset.from_list([{"question": "q", "answer": ["a"], "calls": [lamp, clock]}])
     assert table[0]["calls"][0]["arguments"] == {"room": "0", "zone": None}
     monkeypatch.setattr(hub, "_load", lambda parsed: table)

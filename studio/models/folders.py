@@ -1,0 +1,92 @@
+"""What a folder holds that is no model for the studio: an adapter, GGUF files, a pipeline of several models. And which of its files hold the weights.
+
+Knows nothing about torch, nor what the weights consist of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from studio.words import StudioError
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""The one file that transformers takes the weights from, and the list of several; of other safetensors it takes none."""
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def refuse_other_kinds(folder: Path) -> None:
+    """Raises StudioError where `folder` holds something that people take for a model folder, but is none."""
+    if (folder / "adapter_config.json").exists():
+        base = _base_of(folder / "adapter_config.json")
+        raise StudioError("'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was made for{base}, or a merged model.",
+                          folder=folder, base=f" ({base})" if base else "")
+    if (folder / "config.json").exists():
+        return
+    if (folder / "model_index.json").exists():
+        raise StudioError("'{folder}' holds a pipeline that makes pictures (model_index.json), not a language model; choose another model.", folder=folder)
+    if (folder / "modules.json").exists():
+        raise StudioError("'{folder}' holds a pipeline of sentence-transformers (modules.json) without a config.json; choose the folder of the model in it.", folder=folder)
+    if any(folder.glob("*.gguf")):
+        raise _only_gguf(folder)
+    if (folder / "params.json").exists():
+        raise StudioError("'{folder}' holds a model in its maker's own form (params.json) without a config.json; choose its form for transformers.", folder=folder)
+
+
+def _base_of(path: Path) -> str:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    base = found.get("base_model_name_or_path") if isinstance(found, dict) else None
+    return base if isinstance(base, str) else ""
+
+
+def _only_gguf(folder: Path) -> StudioError:
+    return StudioError("'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose the model as safetensors.",
+                       folder=folder, name=min(path.name for path in folder.glob("*.gguf")))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files from which transformers loads the model in `folder`; StudioError where they are not all there."""
+    if (folder / SINGLE).exists():
+        return [folder / SINGLE]
+    present = {path.name for path in folder.glob("*.safetensors")}
+    if (folder / INDEX).exists():
+        named = sorted(set(read_index(folder).values()))
+        missing = [name for name in named if name not in present]
+        if missing:
+            raise StudioError("The model in '{folder}' lacks {count} of its weight files, such as '{name}'; download it again.", folder=folder, count=len(missing), name=missing[0])
+        return [folder / name for name in named]
+    if present:
+        raise StudioError("'{folder}' has weights in '{name}', but neither model.safetensors nor model.safetensors.index.json, where they are looked for; download the model again.",
+                          folder=folder, name=min(present))
+    if any(folder.glob("*.gguf")):
+        raise _only_gguf(folder)
+    if any(path for pattern in _PICKLES for path in folder.glob(pattern)):
+        raise StudioError("The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.", folder=folder)
+    raise StudioError("The folder '{folder}' has a config.json but no weights (*.safetensors); download the model again.", folder=folder)
+
+
+def read_index(folder: Path) -> dict[str, str]:
+    """Tensor → file, as the index of a model in several files says."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudioError("{file} in '{folder}' is not valid JSON ({detail}); download the model again.", file=INDEX, folder=folder, detail=error) from error
+    found = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
+        raise StudioError("{file} in '{folder}' names no weights (weight_map); download the model again.", file=INDEX, folder=folder)
+    return found
+
+
+def wanted(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]:
+    """Which of a hub repository's files are downloaded: configuration, tokenizer, texts, and of the safetensors those that transformers loads.
+
+    weight_map: what the index says, None where the repository has none. Files in folders are left out: other forms of the same weights.
+    """
+    top = [name for name in names if "/" not in name]
+    weights = {SINGLE} if SINGLE in top else set((weight_map or {}).values())
+    texts = (".json", ".jinja", ".md")
+    return [name for name in top if name in weights or name.endswith(texts) or name == "tokenizer.model" or name.startswith("LICENSE")]

@@ -1,0 +1,31 @@
+"""The committed list of model types says what the installed transformers knows.
+
+`python tests/models/test_model_types.py` writes the list anew after another transformers was chosen.
+"""
+
+import json
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parents[2] / "studio" / "models" / "model_types.json"
+
+
+def made() -> dict:
+    """The list, out of the mappings of the installed transformers."""
+    import transformers
+    from transformers.models.auto import modeling_auto as auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    to_text = {*auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES}
+    return {
+        "transformers": transformers.__version__.rpartition(".")[0], "known": sorted(CONFIG_MAPPING_NAMES), "language": sorted(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        "text classes": sorted(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES), "image classes": sorted(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        "encoder": sorted(set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) - to_text), "encoder-decoder": sorted(to_text),
+    }
+
+
+def test_the_list_is_that_of_the_installed_transformers():
+    assert json.loads(FILE.read_text(encoding="utf-8")) == made(), "run `python tests/models/test_model_types.py`"
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(made(), indent=0) + "\n", encoding="utf-8")

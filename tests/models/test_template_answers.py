@@ -1,0 +1,203 @@
+"""Every answer that is marked as learnt is learnt, whole and alone, behind the very prompt that Chat sends, under any chat template.
+
+Conversations are made by seeds (`conversations.py`), rendered by each lent template, by those of today's model families
+(`tests/models/official`), and by odd ones. What is learnt is compared with the conversation, not with what the code under test found.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conversations import conversation
+from official_templates import FAMILIES, Family, parameter_text
+from official_templates_more import MORE
+from tokenizers import Tokenizer
+
+from studio.data.reasoning import CLOSE, OPEN, channels_text, split_reasoning
+from studio.home import STARTER
+from studio.models.codec import Codec, TemplateRefusal
+from studio.models.templates import OWN, TEMPLATES
+from studio.tasks import IGNORED, answers
+from studio.tasks.chat import Chat
+
+EACH = 72
+"""Conversations for each template; with about thirty templates more than two thousand."""
+OFFICIAL = Path(__file__).parent / "official"
+SHARED = {
+    "eos_behind_the_whole": ("{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+                             "{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}", "<|end|>"),
+    "blank_after_the_prompt": ("{% for m in messages %}{{ m.role | upper + ':' + (' ' + m.content if m.content else '') + '</s>\n' }}{% endfor %}"
+                               "{{ 'ASSISTANT: ' if add_generation_prompt }}", "</s>"),
+    "other_words_before_the_answer": ("{% for m in messages %}{{ '## ' + m.role + '\n' + m.content | trim + '</s>' }}{% endfor %}"
+                                      "{{ '## assistant, it is your turn\n' if add_generation_prompt }}", "</s>"),
+}
+LENT = {"chatml": "<|im_end|>", "qwen3": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral": "</s>", "alpaca": "</s>"}
+
+
+def hermes(text: str) -> list[tuple[str, dict]]:
+    found = [json.loads(one) for one in re.findall(r"<tool_call>\n(.*?)\n</tool_call>", text, re.DOTALL)]
+    return [(one["name"], one["arguments"]) for one in found]
+
+
+def llama_call(text: str) -> list[tuple[str, dict]]:
+    found = re.search(r'(\{"name": .*\})', text, re.DOTALL)
+    return [(one["name"], one["parameters"])] if found and (one := json.JSONDecoder().raw_decode(found[1])[0]) else []
+
+
+def lent_family(name: str) -> Family:
+    tools = name in ("chatml", "qwen3", "llama3")
+    return Family(name, "", "<s>", "</s>", (), LENT[name], "assets/templates", takes_tools=tools, calls=llama_call if name == "llama3" else hermes,
+                  takes_parallel_calls=name != "llama3", takes_content_with_calls=name != "llama3", reasoning_key="reasoning_content" if name == "qwen3" else "")
+
+
+ALL = {**{name: lent_family(name) for name in TEMPLATES if name != OWN}, **{one.name: one for one in (*FAMILIES, *MORE)},
+       **{name: Family(name, "", "<s>", "</s>", (), end, "", takes_tools=False) for name, (_, end) in SHARED.items()}}
+
+
+def model_folder(family: Family, folder: Path) -> Path:
+    """The starter's tokenizer with the family's special tokens, and its template where it is not a lent one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
+    tokenizer.add_special_tokens([text for text in dict.fromkeys([family.bos, family.eos, *family.special]) if text])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({key: text for key, text in (("bos_token", family.bos), ("eos_token", family.eos)) if text}))
+    shutil.copyfile(STARTER / "config.json", folder / "config.json")
+    if family.name in SHARED:
+        (folder / "chat_template.jinja").write_text(SHARED[family.name][0], encoding="utf-8")
+    elif family.file:
+        shutil.copyfile(OFFICIAL / family.file, folder / "chat_template.jinja")
+    return folder
+
+
+def codec_of(family: Family, folder: Path) -> Codec:
+    return Codec(model_folder(family, folder), family.name if family.name in LENT else OWN)
+
+
+def learnt_runs(codec: Codec, record: dict, task: Chat) -> list[tuple[list[int], list[int]]]:
+    """(tokens before, tokens) of each run of learnt tokens, in order."""
+    found = []
+    for example in task.encode(record, codec, 1 << 20):
+        at = 0
+        while at < len(example.ids):
+            end = at
+            while end < len(example.ids) and example.labels[end] != IGNORED:
+                end += 1
+            if end > at:
+                assert example.labels[at:end] == example.ids[at:end]
+                found.append((example.ids[:at], example.ids[at:end]))
+            at = max(end, at + 1)
+    return found
+
+
+def complaints(codec: Codec, family: Family, record: dict, task: Chat | None = None) -> list[str]:
+    """What is wrong with what is learnt from a conversation; empty where it is exactly the answers."""
+    task = task or Chat()
+    messages = task.messages(record)
+    wanted = [at for at, turn in enumerate(messages) if turn["role"] == "assistant" and turn.get("weight", 1)]
+    runs = learnt_runs(codec, record, task)
+    if len(runs) != len(wanted):
+        return [f"{len(runs)} learnt runs for {len(wanted)} answers"]
+    wrong = []
+    prompts = [codec.render(messages[:at], for_answer=True, tools=record.get("tools")) for at in wanted]
+    runs = {tuple(before): said for before, said in runs}
+    for at, prompt in zip(wanted, prompts, strict=True):
+        said = runs.get(tuple(codec.encode(prompt).ids))
+        if said is None:
+            wrong.append(f"turn {at}: nothing is learnt behind Chat's prompt")
+            continue
+        wrong += [f"turn {at}: {what}" for what in wrongly_said(codec, family, messages[at], prompt, codec.decode(said, keep_special=True))]
+    return wrong
+
+
+def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: str) -> list[str]:
+    """How the learnt `text` differs from the turn: its reasoning, its words, its calls, its end."""
+    wrong = []
+    calls = [(call["function"]["name"], call["function"]["arguments"]) for call in turn.get("tool_calls", [])]
+    end = (family.call_end or family.end) if calls else family.end
+    if not text.endswith(end):
+        wrong.append(f"does not end with {end!r}: {text!r}")
+    reasoning, words = split_reasoning(turn["content"])
+    said, text = text, text.removesuffix(end)
+    if "<|channel|>" in text:
+        text = channels_text(text + "<|end|>" * bool(calls))
+    if prompt.rstrip().endswith(OPEN):
+        text = f"{OPEN}\n{text}"
+    if text.startswith("<|START_RESPONSE|>"):  # Command A writes what is said, reasoning included, in a block of its own
+        text = text.removeprefix("<|START_RESPONSE|>")
+    thought, rest = split_reasoning(text)
+    if thought != reasoning and (reasoning or thought):
+        wrong.append(f"reasoning {thought!r} for {reasoning!r}")
+    if calls:
+        if family.name == "qwen3_5":  # writes arguments as text
+            calls = [(name, {key: parameter_text(value) for key, value in arguments.items()}) for name, arguments in calls]
+        try:
+            found = family.calls(said if "<|channel|>" in said else split_reasoning(f"{OPEN}\n" * prompt.rstrip().endswith(OPEN) + said)[1])
+        except ValueError as error:
+            found = [error]
+        if found != calls:
+            wrong.append(f"calls {found} for {calls}: {said!r}")
+        if words.strip() and family.takes_content_with_calls and words.strip() not in rest:
+            wrong.append(f"words {words!r} are not in {rest!r}")
+    else:
+        for mark in family.special:
+            rest = rest.replace(mark, "") if mark not in words else rest
+        if rest.strip() != words.strip():
+            wrong.append(f"{rest!r} for {words!r}")
+    return wrong
+
+
+def marks_of(family: Family) -> list[str]:
+    """Texts of the template that a person's words may hold."""
+    ends = [] if "<|channel|>" in family.special else [family.end]  # in channels a mark inside of words cannot be told from one that ends them
+    return [mark for mark in (*ends, "<|im_start|>user", "[/INST]", "### Response:", f"{OPEN} or {CLOSE}") if mark]
+
+
+def tried(codec: Codec, family: Family, seed: int, count: int) -> tuple[list[str], Counter]:
+    """(complaints about `count` conversations, what became of them)."""
+    draw, wrong, became = random.Random(seed), [], Counter()
+    for number in range(count):
+        record = conversation(draw, marks=marks_of(family), system=family.takes_system, tools=family.takes_tools, parallel=family.takes_parallel_calls,
+                              beside=family.takes_content_with_calls, reasoning=True)
+        try:
+            found = complaints(codec, family, record)
+        except TemplateRefusal as refusal:
+            became["refused"] += 1
+            wrong.append(f"{number}: {refusal} {json.dumps(record, ensure_ascii=False)[:600]}")
+            continue
+        if found and Chat().unseen(record, codec):
+            became["told to be left out"] += 1  # the page says that the template does not write all of it
+            continue
+        became["examples" if len(Chat().encode(record, codec, 1 << 20)) > 1 else "one example"] += 1
+        wrong += [f"{number}: {what} {json.dumps(record, ensure_ascii=False)[:600]}" for what in found]
+    return wrong, became
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_exactly_the_answers_are_learnt_behind_chats_own_prompt(name, tmp_path):
+    family = ALL[name]
+    codec = codec_of(family, tmp_path)
+    codec.ends = not family.end  # where a template has no end, the tokenizer's is added
+    family = family if family.end else Family(**{**vars(family), "end": family.eos})
+    wrong, became = tried(codec, family, seed=len(name), count=EACH)
+    assert not wrong, f"{len(wrong)} of {EACH}:\n" + "\n".join(wrong[:5])
+    assert became["told to be left out"] <= EACH // 6, became
+
+
+def test_there_are_two_thousand_conversations():
+    assert EACH * len(ALL) >= 2000
+
+
+@pytest.mark.parametrize("taken_out", ["where an answer stands", "which tokens it has"])
+def test_without_the_mapping_to_tokens_answers_are_learnt_wrongly(taken_out, tmp_path, monkeypatch):
+    """A mutation check: the test above sees it when the answers' places are not looked for, or not brought to tokens."""
+    if taken_out == "where an answer stands":
+        monkeypatch.setattr(answers.Answer, "stands_in", lambda self, text: True)
+    else:
+        monkeypatch.setattr(answers, "token_weights", lambda tokens, spans: [float(at > len(tokens.ids) // 2) for at in range(len(tokens.ids))])
+    assert tried(codec_of(ALL["qwen3"], tmp_path), ALL["qwen3"], seed=1, count=EACH)[0]
