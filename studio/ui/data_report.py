@@ -34,7 +34,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     if outlook.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
-    learnt = min(len(data.train), outlook.rows) - nothing_in(found, len(data.train))  # a text may make several examples
+    learnt = learnt_of(found, len(data.train))
     pairs = [
         (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{learnt:,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
@@ -64,10 +64,13 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
         page, by_level(findings), 0, 0, draft["data"].get("remedies", {})) + again(page)
 
 
-def nothing_in(found: Report, rows: int) -> int:
-    """Of `rows` those in which nothing is learnt, reckoned from the ones that were looked at."""
+def learnt_of(found: Report, rows: int) -> int:
+    """Of `rows` those of which something is learnt, reckoned from the ones whose tokens were counted: not those that a remedy or the chat template
+    leaves out, nor those that have nothing to learn."""
+    if not found.looked:
+        return rows
     bare = sum(item.count for item in found.findings if item.kind == "nothing")
-    return round(bare * rows / found.looked) if bare and found.looked else 0
+    return round(rows * (found.lengths["tokens"].measured - bare) / found.looked)
 
 
 def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from studio.ui.notices import discard_upload
 from studio.ui.page import Page
 from studio.words import StudioError
 
+_RARE = ("input", "history", "tools", "reasoning", "weight", "mask_history")  # roles that are folded away where no column plays them
 _SPLIT = ("heldout", "heldout_fraction", "max_rows", "encoding", "seed")
 
 
@@ -325,7 +326,8 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
     for role, needed in ROLES[shape].items():
         kind = Literal[tuple(columns)]
         title = page.say(ROLE_TITLES[role])
-        fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}))
+        rare = not needed and role in _RARE and role not in mapping["roles"]
+        fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}, advanced=rare))
     if sets and shape == "label":
         fields["labels"] = (list[Literal[tuple(columns)]], option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", labels={name: name for name in columns}))
     if shape == "label_columns":

@@ -153,7 +153,7 @@ def test_the_columns_of_a_heldout_file_are_chosen_where_those_of_others_are(stud
     page.locator("#which-file label", has_text="held.csv").click()
     page.wait_for_function("document.querySelectorAll('#roles select')[1]?.textContent.includes('frage')", timeout=30_000)  # the form is that file's now
     page.locator("#roles select").first.select_option("prompt_completion")
-    page.wait_for_function("document.querySelectorAll('#roles select').length === 4", timeout=30_000)  # shape, prompt, answer, system text
+    page.wait_for_function("document.querySelectorAll('#roles select').length === 10", timeout=30_000)  # shape, prompt, answer, system text, and six that are folded away
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
     says(page, "#about-data", "Kept apart to measure\n9", "Used to learn\n20")
