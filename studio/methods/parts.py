@@ -27,6 +27,7 @@ class Hybrid(Method):
     learning_rate: ClassVar[float] = 5e-3
     stock: ClassVar[bool] = False
     gates: ClassVar[bool] = False  # whether each part stands behind a learnt gate
+    over_mixers: ClassVar[bool] = False
 
     targets: str = option("attention", "LoRA's target modules", "Which layers get a LoRA where this mix has one: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True)
     activation: Literal["relu", "gelu", "silu"] = option("relu", "Activation f", "The bend between the two layers of each network.", advanced=True,

@@ -48,7 +48,7 @@ _MAMBA = Layout({"mixer.in_proj": "? H", "mixer.out_proj": "H ?"}, prefix="backb
 LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(("llama", "mistral", "ministral", "qwen2", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "cohere2", "stablelm", "hunyuan_v1_dense"), _LLAMA),
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), _GEMMA),
-    **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5", "helium"), Layout(_ATTENTION | _GATED, head_size=128)),
+    **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5"), Layout(_ATTENTION | _GATED, head_size=128)),
     **dict.fromkeys(("nemotron", "arcee", "apertus"), Layout(_ATTENTION | _PLAIN)),
     **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe", "qwen3_moe"), Layout(_ATTENTION)),
     "phi3": Layout(_PHI3),

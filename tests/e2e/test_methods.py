@@ -1,8 +1,11 @@
 """The Method tab as a person uses it: what is recommended, searching, comparing, choosing; and why a switch does not go with a method."""
 
+import os
+
 import pytest
 
 from tests.e2e.pages import ready, start, tab, train_with
+from tests.models.model_folders import tokenizer
 from tests.training.runs import Runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -80,3 +83,27 @@ def test_the_tab_in_chinese(studio, open_page):
     tab(page, "方法")
     page.wait_for_selector("#recommended [data-act=method]")
     assert "为你的数据和机器推荐" in page.inner_text("#recommended")
+
+
+def test_an_encoder_is_refused_for_chat_before_start(studio, open_page, tmp_path):
+    """The sentence stands on the Method tab and in the run's sentence, and Start starts nothing."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    folder = tokenizer(tmp_path / "bert-tiny")
+    BertForMaskedLM(BertConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)).save_pretrained(folder)
+    page = open_page(studio.address)
+    ready(page)
+    tab(page, "Method")
+    field = page.locator("#base-model input")
+    field.click()
+    field.fill(str(folder))
+    field.press("Tab")
+    says(page, "#about-model", "'bert' (model_type in config.json) is an encoder")
+    says(page, "#sentence", "is an encoder")
+    if os.environ.get("SCREENSHOT"):
+        page.screenshot(path=os.environ["SCREENSHOT"])
+    before = studio.store.latest_run()
+    tab(page, "Train")
+    page.click("#start")
+    says(page, "#said", "is an encoder")
+    assert studio.store.latest_run() == before

@@ -15,11 +15,12 @@ _MAMBA = {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
 _EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
 _SSM = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_chunk_size": 16}
 DECODERS: dict[str, dict] = {
-    **dict.fromkeys(("llama", "qwen2", "mistral", "phi", "phi3", "gpt_neox", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "stablelm", "starcoder2", "nemotron",
+    "gpt_neox": {key: value for key, value in TINY.items() if key != "num_key_value_heads"},
+    **dict.fromkeys(("llama", "qwen2", "mistral", "phi", "phi3", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "stablelm", "starcoder2", "nemotron",
                      "arcee", "apertus"), TINY),
     **dict.fromkeys(("qwen3", "gemma", "gemma2", "gemma3_text", "cohere2", "seed_oss", "ernie4_5", "helium", "ministral", "hunyuan_v1_dense"), {**TINY, "head_dim": 8}),
     "gpt2": _GPT2, "bloom": {**_BARE, "hidden_size": 32, "n_layer": 2, "n_head": 4}, "falcon": {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
-    "opt": {**TINY, "ffn_dim": 48, "word_embed_proj_dim": 32}, "qwen2_moe": {**TINY, **_EXPERTS}, "qwen3_moe": {**TINY, **_EXPERTS, "head_dim": 8},
+    "opt": {**{key: value for key, value in TINY.items() if key != "num_key_value_heads"}, "ffn_dim": 48, "word_embed_proj_dim": 32}, "qwen2_moe": {**TINY, **_EXPERTS}, "qwen3_moe": {**TINY, **_EXPERTS, "head_dim": 8},
     "mixtral": {**TINY, "num_local_experts": 4}, "olmoe": {**TINY, "num_experts": 4, "num_experts_per_tok": 2}, "granitemoe": {**TINY, "num_local_experts": 4}, "phimoe": {**TINY, "num_local_experts": 4},
     "mamba": _MAMBA, "falcon_mamba": _MAMBA, "mamba2": {**_MAMBA, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 16}, "falcon_h1": {**TINY, **_SSM, "head_dim": 8},
 }

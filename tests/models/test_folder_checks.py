@@ -1,0 +1,288 @@
+"""Whatever folder a person names: the Method tab says before Start, in a sentence that names the file or the key, why it cannot be used, or it
+trains, reloads and answers."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from families import DECODERS, ENCODERS, TWO_PARTS, family
+from model_folders import model_folder, sharded, tokenizer
+from safetensors.numpy import load_file, save_file
+
+from studio.desk import Desk
+from studio.home import Home
+from studio.jobs import client
+from studio.models.folder_checks import folder_refusal
+from studio.models.folders import wanted
+from studio.models.shape import read_shape
+from studio.store import Store
+from studio.words import StudioError
+
+ROWS = {
+    "chat": [{"messages": [{"role": "user", "content": f"q{at}"}, {"role": "assistant", "content": "a"}]} for at in range(4)],
+    "text": [{"text": f"some words {at}"} for at in range(4)],
+    "preference": [{"prompt": f"q{at}", "chosen": "a", "rejected": "b"} for at in range(4)],
+    "feedback": [{"prompt": f"q{at}", "answer": "a", "rating": at % 2 == 0} for at in range(4)],
+    "classification": [{"text": f"t{at}", "label": "xy"[at % 2]} for at in range(6)],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> dict[str, str]:
+    """Task → a file of a few rows for it."""
+    folder = tmp_path_factory.mktemp("data")
+    for task, rows in ROWS.items():
+        (folder / f"{task}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {task: str(folder / f"{task}.jsonl") for task in ROWS}
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch) -> Desk:
+    monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
+    home = Home(tmp_path / "home")
+    return Desk(home, Store(home.database))
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory) -> Path:
+    """A tiny Llama that nothing is wrong with; to be copied, not changed."""
+    return family("llama", tmp_path_factory.mktemp("llama"))
+
+
+def said(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
+    """What the Method tab says of the model in `folder`; "" where nothing stands in the way of Start."""
+    desk.use(data[task])
+    desk.change(name=str(time.monotonic()), task={"name": task}, model={"name": str(folder), "revision": None}, method={"name": "lora"})  # what was seen of the same draft is kept for a moment
+    problems = desk.outlook().problems
+    assert problems.keys() <= {"model"}, problems
+    if problems:
+        with pytest.raises(StudioError) as stopped:
+            desk.start()
+        assert str(stopped.value) == str(problems["model"])
+    return str(problems.get("model", ""))
+
+
+# ---- folders that are something else ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_an_encoder_cannot_write_but_can_tell_classes_apart(kind, desk, data, tmp_path):
+    folder = family(kind, tmp_path / "m")
+    for task in ("chat", "text", "preference", "feedback"):
+        assert f"'{kind}' (model_type in config.json) is an encoder" in said(desk, data, folder, task)
+    assert said(desk, data, folder, "classification") == ""
+
+
+@pytest.mark.parametrize("kind", TWO_PARTS)
+def test_an_encoder_decoder(kind, desk, data, tmp_path):
+    folder = family(kind, tmp_path / "m")
+    for task in ("chat", "classification"):
+        assert f"'{kind}' (model_type in config.json) is an encoder-decoder" in said(desk, data, folder, task)
+
+
+OTHER_KINDS = {
+    "adapter_config.json": ({"base_model_name_or_path": "Qwen/Qwen3-0.6B", "peft_type": "LORA"}, "holds an adapter (adapter_config.json).*(Qwen/Qwen3-0.6B)"),
+    "model_index.json": ({"_class_name": "StableDiffusionPipeline"}, "pipeline that makes pictures (model_index.json)"), "modules.json": ([], "sentence-transformers (modules.json)"),
+    "params.json": ({"dim": 4096}, "its maker's own form (params.json)"), "model-q4.gguf": ("GGUF", "only as GGUF (model-q4.gguf)"), "notes.txt": ("", "no config.json"),
+}
+
+
+@pytest.mark.parametrize("file", OTHER_KINDS)
+def test_a_folder_of_another_kind(file, desk, data, tmp_path):
+    content, words = OTHER_KINDS[file]
+    folder = tokenizer(tmp_path / "m")
+    (folder / file).write_text(json.dumps(content))
+    found = said(desk, data, folder)
+    assert all(part in found for part in words.split(".*")), found
+
+
+def test_an_adapter_beside_a_model_is_not_taken_for_it(desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    (folder / "adapter_config.json").write_text("{")
+    assert "holds an adapter (adapter_config.json)" in said(desk, data, folder)
+
+
+def test_only_gguf_beside_a_config(desk, data, tmp_path):
+    folder = model_folder(tmp_path / "m", weights=False)
+    (folder / "m.gguf").write_bytes(b"GGUF")
+    assert "only as GGUF (m.gguf)" in said(desk, data, folder)
+
+
+# ---- broken files -------------------------------------------------------------------------------------------------
+
+CONFIGS = [
+    ({"model_type": "brand_new"}, "'brand_new' (model_type), which transformers 5.23 does not know"), ({"model_type": None}, "of which type the model is (model_type)"),
+    ({"model_type": 7}, "'7' (model_type)"), ({"model_type": "clip"}, "'clip' (model_type in config.json) is no language model"), ({"is_encoder_decoder": True}, "encoder-decoder"),
+    *(({"quantization_config": {"quant_method": method}}, f"already quantised ({method}, quantization_config.quant_method in config.json)")
+      for method in ("awq", "gptq", "compressed-tensors", "fp8", "bitsandbytes")),
+    ({"compression_config": {"format": "int"}}, "compression_config"), ({"quantization_config": "awq"}, "already quantised (?"),
+    ({"num_hidden_layers": 3}, "lack the tensor model.layers.2.self_attn.q_proj.weight"), ({"num_hidden_layers": 1}, "2 layers, but config.json says num_hidden_layers = 1"),
+    ({"vocab_size": 400}, "model.embed_tokens.weight is 320 × 32 in the weights, but 400 × 32 by config.json (vocab_size"), ({"hidden_size": 64}, "(vocab_size, hidden_size)"),
+    ({"intermediate_size": 96}, "mlp.gate_proj.weight"), ({"num_key_value_heads": 4}, "self_attn.k_proj.weight"), ({"vocab_size": "many"}, "vocab_size is 'many'"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), CONFIGS, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "")
+def test_a_config_that_does_not_fit(change, words, desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert words in said(desk, data, folder)
+
+
+TEXTS = {"empty": "", "torn": '{"a": ', "a list": "[1, 2]", "a number": "7", "nothing": "null", "Latin-1": b"\xe9\xff"}
+FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
+
+
+@pytest.mark.parametrize("how", TEXTS)
+@pytest.mark.parametrize("file", FILES)
+def test_a_broken_file_is_named(file, how, desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    (folder / file).write_bytes(TEXTS[how] if isinstance(TEXTS[how], bytes) else TEXTS[how].encode())
+    found = said(desk, data, folder)
+    assert file in found and not any(other in found for other in FILES if other not in file and file not in other), found
+
+
+VALUES = [
+    ("config.json", {}, "model_type"), ("tokenizer_config.json", {"eos_token": 5}, "eos_token is 5"), ("tokenizer_config.json", {"chat_template": 3}, "chat_template is 3"),
+    ("tokenizer_config.json", {"chat_template": [3]}, "chat_template is [3]"), ("tokenizer_config.json", {"chat_template": "{% for %}"}, "The chat template in tokenizer_config.json"),
+    ("tokenizer_config.json", {"chat_template": "{{ x | nonsense }}"}, "nonsense"), ("generation_config.json", {"eos_token_id": "end"}, "eos_token_id is 'end'"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "words"), VALUES)
+def test_a_value_that_cannot_be_meant(file, content, words, desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    (folder / file).write_text(json.dumps(content))
+    found = said(desk, data, folder)
+    assert words in found and (file in found), found
+
+
+def test_a_template_file_that_does_not_compile_stands_in_the_way_only_where_it_is_used(desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    (folder / "chat_template.jinja").write_text("{% if %}")
+    assert "The chat template in chat_template.jinja" in said(desk, data, folder)
+    assert said(desk, data, folder, "text") == ""
+    desk.use(data["chat"])
+    desk.change(task={"name": "chat"}, model={"name": str(folder), "revision": None, "template": "chatml"})
+    assert desk.outlook().problems == {}
+
+
+def test_a_folder_without_a_tokenizer(desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    assert "no tokenizer.json" in said(desk, data, folder)
+
+
+def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    path = folder / "tokenizer.json"
+    whole = json.loads(path.read_text())
+    marks = [{"id": 320, "content": "<|new|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}]
+    fill = [{**marks[0], "id": at, "content": f"<|{at}|>"} for at in range(258, 320)]
+    path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, *marks]}))
+    assert "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has nothing for '<|new|>'" in said(desk, data, folder)
+    path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, {**marks[0], "content": "<image_soft_token>"}]}))
+    assert said(desk, data, folder) == ""  # as in Gemma 3 with 1 B
+
+
+# ---- weights ------------------------------------------------------------------------------------------------------
+
+
+def test_an_index_that_names_what_is_not_there(desk, data, llama, tmp_path):
+    folder = shutil.copytree(llama, tmp_path / "m")
+    whole = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(whole, folder / "part.safetensors")
+    assert "'part.safetensors', but neither model.safetensors nor" in said(desk, data, folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys([*whole, "model.extra"], "part.safetensors")}))
+    assert "model.safetensors.index.json" in said(desk, data, folder) and "the tensor model.extra" in said(desk, data, folder)
+    for broken in ("[", "[]", json.dumps({"weight_map": {"a": 3}})):
+        index.write_text(broken)
+        assert "model.safetensors.index.json" in said(desk, data, folder)
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(whole, "part.safetensors")}))
+    assert said(desk, data, folder) == ""
+
+
+def test_other_safetensors_are_neither_counted_nor_downloaded(tmp_path):
+    plain, folder = read_shape(sharded(tmp_path / "a")), sharded(tmp_path / "b")
+    shutil.copy(folder / "model-1.safetensors", folder / "consolidated.safetensors")
+    shutil.copy(folder / "model-1.safetensors", folder / "zusatz.safetensors")
+    assert read_shape(folder) == plain
+    one = model_folder(tmp_path / "c")
+    shutil.copy(one / "model.safetensors", one / "consolidated.safetensors")
+    assert read_shape(one).bytes == read_shape(model_folder(tmp_path / "d")).bytes
+    names = ["config.json", "consolidated.safetensors", "m-1.safetensors", "m-2.safetensors", "model.safetensors.index.json", "tokenizer.model", "onnx/model.safetensors", "onnx/config.json",
+             "pytorch_model.bin", "modeling.py", "LICENSE.txt", "chat_template.jinja", "model.fp16.safetensors"]
+    kept = {"config.json", "m-1.safetensors", "m-2.safetensors", "model.safetensors.index.json", "tokenizer.model", "LICENSE.txt", "chat_template.jinja"}
+    assert set(wanted(names, {"a": "m-1.safetensors", "b": "m-2.safetensors"})) == kept
+    assert set(wanted([*names, "model.safetensors"], None)) == kept - {"m-1.safetensors", "m-2.safetensors"} | {"model.safetensors"}
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_no_numbers(value, llama, tmp_path):
+    from studio.models.load import load_base
+
+    folder = shutil.copytree(llama, tmp_path / "m")
+    whole = load_file(folder / "model.safetensors")
+    whole["model.layers.1.mlp.up_proj.weight"][3, 4] = float(value)
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(StudioError, match=r"The tensor model\.layers\.1\.mlp\.up_proj\.weight .* NaN or infinite"):
+        load_base(folder)
+
+
+def test_what_only_loading_shows_is_a_sentence(llama, tmp_path):
+    """In a family that the table of tensors does not hold."""
+    from studio.models.load import load_base
+
+    folder = family("gpt_neox", tmp_path / "m")
+    whole = load_file(folder / "model.safetensors")
+    del whole["gpt_neox.layers.1.attention.dense.bias"]
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(StudioError, match=r"lack 1 of the model's tensors.*gpt_neox\.layers\.1\.attention\.dense\.bias"):
+        load_base(folder)
+
+
+def test_a_sharded_folder_is_looked_at_in_a_moment(tmp_path):
+    folder = family("llama", tmp_path / "m", max_shard_size="10KB")
+    assert len(list(folder.glob("*.safetensors"))) > 5
+    began = time.perf_counter()
+    read_shape(folder)
+    assert folder_refusal(folder, "language") is None
+    assert time.perf_counter() - began < 0.05
+
+
+# ---- the others train, reload and answer --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    from tests.training.runs import Runs
+
+    return Runs(tmp_path_factory.mktemp("home"))
+
+
+SHORT = {"max_steps": 1, "batch_size": 2, "evaluations": 1, "evaluation_rows": 1, "answer_length": 2, "checkpoint_steps": 50, "max_length": 32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", DECODERS)
+def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
+    from studio.chat.answer import answers
+    from studio.library import shelf
+    from studio.models.codec import Codec
+    from studio.models.context import lay
+    from studio.models.load import load_base
+
+    folder = family(kind, tmp_path / "m")
+    assert said(desk, data, folder) == ""
+    run = runs.start("lora", data={"source": data["chat"]}, model={"name": str(folder)}, **SHORT)
+    adapter = runs.store.run(run)
+    assert adapter["state"] == "done"
+    made = next(row for row in shelf.listing(runs.store, base=str(folder)))
+    model = lay(load_base(folder), shelf.find(runs.home, runs.store, made["id"])[0])
+    answer, = answers(model, Codec(folder), [ROWS["chat"][0]["messages"][:1]], 4)
+    assert isinstance(answer, str)
