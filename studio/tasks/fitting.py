@@ -15,6 +15,7 @@ import numpy as np
 
 from studio.data.records import Record, Records
 from studio.models.codec import Codec, TemplateRefusal
+from studio.tasks.base import Encoded
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul: each may begin a line
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
@@ -33,6 +34,14 @@ class Fitting:
         if not self.action or self.fits(record):
             return record
         return None if self.action == "drop" else shortened(record, self.fits)
+
+    def examples(self, record: dict) -> list[Encoded]:
+        """What training gets of the record; nothing where it is left out or the chat template refuses it."""
+        learnt = self(record)
+        try:
+            return [] if learnt is None else self.task.encode(learnt, self.codec, self.length)
+        except TemplateRefusal:
+            return []
 
     def fits(self, record: dict) -> bool:
         """Whether nothing of the record is cut off. What the chat template refuses is not for this remedy to judge."""

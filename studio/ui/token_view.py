@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 
 from studio.desk import Outlook
-from studio.models.codec import Codec
+from studio.models.codec import Codec, TemplateRefusal
 from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
 from studio.recipe import BaseModelChoice
@@ -91,7 +91,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     recipe, data = outlook.recipe, outlook.dataset
     if data and data.want == "image":
         return picture_html(page, outlook, place(outlook, at))
-    folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths else None
+    folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths is not None else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
     index, codec, limit = place(outlook, at), recipe.codec(folder), recipe.training.max_length
@@ -100,7 +100,10 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     value = Fitting(recipe, codec)(record.value)
     if value is None:
         return f'<p class="help">{e(where)}</p>{note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))}'
-    parts = sequences(recipe.task.encode(value, codec, limit))
+    try:
+        parts = sequences(recipe.task.encode(value, codec, limit))
+    except TemplateRefusal as error:
+        return f'<p class="help">{e(where)}</p>{note(page.say(error.sentence), "bad")}'
     whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
     rest = [token for part in whole for token in part.ids[limit:]]
     learnt = sum(part.learnt for part in parts)
@@ -143,8 +146,8 @@ def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
             before = weight
         text = codec.decode([token], keep_special=True).replace("\n", "⏎")
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
-    more = len(kinds) - len(pieces)
-    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more {count:token|tokens}", count=f"{more:,}"))}</span>' if more else "")
+    more = len(kinds) - _TOKENS_SHOWN
+    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more {count:token|tokens}", count=f"{more:,}"))}</span>' if more > 0 else "")
 
 
 def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
@@ -189,7 +192,7 @@ class _Key:
     def __init__(self, outlook: Outlook, folder: Path):
         self.outlook, self.folder = outlook, folder
         recipe = outlook.recipe
-        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template, recipe.data.remedies.get("long"))
+        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template, recipe.data.model_dump_json())
 
     def __hash__(self) -> int:
         return hash(self.parts)
@@ -202,8 +205,6 @@ class _Key:
 def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
     recipe = key.outlook.recipe
-    codec = recipe.codec(key.folder)
-    fit = Fitting(recipe, codec)
-    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train) if (value := fit(record.value)) is not None
-             for part in recipe.task.encode(value, codec, recipe.training.max_length) if part.learnt]
+    fitting = Fitting(recipe, recipe.codec(key.folder))
+    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train) for part in fitting.examples(record.value) if part.learnt]
     return [index for index, _ in found], [length for _, length in found]

@@ -12,15 +12,19 @@ from studio.data.dataset import DataSpec, load
 from studio.data.reasoning import join_reasoning
 from studio.data.report import report
 from studio.data.token_report import count_tokens, with_tokens
+from studio.desk import Desk
 from studio.desk.ways_out import add_ways_out
-from studio.home import STARTER
+from studio.home import STARTER, Home
 from studio.models.codec import Codec, TemplateRefusal
 from studio.recipe import Recipe, recipe_from
+from studio.store import Store
 from studio.tasks import IGNORED
 from studio.tasks.answers import AnswerNotFound
 from studio.tasks.chat import Chat
 from studio.training.batches import Collator, Examples, flatten, pad
 from studio.training.trainer import StudioTrainer
+from studio.ui.token_view import packed_row, view_html
+from tests.ui.bare import bare_page
 
 ASK = {"role": "user", "content": "What is it?"}
 STRICT = ("{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
@@ -188,3 +192,14 @@ def test_batches_without_weights_carry_none():
     items = [{"input_ids": [1, 2], "labels": [-100, 2]}, {"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}]
     assert "weights" not in pad(items, 0) and "weights" not in flatten(items)
     assert pad([{**items[0], "weights": [0.0, 0.5]}, items[1]], 0)["weights"].tolist() == [[0.0, 0.5, 0.0], [1.0, 1.0, 1.0]]
+
+
+def test_a_refused_row_is_said_where_its_tokens_would_stand(tmp_path):
+    found, made = tried(tmp_path, rows(40, system=2))
+    assert found["refused"].count == 2
+    home = Home(tmp_path / "home")
+    desk = Desk(home, Store(home.database))
+    desk.change(**{part: made.to_dict()[part] for part in ("model", "data")}, training={**made.training.model_dump(), "packing": True})
+    outlook = desk.outlook()
+    assert outlook.rows == 38 and packed_row(outlook, tmp_path / "model", 5)
+    assert "Roles must alternate" in view_html(bare_page(), outlook, 1) and "Roles must alternate" not in view_html(bare_page(), outlook, 3)
