@@ -197,6 +197,7 @@ def test_batches_without_weights_carry_none():
 def test_a_refused_row_is_said_where_its_tokens_would_stand(tmp_path):
     found, made = tried(tmp_path, rows(40, system=2))
     assert found["refused"].count == 2
+    (tmp_path / "model" / "model.safetensors").symlink_to(STARTER / "model.safetensors")
     home = Home(tmp_path / "home")
     desk = Desk(home, Store(home.database))
     desk.change(**{part: made.to_dict()[part] for part in ("model", "data")}, training={**made.training.model_dump(), "packing": True})
