@@ -10,18 +10,19 @@ from collections import Counter
 import numpy as np
 
 from studio.data.dataset import Dataset, Part
-from studio.data.findings import EXAMPLES, Finding, lines_of, once
+from studio.data.findings import EXAMPLES, Finding, lines_of, once, places
 from studio.data.marks import MEDIA_MARKS
 from studio.data.parting import FLAGS
 from studio.data.records import Records
 from studio.data.records import texts as texts_of
 from studio.words import Sentence
 
+LOOKED_AT = 2000  # records; more are sampled evenly
 _NAMED = 40  # columns that one sentence names
 
 
 def column_findings(dataset: Dataset) -> list[Finding]:
-    return [*unused_columns(dataset), *worse_answers(dataset), *(media(dataset) if dataset.want != "image" else [])]
+    return [*unused_columns(dataset), *marked_questions(dataset), *worse_answers(dataset), *(media(dataset) if dataset.want != "image" else [])]
 
 
 def unused_columns(dataset: Dataset) -> list[Finding]:
@@ -44,6 +45,19 @@ def _unused(part: Part, several: bool) -> Finding:
     sentence = Sentence("{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
                         told=told, columns=", ".join(texts[:_NAMED]), count=len(texts))
     return Finding("unused", "warning", sentence, len(names), [])
+
+
+def marked_questions(dataset: Dataset) -> list[Finding]:
+    """Rows that mark words of somebody else than the assistant as learnt, which Chat does not do unless it is told to."""
+    if dataset.want != "messages":
+        return []
+    looked = dataset.train[:: max(1, -(-len(dataset.train) // LOOKED_AT))]
+    marked = [(record.number, record.file) for record in looked if any(turn.get("weight", 0) > 0 and turn["role"] != "assistant" for turn in record.value["messages"])]
+    if not marked:
+        return []
+    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a system text as learnt, but only answers are learnt. To learn the others too, choose "
+                        "Questions and answers under Learn from.", count=len(marked), checked=len(looked))
+    return [Finding("marked", "warning", sentence, len(marked), *places(marked))]
 
 
 def worse_answers(dataset: Dataset) -> list[Finding]:

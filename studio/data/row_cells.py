@@ -171,7 +171,9 @@ class Cells:
 
     def conversation(self, messages: list[dict]) -> dict:
         """`messages` as a record: checked, weighed as the row says, with its tools."""
-        return {"messages": self.weighed(self.checked(messages)), **self.tools()}
+        offered = [tool for turn in messages for tool in turn.get("tools", ())]  # some files offer them in the system turn
+        bare = [{key: value for key, value in turn.items() if key != "tools"} for turn in messages] if offered else messages
+        return {"messages": self.weighed(self.checked(bare)), **({"tools": offered} if offered else {}), **self.tools()}
 
     def tools(self) -> dict:
         """{"tools": […]} where the row offers any, in a column of its own or beside the messages of its prompt; else nothing."""

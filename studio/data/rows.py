@@ -43,6 +43,7 @@ KINDS = {
     "unseen": Sentence("Not seen by the model"),
     "refused": Sentence("Refused by the chat template"),
     "unfound": Sentence("Answer not found"),
+    "marked": Sentence("Marked as learnt"),
     "no_end": Sentence("No end of an answer"),
     "spelling": Sentence("Labels written in several ways"),
     "imbalance": Sentence("Labels out of balance"),
