@@ -297,9 +297,9 @@ def test_a_zero_byte_is_a_control_character_with_a_remedy(tmp_path):
 def test_openai_preferences_are_read(tmp_path):
     record = load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), heldout_fraction=0), "preference").train[0].value
     assert record == {"prompt": [{"role": "user", "content": "Say 0"}], "chosen": "Gladly 0", "rejected": "No 0"}
-    row = {"input": {"messages": [{"role": "user", "content": "Say"}], "tools": [{"type": "function"}]}, "preferred_output": "Yes", "non_preferred_output": "No"}
+    row = {"input": {"messages": [{"role": "user", "content": "Say"}], "tools": [{"type": "function", "function": {"name": "f"}}]}, "preferred_output": "Yes", "non_preferred_output": "No"}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    assert load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").train[0].value["tools"] == [{"type": "function"}]
+    assert load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").train[0].value["tools"][0]["function"]["name"] == "f"
 
 
 def test_speakers_with_names_of_their_own_are_told(tmp_path):
