@@ -329,7 +329,8 @@ MODELS = {
     "torn": (CONFIG, {"model__safetensors": WEIGHTS[:-4]}, "torn or not safetensors", "download the model again"),
     "broken": ("{not json", {}, "config.json in", "not valid JSON", "download the model again"),
     "strange": ("[]", {"model__safetensors": WEIGHTS}, "does not describe a model", "download the model again"),
-    "wordless": (CONFIG, {"model__safetensors": WEIGHTS}, "no tokenizer.json", "choose a model"),
+    "nameless": (CONFIG, {"model__safetensors": WEIGHTS}, "config.json does not say", "model_type"),
+    "wordless": (CONFIG | {"model_type": "gpt_neo"}, {"model__safetensors": WEIGHTS}, "no tokenizer.json", "choose a model"),
 }
 
 
@@ -344,11 +345,7 @@ def choose_model(page, name) -> None:
 def test_a_model_folder_that_is_none(page, studio, tmp_path, kind):
     config, members, *words = MODELS[kind]
     choose_model(page, model_folder(tmp_path / kind, config, **members))
-    if kind == "wordless":
-        tab(page, "Data")
-        noticed(page, "#about-data", *words)
-    else:
-        noticed(page, "#about-model", *words)
+    noticed(page, "#about-model", *words)
     tab(page, "Train")
     page.click("#start")
     said(page, *words)

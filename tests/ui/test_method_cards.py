@@ -9,6 +9,7 @@ from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
 from studio.ui.method_tab import adapters, beside, chosen_html
+from tests.models.model_folders import tokenizer
 
 
 class FakePage:
@@ -87,7 +88,7 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
     """Phi-3 computes queries, keys and values in one layer, so (IA)³ can scale the MLP alone."""
     from transformers import Phi3Config, Phi3ForCausalLM
 
-    Phi3ForCausalLM(Phi3Config(vocab_size=32, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0)).save_pretrained(tmp_path / "phi3")
+    Phi3ForCausalLM(Phi3Config(vocab_size=300, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0)).save_pretrained(tokenizer(tmp_path / "phi3"))
     desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
     desk.choose_method("ia3")
     said = chosen_html(FakePage(desk), METHODS["ia3"])
