@@ -65,9 +65,7 @@ def transcript(text: str) -> list[dict] | None:
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
     """The turns in one cell, roles by their usual names or as `taken_for` says, not yet checked for order."""
-    items = as_list(value) if isinstance(value, str) else [value] if is_turn(value) else as_list(unwrapped(value))
-    if items is None and isinstance(value, str):
-        items = as_list(unwrapped(written(value)))
+    items = _items(value)
     if items is None:
         raise RowProblem(
             "shape",
@@ -76,11 +74,31 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
             column=column,
         )
     try:
-        return _named_or_taken(spoken(items), place)
+        return list(items) if all(map(_is_plain, items)) else _named_or_taken(spoken(items), place)
     except RecursionError as error:
         raise RowProblem(
             "shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place
         ) from error
+
+
+def _items(value: Any) -> list | None:
+    """The objects in a cell that are turns, or a list that may hold such."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        found = as_list(value)
+        return as_list(unwrapped(written(value))) if found is None else found
+    return [value] if is_turn(value) else as_list(unwrapped(value))
+
+
+def _is_plain(item: Any) -> bool:
+    """Whether this is a turn as records carry it, without anything to be read of it."""
+    return (
+        isinstance(item, dict)
+        and len(item) == 2
+        and item.get("role") in _PLAIN
+        and isinstance(item.get("content"), str)
+    )
 
 
 def _named_or_taken(items: list, place: Sentence) -> list[dict]:
@@ -96,12 +114,7 @@ def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
     """All turns; what belongs to one turn of the assistant but is written as several is put together."""
     found: list[dict] = []
     for item in items:
-        if (
-            isinstance(item, dict)
-            and len(item) == 2
-            and item.get("role") in _PLAIN
-            and isinstance(item.get("content"), str)
-        ):
+        if _is_plain(item):
             found.append(item)
             continue
         for part in _turns_of(item, place, taken):
