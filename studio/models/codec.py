@@ -166,7 +166,7 @@ class Codec:
     def _for_template(self, turn: dict) -> dict:
         """A turn of a record as a template takes it."""
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
-        if turn["role"] != "assistant" or "</think" not in turn["content"] or not self.reasoning_key:
+        if turn["role"] != "assistant" or "</think" not in (turn["content"] or "") or not self.reasoning_key or any(turn.get(key) for key in REASONING_KEYS):
             return kept
         reasoning, answer = split_reasoning(turn["content"])
         return {**kept, "content": answer, self.reasoning_key: reasoning}  # "" keeps a template from looking for reasoning in the words

@@ -1,152 +1,214 @@
-"""Today's model families and how their chat templates write: the templates beside this file, and what each promises."""
+"""Chat templates of today's model families, for tests: one table, with a parser of each family's calls.
+
+The files in `official/` are written for these tests after each family's public documentation and render what the
+family's own template renders for a conversation of text (no pictures, no documents): with or without system text,
+tools, calls whose arguments are objects, results, thoughts, and generation prompt. `test_official_templates.py` shows
+it; ours are shorter, because options that the studio never sets are left out.
+"""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from official_calls import (
+    Calls,
+    harmony_calls,
+    json_calls,
+    llama_calls,
+    mistral_calls,
+    no_calls,
+    pythonic_calls,
+    xml_calls,
+)
+
 FOLDER = Path(__file__).parent / "official"
-Calls = list[tuple[str, dict]]
-
-
-def no_calls(text: str) -> Calls:
-    """The calls of a family that writes none."""
-    return []
 
 
 @dataclass(frozen=True)
 class Family:
-    name: str                 # "qwen3"
-    file: str                 # "qwen3.jinja" in tests/models/official/
-    bos: str                  # as in tokenizer_config, "" if none
+    """One family's chat format.
+
+    file: in `official/`. bos, eos: token texts of tokenizer_config ("" for none). special: special tokens that the
+    template writes. end: what ends an answer at the end of a conversation ("" for nothing). source: the public page.
+    generation_ends: further tokens that generation_config lists as ends. takes_system: whether a system text is
+    accepted. takes_tools, takes_calls: whether `tools` and an answer's `tool_calls` are written. takes_parallel_calls:
+    whether all of several calls are. takes_content_with_calls: whether the content beside calls is. takes_reasoning:
+    the message key that thoughts are read from ("" for none). trims: whether contents lose their outer white space.
+    opens_thought: what the generation prompt opens. calls: the calls in a rendered answer or conversation.
+    """
+
+    name: str
+    file: str
+    bos: str
     eos: str
-    special: tuple[str, ...]  # special token texts that the template writes
-    end: str                  # what ends an assistant's answer where the conversation ends, e.g. "<|im_end|>"; "" if nothing
-    source: str               # public page that says so
-    call_end: str = ""        # what ends an answer that is a call, if not `end`
-    generation_ends: tuple[str, ...] = ()   # other tokens that end a generation (GLM-4: "<|user|>", "<|observation|>")
+    special: tuple[str, ...]
+    end: str
+    source: str
+    generation_ends: tuple[str, ...] = ()
     takes_system: bool = True
-    takes_tools: bool = True           # writes tools, calls and results
-    takes_parallel_calls: bool = True
-    takes_content_with_calls: bool = True   # writes the words beside calls
-    reasoning_key: str = ""            # the key of a message from which it takes reasoning
-    opens_thought: str = ""            # what the generation prompt opens, e.g. "<think>\n"
-    calls: Callable[[str], list[tuple[str, dict]]] = no_calls   # (name, arguments) of each call in a rendered answer
+    takes_tools: bool = False
+    takes_calls: bool = False
+    takes_parallel_calls: bool = False
+    takes_content_with_calls: bool = True
+    takes_reasoning: str = ""
+    trims: bool = False
+    opens_thought: str = ""
+    calls: Callable[[str], Calls] = no_calls
+
+    @property
+    def template(self) -> str:
+        """The Jinja source."""
+        return (FOLDER / f"{self.file}.jinja").read_text(encoding="utf-8")
 
 
-def hermes_calls(text: str) -> Calls:
-    """Calls written as JSON between <tool_call> and </tool_call>, which JSON cannot hold on a line of its own."""
-    found = [json.loads(body) for body in re.findall(r"<tool_call>\n(\{.*?\})\n</tool_call>", text, re.DOTALL)]
-    return [(call["name"], call["arguments"]) for call in found]
+_TOOLS = {"takes_tools": True, "takes_calls": True}
+_PARALLEL = {**_TOOLS, "takes_parallel_calls": True}
+_TURNS = ("<|im_start|>", "<|im_end|>")
+_ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 
 
-def parameter_text(value) -> str:
-    """A call's argument as Qwen3.5 writes it: objects and lists as JSON, all else as Python's str ("True", "None")."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else str(value)
+def _qwen(name: str, file: str, source: str, **more) -> Family:
+    given = {"generation_ends": ("<|endoftext|>",), "calls": json_calls, **_PARALLEL, **more}
+    return Family(name, file, "", "<|im_end|>", _TURNS, "<|im_end|>", source, **given)
 
 
-def parameter_calls(text: str) -> Calls:
-    """Calls in Qwen3.5's tags. Each argument is the text that stands there (see `parameter_text`): the format does not
-    tell "3" from 3."""
-    made = []
-    for name, body in re.findall(r"<tool_call>\n<function=([^>\n]+)>\n(.*?)</function>\n</tool_call>", text, re.DOTALL):
-        pairs = re.findall(r"<parameter=([^>\n]+)>\n(.*?)\n</parameter>\n", body, re.DOTALL)
-        made.append((name, dict(pairs)))
-    return made
+def _qwen35(name: str, file: str, source: str, opens_thought: str = "") -> Family:
+    more = {"takes_reasoning": "reasoning_content", "trims": True, "opens_thought": opens_thought, "calls": xml_calls}
+    return _qwen(name, file, source, **more)
 
 
-def llama_calls(text: str) -> Calls:
-    """The one call that is a whole answer of Llama 3."""
-    body = text.rpartition("<|end_header_id|>\n\n")[2].removesuffix("<|eot_id|>")
-    if not body.startswith('{"name": "'):
-        return []
-    try:
-        call = json.loads(body)
-    except ValueError:
-        return []
-    return [(call["name"], call["parameters"])] if set(call) == {"name", "parameters"} else []
+def _llama(name: str, file: str, source: str) -> Family:
+    special = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+    more = {"trims": True, "calls": llama_calls, "generation_ends": ("<|end_of_text|>", "<|eom_id|>"), **_TOOLS}
+    return Family(name, file, "<|begin_of_text|>", "<|eot_id|>", special, "<|eot_id|>", source,
+                  takes_content_with_calls=False, **more)
 
 
-def mistral_calls(text: str) -> Calls:
-    """The list that follows Mistral's mark, with or without a blank between them."""
-    _, mark, rest = text.partition("[TOOL_CALLS]")
-    if not mark:
-        return []
-    found, _ = json.JSONDecoder().raw_decode(rest.lstrip(" "))
-    return [(call["name"], call["arguments"]) for call in found]
+def _gemma(name: str, file: str, source: str, **more) -> Family:
+    special = ("<bos>", "<start_of_turn>", "<end_of_turn>")
+    return Family(name, file, "<bos>", "<eos>", special, "<end_of_turn>", source, generation_ends=("<end_of_turn>",),
+                  trims=True, **more)
 
 
-def glm_calls(text: str) -> Calls:
-    """Parts of the form "name, line break, JSON object", each behind an <|assistant|> of its own."""
-    made = []
-    for part in text.split("<|assistant|>"):
-        name, _, body = part.partition("\n")
-        if re.fullmatch(r"[\w.-]+", name) and body.startswith("{"):
-            made.append((name, json.loads(re.split(r"<\|(?:user|observation|endoftext)\|>", body)[0])))
-    return made
+def _mistral(name: str, file: str, source: str, **more) -> Family:
+    # The system text is written only where the last message is the user's: a finished conversation loses it.
+    special = ("<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
+               "[TOOL_RESULTS]", "[/TOOL_RESULTS]")
+    return Family(name, file, "<s>", "</s>", special, "</s>", source, takes_content_with_calls=False,
+                  calls=mistral_calls, **_PARALLEL, **more)
 
 
-# Qwen's <tool_call>, <tool_response> and <think> are added tokens, but not special ones.
-CHATML = ("<|im_start|>", "<|im_end|>")
-LLAMA = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
-GEMMA = ("<bos>", "<start_of_turn>", "<end_of_turn>")
-MISTRAL = (
-    "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_CALLS]", "[TOOL_RESULTS]",
-    "[/TOOL_RESULTS]",
-)
-GLM = ("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+def _phi3(name: str, file: str, source: str) -> Family:
+    special = (*_ROLES, "<|end|>", "<|endoftext|>")
+    return Family(name, file, "<s>", "<|endoftext|>", special, "<|end|>", source,
+                  generation_ends=("<|assistant|>", "<|end|>"))
+
+
+def _granite(name: str, file: str, source: str, **more) -> Family:
+    given = {"special": ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>"), "takes_tools": True, **more}
+    end = "<|end_of_text|>"
+    return Family(name=name, file=file, bos=end, eos=end, end=end, source=source, **given)
+
 
 FAMILIES: tuple[Family, ...] = (
-    Family("qwen2_5", "qwen2_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
-           "https://huggingface.co/Qwen/Qwen2.5-7B-Instruct", calls=hermes_calls),
-    Family("qwen3", "qwen3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
-           "https://huggingface.co/Qwen/Qwen3-8B", reasoning_key="reasoning_content", calls=hermes_calls),
-    Family("qwen3_thinking", "qwen3_thinking.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
-           "https://huggingface.co/Qwen/Qwen3-4B-Thinking-2507",
-           reasoning_key="reasoning_content", opens_thought="<think>\n", calls=hermes_calls),
-    # Pictures and videos are left out of the file. A conversation without a question of a user is refused, so
-    # is a system text further down.
-    Family("qwen3_5", "qwen3_5.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
-           "https://huggingface.co/Qwen/Qwen3.5-9B",
-           reasoning_key="reasoning_content", opens_thought="<think>\n", calls=parameter_calls),
-    # Llama 3.3's template is the same as 3.1's where no built-in tools are given (built-in tools are left out
-    # of the file). The text of a tool's result is written as JSON, in quotes, because a string is iterable.
-    # `"tool_calls" in message` holds for an empty list, too, which is refused.
-    Family("llama3_1", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
-           "https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct",
-           takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("llama3_3", "llama3_1.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
-           "https://huggingface.co/meta-llama/Llama-3.3-70B-Instruct",
-           takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("llama3_2", "llama3_2.jinja", "<|begin_of_text|>", "<|eot_id|>", LLAMA, "<|eot_id|>",
-           "https://huggingface.co/meta-llama/Llama-3.2-3B-Instruct",
-           takes_parallel_calls=False, takes_content_with_calls=False, calls=llama_calls),
-    Family("gemma2", "gemma2.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>",
-           "https://huggingface.co/google/gemma-2-2b-it", takes_system=False, takes_tools=False),
-    Family("gemma3", "gemma3.jinja", "<bos>", "<eos>", GEMMA, "<end_of_turn>",
-           "https://huggingface.co/google/gemma-3-4b-it", takes_tools=False),
-    # Mistral's system text is written only where the conversation's last message is a user's: it is missing
-    # from one that ends in an answer.
-    Family("mistral_v0_3", "mistral_v0_3.jinja", "<s>", "</s>", MISTRAL, "</s>",
-           "https://huggingface.co/mistralai/Mistral-7B-Instruct-v0.3",
-           takes_content_with_calls=False, calls=mistral_calls),
-    Family("mistral_nemo", "mistral_nemo.jinja", "<s>", "</s>", MISTRAL, "</s>",
-           "https://huggingface.co/mistralai/Mistral-Nemo-Instruct-2407",
-           takes_content_with_calls=False, calls=mistral_calls),
-    # Tools are written into the system text (as Python's str of each), and results as turns of a user, but the
-    # calls of an answer are left out, so the family counts as one without tools. Doubtful: the system turn is
-    # closed only where tools follow, which is how the released file was found quoted; rendered prompts are
-    # found both with and without that end. Doubtful, too: the quoted file lists tools only from `xml_tools`, so
-    # `tools` may be written by later files alone (this one takes either).
-    Family("smollm3", "smollm3.jinja", "", "<|im_end|>", CHATML, "<|im_end|>",
-           "https://huggingface.co/HuggingFaceTB/SmolLM3-3B", takes_tools=False),
-    # The official file (GLM-4-0414) takes a call as an answer whose `metadata` is the function's name, and a
-    # result as role "observation". It leaves out `tool_calls` and role "tool"; this file writes them in the
-    # same form, one answer for each call. Doubtful: the line breaks between two tools.
-    Family("glm4", "glm4.jinja", "", "<|endoftext|>", GLM, "",
-           "https://huggingface.co/zai-org/GLM-4-9B-0414",
-           generation_ends=("<|user|>", "<|observation|>"), calls=glm_calls),
+    _qwen("Qwen2.5", "qwen2_5", "Qwen/Qwen2.5-7B-Instruct; Qwen documentation, Function Calling"),
+    _qwen("Qwen3", "qwen3", "Qwen/Qwen3-8B", takes_reasoning="reasoning_content"),
+    _qwen("Qwen3-Thinking-2507", "qwen3_thinking_2507", "Qwen/Qwen3-4B-Thinking-2507",
+          takes_reasoning="reasoning_content", opens_thought="<think>\n"),
+    _qwen("Qwen3-Instruct-2507", "qwen3_instruct_2507", "Qwen/Qwen3-4B-Instruct-2507"),
+    # Qwen3.5 writes a think block, be it empty, into every answer behind the last question. Its generation ends are not
+    # confirmed.
+    _qwen35("Qwen3.5", "qwen3_5", "Qwen/Qwen3.5-4B", "<think>\n"),
+    _qwen35("Qwen3.5 up to 2B", "qwen3_5_small", "Qwen/Qwen3.5-2B"),
+    _qwen35("Qwen3.6", "qwen3_6", "Qwen/Qwen3.6-27B", "<think>\n"),
+    _llama("Llama 3.1", "llama3_1", "meta-llama/Llama-3.1-8B-Instruct; Meta's prompt format page of Llama 3.1"),
+    _llama("Llama 3.2", "llama3_2", "meta-llama/Llama-3.2-3B-Instruct"),
+    _llama("Llama 3.3", "llama3_1", "meta-llama/Llama-3.3-70B-Instruct, whose template is that of 3.1 byte for byte"),
+    _gemma("Gemma 2", "gemma2", "google/gemma-2-2b-it; Gemma documentation, Formatting and system instructions",
+           takes_system=False),
+    _gemma("Gemma 3", "gemma3", "google/gemma-3-1b-it; Gemma documentation, Formatting and system instructions"),
+    _mistral("Mistral v0.3", "mistral_v0_3", "mistralai/Mistral-7B-Instruct-v0.3", trims=True),  # answers only
+    _mistral("Mistral Nemo", "mistral_nemo", "mistralai/Mistral-Nemo-Instruct-2407"),
+    Family("Mistral Small 3", "mistral_small_3", "<s>", "</s>",
+           ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"), "</s>",
+           "mistralai/Mistral-Small-24B-Instruct-2501"),
+    _phi3("Phi-3", "phi3", "microsoft/Phi-3-mini-4k-instruct"),
+    _phi3("Phi-3.5", "phi3_5", "microsoft/Phi-3.5-mini-instruct"),
+    Family("Phi-4", "phi4", "<|endoftext|>", "<|im_end|>", (*_TURNS, "<|im_sep|>"), "<|im_end|>", "microsoft/phi-4"),
+    # A result is a turn as any other; <|tool|> and <|/tool|> stand only around a system message's own `tools`.
+    Family("Phi-4-mini", "phi4_mini", "<|endoftext|>", "<|endoftext|>",
+           (*_ROLES, "<|tool|>", "<|/tool|>", "<|end|>", "<|endoftext|>"), "<|end|>", "microsoft/Phi-4-mini-instruct",
+           generation_ends=("<|end|>",)),
+    Family("SmolLM2", "smollm2", "<|im_start|>", "<|im_end|>", _TURNS, "<|im_end|>",
+           "HuggingFaceTB/SmolLM2-1.7B-Instruct"),
+    # Answers lose line breaks at their front. That `tools` are taken for `xml_tools` is what the file's history on the
+    # hub says; how it does that is not confirmed.
+    Family("SmolLM3", "smollm3", "", "<|im_end|>", _TURNS, "<|im_end|>", "HuggingFaceTB/SmolLM3-3B", takes_tools=True),
+    # The comma in the Chinese sentence behind a tool is full-width where projects quote it; the hub's page was seen
+    # with an ASCII one.
+    Family("GLM-4", "glm4", "", "<|endoftext|>", ("[gMASK]", "<sop>", *_ROLES, "<|observation|>"), "",
+           "zai-org/GLM-4-32B-0414, chat_template.jinja", generation_ends=("<|user|>", "<|observation|>"),
+           takes_tools=True),
+    Family("GLM-4-9B-Chat", "glm4_9b_chat", "", "<|endoftext|>", ("[gMASK]", "<sop>", *_ROLES), "",
+           "THUDM/glm-4-9b-chat", generation_ends=("<|user|>", "<|observation|>")),
+    # Content beside a call is written as a thought, as long as no answer follows; of several calls the first is
+    # written; an answer that is a call ends with <|call|>.
+    Family("GPT-OSS", "gpt_oss", "<|startoftext|>", "<|return|>",
+           ("<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>", "<|return|>"), "<|return|>",
+           "openai/gpt-oss-20b; OpenAI's harmony format page", generation_ends=("<|endoftext|>", "<|call|>"),
+           takes_content_with_calls=False, takes_reasoning="thinking", calls=harmony_calls, **_TOOLS),
+    # Confirmed for Command R7B, which shares the format; that Command A's default template is the same is not. The
+    # template called tool_use beside it is another one.
+    Family("Command A", "command_a", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>",
+           ("<BOS_TOKEN>", "<|START_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>",
+            "<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|END_OF_TURN_TOKEN|>"),
+           "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>", "CohereLabs/c4ai-command-r7b-12-2024", trims=True),
+    # Thoughts stand in the content, and the template cuts them off; calls are written only beside a content that is
+    # null, and then their arguments must be text.
+    Family("DeepSeek-R1-Distill", "deepseek_r1_distill", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
+           ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<｜tool▁outputs▁begin｜>",
+            "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁outputs▁end｜>"),
+           "<｜end▁of▁sentence｜>", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", opens_thought="<think>\n"),
+    # <|system|>, <|user|> and <|assistant|> are plain text to OLMo 2's tokenizer.
+    Family("OLMo 2", "olmo2", "<|endoftext|>", "<|endoftext|>", ("<|endoftext|>",), "<|endoftext|>",
+           "allenai/OLMo-2-1124-7B-Instruct"),
+    # An answer that is not the last message ends with <|im_end|>. Its generation ends are not confirmed.
+    Family("OLMo 3", "olmo3", "<|endoftext|>", "<|endoftext|>", (*_TURNS, "<|endoftext|>"), "<|endoftext|>",
+           "allenai/Olmo-3-7B-Instruct; allenai/Olmo-3-7B-Instruct-SFT, chat_template.jinja",
+           generation_ends=("<|im_end|>",), calls=pythonic_calls, **_PARALLEL),
+    # Calls and results are messages with the roles assistant_tool_call and tool_response; `tool_calls` is not read.
+    _granite("Granite 3", "granite3", "ibm-granite/granite-3.3-2b-instruct",
+             special=("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>", "<|tool_call|>")),
+    _granite("Granite 4", "granite4", "ibm-granite/granite-4.0-micro", calls=json_calls, **_PARALLEL),
+    # <|system|>, <|user|> and <|assistant|> are plain text to TinyLlama's tokenizer.
+    Family("TinyLlama", "tinyllama", "<s>", "</s>", ("</s>",), "</s>", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
+    _granite("Granite 4.1", "granite4_1", "ibm-granite/granite-4.1-3b", calls=json_calls, **_PARALLEL),
 )
+BY_NAME = {family.name: family for family in FAMILIES}
+
+OFFERED = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "SmolLM2", "HuggingFaceTB/SmolLM2-360M-Instruct": "SmolLM2",
+    "HuggingFaceTB/SmolLM2-1.7B-Instruct": "SmolLM2", "HuggingFaceTB/SmolLM3-3B": "SmolLM3",
+    **{f"Qwen/Qwen3-{size}B": "Qwen3" for size in ("0.6", "1.7", "4", "8", "14", "32")},
+    "Qwen/Qwen3-4B-Instruct-2507": "Qwen3-Instruct-2507", "Qwen/Qwen3-4B-Thinking-2507": "Qwen3-Thinking-2507",
+    **{f"Qwen/Qwen2.5-{size}B-Instruct": "Qwen2.5" for size in ("0.5", "1.5", "3", "7", "14", "32")},
+    "meta-llama/Llama-3.2-1B-Instruct": "Llama 3.2", "meta-llama/Llama-3.2-3B-Instruct": "Llama 3.2",
+    "meta-llama/Llama-3.1-8B-Instruct": "Llama 3.1", "meta-llama/Llama-3.3-70B-Instruct": "Llama 3.3",
+    "google/gemma-3-270m-it": "Gemma 3", "google/gemma-3-1b-it": "Gemma 3",
+    **{f"google/gemma-2-{size}b-it": "Gemma 2" for size in (2, 9, 27)},
+    "mistralai/Mistral-7B-Instruct-v0.3": "Mistral v0.3", "mistralai/Mistral-Nemo-Instruct-2407": "Mistral Nemo",
+    "mistralai/Mistral-Small-24B-Instruct-2501": "Mistral Small 3", "microsoft/phi-4": "Phi-4",
+    **{f"allenai/OLMo-2-{size}B-Instruct": "OLMo 2" for size in ("0425-1", "1124-7", "1124-13", "0325-32")},
+    "allenai/Olmo-3-7B-Instruct": "OLMo 3", "allenai/Olmo-3.1-32B-Instruct": "OLMo 3",
+    **{f"ibm-granite/granite-3.3-{size}b-instruct": "Granite 3" for size in (2, 8)},
+    **{f"ibm-granite/granite-4.0-{size}": "Granite 4" for size in ("350m", "1b", "micro")},
+    **{f"ibm-granite/granite-4.1-{size}b": "Granite 4.1" for size in (3, 8)},
+    **{f"Qwen/Qwen3.5-{size}B": "Qwen3.5 up to 2B" for size in ("0.8", "2")},
+    **{f"Qwen/Qwen3.5-{size}B": "Qwen3.5" for size in ("4", "9", "27")}, "Qwen/Qwen3.6-27B": "Qwen3.6",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "TinyLlama", "zai-org/GLM-4-9B-0414": "GLM-4",
+    **{f"deepseek-ai/DeepSeek-R1-Distill-{base}B": "DeepSeek-R1-Distill"
+       for base in ("Qwen-1.5", "Qwen-7", "Qwen-32", "Llama-8")},
+}
+"""Hub id of each model on offer (presets/models.yaml) that chats → its family here."""

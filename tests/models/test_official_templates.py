@@ -1,341 +1,319 @@
-"""Templates of today's model families render what is written out here by hand, in transformers and the studio alike."""
+"""The official templates write what is written out, what transformers makes of them, and what their table says."""
 
-from datetime import datetime
+import json
 
-import jinja2
 import pytest
+from jinja2 import TemplateError
 from model_folders import tokenizer
-from official_templates import FAMILIES, FOLDER, parameter_text
+from official_calls import xml_calls
+from official_templates import BY_NAME, FAMILIES, FOLDER, OFFERED
+from official_written import TODAY, WRITTEN
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from studio.models.catalogue import catalogue
 from studio.models.codec import Codec
+from studio.models.resolve import STARTERS
+from studio.words import StudioError
 
-BY_NAME = {family.name: family for family in FAMILIES}
-TALK = [
-    {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello! "}, {"role": "user", "content": "Bye"},
-]
-SYSTEM = {"role": "system", "content": "Be brief."}
-TOOL = {
-    "type": "function",
-    "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}},
+
+def say(role, content, **more):
+    return {"role": role, "content": content, **more}
+
+
+def call(**arguments):
+    return {"type": "function", "id": "call12345", "function": {"name": "weather", "arguments": arguments}}
+
+
+SYSTEM, ASK, REPLY = say("system", "Be brief."), say("user", " Hi "), say("assistant", " Hello ")
+AGAIN, NINE = say("user", "And?"), say("assistant", "Nine.")
+RESULT = say("tool", "9 degrees", tool_call_id="call12345", name="weather")
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Says the weather", "parameters": {
+    "type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}}}]
+CASES = {
+    "asked": [SYSTEM, ASK, REPLY, AGAIN], "plain": [ASK, REPLY],
+    "called": [ASK, say("assistant", "", tool_calls=[call(town="Köln")]), RESULT, NINE],
 }
+TWO = [call(town="Köln", days=[1, 2]), call(town="Bonn", near=True)]
 
 
-def call(name="add", number="call00001", **arguments):
-    return {"type": "function", "id": number, "function": {"name": name, "arguments": arguments}}
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory):
+    """codec(family): its template in a model folder with its begin and end tokens."""
+    def made(family):
+        tokens = {f"{key}_token": text for key in ("bos", "eos") if (text := getattr(family, key))}
+        folder = tokenizer(tmp_path_factory.mktemp("model"), **tokens)
+        (folder / "chat_template.jinja").write_text(family.template, encoding="utf-8")
+        return Codec(folder)
+
+    codecs = {family.name: made(family) for family in FAMILIES}
+    return lambda family: codecs[family.name if hasattr(family, "name") else family]
 
 
-def result(content, number="call00001"):
-    return {"role": "tool", "tool_call_id": number, "content": content}
+def talk(family, *messages):
+    """The messages, without the system text where the family takes none."""
+    return [message for message in messages if family.takes_system or message["role"] != "system"]
 
 
-CALLED = [
-    {"role": "user", "content": "1+2?"},
-    {"role": "assistant", "content": "", "tool_calls": [call(a=1, b=[2])]},
-    result("3"),
-    {"role": "assistant", "content": "It is 3."},
-]
-PARALLEL = [
-    {"role": "user", "content": "1+2? 3+4?"},
-    {"role": "assistant", "content": "", "tool_calls": [call(a=1, b=2), call(number="call00002", a="drei", b=True)]},
-    result("3"), result("7", "call00002"),
-]
-TOOL_JSON = (
-    '{"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object", '
-    '"properties": {}}}}'
-)
-TOOL_REPR = TOOL_JSON.replace('"', "'")
-HERMES = (
-    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-    f"You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n{TOOL_JSON}\n</tools>\n\n"
-    "For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML "
-    "tags:\n"
-    '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call><|im_end|>\n'
-)
-HERMES_CALLED = (
-    "<|im_start|>user\n1+2?<|im_end|>\n"
-    '<|im_start|>assistant\n<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": [2]}}\n</tool_call><|im_end|>\n'
-    "<|im_start|>user\n<tool_response>\n3\n</tool_response><|im_end|>\n"
-)
-HERMES_PARALLEL = (
-    "<|im_start|>user\n1+2? 3+4?<|im_end|>\n<|im_start|>assistant\n%s"
-    '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>\n'
-    '<tool_call>\n{"name": "add", "arguments": {"a": "drei", "b": true}}\n</tool_call><|im_end|>\n'
-    "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n<tool_response>\n7\n</tool_response><|im_end|>\n"
-    "<|im_start|>assistant\n"
-)
-QWEN = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant."
-CHATML_TALK = (
-    "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello! <|im_end|>\n<|im_start|>user\nBye<|im_end|>\n"
-    "<|im_start|>assistant\n"
-)
-CHATML_SYSTEM = "<|im_start|>system\nBe brief.<|im_end|>\n"
-QWEN3_5_TOOLS = (
-    "<|im_start|>system\n# Tools\n\nYou have access to the following functions:\n\n<tools>\n" + TOOL_JSON +
-    "\n</tools>\n\n"
-    "If you choose to call a function ONLY reply in the following format with NO suffix:\n\n<tool_call>\n"
-    "<function=example_function_name>\n"
-    "<parameter=example_parameter_1>\nvalue_1\n</parameter>\n<parameter=example_parameter_2>\nThis is the value for "
-    "the second parameter\n"
-    "that can span\nmultiple lines\n</parameter>\n</function>\n</tool_call>\n\n<IMPORTANT>\nReminder:\n"
-    "- Function calls MUST follow the specified format: an inner <function=...></function> block must be nested within "
-    "<tool_call></tool_call> XML tags\n- Required parameters MUST be specified\n"
-    "- You may provide optional reasoning for your function call in natural language BEFORE the function call, but "
-    "NOT after\n"
-    "- If there is no function call available, answer the question like normal with your current knowledge and do not "
-    "tell the user about "
-    "function calls\n</IMPORTANT>\n\nBe brief.<|im_end|>\n"
-)
+each = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
 
-def llama(date, tools=""):
-    return ("<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
-            f"{tools}Cutting Knowledge Date: December 2023\n"
-            f"Today Date: {date}\n\nBe brief.<|eot_id|>")
+def test_every_file_is_in_the_table_and_written_out():
+    files = {path.stem for path in FOLDER.glob("*.jinja")}
+    assert files == {family.file for family in FAMILIES} == set(WRITTEN) and len(BY_NAME) == len(FAMILIES)
+    assert all(len(cases) >= 2 for cases in WRITTEN.values())
 
 
-LLAMA_TALK = (
-    "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
-    "Hello!<|eot_id|>"
-    "<|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
-)
-TOOL_LINES = """{
-    "type": "function",
-    "function": {
-        "name": "add",
-        "description": "Adds.",
-        "parameters": {
-            "type": "object",
-            "properties": {}
-        }
-    }
-}"""
-LLAMA_CALLED = (
-    "<|start_header_id|>user<|end_header_id|>\n\nGiven the following functions, please respond with a JSON for a "
-    "function call with its proper "
-    'arguments that best answers the given prompt.\n\nRespond in the format {"name": function name, "parameters": '
-    'dictionary of argument name '
-    "and its value}.Do not use variables.\n\n" + TOOL_LINES + "\n\n1+2?<|eot_id|>"
-    '<|start_header_id|>assistant<|end_header_id|>\n\n{"name": "add", "parameters": {"a": 1, "b": [2]}}<|eot_id|>'
-    '<|start_header_id|>ipython<|end_header_id|>\n\n"3"<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nIt '
-    'is 3.<|eot_id|>'
-)
-TODAY_SHORT, TODAY_LONG = datetime.now().strftime("%d %b %Y"), datetime.now().strftime("%d %B %Y")
-GEMMA_TALK = (
-    "Hi<end_of_turn>\n<start_of_turn>model\nHello!<end_of_turn>\n<start_of_turn>user\nBye<end_of_turn>\n"
-    "<start_of_turn>model\n"
-)
-SMOLLM = (
-    f"<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: {TODAY_LONG}\n"
-    "Reasoning Mode: %s\n\n"
-    "## Custom Instructions\n\nBe brief.\n\n"
-)
-GLM_FUNCTION = """{
-    "name": "add",
-    "description": "Adds.",
-    "parameters": {
-        "type": "object",
-        "properties": {}
-    }
-}"""
-
-# family, messages, tools, add_generation_prompt, further variables, what is rendered
-CASES = [
-    ("qwen2_5", TALK, None, True, {}, QWEN + "<|im_end|>\n" + CHATML_TALK),
-    ("qwen2_5", [SYSTEM, *TALK], None, True, {}, CHATML_SYSTEM + CHATML_TALK),
-    ("qwen2_5", CALLED, [TOOL], False, {}, QWEN + "\n\n" + HERMES + HERMES_CALLED +
-        "<|im_start|>assistant\nIt is 3.<|im_end|>\n"),
-    ("qwen2_5", PARALLEL, None, True, {}, QWEN + "<|im_end|>\n" + HERMES_PARALLEL % ""),
-    ("qwen3", [SYSTEM, *TALK], None, True, {}, CHATML_SYSTEM + CHATML_TALK),
-    ("qwen3", TALK, None, True, {"enable_thinking": False}, CHATML_TALK + "<think>\n\n</think>\n\n"),
-    ("qwen3", CALLED, [TOOL], False, {}, "<|im_start|>system\n" + HERMES + HERMES_CALLED
-     + "<|im_start|>assistant\n<think>\n\n</think>\n\nIt is 3.<|im_end|>\n"),
-    ("qwen3", PARALLEL, None, True, {}, HERMES_PARALLEL % ""),
-    ("qwen3_thinking", [SYSTEM, *TALK], None, True, {}, CHATML_SYSTEM + CHATML_TALK + "<think>\n"),
-    ("qwen3_thinking", [SYSTEM, *CALLED], [TOOL], False, {}, "<|im_start|>system\nBe brief.\n\n" + HERMES +
-        HERMES_CALLED
-     + "<|im_start|>assistant\n<think>\n\n</think>\n\nIt is 3.<|im_end|>\n"),
-    ("qwen3_5", [SYSTEM, *TALK], None, True, {}, CHATML_SYSTEM + CHATML_TALK.replace("Hello! ", "Hello!") +
-        "<think>\n"),
-    ("qwen3_5", TALK, None, True, {"enable_thinking": False}, CHATML_TALK.replace("Hello! ", "Hello!") +
-        "<think>\n\n</think>\n\n"),
-    ("qwen3_5", [SYSTEM, *CALLED], [TOOL], False, {}, QWEN3_5_TOOLS +
-        "<|im_start|>user\n1+2?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-     "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\n[2]\n</parameter>\n</function>\n"
-     "</tool_call><|im_end|>\n"
-     "<|im_start|>user\n<tool_response>\n3\n</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n"
-     "</think>\n\nIt is 3.<|im_end|>\n"),
-    ("qwen3_5", PARALLEL, None, False, {}, "<|im_start|>user\n1+2? 3+4?<|im_end|>\n<|im_start|>assistant\n"
-        "<think>\n\n</think>\n\n"
-     "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n<parameter=b>\n2\n</parameter>\n</function>\n"
-     "</tool_call>\n"
-     "<tool_call>\n<function=add>\n<parameter=a>\ndrei\n</parameter>\n<parameter=b>\nTrue\n</parameter>\n"
-     "</function>\n</tool_call><|im_end|>\n"
-     "<|im_start|>user\n<tool_response>\n3\n</tool_response>\n<tool_response>\n7\n</tool_response><|im_end|>\n"),
-    ("llama3_1", [SYSTEM, *TALK], None, True, {}, llama("26 Jul 2024") + LLAMA_TALK),
-    ("llama3_1", [SYSTEM, *CALLED], [TOOL], False, {}, llama("26 Jul 2024", "Environment: ipython\n") + LLAMA_CALLED),
-    ("llama3_3", [SYSTEM, *TALK], None, True, {"date_string": "1 May 2025"}, llama("1 May 2025") + LLAMA_TALK),
-    ("llama3_3", [SYSTEM, *CALLED], [TOOL], False, {}, llama("26 Jul 2024", "Environment: ipython\n") + LLAMA_CALLED),
-    ("llama3_2", [SYSTEM, *TALK], None, True, {}, llama(TODAY_SHORT) + LLAMA_TALK),
-    ("llama3_2", [SYSTEM, *CALLED], [TOOL], False, {}, llama(TODAY_SHORT, "Environment: ipython\n") + LLAMA_CALLED),
-    ("gemma2", TALK, None, True, {}, "<bos><start_of_turn>user\n" + GEMMA_TALK),
-    ("gemma2", TALK[:2], None, False, {}, "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\n"
-        "Hello!<end_of_turn>\n"),
-    ("gemma3", TALK, None, True, {}, "<bos><start_of_turn>user\n" + GEMMA_TALK),
-    ("gemma3", [SYSTEM, *TALK], None, True, {}, "<bos><start_of_turn>user\nBe brief.\n\n" + GEMMA_TALK),
-    ("mistral_v0_3", [SYSTEM, *TALK], None, True, {}, "<s>[INST] Hi[/INST] Hello!</s>[INST] Be brief.\n\nBye[/INST]"),
-    ("mistral_v0_3", [SYSTEM, *TALK[:2]], None, False, {}, "<s>[INST] Hi[/INST] Hello!</s>"),
-    ("mistral_v0_3", CALLED, [TOOL], False, {}, f"<s>[AVAILABLE_TOOLS] [{TOOL_JSON}][/AVAILABLE_TOOLS][INST] "
-        f"1+2?[/INST]"
-     '[TOOL_CALLS] [{"name": "add", "arguments": {"a": 1, "b": [2]}, "id": "call00001"}]</s>'
-     '[TOOL_RESULTS] {"content": 3, "call_id": "call00001"}[/TOOL_RESULTS] It is 3.</s>'),
-    ("mistral_v0_3", [*TALK[:2], *PARALLEL], [TOOL, TOOL], False, {}, "<s>[INST] Hi[/INST] Hello!</s>"
-     f"[AVAILABLE_TOOLS] [{TOOL_JSON}, {TOOL_JSON}][/AVAILABLE_TOOLS][INST] 1+2? 3+4?[/INST]"
-     '[TOOL_CALLS] [{"name": "add", "arguments": {"a": 1, "b": 2}, "id": "call00001"}, '
-     '{"name": "add", "arguments": {"a": "drei", "b": true}, "id": "call00002"}]</s>'
-     '[TOOL_RESULTS] {"content": 3, "call_id": "call00001"}[/TOOL_RESULTS][TOOL_RESULTS] {"content": 7, "call_id": '
-     '"call00002"}[/TOOL_RESULTS]'),
-    ("mistral_nemo", [SYSTEM, *TALK], None, True, {}, "<s>[INST]Hi[/INST]Hello! </s>[INST]Be brief.\n\nBye[/INST]"),
-    ("mistral_nemo", CALLED, [TOOL], False, {}, f"<s>[AVAILABLE_TOOLS][{TOOL_JSON}][/AVAILABLE_TOOLS][INST]1+2?[/INST]"
-     '[TOOL_CALLS][{"name": "add", "arguments": {"a": 1, "b": [2]}, "id": "call00001"}]</s>'
-     '[TOOL_RESULTS]{"content": 3, "call_id": "call00001"}[/TOOL_RESULTS]It is 3.</s>'),
-    ("smollm3", [SYSTEM, *TALK], None, True, {}, SMOLLM % "/think" + CHATML_TALK),
-    ("smollm3", [{"role": "system", "content": "Be brief. /no_think"}, *TALK], None, True, {}, SMOLLM % "/no_think"
-     + CHATML_TALK.replace("assistant\n", "assistant\n<think>\n\n</think>\n")),
-    ("smollm3", [{"role": "system", "content": "Be brief. /system_override"}, *TALK], None, True, {}, CHATML_SYSTEM +
-        CHATML_TALK),
-    ("smollm3", [SYSTEM, *CALLED], [TOOL], False, {}, SMOLLM % "/think" +
-        "### Tools\n\nYou may call one or more functions to assist with the user "
-     f"query.\nYou are provided with function signatures within <tools></tools> XML tags:\n\n<tools>\n"
-     f"{TOOL_REPR}\n</tools>\n\n"
-     "For each function call, return a json object with function name and arguments within <tool_call></tool_call> "
-     "XML tags:\n<tool_call>\n"
-     '{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>\n\n<|im_end|>\n<|im_start|>user\n'
-     '1+2?<|im_end|>\n'
-     "<|im_start|>assistant\n<|im_end|>\n<|im_start|>user\n3<|im_end|>\n<|im_start|>assistant\nIt is 3.<|im_end|>\n"),
-    ("glm4", [SYSTEM, *TALK], None, True, {}, "[gMASK]<sop><|system|>\nBe brief.<|user|>\nHi<|assistant|>\nHello! "
-        "<|user|>\nBye<|assistant|>"),
-    ("glm4", CALLED, [TOOL], False, {}, f"[gMASK]<sop><|system|>\n# 可用工具\n\n## add\n\n{GLM_FUNCTION}\n在调用上述函数时，请使用 "
-        f"Json 格式表示调用的参数。"
-     '<|user|>\n1+2?<|assistant|>add\n{"a": 1, "b": [2]}<|observation|>\n3<|assistant|>\nIt is 3.'),
-    ("glm4", PARALLEL, None, True, {}, '[gMASK]<sop><|user|>\n1+2? 3+4?<|assistant|>add\n{"a": 1, "b": '
-        '2}<|assistant|>add\n{"a": "drei", "b": true}'
-     "<|observation|>\n3<|observation|>\n7<|assistant|>"),
-]
+def test_every_offered_model_that_chats_has_its_family_here():
+    chats = {offer.id for offer in catalogue() if offer.reads == "text" and offer.id not in STARTERS.values()}
+    assert set(OFFERED) == chats and set(OFFERED.values()) <= set(BY_NAME)
 
 
-def rendered(name, messages, tools=None, prompt=False, **more):
-    family = BY_NAME[name]
-    source = (FOLDER / family.file).read_text(encoding="utf-8")
-    texts, _ = render_jinja_template([messages], tools=tools, chat_template=source, add_generation_prompt=prompt,
-                                     bos_token=family.bos, eos_token=family.eos, **more)
-    return texts[0]
+@each
+def test_what_it_writes(codec, family):
+    for case, expected in WRITTEN[family.file].items():
+        tools = TOOLS if case == "called" else None
+        assert codec(family).render(talk(family, *CASES[case]), for_answer=case == "asked", tools=tools) == expected
+    assert ("called" in WRITTEN[family.file]) == family.takes_tools
 
 
-def names(cases):
-    return [f"{case[0]}-{at}" for at, case in enumerate(cases)]
+def conversations(family):
+    thought = {family.takes_reasoning: "\nhm\n"} if family.takes_reasoning else {}
+    yield from ([SYSTEM, ASK], [SYSTEM, ASK, REPLY], [ASK, REPLY, AGAIN, NINE], [ASK, REPLY, AGAIN])
+    yield from ([ASK, ASK], [REPLY], [SYSTEM, SYSTEM, ASK, REPLY])
+    old, new = (say("assistant", f"<think>\n{word}\n</think>\n\nHello", **thought) for word in ("old", "new"))
+    yield [SYSTEM, ASK, old, AGAIN, new]
+    both, one = (say("assistant", "", tool_calls=calls, **thought) for calls in (TWO, TWO[:1]))
+    yield [SYSTEM, ASK, both, RESULT, RESULT, NINE, AGAIN, one, RESULT]
+    found = say("tool", '{"a": "ü"}', tool_call_id="call12345")
+    yield [ASK, say("assistant", "Let me see.", tool_calls=TWO[:1]), found, say("assistant", "Nine.", **thought)]
+    yield [ASK, say("assistant", "", tool_calls=[{**TWO[0], "id": "short"}]), RESULT, NINE]
 
 
-@pytest.mark.parametrize("name, messages, tools, prompt, more, text", CASES, ids=names(CASES))
-def test_written_out_by_hand(name, messages, tools, prompt, more, text):
-    assert rendered(name, messages, tools, prompt, **more) == text
+@each
+def test_transformers_makes_the_same_of_it(codec, family):
+    rendered = 0
+    for messages in conversations(family):
+        for tools in (None, TOOLS):
+            for asked in (False, True):
+                given = {"bos_token": family.bos, "eos_token": family.eos, "chat_template": family.template}
+                try:
+                    made = render_jinja_template([messages], tools=tools, add_generation_prompt=asked, **given)
+                    (expected,), _ = made
+                except TemplateError as error:
+                    if "length 9" in str(error):  # the codec numbers the calls anew
+                        continue
+                    with pytest.raises(StudioError, match="refuses this conversation"):
+                        codec(family).render(messages, for_answer=asked, tools=tools)
+                else:
+                    rendered += 1
+                    assert codec(family).render(messages, for_answer=asked, tools=tools) == expected
+    assert rendered >= 8
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_transformers_and_the_studio_render_the_same(family, tmp_path):
-    folder = tokenizer(tmp_path, bos_token=family.bos or None, eos_token=family.eos)
-    (folder / "chat_template.jinja").write_text((FOLDER / family.file).read_text(encoding="utf-8"), encoding="utf-8")
-    codec = Codec(folder)
-    cases = [case for case in CASES if case[0] == family.name and not case[4]]
-    assert len(cases) >= 2 or family.name == "llama3_3"
-    for _, messages, tools, prompt, _, text in cases:
-        assert codec.render(messages, for_answer=prompt, tools=tools) == text
+@each
+def test_what_the_table_says_of_plain_conversations(codec, family):
+    spoken = codec(family).render(talk(family, SYSTEM, ASK, REPLY, AGAIN, NINE))
+    behind = spoken.rpartition("Nine.")[2]
+    assert behind.startswith(family.end) and (family.end or not behind)
+    prompt = codec(family).render(talk(family, SYSTEM, ASK, REPLY, AGAIN), for_answer=True)
+    assert prompt.endswith(family.opens_thought) and prompt.endswith("<think>\n") == bool(family.opens_thought)
+    assert ("Be brief." in prompt) == family.takes_system and family.trims == (" Hello " not in prompt)
+    by_role = any(f"'<|' {join} message.role" in family.template for join in "+~")
+    assert all(token in family.template or token in (family.bos, family.eos) or by_role for token in family.special)
+    if not family.takes_system:
+        with pytest.raises(StudioError, match="System role not supported"):
+            codec(family).render([SYSTEM, ASK])
 
 
-WITH_TOOLS = [family for family in FAMILIES if family.takes_tools]
+def test_of_the_ends_the_tokenizer_or_generation_config_knows_one():
+    for family in FAMILIES:
+        ends = {family.eos, *family.generation_ends}
+        assert not family.end or any(family.end.endswith(end) for end in ends), family.name
+        assert family.end or ends & set(family.special), family.name
 
 
-@pytest.mark.parametrize("family", WITH_TOOLS, ids=lambda family: family.name)
-def test_calls_are_read_from_an_answer(family):
-    talk = PARALLEL if family.takes_parallel_calls else CALLED
-    before, whole = (rendered(family.name, talk[:count], prompt=count == 1) for count in (1, 2))
-    common = before.removesuffix(family.opens_thought)
-    assert whole.startswith(common)
-    expected = [(made["function"]["name"], made["function"]["arguments"]) for made in talk[1]["tool_calls"]]
-    if family.name == "qwen3_5":
-        expected = [(name, {key: parameter_text(value) for key, value in given.items()}) for name, given in expected]
-    assert family.calls(whole[len(common):]) == expected
-    assert family.calls(rendered(family.name, TALK)) == []
+@each
+def test_what_the_table_says_of_calls(codec, family):
+    if family.name in ("Command A", "Gemma 2", "Gemma 3", "Mistral Small 3"):
+        with pytest.raises(StudioError, match="must alternate|Only user, system and assistant"):  # of the result
+            codec(family).render([ASK, say("assistant", "", tool_calls=TWO[:1]), RESULT, NINE], tools=TOOLS)
+        assert not family.takes_tools and not family.takes_calls
+        return
+    one = [ASK, say("assistant", "Let me see.", tool_calls=TWO[:1]), RESULT, NINE]
+    text = codec(family).render(one, tools=TOOLS)
+    assert ("Says the weather" in text) == family.takes_tools
+    assert ("Let me see." in text) == family.takes_content_with_calls
+    known = [("weather", made["function"]["arguments"]) for made in TWO]
+    if family.calls is xml_calls:  # which has no types
+        near = "true" if family.name == "Qwen3.6" else "True"
+        known = [("weather", {"town": "Köln", "days": "[1, 2]"}), ("weather", {"town": "Bonn", "near": near})]
+    assert family.calls(text) == (known[:1] if family.takes_calls else [])
+    both = [ASK, say("assistant", "", tool_calls=TWO), RESULT, RESULT, NINE]
+    if family.file.startswith("llama3"):
+        with pytest.raises(StudioError, match="only supports single tool-calls"):
+            codec(family).render(both)
+        return
+    found = family.calls(codec(family).render(both, tools=TOOLS))
+    assert found == (known if family.takes_parallel_calls else known[:1] if family.takes_calls else [])
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_what_ends_an_answer(family):
-    assert rendered(family.name, TALK[:2]).rstrip("\n").endswith(family.end or "Hello! ")
-    if family.takes_tools:
-        assert rendered(family.name, CALLED[:2]).rstrip("\n").endswith(family.call_end or family.end)
+@each
+def test_what_the_table_says_of_thoughts(codec, family):
+    for key in ("reasoning_content", "thinking", "reasoning"):
+        text = codec(family).render([ASK, say("assistant", "Hello", **{key: "hm, well"})])
+        assert ("hm, well" in text) == (key == family.takes_reasoning)
 
 
-THOUGHT = [
-    {"role": "user", "content": "One?"}, {"role": "assistant", "content": "1", "reasoning_content": "first"},
-    {"role": "user", "content": "Two?"},
-    {"role": "assistant", "content": "", "reasoning_content": "second", "tool_calls": [call(a=1)]}, result("2"),
-    {"role": "assistant", "content": "2", "reasoning_content": ""},
-]
-THOUGHT_CALL = {
-    "qwen3": '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>',
-    "qwen3_thinking": '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>',
-    "qwen3_5": "<tool_call>\n<function=add>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
-}
+@pytest.mark.parametrize("name", ["Qwen3", "Qwen3-Thinking-2507", "Qwen3.5", "Qwen3.5 up to 2B", "Qwen3.6"])
+def test_qwen_drops_thoughts_before_the_last_question(codec, name):
+    old, new = say("assistant", "Hello", reasoning_content="old"), say("assistant", "Hi", reasoning_content="new")
+    text = codec(name).render([ASK, old, AGAIN, new])
+    assert "assistant\nHello<|im_end|>" in text and "old" not in text
+    assert text.endswith("<|im_start|>assistant\n<think>\nnew\n</think>\n\nHi<|im_end|>\n")
+    thoughts = (("old", "Hello"), ("new", "Hi"))
+    inside = [say("assistant", f"<think>\n{thought}\n</think>\n\n{said}") for thought, said in thoughts]
+    assert codec(name).render([ASK, inside[0], AGAIN, inside[1]]) == text
+    asks_tool = say("assistant", "", tool_calls=TWO[1:], reasoning_content="which town?")
+    assert "<think>\nwhich town?\n</think>\n\n<tool_call>" in codec(name).render([ASK, asks_tool, RESULT, NINE])
+    assert "which town?" not in codec(name).render([ASK, asks_tool, RESULT, NINE, AGAIN])
 
 
-@pytest.mark.parametrize("name", THOUGHT_CALL)
-def test_thoughts_are_kept_behind_the_last_question(name):
-    expected = (
-        "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\n1<|im_end|>\n<|im_start|>user\nTwo?<|im_end|>\n"
-        f"<|im_start|>assistant\n<think>\nsecond\n</think>\n\n{THOUGHT_CALL[name]}<|im_end|>\n"
-        "<|im_start|>user\n<tool_response>\n2\n</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n"
-        "</think>\n\n2<|im_end|>\n"
-    )
-    assert rendered(name, THOUGHT) == expected
-    inline = [THOUGHT[0], {"role": "assistant", "content": "<think>\nfirst\n</think>\n\n1"}]
-    asked = "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\n"
-    assert rendered(name, inline) == asked + "<think>\nfirst\n</think>\n\n1<|im_end|>\n"
-    inline[1]["reasoning_content"] = ""  # a text, so the content is not split
-    assert rendered(name, inline) == asked + "<think>\n\n</think>\n\n<think>\nfirst\n</think>\n\n1<|im_end|>\n"
-    response = {"role": "user", "content": "<tool_response>\n2\n</tool_response>"}
-    assert "<think>\nsecond\n</think>" in rendered(name, [*THOUGHT[:4], response])  # a result is no question
+def test_qwen3_writes_an_empty_think_block_only_into_the_last_answer(codec):
+    calls = say("assistant", "", tool_calls=TWO[1:])
+    assert codec("Qwen3").render([ASK, calls, RESULT, NINE]).count("<think>") == 1
+    assert codec("Qwen3.5").render([ASK, calls, RESULT, NINE]).count("<think>") == 2
+    assert "assistant\n Hello <|im_end|>" in codec("Qwen3-Instruct-2507").render([ASK, REPLY])
 
 
-def test_words_beside_calls():
-    talk = [CALLED[0], {**CALLED[1], "content": "Let me see."}]
-    assert "assistant\nLet me see.\n<tool_call>\n{" in rendered("qwen2_5", talk)
-    assert "</think>\n\nLet me see.\n<tool_call>\n{" in rendered("qwen3", talk)
-    assert "</think>\n\nLet me see.\n\n<tool_call>\n<function=add>" in rendered("qwen3_5", talk)
-    assert '<|assistant|>\nLet me see.<|assistant|>add\n{"a": 1' in rendered("glm4", talk)
-    for name in ("llama3_1", "llama3_2", "mistral_v0_3", "mistral_nemo"):
-        assert "Let me see." not in rendered(name, talk)
+@pytest.mark.parametrize("name", ["Qwen2.5", "Qwen3", "Qwen3-Instruct-2507", "Qwen3.5", "Granite 4", "Granite 4.1"])
+def test_results_that_follow_each_other_are_one_turn(codec, name):
+    calls, second = say("assistant", "", tool_calls=TWO), say("tool", "8 degrees")
+    text = codec(name).render([ASK, calls, RESULT, second, NINE, AGAIN])
+    end = BY_NAME[name].end
+    both = "\n<tool_response>\n9 degrees\n</tool_response>\n<tool_response>\n8 degrees\n</tool_response>"
+    assert f"{both}{end}\n" in text and text.count("<tool_response>") == 2
+    assert text.count("<|im_start|>user" if end == "<|im_end|>" else "<|start_of_role|>user") == 3
 
 
-TWICE = [TALK[0], TALK[0]]
-SHORT_ID = [CALLED[0], {"role": "assistant", "content": "", "tool_calls": [call(number="1", a=1)]}]
-REFUSED = [
-    ("gemma2", [SYSTEM, *TALK], "System role not supported"), ("gemma2", TWICE, "must alternate"),
-    ("gemma3", [SYSTEM, *TWICE], "must alternate"),
-    ("mistral_v0_3", TWICE, "must alternate"), ("mistral_nemo", [SYSTEM, *TWICE], "must alternate"),
-    ("mistral_v0_3", SHORT_ID, "length 9"),
-    ("mistral_nemo", SHORT_ID, "length 9"), ("mistral_nemo", [*CALLED[:2], result("3", "1")], "length 9"),
-    ("llama3_1", PARALLEL, "single tool-calls at once"), ("llama3_2", PARALLEL, "single tool-calls at once"),
-    ("qwen3_5", [*TALK, SYSTEM], "System message must be at the beginning"),
-    ("qwen3_5", [SYSTEM], "No user query found"),
-]
+@pytest.mark.parametrize("name", ["Qwen3", "Qwen3.5"])
+def test_a_result_in_a_question_is_no_question(codec, name):
+    thinks, result = say("assistant", "Hello", reasoning_content="hm, well"), "<tool_response>9 degrees</tool_response>"
+    assert "hm, well" in codec(name).render([ASK, thinks, say("user", result), NINE])
+    assert "hm, well" not in codec(name).render([ASK, thinks, AGAIN, NINE])
 
 
-@pytest.mark.parametrize("name, messages, reason", REFUSED, ids=names(REFUSED))
-def test_refused(name, messages, reason):
-    with pytest.raises(Exception, match=reason):
-        rendered(name, messages)
+@pytest.mark.parametrize("name", ["Mistral v0.3", "Mistral Nemo"])
+def test_mistral_lists_tools_in_json(codec, name):
+    other = {"type": "function", "function": {"name": "time", "description": "Says the time", "parameters": {}}}
+    text = codec(name).render([ASK], tools=[*TOOLS, other])
+    listed = text.partition("[AVAILABLE_TOOLS]")[2].partition("[/AVAILABLE_TOOLS]")[0]
+    assert json.loads(listed) == [*TOOLS, other]
 
 
-def test_the_date_of_llama_3_2_without_a_clock():
-    source = (FOLDER / "llama3_2.jinja").read_text(encoding="utf-8")
-    assert "Today Date: 26 Jul 2024\n" in jinja2.Environment().from_string(source).render(messages=TALK)
+def test_qwen3_5_refuses(codec):
+    for messages, says in (([SYSTEM], "No user query"), ([ASK, SYSTEM], "must be at the beginning"),
+                           ([ASK, say("developer", "x")], "Unexpected message role")):
+        with pytest.raises(StudioError, match=says):
+            codec("Qwen3.5").render(messages)
+
+
+@pytest.mark.parametrize("name", ["Mistral v0.3", "Mistral Nemo"])
+def test_mistral_refuses_and_loses(codec, name):
+    calls = say("assistant", "", tool_calls=TWO[1:])
+    short = say("assistant", "", tool_calls=[{**TWO[1], "id": "1"}])
+    for messages, says in (([ASK, AGAIN], "must alternate"), ([SYSTEM, SYSTEM, ASK], "must alternate"),
+                           ([ASK, SYSTEM], "Only user and assistant roles")):
+        with pytest.raises(StudioError, match=says):
+            codec(name).render(messages)
+    assert '"id": "000000000"' in codec(name).render([ASK, short])  # ids that it refuses are numbered anew, and the results with them
+    assert '"call_id": "000000000"' in codec(name).render([ASK, calls, say("tool", "9")])
+    assert "Be brief." not in codec(name).render([SYSTEM, ASK, REPLY])
+    assert "Be brief." in codec(name).render([SYSTEM, ASK, REPLY, AGAIN])
+    text = codec(name).render([ASK, REPLY, AGAIN, NINE], tools=TOOLS)
+    assert text.index("Hello") < text.index("[AVAILABLE_TOOLS]") < text.index("And?")  # before the last question
+
+
+def test_deepseek_cuts_thoughts_off_and_a_result_needs_no_prompt(codec):
+    render, thinks = codec("DeepSeek-R1-Distill").render, say("assistant", "<think>\nhm\n</think>\n\nHello")
+    assert render([ASK, thinks, AGAIN], for_answer=True) == (
+        "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜>\n\nHello<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>\n")
+    output = "<｜tool▁output▁begin｜>9 degrees<｜tool▁output▁end｜>"
+    assert render([ASK, say("assistant", "I look."), RESULT, RESULT], for_answer=True).endswith(
+        f"<｜tool▁outputs▁begin｜>{output}\n{output}<｜tool▁outputs▁end｜>")
+
+
+def test_gpt_oss_channels(codec):
+    thinks = say("assistant", "Hello", thinking="hm")
+    render, answer = codec("GPT-OSS").render, "<|start|>assistant<|channel|>final<|message|>Hello"
+    assert render([ASK, thinks]).endswith(
+        f" Hi <|end|><|start|>assistant<|channel|>analysis<|message|>hm<|end|>{answer}<|return|>")
+    assert render([ASK, thinks, AGAIN], for_answer=True).endswith(
+        f" Hi <|end|>{answer}<|end|><|start|>user<|message|>And?<|end|><|start|>assistant")
+    calls = say("assistant", "", tool_calls=TWO[1:], thinking="which town?")
+    assert "<|channel|>analysis<|message|>which town?<|end|>" in render([ASK, calls, RESULT], for_answer=True)
+    assert "which town?" not in render([ASK, calls, RESULT, NINE])
+    for messages, says in (([ASK, RESULT], "no previous assistant message"),
+                           ([ASK, {**calls, "content": "x"}], "both content and thinking"),
+                           ([ASK, say("assistant", "<|channel|>final<|message|>x")], "channel.* tags")):
+        with pytest.raises(StudioError, match=says):
+            render(messages)
+
+
+def test_gpt_oss_writes_parameters_as_typescript(codec):
+    properties = {
+        "town": {"type": "string", "enum": ["Köln", "Bonn"], "description": "Where", "default": "Bonn"},
+        "days": {"type": "array", "items": {"type": "integer"}}, "near": {"type": "boolean", "default": True},
+        "at": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}, "any": {}}
+    parameters = {"type": "object", "properties": properties, "required": ["days"]}
+    tools = [{"type": "function", "function": {"name": "f", "description": "F", "parameters": parameters}}]
+    expected = ('type f = (_: {\n// Where\ntown?: "Köln" | "Bonn", // default: Bonn,\ndays: number[],\n'
+                "near?: boolean, // default: true,\nat?: {\nx: \n                number},\nany?: any,\n}) => any;")
+    assert expected in codec("GPT-OSS").render([ASK], tools=tools)
+
+
+def test_smollm3_modes(codec):
+    off = codec("SmolLM3").render([say("system", "Be brief. /no_think"), ASK, REPLY, AGAIN], for_answer=True)
+    assert "Reasoning Mode: /no_think\n\n## Custom Instructions\n\nBe brief.\n\n" in off
+    assert off.count("<|im_start|>assistant\n<think>\n\n</think>\n") == 2
+    overridden = codec("SmolLM3").render([say("system", "Be brief. /system_override"), ASK])
+    assert overridden.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
+    default = "Custom Instructions\n\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face. Your role"
+    assert default in codec("SmolLM3").render([ASK])
+
+
+def test_phi_leaves_out_an_empty_system_text_and_reads_tools_from_the_system_message(codec):
+    assert codec("Phi-3").render([say("system", ""), ASK]).startswith("<|system|>\n<|end|>\n")
+    assert codec("Phi-3.5").render([say("system", ""), ASK]).startswith("<|user|>")
+    text = codec("Phi-4-mini").render([{**SYSTEM, "tools": '[{"name": "weather"}]'}, ASK, REPLY])
+    assert text == ('<|system|>Be brief.<|tool|>[{"name": "weather"}]<|/tool|><|end|>'
+                    "<|user|> Hi <|end|><|assistant|> Hello <|end|><|endoftext|>")
+
+
+def test_glm_4_calls_are_metadata_and_results_observations(codec):
+    talked = [ASK, say("assistant", '{"town": "Köln"}', metadata="weather"), say("observation", "9 degrees"), NINE]
+    assert codec("GLM-4").render(talked) == (
+        '[gMASK]<sop><|user|>\n Hi <|assistant|>weather\n{"town": "Köln"}'
+        "<|observation|>\n9 degrees<|assistant|>\nNine.")
+
+
+def test_olmo_3_ends_its_last_answer_with_another_token(codec):
+    text = codec("OLMo 3").render([SYSTEM, ASK, REPLY, AGAIN, say("assistant", "I look.", tool_calls=TWO)], tools=TOOLS)
+    assert text.startswith("<|im_start|>system\nBe brief.<functions>[") and "assistant\n Hello <|im_end|>\n" in text
+    assert text.endswith('assistant\nI look.<function_calls>weather(town="Köln", days=[1, 2])\n'
+                         'weather(town="Bonn", near=true)</function_calls><|endoftext|>')
+    assert "You do not currently have access to any functions. <functions></functions>" in codec("OLMo 3").render([ASK])
+
+
+def test_mistral_small_3_refuses_results(codec):
+    with pytest.raises(StudioError, match="Only user, system and assistant roles"):
+        codec("Mistral Small 3").render([ASK, say("assistant", "", tool_calls=TWO), RESULT])
+
+
+def test_default_system_texts(codec):
+    assert codec("Qwen2.5").render([ASK]).startswith(
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n")
+    assert codec("Granite 3").render([ASK]).startswith(
+        f"<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: {TODAY:%B %d, %Y}. "
+        "You are Granite, developed by IBM. You are a helpful AI assistant.<|end_of_text|>\n")
+    assert "professional, accurate, and safe.<|end_of_text|>" in codec("Granite 4").render([ASK])
+    assert "system" not in codec("Granite 4.1").render([ASK])

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from conversations import conversation
-from official_templates import FAMILIES, Family, parameter_text
-from official_templates_more import MORE
+from official_calls import xml_calls
+from official_templates import FAMILIES, FOLDER, Family
 from tokenizers import Tokenizer
 
 from studio.data.reasoning import CLOSE, OPEN, channels_text, split_reasoning
@@ -28,7 +28,6 @@ from studio.tasks.chat import Chat
 
 EACH = 72
 """Conversations for each template; with about thirty templates more than two thousand."""
-OFFICIAL = Path(__file__).parent / "official"
 SHARED = {
     "eos_behind_the_whole": ("{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
                              "{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}", "<|end|>"),
@@ -37,6 +36,8 @@ SHARED = {
     "other_words_before_the_answer": ("{% for m in messages %}{{ '## ' + m.role + '\n' + m.content | trim + '</s>' }}{% endfor %}"
                                       "{{ '## assistant, it is your turn\n' if add_generation_prompt }}", "</s>"),
 }
+CALL_ENDS = {"GPT-OSS": "<|call|>"}
+"""Families in which a call ends otherwise than words."""
 LENT = {"chatml": "<|im_end|>", "qwen3": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral": "</s>", "alpaca": "</s>"}
 
 
@@ -52,11 +53,11 @@ def llama_call(text: str) -> list[tuple[str, dict]]:
 
 def lent_family(name: str) -> Family:
     tools = name in ("chatml", "qwen3", "llama3")
-    return Family(name, "", "<s>", "</s>", (), LENT[name], "assets/templates", takes_tools=tools, calls=llama_call if name == "llama3" else hermes,
-                  takes_parallel_calls=name != "llama3", takes_content_with_calls=name != "llama3", reasoning_key="reasoning_content" if name == "qwen3" else "")
+    return Family(name, "", "<s>", "</s>", (), LENT[name], "assets/templates", takes_tools=tools, takes_calls=tools, calls=llama_call if name == "llama3" else hermes,
+                  takes_parallel_calls=name != "llama3", takes_content_with_calls=name != "llama3", takes_reasoning="reasoning_content" if name == "qwen3" else "")
 
 
-ALL = {**{name: lent_family(name) for name in TEMPLATES if name != OWN}, **{one.name: one for one in (*FAMILIES, *MORE)},
+ALL = {**{name: lent_family(name) for name in TEMPLATES if name != OWN}, **{one.name: one for one in FAMILIES},
        **{name: Family(name, "", "<s>", "</s>", (), end, "", takes_tools=False) for name, (_, end) in SHARED.items()}}
 
 
@@ -71,7 +72,7 @@ def model_folder(family: Family, folder: Path) -> Path:
     if family.name in SHARED:
         (folder / "chat_template.jinja").write_text(SHARED[family.name][0], encoding="utf-8")
     elif family.file:
-        shutil.copyfile(OFFICIAL / family.file, folder / "chat_template.jinja")
+        shutil.copyfile(FOLDER / f"{family.file}.jinja", folder / "chat_template.jinja")
     return folder
 
 
@@ -119,7 +120,7 @@ def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: st
     """How the learnt `text` differs from the turn: its reasoning, its words, its calls, its end."""
     wrong = []
     calls = [(call["function"]["name"], call["function"]["arguments"]) for call in turn.get("tool_calls", [])]
-    end = (family.call_end or family.end) if calls else family.end
+    end = CALL_ENDS.get(family.name, family.end) if calls else family.end
     if not text.endswith(end):
         wrong.append(f"does not end with {end!r}: {text!r}")
     reasoning, words = split_reasoning(turn["content"])
@@ -134,13 +135,13 @@ def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: st
     if thought != reasoning and (reasoning or thought):
         wrong.append(f"reasoning {thought!r} for {reasoning!r}")
     if calls:
-        if family.name == "qwen3_5":  # writes arguments as text
-            calls = [(name, {key: parameter_text(value) for key, value in arguments.items()}) for name, arguments in calls]
+        if family.calls is xml_calls:  # such a form has no types: true is "true" or "True"
+            calls = [(name, {key: str(value) for key, value in arguments.items()}) for name, arguments in calls]
         try:
             found = family.calls(said if "<|channel|>" in said else split_reasoning(f"{OPEN}\n" * prompt.rstrip().endswith(OPEN) + said)[1])
         except ValueError as error:
             found = [error]
-        if found != calls:
+        if found != calls and (family.calls is not xml_calls or str(found).lower() != str(calls).lower()):
             wrong.append(f"calls {found} for {calls}: {said!r}")
         if words.strip() and family.takes_content_with_calls and words.strip() not in rest:
             wrong.append(f"words {words!r} are not in {rest!r}")
@@ -162,7 +163,7 @@ def tried(codec: Codec, family: Family, seed: int, count: int) -> tuple[list[str
     """(complaints about `count` conversations, what became of them)."""
     draw, wrong, became = random.Random(seed), [], Counter()
     for number in range(count):
-        record = conversation(draw, marks=marks_of(family), system=family.takes_system, tools=family.takes_tools, parallel=family.takes_parallel_calls,
+        record = conversation(draw, marks=marks_of(family), system=family.takes_system, tools=family.takes_calls, parallel=family.takes_parallel_calls,
                               beside=family.takes_content_with_calls, reasoning=True)
         try:
             found = complaints(codec, family, record)
