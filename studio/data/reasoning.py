@@ -1,7 +1,8 @@
-"""The reasoning that precedes an answer, in the one form in which records carry it: `<think>…</think>` before the answer's words.
+"""The reasoning that precedes an answer, in the one form in which records carry it: `<think>…</think>` before the
+answer's words.
 
-Files keep it under keys, in columns of their own or inline; the readers bring all of them to this form, and the tasks take it apart
-again for the chat template. Knows nothing about templates.
+Files keep it under keys, in columns of their own or inline; the readers bring all of them to this form, and the tasks
+take it apart again for the chat template. Knows nothing about templates.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _BETWEEN_CHANNELS = re.compile(r"<\|start\|>[^<]*|<\|end\|>|<\|return\|>|<\|call
 
 
 def channels_text(raw: str) -> str:
-    """What a model said in channels (OpenAI's harmony format, as GPT-OSS speaks) with its reasoning as `<think>…</think>`.
+    """What a model said in channels (OpenAI's harmony format, as GPT-OSS speaks) with its reasoning as
+    `<think>…</think>`.
 
     raw: the text with its special tokens; it may still grow, then what is returned grows too.
     """

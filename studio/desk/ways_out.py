@@ -16,8 +16,9 @@ _LENT_AT_MOST = 3  # templates that are offered
 
 
 def add_ways_out(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
-    """Write into `tokens` which remedies, and which lent templates, take the rows that `recipe`'s template refuses, and what can be done where
-    it writes no end of an answer. folder: the model's."""
+    """Write into `tokens` which remedies, and which lent templates, take the rows that `recipe`'s template refuses,
+    and what can be done where it writes no end of an answer. folder: the model's.
+    """
     codec = recipe.codec(folder)
     if not codec.answer_end[0] and not codec.ends:
         tokens.endless = ("add",) if codec.end_text else ()
@@ -26,9 +27,13 @@ def add_ways_out(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
         return
     ends, chosen = codec.ends, recipe.model.template
     systems = any(turn["role"] == "system" for value in refused for turn in value.get("messages") or value["prompt"])
-    tokens.ways = tuple(way for way in SYSTEM_TEXTS if systems and _takes(recipe, Codec(folder, chosen, way, ends), refused))
+    tokens.ways = tuple(
+        way for way in SYSTEM_TEXTS if systems and _takes(recipe, Codec(folder, chosen, way, ends), refused)
+    )
     lent = (name for name in TEMPLATES if name not in (OWN, chosen))
-    tokens.templates = tuple(name for name in lent if _takes(recipe, Codec(folder, name), refused, whole=True))[:_LENT_AT_MOST]
+    tokens.templates = tuple(name for name in lent if _takes(recipe, Codec(folder, name), refused, whole=True))[
+        :_LENT_AT_MOST
+    ]
 
 
 def _takes(recipe: Recipe, codec: Codec, values: list[dict], *, whole: bool = False) -> bool:

@@ -1,9 +1,11 @@
-"""Where the answers of a conversation stand in what the model is asked, whatever its chat template does to earlier turns.
+"""Where the answers of a conversation stand in what the model is asked, whatever its chat template does to earlier
+turns.
 
-Each answer is looked at as Chat asks for it: the prompt is the template's text for all that goes before, up to where the answer begins; the
-answer is what the template writes behind that. Answers whose prompts stand in one text are learnt from one example; where a template writes
-earlier turns otherwise once more follows (Qwen3 leaves out their reasoning), the answer is an example of its own. So the tokens before an
-answer are always the very prompt that Chat sends. Knows nothing about files or batches.
+Each answer is looked at as Chat asks for it: the prompt is the template's text for all that goes before, up to where
+the answer begins; the answer is what the template writes behind that. Answers whose prompts stand in one text are
+learnt from one example; where a template writes earlier turns otherwise once more follows (Qwen3 leaves out their
+reasoning), the answer is an example of its own. So the tokens before an answer are always the very prompt that Chat
+sends. Knows nothing about files or batches.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ class AnswerNotFound(TemplateRefusal):
 class Answer:
     """One answer of a conversation.
 
-    prompt: the text that the model is given; text: what it is to say, end mark included; behind: what the template writes after that where
-    the conversation ends; spans: of `text`, in order, what is learnt of it. turn: the answer in the record.
+    prompt: the text that the model is given; text: what it is to say, end mark included; behind: what the template
+    writes after that where the conversation ends; spans: of `text`, in order, what is learnt of it. turn: the answer
+    in the record.
     """
 
     prompt: str
@@ -57,10 +60,13 @@ class Answer:
         return text.startswith(self.prompt) and text.startswith(self.text, len(self.prompt))
 
 
-def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None, *, learn_reasoning: bool = True) -> Answer:
+def find_answer(
+    codec: Codec, messages: list[dict], at: int, tools: list | None, *, learn_reasoning: bool = True
+) -> Answer:
     """The answer that is turn `at` of `messages`. learn_reasoning: whether the reasoning before it is learnt too.
 
-    Raises TemplateRefusal where the chat template does not take the conversation, AnswerNotFound where the answer is not in its text.
+    Raises TemplateRefusal where the chat template does not take the conversation, AnswerNotFound where the answer is
+    not in its text.
     """
     turn = messages[at]
     prompt = codec.render(messages[:at], for_answer=True, tools=tools)
@@ -69,7 +75,12 @@ def find_answer(codec: Codec, messages: list[dict], at: int, tools: list | None,
     text = body[: _end(codec, body)]
     behind = body[len(text) :]
     reasoning = split_reasoning(turn["content"])[0]
-    if reasoning and not _CLOSED.search(prompt) and not text.startswith(reasoning) and not _writes_reasoning(codec, messages, at, tools):
+    if (
+        reasoning
+        and not _CLOSED.search(prompt)
+        and not text.startswith(reasoning)
+        and not _writes_reasoning(codec, messages, at, tools)
+    ):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
     if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
@@ -82,7 +93,9 @@ def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, promp
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     opened, closed = _OPENED.search(prompt), _CLOSED.search(prompt)
-    if opened and whole.startswith(prompt[: opened.start()]):  # of the reasoning that the prompt opens the template then writes nothing (DeepSeek-R1)
+    if opened and whole.startswith(
+        prompt[: opened.start()]
+    ):  # of the reasoning that the prompt opens the template then writes nothing (DeepSeek-R1)
         return f"{split_reasoning(messages[at]['content'])[0]}\n{CLOSE}\n\n{whole[opened.start() :].lstrip()}"
     if closed and whole.startswith(prompt[: closed.start()]):
         return whole[closed.start() :].lstrip()
@@ -90,22 +103,31 @@ def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, promp
         return whole[len(prompt.rstrip()) :].lstrip()
     start = _start(codec, messages, at, tools, prompt, whole)
     if start is None:
-        raise AnswerNotFound("The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. Choose another template under What the model sees.")
+        raise AnswerNotFound(
+            "The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. "
+            "Choose another template under What the model sees."
+        )
     return whole[start:]
 
 
 def _end(codec: Codec, body: str) -> int:
-    """Where the answer that `body` begins with ends, its end mark included; what follows stands there only where the conversation ends."""
+    """Where the answer that `body` begins with ends, its end mark included; what follows stands there only where the
+    conversation ends.
+    """
     mark, behind = codec.answer_end
     if not mark or body.endswith(mark + behind):
         return len(body) - (len(behind) if body.endswith(behind) else 0)
     ends = [place + len(text) for text in codec.end_texts if (place := body.rfind(text)) >= 0]
-    return max(ends, default=len(body.rstrip()))  # calls may end otherwise than words, and a template write otherwise where there are tools
+    return max(
+        ends, default=len(body.rstrip())
+    )  # calls may end otherwise than words, and a template write otherwise where there are tools
 
 
 def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> int | None:
-    """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's templates write the system text only where a
-    question comes last): where the text of another answer to the same question differs, and the same stands before it as at the end of the prompt."""
+    """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's
+    templates write the system text only where a question comes last): where the text of another answer to the same
+    question differs, and the same stands before it as at the end of the prompt.
+    """
     with contextlib.suppress(TemplateRefusal):
         other = codec.render([*messages[:at], {"role": "assistant", "content": _OTHER}], tools=tools)
         differs = len(os.path.commonprefix([other, whole]))
@@ -122,7 +144,9 @@ def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prom
 def _writes_reasoning(codec: Codec, messages: list[dict], at: int, tools: list | None) -> bool:
     """Whether the chat template writes the reasoning of turn `at`."""
     words = split_reasoning(messages[at]["content"])[1]
-    return _OTHER in codec.render([*messages[:at], {**messages[at], "content": join_reasoning(_OTHER, words)}], tools=tools)
+    return _OTHER in codec.render(
+        [*messages[:at], {**messages[at], "content": join_reasoning(_OTHER, words)}], tools=tools
+    )
 
 
 def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
@@ -137,13 +161,20 @@ def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
         start = found if found >= 0 else _AFTER_REASONING.match(text, after).end()
     edges = {start: weight}
     for first, last, own in turn.get("span_weights", []):
-        for piece, begins in ((reasoning, text.find(reasoning) if reasoning else -1), (core, text.find(core, after) if core else -1)):
+        for piece, begins in (
+            (reasoning, text.find(reasoning) if reasoning else -1),
+            (core, text.find(core, after) if core else -1),
+        ):
             offset = turn["content"].rfind(piece) if piece and begins >= 0 else -1
             low, high = max(first, offset), min(last, offset + len(piece))
             if offset >= 0 and low < high and begins + high - offset > start:
                 edges = _covered(edges, max(start, begins + low - offset), begins + high - offset, weight * own)
     starts = sorted(edges)
-    return [(at, end, edges[at]) for at, end in zip(starts, [*starts[1:], len(text)], strict=True) if edges[at] > 0 and end > at]
+    return [
+        (at, end, edges[at])
+        for at, end in zip(starts, [*starts[1:], len(text)], strict=True)
+        if edges[at] > 0 and end > at
+    ]
 
 
 def _covered(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
@@ -155,7 +186,9 @@ def _covered(edges: dict[int, float], start: int, end: int, weight: float) -> di
 
 @dataclass(frozen=True)
 class Asked:
-    """The tokens of one text that the model learns from, and of each token the weight of its loss (0: read only). text: as it stands."""
+    """The tokens of one text that the model learns from, and of each token the weight of its loss (0: read only).
+    text: as it stands.
+    """
 
     text: str
     ids: list[int]
@@ -163,7 +196,9 @@ class Asked:
 
 
 def asked(codec: Codec, answers: list[Answer]) -> list[Asked]:
-    """The fewest texts in which each of `answers` (in the order of their turns) is learnt once, behind the prompt that Chat sends."""
+    """The fewest texts in which each of `answers` (in the order of their turns) is learnt once, behind the prompt
+    that Chat sends.
+    """
     waiting, found = list(answers), []
     while waiting:
         last = waiting.pop()
@@ -172,7 +207,11 @@ def asked(codec: Codec, answers: list[Answer]) -> list[Asked]:
         if _begins_with(codec, tokens, last.prompt):
             inside = [answer for answer in waiting if answer.stands_in(text) and _stands_alone(codec, tokens, answer)]
             waiting = [answer for answer in waiting if answer not in inside]
-            spans = [(len(answer.prompt) + start, len(answer.prompt) + end, weight) for answer in (*inside, last) for start, end, weight in answer.spans]
+            spans = [
+                (len(answer.prompt) + start, len(answer.prompt) + end, weight)
+                for answer in (*inside, last)
+                for start, end, weight in answer.spans
+            ]
             found.append(Asked(text, tokens.ids, token_weights(tokens, spans)))
         else:  # a token would reach from the prompt into the answer
             prompt, said = codec.encode(last.prompt), codec.encode(last.text + last.behind)
@@ -193,7 +232,9 @@ def _stands_alone(codec: Codec, tokens: Tokens, answer: Answer) -> bool:
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
-    """Of each token the weight of the `spans` (sorted, disjoint) of characters that hold most of it; 0 where most of it is in none."""
+    """Of each token the weight of the `spans` (sorted, disjoint) of characters that hold most of it; 0 where most of
+    it is in none.
+    """
     weights, at = [], 0
     for start, end in tokens.offsets:
         while at < len(spans) and spans[at][1] <= start:

@@ -5,15 +5,20 @@ import pytest
 from studio.data.reasoning import channels_text, join_reasoning, split_reasoning
 
 
-@pytest.mark.parametrize(("content", "reasoning", "answer"), [
-    ("<think>\nTwo and two.\n</think>\n\nFour.", "Two and two.", "Four."),
-    ("<think>a</think>b", "a", "b"),
-    ("<thinking>a</thinking> b", "a", "b"),
-    ("\n<think>\n\n</think>\n\nFour.", "", "Four."),
-    ("a\n</think>\n\nb", "a", "b"),  # the prompt opened it
-    ("Write <think> and </think> around it.", "", "Write <think> and </think> around it."),
-    ("No thoughts", "", "No thoughts"), ("", "", ""), ("<think>never closed", "", "<think>never closed"),
-])
+@pytest.mark.parametrize(
+    ("content", "reasoning", "answer"),
+    [
+        ("<think>\nTwo and two.\n</think>\n\nFour.", "Two and two.", "Four."),
+        ("<think>a</think>b", "a", "b"),
+        ("<thinking>a</thinking> b", "a", "b"),
+        ("\n<think>\n\n</think>\n\nFour.", "", "Four."),
+        ("a\n</think>\n\nb", "a", "b"),  # the prompt opened it
+        ("Write <think> and </think> around it.", "", "Write <think> and </think> around it."),
+        ("No thoughts", "", "No thoughts"),
+        ("", "", ""),
+        ("<think>never closed", "", "<think>never closed"),
+    ],
+)
 def test_reasoning_is_split_off(content, reasoning, answer):
     assert split_reasoning(content) == (reasoning, answer)
 

@@ -1,7 +1,9 @@
-"""Every answer that is marked as learnt is learnt, whole and alone, behind the very prompt that Chat sends, under any chat template.
+"""Every answer that is marked as learnt is learnt, whole and alone, behind the very prompt that Chat sends, under any
+chat template.
 
-Conversations are made by seeds (`conversations.py`), rendered by each lent template, by those of today's model families
-(`tests/models/official`), and by odd ones. What is learnt is compared with the conversation, not with what the code under test found.
+Conversations are made by seeds (`conversations.py`), rendered by each lent template, by those of today's model
+families (`tests/models/official`), and by odd ones. What is learnt is compared with the conversation, not with what
+the code under test found.
 """
 
 from __future__ import annotations
@@ -29,16 +31,33 @@ from studio.tasks.chat import Chat
 EACH = 72
 """Conversations for each template; with about thirty templates more than two thousand."""
 SHARED = {
-    "eos_behind_the_whole": ("{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
-                             "{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}", "<|end|>"),
-    "blank_after_the_prompt": ("{% for m in messages %}{{ m.role | upper + ':' + (' ' + m.content if m.content else '') + '</s>\n' }}{% endfor %}"
-                               "{{ 'ASSISTANT: ' if add_generation_prompt }}", "</s>"),
-    "other_words_before_the_answer": ("{% for m in messages %}{{ '## ' + m.role + '\n' + m.content | trim + '</s>' }}{% endfor %}"
-                                      "{{ '## assistant, it is your turn\n' if add_generation_prompt }}", "</s>"),
+    "eos_behind_the_whole": (
+        "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
+        "{{ '<|assistant|>\n' if add_generation_prompt else eos_token }}",
+        "<|end|>",
+    ),
+    "blank_after_the_prompt": (
+        "{% for m in messages %}{{ m.role | upper + ':' + (' ' + m.content if m.content else '') + '</s>\n' }}"
+        "{% endfor %}"
+        "{{ 'ASSISTANT: ' if add_generation_prompt }}",
+        "</s>",
+    ),
+    "other_words_before_the_answer": (
+        "{% for m in messages %}{{ '## ' + m.role + '\n' + m.content | trim + '</s>' }}{% endfor %}"
+        "{{ '## assistant, it is your turn\n' if add_generation_prompt }}",
+        "</s>",
+    ),
 }
 CALL_ENDS = {"GPT-OSS": "<|call|>"}
 """Families in which a call ends otherwise than words."""
-LENT = {"chatml": "<|im_end|>", "qwen3": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "mistral": "</s>", "alpaca": "</s>"}
+LENT = {
+    "chatml": "<|im_end|>",
+    "qwen3": "<|im_end|>",
+    "llama3": "<|eot_id|>",
+    "gemma": "<end_of_turn>",
+    "mistral": "</s>",
+    "alpaca": "</s>",
+}
 
 
 def hermes(text: str) -> list[tuple[str, dict]]:
@@ -53,12 +72,28 @@ def llama_call(text: str) -> list[tuple[str, dict]]:
 
 def lent_family(name: str) -> Family:
     tools = name in ("chatml", "qwen3", "llama3")
-    return Family(name, "", "<s>", "</s>", (), LENT[name], "assets/templates", takes_tools=tools, takes_calls=tools, calls=llama_call if name == "llama3" else hermes,
-                  takes_parallel_calls=name != "llama3", takes_content_with_calls=name != "llama3", takes_reasoning="reasoning_content" if name == "qwen3" else "")
+    return Family(
+        name,
+        "",
+        "<s>",
+        "</s>",
+        (),
+        LENT[name],
+        "assets/templates",
+        takes_tools=tools,
+        takes_calls=tools,
+        calls=llama_call if name == "llama3" else hermes,
+        takes_parallel_calls=name != "llama3",
+        takes_content_with_calls=name != "llama3",
+        takes_reasoning="reasoning_content" if name == "qwen3" else "",
+    )
 
 
-ALL = {**{name: lent_family(name) for name in TEMPLATES if name != OWN}, **{one.name: one for one in FAMILIES},
-       **{name: Family(name, "", "<s>", "</s>", (), end, "", takes_tools=False) for name, (_, end) in SHARED.items()}}
+ALL = {
+    **{name: lent_family(name) for name in TEMPLATES if name != OWN},
+    **{one.name: one for one in FAMILIES},
+    **{name: Family(name, "", "<s>", "</s>", (), end, "", takes_tools=False) for name, (_, end) in SHARED.items()},
+}
 
 
 def model_folder(family: Family, folder: Path) -> Path:
@@ -67,7 +102,9 @@ def model_folder(family: Family, folder: Path) -> Path:
     tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
     tokenizer.add_special_tokens([text for text in dict.fromkeys([family.bos, family.eos, *family.special]) if text])
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({key: text for key, text in (("bos_token", family.bos), ("eos_token", family.eos)) if text}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({key: text for key, text in (("bos_token", family.bos), ("eos_token", family.eos)) if text})
+    )
     shutil.copyfile(STARTER / "config.json", folder / "config.json")
     if family.name in SHARED:
         (folder / "chat_template.jinja").write_text(SHARED[family.name][0], encoding="utf-8")
@@ -112,7 +149,10 @@ def complaints(codec: Codec, family: Family, record: dict, task: Chat | None = N
         if said is None:
             wrong.append(f"turn {at}: nothing is learnt behind Chat's prompt")
             continue
-        wrong += [f"turn {at}: {what}" for what in wrongly_said(codec, family, messages[at], prompt, codec.decode(said, keep_special=True))]
+        wrong += [
+            f"turn {at}: {what}"
+            for what in wrongly_said(codec, family, messages[at], prompt, codec.decode(said, keep_special=True))
+        ]
     return wrong
 
 
@@ -129,7 +169,9 @@ def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: st
         text = channels_text(text + "<|end|>" * bool(calls))
     if prompt.rstrip().endswith(OPEN):
         text = f"{OPEN}\n{text}"
-    if text.startswith("<|START_RESPONSE|>"):  # Command A writes what is said, reasoning included, in a block of its own
+    if text.startswith(
+        "<|START_RESPONSE|>"
+    ):  # Command A writes what is said, reasoning included, in a block of its own
         text = text.removeprefix("<|START_RESPONSE|>")
     thought, rest = split_reasoning(text)
     if thought != reasoning and (reasoning or thought):
@@ -138,7 +180,11 @@ def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: st
         if family.calls is xml_calls:  # such a form has no types: true is "true" or "True"
             calls = [(name, {key: str(value) for key, value in arguments.items()}) for name, arguments in calls]
         try:
-            found = family.calls(said if "<|channel|>" in said else split_reasoning(f"{OPEN}\n" * prompt.rstrip().endswith(OPEN) + said)[1])
+            found = family.calls(
+                said
+                if "<|channel|>" in said
+                else split_reasoning(f"{OPEN}\n" * prompt.rstrip().endswith(OPEN) + said)[1]
+            )
         except ValueError as error:
             found = [error]
         if found != calls and (family.calls is not xml_calls or str(found).lower() != str(calls).lower()):
@@ -155,7 +201,9 @@ def wrongly_said(codec: Codec, family: Family, turn: dict, prompt: str, text: st
 
 def marks_of(family: Family) -> list[str]:
     """Texts of the template that a person's words may hold."""
-    ends = [] if "<|channel|>" in family.special else [family.end]  # in channels a mark inside of words cannot be told from one that ends them
+    ends = (
+        [] if "<|channel|>" in family.special else [family.end]
+    )  # in channels a mark inside of words cannot be told from one that ends them
     return [mark for mark in (*ends, "<|im_start|>user", "[/INST]", "### Response:", f"{OPEN} or {CLOSE}") if mark]
 
 
@@ -163,8 +211,15 @@ def tried(codec: Codec, family: Family, seed: int, count: int) -> tuple[list[str
     """(complaints about `count` conversations, what became of them)."""
     draw, wrong, became = random.Random(seed), [], Counter()
     for number in range(count):
-        record = conversation(draw, marks=marks_of(family), system=family.takes_system, tools=family.takes_calls, parallel=family.takes_parallel_calls,
-                              beside=family.takes_content_with_calls, reasoning=True)
+        record = conversation(
+            draw,
+            marks=marks_of(family),
+            system=family.takes_system,
+            tools=family.takes_calls,
+            parallel=family.takes_parallel_calls,
+            beside=family.takes_content_with_calls,
+            reasoning=True,
+        )
         try:
             found = complaints(codec, family, record)
         except TemplateRefusal as refusal:
@@ -196,9 +251,13 @@ def test_there_are_two_thousand_conversations():
 
 @pytest.mark.parametrize("taken_out", ["where an answer stands", "which tokens it has"])
 def test_without_the_mapping_to_tokens_answers_are_learnt_wrongly(taken_out, tmp_path, monkeypatch):
-    """A mutation check: the test above sees it when the answers' places are not looked for, or not brought to tokens."""
+    """A mutation check: the test above sees it when the answers are not looked for, or not brought to tokens."""
     if taken_out == "where an answer stands":
         monkeypatch.setattr(answers.Answer, "stands_in", lambda self, text: True)
     else:
-        monkeypatch.setattr(answers, "token_weights", lambda tokens, spans: [float(at > len(tokens.ids) // 2) for at in range(len(tokens.ids))])
+        monkeypatch.setattr(
+            answers,
+            "token_weights",
+            lambda tokens, spans: [float(at > len(tokens.ids) // 2) for at in range(len(tokens.ids))],
+        )
     assert tried(codec_of(ALL["qwen3"], tmp_path), ALL["qwen3"], seed=1, count=EACH)[0]

@@ -1,4 +1,4 @@
-"""What the chat task learns of an answer: its weights, its reasoning, its end; and rows that a chat template refuses."""
+"""What the chat task learns of an answer: its weights, reasoning and end; and rows that a chat template refuses."""
 
 import json
 import math
@@ -27,9 +27,15 @@ from studio.ui.token_view import packed_row, view_html
 from tests.ui.bare import bare_page
 
 ASK = {"role": "user", "content": "What is it?"}
-STRICT = ("{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}"
-          "{{ '[' + m.role + ']' + m.content + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}")
-NO_END = "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+STRICT = (
+    "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Roles must alternate') }}{% endif %}{{ '[' + m.role + ']' + m.content + '</s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
+)
+NO_END = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
 
 
 def folder(place, template=None, **config):
@@ -69,8 +75,14 @@ def test_a_fractional_weight_is_that_of_every_token_of_the_answer():
 def test_parts_of_an_answer_have_weights_of_their_own():
     content = " Hm, a lake? It is a town."
     spans = [[0, 12, 0], [12, 18, 0.5]]
-    assert learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [(" It is", 0.5), (" a town.<|im_end|>", 1.0)]
-    assert learnt(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [(" It is", 0.25), (" a town.<|eot_id|>", 0.5)]
+    assert learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [
+        (" It is", 0.5),
+        (" a town.<|im_end|>", 1.0),
+    ]
+    assert learnt(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [
+        (" It is", 0.25),
+        (" a town.<|eot_id|>", 0.5),
+    ]
 
 
 def test_reasoning_is_learnt_or_read_or_left_out():
@@ -78,21 +90,31 @@ def test_reasoning_is_learnt_or_read_or_left_out():
     assert learnt(codec, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
     assert learnt(codec, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
     assert learnt(codec, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
-    assert "Think hard." in Chat(reasoning="answer").rendered(record, codec) and "Think hard." not in Chat(reasoning="drop").rendered(record, codec)
+    assert "Think hard." in Chat(reasoning="answer").rendered(record, codec) and "Think hard." not in Chat(
+        reasoning="drop"
+    ).rendered(record, codec)
     assert Chat().question(record).expected == "A town."
 
 
 def test_reasoning_that_has_weights_of_its_own(tmp_path):
     content = join_reasoning("Think hard.", "A town.")
     spans = [[content.index("Think"), content.index("hard"), 0]]
-    assert learnt(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [("<think>\n", 1.0), (" hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert learnt(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [
+        ("<think>\n", 1.0),
+        (" hard.\n</think>\n\nA town.<|im_end|>", 1.0),
+    ]
 
 
 def test_the_last_answer_alone():
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
-    assert learnt(Codec(STARTER, "qwen3"), record, learn_from="last") == [("<think>\n\n</think>\n\nTwo.<|im_end|>", 1.0)]
+    assert learnt(Codec(STARTER, "qwen3"), record, learn_from="last") == [
+        ("<think>\n\n</think>\n\nTwo.<|im_end|>", 1.0)
+    ]
     assert [text for text, _ in learnt(Codec(STARTER, "chatml"), record, learn_from="questions")] == [
-        "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n", "\n<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n", "\n"]
+        "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
+        "\n<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
+        "\n",
+    ]
 
 
 def test_a_missing_end_is_found_and_the_end_token_learnt_behind_every_answer(tmp_path):
@@ -100,7 +122,9 @@ def test_a_missing_end_is_found_and_the_end_token_learnt_behind_every_answer(tmp
     bare, ended = Codec(folder(tmp_path / "m", NO_END)), Codec(tmp_path / "m", ends=True)
     assert bare.answer_end == ("", "") and learnt(bare, record) == [("One.", 1.0), ("Two.", 1.0)]
     assert learnt(ended, record) == [("One.<|im_end|>", 1.0), ("Two.<|im_end|>", 1.0)]
-    assert learnt(Codec(STARTER, "chatml", ends=True), record) == learnt(Codec(STARTER, "chatml"), record)  # it has an end already
+    assert learnt(Codec(STARTER, "chatml", ends=True), record) == learnt(
+        Codec(STARTER, "chatml"), record
+    )  # it has an end already
 
 
 def test_a_lent_template_begins_as_the_base_expects(tmp_path):
@@ -115,27 +139,50 @@ def tried(place, rows, template=STRICT, **recipe):
     """The findings about `rows` with a model whose template is `template`, and their recipe."""
     model = folder(place / "model", template, bos_token="<s>")
     (place / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    made = recipe_from({"model": {"name": str(model)}, "data": {"source": str(place / "data.jsonl"), "heldout_fraction": 0, **recipe}})
+    made = recipe_from(
+        {"model": {"name": str(model)}, "data": {"source": str(place / "data.jsonl"), "heldout_fraction": 0, **recipe}}
+    )
     dataset, codec = load(DataSpec(**made.data.model_dump()), want="messages"), made.codec(model)
-    tokens = count_tokens(dataset, lambda value: made.task.measure(value, codec), unseen=lambda value: made.task.unseen(value, codec))
+    tokens = count_tokens(
+        dataset, lambda value: made.task.measure(value, codec), unseen=lambda value: made.task.unseen(value, codec)
+    )
     add_ways_out(tokens, made, model)
     return {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 512).findings}, made
 
 
 def rows(count, system=0):
     said = [{"role": "system", "content": "Be brief."}]
-    return [{"messages": [*(said if at < system else []), {"role": "user", "content": f"Town {at}?"}, {"role": "assistant", "content": f"Ulm {at}."}]} for at in range(count)]
+    return [
+        {
+            "messages": [
+                *(said if at < system else []),
+                {"role": "user", "content": f"Town {at}?"},
+                {"role": "assistant", "content": f"Ulm {at}."},
+            ]
+        }
+        for at in range(count)
+    ]
 
 
 def test_refused_rows_are_counted_and_every_way_out_works(tmp_path):
     found, made = tried(tmp_path, rows(40, system=2))
-    assert found["refused"].level == "error" and found["refused"].count == 2 and found["refused"].lines == [1, 2] and "Roles must alternate" in str(found["refused"].sentence)
+    assert (
+        found["refused"].level == "error"
+        and found["refused"].count == 2
+        and found["refused"].lines == [1, 2]
+        and "Roles must alternate" in str(found["refused"].sentence)
+    )
     assert set(found["refused"].remedies) == {"question", "none"} and "chatml" in found["refused"].templates
     for action in found["refused"].remedies:
         assert "refused" not in tried(tmp_path, rows(40, system=2), remedies={"refused": action})[0]
-    question = Recipe(**{**made.model_dump(), "data": {**made.data.model_dump(), "remedies": {"refused": "question"}}}).codec(tmp_path / "model")
+    question = Recipe(
+        **{**made.model_dump(), "data": {**made.data.model_dump(), "remedies": {"refused": "question"}}}
+    ).codec(tmp_path / "model")
     assert question.render(rows(1, system=1)[0]["messages"]) == "<s>[user]Be brief.\n\nTown 0?</s>[assistant]Ulm 0.</s>"
-    assert Codec(tmp_path / "model", system="none").render(rows(1, system=1)[0]["messages"]) == "<s>[user]Town 0?</s>[assistant]Ulm 0.</s>"
+    assert (
+        Codec(tmp_path / "model", system="none").render(rows(1, system=1)[0]["messages"])
+        == "<s>[user]Town 0?</s>[assistant]Ulm 0.</s>"
+    )
 
 
 def test_many_refused_rows_block_the_start(tmp_path):
@@ -149,7 +196,10 @@ def test_a_missing_end_is_a_finding_until_it_is_mended(tmp_path):
 
 
 def test_an_answer_that_cannot_be_found_is_told(tmp_path):
-    odd = "{% for m in messages %}{{ '[' + m.role + ']' + m.content | upper + '</s>' }}{% endfor %}{% if add_generation_prompt %}{{ '(answer now)' }}{% endif %}"
+    odd = (
+        "{% for m in messages %}{{ '[' + m.role + ']' + m.content | upper + '</s>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '(answer now)' }}{% endif %}"
+    )
     with pytest.raises(AnswerNotFound):
         Chat().encode(answer("A town."), Codec(folder(tmp_path / "m", odd)), 512)
     found = tried(tmp_path, rows(10), odd)[0]
@@ -157,19 +207,34 @@ def test_an_answer_that_cannot_be_found_is_told(tmp_path):
 
 
 def test_whatever_a_template_raises_is_a_refusal(tmp_path):
-    for number, broken in enumerate(("{{ messages[9].role }}", "{{ 1 + messages[0].content }}", "{{ messages | nothing }}", "{% if %}")):
+    for number, broken in enumerate(
+        ("{{ messages[9].role }}", "{{ 1 + messages[0].content }}", "{{ messages | nothing }}", "{% if %}")
+    ):
         with pytest.raises(TemplateRefusal):
             Codec(folder(tmp_path / str(number), broken)).render([ASK])
 
 
-# ---- weights in the loss ------------------------------------------------------------------------------------------------
+# ---- weights in the loss ---------------------------------------------------------------------------------------------
 
 
 def test_the_loss_is_the_weighted_sum_padded_and_packed():
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=4096, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)).eval()
+    model = Qwen2ForCausalLM(
+        Qwen2Config(
+            vocab_size=4096,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    ).eval()
     codec = Codec(STARTER, "chatml")
-    records = [answer("A town on the coast.", weight=0.25), answer("A lake."), answer("A hill. No, a mountain.", span_weights=[[0, 7, 0.5]])]
+    records = [
+        answer("A town on the coast.", weight=0.25),
+        answer("A lake."),
+        answer("A hill. No, a mountain.", span_weights=[[0, 7, 0.5]]),
+    ]
     examples = [example for record in records for example in Chat().encode(record, codec, 512)]
     items = [Examples(examples)[at] for at in range(3)]
     expected = 0.0
@@ -177,7 +242,11 @@ def test_the_loss_is_the_weighted_sum_padded_and_packed():
         ids = torch.tensor([example.ids])
         log = model(ids).logits[0, :-1].log_softmax(-1)
         weights = example.weights or [1.0] * len(example.ids)
-        expected += sum(-weights[at] * log[at - 1, label].item() for at, label in enumerate(example.labels) if at and label != IGNORED)
+        expected += sum(
+            -weights[at] * log[at - 1, label].item()
+            for at, label in enumerate(example.labels)
+            if at and label != IGNORED
+        )
     trainer = StudioTrainer.__new__(StudioTrainer)  # its loss alone needs no arguments and no data
     trainer.virtual, trainer.tokens_seen = 0, 0
     for packed in (False, True):
@@ -191,7 +260,10 @@ def test_the_loss_is_the_weighted_sum_padded_and_packed():
 def test_batches_without_weights_carry_none():
     items = [{"input_ids": [1, 2], "labels": [-100, 2]}, {"input_ids": [1, 2, 3], "labels": [-100, 2, 3]}]
     assert "weights" not in pad(items, 0) and "weights" not in flatten(items)
-    assert pad([{**items[0], "weights": [0.0, 0.5]}, items[1]], 0)["weights"].tolist() == [[0.0, 0.5, 0.0], [1.0, 1.0, 1.0]]
+    assert pad([{**items[0], "weights": [0.0, 0.5]}, items[1]], 0)["weights"].tolist() == [
+        [0.0, 0.5, 0.0],
+        [1.0, 1.0, 1.0],
+    ]
 
 
 def test_a_refused_row_is_said_where_its_tokens_would_stand(tmp_path):
@@ -200,7 +272,12 @@ def test_a_refused_row_is_said_where_its_tokens_would_stand(tmp_path):
     (tmp_path / "model" / "model.safetensors").symlink_to(STARTER / "model.safetensors")
     home = Home(tmp_path / "home")
     desk = Desk(home, Store(home.database))
-    desk.change(**{part: made.to_dict()[part] for part in ("model", "data")}, training={**made.training.model_dump(), "packing": True})
+    desk.change(
+        **{part: made.to_dict()[part] for part in ("model", "data")},
+        training={**made.training.model_dump(), "packing": True},
+    )
     outlook = desk.outlook()
     assert outlook.rows == 38 and packed_row(outlook, tmp_path / "model", 5)
-    assert "Roles must alternate" in view_html(bare_page(), outlook, 1) and "Roles must alternate" not in view_html(bare_page(), outlook, 3)
+    assert "Roles must alternate" in view_html(bare_page(), outlook, 1) and "Roles must alternate" not in view_html(
+        bare_page(), outlook, 3
+    )

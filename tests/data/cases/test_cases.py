@@ -1,4 +1,5 @@
-"""Small inputs of each kind that people bring, and the reading that each must get: shape, roles, records, learnt tokens, findings.
+"""Small inputs of each kind that people bring, and the reading that each must get: shape, roles, records, learnt
+tokens, findings.
 
 A case is a folder with `case.yaml` and its input file. Keys of `case.yaml`, all but `input` optional:
 
@@ -41,7 +42,13 @@ CASES = sorted(path.parent.name for path in HERE.glob("*/case.yaml"))
 def model_folder(case: dict, folder: Path) -> Path:
     """The starter's tokenizer with what the case says is different."""
     folder.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json", "chat_template.jinja"):
+    for name in (
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "config.json",
+        "generation_config.json",
+        "chat_template.jinja",
+    ):
         shutil.copyfile(STARTER / name, folder / name)
     for name, text in case.get("folder", {}).items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -58,7 +65,13 @@ def learnt_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
         for weight, run in groupby(keys):
             length = len(list(run))
             if weight:
-                found.append((codec.decode(example.ids[at : at + length], keep_special=True), weight, codec.decode(example.ids[:at], keep_special=True)))
+                found.append(
+                    (
+                        codec.decode(example.ids[at : at + length], keep_special=True),
+                        weight,
+                        codec.decode(example.ids[:at], keep_special=True),
+                    )
+                )
             at += length
     return found
 
@@ -67,8 +80,14 @@ def learnt_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
 def test_case(name: str, tmp_path: Path):
     case = yaml.safe_load((HERE / name / "case.yaml").read_text(encoding="utf-8"))
     path = HERE / name / case["input"]
-    recipe = recipe_from({"task": case.get("task", {"name": "chat"}), "model": {"template": case.get("template", "own")},
-                          "data": {"source": str(path), "heldout_fraction": 0}, "training": {"max_length": 100_000}})
+    recipe = recipe_from(
+        {
+            "task": case.get("task", {"name": "chat"}),
+            "model": {"template": case.get("template", "own")},
+            "data": {"source": str(path), "heldout_fraction": 0},
+            "training": {"max_length": 100_000},
+        }
+    )
     if "shape" in case or "roles" in case:
         mapping = propose(open_source(path)).mapping
         assert (mapping.shape, mapping.roles) == (case.get("shape", mapping.shape), case.get("roles", mapping.roles))
@@ -92,9 +111,13 @@ def test_case(name: str, tmp_path: Path):
         assert not [text for text in case.get("not_learnt", []) if any(text in part for part, _, _ in parts)]
         if "prompt" in case:
             assert case["prompt"] in parts[0][2]
-    tokens = count_tokens(dataset, lambda value: recipe.task.measure(value, codec), unseen=lambda value: recipe.task.unseen(value, codec))
+    tokens = count_tokens(
+        dataset, lambda value: recipe.task.measure(value, codec), unseen=lambda value: recipe.task.unseen(value, codec)
+    )
     found = {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 100_000).findings}
     for kind, level in case.get("findings", {}).items():
-        assert kind in found and found[kind].level == level, {kind: str(finding.sentence) for kind, finding in found.items()}
+        assert kind in found and found[kind].level == level, {
+            kind: str(finding.sentence) for kind, finding in found.items()
+        }
     if "unused" in case:
         assert [column for part in dataset.files for column in part.unused] == case["unused"]
