@@ -1,0 +1,53 @@
+"""Reasoning in what Chat shows: of models that answer in channels (GPT-OSS), and of prompts that open it."""
+
+import json
+import shutil
+
+import pytest
+from tokenizers import Tokenizer
+
+from studio.chat.answer import End, text_of
+from studio.chat.engine import Engine
+from studio.chat.pieces import Pieces
+from studio.chat.sampling import Sampling
+from studio.home import STARTER
+from studio.models.codec import Codec
+from studio.models.load import load_base
+
+MARKS = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>"]
+SAID = (
+    "<|channel|>analysis<|message|>Two and two, 世界.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>Four 👋.<|return|>"
+)
+
+
+@pytest.fixture
+def codec(tmp_path):
+    tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
+    tokenizer.add_special_tokens(MARKS)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|return|>"}))
+    (tmp_path / "chat_template.jinja").write_text("{{ '<|start|>assistant<|channel|>' }}")
+    return Codec(tmp_path)
+
+
+def test_reasoning_comes_first_piece_by_piece(codec):
+    pieces = Pieces(codec, End(codec.end_ids))
+    shown = [pieces.add(token) for token in codec.encode(SAID).ids]
+    assert "".join(shown) + pieces.rest() == "<think>\nTwo and two, 世界.\n</think>\n\nFour 👋."
+    assert pieces.ended and len([piece for piece in shown if piece]) > 5
+
+
+def test_the_whole_answer_at_once(codec):
+    assert text_of(codec, codec.encode(SAID).ids, End(codec.end_ids)) == "<think>\nTwo and two, 世界.\n</think>\n\nFour 👋."
+
+
+def test_reasoning_that_the_template_opens_is_opened_in_what_is_shown(models, tmp_path):
+    folder = tmp_path / "thinks"
+    shutil.copytree(models / "base", folder)
+    turns = "{% for m in messages %}{{ '[' + m.role + ']' + m.content }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(turns + "{% if add_generation_prompt %}[assistant]<think>\n{% endif %}")
+    engine = Engine(load_base(folder), Codec(folder), name=str(folder), find=lambda key: None, load_whole=load_base)
+    pieces: list[str] = []
+    engine.chat(None, [{"role": "user", "content": "Why?"}], Sampling(max_tokens=4), pieces.append, lambda: False)
+    assert pieces[0] == "<think>\n" and len(pieces) > 1
