@@ -38,7 +38,7 @@ class Chat(Task):
         """The record's conversation with the task's system prompt, its reasoning left out where the task wants that."""
         found = record["messages"]
         if self.reasoning == "drop":
-            found = [{**turn, "content": split_reasoning(turn["content"])[1], "span_weights": []} if _reasons(turn) else turn for turn in found]
+            found = [_without_reasoning(turn) if turn["role"] == "assistant" else turn for turn in found]
         if self.system and (not found or found[0]["role"] != "system"):
             return [{"role": "system", "content": self.system}, *found]
         return found
@@ -109,8 +109,14 @@ class Chat(Task):
         return None
 
 
-def _reasons(turn: dict) -> bool:
-    return turn["role"] == "assistant" and split_reasoning(turn["content"])[0] != ""
+def _without_reasoning(turn: dict) -> dict:
+    """The turn with its answer alone, and the weights of the answer's parts."""
+    answer = split_reasoning(turn["content"])[1]
+    before = len(turn["content"]) - len(answer)
+    if not before or not turn.get("span_weights"):
+        return {**turn, "content": answer}
+    spans = [[max(0, start - before), end - before, weight] for start, end, weight in turn["span_weights"] if end > before]
+    return {**turn, "content": answer, "span_weights": spans}
 
 
 def _teaches(turn: dict) -> bool:

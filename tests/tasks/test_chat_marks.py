@@ -105,6 +105,13 @@ def test_reasoning_that_has_weights_of_its_own(tmp_path):
     ]
 
 
+def test_parts_keep_their_weights_where_reasoning_is_left_out():
+    content = join_reasoning("Think hard.", "No. A town.")
+    spans = [[content.index("Think"), content.index("hard"), 0], [content.index("No."), content.index(" A town"), 0]]
+    found = learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans), reasoning="drop")
+    assert found == [(" A town.<|im_end|>", 1.0)]
+
+
 def test_the_last_answer_alone():
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
     assert learnt(Codec(STARTER, "qwen3"), record, learn_from="last") == [
