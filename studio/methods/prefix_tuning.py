@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, Setting
-from studio.models.folder_checks import model_types
+from studio.models.known import model_types
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence, StudioError

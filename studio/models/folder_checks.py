@@ -6,16 +6,15 @@ themselves can tell (NaN), `studio.models.load` looks at. It knows nothing about
 
 from __future__ import annotations
 
-import json
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from studio.models import layout
 from studio.models.codec import Codec, read_object
+from studio.models.known import model_types
 from studio.models.shape import read_config, stored_tensors
 from studio.words import Sentence, StudioError
 
-_TYPES = Path(__file__).with_name("model_types.json")
 _TRAINABLE = ("mxfp4",)
 """Forms of quantised weights that transformers itself turns back to 16 bit while it loads them."""
 _MEDIA = ("image", "video", "audio", "vision")
@@ -45,12 +44,6 @@ def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sente
         return layout.refusal(config, stored, head=head == "language") or unreadable_config(folder) or unreadable_tokenizer(folder, config, stored, own_template)
     except StudioError as error:
         return error.sentence
-
-
-@cache
-def model_types() -> dict:
-    """What transformers knows, as `tests/models/test_model_types.py` writes it: {"transformers": its version, what a model can be → its types}."""
-    return json.loads(_TYPES.read_text(encoding="utf-8"))
 
 
 def unknown_type(config: dict) -> Sentence | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio.models.folders import SINGLE, read_index, refuse_other_kinds, weight_files
+from studio.models.known import model_types
 from studio.words import StudioError
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -188,7 +189,7 @@ def read_config(folder: Path) -> dict:
         raise StudioError("config.json in '{folder}' is not valid JSON ({detail}); download the model again.", folder=folder, detail=error) from error
     if not isinstance(found, dict):
         raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=str(found)[:40])
-    if "auto_map" in found:
+    if "auto_map" in found and found.get("model_type") not in model_types()["known"]:  # of others transformers runs its own code
         raise StudioError("The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.", folder=folder)
     return found
 

@@ -200,6 +200,7 @@ OFFERED = {
     **{f"google/gemma-2-{size}b-it": "Gemma 2" for size in (2, 9, 27)},
     "mistralai/Mistral-7B-Instruct-v0.3": "Mistral v0.3", "mistralai/Mistral-Nemo-Instruct-2407": "Mistral Nemo",
     "mistralai/Mistral-Small-24B-Instruct-2501": "Mistral Small 3", "microsoft/phi-4": "Phi-4",
+    "microsoft/Phi-4-mini-instruct": "Phi-4-mini",
     **{f"allenai/OLMo-2-{size}B-Instruct": "OLMo 2" for size in ("0425-1", "1124-7", "1124-13", "0325-32")},
     "allenai/Olmo-3-7B-Instruct": "OLMo 3", "allenai/Olmo-3.1-32B-Instruct": "OLMo 3",
     **{f"ibm-granite/granite-3.3-{size}b-instruct": "Granite 3" for size in (2, 8)},

@@ -66,7 +66,8 @@ def test_a_missing_shard(tmp_path):
 
 def test_remote_code(tmp_path):
     with pytest.raises(StudioError, match="remote code"):
-        read_shape(model_folder(tmp_path / "m", {"auto_map": {"AutoModel": "modeling_x.X"}}))
+        read_shape(model_folder(tmp_path / "m", {"auto_map": {"AutoModel": "modeling_x.X"}, "model_type": "of_its_own"}))
+    assert read_shape(model_folder(tmp_path / "known", {"auto_map": {"AutoModel": "modeling_x.X"}})).layers  # transformers has a class for it
 
 
 def test_no_model_at_all(tmp_path):
