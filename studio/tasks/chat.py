@@ -12,6 +12,14 @@ from studio.options import option
 from studio.tasks.answers import Answer, asked, find_answer
 from studio.tasks.base import IGNORED, Encoded, Question, Task
 
+Reasoning = Literal["learn", "answer", "drop"]
+
+
+def reasoning_option():
+    """The field with which a task that learns answers is told what becomes of their reasoning."""
+    labels = {"learn": "Learn thoughts and answer", "answer": "Learn the answer only", "drop": "Leave thoughts out"}
+    return option("learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.", labels=labels)
+
 
 class Chat(Task):
     """Answers in a conversation."""
@@ -28,10 +36,7 @@ class Chat(Task):
         "answers", "Learn from", "Which words the loss sees. Learning the questions as well rarely helps.",
         labels={"answers": "All answers", "last": "Only the last answer", "questions": "Only what is not an answer", "everything": "Questions and answers"},
     )
-    reasoning: Literal["learn", "answer", "drop"] = option(
-        "learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.",
-        labels={"learn": "Learn thoughts and answer", "answer": "Learn the answer only", "drop": "Leave thoughts out"},
-    )
+    reasoning: Reasoning = reasoning_option()
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def messages(self, record: dict) -> list[dict]:

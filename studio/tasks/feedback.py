@@ -9,8 +9,8 @@ from studio.data.reasoning import split_reasoning
 from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
-from studio.tasks.chat import Chat
-from studio.tasks.preference import COMPARISONS, answered, conversation, refusal
+from studio.tasks.chat import Chat, Reasoning, reasoning_option
+from studio.tasks.preference import COMPARISONS, answered, as_chat, conversation, refusal
 from studio.words import Sentence
 
 
@@ -38,10 +38,11 @@ class Feedback(Task):
     good_weight: float = option(1.0, "Weight of good answers", "Raise it where good answers are rarer than bad ones: weight × number should be about the same for both.", gt=0, le=100)
     bad_weight: float = option(1.0, "Weight of bad answers", "Raise it where bad answers are rarer than good ones.", gt=0, le=100)
     imitation: float = option(0.0, "Imitation", "Weight of also learning the good answers as in chat.", ge=0, le=10)
+    reasoning: Reasoning = reasoning_option()
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        found = answered(record, "completion", self.system, codec, max_length)
+        found = answered(record, "completion", self, codec, max_length)
         return [Judged(found.ids, found.labels, found.cut, good=record["label"])]
 
     @property
@@ -57,7 +58,7 @@ class Feedback(Task):
         return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["completion"])[1], record.get("tools")) if record["label"] else None
 
     def unseen(self, record: dict, codec: Codec) -> bool:
-        return Chat(learn_from="last", system=self.system).unseen(conversation(record, "completion"), codec)
+        return as_chat(self).unseen(conversation(record, "completion"), codec)
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)

@@ -9,7 +9,7 @@ from studio.data.reasoning import split_reasoning
 from studio.models.codec import Codec
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
-from studio.tasks.chat import Chat
+from studio.tasks.chat import Chat, Reasoning, reasoning_option
 from studio.words import Sentence
 
 ALGORITHMS = {"dpo": "DPO: learns the difference of each pair", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
@@ -51,10 +51,11 @@ class Preference(Task):
     beta: float = option(0.1, "Beta β", "How closely the model is held to what it was before: 0.1 is usual, less lets it change more. With ORPO the weight of the comparison.", gt=0, le=10)
     imitation: float = option(
         0.0, "Imitation", "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.", ge=0, le=10)
+    reasoning: Reasoning = reasoning_option()
     system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        better, worse = (answered(record, key, self.system, codec, max_length) for key in ("chosen", "rejected"))
+        better, worse = (answered(record, key, self, codec, max_length) for key in ("chosen", "rejected"))
         return [Pair(better.ids, better.labels, better.cut, rejected=worse)]
 
     @property
@@ -69,7 +70,7 @@ class Preference(Task):
         return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["chosen"])[1], record.get("tools"))
 
     def unseen(self, record: dict, codec: Codec) -> bool:
-        return any(Chat(learn_from="last", system=self.system).unseen(conversation(record, key), codec) for key in ("chosen", "rejected"))
+        return any(as_chat(self).unseen(conversation(record, key), codec) for key in ("chosen", "rejected"))
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)
@@ -80,9 +81,14 @@ def conversation(record: dict, key: str) -> dict:
     return {**record, "messages": [*record["prompt"], {"role": "assistant", "content": record[key]}]}
 
 
-def answered(record: dict, key: str, system: str, codec: Codec, max_length: int) -> Encoded:
+def as_chat(task: Task) -> Chat:
+    """The chat task that learns the last answer of a conversation as `task` (Preference or Feedback) does."""
+    return Chat(learn_from="last", system=task.system, reasoning=task.reasoning)
+
+
+def answered(record: dict, key: str, task: Task, codec: Codec, max_length: int) -> Encoded:
     """The conversation with the answer under `key`, exactly as the chat task encodes it, the answer alone being learnt."""
-    return Chat(learn_from="last", system=system).encode(conversation(record, key), codec, max_length)[0]
+    return as_chat(task).encode(conversation(record, key), codec, max_length)[0]
 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:

@@ -18,7 +18,7 @@ from studio.home import STARTER, Home
 from studio.models.codec import Codec, TemplateRefusal
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
-from studio.tasks import IGNORED
+from studio.tasks import IGNORED, TASKS
 from studio.tasks.answers import AnswerNotFound
 from studio.tasks.chat import Chat
 from studio.training.batches import Collator, Examples, flatten, pad
@@ -26,6 +26,7 @@ from studio.training.trainer import StudioTrainer
 from studio.ui.token_view import packed_row, view_html
 from tests.ui.bare import bare_page
 
+EMPTY = "<think>\n\n</think>\n\n"
 ASK = {"role": "user", "content": "What is it?"}
 STRICT = (
     "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
@@ -94,6 +95,17 @@ def test_reasoning_is_learnt_or_read_or_left_out():
         reasoning="drop"
     ).rendered(record, codec)
     assert Chat().question(record).expected == "A town."
+
+
+@pytest.mark.parametrize(("reasoning", "said"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)])
+def test_reasoning_of_answers_that_are_judged(reasoning, said):
+    better, worse, codec = join_reasoning("Think.", "A town."), join_reasoning("Think.", "A lake."), Codec(STARTER, "qwen3")
+    record = {"prompt": [ASK], "chosen": better, "rejected": worse}
+    pair = TASKS["preference"](reasoning=reasoning).encode(record, codec, 512)[0]
+    judged = TASKS["feedback"](reasoning=reasoning).encode({"prompt": [ASK], "completion": better, "label": True}, codec, 512)[0]
+    for row, words in ((pair, "A town."), (pair.rejected, "A lake."), (judged, "A town.")):
+        text = codec.decode([label for label in row.labels if label != IGNORED], keep_special=True)
+        assert text == f"{said}{words}<|im_end|>"
 
 
 def test_reasoning_that_has_weights_of_its_own(tmp_path):
