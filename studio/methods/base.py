@@ -109,6 +109,9 @@ class Method(Options):
     def load_state(self, model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
         """Put back what `state` gave."""
 
+    def finish(self, model: torch.nn.Module, base: Path) -> None:
+        """Bring a model that has learnt into the very form that `save` writes, so that what is measured is what is saved. base: the base model's folder."""
+
     def save(self, model: torch.nn.Module, folder: Path) -> None:
         """Write the artefact named by `ships_as` into `folder`; `PeftModel.from_pretrained` must give the same logits from it."""
         model.save_pretrained(folder)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from studio.methods.base import DEFAULT
 from studio.methods.lora import write_lora
+from studio.models.folders import weight_files
+from studio.models.shape import names_in_memory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 
@@ -50,16 +54,70 @@ class ChangesBase:
                     weight += (back.T if layer.fan_in_fan_out else back).to(weight.dtype)
         model.initial = {name: tensor.to(model.initial[name].device) for name, tensor in state.items()}
 
+    def finish(self, model, base):
+        """The base as it is on disk again, under a LoRA of twice the rank that holds the difference: no weight is rounded twice. Left as it is
+        where a layer's weight is not found in the folder; `save` then writes the same difference."""
+        import torch
+
+        layers = {name: model.get_submodule(name) for name in _layers(model.initial)}
+        weights = _weights(base, [name.removeprefix("base_model.model.") for name in layers])
+        if weights is None:
+            return
+        config = _doubled(model.peft_config["default"])
+        with torch.no_grad():
+            for (name, layer), weight in zip(layers.items(), weights, strict=True):
+                own = layer.get_base_layer().weight
+                own.copy_(weight.to(own.device, own.dtype))
+                a, b = layer.lora_A["default"], layer.lora_B["default"]
+                first = [model.initial[f"{name}.lora_{part}.weight"].to(own.device) for part in "AB"]
+                a.weight.data, b.weight.data = _difference(a.weight, b.weight, *first)
+                a.out_features = b.in_features = layer.r["default"] = config.r
+                layer.scaling["default"] = config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r)
+        model.peft_config["default"], model.initial = config, {}
+
     def save(self, model, folder):
         from peft import get_peft_model_state_dict
 
-        config, tensors = copy.deepcopy(model.peft_config["default"]), get_peft_model_state_dict(model)
-        for name in [name.removesuffix(".lora_A.weight") for name in model.initial if name.endswith(".lora_A.weight")]:
+        tensors = get_peft_model_state_dict(model)
+        for name in _layers(model.initial):
             a, b = (f"{name}.lora_{part}.weight" for part in "AB")
             tensors[a], tensors[b] = _difference(tensors[a], tensors[b], model.initial[a], model.initial[b])
-        config.lora_alpha *= 2**0.5 if config.use_rslora else 2  # the rank is doubled, and the scaling stays
-        config.r, config.init_lora_weights, config.corda_config, config.lora_ga_config = 2 * config.r, True, None, None  # whoever loads it needs no data
-        write_lora(config, tensors, folder)
+        config = model.peft_config["default"]
+        write_lora(_doubled(config) if model.initial else copy.deepcopy(config), tensors, folder)
+
+
+def _layers(tensors: dict) -> list[str]:
+    """The layers whose A and B are among `tensors`."""
+    return [name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight")]
+
+
+def _doubled(config):
+    """peft's `config` for the difference, whose rank is twice as large; whoever loads it needs no data."""
+    made = copy.deepcopy(config)
+    made.lora_alpha *= 2**0.5 if config.use_rslora else 2  # the rank is doubled, and the scaling stays
+    made.r, made.init_lora_weights, made.corda_config, made.lora_ga_config = 2 * config.r, True, None, None
+    return made
+
+
+def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
+    """The weight of each of `layers` (their names in memory) as the folder `base` has it; None where one is not found there."""
+    from safetensors import safe_open
+
+    stored = {}
+    for path in weight_files(base):
+        with safe_open(path, "pt") as file:
+            stored |= dict.fromkeys(file.keys(), path)
+    places = {now: (stored[name], name) for name, now in names_in_memory(stored).items()}
+    found = []
+    for layer in layers:
+        # a model with another head, or one that is stored without its head, has the same layers under another first name
+        hits = [place for name, place in places.items() if name == f"{layer}.weight" or layer.endswith(f".{name.removesuffix('.weight')}")]
+        if len(hits) != 1:
+            return None
+        path, name = hits[0]
+        with safe_open(path, "pt") as file:
+            found.append(file.get_tensor(name))
+    return found
 
 
 def _difference(a: torch.Tensor, b: torch.Tensor, a_first: torch.Tensor, b_first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

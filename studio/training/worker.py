@@ -147,8 +147,7 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
         trainer.put_back(_best(job))
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    if whole:
-        round_to_16_bit(model)
+    settle(recipe.method, model, base)
     metrics = kind.outcome(trainer, material, None if recipe.method.keeps_base else lambda: kind.load(base, "fp32" if whole else None))
 
     job.doing(Sentence("Saving and checking the adapter"))
@@ -168,6 +167,13 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
                         card={**card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=recorded(made)), **kind.card()})
     shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
     return {"adapter": adapter, "metrics": metrics}
+
+
+def settle(method: Method, model: torch.nn.Module, base: Path) -> None:
+    """Bring what was learnt into the form in which it will be saved: what is measured then is what is saved."""
+    if method.ships_as == "model":
+        round_to_16_bit(model)
+    method.finish(model, base)
 
 
 def round_to_16_bit(model: torch.nn.Module) -> None:

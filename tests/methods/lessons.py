@@ -97,7 +97,7 @@ class watching:
     def __enter__(self):
         from studio.training import worker
 
-        build, save = worker.build, worker.save
+        build, settle, save = worker.build, worker.settle, worker.save
 
         def building(*args):
             trainer = build(*args)
@@ -105,12 +105,15 @@ class watching:
             trainer.add_callback(AtEvaluation(self))
             return trainer
 
-        def saving(method, model, *rest):
+        def settling(method, model, base):
             self.seen.moved, self.seen.moved_late = moved(model, self.start), moved(model, self.between)
+            settle(method, model, base)
+
+        def saving(method, model, *rest):
             self.seen.logits = logits(model).cpu()
             save(method, model, *rest)
 
-        self.patches = [patch.object(worker, "build", building), patch.object(worker, "save", saving)]
+        self.patches = [patch.object(worker, "build", building), patch.object(worker, "settle", settling), patch.object(worker, "save", saving)]
         for each in self.patches:
             each.start()
 
