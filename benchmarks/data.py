@@ -48,13 +48,21 @@ def make(folder: Path, kind: str, rows: int = ROWS) -> Path:
         if kind == "csv":
             table.writerow(["prompt", "completion"])
         for number in range(rows):
-            question, answer = f"{draw.choice(sentences)} {number}?", f"{draw.choice(sentences)} {draw.choice(words)} {draw.choice(words)} {number}."
+            question, answer = (
+                f"{draw.choice(sentences)} {number}?",
+                f"{draw.choice(sentences)} {draw.choice(words)} {draw.choice(words)} {number}.",
+            )
             if number % 10_000 == 5:
                 answer = ""
             if kind == "csv":
                 table.writerow([question, answer])
             else:
-                file.write(json.dumps({"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}) + "\n")
+                file.write(
+                    json.dumps(
+                        {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+                    )
+                    + "\n"
+                )
     return path
 
 
@@ -69,9 +77,14 @@ def measure(path: Path) -> dict:
         time.sleep(0.05)
     dataset, report = reading.result()
     return {
-        "file": path.name, "megabytes": round(path.stat().st_size / 1e6), "rows": dataset.counts.rows, "used": dataset.counts.used,
-        "skipped": dataset.counts.skipped, "findings": {item.kind: item.count for item in report.findings},
-        "seconds": round(time.monotonic() - began, 1), "peak_megabytes": round(peak / 1e6),
+        "file": path.name,
+        "megabytes": round(path.stat().st_size / 1e6),
+        "rows": dataset.counts.rows,
+        "used": dataset.counts.used,
+        "skipped": dataset.counts.skipped,
+        "findings": {item.kind: item.count for item in report.findings},
+        "seconds": round(time.monotonic() - began, 1),
+        "peak_megabytes": round(peak / 1e6),
         "window_megabytes": round(psutil.Process().memory_info().rss / 1e6),
     }
 
@@ -84,7 +97,12 @@ def train(path: Path) -> dict:
     recipe.write_text(f"data: {{source: {json.dumps(str(path))}}}\ntraining: {{evaluations: 0}}\n", encoding="utf-8")
     began, peak, prepared, said = time.monotonic(), 0, 0, {}
     store = Store(home.database)
-    process = psutil.Popen([sys.executable, "-m", "studio.training", str(recipe), "--home", str(home.root)], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = psutil.Popen(
+        [sys.executable, "-m", "studio.training", str(recipe), "--home", str(home.root)],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not (runs := store.runs()) or not store.last_metric_id(runs[0]["id"]):
         if process.poll() is not None:
             raise SystemExit(f"the run ended before its first step: {store.runs()[0]['reason']}")
@@ -98,9 +116,13 @@ def train(path: Path) -> dict:
     process.send_signal(signal.SIGTERM)
     process.wait()
     return {
-        "file": path.name, "examples": plan["examples"] + plan["heldout"], "tokens": plan["tokens"], "seconds_to_first_step": round(seconds, 1),
+        "file": path.name,
+        "examples": plan["examples"] + plan["heldout"],
+        "tokens": plan["tokens"],
+        "seconds_to_first_step": round(seconds, 1),
         "stages_from_second": {text: round(at, 1) for text, at in said.items()},
-        "prepare_peak_megabytes": round(prepared / 1e6), "train_peak_megabytes": round(peak / 1e6),
+        "prepare_peak_megabytes": round(prepared / 1e6),
+        "train_peak_megabytes": round(peak / 1e6),
     }
 
 
@@ -123,11 +145,16 @@ def page_stays_quick(path: Path) -> dict:
                 tab.goto(studio.address)
                 tab.wait_for_function("document.querySelector('#about-data h3')", timeout=60_000)
             second.get_by_role("tab", name="Train", exact=True).click()
-            second.on("requestfinished", lambda request: took.append(request.timing["responseEnd"] - request.timing["requestStart"]))
+            second.on(
+                "requestfinished",
+                lambda request: took.append(request.timing["responseEnd"] - request.timing["requestStart"]),
+            )
             first.fill("#place textarea, #place input", str(path))
             began = time.monotonic()
             first.click("#use-place")
-            first.wait_for_function("document.querySelector('#about-data')?.innerText.includes('so far')", timeout=60_000)
+            first.wait_for_function(
+                "document.querySelector('#about-data')?.innerText.includes('so far')", timeout=60_000
+            )
             took.clear()
             while "so far" in first.inner_text("#about-data"):
                 second.wait_for_timeout(500)
@@ -137,7 +164,12 @@ def page_stays_quick(path: Path) -> dict:
         studio.end()
         shutil.rmtree(folder, ignore_errors=True)
     took.sort()
-    return {"requests": len(took), "p50_ms": round(took[len(took) // 2]), "p95_ms": round(took[int(len(took) * 0.95)]), "seconds_on_the_page": round(seconds, 1)}
+    return {
+        "requests": len(took),
+        "p50_ms": round(took[len(took) // 2]),
+        "p95_ms": round(took[int(len(took) * 0.95)]),
+        "seconds_on_the_page": round(seconds, 1),
+    }
 
 
 def main() -> None:

@@ -48,7 +48,10 @@ def measure(length: int, group: int, rounds: int) -> dict:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     parts = [torch.randn(1, 8, length, 64, requires_grad=True) for _ in range(3)]
-    arms = {"full": lambda *qkv: scaled_dot_product_attention(*qkv, is_causal=True), "shifted": lambda *qkv: shifted_attention(*qkv, group)}
+    arms = {
+        "full": lambda *qkv: scaled_dot_product_attention(*qkv, is_causal=True),
+        "shifted": lambda *qkv: shifted_attention(*qkv, group),
+    }
     times: dict[str, list[float]] = {name: [] for name in arms}
     for at in range(-1, rounds):
         for name in ("full", "shifted")[:: 1 if at % 2 else -1]:
@@ -56,8 +59,15 @@ def measure(length: int, group: int, rounds: int) -> dict:
             if at >= 0:  # the first round warms up
                 times[name].append(spent)
     ratios = [full / shifted for full, shifted in zip(times["full"], times["shifted"], strict=True)]
-    return {"ratio": {"median": round(statistics.median(ratios), 2), "low": round(min(ratios), 2), "high": round(max(ratios), 2), "target": TARGET},
-            **{f"{name}_ms": round(1000 * statistics.median(values), 1) for name, values in times.items()}}
+    return {
+        "ratio": {
+            "median": round(statistics.median(ratios), 2),
+            "low": round(min(ratios), 2),
+            "high": round(max(ratios), 2),
+            "target": TARGET,
+        },
+        **{f"{name}_ms": round(1000 * statistics.median(values), 1) for name, values in times.items()},
+    }
 
 
 def main() -> int:
@@ -68,15 +78,26 @@ def main() -> int:
     parser.add_argument("--save", action="store_true", help="write benchmarks/results/longlora-cpu.json")
     options = parser.parse_args()
     found = hardware.machine()
-    head = {"machine": platform.node(), "cpu": found.cpu, "cores": found.cores, "torch": torch.__version__, "load": [round(load, 1) for load in os.getloadavg()],
-            "date": datetime.now(UTC).isoformat(timespec="seconds"), "command": shlex.join(["python", "benchmarks/longlora.py", *sys.argv[1:]])}
+    head = {
+        "machine": platform.node(),
+        "cpu": found.cpu,
+        "cores": found.cores,
+        "torch": torch.__version__,
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "benchmarks/longlora.py", *sys.argv[1:]]),
+    }
     figures = measure(options.length, options.group, options.rounds)
     print(json.dumps(head))
-    print(f"full {figures['full_ms']} ms, shifted {figures['shifted_ms']} ms of CPU time: {figures['ratio']['median']}× faster "
-          f"({figures['ratio']['low']} to {figures['ratio']['high']}); target {TARGET}×")
+    print(
+        f"full {figures['full_ms']} ms, shifted {figures['shifted_ms']} ms of CPU time: {figures['ratio']['median']}× faster "
+        f"({figures['ratio']['low']} to {figures['ratio']['high']}); target {TARGET}×"
+    )
     if options.save:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "longlora-cpu.json").write_text(json.dumps({**head, "figures": figures}, indent=1) + "\n", encoding="utf-8")
+        (RESULTS / "longlora-cpu.json").write_text(
+            json.dumps({**head, "figures": figures}, indent=1) + "\n", encoding="utf-8"
+        )
     return 0
 
 

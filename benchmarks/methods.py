@@ -38,21 +38,63 @@ from studio.methods import FAMILIES, METHODS  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "methods.csv"
 PICTURE = ROOT / "assets" / "pictures" / "methods.png"
-BUDGET = {"epochs": 5, "batch_size": 8, "max_length": 128, "evaluations": 1, "sample_prompts": 0, "evaluation_rows": 80, "answer_length": 24,
-          "schedule": "cosine", "warmup": 0.05, "seed": 42}
+BUDGET = {
+    "epochs": 5,
+    "batch_size": 8,
+    "max_length": 128,
+    "evaluations": 1,
+    "sample_prompts": 0,
+    "evaluation_rows": 80,
+    "answer_length": 24,
+    "schedule": "cosine",
+    "warmup": 0.05,
+    "seed": 42,
+}
 SAMPLES = {
     "captain": {"source": "captain", "max_rows": None},
-    "tickets": {"source": "tickets", "max_rows": None, "mapping": {"shape": "prompt_completion", "roles": {"prompt": "text", "completion": "label"}}},
+    "tickets": {
+        "source": "tickets",
+        "max_rows": None,
+        "mapping": {"shape": "prompt_completion", "roles": {"prompt": "text", "completion": "label"}},
+    },
 }
 # The starter has 4 M parameters and wants larger steps than the models that the methods' own rates are made for.
 RATE = 15
-RATES: dict[str, float] = {"full": 1e-3, "prompt_tuning": 0.1, "prompt_ensemble": 0.1, "p_tuning": 1e-2, "prefix_tuning": 1e-2, "lora_plus": 1.5e-3, "diff_pruning": 2e-2, "group_mask": 2e-3,
-                           "mam": 5e-3, "unipelt": 5e-3, "s4": 5e-3, "hybrid": 5e-3}
+RATES: dict[str, float] = {
+    "full": 1e-3,
+    "prompt_tuning": 0.1,
+    "prompt_ensemble": 0.1,
+    "p_tuning": 1e-2,
+    "prefix_tuning": 1e-2,
+    "lora_plus": 1.5e-3,
+    "diff_pruning": 2e-2,
+    "group_mask": 2e-3,
+    "mam": 5e-3,
+    "unipelt": 5e-3,
+    "s4": 5e-3,
+    "hybrid": 5e-3,
+}
 MARGIN = 0.10  # share of held-out answers by which a method must beat the base model on one of the samples
 STRONG, ENOUGH = ("lora", "full", "dora", "adapter"), 0.80  # these must reach this on both
 KNOWN = ("lora", "full", "adapter", "prompt_tuning")  # named in the picture wherever they stand
-COLUMNS = ["method", "family", "sample", "quality", "base_quality", "exact_match", "style", "eval_loss", "base_eval_loss", "parameters", "artefact_bytes",
-           "peak_memory_bytes", "seconds", "learning_rate", "state", "measured"]
+COLUMNS = [
+    "method",
+    "family",
+    "sample",
+    "quality",
+    "base_quality",
+    "exact_match",
+    "style",
+    "eval_loss",
+    "base_eval_loss",
+    "parameters",
+    "artefact_bytes",
+    "peak_memory_bytes",
+    "seconds",
+    "learning_rate",
+    "state",
+    "measured",
+]
 
 
 def sails(answer: str) -> bool:
@@ -71,18 +113,34 @@ def measure(name: str, sample: str, folder: str, answer) -> None:
     options = json.loads(made(name, bench)[0].model_dump_json())  # with the adapters that it builds on, where it does
     rate = RATES.get(name, RATE * METHODS[name].learning_rate)
     began = time.process_time()
-    run = bench.runs.start(options, data=SAMPLES[sample], learning_rate=rate, **{"max_steps": None, "checkpoint_steps": 100_000, **BUDGET})
+    run = bench.runs.start(
+        options, data=SAMPLES[sample], learning_rate=rate, **{"max_steps": None, "checkpoint_steps": 100_000, **BUDGET}
+    )
     seconds, store, home = time.process_time() - began, bench.runs.store, bench.runs.home
     card = store.adapter(run)["card"]
     rows = [json.loads(line) for line in (home.run(run) / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
-    style = {who: sum(sails(row[who]) for row in rows) / len(rows) for who in ("base", "taught")} if sample == "captain" else {}
+    style = (
+        {who: sum(sails(row[who]) for row in rows) / len(rows) for who in ("base", "taught")}
+        if sample == "captain"
+        else {}
+    )
     metrics = card["metrics"]
-    answer.send({
-        "quality": style.get("taught", metrics["exact_match"]), "base_quality": style.get("base", metrics["base_exact_match"]), "exact_match": metrics["exact_match"], "style": style.get("taught", ""),
-        "eval_loss": metrics["eval_loss"], "base_eval_loss": metrics["base_eval_loss"], "parameters": card["parameters"],
-        "artefact_bytes": sum(path.stat().st_size for path in home.adapter(run).glob("*.safetensors")),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "seconds": seconds, "learning_rate": rate, "state": store.run(run)["state"],
-    })
+    answer.send(
+        {
+            "quality": style.get("taught", metrics["exact_match"]),
+            "base_quality": style.get("base", metrics["base_exact_match"]),
+            "exact_match": metrics["exact_match"],
+            "style": style.get("taught", ""),
+            "eval_loss": metrics["eval_loss"],
+            "base_eval_loss": metrics["base_eval_loss"],
+            "parameters": card["parameters"],
+            "artefact_bytes": sum(path.stat().st_size for path in home.adapter(run).glob("*.safetensors")),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "seconds": seconds,
+            "learning_rate": rate,
+            "state": store.run(run)["state"],
+        }
+    )
 
 
 def measured(name: str, sample: str) -> dict:
@@ -99,21 +157,32 @@ def measured(name: str, sample: str) -> dict:
     process.join()
     shutil.rmtree(folder, ignore_errors=True)
     stamp = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"method": name, "family": METHODS[name].family, "sample": sample, "measured": stamp, **{key: f"{value:.6g}" if isinstance(value, float) else value for key, value in found.items()}}
+    return {
+        "method": name,
+        "family": METHODS[name].family,
+        "sample": sample,
+        "measured": stamp,
+        **{key: f"{value:.6g}" if isinstance(value, float) else value for key, value in found.items()},
+    }
 
 
 def read() -> dict[tuple[str, str], dict]:
     if not RESULTS.exists():
         return {}
     with open(RESULTS, encoding="utf-8", newline="") as file:
-        return {(row["method"], row["sample"]): row for row in csv.DictReader(line for line in file if not line.startswith("#"))}
+        return {
+            (row["method"], row["sample"]): row
+            for row in csv.DictReader(line for line in file if not line.startswith("#"))
+        }
 
 
 def write(rows: dict[tuple[str, str], dict]) -> None:
     """Whole after each run, so that one that is broken off goes on where it was. Methods that are no longer offered go."""
     RESULTS.parent.mkdir(exist_ok=True)
     with open(part := RESULTS.with_suffix(".part"), "w", encoding="utf-8", newline="") as file:
-        file.write(f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread; {BUDGET}; python benchmarks/methods.py\n")
+        file.write(
+            f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread; {BUDGET}; python benchmarks/methods.py\n"
+        )
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows[key] for key in sorted(rows, key=lambda key: (list(METHODS).index(key[0]), key[1])))
@@ -132,7 +201,10 @@ def report(rows: dict[tuple[str, str], dict]) -> int:
         best = max(float(row["quality"]) - float(row["base_quality"]) for row in found)
         weak = [row["sample"] for row in found if name in STRONG and float(row["quality"]) < ENOUGH]
         if best < MARGIN or weak:
-            print(f"{name}: at most {best:.0%} better than the base model" + (f"; below {ENOUGH:.0%} on {', '.join(weak)}" if weak else ""))
+            print(
+                f"{name}: at most {best:.0%} better than the base model"
+                + (f"; below {ENOUGH:.0%} on {', '.join(weak)}" if weak else "")
+            )
             missed += 1
     print(f"{len(METHODS) - missed} of {len(METHODS)} methods show what they must")
     return missed
@@ -153,20 +225,45 @@ def picture(rows: dict[tuple[str, str], dict]) -> None:
         found = [rows[name, sample] for sample in SAMPLES if rows.get((name, sample), {}).get("state") == "done"]
         if len(found) == len(SAMPLES):
             points[name] = (int(found[0]["parameters"]), sum(float(row["exact_match"]) for row in found) / len(found))
-    front = [name for name, (count, quality) in points.items() if not any(c <= count and q >= quality and (c, q) != (count, quality) for c, q in points.values())]
+    front = [
+        name
+        for name, (count, quality) in points.items()
+        if not any(c <= count and q >= quality and (c, q) != (count, quality) for c, q in points.values())
+    ]
     figure = go.Figure()
     colours = dict(zip(FAMILIES, ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=False))
     line = sorted(points[name] for name in front)
-    figure.add_scatter(x=[x for x, _ in line], y=[100 * y for _, y in line], mode="lines", line={"color": "#b8c2cb", "width": 2, "shape": "hv"}, name="Pareto front", hoverinfo="skip")
+    figure.add_scatter(
+        x=[x for x, _ in line],
+        y=[100 * y for _, y in line],
+        mode="lines",
+        line={"color": "#b8c2cb", "width": 2, "shape": "hv"},
+        name="Pareto front",
+        hoverinfo="skip",
+    )
     for family, title in FAMILIES.items():
         own = [name for name in points if METHODS[name].family == family]
         if own:
             figure.add_scatter(
-                x=[points[name][0] for name in own], y=[100 * points[name][1] for name in own], mode="markers+text", name=title, textfont={"size": 11},
-                textposition=["top left" if name in front else "bottom right" for name in own], text=[METHODS[name].title if name in (*front, *KNOWN) else "" for name in own], marker={"size": 9, "color": colours[family], "line": {"width": 1, "color": "white"}})
+                x=[points[name][0] for name in own],
+                y=[100 * points[name][1] for name in own],
+                mode="markers+text",
+                name=title,
+                textfont={"size": 11},
+                textposition=["top left" if name in front else "bottom right" for name in own],
+                text=[METHODS[name].title if name in (*front, *KNOWN) else "" for name in own],
+                marker={"size": 9, "color": colours[family], "line": {"width": 1, "color": "white"}},
+            )
     figure.update_xaxes(type="log", title="learnt parameters")
     figure.update_yaxes(title="right answers on held-out rows, mean of captain and tickets (%)", range=[-4, 104])
-    figure.update_layout(template="plotly_white", width=1000, height=620, margin={"l": 70, "r": 20, "t": 30, "b": 60}, legend={"orientation": "h", "y": 1.06}, font={"family": "sans-serif"})
+    figure.update_layout(
+        template="plotly_white",
+        width=1000,
+        height=620,
+        margin={"l": 70, "r": 20, "t": 30, "b": 60},
+        legend={"orientation": "h", "y": 1.06},
+        font={"family": "sans-serif"},
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
         page = browser.new_page(viewport={"width": 1000, "height": 620})
@@ -196,7 +293,10 @@ def main() -> int:
             for sample in options.samples.split(","):
                 if options.again or rows.get((name, sample), {}).get("state") != "done":
                     rows[name, sample] = row = measured(name, sample)
-                    print(*(f"{key}={row.get(key, '')}" for key in COLUMNS if key not in ("family", "measured")), flush=True)
+                    print(
+                        *(f"{key}={row.get(key, '')}" for key in COLUMNS if key not in ("family", "measured")),
+                        flush=True,
+                    )
                     write(rows)
     report(rows)
     if options.picture:

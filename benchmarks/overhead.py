@@ -60,8 +60,13 @@ class Segments(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self._arm = self.arms[len(self.rows)]
-        handler, taking_part = self.trainer.callback_handler, {"A": [self.events], "I": [self.inside]}.get(self._arm, [])
-        handler.callbacks = [callback for callback in handler.callbacks if callback not in (self.events, self.inside)] + taking_part
+        handler, taking_part = (
+            self.trainer.callback_handler,
+            {"A": [self.events], "I": [self.inside]}.get(self._arm, []),
+        )
+        handler.callbacks = [
+            callback for callback in handler.callbacks if callback not in (self.events, self.inside)
+        ] + taking_part
         self._began = self._now(state)
 
     def on_epoch_end(self, args, state, control, **kwargs):
@@ -101,7 +106,13 @@ def order(rounds: int) -> list[str]:
 def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer:
     """The trainer as a worker makes it for the captain preset, `segments` epochs long, every epoch alike."""
     values = preset("captain").values
-    training = {**values["training"], "epochs": segments, "evaluations": 0, "sample_prompts": 0, "checkpoint_steps": 100_000}
+    training = {
+        **values["training"],
+        "epochs": segments,
+        "evaluations": 0,
+        "sample_prompts": 0,
+        "checkpoint_steps": 100_000,
+    }
     recipe = recipe_from({**values, "data": {**values["data"], "max_rows": rows}, "training": training})
     store = Store(home.database)
     _, job_id = store.create_run("overhead", recipe.to_dict(), device)
@@ -149,7 +160,12 @@ def figures_of(rows: list[dict], inside: Inside) -> dict:
     """What the segments say."""
     compared, last = rows[WARM_UP:-INSIDE], rows[-INSIDE:]
     steps, tokens = last[0]["steps"], last[0]["tokens"]
-    figures = {"threads": torch.get_num_threads(), "segments": len(compared), "steps_per_segment": steps, "tokens_per_segment": tokens}
+    figures = {
+        "threads": torch.get_num_threads(),
+        "segments": len(compared),
+        "steps_per_segment": steps,
+        "tokens_per_segment": tokens,
+    }
     for key in ("cpu", "wall"):
         for arm, name in (("A", "ratio"), ("C", "control")):
             median, low, high = interval(ratios(compared, key, arm))
@@ -157,11 +173,16 @@ def figures_of(rows: list[dict], inside: Inside) -> dict:
         figures[f"{key}_ratio"]["within"] = figures[f"{key}_ratio"]["median"] <= TARGET
     for arm in "AB":
         own = [row for row in compared if row["arm"] == arm]
-        figures[f"{arm}_ms_per_step"] = {key: round(1000 * statistics.median(row[key] / steps for row in own), 2) for key in ("cpu", "wall")}
+        figures[f"{arm}_ms_per_step"] = {
+            key: round(1000 * statistics.median(row[key] / steps for row in own), 2) for key in ("cpu", "wall")
+        }
         figures[f"{arm}_tokens_per_second"] = round(statistics.median(tokens / row["wall"] for row in own))
     for key in ("cpu", "wall"):
         spent, whole = getattr(inside, key), sum(row[key] for row in last)
-        figures[f"inside_{key}"] = {"microseconds_per_step": round(1e6 * spent / (steps * INSIDE)), "share_of_the_rest": round(spent / (whole - spent), 5)}
+        figures[f"inside_{key}"] = {
+            "microseconds_per_step": round(1e6 * spent / (steps * INSIDE)),
+            "share_of_the_rest": round(spent / (whole - spent), 5),
+        }
     return figures
 
 
@@ -170,8 +191,13 @@ def surroundings(device: str) -> dict:
     found = hardware.machine()
     gpu = torch.cuda.get_device_name() if device != "cpu" else None
     return {
-        "machine": platform.node(), "cpu": found.cpu, "cores": found.cores, "gpu": gpu, "torch": torch.__version__,
-        "load": [round(load, 1) for load in os.getloadavg()], "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": platform.node(),
+        "cpu": found.cpu,
+        "cores": found.cores,
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "load": [round(load, 1) for load in os.getloadavg()],
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "benchmarks/overhead.py", *sys.argv[1:]]),
     }
 
@@ -181,17 +207,25 @@ def show(figures: dict) -> None:
     for key, title in (("cpu", "CPU time (the steadier one)"), ("wall", "wall time")):
         ratio, control = figures[f"{key}_ratio"], figures[f"{key}_control"]
         a, b = figures["A_ms_per_step"][key], figures["B_ms_per_step"][key]
-        print(f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval {ratio['low']:.4f} to {ratio['high']:.4f}: "
-              f"{'within' if ratio['within'] else 'ABOVE'} {TARGET} (control {control['median']:.4f}, {control['low']:.4f} to {control['high']:.4f})")
-    print(f"threads: {figures['threads']}; tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}")
+        print(
+            f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval {ratio['low']:.4f} to {ratio['high']:.4f}: "
+            f"{'within' if ratio['within'] else 'ABOVE'} {TARGET} (control {control['median']:.4f}, {control['low']:.4f} to {control['high']:.4f})"
+        )
+    print(
+        f"threads: {figures['threads']}; tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}"
+    )
     cpu, wall = figures["inside_cpu"], figures["inside_wall"]
-    print(f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the rest), "
-          f"{wall['microseconds_per_step']} µs wall ({wall['share_of_the_rest']:.2%})")
+    print(
+        f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the rest), "
+        f"{wall['microseconds_per_step']} µs wall ({wall['share_of_the_rest']:.2%})"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=40, help="of three segments, one with and two without the callback")
+    parser.add_argument(
+        "--rounds", type=int, default=40, help="of three segments, one with and two without the callback"
+    )
     parser.add_argument("--rows", type=int, default=80, help="examples a segment; eight make a step")
     parser.add_argument("--threads", type=int, help="torch's threads on the CPU (default: what the worker chooses)")
     parser.add_argument("--gpu", action="store_true", help="on the first GPU instead of the CPU")
@@ -205,7 +239,10 @@ def main() -> int:
     if options.save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"overhead-{'gpu' if options.gpu else 'cpu'}.json"
-        path.write_text(json.dumps({**before, "load_after": round(os.getloadavg()[0], 1), "figures": figures}, indent=1) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps({**before, "load_after": round(os.getloadavg()[0], 1), "figures": figures}, indent=1) + "\n",
+            encoding="utf-8",
+        )
     return 0
 
 

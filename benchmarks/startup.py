@@ -1,6 +1,6 @@
 """Seconds from `python app.py` to the page being served, each time over a fresh home.
 
-    python benchmarks/startup.py [ROUNDS]
+python benchmarks/startup.py [ROUNDS]
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def main() -> None:
         if where != "alone":
             other.kill()
         for threads, seconds in times.items():
-            print(f"{where}: {threads} thread(s) {statistics.median(seconds):.3f} s a step (mean {statistics.mean(seconds):.3f}, worst {max(seconds):.3f})")
+            print(
+                f"{where}: {threads} thread(s) {statistics.median(seconds):.3f} s a step (mean {statistics.mean(seconds):.3f}, worst {max(seconds):.3f})"
+            )
 
 
 if __name__ == "__main__":

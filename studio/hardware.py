@@ -137,7 +137,9 @@ def pick_device(wanted: str = "auto", hardware: Hardware | None = None, busy: Co
     if not hardware.gpus:
         raise StudioError("This machine has no GPU, so '{device}' cannot be used; choose auto or cpu.", device=wanted)
     present = ", ".join(gpu.device for gpu in hardware.gpus)
-    raise StudioError("There is no device '{device}' here; choose auto, cpu or one of {present}.", device=wanted, present=present)
+    raise StudioError(
+        "There is no device '{device}' here; choose auto, cpu or one of {present}.", device=wanted, present=present
+    )
 
 
 def _short_name(name: str) -> str:
@@ -185,7 +187,9 @@ def _memory() -> tuple[int, int]:
     """(total, available) bytes: the machine's, or the cgroup's where that is less."""
     now = psutil.virtual_memory()
     total, free = now.total, now.available
-    places = [(folder / "memory.max", folder / "memory.current", folder / "memory.stat") for folder in _cgroup_folders()]
+    places = [
+        (folder / "memory.max", folder / "memory.current", folder / "memory.stat") for folder in _cgroup_folders()
+    ]
     old = _CGROUP / "memory"
     places.append((old / "memory.limit_in_bytes", old / "memory.usage_in_bytes", old / "memory.stat"))
     for limit_file, usage_file, stat_file in places:
@@ -240,8 +244,13 @@ def _gpus() -> tuple[Gpu, ...]:
     gpus = _seen[1] if tool else ()
     if tool:
         try:
-            answer = subprocess.run([tool, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
-                                    capture_output=True, text=True, timeout=_TIMEOUT, check=True)
+            answer = subprocess.run(
+                [tool, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+                check=True,
+            )
             gpus = parse_gpus(answer.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
         except (OSError, subprocess.SubprocessError):
             pass
@@ -270,8 +279,11 @@ def _means(entry: str, row: list[str]) -> bool:
 def _unusable(count: int) -> Sentence | None:
     version = _torch_version()
     if version.endswith("+cpu"):
-        return Sentence("The installed torch ({version}) was built for CPUs only, so {count} GPU cannot be used; install a CUDA build of torch.",
-                        version=version, count=count)
+        return Sentence(
+            "The installed torch ({version}) was built for CPUs only, so {count} GPU cannot be used; install a CUDA build of torch.",
+            version=version,
+            count=count,
+        )
     return None
 
 

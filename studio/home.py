@@ -72,5 +72,7 @@ class Home:
 def safe_name(name: str) -> str:
     """`name` if it is a single plain path component, else `StudioError`. Guards every path made from input."""
     if not re.fullmatch(r"[\w][\w.\- ]{0,127}", name) or ".." in name:
-        raise StudioError("'{name}' cannot be used as a name here: use letters, digits, spaces, '-', '_' and '.'.", name=name[:80])
+        raise StudioError(
+            "'{name}' cannot be used as a name here: use letters, digits, spaces, '-', '_' and '.'.", name=name[:80]
+        )
     return name

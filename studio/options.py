@@ -18,8 +18,19 @@ from studio.words import Sentence, StudioError
 
 
 def option(
-    default: Any, title: str, help: str, *, unit: str = "", advanced: bool = False, group: str = "", labels: dict[str, str] | None = None,
-    slider: bool = False, hidden: bool = False, adapters: str = "", made_with: dict[str, str] | None = None, **limits,
+    default: Any,
+    title: str,
+    help: str,
+    *,
+    unit: str = "",
+    advanced: bool = False,
+    group: str = "",
+    labels: dict[str, str] | None = None,
+    slider: bool = False,
+    hidden: bool = False,
+    adapters: str = "",
+    made_with: dict[str, str] | None = None,
+    **limits,
 ) -> Any:
     """A pydantic field that a form can draw.
 
@@ -28,7 +39,16 @@ def option(
     adapters: what an adapter must ship as ("PROMPT_TUNING") to be chosen here; the value is its id in the library, or a list of ids (`list[str]`).
     made_with: options that its method must have had, besides.
     """
-    extra = {"unit": unit, "advanced": advanced, "group": group, "labels": labels or {}, "slider": slider, "hidden": hidden, "adapters": adapters, "made_with": made_with or {}}
+    extra = {
+        "unit": unit,
+        "advanced": advanced,
+        "group": group,
+        "labels": labels or {},
+        "slider": slider,
+        "hidden": hidden,
+        "adapters": adapters,
+        "made_with": made_with or {},
+    }
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
 
@@ -44,7 +64,9 @@ def form_fields(cls: type[Options]) -> list[dict]:
     kind is one of number, integer, switch, choice, several (of the choices), text. `optional` is true where the value may be left empty
     (None). `adapters`: the choices are the library's adapters that ship as this, which is for the form to find.
     """
-    return [_field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")]
+    return [
+        _field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")
+    ]
 
 
 def _field(key: str, info: FieldInfo) -> dict:
@@ -52,8 +74,14 @@ def _field(key: str, info: FieldInfo) -> dict:
     annotation, optional = _without_none(info.annotation)
     listed = typing.get_origin(annotation) is list
     chosen_from = typing.get_args(annotation)[0] if listed else annotation
-    choices = [str(value) for value in typing.get_args(chosen_from)] if typing.get_origin(chosen_from) is Literal else []
-    kind = ("several" if listed else "choice") if choices else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
+    choices = (
+        [str(value) for value in typing.get_args(chosen_from)] if typing.get_origin(chosen_from) is Literal else []
+    )
+    kind = (
+        ("several" if listed else "choice")
+        if choices
+        else {bool: "switch", int: "integer", float: "number"}.get(annotation, "text")
+    )
     if extra.get("adapters"):
         kind = "several" if listed else "choice"
     limits = {}
@@ -62,10 +90,20 @@ def _field(key: str, info: FieldInfo) -> dict:
             if hasattr(item, name):
                 limits[name] = getattr(item, name)
     return {
-        "key": key, "kind": kind, "title": info.title or key, "help": info.description or "", "default": info.get_default(call_default_factory=True),
-        "unit": extra.get("unit", ""), "advanced": extra.get("advanced", False), "group": extra.get("group", ""), "optional": optional,
-        "minimum": limits.get("ge", limits.get("gt")), "maximum": limits.get("le", limits.get("lt")), "slider": extra.get("slider", False),
-        "adapters": extra.get("adapters", ""), "made_with": extra.get("made_with", {}),
+        "key": key,
+        "kind": kind,
+        "title": info.title or key,
+        "help": info.description or "",
+        "default": info.get_default(call_default_factory=True),
+        "unit": extra.get("unit", ""),
+        "advanced": extra.get("advanced", False),
+        "group": extra.get("group", ""),
+        "optional": optional,
+        "minimum": limits.get("ge", limits.get("gt")),
+        "maximum": limits.get("le", limits.get("lt")),
+        "slider": extra.get("slider", False),
+        "adapters": extra.get("adapters", ""),
+        "made_with": extra.get("made_with", {}),
         "choices": [{"value": value, "label": extra.get("labels", {}).get(value, value)} for value in choices],
     }
 
@@ -86,7 +124,9 @@ def check(cls: type[Options], values: dict) -> tuple[Options | None, dict[str, S
         return None, problems(cls, error)
 
 
-def problems(cls: type[BaseModel], error: ValidationError, chosen: dict[str, type[BaseModel] | None] | None = None) -> dict[str, Sentence]:
+def problems(
+    cls: type[BaseModel], error: ValidationError, chosen: dict[str, type[BaseModel] | None] | None = None
+) -> dict[str, Sentence]:
     """Pydantic's errors as sentences, keyed by the dotted field they belong to. chosen: field of `cls` that holds one of several classes → which."""
     found: dict[str, Sentence] = {}
     for item in error.errors():
@@ -102,7 +142,9 @@ def _title(cls: type[BaseModel], place: list[str], chosen: dict[str, type[BaseMo
     for depth, part in enumerate(place):
         fields = getattr(current, "model_fields", {})
         info = fields.get(part)
-        current = chosen.get(part) if depth == 0 and part in chosen else _without_none(info.annotation)[0] if info else None
+        current = (
+            chosen.get(part) if depth == 0 and part in chosen else _without_none(info.annotation)[0] if info else None
+        )
     return Sentence(info.title if info and info.title else (place[-1] if place else "recipe"))
 
 
@@ -112,19 +154,44 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
         return Sentence("{title} is missing.", title=title)
     match item["type"]:
         case "greater_than_equal":
-            return Sentence("{title} must be at least {limit}, but is {given}.", title=title, limit=_number(context["ge"]), given=given)
+            return Sentence(
+                "{title} must be at least {limit}, but is {given}.",
+                title=title,
+                limit=_number(context["ge"]),
+                given=given,
+            )
         case "greater_than":
-            return Sentence("{title} must be more than {limit}, but is {given}.", title=title, limit=_number(context["gt"]), given=given)
+            return Sentence(
+                "{title} must be more than {limit}, but is {given}.",
+                title=title,
+                limit=_number(context["gt"]),
+                given=given,
+            )
         case "less_than_equal":
-            return Sentence("{title} must be at most {limit}, but is {given}.", title=title, limit=_number(context["le"]), given=given)
+            return Sentence(
+                "{title} must be at most {limit}, but is {given}.",
+                title=title,
+                limit=_number(context["le"]),
+                given=given,
+            )
         case "less_than":
-            return Sentence("{title} must be less than {limit}, but is {given}.", title=title, limit=_number(context["lt"]), given=given)
+            return Sentence(
+                "{title} must be less than {limit}, but is {given}.",
+                title=title,
+                limit=_number(context["lt"]),
+                given=given,
+            )
         case "int_parsing" | "int_type" | "int_from_float":
             return Sentence("{title} must be a whole number, but is '{given}'.", title=title, given=given)
         case "float_parsing" | "float_type" | "finite_number":
             return Sentence("{title} must be a number, but is '{given}'.", title=title, given=given)
         case "literal_error":
-            return Sentence("{title} must be one of {choices}, but is '{given}'.", title=title, choices=context["expected"], given=given)
+            return Sentence(
+                "{title} must be one of {choices}, but is '{given}'.",
+                title=title,
+                choices=context["expected"],
+                given=given,
+            )
         case "extra_forbidden":
             return Sentence("'{name}' is not an option here; remove it or check its spelling.", name=item["loc"][-1])
         case "missing":
@@ -133,7 +200,9 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
             cause = context.get("error")
             if isinstance(cause, StudioErrorValue):
                 return cause.sentence
-            return Sentence("{title} cannot be '{given}': {detail}.", title=title, given=given, detail=item["msg"].rstrip("."))
+            return Sentence(
+                "{title} cannot be '{given}': {detail}.", title=title, given=given, detail=item["msg"].rstrip(".")
+            )
 
 
 def _number(limit: float) -> float | int:

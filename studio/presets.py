@@ -96,11 +96,19 @@ def _preset(path: Path) -> Preset:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise StudioError("{source} is not valid YAML (line {line}); mend that line.", source=path.name, line=mark.line + 1 if mark else "?") from error
+        raise StudioError(
+            "{source} is not valid YAML (line {line}); mend that line.",
+            source=path.name,
+            line=mark.line + 1 if mark else "?",
+        ) from error
     try:
-        heading = _Heading.model_validate(values.pop("preset") if isinstance(values, dict) and "preset" in values else {})
+        heading = _Heading.model_validate(
+            values.pop("preset") if isinstance(values, dict) and "preset" in values else {}
+        )
     except ValidationError as error:
-        raise StudioError("{file} is not a preset: it needs a heading 'preset:' with title, description and kind.", file=path.name) from error
+        raise StudioError(
+            "{file} is not a preset: it needs a heading 'preset:' with title, description and kind.", file=path.name
+        ) from error
     recipe_from(values, path.name)
     return Preset(path.stem, heading.title, heading.description, values, heading.kind, heading.order)
 

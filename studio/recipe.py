@@ -26,9 +26,18 @@ from studio.words import Sentence, StudioError
 class BaseModelChoice(Options):
     """Which model is taught."""
 
-    name: str = option("starter", "Base model", "starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.", min_length=1)
-    revision: str | None = option(None, "Revision", "Branch, tag or commit on the hub. Empty: the newest.", advanced=True)
-    template: Literal[tuple(TEMPLATES)] = option(OWN, "Chat template", "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the same.", labels=TEMPLATES)
+    name: str = option(
+        "starter", "Base model", "starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.", min_length=1
+    )
+    revision: str | None = option(
+        None, "Revision", "Branch, tag or commit on the hub. Empty: the newest.", advanced=True
+    )
+    template: Literal[tuple(TEMPLATES)] = option(
+        OWN,
+        "Chat template",
+        "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the same.",
+        labels=TEMPLATES,
+    )
 
 
 _SHORTEST = 8  # tokens of a row, at least
@@ -37,32 +46,189 @@ _SHORTEST = 8  # tokens of a row, at least
 class Training(Options):
     """How long, how fast and in what portions it learns."""
 
-    learning_rate: float = option(2e-4, "Learning rate", "Size of each step. Too small learns nothing, too large breaks the model.", gt=0, le=10, group="Length and speed")
-    epochs: float = option(3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="Length and speed")
-    max_steps: int | None = option(None, "Steps at most", "Ends the run after so many optimiser steps. Empty: epochs decide.", unit="steps", ge=1, group="Length and speed")
-    batch_size: int = option(8, "Batch size", "Examples looked at together; costs memory.", unit="examples", ge=1, le=4096, group="Length and speed")
-    accumulation: int = option(1, "Accumulation", "Batches added up before a step. Effective batch size = batch size × accumulation.", unit="batches", ge=1, le=4096, group="Length and speed")
-    max_length: int = option(512, "Length at most", "Longer examples are cut here; the Data tab says how many.", unit="tokens", ge=_SHORTEST, le=1_048_576, group="Length and speed")
+    learning_rate: float = option(
+        2e-4,
+        "Learning rate",
+        "Size of each step. Too small learns nothing, too large breaks the model.",
+        gt=0,
+        le=10,
+        group="Length and speed",
+    )
+    epochs: float = option(
+        3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="Length and speed"
+    )
+    max_steps: int | None = option(
+        None,
+        "Steps at most",
+        "Ends the run after so many optimiser steps. Empty: epochs decide.",
+        unit="steps",
+        ge=1,
+        group="Length and speed",
+    )
+    batch_size: int = option(
+        8,
+        "Batch size",
+        "Examples looked at together; costs memory.",
+        unit="examples",
+        ge=1,
+        le=4096,
+        group="Length and speed",
+    )
+    accumulation: int = option(
+        1,
+        "Accumulation",
+        "Batches added up before a step. Effective batch size = batch size × accumulation.",
+        unit="batches",
+        ge=1,
+        le=4096,
+        group="Length and speed",
+    )
+    max_length: int = option(
+        512,
+        "Length at most",
+        "Longer examples are cut here; the Data tab says how many.",
+        unit="tokens",
+        ge=_SHORTEST,
+        le=1_048_576,
+        group="Length and speed",
+    )
     schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
-        "cosine", "Schedule", "How the learning rate changes over the run.", group="Optimiser",
-        labels={"linear": "Linear to zero", "cosine": "Cosine to zero", "constant": "Constant", "polynomial": "Polynomial", "inverse_sqrt": "Inverse square root"})
-    warmup: float = option(0.05, "Warm-up", "Share of the run in which the learning rate climbs to its full size.", unit="of the run", ge=0, le=0.9, group="Optimiser")
-    optimiser: Literal["adamw", "sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"] = option(
-        "adamw", "Optimiser", "The rule that turns gradients into steps. 8-bit ones need a quarter of the memory.", group="Optimiser",
-        labels={"adamw": "AdamW", "sgd": "SGD", "adamw_8bit": "AdamW, 8 bit", "paged_adamw": "AdamW, paged", "paged_adamw_8bit": "AdamW, paged, 8 bit",
-                "adafactor": "Adafactor", "lion_8bit": "Lion, 8 bit"})
-    weight_decay: float = option(0.0, "Weight decay", "Pulls learnt numbers towards zero at each step.", ge=0, le=1, advanced=True, group="Optimiser")
-    max_gradient: float = option(1.0, "Gradient clipping", "Longer gradients are shortened to this norm. 0: never.", ge=0, advanced=True, group="Optimiser")
-    packing: bool = option(False, "Packing", "Put several examples into one row without padding. Exact or refused: a self-check compares both before the run.", advanced=True, group="Batches")
-    group_by_length: bool = option(True, "Group by length", "Batches of examples of like length: less padding, about twice the speed.", advanced=True, group="Batches")
-    seed: int = option(42, "Seed", "Same seed, same order of data, same start.", ge=0, le=2**31 - 1, advanced=True, group="Batches")
-    evaluations: int = option(4, "Evaluations", "How often the held-out part is looked at during the run; the last one is at the end. 0: never.", unit="times", ge=0, le=1000, group="Evaluation")
-    evaluation_rows: int = option(64, "Rows to answer", "Held-out rows that the model answers at the end, for exact match.", unit="rows", ge=0, le=10_000, group="Evaluation")
-    sample_prompts: int = option(3, "Fixed prompts", "Held-out prompts answered at each evaluation, so that you can read the progress.", unit="prompts", ge=0, le=16, group="Evaluation")
-    answer_length: int = option(96, "Answer length", "Answers at evaluations end after so many tokens.", unit="tokens", ge=1, le=4096, advanced=True, group="Evaluation")
-    patience: int | None = option(None, "Early stopping", "Ends the run when the held-out loss has not improved in so many evaluations. Empty: never.", unit="evaluations", ge=1, le=100, advanced=True, group="Evaluation")
-    keep_best: bool = option(False, "Keep the best", "At the end take the checkpoint with the lowest held-out loss, not the last one.", advanced=True, group="Evaluation")
-    checkpoint_steps: int = option(50, "Checkpoint every", "A killed run continues from its last checkpoint.", unit="steps", ge=1, le=100_000, advanced=True, group="Evaluation")
+        "cosine",
+        "Schedule",
+        "How the learning rate changes over the run.",
+        group="Optimiser",
+        labels={
+            "linear": "Linear to zero",
+            "cosine": "Cosine to zero",
+            "constant": "Constant",
+            "polynomial": "Polynomial",
+            "inverse_sqrt": "Inverse square root",
+        },
+    )
+    warmup: float = option(
+        0.05,
+        "Warm-up",
+        "Share of the run in which the learning rate climbs to its full size.",
+        unit="of the run",
+        ge=0,
+        le=0.9,
+        group="Optimiser",
+    )
+    optimiser: Literal["adamw", "sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"] = (
+        option(
+            "adamw",
+            "Optimiser",
+            "The rule that turns gradients into steps. 8-bit ones need a quarter of the memory.",
+            group="Optimiser",
+            labels={
+                "adamw": "AdamW",
+                "sgd": "SGD",
+                "adamw_8bit": "AdamW, 8 bit",
+                "paged_adamw": "AdamW, paged",
+                "paged_adamw_8bit": "AdamW, paged, 8 bit",
+                "adafactor": "Adafactor",
+                "lion_8bit": "Lion, 8 bit",
+            },
+        )
+    )
+    weight_decay: float = option(
+        0.0,
+        "Weight decay",
+        "Pulls learnt numbers towards zero at each step.",
+        ge=0,
+        le=1,
+        advanced=True,
+        group="Optimiser",
+    )
+    max_gradient: float = option(
+        1.0,
+        "Gradient clipping",
+        "Longer gradients are shortened to this norm. 0: never.",
+        ge=0,
+        advanced=True,
+        group="Optimiser",
+    )
+    packing: bool = option(
+        False,
+        "Packing",
+        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the run.",
+        advanced=True,
+        group="Batches",
+    )
+    group_by_length: bool = option(
+        True,
+        "Group by length",
+        "Batches of examples of like length: less padding, about twice the speed.",
+        advanced=True,
+        group="Batches",
+    )
+    seed: int = option(
+        42, "Seed", "Same seed, same order of data, same start.", ge=0, le=2**31 - 1, advanced=True, group="Batches"
+    )
+    evaluations: int = option(
+        4,
+        "Evaluations",
+        "How often the held-out part is looked at during the run; the last one is at the end. 0: never.",
+        unit="times",
+        ge=0,
+        le=1000,
+        group="Evaluation",
+    )
+    evaluation_rows: int = option(
+        64,
+        "Rows to answer",
+        "Held-out rows that the model answers at the end, for exact match.",
+        unit="rows",
+        ge=0,
+        le=10_000,
+        group="Evaluation",
+    )
+    sample_prompts: int = option(
+        3,
+        "Fixed prompts",
+        "Held-out prompts answered at each evaluation, so that you can read the progress.",
+        unit="prompts",
+        ge=0,
+        le=16,
+        group="Evaluation",
+    )
+    answer_length: int = option(
+        96,
+        "Answer length",
+        "Answers at evaluations end after so many tokens.",
+        unit="tokens",
+        ge=1,
+        le=4096,
+        advanced=True,
+        group="Evaluation",
+    )
+    patience: int | None = option(
+        None,
+        "Early stopping",
+        "Ends the run when the held-out loss has not improved in so many evaluations. Empty: never.",
+        unit="evaluations",
+        ge=1,
+        le=100,
+        advanced=True,
+        group="Evaluation",
+    )
+    keep_best: bool = option(
+        False,
+        "Keep the best",
+        "At the end take the checkpoint with the lowest held-out loss, not the last one.",
+        advanced=True,
+        group="Evaluation",
+    )
+    checkpoint_steps: int = option(
+        50,
+        "Checkpoint every",
+        "A killed run continues from its last checkpoint.",
+        unit="steps",
+        ge=1,
+        le=100_000,
+        advanced=True,
+        group="Evaluation",
+    )
 
     @property
     def effective_batch(self) -> int:
@@ -73,14 +239,33 @@ class Training(Options):
 class Machine(Options):
     """Where it runs, and in what precision."""
 
-    device: str = option("auto", "Device", "auto takes the first free GPU, else the CPU. Or: cpu, cuda:0, cuda:1 …", pattern=r"auto|cpu|cuda:\d+", group="Machine")
+    device: str = option(
+        "auto",
+        "Device",
+        "auto takes the first free GPU, else the CPU. Or: cpu, cuda:0, cuda:1 …",
+        pattern=r"auto|cpu|cuda:\d+",
+        group="Machine",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Precision", "Numbers used in calculations. auto: bf16 where the GPU has it, fp32 on a CPU.", group="Machine",
-        labels={"auto": "Automatic", "fp32": "32 bit", "bf16": "16 bit (bf16)", "fp16": "16 bit (fp16)"})
+        "auto",
+        "Precision",
+        "Numbers used in calculations. auto: bf16 where the GPU has it, fp32 on a CPU.",
+        group="Machine",
+        labels={"auto": "Automatic", "fp32": "32 bit", "bf16": "16 bit (bf16)", "fp16": "16 bit (fp16)"},
+    )
     quantisation: Literal["none", "nf4", "int8"] = option(
-        "none", "Quantisation", "Squeezes the frozen base model: 4 bit needs a quarter of the memory.", group="Machine",
-        labels={"none": "None", "nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"})
-    checkpointing: bool = option(False, "Gradient checkpointing", "Recalculates instead of remembering: much less memory, about a third slower.", group="Machine")
+        "none",
+        "Quantisation",
+        "Squeezes the frozen base model: 4 bit needs a quarter of the memory.",
+        group="Machine",
+        labels={"none": "None", "nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"},
+    )
+    checkpointing: bool = option(
+        False,
+        "Gradient checkpointing",
+        "Recalculates instead of remembering: much less memory, about a third slower.",
+        group="Machine",
+    )
 
 
 class Recipe(Options):
@@ -96,7 +281,12 @@ class Recipe(Options):
 
     def codec(self, folder: str | Path) -> Codec:
         """The tokenizer in the model's `folder` with the chat template as this run writes it."""
-        return Codec(folder, self.model.template, system=self.data.remedies.get("refused", ""), ends="no_end" in self.data.remedies)
+        return Codec(
+            folder,
+            self.model.template,
+            system=self.data.remedies.get("refused", ""),
+            ends="no_end" in self.data.remedies,
+        )
 
     @property
     def quantisation(self) -> str:
@@ -105,15 +295,25 @@ class Recipe(Options):
 
     def model_refusal(self, shape: Shape, folder: Path) -> Sentence | None:
         """Why the model of `shape` in `folder` cannot be taught the task; None where nothing is known that stands in the way."""
-        return self.task.model_refusal(shape) or folder_refusal(folder, self.task.head(), own_template=self.task.templated and self.model.template == OWN)
+        return self.task.model_refusal(shape) or folder_refusal(
+            folder, self.task.head(), own_template=self.task.templated and self.model.template == OWN
+        )
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
         """Why method and task cannot do this together, on a model of `shape`, on the base as it is quantised; None if they can."""
-        return self.method.refusal(shape, self.task.name, self.quantisation) or self.method.unfinished() or self.task.refusal(self)
+        return (
+            self.method.refusal(shape, self.task.name, self.quantisation)
+            or self.method.unfinished()
+            or self.task.refusal(self)
+        )
 
     def clash(self) -> Sentence | None:
         """Why the method does not go with a switch of machine or training that is on; None if it does."""
-        on = [what for what, switch in (("checkpointing", self.machine.checkpointing), ("packing", self.training.packing)) if switch]
+        on = [
+            what
+            for what, switch in (("checkpointing", self.machine.checkpointing), ("packing", self.training.packing))
+            if switch
+        ]
         return next((lack for what in on if (lack := self.method.lack(what))), None)
 
     def crowding(self, shape: Shape, longest: int) -> Sentence | None:
@@ -125,11 +325,23 @@ class Recipe(Options):
         if taken + longest <= context or not (taken or shape.counted):
             return None
         if not taken:
-            return Sentence("Rows of up to {longest} tokens are more than this model reads; set Length at most to {most} or less.", longest=longest, most=context)
+            return Sentence(
+                "Rows of up to {longest} tokens are more than this model reads; set Length at most to {most} or less.",
+                longest=longest,
+                most=context,
+            )
         most = context - longest if longest < context else context // 2
-        return Sentence("{taken} virtual tokens and rows of up to {longest} tokens are more than the {context} that this model reads; set {option} to {most} or less.",
-                        taken=taken, longest=longest, context=context, **(
-                            {"option": Sentence("Length at most"), "most": context - taken} if context - taken >= _SHORTEST else {"option": Sentence("Virtual tokens"), "most": most}))
+        return Sentence(
+            "{taken} virtual tokens and rows of up to {longest} tokens are more than the {context} that this model reads; set {option} to {most} or less.",
+            taken=taken,
+            longest=longest,
+            context=context,
+            **(
+                {"option": Sentence("Length at most"), "most": context - taken}
+                if context - taken >= _SHORTEST
+                else {"option": Sentence("Virtual tokens"), "most": most}
+            ),
+        )
 
     def to_dict(self) -> dict:
         return self.model_dump(mode="json")
@@ -141,12 +353,20 @@ class Recipe(Options):
 def recipe_from(values: Any, source: str = "recipe") -> Recipe:
     """`values` (parsed YAML or JSON) as a recipe; `StudioError` names every field that is wrong."""
     if not isinstance(values, dict):
-        raise StudioError("{source} is not a recipe: it must be a YAML mapping with model, data, task, method, training, machine.", source=source)
+        raise StudioError(
+            "{source} is not a recipe: it must be a YAML mapping with model, data, task, method, training, machine.",
+            source=source,
+        )
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        chosen = {part: offered.get(_name(values.get(part))) for part, offered in (("method", METHODS), ("task", TASKS))}
-        wrong = [Sentence("{place}: {sentence}", place=place, sentence=sentence) for place, sentence in problems(Recipe, error, chosen).items()]
+        chosen = {
+            part: offered.get(_name(values.get(part))) for part, offered in (("method", METHODS), ("task", TASKS))
+        }
+        wrong = [
+            Sentence("{place}: {sentence}", place=place, sentence=sentence)
+            for place, sentence in problems(Recipe, error, chosen).items()
+        ]
         raise StudioError(join(wrong)) from error
 
 
@@ -172,8 +392,21 @@ def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
             values.pop("preset", None)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise StudioError("{source} is not valid YAML (line {line}); mend that line.", source=source, line=mark.line + 1 if mark else "?") from error
+        raise StudioError(
+            "{source} is not valid YAML (line {line}); mend that line.",
+            source=source,
+            line=mark.line + 1 if mark else "?",
+        ) from error
     return recipe_from(values, source)
 
 
-__all__ = ["METHODS", "BaseModelChoice", "Machine", "Recipe", "Training", "recipe_from", "recipe_from_yaml", "sound_parts"]
+__all__ = [
+    "METHODS",
+    "BaseModelChoice",
+    "Machine",
+    "Recipe",
+    "Training",
+    "recipe_from",
+    "recipe_from_yaml",
+    "sound_parts",
+]

@@ -35,7 +35,9 @@ def chosen(base: type[Options], offered: dict[str, type[Options]]) -> Any:
             value = {"name": value}
         name = value.get("name") if isinstance(value, dict) else None
         if name not in offered:
-            raise StudioErrorValue("'{name}' is not offered; choose one of {choices}.", name=name, choices=", ".join(offered))
+            raise StudioErrorValue(
+                "'{name}' is not offered; choose one of {choices}.", name=name, choices=", ".join(offered)
+            )
         return offered[name].model_validate(value)
 
     return Annotated[SerializeAsAny[base], BeforeValidator(pick)]

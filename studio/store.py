@@ -167,7 +167,13 @@ class Store:
     def job_ended(self, job_id: int, state: str, reason: dict | None = None, result: dict | None = None) -> bool:
         """The first word about how a job ended is the one that counts; False if one was there already."""
         sql = f"UPDATE jobs SET state=?, reason=?, result=coalesce(?, result), ended=? WHERE id=? AND state NOT IN {ENDED}"
-        values = (state, json.dumps(reason) if reason else None, json.dumps(result) if result is not None else None, time.time(), job_id)
+        values = (
+            state,
+            json.dumps(reason) if reason else None,
+            json.dumps(result) if result is not None else None,
+            time.time(),
+            job_id,
+        )
         return self._db.execute(sql, values).rowcount == 1
 
     def job_exit(self, job_id: int, exit_code: int | None, signal: int | None) -> None:
@@ -181,7 +187,9 @@ class Store:
         with self.transaction() as db:
             db.execute("INSERT INTO commands(job_id, verb, time) VALUES(?,?,?)", (job_id, verb, time.time()))
             if verb == "stop":
-                db.execute("UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", (time.time(), job_id))
+                db.execute(
+                    "UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", (time.time(), job_id)
+                )
 
     def commands(self, job_id: int, verb: str) -> list[dict]:
         """The times at which `verb` was asked of the job, oldest first."""
@@ -190,11 +198,19 @@ class Store:
     # ---- metrics and events -----------------------------------------------------------------------------------
 
     def add_metrics(self, run_id: str, step: int, values: dict[str, float]) -> None:
-        self._db.execute('INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)', (run_id, step, time.time(), json.dumps(values)))
+        self._db.execute(
+            'INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)',
+            (run_id, step, time.time(), json.dumps(values)),
+        )
 
     def metrics(self, run_id: str, after: int = 0, limit: int = 1_000_000) -> list[dict]:
         """Rows {id, step, time, values} with id > after, in the order in which they were written."""
-        return self._all('SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>? ORDER BY id LIMIT ?', run_id, after, limit)
+        return self._all(
+            'SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>? ORDER BY id LIMIT ?',
+            run_id,
+            after,
+            limit,
+        )
 
     def last_metric_id(self, run_id: str) -> int:
         return self._db.execute("SELECT coalesce(max(id), 0) FROM metrics WHERE run_id=?", (run_id,)).fetchone()[0]
@@ -207,7 +223,15 @@ class Store:
         sql = "INSERT INTO events(run_id, job_id, time, kind, data) VALUES(?,?,?,?,?)"
         return self._db.execute(sql, (run_id, job_id, time.time(), kind, json.dumps(data))).lastrowid
 
-    def events(self, run_id: str | None = None, *, kind: str | None = None, job_id: int | None = None, after: int = 0, limit: int = 1000) -> list[dict]:
+    def events(
+        self,
+        run_id: str | None = None,
+        *,
+        kind: str | None = None,
+        job_id: int | None = None,
+        after: int = 0,
+        limit: int = 1000,
+    ) -> list[dict]:
         """The newest `limit` events that match, oldest first."""
         where, values = ["id > ?"], [after]
         for column, value in (("run_id", run_id), ("kind", kind), ("job_id", job_id)):
@@ -226,7 +250,9 @@ class Store:
 
     def adapters(self, *, deleted: bool = False) -> list[dict]:
         """Newest first; with `deleted` the ones in the trash."""
-        return self._all(f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC")
+        return self._all(
+            f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC"
+        )
 
     def adapter(self, adapter_id: str) -> dict | None:
         return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)

@@ -33,8 +33,12 @@ def take_in(uploads: Path, source: Path, name: str | None = None) -> Path:
     except OSError as error:
         part.unlink(missing_ok=True)
         _remove_empty(folder)
-        raise StudioError("{name} cannot be kept in {folder} ({detail}). Free some disk space there.", name=target.name,
-                          folder=uploads, detail=error.strerror or str(error)) from error
+        raise StudioError(
+            "{name} cannot be kept in {folder} ({detail}). Free some disk space there.",
+            name=target.name,
+            folder=uploads,
+            detail=error.strerror or str(error),
+        ) from error
     return target
 
 

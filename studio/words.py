@@ -46,7 +46,9 @@ def translate(text: str, language: str = "en", **values) -> str:
     if not values:
         return template
     said = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
-    return _Wording().format(template, **said) if "|" in template else template.format(**said)  # the latter is ten times as fast
+    return (
+        _Wording().format(template, **said) if "|" in template else template.format(**said)
+    )  # the latter is ten times as fast
 
 
 class Sentence:
@@ -74,7 +76,11 @@ class Sentence:
     def to_json(self) -> dict:
         """A JSON-ready form: `{"text": template, "values": {...}}`; nested sentences likewise."""
         values = {
-            key: value.to_json() if isinstance(value, Sentence) else value if isinstance(value, int | float) else str(value)
+            key: value.to_json()
+            if isinstance(value, Sentence)
+            else value
+            if isinstance(value, int | float)
+            else str(value)
             for key, value in self.values.items()
         }
         return {"text": self.text, "values": values}
@@ -84,7 +90,8 @@ class Sentence:
         if not data:
             return None
         values = {
-            key: cls.from_json(value) if isinstance(value, dict) else value for key, value in data.get("values", {}).items()
+            key: cls.from_json(value) if isinstance(value, dict) else value
+            for key, value in data.get("values", {}).items()
         }
         return cls(data["text"], **values)
 

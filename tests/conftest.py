@@ -18,7 +18,11 @@ from studio.store import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
     "--disable-sync",
 ]
 
@@ -51,7 +55,9 @@ def open_page(browser):
     contexts, errors = [], []
 
     def opened(address, **context):
-        contexts.append(browser.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | context))
+        contexts.append(
+            browser.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | context)
+        )
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
@@ -109,7 +115,11 @@ class Studio:
         until(lambda: (self.store.note("standby") or {}).get("ready"), seconds, "no warm standby")
 
     def wait_for_run(self, *states: str, seconds: float = 240) -> dict:
-        until(lambda: (run := self.store.latest_run()) and run["state"] in states, seconds, f"the run does not become {states}")
+        until(
+            lambda: (run := self.store.latest_run()) and run["state"] in states,
+            seconds,
+            f"the run does not become {states}",
+        )
         return self.store.latest_run()
 
     def end(self) -> None:

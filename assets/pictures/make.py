@@ -26,7 +26,13 @@ from tests.e2e.pages import ready, shown_steps, status, tab  # noqa: E402
 
 WIDTH, HEIGHT, MARGIN = 1280, 900, 16
 LARGEST = 300_000  # bytes of one picture
-LOOK = {"viewport": {"width": WIDTH, "height": HEIGHT}, "color_scheme": "light", "locale": "en-US", "timezone_id": "UTC", "reduced_motion": "reduce"}
+LOOK = {
+    "viewport": {"width": WIDTH, "height": HEIGHT},
+    "color_scheme": "light",
+    "locale": "en-US",
+    "timezone_id": "UTC",
+    "reduced_motion": "reduce",
+}
 # Held-out questions that the starter itself answers rightly. What the pictures show is said on the way: look before you keep them.
 QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
 
@@ -34,7 +40,10 @@ QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
 def teach(page: Page, studio: Studio) -> None:
     """The captain, from the example on the Data tab to the end of the run."""
     page.locator("[data-act=example][data-item=captain]").click()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')", timeout=60_000)
+    page.wait_for_function(
+        "document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')",
+        timeout=60_000,
+    )
     tab(page, "Train")
     page.click("#start")
     run = studio.wait_for_run("done", "failed", "stopped", seconds=600)
@@ -47,7 +56,11 @@ def until_painted(page: Page, steps: int) -> None:
     """Every chart is drawn, the loss with all its steps."""
     charts = page.locator("#plots .js-plotly-plot").count()
     until(lambda: shown_steps(page) == steps, 60, f"the loss chart does not hold {steps} steps")
-    page.wait_for_function("count => document.querySelectorAll('#plots .js-plotly-plot .scatterlayer .trace').length >= count", arg=charts, timeout=20_000)
+    page.wait_for_function(
+        "count => document.querySelectorAll('#plots .js-plotly-plot .scatterlayer .trace').length >= count",
+        arg=charts,
+        timeout=20_000,
+    )
 
 
 def talk(page: Page, questions: list[str]) -> None:
@@ -116,7 +129,9 @@ def take(studio: Studio, folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=HERE, help="where the pictures go (default: beside this script)")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=HERE, help="where the pictures go (default: beside this script)"
+    )
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-", ignore_cleanup_errors=True) as home:

@@ -37,11 +37,15 @@ def leaf(kind: str, rng: np.random.Generator) -> np.ndarray:
     if kind == "spotted":
         for _ in range(rng.integers(6, 13)):
             near = np.hypot(u - rng.uniform(-0.4, 0.4), v - rng.uniform(-0.75, 0.75)) / rng.uniform(0.05, 0.11)
-            body = np.where((near < 1)[..., None], [95, 60, 30], np.where((near < 1.4)[..., None], [170, 150, 50], body))
+            body = np.where(
+                (near < 1)[..., None], [95, 60, 30], np.where((near < 1.4)[..., None], [170, 150, 50], body)
+            )
     if kind == "eaten":
         for _ in range(rng.integers(4, 8)):
             side = rng.choice([-1, 1]) * rng.uniform(0.1, 0.55)
-            inside = inside * np.clip((np.hypot(u - side, v - rng.uniform(-0.7, 0.7)) - rng.uniform(0.09, 0.17)) * SIZE / 3, 0, 1)
+            inside = inside * np.clip(
+                (np.hypot(u - side, v - rng.uniform(-0.7, 0.7)) - rng.uniform(0.09, 0.17)) * SIZE / 3, 0, 1
+            )
     if kind == "wilted":
         dry = np.clip(1.15 - 2.2 * np.clip(depth, 0, 1) + 0.25 * np.sin(5 * v + rng.uniform(0, 6)), 0, 1)[..., None]
         body = body * (1 - dry) + np.array([rng.uniform(175, 205), rng.uniform(150, 175), rng.uniform(60, 85)]) * dry

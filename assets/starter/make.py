@@ -20,13 +20,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -38,7 +32,9 @@ ROW = 192  # tokens in a packed row; longer documents are left out
 HIDDEN = "5 layers, width 256, 4 query and 2 key/value heads, tied embeddings"
 ROWS = 8  # rows in a batch, of which every process has its own
 
-QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 STRICT_SPLIT = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 # ChatML. The generation marks let `apply_chat_template(..., return_assistant_tokens_mask=True)` find what the assistant said.
@@ -48,10 +44,12 @@ CHAT_TEMPLATE = (
     "{{- '<|im_start|>assistant\\n' }}{% generation %}{{- message['content'] + '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}"
     "{%- else %}{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{%- endif %}"
     "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}")
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
 
 
 # ---- tokenizer --------------------------------------------------------------------------------------------------------------
+
 
 def make_tokenizer(vocab_size: int, seed: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE over the training text. Digits stand alone, so that sums can be learnt digit by digit.
@@ -64,29 +62,56 @@ def make_tokenizer(vocab_size: int, seed: int) -> PreTrainedTokenizerFast:
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(STRICT_SPLIT), "isolated"), to_bytes])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[PAD, START, END], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    texts = (part for doc in itertools.islice(documents(seed), 60_000)
-             for part in ([doc] if isinstance(doc, str) else [f"{m['role']}\n{m['content']}" for m in doc]))
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, START, END],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    texts = (
+        part
+        for doc in itertools.islice(documents(seed), 60_000)
+        for part in ([doc] if isinstance(doc, str) else [f"{m['role']}\n{m['content']}" for m in doc])
+    )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN_SPLIT), "isolated"), to_bytes])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, chat_template=CHAT_TEMPLATE,
-                                   padding_side="left", model_max_length=1024, clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 # ---- model ------------------------------------------------------------------------------------------------------------------
 
+
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=640, num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2,
-        tie_word_embeddings=True, max_position_embeddings=1024, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id)
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        max_position_embeddings=1024,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     model = Qwen2ForCausalLM(config)
-    model.generation_config.update(do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=128)
+    model.generation_config.update(
+        do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, max_new_tokens=128
+    )
     return model
 
 
 # ---- batches ----------------------------------------------------------------------------------------------------------------
+
 
 def encode(doc: list[Message] | str, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[float]]:
     """(token ids, loss weight of each). The assistant's words count fully, the others a little: they teach the language."""
@@ -100,7 +125,9 @@ def encode(doc: list[Message] | str, tokenizer: PreTrainedTokenizerFast) -> tupl
         head = raw.encode(f"{START}{message['role']}\n").ids
         body = raw.encode(message["content"]).ids + [tokenizer.eos_token_id]
         ids += head + body + newline
-        weights += [0.1] * len(head) + [1.0 if message["role"] == "assistant" else 0.1] * len(body) + [0.1] * len(newline)
+        weights += (
+            [0.1] * len(head) + [1.0 if message["role"] == "assistant" else 0.1] * len(body) + [0.1] * len(newline)
+        )
     return ids, weights
 
 
@@ -132,12 +159,15 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, late: bool = False) -
 
 # ---- training ---------------------------------------------------------------------------------------------------------------
 
+
 def optimizers(model: Qwen2ForCausalLM, lr: float, rank: int, ranks: int) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers (fewer steps to the same loss), AdamW for embeddings, norms and biases; this process's share of both."""
     layers = [p for p in model.model.layers.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is q for q in layers)]
-    both = [torch.optim.Muon(layers[rank::ranks], lr=lr, weight_decay=0.1, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(rest[rank::ranks], lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)]
+    both = [
+        torch.optim.Muon(layers[rank::ranks], lr=lr, weight_decay=0.1, ns_steps=4, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest[rank::ranks], lr=lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
     for optimizer in both:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -145,12 +175,16 @@ def optimizers(model: Qwen2ForCausalLM, lr: float, rank: int, ranks: int) -> lis
 
 
 def loss_of(model: Qwen2ForCausalLM, ids, positions, weights, mask) -> torch.Tensor:
-    logits = model(input_ids=ids, position_ids=positions, attention_mask={"full_attention": mask}, use_cache=False).logits
+    logits = model(
+        input_ids=ids, position_ids=positions, attention_mask={"full_attention": mask}, use_cache=False
+    ).logits
     losses = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
     return (losses * weights[:, 1:].flatten()).sum() / weights.sum()
 
 
-def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace, shared: dict) -> None:
+def work(
+    rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace, shared: dict
+) -> None:
     """One of the training processes. Weights lie in shared memory: each process takes the gradient of its own batch, then updates its own
     share of the weights with the mean of all gradients. Rank 0 keeps the clock, prints and exports."""
     torch.set_num_threads(1)
@@ -184,10 +218,10 @@ def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast,
         loss = run(model, **next(stream))
         loss.backward()
         for p in params:
-            grads[rank, begin[p]:begin[p] + p.numel()] = p.grad.flatten()
+            grads[rank, begin[p] : begin[p] + p.numel()] = p.grad.flatten()
         together.wait()  # every gradient is there
         for p in mine:
-            p.grad.copy_(grads[:, begin[p]:begin[p] + p.numel()].mean(0).view_as(p))
+            p.grad.copy_(grads[:, begin[p] : begin[p] + p.numel()].mean(0).view_as(p))
         scale = min(1.0, (step + 1) / 30, max(0.02, (1 - done) / 0.6))  # warm up, hold, then down over the last 60 %
         for optimizer in opts:
             for group in optimizer.param_groups:
@@ -198,24 +232,42 @@ def work(rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast,
             print(f"step {step + 1}  {elapsed:.1f} min  loss {smooth:.4f}  lr x{scale:.2f}", flush=True)
     if rank == 0:
         torch.set_num_threads(args.processes)
-        export(model, tokenizer, args.out, facts_of(args, step, elapsed, smooth) | {"finished": True}, args.per_skill, show_wrong=60)
+        export(
+            model,
+            tokenizer,
+            args.out,
+            facts_of(args, step, elapsed, smooth) | {"finished": True},
+            args.per_skill,
+            show_wrong=60,
+        )
 
 
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
     """One process a core, one meeting a step: threads would meet at every product, and wait there for each other where cores are shared."""
     size = sum(p.numel() for p in model.parameters())
-    shared = {"grads": torch.zeros(args.processes, size).share_memory_(), "clock": torch.zeros(1).share_memory_(),
-              "barrier": torch.multiprocessing.get_context("spawn").Barrier(args.processes)}
+    shared = {
+        "grads": torch.zeros(args.processes, size).share_memory_(),
+        "clock": torch.zeros(1).share_memory_(),
+        "barrier": torch.multiprocessing.get_context("spawn").Barrier(args.processes),
+    }
     torch.multiprocessing.spawn(work, (model.share_memory(), tokenizer, args, shared), nprocs=args.processes)
 
 
 def facts_of(args: argparse.Namespace, step: int, minutes: float, loss: float) -> dict:
     before = args.before
-    return {"steps": before["steps"] + step, "tokens": before["tokens"] + step * args.processes * ROWS * ROW, "minutes": round(before["minutes"] + minutes, 1),
-            "loss": round(loss, 4), "seed": args.seed, "vocab": args.vocab, "hidden": HIDDEN}
+    return {
+        "steps": before["steps"] + step,
+        "tokens": before["tokens"] + step * args.processes * ROWS * ROW,
+        "minutes": round(before["minutes"] + minutes, 1),
+        "loss": round(loss, 4),
+        "seed": args.seed,
+        "vocab": args.vocab,
+        "hidden": HIDDEN,
+    }
 
 
 # ---- exam -------------------------------------------------------------------------------------------------------------------
+
 
 @torch.inference_mode()
 def answers(model, tokenizer, conversations: list[list[Message]], batch: int = 96) -> list[str]:
@@ -224,9 +276,15 @@ def answers(model, tokenizer, conversations: list[list[Message]], batch: int = 9
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # like lengths together: little padding
     out = [""] * len(prompts)
     for at in range(0, len(order), batch):
-        chosen = order[at:at + batch]
-        inputs = tokenizer([prompts[i] for i in chosen], return_tensors="pt", padding=True, add_special_tokens=False, return_token_type_ids=False)
-        tokens = model.generate(**inputs, max_new_tokens=96, do_sample=False)[:, inputs["input_ids"].shape[1]:]
+        chosen = order[at : at + batch]
+        inputs = tokenizer(
+            [prompts[i] for i in chosen],
+            return_tensors="pt",
+            padding=True,
+            add_special_tokens=False,
+            return_token_type_ids=False,
+        )
+        tokens = model.generate(**inputs, max_new_tokens=96, do_sample=False)[:, inputs["input_ids"].shape[1] :]
         for i, text in zip(chosen, tokenizer.batch_decode(tokens, skip_special_tokens=True)):
             out[i] = text.strip()
     return out
@@ -252,6 +310,7 @@ def score(folder: Path, per_skill: int, show_wrong: int = 0) -> dict:
 
 # ---- export -----------------------------------------------------------------------------------------------------------------
 
+
 def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wrong: int = 0) -> dict:
     """Writes the model in 16 bit, scores what was written, then moves every file into place, so that readers never see half a file."""
     new = folder / ".new"
@@ -265,7 +324,10 @@ def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wro
         os.replace(file, folder / file.name)
     new.rmdir()
     weak = {name: f"{s['right']}/{s['asked']}" for name, s in scores["skills"].items() if s["right"] < 0.9 * s["asked"]}
-    print(f"exported to {folder}: {scores['held_out_exact_match']:.1%} of {scores['asked']} held-out answers; weak: {weak}", flush=True)
+    print(
+        f"exported to {folder}: {scores['held_out_exact_match']:.1%} of {scores['asked']} held-out answers; weak: {weak}",
+        flush=True,
+    )
     return scores
 
 
@@ -280,7 +342,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="training processes, one a core")
     parser.add_argument("--resume", action="store_true", help="go on from the last export")
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="for machines without a C++ compiler: half the speed")
+    parser.add_argument(
+        "--no-compile", dest="compile", action="store_false", help="for machines without a C++ compiler: half the speed"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     torch.manual_seed(args.seed)

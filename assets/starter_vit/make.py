@@ -67,8 +67,17 @@ class Pupil(nn.Module):
         super().__init__()
         names = dict(enumerate(SHAPES))
         config = ViTConfig(
-            hidden_size=96, num_hidden_layers=6, num_attention_heads=3, intermediate_size=384, image_size=SIZE, patch_size=8, id2label=names,
-            label2id={name: at for at, name in names.items()}, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+            hidden_size=96,
+            num_hidden_layers=6,
+            num_attention_heads=3,
+            intermediate_size=384,
+            image_size=SIZE,
+            patch_size=8,
+            id2label=names,
+            label2id={name: at for at, name in names.items()},
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
         self.vit = ViTForImageClassification(config)
         self.colour, self.texture = nn.Linear(96, len(COLOURS)), nn.Linear(96, len(TEXTURES))
 
@@ -99,7 +108,9 @@ def train(model: Pupil, minutes: float, step: int) -> int:
 @torch.no_grad()
 def exam(model: Pupil) -> dict[str, float]:
     pixels, kinds = pictures(HELD_OUT, SEED + 1)
-    said = [torch.cat(parts).argmax(-1) for parts in zip(*(model.eval()(part) for part in pixels.split(128)), strict=True)]
+    said = [
+        torch.cat(parts).argmax(-1) for parts in zip(*(model.eval()(part) for part in pixels.split(128)), strict=True)
+    ]
     return {name: (said[at] == kinds[:, at]).float().mean().item() for at, name in enumerate(KINDS)}
 
 
@@ -120,11 +131,29 @@ def main() -> None:
     scores = exam(model)
     options.folder.mkdir(parents=True, exist_ok=True)
     model.vit.to(torch.bfloat16).save_pretrained(options.folder)
-    ViTImageProcessorPil(size={"height": SIZE, "width": SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(options.folder)
-    card = CARD.format(parameters=model.vit.num_parameters(), size=SIZE, minutes=minutes, sittings=sittings, shapes=", ".join(SHAPES), colours=", ".join(COLOURS), textures=", ".join(TEXTURES),
-                       pictures=steps * BATCH, seed=SEED, steps=steps, batch=BATCH, held_out=HELD_OUT, **scores)
+    ViTImageProcessorPil(
+        size={"height": SIZE, "width": SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(options.folder)
+    card = CARD.format(
+        parameters=model.vit.num_parameters(),
+        size=SIZE,
+        minutes=minutes,
+        sittings=sittings,
+        shapes=", ".join(SHAPES),
+        colours=", ".join(COLOURS),
+        textures=", ".join(TEXTURES),
+        pictures=steps * BATCH,
+        seed=SEED,
+        steps=steps,
+        batch=BATCH,
+        held_out=HELD_OUT,
+        **scores,
+    )
     (options.folder / "README.md").write_text(card, encoding="utf-8")
-    (options.folder / "scores.json").write_text(json.dumps({**scores, "steps": steps, "minutes": minutes, "sittings": sittings}, indent=1) + "\n", encoding="utf-8")
+    (options.folder / "scores.json").write_text(
+        json.dumps({**scores, "steps": steps, "minutes": minutes, "sittings": sittings}, indent=1) + "\n",
+        encoding="utf-8",
+    )
     print(scores)
 
 

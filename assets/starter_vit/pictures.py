@@ -6,8 +6,16 @@ Everything is computed with numpy on a grid of pixels, so that the same seed giv
 import numpy as np
 
 SHAPES = ["circle", "ring", "square", "triangle", "star", "cross", "crescent", "heart"]
-COLOURS = {"red": (205, 45, 40), "orange": (235, 140, 30), "yellow": (235, 210, 50), "green": (60, 150, 60), "cyan": (60, 190, 200),
-           "blue": (45, 80, 190), "purple": (135, 60, 165), "brown": (120, 80, 45)}
+COLOURS = {
+    "red": (205, 45, 40),
+    "orange": (235, 140, 30),
+    "yellow": (235, 210, 50),
+    "green": (60, 150, 60),
+    "cyan": (60, 190, 200),
+    "blue": (45, 80, 190),
+    "purple": (135, 60, 165),
+    "brown": (120, 80, 45),
+}
 TEXTURES = ["plain", "stripes", "dots", "checks", "shaded", "grain"]
 
 
@@ -36,7 +44,9 @@ def shape(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         case "star":
             return 0.68 + 0.3 * np.cos(5 * angle) - r
         case "cross":
-            return np.maximum(0.28 - np.maximum(np.abs(x), np.abs(y) - 0.62), 0.28 - np.maximum(np.abs(y), np.abs(x) - 0.62))
+            return np.maximum(
+                0.28 - np.maximum(np.abs(x), np.abs(y) - 0.62), 0.28 - np.maximum(np.abs(y), np.abs(x) - 0.62)
+            )
         case "crescent":
             return np.minimum(0.9 - r, np.hypot(x - 0.45, y) - 0.7)
         case _:  # heart
@@ -68,11 +78,19 @@ def picture(rng: np.random.Generator, size: int) -> tuple[np.ndarray, tuple[int,
     kinds = tuple(int(rng.integers(len(names))) for names in (SHAPES, COLOURS, TEXTURES))
     x, y = grid(size)
     scale = rng.uniform(0.45, 0.9)
-    inner = turned((x - rng.uniform(-1, 1) * (1 - scale)) / scale, (y - rng.uniform(-1, 1) * (1 - scale)) / scale, rng.uniform(-0.5, 0.5))
+    inner = turned(
+        (x - rng.uniform(-1, 1) * (1 - scale)) / scale,
+        (y - rng.uniform(-1, 1) * (1 - scale)) / scale,
+        rng.uniform(-0.5, 0.5),
+    )
     inside = np.clip(shape(SHAPES[kinds[0]], *inner) * size * scale / 2 + 0.5, 0, 1)[..., None]
     colour = np.array(list(COLOURS.values())[kinds[1]]) + rng.normal(0, 12, 3)
     surface = texture(TEXTURES[kinds[2]], x, y, rng)[..., None]
     body = colour * (0.45 + 0.55 * surface)
-    ground = rng.uniform(30, 235) + rng.normal(0, 10, 3) + rng.uniform(-40, 40) * turned(x, y, rng.uniform(0, np.pi))[0][..., None]
+    ground = (
+        rng.uniform(30, 235)
+        + rng.normal(0, 10, 3)
+        + rng.uniform(-40, 40) * turned(x, y, rng.uniform(0, np.pi))[0][..., None]
+    )
     made = ground * (1 - inside) + body * inside + rng.normal(0, 5, (size, size, 3))
     return np.clip(made, 0, 255).astype(np.uint8), kinds

@@ -45,11 +45,19 @@ def kind_of(adapter_id: str, folder: Path) -> Kind:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         kind = config["peft_type"]
     except (OSError, ValueError, KeyError) as error:
-        raise StudioError("The adapter '{name}' has no readable adapter_config.json; delete it, or train it again.", name=adapter_id) from error
+        raise StudioError(
+            "The adapter '{name}' has no readable adapter_config.json; delete it, or train it again.", name=adapter_id
+        ) from error
     if not (folder / "adapter_model.safetensors").is_file():
-        raise StudioError("The adapter '{name}' has no adapter_model.safetensors; delete it, or train it again.", name=adapter_id)
+        raise StudioError(
+            "The adapter '{name}' has no adapter_model.safetensors; delete it, or train it again.", name=adapter_id
+        )
     if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        raise StudioError("The adapter '{name}' is of the type {kind}, which this version of peft does not know; update peft.", name=adapter_id, kind=kind)
+        raise StudioError(
+            "The adapter '{name}' is of the type {kind}, which this version of peft does not know; update peft.",
+            name=adapter_id,
+            kind=kind,
+        )
     prompt = issubclass(PEFT_TYPE_TO_CONFIG_MAPPING[kind], PromptLearningConfig)
     return Kind(kind, prompt, adapter_id if config.get("bias", "none") != "none" else "")
 
@@ -90,7 +98,9 @@ class Adapted:
                 self._wrap(kind, folder, name)
         except Exception as error:  # peft raises whatever torch and safetensors do about a torn or foreign file
             self._undo(kind, name)
-            raise StudioError("The adapter '{name}' does not fit its base model: {detail}", name=adapter_id, detail=_first_line(error)) from error
+            raise StudioError(
+                "The adapter '{name}' does not fit its base model: {detail}", name=adapter_id, detail=_first_line(error)
+            ) from error
         finally:
             self.active = "?"  # loading left something switched on
             self.model.eval()
@@ -102,8 +112,12 @@ class Adapted:
         if not kind.prompt:
             self.injected = kind.group
             if kind.own_bias:
-                self._biases = {key: value.clone() for key, value in self.model.state_dict().items() if key.endswith("bias")}
-        self._groups[kind.group] = PeftModel.from_pretrained(self.model, str(folder), adapter_name=name, is_trainable=False)
+                self._biases = {
+                    key: value.clone() for key, value in self.model.state_dict().items() if key.endswith("bias")
+                }
+        self._groups[kind.group] = PeftModel.from_pretrained(
+            self.model, str(folder), adapter_name=name, is_trainable=False
+        )
 
     def activate(self, adapter_id: str | None) -> None:
         """Make this adapter, or with None the base itself, the one that answers. Cheap when it is already."""

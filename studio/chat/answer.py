@@ -61,8 +61,14 @@ def chat_end(codec: Codec) -> End:
 def greedy(codec: Codec, end: End, max_new_tokens: int) -> GenerationConfig:
     """Settings for the one most likely answer, whatever the model's own generation_config prefers."""
     return GenerationConfig(
-        do_sample=False, num_beams=1, repetition_penalty=1.0, no_repeat_ngram_size=0, max_new_tokens=max_new_tokens, use_cache=True,
-        eos_token_id=end.ids or None, pad_token_id=codec.pad_id,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        max_new_tokens=max_new_tokens,
+        use_cache=True,
+        eos_token_id=end.ids or None,
+        pad_token_id=codec.pad_id,
     )
 
 
@@ -87,23 +93,38 @@ class StopAtText(StoppingCriteria):
 
 
 def answers(
-    model: torch.nn.Module, codec: Codec, conversations: list[list[dict]], max_new_tokens: int, batch_size: int = 16, tools: list[list | None] | None = None,
+    model: torch.nn.Module,
+    codec: Codec,
+    conversations: list[list[dict]],
+    max_new_tokens: int,
+    batch_size: int = 16,
+    tools: list[list | None] | None = None,
 ) -> list[str]:
     """The model's greedy answer to each conversation (messages up to the question), in order; "" where no room is left.
 
     model: a transformers or PEFT model, in any mode; its train/eval modes are put back. tools: what each conversation may call.
     The answers are not stripped.
     """
-    prompts = [prompt_ids(codec, messages, may_call) for messages, may_call in zip(conversations, tools or [None] * len(conversations), strict=True)]
+    prompts = [
+        prompt_ids(codec, messages, may_call)
+        for messages, may_call in zip(conversations, tools or [None] * len(conversations), strict=True)
+    ]
     return continuations(model, codec, prompts, chat_end(codec), max_new_tokens, batch_size)
 
 
-def continuations(model: torch.nn.Module, codec: Codec, prompts: list[list[int]], end: End, max_new_tokens: int, batch_size: int = 16) -> list[str]:
+def continuations(
+    model: torch.nn.Module, codec: Codec, prompts: list[list[int]], end: End, max_new_tokens: int, batch_size: int = 16
+) -> list[str]:
     """The greedy continuation of each prompt (token ids), in order, as text."""
     found = [""] * len(prompts)
     context = context_of(model)
     with evaluating(model):
-        for batch in _batches(prompts, batch_size, equal_lengths=_virtual_tokens(model) > 0, roomy=(context or sys.maxsize) - max_new_tokens):
+        for batch in _batches(
+            prompts,
+            batch_size,
+            equal_lengths=_virtual_tokens(model) > 0,
+            roomy=(context or sys.maxsize) - max_new_tokens,
+        ):
             room = max_new_tokens if context is None else min(max_new_tokens, context - len(prompts[batch[0]]))
             if room < 1:
                 continue
@@ -143,8 +164,10 @@ def _generate(model, codec: Codec, prompts: list[list[int]], end: End, room: int
     rows = [[codec.pad_id] * (longest - len(ids)) + ids for ids in prompts]
     mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
     made = model.generate(
-        input_ids=torch.tensor(rows, device=device), attention_mask=torch.tensor(mask, device=device),
-        generation_config=greedy(codec, end, room), stopping_criteria=[StopAtText(codec, end.text, longest)] if end.text else None,
+        input_ids=torch.tensor(rows, device=device),
+        attention_mask=torch.tensor(mask, device=device),
+        generation_config=greedy(codec, end, room),
+        stopping_criteria=[StopAtText(codec, end.text, longest)] if end.text else None,
     )
     return made[:, longest:].tolist()
 
@@ -179,4 +202,8 @@ def _virtual_tokens(model: torch.nn.Module) -> int:
 def _active_config(model: torch.nn.Module):
     """peft's config of the active adapter; None where there is none."""
     configs = getattr(model, "peft_config", None)
-    return configs.get(model.active_adapter) if configs and isinstance(getattr(model, "active_adapter", None), str) else None
+    return (
+        configs.get(model.active_adapter)
+        if configs and isinstance(getattr(model, "active_adapter", None), str)
+        else None
+    )

@@ -42,8 +42,12 @@ class Classifiers:
         """{"labels", "probabilities", "several", "sets" (label set → its labels, {} where there is one)} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
         folder, card = self._find(who)
         if card.get("base") != self.name or "labels" not in card:
-            raise StudioError("The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
-                              name=who, base=card.get("base"), loaded=self.name)
+            raise StudioError(
+                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
+                name=who,
+                base=card.get("base"),
+                loaded=self.name,
+            )
         recipe = recipe_from(card["recipe"])
         inputs = self._pixels(picture) if recipe.task.reads == "pictures" else self._tokens(recipe, text)
         with self._turn, torch.no_grad():

@@ -33,13 +33,28 @@ class Server:
 
 
 def chat_server(
-    store: Store, home: Home, model: str, *, revision: str | None = None, quantisation: str = "none", precision: str = "auto", device: str = "cpu", head: str = "language",
+    store: Store,
+    home: Home,
+    model: str,
+    *,
+    revision: str | None = None,
+    quantisation: str = "none",
+    precision: str = "auto",
+    device: str = "cpu",
+    head: str = "language",
 ) -> int:
     """The job id of a chat server for this base, loaded this way: one that is there, else a new one. head: "language" or "classes".
 
     Chat servers on the same device with anything else loaded are asked to leave, so that their memory is free for this one.
     """
-    payload = {"model": model, "revision": revision, "quantisation": quantisation, "precision": precision, "device": device, "head": head}
+    payload = {
+        "model": model,
+        "revision": revision,
+        "quantisation": quantisation,
+        "precision": precision,
+        "device": device,
+        "head": head,
+    }
     found = None
     for row in store.jobs("queued", "running", kind="chat"):
         if row["payload"] == payload and row["device"] == device and not store.commands(row["id"], "stop"):
@@ -64,7 +79,9 @@ def look(store: Store, job_id: int) -> tuple[Server | None, Sentence]:
     return None, doing
 
 
-def wait_ready(store: Store, job_id: int, progress: Callable[[Sentence], None] = lambda sentence: None, timeout: float = 600.0) -> Server:
+def wait_ready(
+    store: Store, job_id: int, progress: Callable[[Sentence], None] = lambda sentence: None, timeout: float = 600.0
+) -> Server:
     """Wait until the server of the job is ready. `progress` hears each new sentence about what it is doing."""
     end, said = time.monotonic() + timeout, None
     while time.monotonic() < end:
@@ -74,7 +91,10 @@ def wait_ready(store: Store, job_id: int, progress: Callable[[Sentence], None] =
         if doing != said:
             progress(said := doing)
         time.sleep(0.05)
-    raise StudioError("The chat was not ready after {seconds} seconds; look at its log, or choose a smaller model.", seconds=int(timeout))
+    raise StudioError(
+        "The chat was not ready after {seconds} seconds; look at its log, or choose a smaller model.",
+        seconds=int(timeout),
+    )
 
 
 def stream(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> Iterator[str]:
@@ -89,7 +109,10 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
     done = False
     try:
         # trust_env: a proxy of the environment has no business between two processes of one machine
-        with httpx.Client(timeout=timeout, trust_env=False) as client, client.stream("POST", url, json=body, headers={"Authorization": f"Bearer {token}"}) as response:
+        with (
+            httpx.Client(timeout=timeout, trust_env=False) as client,
+            client.stream("POST", url, json=body, headers={"Authorization": f"Bearer {token}"}) as response,
+        ):
             if response.status_code != 200:
                 response.read()
                 raise _refusal(response.text)
@@ -121,7 +144,11 @@ def classify(server: Server, adapter: str, *, text: str = "", picture: str | Pat
         body["picture"] = base64.b64encode(Path(picture).read_bytes()).decode()
     try:
         with httpx.Client(timeout=httpx.Timeout(_SILENCE, connect=5.0), trust_env=False) as client:
-            response = client.post(f"http://127.0.0.1:{server.port}/v1/classify", json=body, headers={"Authorization": f"Bearer {server.token}"})
+            response = client.post(
+                f"http://127.0.0.1:{server.port}/v1/classify",
+                json=body,
+                headers={"Authorization": f"Bearer {server.token}"},
+            )
     except httpx.HTTPError as error:
         raise _gone() from error
     if response.status_code != 200:
@@ -131,7 +158,10 @@ def classify(server: Server, adapter: str, *, text: str = "", picture: str | Pat
 
 def _piece(event: dict, text: bool) -> str:
     if "error" in event:
-        raise StudioError(Sentence.from_json(event["error"].get("sentence")) or Sentence("{detail}", detail=event["error"].get("message")))
+        raise StudioError(
+            Sentence.from_json(event["error"].get("sentence"))
+            or Sentence("{detail}", detail=event["error"].get("message"))
+        )
     choice = event["choices"][0]
     return choice.get("text", "") if text else choice.get("delta", {}).get("content", "")
 

@@ -66,7 +66,15 @@ class Engine:
     a folder, for adapters that are whole models.
     """
 
-    def __init__(self, model, codec: Codec, *, name: str, find: Callable[[str], tuple[Path, dict]], load_whole: Callable[[Path], torch.nn.Module]):
+    def __init__(
+        self,
+        model,
+        codec: Codec,
+        *,
+        name: str,
+        find: Callable[[str], tuple[Path, dict]],
+        load_whole: Callable[[Path], torch.nn.Module],
+    ):
         self.base, self.codec, self.name = Adapted(model), codec, name
         self._find, self._load_whole = find, load_whole
         self._turn, self._door = Turn(), Turn()
@@ -74,8 +82,16 @@ class Engine:
         self._running: list[Want] = []
         self._whole: tuple[str, Adapted, Codec] | None = None
 
-    def chat(self, who: str | None, messages: list[dict], sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> Outcome:
+    def chat(
+        self,
+        who: str | None,
+        messages: list[dict],
+        sampling: Sampling,
+        emit: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> Outcome:
         """Answer the conversation as adapter `who` (None: the base). `emit` gets the text in pieces, in this thread."""
+
         def prepare(codec: Codec) -> tuple[list[int], answer.End]:
             prompt = codec.render(messages, for_answer=True)
             if prompt.rstrip().endswith(OPEN):  # the template opens the reasoning, which the model then only closes
@@ -84,11 +100,17 @@ class Engine:
 
         return self._answer(who, prepare, sampling, emit, cancelled)
 
-    def complete(self, who: str | None, text: str, sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> Outcome:
+    def complete(
+        self, who: str | None, text: str, sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]
+    ) -> Outcome:
         """Continue `text`, likewise."""
-        return self._answer(who, lambda codec: (answer.text_ids(codec, text), answer.text_end(codec)), sampling, emit, cancelled)
+        return self._answer(
+            who, lambda codec: (answer.text_ids(codec, text), answer.text_end(codec)), sampling, emit, cancelled
+        )
 
-    def _answer(self, who, prepare: Callable[[Codec], tuple[list[int], answer.End]], sampling, emit, cancelled) -> Outcome:
+    def _answer(
+        self, who, prepare: Callable[[Codec], tuple[list[int], answer.End]], sampling, emit, cancelled
+    ) -> Outcome:
         want, folder = self._want(who)
         if not self._enter(want, folder, cancelled):
             return Outcome("cancelled", 0, 0)
@@ -110,8 +132,12 @@ class Engine:
             return Want(), None
         folder, card = self._find(who)
         if card.get("base") != self.name:
-            raise StudioError("The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
-                              name=who, base=card.get("base"), loaded=self.name)
+            raise StudioError(
+                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
+                name=who,
+                base=card.get("base"),
+                loaded=self.name,
+            )
         if card.get("kind") == "model":
             return Want(whole=who), folder
         return Want(adapter=who, kind=kind_of(who, folder)), folder
@@ -152,15 +178,35 @@ class Engine:
 
     # ---- one answer -----------------------------------------------------------------------------------------------
 
-    def _generate(self, unit: Adapted, codec: Codec, who: str | None, prompt: list[int], end: answer.End, sampling: Sampling, emit, cancelled) -> Outcome:
+    def _generate(
+        self,
+        unit: Adapted,
+        codec: Codec,
+        who: str | None,
+        prompt: list[int],
+        end: answer.End,
+        sampling: Sampling,
+        emit,
+        cancelled,
+    ) -> Outcome:
         room = self._room(unit, who, len(prompt), sampling.max_tokens)
         device = next(unit.model.parameters()).device
         if sampling.temperature:
             torch.manual_seed(secrets.randbits(31) if sampling.seed is None else sampling.seed)
-        steps = _Steps(self._turn, lambda: unit.activate(who), Pieces(codec, end), emit, cancelled, device if sampling.temperature else None)
+        steps = _Steps(
+            self._turn,
+            lambda: unit.activate(who),
+            Pieces(codec, end),
+            emit,
+            cancelled,
+            device if sampling.temperature else None,
+        )
         ids = torch.tensor([prompt], device=device)
         unit.model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=_settings(codec, end, sampling, room), stopping_criteria=[steps]
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            generation_config=_settings(codec, end, sampling, room),
+            stopping_criteria=[steps],
         )
         emit(steps.pieces.rest())
         finish = "cancelled" if steps.was_cancelled else "stop" if steps.pieces.ended else "length"
@@ -175,7 +221,11 @@ class Engine:
             return wanted
         context -= unit.virtual_tokens(who)
         if tokens >= context:
-            raise StudioError("The conversation is {tokens} tokens long, but the model holds {context}; start a new chat, or write less.", tokens=tokens, context=context)
+            raise StudioError(
+                "The conversation is {tokens} tokens long, but the model holds {context}; start a new chat, or write less.",
+                tokens=tokens,
+                context=context,
+            )
         return min(wanted, context - tokens)
 
 
@@ -184,7 +234,12 @@ def _settings(codec: Codec, end: answer.End, sampling: Sampling, room: int) -> G
     made = answer.greedy(codec, end, room)
     made.repetition_penalty = sampling.repetition_penalty
     if sampling.temperature:
-        made.do_sample, made.temperature, made.top_p, made.top_k = True, sampling.temperature, sampling.top_p, sampling.top_k
+        made.do_sample, made.temperature, made.top_p, made.top_k = (
+            True,
+            sampling.temperature,
+            sampling.top_p,
+            sampling.top_k,
+        )
     return made
 
 
@@ -194,8 +249,17 @@ class _Steps(StoppingCriteria):
     random: the device whose random state belongs to this answer, None for greedy answers.
     """
 
-    def __init__(self, turn: Turn, activate: Callable[[], None], pieces: Pieces, emit, cancelled, random: torch.device | None):
-        self.turn, self.activate, self.pieces, self.emit, self.cancelled, self.random = turn, activate, pieces, emit, cancelled, random
+    def __init__(
+        self, turn: Turn, activate: Callable[[], None], pieces: Pieces, emit, cancelled, random: torch.device | None
+    ):
+        self.turn, self.activate, self.pieces, self.emit, self.cancelled, self.random = (
+            turn,
+            activate,
+            pieces,
+            emit,
+            cancelled,
+            random,
+        )
         self.was_cancelled = False
 
     def __call__(self, input_ids, scores, **kwargs):

@@ -17,7 +17,9 @@ class Pieces:
         self.ended = False
         self.count = 0
         self._ids: list[int] = []
-        self._prefix = self._read = 0  # decoded so far: up to _read, of which from _prefix on is decoded again for its context
+        self._prefix = self._read = (
+            0  # decoded so far: up to _read, of which from _prefix on is decoded again for its context
+        )
         self._held = ""  # decoded, but may be the beginning of the end mark
         self._cut = False  # the end mark was there
 
@@ -65,7 +67,9 @@ class Pieces:
             shown, self._held = self._held.partition(mark)[0], ""
             self.ended = self._cut = True
             return shown
-        keep = next((n for n in range(min(len(mark) - 1, len(self._held)), 0, -1) if mark.startswith(self._held[-n:])), 0)
+        keep = next(
+            (n for n in range(min(len(mark) - 1, len(self._held)), 0, -1) if mark.startswith(self._held[-n:])), 0
+        )
         cut = len(self._held) - keep
         shown, self._held = self._held[:cut], self._held[cut:]
         return shown

@@ -57,7 +57,9 @@ def serve(job) -> dict:
     service = Service(engine, token, lambda: shelf.listing(job.store, base=payload["model"]), job.home.root)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(service.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    config = uvicorn.Config(
+        service.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="chat-server", daemon=True)
     thread.start()
@@ -80,11 +82,21 @@ def load_engine(job) -> Engine | Classifiers:
     payload = job.payload
     folder = folder_of(payload["model"], payload.get("revision"))
     device = getattr(job, "torch_device", None) or payload.get("device") or "cpu"
-    how = {"quantisation": payload.get("quantisation") or "none", "precision": payload.get("precision") or "auto", "device": device}
+    how = {
+        "quantisation": payload.get("quantisation") or "none",
+        "precision": payload.get("precision") or "auto",
+        "device": device,
+    }
     find = lambda adapter_id: shelf.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
     if payload.get("head") == "classes":
         return Classifiers(folder, name=payload["model"], how=how, find=find)
-    return Engine(load_base(folder, **how), Codec(folder), name=payload["model"], find=find, load_whole=lambda whole: load_base(whole, **how))
+    return Engine(
+        load_base(folder, **how),
+        Codec(folder),
+        name=payload["model"],
+        find=find,
+        load_whole=lambda whole: load_base(whole, **how),
+    )
 
 
 class Service:
@@ -96,7 +108,10 @@ class Service:
         self.leaving = threading.Event()
         self.busy = 0
         self.touched = time.monotonic()
-        talks = [Route("/v1/chat/completions", self.chat, methods=["POST"]), Route("/v1/completions", self.complete, methods=["POST"])]
+        talks = [
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+        ]
         own = [Route("/v1/classify", self.classify, methods=["POST"])] if isinstance(engine, Classifiers) else talks
         self.app = self._guarded(Starlette(routes=[Route("/v1/models", self.models), *own]))
 
@@ -116,7 +131,9 @@ class Service:
         async def guard(scope, receive, send):
             given = dict(scope.get("headers") or []).get(b"authorization", b"")
             if scope["type"] != "http" or not secrets.compare_digest(given, expected):
-                return await _failure(Sentence("This server wants the token that its studio knows."), 401)(scope, receive, send)
+                return await _failure(Sentence("This server wants the token that its studio knows."), 401)(
+                    scope, receive, send
+                )
             self.busy += 1
             try:
                 return await app(scope, receive, send)
@@ -129,7 +146,9 @@ class Service:
     async def models(self, request: Request) -> Response:
         rows = await asyncio.to_thread(self.adapters)
         entries = [{"id": "base", "name": self.engine.name}, *({"id": row["id"], "name": row["name"]} for row in rows)]
-        return JSONResponse({"object": "list", "data": [{"object": "model", "owned_by": "studio", **entry} for entry in entries]})
+        return JSONResponse(
+            {"object": "list", "data": [{"object": "model", "owned_by": "studio", **entry} for entry in entries]}
+        )
 
     async def chat(self, request: Request) -> Response:
         return await self._answer(request, "chat.completion", _messages, self.engine.chat)
@@ -141,14 +160,20 @@ class Service:
         """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "several", "sets"}"""
         try:
             body = await _body(request)
-            given = (str(body.get("model")), str(body.get("input") or ""), base64.b64decode(str(body.get("picture") or "")))
+            given = (
+                str(body.get("model")),
+                str(body.get("input") or ""),
+                base64.b64decode(str(body.get("picture") or "")),
+            )
             return JSONResponse(await asyncio.to_thread(self.engine.classify, *given))
         except StudioError as error:
             return _failure(error.sentence, 400)
         except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
             return _failure(reasons.of_exception(error, self.home), 400)
 
-    async def _answer(self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]) -> Response:
+    async def _answer(
+        self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]
+    ) -> Response:
         try:
             body = await _body(request)
             asked, sampling = read(body), _sampling(body)
@@ -156,9 +181,13 @@ class Service:
             return _failure(error.sentence, 400)
         who = body.get("model") or "base"
         frame = {"id": f"{kind}-{secrets.token_hex(8)}", "created": int(time.time()), "model": who}
-        events = self._events(lambda emit, cancelled: ask(None if who == "base" else who, asked, sampling, emit, cancelled))
+        events = self._events(
+            lambda emit, cancelled: ask(None if who == "base" else who, asked, sampling, emit, cancelled)
+        )
         if body.get("stream"):
-            return StreamingResponse(_as_sse(events, kind, frame), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+            return StreamingResponse(
+                _as_sse(events, kind, frame), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            )
         return await self._whole(request, events, kind, frame)
 
     async def _whole(self, request: Request, events: AsyncIterator, kind: str, frame: dict) -> Response:
@@ -169,15 +198,30 @@ class Service:
             elif isinstance(event, Sentence):
                 return _failure(event, 400)
             elif isinstance(event, Outcome):
-                said = {"message": {"role": "assistant", "content": text}} if kind == "chat.completion" else {"text": text}
-                usage = {"prompt_tokens": event.prompt_tokens, "completion_tokens": event.new_tokens, "total_tokens": event.prompt_tokens + event.new_tokens}
-                return JSONResponse({**frame, "object": kind, "choices": [{"index": 0, **said, "finish_reason": event.finish}], "usage": usage})
+                said = (
+                    {"message": {"role": "assistant", "content": text}} if kind == "chat.completion" else {"text": text}
+                )
+                usage = {
+                    "prompt_tokens": event.prompt_tokens,
+                    "completion_tokens": event.new_tokens,
+                    "total_tokens": event.prompt_tokens + event.new_tokens,
+                }
+                return JSONResponse(
+                    {
+                        **frame,
+                        "object": kind,
+                        "choices": [{"index": 0, **said, "finish_reason": event.finish}],
+                        "usage": usage,
+                    }
+                )
             elif await request.is_disconnected():
                 await events.aclose()
                 break
         return Response(status_code=499)
 
-    async def _events(self, run: Callable[[Callable, Callable], Outcome]) -> AsyncIterator[str | None | Sentence | Outcome]:
+    async def _events(
+        self, run: Callable[[Callable, Callable], Outcome]
+    ) -> AsyncIterator[str | None | Sentence | Outcome]:
         """Text pieces, then an Outcome, or a Sentence about what went wrong. None now and then while nothing else comes.
 
         Closing the iterator (the asker has gone) stops the answer at its next token.
@@ -191,7 +235,9 @@ class Service:
 
         def work() -> None:
             try:
-                outcome = run(lambda piece: put(piece) if piece else None, lambda: gone.is_set() or self.leaving.is_set())
+                outcome = run(
+                    lambda piece: put(piece) if piece else None, lambda: gone.is_set() or self.leaving.is_set()
+                )
                 put(stopped() if self.leaving.is_set() and outcome.finish == "cancelled" else outcome)
             except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
                 put(reasons.of_exception(error, self.home))
@@ -281,10 +327,14 @@ def _messages(body: dict) -> list[dict]:
 def _message(item) -> dict:
     role = item.get("role") if isinstance(item, dict) else None
     if role not in _ROLES:
-        raise StudioError("A message's role must be one of {roles}, but is '{role}'.", roles=", ".join(_ROLES), role=role)
+        raise StudioError(
+            "A message's role must be one of {roles}, but is '{role}'.", roles=", ".join(_ROLES), role=role
+        )
     content = item.get("content") or ""
     if isinstance(content, list):  # a list of parts, of which only text can be read
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text")
+        content = "".join(
+            part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text"
+        )
     return {"role": role, "content": str(content)}
 
 

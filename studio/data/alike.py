@@ -20,9 +20,15 @@ def propose_like(source: Source, other: Mapping, want: Want) -> Proposal:
     missing = {column for column in (*other.roles.values(), *other.labels) if column not in source.columns}
     if not missing:
         return Proposal(other, [])
-    if not any(column in missing and ROLES[other.shape].get(role, True) for role, column in other.roles.items()) and not missing & set(other.labels):
+    if not any(
+        column in missing and ROLES[other.shape].get(role, True) for role, column in other.roles.items()
+    ) and not missing & set(other.labels):
         kept = {role: column for role, column in other.roles.items() if column not in missing}
-        said = Sentence("{name} has no {columns}; the other columns are read as in the data to learn from.", name=source.name, columns=", ".join(sorted(missing)))
+        said = Sentence(
+            "{name} has no {columns}; the other columns are read as in the data to learn from.",
+            name=source.name,
+            columns=", ".join(sorted(missing)),
+        )
         return Proposal(other.model_copy(update={"roles": kept}), [said])
     try:
         own = propose(source, want)
@@ -32,9 +38,16 @@ def propose_like(source: Source, other: Mapping, want: Want) -> Proposal:
     if not serving:
         return Proposal(other, [])
     mapping = next((mapping for mapping in serving if mapping.shape == other.shape), serving[0])
-    said = Sentence("{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.", name=source.name,
-                    columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()))
-    return Proposal(mapping.model_copy(update={"system": other.system}), [said, *(own.evidence if mapping is own.mapping else [])], own.alternatives)
+    said = Sentence(
+        "{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.",
+        name=source.name,
+        columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()),
+    )
+    return Proposal(
+        mapping.model_copy(update={"system": other.system}),
+        [said, *(own.evidence if mapping is own.mapping else [])],
+        own.alternatives,
+    )
 
 
 def lost_rows(source: Source, mapping: Mapping, want: Want, separator: str = "") -> tuple[list[int], int]:

@@ -24,7 +24,15 @@ MAX_MEMBERS = 2000
 
 _IGNORED = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 _TROUBLE = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError, IndexError, OverflowError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OverflowError,
 )
 
 
@@ -46,7 +54,9 @@ def check_archive(path: Path, name: str, most: int | None = None) -> list[zipfil
     if len(members) > most:
         raise StudioError(
             "{name} holds {count} files; at most {limit} are unpacked. Put the data into fewer files.",
-            name=name, count=len(members), limit=most,
+            name=name,
+            count=len(members),
+            limit=most,
         )
     total = sum(member.file_size for member in members)
     packed = max(1, path.stat().st_size)
@@ -66,17 +76,22 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
     if inside.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise StudioError(
             "{name} holds a file named '{inside}', which points outside the archive. Make the zip again from a plain folder.",
-            name=name, inside=inside[:80],
+            name=name,
+            inside=inside[:80],
         )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise StudioError(
-            "{name} holds a link named '{inside}' in place of a file. Make the zip again with the file itself.", name=name, inside=inside[:80]
+            "{name} holds a link named '{inside}' in place of a file. Make the zip again with the file itself.",
+            name=name,
+            inside=inside[:80],
         )
     if member.flag_bits & 1:
         raise StudioError("{name} is locked with a password. Make the zip again without one.", name=name)
     if inside.lower().endswith((".zip", ".7z", ".rar", ".gz", ".tar", ".tgz", ".bz2", ".xz")):
         raise StudioError(
-            "{name} holds another archive, '{inside}'. Unpack that one and zip its files directly.", name=name, inside=inside[:80]
+            "{name} holds another archive, '{inside}'. Unpack that one and zip its files directly.",
+            name=name,
+            inside=inside[:80],
         )
 
 
@@ -99,7 +114,9 @@ def unpack(path: Path, name: str) -> tuple[tempfile.TemporaryDirectory, list[tup
     except OSError as error:
         folder.cleanup()
         raise StudioError(
-            "{name} cannot be unpacked ({detail}). Free some disk space, or unpack it yourself.", name=name, detail=error.strerror or str(error)
+            "{name} cannot be unpacked ({detail}). Free some disk space, or unpack it yourself.",
+            name=name,
+            detail=error.strerror or str(error),
         ) from error
     except BaseException:
         folder.cleanup()
@@ -123,7 +140,10 @@ def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, left:
 def _bomb(name: str, total: int, packed: int) -> StudioError:
     return StudioError(
         "{name} would unpack to {total} MB from {packed} MB, which looks like a zip bomb and was not unpacked. "
-        "If the data is real, choose the unpacked file.", name=name, total=max(1, total // 10**6), packed=round(packed / 10**6, 2),
+        "If the data is real, choose the unpacked file.",
+        name=name,
+        total=max(1, total // 10**6),
+        packed=round(packed / 10**6, 2),
     )
 
 

@@ -22,7 +22,12 @@ _NAMED = 40  # columns that one sentence names
 
 
 def column_findings(dataset: Dataset) -> list[Finding]:
-    return [*unused_columns(dataset), *marked_questions(dataset), *worse_answers(dataset), *(media(dataset) if dataset.want != "image" else [])]
+    return [
+        *unused_columns(dataset),
+        *marked_questions(dataset),
+        *worse_answers(dataset),
+        *(media(dataset) if dataset.want != "image" else []),
+    ]
 
 
 def unused_columns(dataset: Dataset) -> list[Finding]:
@@ -39,11 +44,17 @@ def _unused(part: Part, several: bool) -> Finding:
         told = Sentence("{count:This column|These columns} of {name} {count:is|are} not used: {columns}.", **values)
     else:
         told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
-    texts = [str(name) for name in part.weighty if name not in part.media]  # of the others the finding about media says more
+    texts = [
+        str(name) for name in part.weighty if name not in part.media
+    ]  # of the others the finding about media says more
     if not texts:
         return Finding("unused", "warning" if part.media else "info", told, len(names), [])
-    sentence = Sentence("{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
-                        told=told, columns=", ".join(texts[:_NAMED]), count=len(texts))
+    sentence = Sentence(
+        "{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
+        told=told,
+        columns=", ".join(texts[:_NAMED]),
+        count=len(texts),
+    )
     return Finding("unused", "warning", sentence, len(names), [])
 
 
@@ -52,11 +63,19 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
     if dataset.want != "messages":
         return []
     looked = dataset.train[:: max(1, -(-len(dataset.train) // LOOKED_AT))]
-    marked = [(record.number, record.file) for record in looked if any(turn.get("weight", 0) > 0 and turn["role"] != "assistant" for turn in record.value["messages"])]
+    marked = [
+        (record.number, record.file)
+        for record in looked
+        if any(turn.get("weight", 0) > 0 and turn["role"] != "assistant" for turn in record.value["messages"])
+    ]
     if not marked:
         return []
-    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a system text as learnt, but only answers are learnt. To learn the others too, choose "
-                        "Questions and answers under Learn from.", count=len(marked), checked=len(looked))
+    sentence = Sentence(
+        "{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a system text as learnt, but only answers are learnt. To learn the others too, choose "
+        "Questions and answers under Learn from.",
+        count=len(marked),
+        checked=len(looked),
+    )
     return [Finding("marked", "warning", sentence, len(marked), *places(marked))]
 
 
@@ -66,7 +85,11 @@ def worse_answers(dataset: Dataset) -> list[Finding]:
     for part in dataset.files if dataset.want == "messages" else []:
         if part.mapping.shape in ("preference", "ranked"):
             column = part.mapping.roles.get("rejected") or part.mapping.roles.get("answers")
-            sentence = Sentence("Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. To learn from both, choose Preferences.", name=part.name, column=column)
+            sentence = Sentence(
+                "Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. To learn from both, choose Preferences.",
+                name=part.name,
+                column=column,
+            )
             found.append(Finding("worse", "info", sentence, part.counts.used, []))
     return found
 
@@ -81,19 +104,36 @@ def media(dataset: Dataset) -> list[Finding]:
         return [_marked(dataset, records, flagged, count, rows, columns)]
     if not columns:
         return []
-    sentence = Sentence("{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the model sees the words alone. Use these rows only if the words make "
-                        "sense without them.", columns=", ".join(columns[:_NAMED]), count=len(columns))
+    sentence = Sentence(
+        "{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the model sees the words alone. Use these rows only if the words make "
+        "sense without them.",
+        columns=", ".join(columns[:_NAMED]),
+        count=len(columns),
+    )
     return [Finding("media", "warning", sentence, rows, [], actions=())]
 
 
-def _marked(dataset: Dataset, records: list[Records], flagged: list[np.ndarray], count: int, rows: int, columns: list[str]) -> Finding:
+def _marked(
+    dataset: Dataset, records: list[Records], flagged: list[np.ndarray], count: int, rows: int, columns: list[str]
+) -> Finding:
     first, which = next((own, which) for own, which in zip(records, flagged, strict=True) if which.any())
     lines, _, files = lines_of(dataset, first, which)
-    marks = Counter(found[0] for record in Records(first.store, first.indices[which][:EXAMPLES]) for text in texts_of(record.value) for found in MEDIA_MARKS.finditer(text))
+    marks = Counter(
+        found[0]
+        for record in Records(first.store, first.indices[which][:EXAMPLES])
+        for text in texts_of(record.value)
+        for found in MEDIA_MARKS.finditer(text)
+    )
     values = {"marks": ", ".join(mark for mark, _ in marks.most_common(4)), "count": count, "rows": rows}
     if flagged[0].all():
-        sentence = Sentence("Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} {count:row|rows}). These are not learnt here, so the model would learn to "
-                            "answer without what the question is about. Choose other data; if the words make sense alone, take the marks out.", **values)
+        sentence = Sentence(
+            "Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} {count:row|rows}). These are not learnt here, so the model would learn to "
+            "answer without what the question is about. Choose other data; if the words make sense alone, take the marks out.",
+            **values,
+        )
         return Finding("media", "block", sentence, count, lines, files, actions=("trim",))
-    sentence = Sentence("{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video ({marks}). These are not learnt here; the model sees the words alone.", **values)
+    sentence = Sentence(
+        "{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video ({marks}). These are not learnt here; the model sees the words alone.",
+        **values,
+    )
     return Finding("media", "warning" if columns or 2 * count > rows else "info", sentence, count, lines, files)

@@ -26,17 +26,17 @@ _NAMES = {
     "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
     "passage": "context passage paragraph 上下文 段落",
     "chosen": "chosen chosen_response chosen_messages chosen_answer preferred preferred_output preferred_response better better_response better_answer accepted good winner "
-              "best_response good_response good_answer 优选",
+    "best_response good_response good_answer 优选",
     "rejected": "rejected rejected_response rejected_messages rejected_answer dispreferred non_preferred_output dispreferred_response worse worse_response worse_answer refused bad loser "
-                "worst_response bad_response bad_answer 拒绝",
+    "worst_response bad_response bad_answer 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
     "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
-             "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈 "
-             + " ".join(OF_BAD),
+    "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈 "
+    + " ".join(OF_BAD),
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts thought think thinking_process reasoning_process reasoning_trace "
-                 "thinking_content thinking_trajectory scratchpad 思考 思考过程 思维链 推理 推理过程",
+    "thinking_content thinking_trajectory scratchpad 思考 思考过程 思维链 推理 推理过程",
     "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale 权重",
     "mask_history": "mask_history",
 }
@@ -85,7 +85,11 @@ class Column:
     def _see_answers(self, items: list, written: bool) -> None:
         """ranked: rows with two or more different texts, which may be answers; written: of those that are lists only as text; items: how many
         texts → rows; words: the sum over these rows of the words in each text on average."""
-        if len(items) > 1 and all(isinstance(item, str) and item.strip() for item in items) and len(set(items)) == len(items):
+        if (
+            len(items) > 1
+            and all(isinstance(item, str) and item.strip() for item in items)
+            and len(set(items)) == len(items)
+        ):
             self.ranked += 1
             self.written += written
             self.items[len(items)] += 1
@@ -165,7 +169,10 @@ def weighs(column: Column) -> bool:
 
 
 def names_evidence(roles: dict[str, str]) -> list[Sentence]:
-    return [Sentence("Column '{column}' is named like the {role}.", column=column, role=ROLE_TITLES[role]) for role, column in roles.items()]
+    return [
+        Sentence("Column '{column}' is named like the {role}.", column=column, role=ROLE_TITLES[role])
+        for role, column in roles.items()
+    ]
 
 
 def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
@@ -173,8 +180,14 @@ def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
     said = []
     if column := roles.get("weight"):
         found = [number for value in columns[column].values if (number := number_in(value)) is not None]
-        said.append(Sentence("Column '{column}' holds numbers from {least} to {most}, taken for the weight of each row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
-                             column=column, least=f"{min(found):g}", most=f"{max(found):g}"))
+        said.append(
+            Sentence(
+                "Column '{column}' holds numbers from {least} to {most}, taken for the weight of each row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
+                column=column,
+                least=f"{min(found):g}",
+                most=f"{max(found):g}",
+            )
+        )
     if column := roles.get("mask_history"):
         said.append(Sentence("Column '{column}' says in which rows only the last answer is learnt.", column=column))
     if (column := roles.get("reasoning")) and columns[column].filled:

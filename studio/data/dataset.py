@@ -42,33 +42,82 @@ _WEIGHT = {"gt": 0, "le": 100}
 class OtherFile(Options):
     """One more file to learn from."""
 
-    source: str = option("", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub.")
+    source: str = option(
+        "", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub."
+    )
     mapping: Mapping | None = option(None, "Columns", "Which column plays which role. Empty: as proposed.", hidden=True)
-    weight: float = option(1.0, "Weight", "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.", unit="×", **_WEIGHT)
+    weight: float = option(
+        1.0,
+        "Weight",
+        "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.",
+        unit="×",
+        **_WEIGHT,
+    )
 
 
 class DataSpec(Options):
     """What to learn from: the data part of a recipe."""
 
-    source: str = option("captain", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub.")
+    source: str = option(
+        "captain",
+        "Data",
+        "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub.",
+    )
     mapping: Mapping | None = option(None, "Columns", "Which column plays which role. Empty: as proposed.", hidden=True)
-    weight: float = option(1.0, "Weight", "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.", unit="×", hidden=True, **_WEIGHT)
-    more: list[OtherFile] = option([], "More files", "Files that are mixed in, each with its own columns and weight.", hidden=True, max_length=MORE_FILES)
+    weight: float = option(
+        1.0,
+        "Weight",
+        "How often each row is seen in an epoch: 2 is twice, 0.5 takes half of the rows.",
+        unit="×",
+        hidden=True,
+        **_WEIGHT,
+    )
+    more: list[OtherFile] = option(
+        [],
+        "More files",
+        "Files that are mixed in, each with its own columns and weight.",
+        hidden=True,
+        max_length=MORE_FILES,
+    )
     remedies: Annotated[dict[str, str], AfterValidator(checked)] = option(
-        {}, "Remedies", "What is done about findings while the file is read; the file itself stays as it is.", hidden=True
+        {},
+        "Remedies",
+        "What is done about findings while the file is read; the file itself stays as it is.",
+        hidden=True,
     )
     heldout: str | None = option(
-        None, "Held-out file", "A file kept apart to measure on. Empty: the example's own, or else a part of the data.", advanced=True
+        None,
+        "Held-out file",
+        "A file kept apart to measure on. Empty: the example's own, or else a part of the data.",
+        advanced=True,
     )
     heldout_mapping: Mapping | None = option(
-        None, "Columns of the held-out file", "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.", hidden=True
+        None,
+        "Columns of the held-out file",
+        "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.",
+        hidden=True,
     )
     heldout_fraction: float = option(
-        0.1, "Held-out part", "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.", ge=0.0, le=0.5, slider=True
+        0.1,
+        "Held-out part",
+        "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.",
+        ge=0.0,
+        le=0.5,
+        slider=True,
     )
-    max_rows: int | None = option(None, "Rows at most", "Learn from the first rows of each file only. Empty: from all.", unit="rows", ge=1, advanced=True)
+    max_rows: int | None = option(
+        None,
+        "Rows at most",
+        "Learn from the first rows of each file only. Empty: from all.",
+        unit="rows",
+        ge=1,
+        advanced=True,
+    )
     encoding: str | None = option(
-        None, "Encoding", "How the file's bytes stand for characters, for example utf-8 or gb18030. Empty: recognised.", advanced=True
+        None,
+        "Encoding",
+        "How the file's bytes stand for characters, for example utf-8 or gb18030. Empty: recognised.",
+        advanced=True,
     )
     seed: int = option(0, "Seed of the split", "The same seed keeps the same rows apart.", ge=0, advanced=True)
 
@@ -135,7 +184,11 @@ class Dataset:
 
 
 def load(
-    spec: DataSpec, want: Want = "messages", progress: Callable[[int], None] | None = None, place: BinaryIO | Path | None = None, separator: str = "",
+    spec: DataSpec,
+    want: Want = "messages",
+    progress: Callable[[int], None] | None = None,
+    place: BinaryIO | Path | None = None,
+    separator: str = "",
 ) -> Dataset:
     """Reads, maps, checks and splits the data of `spec` into records of kind `want`.
 
@@ -170,20 +223,48 @@ def load(
     if not len(whole.train):
         raise StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=first.name)
     if not len(whole.heldout) and (spec.heldout_fraction or parted):
-        problems.add(Problem(0, Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."), "heldout", "warning"))
+        problems.add(
+            Problem(
+                0,
+                Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."),
+                "heldout",
+                "warning",
+            )
+        )
     source = first.source
     title = resolved.title if len(parts) == 1 else " + ".join([resolved.title, *(part.name for part in parts[1:])])
     return Dataset(
-        title, want, first.mapping, whole.train, whole.heldout, problems, sum((part.counts for part in parts), Counts()),
-        kept_apart, source.format, source.encoding, source.unit, source.columns, first.preview,
-        first.evidence, parts, dict(reading.remedied),
+        title,
+        want,
+        first.mapping,
+        whole.train,
+        whole.heldout,
+        problems,
+        sum((part.counts for part in parts), Counts()),
+        kept_apart,
+        source.format,
+        source.encoding,
+        source.unit,
+        source.columns,
+        first.preview,
+        first.evidence,
+        parts,
+        dict(reading.remedied),
     )
 
 
 class _Reading:
     """The files of one dataset, read one after the other into one store."""
 
-    def __init__(self, spec: DataSpec, want: Want, progress: Callable[[int], None] | None, store: RecordStore, labelled: bool, separator: str):
+    def __init__(
+        self,
+        spec: DataSpec,
+        want: Want,
+        progress: Callable[[int], None] | None,
+        store: RecordStore,
+        labelled: bool,
+        separator: str,
+    ):
         self.want, self.progress, self.store, self.labelled = want, progress, store, labelled
         self.problems, self.parts, self.rows = Problems(), [], 0
         self.remedied: dict[str, int] = {}
@@ -191,10 +272,18 @@ class _Reading:
         self.language = spec.remedies.get("language")
         self.mixed = "apart" in spec.remedies
         self.merged = False
-        self.apply = partial(apply, want=want, mend=self._merge if spec.remedies.get("order") == "merge" else None, separator=separator)
+        self.apply = partial(
+            apply, want=want, mend=self._merge if spec.remedies.get("order") == "merge" else None, separator=separator
+        )
 
     def part(
-        self, place: Path | str, mapping: Mapping | None, weight: float, encoding: str | None, limit: int | None, like: Mapping | None = None,
+        self,
+        place: Path | str,
+        mapping: Mapping | None,
+        weight: float,
+        encoding: str | None,
+        limit: int | None,
+        like: Mapping | None = None,
     ) -> Part:
         """Opens and reads one file. like: it is the held-out one, and the data to learn from is mapped so."""
         source, heldout = open_source(place, encoding=encoding), like is not None
@@ -211,7 +300,11 @@ class _Reading:
     def _read(self, part: Part, limit: int | None, file: str, heldout: bool) -> None:
         """Appends the usable rows to the store, and what is wrong with the others to `problems`. limit: rows to learn from at most."""
         source, own, seen, used, skipped, learnt = part.source, Problems(), 0, 0, 0, 0
-        number, rows, unused = len(self.parts), source.rows(), Unused(frozenset(columns_of(part.mapping)), source.columns)
+        number, rows, unused = (
+            len(self.parts),
+            source.rows(),
+            Unused(frozenset(columns_of(part.mapping)), source.columns),
+        )
         for row in rows:
             if learnt == limit and not row.apart:
                 continue
@@ -250,7 +343,9 @@ class _Reading:
         rows.close()
         part.columns, part.unused, part.weighty, part.media = unused.columns, unused.names, unused.weighty, unused.media
         own.merge(source.problems, file)
-        part.counts = Counts(seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {}))
+        part.counts = Counts(
+            seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {})
+        )
         self.rows += part.counts.rows
         if self.progress:
             self.progress(self.rows)
@@ -285,13 +380,23 @@ class NothingUsable(StudioError):
 
 def _nothing_usable(source: Source, counts: Counts, problems: Problems, remedied: dict[str, int]) -> NothingUsable:
     if not problems.errors:
-        error = NothingUsable(Sentence("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name))
+        error = NothingUsable(
+            Sentence("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name)
+        )
     else:
         kind, count = problems.errors.most_common(1)[0]
-        first = min((problem for problem in problems if problem.kind == kind and problem.level == "error"), key=lambda problem: problem.line)
-        error = NothingUsable(Sentence(
-            "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}", rows=counts.rows, name=source.name,
-            count=count, reason=first.sentence,
-        ))
+        first = min(
+            (problem for problem in problems if problem.kind == kind and problem.level == "error"),
+            key=lambda problem: problem.line,
+        )
+        error = NothingUsable(
+            Sentence(
+                "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}",
+                rows=counts.rows,
+                name=source.name,
+                count=count,
+                reason=first.sentence,
+            )
+        )
     error.problems, error.counts, error.remedied = problems, counts, dict(remedied)
     return error

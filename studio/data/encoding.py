@@ -19,12 +19,28 @@ MAX_LINE = 32 * 2**20
 """Characters in one line. A longer one is no line of text: refused, so that memory stays bounded."""
 
 _BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CANDIDATES = [
-    "cp1252", "gb18030", "big5", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1254", "cp1255",
-    "cp1256", "cp874", "mac_roman",
+    "cp1252",
+    "gb18030",
+    "big5",
+    "cp932",
+    "euc_jp",
+    "cp949",
+    "cp1251",
+    "koi8_r",
+    "cp1250",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp874",
+    "mac_roman",
 ]
 _EASTERN = {"Czech", "Croatian", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene", "Turkish"}
 _LATIN = {"cp1250", "cp1252", "cp1254", "mac_roman"}
@@ -143,6 +159,9 @@ def numbered_lines(path: Path, encoding: str, name: str, newline: str | None = N
             if len(line) == MAX_LINE:
                 raise StudioError(
                     "Line {number} of {name} is longer than {limit} million characters, so this is not a text file of rows. "
-                    "Split that line, or choose another file.", number=number, name=name, limit=MAX_LINE // 10**6,
+                    "Split that line, or choose another file.",
+                    number=number,
+                    name=name,
+                    limit=MAX_LINE // 10**6,
                 )
             yield number, line

@@ -40,7 +40,11 @@ class Finding:
     @property
     def remedies(self) -> dict[str, Sentence]:
         """Action → what its button says."""
-        return {action: text for action, text in REMEDIES.get(self.kind, {}).items() if self.actions is None or action in self.actions}
+        return {
+            action: text
+            for action, text in REMEDIES.get(self.kind, {}).items()
+            if self.actions is None or action in self.actions
+        }
 
     @property
     def title(self) -> Sentence:
@@ -55,8 +59,16 @@ def by_level(findings: list[Finding]) -> list[Finding]:
 def lines_of(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict, list[str]]:
     """The first line numbers of the records that `which` selects, the values that name the first of them, and their files."""
     found = Records(records.store, records.indices[which][:EXAMPLES])
-    numbers, files = places((int(number), found.store.file(int(index))) for number, index in zip(found.numbers, found.indices, strict=True))
-    line = Sentence("{line} of {file}", line=numbers[0], file=files[0]) if files and files[0] else numbers[0] if numbers else 0
+    numbers, files = places(
+        (int(number), found.store.file(int(index))) for number, index in zip(found.numbers, found.indices, strict=True)
+    )
+    line = (
+        Sentence("{line} of {file}", line=numbers[0], file=files[0])
+        if files and files[0]
+        else numbers[0]
+        if numbers
+        else 0
+    )
     return numbers, {"unit": Sentence(dataset.unit), "line": line}, files
 
 

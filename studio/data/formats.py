@@ -18,18 +18,44 @@ from studio.words import Sentence, StudioError
 
 HEAD = 256 * 1024
 TITLES = {
-    "json": "JSON", "jsonl": "JSON Lines", "csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "arrow": "Arrow", "feather": "Feather",
-    "xlsx": "Excel (XLSX)", "text": "plain text", "markdown": "Markdown", "zip": "zip", "pictures": "Pictures in folders by class", "hub": "Hugging Face Hub",
+    "json": "JSON",
+    "jsonl": "JSON Lines",
+    "csv": "CSV",
+    "tsv": "TSV",
+    "parquet": "Parquet",
+    "arrow": "Arrow",
+    "feather": "Feather",
+    "xlsx": "Excel (XLSX)",
+    "text": "plain text",
+    "markdown": "Markdown",
+    "zip": "zip",
+    "pictures": "Pictures in folders by class",
+    "hub": "Hugging Face Hub",
 }
 """How a person reads the name of a format."""
 
-_READ = Sentence("Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.")
+_READ = Sentence(
+    "Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class."
+)
 _FOREIGN = (
-    (b"%PDF", "a PDF document"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"GIF8", "a picture"),
-    (b"\xd0\xcf\x11\xe0", "an old Office document (XLS or DOC)"), (b"\x1f\x8b", "a gzip archive"), (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"), (b"7z\xbc\xaf", "a 7z archive"), (b"Rar!", "a RAR archive"), (b"\x28\xb5\x2f\xfd", "a zstd archive"),
-    (b"\x80\x02", "a Python pickle"), (b"\x80\x03", "a Python pickle"), (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"), (b"SQLite format 3", "an SQLite database"), (b"\x7fELF", "a program"), (b"MZ\x90", "a program"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document (XLS or DOC)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90", "a program"),
 )
 _JSON_NAMES = {".json", ".jsonl", ".ndjson"}
 _TABLE_NAMES = {".csv", ".tsv", ".tab", ".psv"}
@@ -51,8 +77,12 @@ class Dialect:
     def keywords(self) -> dict:
         """For `csv.reader`; strict, so that broken quoting is an error and not a guess."""
         return {
-            "delimiter": self.delimiter, "quoting": self.quoting, "escapechar": self.escape, "doublequote": self.escape is None,
-            "skipinitialspace": self.skip_space, "strict": True,
+            "delimiter": self.delimiter,
+            "quoting": self.quoting,
+            "escapechar": self.escape,
+            "doublequote": self.escape is None,
+            "skipinitialspace": self.skip_space,
+            "strict": True,
         }
 
 
@@ -215,7 +245,8 @@ def _is_header(cells: list[str], records: int, suffix: str) -> bool:
     least = 3 if suffix in _TEXT_NAMES else 2
     names = [cell.strip() for cell in cells]
     return (
-        records >= least and len(set(names)) == len(names)
+        records >= least
+        and len(set(names)) == len(names)
         and all(0 < len(name) <= 64 and not re.search(r"[.!?。！？\n]\s*$|[.!?] ", name) for name in names)
         and not (suffix in _TEXT_NAMES and any(cell.startswith(" ") for cell in cells[1:]))
     )

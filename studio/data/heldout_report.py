@@ -24,7 +24,9 @@ def all_leaked(dataset: Dataset) -> list[Finding]:
     counts = dataset.heldout_counts
     if counts is None or len(dataset.heldout) or not counts.skipped.get("leakage"):
         return []
-    sentence = Sentence("Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none.")
+    sentence = Sentence(
+        "Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none."
+    )
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
@@ -37,7 +39,8 @@ def heldout_duplicates(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.heldout, again)
     sentence = Sentence(
         "{count} held-out {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
-        count=count, **first,
+        count=count,
+        **first,
     )
     return [Finding("heldout_duplicate", "warning", sentence, count, lines, files)]
 
@@ -51,7 +54,9 @@ def kept_apart(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.heldout, which)
     sentence = Sentence(
         "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
-        "The setting Held-out part changes nothing then.", count=count, **first,
+        "The setting Held-out part changes nothing then.",
+        count=count,
+        **first,
     )
     return [Finding("apart", "info", sentence, count, lines, files)]
 
@@ -65,6 +70,7 @@ def prompt_leakage(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.heldout, same)
     sentence = Sentence(
         "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
-        count=count, **first,
+        count=count,
+        **first,
     )
     return [Finding("prompt_leakage", "warning", sentence, count, lines, files)]

@@ -79,17 +79,20 @@ def _load(hub: HubId):
         return datasets.load_dataset(hub.name, hub.config, split=hub.split)
     except datasets.exceptions.DatasetNotFoundError as error:
         raise StudioError(
-            "The dataset '{name}' is not on the hub, or it is private. Check its name, or log in to the hub first.", name=hub.name
+            "The dataset '{name}' is not on the hub, or it is private. Check its name, or log in to the hub first.",
+            name=hub.name,
         ) from error
     except (ConnectionError, TimeoutError) as error:
         raise StudioError(
-            "Cannot reach the hub to get the dataset '{name}'. Check the network, or use a local file or an example.", name=hub.name
+            "Cannot reach the hub to get the dataset '{name}'. Check the network, or use a local file or an example.",
+            name=hub.name,
         ) from error
     except Exception as error:  # the library raises its builders' own kinds; the person needs the id and the reason
         detail = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise StudioError(
             "The dataset '{name}' cannot be loaded from the hub ({detail}). Check its configuration and split, or use a local file.",
-            name=hub.name, detail=detail,
+            name=hub.name,
+            detail=detail,
         ) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = before

@@ -12,13 +12,66 @@ from studio.data.rows import RowProblem
 from studio.data.turns import check_order, transcript
 
 YES_OR_NO = {
-    "true": True, "1": True, "1.0": True, "yes": True, "y": True, "good": True, "like": True, "liked": True, "thumbs_up": True, "thumbs up": True, "up": True, "upvote": True,
-    "desirable": True, "positive": True, "correct": True, "approved": True, "+1": True, "accepted": True, "chosen": True, "\U0001f44d": True, "好": True, "赞": True, "是": True,
-    "false": False, "0": False, "0.0": False, "-1": False, "-1.0": False, "no": False, "n": False, "bad": False, "dislike": False, "disliked": False, "thumbs_down": False,
-    "thumbs down": False, "down": False, "downvote": False, "undesirable": False, "negative": False, "incorrect": False, "wrong": False, "rejected": False, "\U0001f44e": False, "坏": False, "踩": False, "否": False,
+    "true": True,
+    "1": True,
+    "1.0": True,
+    "yes": True,
+    "y": True,
+    "good": True,
+    "like": True,
+    "liked": True,
+    "thumbs_up": True,
+    "thumbs up": True,
+    "up": True,
+    "upvote": True,
+    "desirable": True,
+    "positive": True,
+    "correct": True,
+    "approved": True,
+    "+1": True,
+    "accepted": True,
+    "chosen": True,
+    "\U0001f44d": True,
+    "好": True,
+    "赞": True,
+    "是": True,
+    "false": False,
+    "0": False,
+    "0.0": False,
+    "-1": False,
+    "-1.0": False,
+    "no": False,
+    "n": False,
+    "bad": False,
+    "dislike": False,
+    "disliked": False,
+    "thumbs_down": False,
+    "thumbs down": False,
+    "down": False,
+    "downvote": False,
+    "undesirable": False,
+    "negative": False,
+    "incorrect": False,
+    "wrong": False,
+    "rejected": False,
+    "\U0001f44e": False,
+    "坏": False,
+    "踩": False,
+    "否": False,
 }
 """What files write for an answer that is wanted, and for one that is not."""
-OF_BAD = ("thumbs_down", "thumb_down", "disliked", "is_disliked", "dislike", "downvoted", "downvote", "undesirable", "is_undesirable", "is_bad")
+OF_BAD = (
+    "thumbs_down",
+    "thumb_down",
+    "disliked",
+    "is_disliked",
+    "dislike",
+    "downvoted",
+    "downvote",
+    "undesirable",
+    "is_undesirable",
+    "is_bad",
+)
 """Names of columns that say yes of a bad answer."""
 
 
@@ -29,7 +82,9 @@ def verdict(value: object, column: str) -> bool | None:
 
 
 def preference(cells: Cells, want: Want) -> dict:
-    prompt, chosen, rejected = _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
+    prompt, chosen, rejected = (
+        _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
+    )
     if cells.mend and (mended := cells.mend([*prompt, chosen])) and mended[-1] == chosen:
         prompt = mended[:-1]
     check_order([*prompt, chosen], cells.place)
@@ -37,14 +92,20 @@ def preference(cells: Cells, want: Want) -> dict:
         return {"messages": [*prompt, chosen], **cells.tools()}
     better, worse = (_words(cells, answer) for answer in (chosen, rejected))
     if better == worse:
-        raise RowProblem("same", "{place} has the same text as chosen and rejected. Change one or remove the row.", place=cells.place)
+        raise RowProblem(
+            "same", "{place} has the same text as chosen and rejected. Change one or remove the row.", place=cells.place
+        )
     return {"prompt": prompt, "chosen": better, "rejected": worse, **cells.tools()}
 
 
 def _words(cells: Cells, answer: dict) -> str:
     """The words of an answer that is to be judged; one that calls tools is a problem."""
     if answer.get("tool_calls"):
-        raise RowProblem("calls", "{place} has an answer that calls tools, which cannot be learnt from judgements yet, only in Chat. Remove the row.", place=cells.place)
+        raise RowProblem(
+            "calls",
+            "{place} has an answer that calls tools, which cannot be learnt from judgements yet, only in Chat. Remove the row.",
+            place=cells.place,
+        )
     return answer["content"]
 
 
@@ -53,19 +114,32 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
     learnt, so that a row without a worse one serves too."""
     prompt = cells.asked("prompt") if cells.said("prompt").strip() else cells.history()
     if alone and is_empty(cells.cell("rejected")):
-        own, chosen = _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
+        own, chosen = (
+            _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
+        )
         other, rejected = own, chosen
     elif "chosen" in cells.columns:
         (own, chosen), (other, rejected) = (_answer(cells, role, prompt) for role in ("chosen", "rejected"))
-        if own is prompt is other and prompt and prompt[-1]["role"] == "assistant" and prompt[-1]["content"] in (chosen["content"], rejected["content"]):
+        if (
+            own is prompt is other
+            and prompt
+            and prompt[-1]["role"] == "assistant"
+            and prompt[-1]["content"] in (chosen["content"], rejected["content"])
+        ):
             own = other = prompt[:-1]  # the conversation is given with one of the two answers
     else:
         own, chosen = _parted(cells, prompt, "prompt")
         other, rejected = _answer(cells, "rejected", own, unlike=chosen["content"])
     if own is not other and _spoken(own) != _spoken(other):
-        raise RowProblem("shape", "{place} has chosen and rejected answers to different prompts. Mend or remove the row.", place=cells.place)
+        raise RowProblem(
+            "shape",
+            "{place} has chosen and rejected answers to different prompts. Mend or remove the row.",
+            place=cells.place,
+        )
     if not own:
-        raise RowProblem("empty", "{place} has no prompt. Choose the column that holds it, or remove the row.", place=cells.place)
+        raise RowProblem(
+            "empty", "{place} has no prompt. Choose the column that holds it, or remove the row.", place=cells.place
+        )
     return cells.with_system(own), chosen, rejected
 
 
@@ -76,8 +150,12 @@ def _spoken(turns: list[dict]) -> list[tuple[str, str]]:
 def _parted(cells: Cells, talk: list[dict], role: str) -> tuple[list[dict], dict]:
     """(what comes before, the answer) of a conversation that ends with an answer."""
     if not talk or talk[-1]["role"] != "assistant" or not (talk[-1]["content"].strip() or talk[-1].get("tool_calls")):
-        raise RowProblem("order", "{place} has no assistant's answer at the end of '{column}'. Mend or remove the row.", place=cells.place,
-                         column=cells.columns.get(role, role))
+        raise RowProblem(
+            "order",
+            "{place} has no assistant's answer at the end of '{column}'. Mend or remove the row.",
+            place=cells.place,
+            column=cells.columns.get(role, role),
+        )
     return talk[:-1], {key: value for key, value in talk[-1].items() if key != "weight"}
 
 
@@ -89,7 +167,13 @@ def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = No
     if talk is None:
         return prompt, {"role": "assistant", "content": _one_of(cells, role, unlike)}
     before, answer = _parted(cells, talk, role)
-    if before and prompt and prompt[-1]["role"] != "user" and before[0]["role"] == "user" and _spoken(before)[:len(_spoken(prompt))] != _spoken(prompt):
+    if (
+        before
+        and prompt
+        and prompt[-1]["role"] != "user"
+        and before[0]["role"] == "user"
+        and _spoken(before)[: len(_spoken(prompt))] != _spoken(prompt)
+    ):
         before = [*prompt, *before]
     return before or prompt, answer
 
@@ -97,9 +181,19 @@ def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = No
 def _one_of(cells: Cells, role: str, unlike: str | None) -> str:
     """The words in a cell. A list of texts is several worse answers, of which the first is taken, unless the better one is a list as well."""
     value = cells.cell(role)
-    if isinstance(value, dict) and len(value) == 1 and isinstance(words := next(iter(value.values())), str) and value.keys() <= {"content", "value", "text"}:
+    if (
+        isinstance(value, dict)
+        and len(value) == 1
+        and isinstance(words := next(iter(value.values())), str)
+        and value.keys() <= {"content", "value", "text"}
+    ):
         value = words
-    if role == "rejected" and isinstance(value, list) and not isinstance(cells.cell("chosen"), list) and all(isinstance(item, str) for item in value):
+    if (
+        role == "rejected"
+        and isinstance(value, list)
+        and not isinstance(cells.cell("chosen"), list)
+        and all(isinstance(item, str) for item in value)
+    ):
         unlike = as_text(cells.cell("chosen")) if unlike is None else unlike
         value = next((item for item in value if item.strip() and item != unlike), "")
     if is_empty(value) or not (words := as_text(value)).strip():
@@ -111,8 +205,12 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
     """(prompt, first answer, last answer) of a ranking; what stands between them is not learnt from."""
     answers = as_list(cells.cell("answers"))
     if answers is None or len(answers) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in answers):
-        raise RowProblem("shape", "{place} has no list of two or more answers in '{column}'. Mend or remove the row.", place=cells.place,
-                         column=cells.columns["answers"])
+        raise RowProblem(
+            "shape",
+            "{place} has no list of two or more answers in '{column}'. Mend or remove the row.",
+            place=cells.place,
+            column=cells.columns["answers"],
+        )
     best, worst = ({"role": "assistant", "content": answer} for answer in (answers[0], answers[-1]))
     return cells.with_system(cells.asked("prompt")), best, worst
 
@@ -122,14 +220,23 @@ def unpaired(cells: Cells, want: Want) -> dict:
     label = verdict(cells.cell("label"), cells.columns["label"])
     if label is None:
         cells.text("label")
-        raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=cells.place,
-                         label=as_text(cells.cell("label"))[:40], column=cells.columns["label"])
+        raise RowProblem(
+            "shape",
+            "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+            place=cells.place,
+            label=as_text(cells.cell("label"))[:40],
+            column=cells.columns["label"],
+        )
     said = cells.answer("completion") if "completion" in cells.columns else []
     messages = cells.checked([*cells.asked("prompt"), *said])
     if want != "messages":
         *prompt, answer = messages
         return {"prompt": prompt, "completion": _words(cells, answer), "label": label, **cells.tools()}
     if not label:
-        raise RowProblem("bad", "{place} has an answer that is marked as bad in '{column}', so Chat does not learn it. To learn from good and bad answers, choose Feedback.",
-                         place=cells.place, column=cells.columns["label"])
+        raise RowProblem(
+            "bad",
+            "{place} has an answer that is marked as bad in '{column}', so Chat does not learn it. To learn from good and bad answers, choose Feedback.",
+            place=cells.place,
+            column=cells.columns["label"],
+        )
     return {"messages": messages, **cells.tools()}

@@ -28,14 +28,20 @@ def misspelt(dataset: Dataset) -> list[Finding]:
     """Rows with a label that most rows write with other capitals or blanks."""
     store, usual = dataset.train.store, spellings(dataset.train.store, dataset.want)
     numbers = [number for name, number in store.label_names.items() if not usual.keys().isdisjoint(name.split(SEVERAL))]
-    found = [(records, np.isin(records.column("labels"), numbers)) for records in (once(dataset.train), dataset.heldout)]
+    found = [
+        (records, np.isin(records.column("labels"), numbers)) for records in (once(dataset.train), dataset.heldout)
+    ]
     count = sum(int(which.sum()) for _, which in found)
     if not count:
         return []
     lines, first, files = next(lines_of(dataset, records, which) for records, which in found if which.any())
     ways = ", ".join(f"'{label}' → '{most}'" for label, most in list(usual.items())[:8])
-    sentence = Sentence("{count} {count:row writes its label|rows write their labels} with other capitals or blanks than most rows do ({ways}), first in {unit} {line}. Each way of writing is a class of its own.",
-                        count=count, ways=ways, **first)
+    sentence = Sentence(
+        "{count} {count:row writes its label|rows write their labels} with other capitals or blanks than most rows do ({ways}), first in {unit} {line}. Each way of writing is a class of its own.",
+        count=count,
+        ways=ways,
+        **first,
+    )
     return [Finding("spelling", "warning", sentence, count, lines, files)]
 
 
@@ -43,14 +49,22 @@ def imbalance(dataset: Dataset) -> list[Finding]:
     """Labels of which one is much rarer than another of the same label set, or only one."""
     counts, sets = label_counts(dataset), [""]
     if dataset.want == "label_sets":
-        sets = sorted({set_label(column, "") for part in dataset.parts for column in (part.mapping.roles["label"], *part.mapping.labels)})
+        sets = sorted(
+            {
+                set_label(column, "")
+                for part in dataset.parts
+                for column in (part.mapping.roles["label"], *part.mapping.labels)
+            }
+        )
     found = ({label: count for label, count in counts.items() if label.startswith(name)} for name in sets)
     return [finding for own in found if own for finding in _imbalance(dataset, own)]
 
 
 def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     names = list(counts)
-    combined = any(SEVERAL in name for name in dataset.train.store.label_names)  # thinning out would take rows of the rare label too
+    combined = any(
+        SEVERAL in name for name in dataset.train.store.label_names
+    )  # thinning out would take rows of the rare label too
 
     def first_line(label: str) -> tuple[list[int], list[str]]:
         indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
@@ -62,13 +76,23 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
         if counts[often] < len(dataset.train) and dataset.want == "label":
             return []  # to have it or not to have it is told apart
         level = "block" if dataset.want in ("label", "label_sets", "image") and len(dataset.train) > 1 else "warning"
-        sentence = Sentence("Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.", label=often)
+        sentence = Sentence(
+            "Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.",
+            label=often,
+        )
         return [Finding("imbalance", level, sentence, counts[often], *first_line(often), actions=())]
     if counts[often] < RATIO * counts[rare]:
         return []
-    sentence = Sentence("The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
-                        often=often, most=counts[often], rare=rare, least=counts[rare])
-    return [Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)]
+    sentence = Sentence(
+        "The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
+        often=often,
+        most=counts[often],
+        rare=rare,
+        least=counts[rare],
+    )
+    return [
+        Finding("imbalance", "warning", sentence, counts[rare], *first_line(rare), actions=() if combined else None)
+    ]
 
 
 def unknown_labels(dataset: Dataset) -> list[Finding]:
@@ -76,11 +100,17 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
     if dataset.want not in ("label", "label_sets", "image"):
         return []
     known = label_counts(dataset).keys()
-    strange = [index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))]
+    strange = [
+        index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))
+    ]
     which = np.isin(dataset.heldout.column("labels"), strange)
     count = int(which.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.heldout, which)
-    sentence = Sentence("{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.", count=count, **first)
+    sentence = Sentence(
+        "{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.",
+        count=count,
+        **first,
+    )
     return [Finding("heldout", "warning", sentence, count, lines, files)]

@@ -11,16 +11,34 @@ import re
 from studio.words import Sentence
 
 LANGUAGES: dict[str, Sentence] = {
-    "en": Sentence("English"), "de": Sentence("German"), "fr": Sentence("French"), "es": Sentence("Spanish"), "it": Sentence("Italian"),
-    "pt": Sentence("Portuguese"), "nl": Sentence("Dutch"), "zh": Sentence("Chinese"), "ja": Sentence("Japanese"), "ko": Sentence("Korean"),
-    "ru": Sentence("Cyrillic script"), "ar": Sentence("Arabic script"), "he": Sentence("Hebrew"), "hi": Sentence("Devanagari script"),
-    "th": Sentence("Thai"), "el": Sentence("Greek"),
+    "en": Sentence("English"),
+    "de": Sentence("German"),
+    "fr": Sentence("French"),
+    "es": Sentence("Spanish"),
+    "it": Sentence("Italian"),
+    "pt": Sentence("Portuguese"),
+    "nl": Sentence("Dutch"),
+    "zh": Sentence("Chinese"),
+    "ja": Sentence("Japanese"),
+    "ko": Sentence("Korean"),
+    "ru": Sentence("Cyrillic script"),
+    "ar": Sentence("Arabic script"),
+    "he": Sentence("Hebrew"),
+    "hi": Sentence("Devanagari script"),
+    "th": Sentence("Thai"),
+    "el": Sentence("Greek"),
 }
 """Code → what a person reads."""
 
 _SCRIPTS = {
-    "ja": re.compile("[\u3040-\u30ff]"), "ko": re.compile("[\uac00-\ud7af]"), "zh": re.compile("[\u3400-\u9fff]"), "ru": re.compile("[\u0400-\u04ff]"),
-    "ar": re.compile("[\u0600-\u06ff]"), "he": re.compile("[\u0590-\u05ff]"), "hi": re.compile("[\u0900-\u097f]"), "th": re.compile("[\u0e00-\u0e7f]"),
+    "ja": re.compile("[\u3040-\u30ff]"),
+    "ko": re.compile("[\uac00-\ud7af]"),
+    "zh": re.compile("[\u3400-\u9fff]"),
+    "ru": re.compile("[\u0400-\u04ff]"),
+    "ar": re.compile("[\u0600-\u06ff]"),
+    "he": re.compile("[\u0590-\u05ff]"),
+    "hi": re.compile("[\u0900-\u097f]"),
+    "th": re.compile("[\u0e00-\u0e7f]"),
     "el": re.compile("[\u0370-\u03ff]"),
 }
 _SMALL_WORDS = {

@@ -21,26 +21,33 @@ from typing import Any
 from studio.data import judged
 from studio.data.cells import as_list, as_text
 from studio.data.pictures import PREFIX
-from studio.data.roles import (
-    ROLE_TITLES,
-    ROLES,
-    SHAPES,
-    Mapping,
-    Shape,
-    Want,
-    check_mapping,
-    columns_of,
-    fits,
-)
+from studio.data.roles import ROLE_TITLES, ROLES, SHAPES, Mapping, Shape, Want, check_mapping, columns_of, fits
 from studio.data.row_cells import Cells, flag
 from studio.data.rows import Row, RowProblem, place
 
-__all__ = ["ROLES", "ROLE_TITLES", "SHAPES", "Mapping", "Shape", "Want", "apply", "check_mapping", "columns_of", "fits", "labels_in"]
+__all__ = [
+    "ROLES",
+    "ROLE_TITLES",
+    "SHAPES",
+    "Mapping",
+    "Shape",
+    "Want",
+    "apply",
+    "check_mapping",
+    "columns_of",
+    "fits",
+    "labels_in",
+]
 
 
 def apply(
-    mapping: Mapping, row: Row, want: Want = "messages", name: str = "the data", unit: str = "line",
-    mend: Callable[[list[dict]], list[dict]] | None = None, separator: str = "",
+    mapping: Mapping,
+    row: Row,
+    want: Want = "messages",
+    name: str = "the data",
+    unit: str = "line",
+    mend: Callable[[list[dict]], list[dict]] | None = None,
+    separator: str = "",
 ) -> dict:
     """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
     mend: puts a conversation's turns in order before the order is checked. separator: what stands between the labels of a cell
@@ -76,14 +83,23 @@ def _label(cells: Cells, want: Want) -> dict:
         answer = ", ".join(as_text(item) for item in several) if several else cells.text("label")
         return cells.conversation([{"role": "user", "content": text}, {"role": "assistant", "content": answer}])
     if several is None and _LIKE_A_LIST.match(written := as_text(label).strip()):
-        raise RowProblem("shape", "{place} has {label} in '{column}', which is no list that can be read. Put its labels in quotes, with commas between them.",
-                         place=cells.place, label=written[:40], column=cells.mapping.roles["label"])
+        raise RowProblem(
+            "shape",
+            "{place} has {label} in '{column}', which is no list that can be read. Put its labels in quotes, with commas between them.",
+            place=cells.place,
+            label=written[:40],
+            column=cells.mapping.roles["label"],
+        )
     if cells.separator:
         return {"text": text, "label": labels_in(label, cells.separator)}
     labels = labels_in(several) if several is not None else None
     if labels == []:
-        raise RowProblem("empty", "{place} has an empty list in '{column}'. Switch on Several labels, with which a text may have none, or give it a label.",
-                         place=cells.place, column=cells.mapping.roles["label"])
+        raise RowProblem(
+            "empty",
+            "{place} has an empty list in '{column}'. Switch on Several labels, with which a text may have none, or give it a label.",
+            place=cells.place,
+            column=cells.mapping.roles["label"],
+        )
     return {"text": text, "label": cells.text("label").strip() if labels is None else labels}
 
 
@@ -100,7 +116,9 @@ def labels_in(value: Any, separator: str = "") -> list[str]:
 
 def _label_sets(cells: Cells) -> dict:
     text, values = cells.text("text"), cells.row.values
-    found = {column: as_text(values.get(column)).strip() for column in (cells.mapping.roles["label"], *cells.mapping.labels)}
+    found = {
+        column: as_text(values.get(column)).strip() for column in (cells.mapping.roles["label"], *cells.mapping.labels)
+    }
     found = {column: label for column, label in found.items() if label}
     if not found:
         cells.text("label")
@@ -111,16 +129,31 @@ def _label_columns(cells: Cells, want: Want) -> dict:
     """The columns that say yes are the text's labels, which may be none; where all are empty nobody has said anything."""
     text, names, values = cells.text("text"), cells.mapping.labels, cells.row.values
     if not any(as_text(values.get(name)).strip() for name in names):
-        raise RowProblem("empty", "{place} has nothing in '{column}'. Fill it or remove the row.", place=cells.place, column=", ".join(names)[:200])
+        raise RowProblem(
+            "empty",
+            "{place} has nothing in '{column}'. Fill it or remove the row.",
+            place=cells.place,
+            column=", ".join(names)[:200],
+        )
     if (odd := next((name for name in names if flag(values.get(name)) is None), None)) is not None:
-        raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=cells.place, label=as_text(values[odd])[:40], column=odd)
+        raise RowProblem(
+            "shape",
+            "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+            place=cells.place,
+            label=as_text(values[odd])[:40],
+            column=odd,
+        )
     return {"text": text, "label": [name for name in names if flag(values.get(name))]}
 
 
 def _image(cells: Cells, want: Want) -> dict:
     place = cells.text("image")
     if not place.startswith(PREFIX):
-        raise RowProblem("shape", "{place} names no picture that was read. Bring the pictures themselves, in a zip of folders by class.", place=cells.place)
+        raise RowProblem(
+            "shape",
+            "{place} names no picture that was read. Bring the pictures themselves, in a zip of folders by class.",
+            place=cells.place,
+        )
     return {"image": place, "label": cells.text("label").strip()}
 
 
@@ -129,7 +162,15 @@ def _text(cells: Cells, want: Want) -> dict:
 
 
 _MAKERS: dict[str, Callable[[Cells, Want], dict]] = {
-    "messages": _conversation, "sharegpt": _conversation, "alpaca": _alpaca, "prompt_completion": _prompt_completion,
-    "preference": judged.preference, "ranked": judged.preference, "unpaired": judged.unpaired, "label": _label, "label_columns": _label_columns, "image": _image,
+    "messages": _conversation,
+    "sharegpt": _conversation,
+    "alpaca": _alpaca,
+    "prompt_completion": _prompt_completion,
+    "preference": judged.preference,
+    "ranked": judged.preference,
+    "unpaired": judged.unpaired,
+    "label": _label,
+    "label_columns": _label_columns,
+    "image": _image,
     "text": _text,
 }

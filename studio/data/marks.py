@@ -24,7 +24,9 @@ _PIECE = 16
 CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 GARBLED = re.compile("\ufffd|[ÃÂ][\u0080-\u00bf]|â€|ï»¿|ï¿½|ðŸ|锟斤")
 EMAILS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
-MEDIA_MARKS = re.compile(r"<\|?(image|audio|video)(?:_\d+)?\|?>(?!(?s:.*?)</\1>)|<(?:img|audio|video)_(?:start|placeholder)>", re.IGNORECASE)
+MEDIA_MARKS = re.compile(
+    r"<\|?(image|audio|video)(?:_\d+)?\|?>(?!(?s:.*?)</\1>)|<(?:img|audio|video)_(?:start|placeholder)>", re.IGNORECASE
+)
 """Marks that stand for a picture, a sound or a video in a text; HTML's elements, which are closed again, are none."""
 _KEY_STARTS = ("sk-", "AKIA", "ghp_", "gho_", "ghs_", "github_pat_", "hf_", "xox", "AIza", "PRIVATE KEY", "eyJ")
 KEYS = re.compile(
@@ -42,7 +44,9 @@ _UNUSUAL = (b"\xc2", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb\xbf")
 def flags(text: str, data: bytes) -> int:
     """Which of CONTROL, MOJIBAKE, EMAIL, KEY, MEDIA show in `text`, added up. data: the same as UTF-8, which is quicker to sift."""
     found = 0
-    if data.translate(None, _USUAL) or (not text.isascii() and any(part in data for part in _UNUSUAL) and CONTROLS.search(text)):
+    if data.translate(None, _USUAL) or (
+        not text.isascii() and any(part in data for part in _UNUSUAL) and CONTROLS.search(text)
+    ):
         found |= CONTROL
     if not text.isascii() and GARBLED.search(text):
         found |= MOJIBAKE

@@ -91,7 +91,9 @@ class Whole:
                 place=place(file or sources[part].name, number, sources[part].unit),
             )
             self.problems.add(Problem(number, sentence, "leakage", "warning", file))
-        self.problems.warnings.update({"leakage": max(0, int(leaked.sum()) - _SAID_LEAKS)} if leaked.sum() > _SAID_LEAKS else {})
+        self.problems.warnings.update(
+            {"leakage": max(0, int(leaked.sum()) - _SAID_LEAKS)} if leaked.sum() > _SAID_LEAKS else {}
+        )
         self.heldout = self._without(self.heldout, leaked, "leakage")
 
     def _without(self, records: Records, mask: np.ndarray, kind: str, remedy: bool = False) -> Records:

@@ -53,7 +53,9 @@ def _members(path: Path) -> list[str]:
                 break
     else:
         with zipfile.ZipFile(path) as archive:
-            found = [item.filename for item in archive.infolist() if not item.filename.endswith("/")]  # is_dir() stumbles over an empty name
+            found = [
+                item.filename for item in archive.infolist() if not item.filename.endswith("/")
+            ]  # is_dir() stumbles over an empty name
     return sorted(name for name in found if not ignored(name))
 
 
@@ -62,22 +64,44 @@ def read_pictures(source: Source) -> Iterator[Row]:
     test/class/… are two sides."""
     names = _members(source.path)
     if len(names) > MAX_PICTURES:
-        raise StudioError("{name} holds {count} files; at most {limit} pictures are read. Choose a part of them.", name=source.name, count=len(names), limit=MAX_PICTURES)
+        raise StudioError(
+            "{name} holds {count} files; at most {limit} pictures are read. Choose a part of them.",
+            name=source.name,
+            count=len(names),
+            limit=MAX_PICTURES,
+        )
     place, sides = str(source.path.resolve()), by_folder(names)
     source.parted = any(apart for apart, _ in sides.values())
     for number, name in enumerate(names, 1):
         path = PurePosixPath(name)
         if path.suffix.lower() not in _ENDINGS:
-            source.warn(number, "left_aside", "{name} also holds '{left}', which is not read as data.", name=source.name, left=name)
+            source.warn(
+                number,
+                "left_aside",
+                "{name} also holds '{left}', which is not read as data.",
+                name=source.name,
+                left=name,
+            )
             continue
         apart, classed = sides.get(name, (False, bool(path.parent.name)))
         if not classed:
-            source.report(number, "missing", "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.", file=name)
+            source.report(
+                number,
+                "missing",
+                "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.",
+                file=name,
+            )
             continue
         try:
             image = place_of(_bytes(place, name), place, name)
         except StudioError as error:
-            source.report(number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
+            source.report(
+                number,
+                "broken",
+                "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.",
+                file=name,
+                reason=error.sentence,
+            )
             continue
         yield Row(number, {"image": image, "label": path.parent.name}, apart=apart)
 
@@ -94,7 +118,11 @@ def open_picture(place: str) -> Image:
     try:
         return decode(_bytes(where, name))
     except StudioError as error:
-        raise StudioError("The picture '{name}' cannot be opened: {reason} Put it back, or read the data again.", name=name, reason=error.sentence) from error
+        raise StudioError(
+            "The picture '{name}' cannot be opened: {reason} Put it back, or read the data again.",
+            name=name,
+            reason=error.sentence,
+        ) from error
 
 
 def title_of(place: str) -> str:
@@ -115,8 +143,12 @@ def decode(data: bytes) -> Image:
         with Image.open(io.BytesIO(data)) as opened:
             return ImageOps.exif_transpose(opened).convert("RGB")
     except Image.DecompressionBombError as error:
-        raise StudioError("It has more than {count} million pixels.", count=round(2 * Image.MAX_IMAGE_PIXELS / 1e6)) from error
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over; all of it means the same to the person
+        raise StudioError(
+            "It has more than {count} million pixels.", count=round(2 * Image.MAX_IMAGE_PIXELS / 1e6)
+        ) from error
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise whatever they stumble over; all of it means the same to the person
         raise StudioError("It is no picture, or a damaged one.") from error
 
 

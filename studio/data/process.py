@@ -52,10 +52,15 @@ class Reading:
         self._found: tuple[Dataset, Report] | StudioError | None = None
         self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the dataset
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "studio.data.process", str(self._file.fileno())], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "studio.data.process", str(self._file.fileno())],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             pass_fds=(self._file.fileno(),),
         )
-        self._process.stdin.write(json.dumps({"spec": spec.model_dump(mode="json"), "want": want, "separator": separator}).encode() + b"\n")
+        self._process.stdin.write(
+            json.dumps({"spec": spec.model_dump(mode="json"), "want": want, "separator": separator}).encode() + b"\n"
+        )
         self._process.stdin.flush()  # it stays open: its end tells the other process that nobody waits any more
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -100,7 +105,10 @@ def _stopped() -> StudioError:
 
 
 def _died(code: int | None) -> StudioError:
-    return StudioError("Reading the data ended before its time (code {code}), perhaps for want of memory. Press Read again, or choose a smaller file.", code=code or 0)
+    return StudioError(
+        "Reading the data ended before its time (code {code}), perhaps for want of memory. Press Read again, or choose a smaller file.",
+        code=code or 0,
+    )
 
 
 def _leave_with_the_reader() -> None:
@@ -122,7 +130,13 @@ def main(descriptor: int) -> None:
         pipe.flush()
 
     try:
-        dataset = load(DataSpec.model_validate(asked["spec"]), asked["want"], progress=lambda rows: tell(rows=rows), place=os.fdopen(descriptor, "w+b"), separator=asked["separator"])
+        dataset = load(
+            DataSpec.model_validate(asked["spec"]),
+            asked["want"],
+            progress=lambda rows: tell(rows=rows),
+            place=os.fdopen(descriptor, "w+b"),
+            separator=asked["separator"],
+        )
     except NothingUsable as error:
         tell(unusable=error.sentence.to_json())
         pickle.dump({"problems": error.problems, "counts": error.counts, "remedied": error.remedied}, pipe)

@@ -37,7 +37,9 @@ _TABLE_FORMATS = {"json", "jsonl", "csv", "tsv", "parquet", "arrow", "feather", 
 class ArchiveSource(Source):
     """The data files of a zip, one after the other; each row carries the name of its file."""
 
-    def __init__(self, path: Path, name: str, parts: list[Source], left: list[Sentence], folder: tempfile.TemporaryDirectory):
+    def __init__(
+        self, path: Path, name: str, parts: list[Source], left: list[Sentence], folder: tempfile.TemporaryDirectory
+    ):
         super().__init__(path, name, "zip", ArchiveSource._all)
         self.parts, self._left, self._folder = parts, left, folder
         self._apart = measured(part.name.removeprefix(f"{name}/") for part in parts)
@@ -110,15 +112,26 @@ def _open_text(path: Path, name: str, encoding: str | None) -> Source:
             head = file.read(HEAD)
             complete = not file.read(1)
     except LookupError as error:
-        raise StudioError("'{encoding}' is no known encoding. Leave it empty, or write for example utf-8 or gb18030.", encoding=encoding) from error
+        raise StudioError(
+            "'{encoding}' is no known encoding. Leave it empty, or write for example utf-8 or gb18030.",
+            encoding=encoding,
+        ) from error
     if not head.strip():
         raise StudioError("{name} is empty. Put at least one example in it, or choose another file.", name=name)
     if head.count(BAD) > 0.3 * len(head):
-        raise StudioError("{name} is not {encoding} text. Choose another encoding, or save the file as UTF-8.", name=name, encoding=encoding)
+        raise StudioError(
+            "{name} is not {encoding} text. Choose another encoding, or save the file as UTF-8.",
+            name=name,
+            encoding=encoding,
+        )
     format, dialect = text_format(head, complete, name)
     readers = {
-        "json": read_json, "jsonl": read_jsonl, "csv": partial(read_table, dialect=dialect), "tsv": partial(read_table, dialect=dialect),
-        "text": read_text, "markdown": read_text,
+        "json": read_json,
+        "jsonl": read_jsonl,
+        "csv": partial(read_table, dialect=dialect),
+        "tsv": partial(read_table, dialect=dialect),
+        "text": read_text,
+        "markdown": read_text,
     }
     return Source(path, name, format, readers[format], encoding=encoding)
 
@@ -176,7 +189,9 @@ def _unnamed(splits: list[Saved], files: dict[str, Path]) -> list[str]:
 def _left_aside(name: str, inside: str, error: StudioError | None) -> Sentence:
     if error is None:
         return Sentence("{name} also holds '{left}', which is not read as data.", name=name, left=inside)
-    return Sentence("{name} also holds '{left}', which is not read: {reason}", name=name, left=inside, reason=error.sentence)
+    return Sentence(
+        "{name} also holds '{left}', which is not read: {reason}", name=name, left=inside, reason=error.sentence
+    )
 
 
 def fingerprint(path: str | Path) -> str:
@@ -188,4 +203,6 @@ def fingerprint(path: str | Path) -> str:
         size = path.stat().st_size
     except OSError as error:
         raise unreadable(path.name, error) from error
-    return hashlib.blake2b(f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape") + head, digest_size=12).hexdigest()
+    return hashlib.blake2b(
+        f"{path.name}\0{size}\0".encode("utf-8", "surrogateescape") + head, digest_size=12
+    ).hexdigest()

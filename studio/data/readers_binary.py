@@ -38,7 +38,8 @@ def damaged(source: Source) -> Iterator[None]:
         detail = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise StudioError(
             "{name} is damaged and cannot be read ({detail}). Save it again from the program that made it, or as JSONL or CSV.",
-            name=source.name, detail=detail,
+            name=source.name,
+            detail=detail,
         ) from error
 
 
@@ -66,7 +67,11 @@ def read_parquet(source: Source) -> Iterator[Row]:
 
     with damaged(source), parquet.ParquetFile(source.path) as file:
         source.layout = list(file.schema_arrow.names)
-        pictured = [field.name for field in file.schema_arrow if pa.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}]
+        pictured = [
+            field.name
+            for field in file.schema_arrow
+            if pa.types.is_struct(field.type) and {part.name for part in field.type} == {"bytes", "path"}
+        ]
         rows = rows_of(source, file.iter_batches(batch_size=_PICTURES if pictured else _BATCH))
         yield from _with_places(source, rows, pictured) if pictured else rows
 
@@ -80,7 +85,13 @@ def _with_places(source: Source, rows: Iterator[Row], columns: list[str]) -> Ite
                 data = (row.values[name] or {}).get("bytes")
                 row.values[name] = place_of(data, where, f"{name}/{row.number}") if data else None
         except StudioError as error:
-            source.report(row.number, "broken", "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.", file=name, reason=error.sentence)
+            source.report(
+                row.number,
+                "broken",
+                "{place}, '{file}', cannot be opened: {reason} Replace it, or remove it.",
+                file=name,
+                reason=error.sentence,
+            )
         else:
             yield row
 
@@ -89,11 +100,21 @@ def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
     """Column → the names of its classes, where Hugging Face's `datasets` wrote them into the file; the column itself holds their numbers."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        found = {name: feature["names"] for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")}
+        found = {
+            name: feature["names"]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
     except (ValueError, AttributeError):
         return {}
     for name, names in found.items():
-        source.evidence.append(Sentence("The file itself names the classes of column '{column}': {names}.", column=name, names=", ".join(map(str, names[:12])) + ("…" if len(names) > 12 else "")))
+        source.evidence.append(
+            Sentence(
+                "The file itself names the classes of column '{column}': {names}.",
+                column=name,
+                names=", ".join(map(str, names[:12])) + ("…" if len(names) > 12 else ""),
+            )
+        )
     return found
 
 
@@ -158,7 +179,12 @@ def rows_of(source: Source, batches: Iterator) -> Iterator[Row]:
             values = {name: plain(column[at].as_py()) for name, column in zip(names, columns, strict=True)}
             for name in filled:
                 values[name] = without_fill(values[name])
-            yield Row(number, values | {name: _named(values.get(name), known) for name, known in classes.items() if name in values} if classes else values)
+            yield Row(
+                number,
+                values | {name: _named(values.get(name), known) for name, known in classes.items() if name in values}
+                if classes
+                else values,
+            )
 
 
 def read_xlsx(source: Source) -> Iterator[Row]:
@@ -174,8 +200,13 @@ def read_xlsx(source: Source) -> Iterator[Row]:
                 if used:
                     if any(_filled(cells) for cells in sheet.iter_rows(values_only=True)):
                         source.warn(
-                            1, "left_aside", "{name} has several sheets; '{used}' is read, '{left}' is not. "
-                            "Save that sheet as a file of its own to use it.", name=source.name, used=used, left=sheet.title,
+                            1,
+                            "left_aside",
+                            "{name} has several sheets; '{used}' is read, '{left}' is not. "
+                            "Save that sheet as a file of its own to use it.",
+                            name=source.name,
+                            used=used,
+                            left=sheet.title,
                         )
                     continue
                 for row in _sheet_rows(source, sheet):
@@ -202,12 +233,23 @@ def _titles(rows: list[list]) -> int:
 
 def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
     columns: list[str] = []
-    filled = ((number, [plain(cell) for cell in cells]) for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1) if _filled(cells))
+    filled = (
+        (number, [plain(cell) for cell in cells])
+        for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
+        if _filled(cells)
+    )
     first = list(itertools.islice(filled, _AHEAD))
     above = _titles([values for _, values in first])
     if above:
         title = next(str(value) for value in first[0][1] if value not in (None, ""))
-        source.evidence.append(Sentence("The first {count} {count:row|rows} of sheet '{sheet}' ('{title}') {count:is a title|are titles} above the header, and no data.", count=above, sheet=sheet.title, title=title[:60]))
+        source.evidence.append(
+            Sentence(
+                "The first {count} {count:row|rows} of sheet '{sheet}' ('{title}') {count:is a title|are titles} above the header, and no data.",
+                count=above,
+                sheet=sheet.title,
+                title=title[:60],
+            )
+        )
     for number, values in itertools.chain(first[above:], filled):
         if not columns:
             while values and values[-1] is None:
@@ -217,15 +259,22 @@ def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
             if headed:
                 continue
             source.warn(
-                number, "header", "{name} seems to have no header row, so its columns are numbered. "
-                "If the first line is a header, give each column a short name of its own.", name=source.name,
+                number,
+                "header",
+                "{name} seems to have no header row, so its columns are numbered. "
+                "If the first line is a header, give each column a short name of its own.",
+                name=source.name,
             )
         while len(values) > len(columns) and values[-1] in (None, ""):
             values.pop()
         if len(values) > len(columns):
             source.report(
-                number, "fields", "{place} has {count} {count:cell|cells}, but the header names {expected} {expected:column|columns}. "
-                "Name the column or empty the cell.", count=len(values), expected=len(columns),
+                number,
+                "fields",
+                "{place} has {count} {count:cell|cells}, but the header names {expected} {expected:column|columns}. "
+                "Name the column or empty the cell.",
+                count=len(values),
+                expected=len(columns),
             )
             continue
         values += [None] * (len(columns) - len(values))

@@ -32,8 +32,11 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
     for start, record, pending, lines in _table_records(source, dialect):
         if isinstance(record, csv.Error):
             source.report(
-                start, "broken", "{place} cannot be cut into fields ({detail}): a quotation mark is open or misplaced. "
-                "Mend that line or remove it.", detail=str(record),
+                start,
+                "broken",
+                "{place} cannot be cut into fields ({detail}): a quotation mark is open or misplaced. "
+                "Mend that line or remove it.",
+                detail=str(record),
             )
         elif any(BAD in line for line in pending):
             source.report_bytes(start)
@@ -46,16 +49,22 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
             if headed:
                 continue
             source.warn(
-                start, "header", "{name} seems to have no header row, so its columns are numbered. "
-                "If the first line is a header, give each column a short name of its own.", name=source.name,
+                start,
+                "header",
+                "{name} seems to have no header row, so its columns are numbered. "
+                "If the first line is a header, give each column a short name of its own.",
+                name=source.name,
             )
             yield Row(start, dict(zip(columns, first, strict=True)))
         elif len(record) != len(columns):
             lines.give_back(pending[1:])
             source.report(
-                start, "fields", "{place} has {count} {count:field|fields}, but the header names {expected}. "
+                start,
+                "fields",
+                "{place} has {count} {count:field|fields}, but the header names {expected}. "
                 "Mend that line (a field that holds the separator needs quotation marks) or remove it.",
-                count=len(record), expected=len(columns),
+                count=len(record),
+                expected=len(columns),
             )
         else:
             yield Row(start, dict(zip(columns, without_missing(source, record), strict=True)))
@@ -88,7 +97,7 @@ class _Lines:
 
     def give_back(self, lines: list[str]) -> None:
         if lines:
-            self._again.extendleft(reversed(self.pending[-len(lines):]))
+            self._again.extendleft(reversed(self.pending[-len(lines) :]))
 
     def feed(self) -> Iterator[str]:
         while True:

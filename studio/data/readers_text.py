@@ -59,13 +59,18 @@ def read_jsonl(source: Source) -> Iterator[Row]:
             item = _loads(line)
         except json.JSONDecodeError as error:
             source.report(
-                number, "broken", "{place} is not valid JSON (column {column}: {detail}). Mend that line or remove it.",
-                column=error.colno, detail=Sentence(error.msg),
+                number,
+                "broken",
+                "{place} is not valid JSON (column {column}: {detail}). Mend that line or remove it.",
+                column=error.colno,
+                detail=Sentence(error.msg),
             )
             continue
         except (ValueError, RecursionError):
             source.report(
-                number, "broken", "{place} holds JSON that is nested too deeply or a number that is too long. "
+                number,
+                "broken",
+                "{place} holds JSON that is nested too deeply or a number that is too long. "
                 "Mend that line or remove it.",
             )
             continue
@@ -89,7 +94,9 @@ def _row(source: Source, number: int, item: Any) -> Iterator[Row]:
     values = as_values(item)
     if values is None:
         source.report(
-            number, "shape", "{place} is no record with named columns but {what}. Write it as an object or remove it.",
+            number,
+            "shape",
+            "{place} is no record with named columns but {what}. Write it as an object or remove it.",
             what=Sentence(_WHAT.get(type(item), "a single value")),
         )
     else:
@@ -112,7 +119,7 @@ class _Feed:
     def more(self) -> None:
         """Drops what was consumed and reads on, by at least as much as is held, so that retries stay cheap."""
         self.line, self.column = self.position(self.at)
-        self.text, self.at = self.text[self.at:], 0
+        self.text, self.at = self.text[self.at :], 0
         chunk = self.file.read(max(_CHUNK, len(self.text)))
         self.done = not chunk
         self.text += chunk
@@ -156,7 +163,10 @@ class _Feed:
         line, column = self.position(self.at if at is None else at)
         return StudioError(
             "Line {line} of {name} is not valid JSON (column {column}: {detail}). Mend that place and choose the file again.",
-            line=line, name=self.source.name, column=column, detail=Sentence(detail),
+            line=line,
+            name=self.source.name,
+            column=column,
+            detail=Sentence(detail),
         )
 
 
@@ -212,14 +222,20 @@ def _object_items(feed: _Feed) -> Iterator[Item]:
     if source.path.stat().st_size > MAX_OBJECT:
         raise StudioError(
             "{name} is no list but JSON objects of more than {limit} MB, which cannot be read piece by piece. Save it as JSONL, one record a line.",
-            name=source.name, limit=MAX_OBJECT // 2**20,
+            name=source.name,
+            limit=MAX_OBJECT // 2**20,
         )
     while not feed.done:
         feed.text += (chunk := feed.file.read(16 * _CHUNK))
         feed.done = not chunk
     item = feed.item()
     if feed.peek() == "{":
-        source.evidence.append(Sentence("{name} holds JSON objects one after the other, not a list of them; each is read as a row.", name=source.name))
+        source.evidence.append(
+            Sentence(
+                "{name} holds JSON objects one after the other, not a list of them; each is read as a row.",
+                name=source.name,
+            )
+        )
         return map(Item, itertools.chain([item], _following(feed)))
     if feed.peek():
         raise feed.error("Extra data")
@@ -250,7 +266,13 @@ def read_text(source: Source) -> Iterator[Row]:
     fences = source.format == "markdown"
     front = _front_matter(source) if fences else 0
     if front:
-        source.warn(1, "left_aside", "{name} opens with {count} lines of settings (front matter), which are not read as text.", name=source.name, count=front)
+        source.warn(
+            1,
+            "left_aside",
+            "{name} opens with {count} lines of settings (front matter), which are not read as text.",
+            name=source.name,
+            count=front,
+        )
     start, fenced, size = 0, False, 0
     part: list[str] = []
     for number, line in numbered_lines(source.path, source.encoding, source.name):

@@ -44,7 +44,9 @@ class RecordStore:
         self.inputs = array("Q")
         self.marks = Marks()
 
-    def add(self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False) -> None:
+    def add(
+        self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False
+    ) -> None:
         """Appends one record. part: which of the files that are read it came from; label: what it is filed under, if anything; apart: it is to be measured on.
         Raises UnicodeEncodeError where its text holds half a character (a lone surrogate), and StudioError where the disk is full."""
         try:
@@ -70,8 +72,14 @@ class RecordStore:
     def relabel(self, spelling: dict[str, str]) -> int:
         """From now on the labels that are keys of `spelling` are its values. Returns how many records that changes. Call after `seal`."""
         self._spelling, before, self.label_names = spelling, self.label_names, {}
-        renamed = {name: SEVERAL.join(dict.fromkeys(spelling.get(label, label) for label in name.split(SEVERAL))) for name in before}
-        numbers = {number: self.label_names.setdefault(renamed[name], len(self.label_names) + 1) for name, number in before.items()} | {0: 0}
+        renamed = {
+            name: SEVERAL.join(dict.fromkeys(spelling.get(label, label) for label in name.split(SEVERAL)))
+            for name in before
+        }
+        numbers = {
+            number: self.label_names.setdefault(renamed[name], len(self.label_names) + 1)
+            for name, number in before.items()
+        } | {0: 0}
         touched = {number for name, number in before.items() if renamed[name] != name}
         changed = [index for index, number in enumerate(self.labels) if number in touched]
         self.labels = array("I", map(numbers.__getitem__, self.labels))
@@ -85,7 +93,11 @@ class RecordStore:
 
     def __getitem__(self, index: int) -> Record:
         value = json.loads(self.spool[index])
-        return Record(self.numbers[index], _respelt(value, self._spelling) if self._spelling else value, self._labels[self._files[index]])
+        return Record(
+            self.numbers[index],
+            _respelt(value, self._spelling) if self._spelling else value,
+            self._labels[self._files[index]],
+        )
 
     def file(self, index: int) -> str:
         """The member of a zip that record `index` came from."""
@@ -117,7 +129,11 @@ class Records(Sequence):
         """One number for each record: of its file's `parts`, 1 where it is kept `apart`, its `numbers` (line), `labels` (0: none), `digests` of its content
         (equal records have equal ones) or `inputs` (digests of what is asked, without the answer)."""
         held = getattr(self.store, name)
-        return np.frombuffer(held, dtype=f"u{held.itemsize}")[self.indices] if len(self.store) else np.empty(0, f"u{held.itemsize}")
+        return (
+            np.frombuffer(held, dtype=f"u{held.itemsize}")[self.indices]
+            if len(self.store)
+            else np.empty(0, f"u{held.itemsize}")
+        )
 
     def marks(self, name: str) -> np.ndarray:
         """One entry for each record: its `flags`, `characters`, `words` or `bands` (see `marks.py`)."""
@@ -173,7 +189,10 @@ def _respelt(value: dict, spelling: dict[str, str]) -> dict:
     """A record whose labels are written as `spelling` says."""
     label = value["label"]
     if isinstance(label, dict):
-        label = {name: spelling.get(whole := set_label(name, own), whole).removeprefix(set_label(name, "")) for name, own in label.items()}
+        label = {
+            name: spelling.get(whole := set_label(name, own), whole).removeprefix(set_label(name, ""))
+            for name, own in label.items()
+        }
     elif isinstance(label, list):
         label = list(dict.fromkeys(spelling.get(own, own) for own in label))
     else:
@@ -193,7 +212,12 @@ def texts(value: dict[str, Any]) -> list[str]:
     if "image" in value:
         return []
     turns = value.get("messages") or value.get("prompt", [])
-    found = [turn["content"] for turn in turns] + [text for turn in turns for call in turn.get("tool_calls", ()) for text in _strings(call["function"]["arguments"])]
+    found = [turn["content"] for turn in turns] + [
+        text
+        for turn in turns
+        for call in turn.get("tool_calls", ())
+        for text in _strings(call["function"]["arguments"])
+    ]
     return found + [value[key] for key in ("chosen", "rejected", "completion") if key in value]
 
 

@@ -20,15 +20,24 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "heldout_duplicate": {"drop": Sentence("Measure on only the first of each")},
     "apart": {"learn": Sentence("Learn from them like from the others, and keep a part of all apart")},
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
-    "long": {"trim": Sentence("Shorten them at the front, so that the end fits"), "drop": Sentence("Leave these rows out")},
-    "refused": {"question": Sentence("Write system texts before the next question"), "none": Sentence("Leave system texts out")},
+    "long": {
+        "trim": Sentence("Shorten them at the front, so that the end fits"),
+        "drop": Sentence("Leave these rows out"),
+    },
+    "refused": {
+        "question": Sentence("Write system texts before the next question"),
+        "none": Sentence("Leave system texts out"),
+    },
     "no_end": {"add": Sentence("Learn the tokenizer's end token behind each answer")},
     "imbalance": {"trim": Sentence("Take fewer of the frequent labels")},
     "spelling": {"merge": Sentence("Write each label as most rows do")},
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
     "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},
-    "media": {"trim": Sentence("Take the marks out and learn the words alone"), "drop": Sentence("Leave these rows out")},
+    "media": {
+        "trim": Sentence("Take the marks out and learn the words alone"),
+        "drop": Sentence("Leave these rows out"),
+    },
     "secret": {"mask": Sentence("Mask them"), "drop": Sentence("Leave these rows out")},
     "language": {code: Sentence("Keep only {name}", name=name) for code, name in LANGUAGES.items()},
 }
@@ -39,13 +48,20 @@ def checked(remedies: dict[str, str]) -> dict[str, str]:
     """`remedies` if every kind and action is known; for pydantic."""
     for kind, action in remedies.items():
         if action not in REMEDIES.get(kind, {}):
-            raise StudioErrorValue("There is no remedy '{action}' for '{kind}'; remove it from the recipe.", action=action, kind=kind)
+            raise StudioErrorValue(
+                "There is no remedy '{action}' for '{kind}'; remove it from the recipe.", action=action, kind=kind
+            )
     return remedies
 
 
 def changes(remedies: dict[str, str]) -> dict[str, Callable[[str], str]]:
     """Kind → the function on one text that `remedies` ask for, for those that change texts."""
-    known = {("control", "trim"): _without_controls, ("mojibake", "trim"): _mended, ("secret", "mask"): _masked, ("media", "trim"): _without_media}
+    known = {
+        ("control", "trim"): _without_controls,
+        ("mojibake", "trim"): _mended,
+        ("secret", "mask"): _masked,
+        ("media", "trim"): _without_media,
+    }
     return {kind: known[kind, action] for kind, action in remedies.items() if (kind, action) in known}
 
 
@@ -88,9 +104,15 @@ def rewritten(value: dict, change: Callable[[str], str]) -> dict:
 def _reworded(turn: dict, change: Callable[[str], str]) -> dict:
     made = {**turn, "content": change(turn["content"])}
     if turn.get("span_weights"):
-        made["span_weights"] = [[*(min(len(change(turn["content"][:at])), len(made["content"])) for at in span[:2]), span[2]] for span in turn["span_weights"]]
+        made["span_weights"] = [
+            [*(min(len(change(turn["content"][:at])), len(made["content"])) for at in span[:2]), span[2]]
+            for span in turn["span_weights"]
+        ]
     if "tool_calls" in turn:
-        made["tool_calls"] = [{**call, "function": {**call["function"], "arguments": _everywhere(call["function"]["arguments"], change)}} for call in turn["tool_calls"]]
+        made["tool_calls"] = [
+            {**call, "function": {**call["function"], "arguments": _everywhere(call["function"]["arguments"], change)}}
+            for call in turn["tool_calls"]
+        ]
     return made
 
 
@@ -113,7 +135,11 @@ def merged(messages: list[dict]) -> list[dict]:
             continue
         if turn["role"] == "assistant" and not any(before["role"] == "user" for before in made):
             continue
-        at = next((at for at in reversed(range(len(made))) if made[at]["role"] != "system"), None) if turn["role"] != "system" else len(made) - 1
+        at = (
+            next((at for at in reversed(range(len(made))) if made[at]["role"] != "system"), None)
+            if turn["role"] != "system"
+            else len(made) - 1
+        )
         last = made[at] if at is not None and at >= 0 else {}
         alike = all(last.get(key) == turn.get(key) for key in ("role", "weight"))  # one answer cannot be learnt by half
         if alike and turn["role"] != "tool" and not calls and not last.get("tool_calls"):
@@ -129,5 +155,8 @@ def _joined(first: dict, second: dict) -> dict:
     """Two turns as one; weights of parts of the second move with its words."""
     made = {**first, "content": f"{first['content']}\n\n{second['content']}"}
     offset = len(first["content"]) + 2
-    spans = [*first.get("span_weights", []), *([start + offset, end + offset, weight] for start, end, weight in second.get("span_weights", []))]
+    spans = [
+        *first.get("span_weights", []),
+        *([start + offset, end + offset, weight] for start, end, weight in second.get("span_weights", [])),
+    ]
     return {**made, "span_weights": spans} if spans else made

@@ -90,23 +90,50 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
     """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
     train = dataset.train
     findings = [
-        *problem_findings(dataset.problems), *column_findings(dataset), *all_the_same(dataset), *duplicates(dataset), *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *heldout_findings(dataset), *odd_characters(dataset), *secrets(dataset), *misspelt(dataset), *imbalance(dataset), *unknown_labels(dataset), *languages(dataset),
+        *problem_findings(dataset.problems),
+        *column_findings(dataset),
+        *all_the_same(dataset),
+        *duplicates(dataset),
+        *(near_duplicates(dataset) if dataset.want != "image" else []),
+        *heldout_findings(dataset),
+        *odd_characters(dataset),
+        *secrets(dataset),
+        *misspelt(dataset),
+        *imbalance(dataset),
+        *unknown_labels(dataset),
+        *languages(dataset),
     ]
     lengths = {
-        "characters": histogram(train.marks("characters"), "characters"), "words": histogram(train.marks("words"), "words"),
+        "characters": histogram(train.marks("characters"), "characters"),
+        "words": histogram(train.marks("words"), "words"),
     }
     return Report(
-        dataset.title, dataset.format, dataset.encoding, dataset.unit, dataset.mapping, dataset.evidence, dataset.counts,
-        dataset.heldout_counts, len(dataset.train), len(dataset.heldout), lengths, label_counts(dataset), by_level(findings),
-        table(dataset.columns, dataset.preview[:preview_rows]), dataset.remedied,
+        dataset.title,
+        dataset.format,
+        dataset.encoding,
+        dataset.unit,
+        dataset.mapping,
+        dataset.evidence,
+        dataset.counts,
+        dataset.heldout_counts,
+        len(dataset.train),
+        len(dataset.heldout),
+        lengths,
+        label_counts(dataset),
+        by_level(findings),
+        table(dataset.columns, dataset.preview[:preview_rows]),
+        dataset.remedied,
     )
 
 
 def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:
     """Rows as short strings for showing, one list per row."""
     rows = list(rows)
-    return Table(list(columns), [[short(row.values.get(name), width) for name in columns] for row in rows], [row.number for row in rows])
+    return Table(
+        list(columns),
+        [[short(row.values.get(name), width) for name in columns] for row in rows],
+        [row.number for row in rows],
+    )
 
 
 def short(value: object, width: int = 120) -> str:
@@ -128,8 +155,16 @@ def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
     counts, _ = np.histogram(np.minimum(data, edges[-1]), bins=edges)
     edges[-1] = max(int(edges[-1]), int(data.max()))
     return Histogram(
-        unit, edges.tolist(), counts.tolist(), len(values), low, int(np.median(data)), int(np.percentile(data, 95)), int(data.max()),
-        float(data.mean()), int(data.sum()),
+        unit,
+        edges.tolist(),
+        counts.tolist(),
+        len(values),
+        low,
+        int(np.median(data)),
+        int(np.percentile(data, 95)),
+        int(data.max()),
+        float(data.mean()),
+        int(data.sum()),
     )
 
 
@@ -146,9 +181,21 @@ def problem_findings(problems: Problems) -> list[Finding]:
             more = Sentence("{count} rows are left out. The first: {reason}", count=count, reason=first.sentence)
             sentence = Sentence("1 row is left out: {reason}", reason=first.sentence) if count == 1 else more
         else:
-            sentence = first.sentence if count == 1 else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
-        found.append(Finding(kind, level, sentence, count, *places((problem.line, problem.file) for problem in members),
-                             actions=() if kind == "media" else None))  # its remedies are for marks in texts
+            sentence = (
+                first.sentence
+                if count == 1
+                else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
+            )
+        found.append(
+            Finding(
+                kind,
+                level,
+                sentence,
+                count,
+                *places((problem.line, problem.file) for problem in members),
+                actions=() if kind == "media" else None,
+            )
+        )  # its remedies are for marks in texts
     return found
 
 
@@ -158,7 +205,10 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
     count = len(records)
     if count < 2 or len(np.unique(records.digests)) > 1:
         return []
-    sentence = Sentence("All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.", count=count)
+    sentence = Sentence(
+        "All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.",
+        count=count,
+    )
     lines, _, files = lines_of(dataset, records, np.ones(count, bool))
     return [Finding("same_all", "block", sentence, count, lines, files)]
 
@@ -173,7 +223,8 @@ def duplicates(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, records, again)
     sentence = Sentence(
         "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They are} learnt more than once; remove {count:it|them} unless you mean it.",
-        count=count, **first,
+        count=count,
+        **first,
     )
     return [Finding("duplicate", "warning", sentence, count, lines, files)]
 
@@ -187,11 +238,18 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, dataset.train, again)
     if complete:
-        sentence = Sentence("{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
-                            count=len(again), **first)
+        sentence = Sentence(
+            "{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
+            count=len(again),
+            **first,
+        )
     else:
-        sentence = Sentence("At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
-                            "not all could be compared.", count=len(again), **first)
+        sentence = Sentence(
+            "At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
+            "not all could be compared.",
+            count=len(again),
+            **first,
+        )
     return [Finding("near_duplicate", "warning", sentence, len(again), lines, files)]
 
 
@@ -205,7 +263,9 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
     """Control characters, and text that was once decoded with the wrong encoding."""
     found = []
     for kind, text in ODD.items():
-        flagged = [(records, records.marks("flags") & FLAGS[kind] > 0) for records in (once(dataset.train), dataset.heldout)]
+        flagged = [
+            (records, records.marks("flags") & FLAGS[kind] > 0) for records in (once(dataset.train), dataset.heldout)
+        ]
         count = sum(int(which.sum()) for _, which in flagged)
         if count:
             lines, first, files = next(lines_of(dataset, records, which) for records, which in flagged if which.any())
@@ -224,7 +284,10 @@ def secrets(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, records, which)
     sentence = Sentence(
         "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, first in {unit} {line}. The model may learn them by heart and "
-        "tell them to others.", emails=int((flags & EMAIL > 0).sum()), keys=int((flags & KEY > 0).sum()), **first,
+        "tell them to others.",
+        emails=int((flags & EMAIL > 0).sum()),
+        keys=int((flags & KEY > 0).sum()),
+        **first,
     )
     return [Finding("secret", "warning", sentence, count, lines, files)]
 
@@ -232,7 +295,9 @@ def secrets(dataset: Dataset) -> list[Finding]:
 def languages(dataset: Dataset) -> list[Finding]:
     """Which languages the rows seem to be in, where there is more than one of weight."""
     step = max(1, -(-len(dataset.train) // LISTENED))
-    looked = [(record.number, record.file, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]]
+    looked = [
+        (record.number, record.file, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]
+    ]
     counts = Counter(code for *_, code in looked if code)
     if len(looked) < 20 or len(counts) < 2:
         return []
@@ -240,7 +305,10 @@ def languages(dataset: Dataset) -> list[Finding]:
     others = [(number, file) for number, file, code in looked if code not in (main, "")]
     sentence = Sentence(
         "{main} in {most} of {checked} rows looked at, then {mix}. This goes by script and small words only, so single rows may be judged wrongly.",
-        main=LANGUAGES[main], most=most, checked=len(looked), mix=_listed([(LANGUAGES[code], count) for code, count in counts.most_common()[1:6]]),
+        main=LANGUAGES[main],
+        most=most,
+        checked=len(looked),
+        mix=_listed([(LANGUAGES[code], count) for code, count in counts.most_common()[1:6]]),
     )
     return [Finding("language", "info", sentence, len(others), *places(others), actions=(main,))]
 

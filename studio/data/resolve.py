@@ -44,14 +44,20 @@ def resolve(source: str | Path) -> Resolved:
     try:
         path = path.expanduser()
         exists, folder = path.exists(), path.is_dir()
-    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a zero byte, or means the home of nobody
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):  # a name that is too long, holds a zero byte, or means the home of nobody
         exists = folder = False
     if folder and not holds_pictures(path):
         raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=text)
     if not exists:
         raise StudioError(
             "'{source}' is neither an example ({examples}) nor a file on this computer. Check the path, or write hub:owner/name for a "
-            "dataset on the hub.", source=text[:200], examples=", ".join(known) or "-",
+            "dataset on the hub.",
+            source=text[:200],
+            examples=", ".join(known) or "-",
         )
     own = path.resolve().parent == home.SAMPLES.resolve()
     return Resolved(path, _sibling(path) if own else None, path.name)

@@ -11,7 +11,19 @@ from typing import Literal, get_args
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
-Shape = Literal["messages", "sharegpt", "alpaca", "prompt_completion", "preference", "ranked", "unpaired", "label", "label_columns", "image", "text"]
+Shape = Literal[
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "prompt_completion",
+    "preference",
+    "ranked",
+    "unpaired",
+    "label",
+    "label_columns",
+    "image",
+    "text",
+]
 Want = Literal["messages", "text", "preference", "unpaired", "label", "label_sets", "image"]
 
 SHAPES: dict[str, Sentence] = {
@@ -50,22 +62,44 @@ Where the better answer or the marked one has no column of its own, it is the la
 """
 
 ROLE_TITLES: dict[str, Sentence] = {
-    "messages": Sentence("messages"), "tools": Sentence("tools"), "system": Sentence("system text"), "instruction": Sentence("instruction"),
-    "input": Sentence("input"), "output": Sentence("output"), "history": Sentence("earlier turns"), "prompt": Sentence("prompt"),
-    "completion": Sentence("answer"), "chosen": Sentence("better answer"), "rejected": Sentence("worse answer"),
-    "label": Sentence("label"), "image": Sentence("picture"), "text": Sentence("text"), "answers": Sentence("answers, best first"),
-    "reasoning": Sentence("reasoning before the answer"), "weight": Sentence("weight of the answers"), "mask_history": Sentence("only the last answer is learnt"),
+    "messages": Sentence("messages"),
+    "tools": Sentence("tools"),
+    "system": Sentence("system text"),
+    "instruction": Sentence("instruction"),
+    "input": Sentence("input"),
+    "output": Sentence("output"),
+    "history": Sentence("earlier turns"),
+    "prompt": Sentence("prompt"),
+    "completion": Sentence("answer"),
+    "chosen": Sentence("better answer"),
+    "rejected": Sentence("worse answer"),
+    "label": Sentence("label"),
+    "image": Sentence("picture"),
+    "text": Sentence("text"),
+    "answers": Sentence("answers, best first"),
+    "reasoning": Sentence("reasoning before the answer"),
+    "weight": Sentence("weight of the answers"),
+    "mask_history": Sentence("only the last answer is learnt"),
 }
 """What a person reads for each role."""
 
 WANTS: dict[str, Sentence] = {
-    "messages": Sentence("conversations"), "text": Sentence("plain text"), "preference": Sentence("pairs of a better and a worse answer"),
+    "messages": Sentence("conversations"),
+    "text": Sentence("plain text"),
+    "preference": Sentence("pairs of a better and a worse answer"),
     "unpaired": Sentence("answers marked good or bad"),
-    "label": Sentence("texts with labels"), "label_sets": Sentence("texts with labels in one column or more"), "image": Sentence("pictures with classes"),
+    "label": Sentence("texts with labels"),
+    "label_sets": Sentence("texts with labels in one column or more"),
+    "image": Sentence("pictures with classes"),
 }
 _FITS: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "sharegpt", "alpaca", "prompt_completion", "label", "preference", "ranked", "unpaired"),
-    "text": ("text",), "preference": ("preference", "ranked"), "unpaired": ("unpaired",), "label": ("label", "label_columns"), "label_sets": ("label",), "image": ("image",),
+    "text": ("text",),
+    "preference": ("preference", "ranked"),
+    "unpaired": ("unpaired",),
+    "label": ("label", "label_columns"),
+    "label_sets": ("label",),
+    "image": ("image",),
 }
 """Wanted record → shapes it can be made from without inventing anything. Of preferences a chat learns the better answers only, of marked answers
 those that are marked good."""
@@ -77,10 +111,16 @@ class Mapping(Options):
     shape: Shape = option("messages", "Shape", "How one row of the data is built.")
     roles: dict[str, str] = option({}, "Columns", "For each role the column that plays it.", hidden=True)
     labels: list[str] = option(
-        [], "More label columns", "Text and label: each is a label set of its own, beside the label's. Text and yes-or-no columns: each is a label that a row has or has not.", hidden=True
+        [],
+        "More label columns",
+        "Text and label: each is a label set of its own, beside the label's. Text and yes-or-no columns: each is a label that a row has or has not.",
+        hidden=True,
     )
     system: str | None = option(
-        None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True
+        None,
+        "System text",
+        "Put before every conversation that has no system message of its own. Empty: none.",
+        advanced=True,
     )
 
 
@@ -96,27 +136,48 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
     if not fits(mapping, want):
         raise StudioError(
             "{name} holds '{shape}', from which no {want} can be made. Choose another task, or another shape on the Data tab.",
-            name=name, shape=SHAPES[mapping.shape], want=WANTS[want],
+            name=name,
+            shape=SHAPES[mapping.shape],
+            want=WANTS[want],
         )
     have, known = list(columns), ROLES[mapping.shape]
-    twice = next((column for at, column in enumerate(mapping.labels) if column in [*mapping.roles.values(), *mapping.labels[:at]]), None)
+    twice = next(
+        (
+            column
+            for at, column in enumerate(mapping.labels)
+            if column in [*mapping.roles.values(), *mapping.labels[:at]]
+        ),
+        None,
+    )
     if twice is not None:
-        raise StudioError("Column '{column}' of {name} is chosen twice. The text and each label set need a column of their own.", column=twice, name=name)
+        raise StudioError(
+            "Column '{column}' of {name} is chosen twice. The text and each label set need a column of their own.",
+            column=twice,
+            name=name,
+        )
     columned = mapping.shape == "label_columns"
     for role, column in [*mapping.roles.items(), *(("label", column) for column in mapping.labels)]:
         if role not in known and not (columned and column in mapping.labels):
             raise StudioError(
-                "'{role}' is no role of the shape '{shape}'. Its roles are: {known}.", role=role, shape=SHAPES[mapping.shape], known=", ".join(known)
+                "'{role}' is no role of the shape '{shape}'. Its roles are: {known}.",
+                role=role,
+                shape=SHAPES[mapping.shape],
+                known=", ".join(known),
             )
         if column not in have:
             raise StudioError(
-                "{name} has no column '{column}' for {role}. Its columns are: {columns}. Choose one of these.", name=name, column=column,
-                role=ROLE_TITLES[role], columns=", ".join(str(key) for key in have[:40]),
+                "{name} has no column '{column}' for {role}. Its columns are: {columns}. Choose one of these.",
+                name=name,
+                column=column,
+                role=ROLE_TITLES[role],
+                columns=", ".join(str(key) for key in have[:40]),
             )
     for role, needed in {**known, "label": columned and not mapping.labels or known.get("label", False)}.items():
         if needed and role not in mapping.roles:
             raise StudioError(
-                "No column of {name} is chosen for {role}. Its columns are: {columns}. Choose one of these.", name=name, role=ROLE_TITLES[role],
+                "No column of {name} is chosen for {role}. Its columns are: {columns}. Choose one of these.",
+                name=name,
+                role=ROLE_TITLES[role],
                 columns=", ".join(str(key) for key in have[:40]),
             )
 

@@ -22,7 +22,17 @@ ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input",
 """Keys of a question in an object that holds one exchange."""
 SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
 """Keys of its answer."""
-_FLAGS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False, "": False}
+_FLAGS = {
+    "1": True,
+    "1.0": True,
+    "true": True,
+    "yes": True,
+    "0": False,
+    "0.0": False,
+    "false": False,
+    "no": False,
+    "": False,
+}
 """What files write into the column of a label that a row has, and of one that it has not."""
 
 
@@ -58,14 +68,25 @@ def number_in(value: Any) -> float | None:
 
 def is_empty(value: Any) -> bool:
     """Whether a cell says nothing: none, blanks, or not a number."""
-    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    )
 
 
 class Cells:
     """The cells of one row. place: how a sentence calls the row; mend: puts a conversation's turns in order before the order is checked;
     separator: what stands between several labels in one cell."""
 
-    def __init__(self, mapping: Mapping, row: Row, place: Sentence, mend: Callable[[list[dict]], list[dict]] | None = None, separator: str = ""):
+    def __init__(
+        self,
+        mapping: Mapping,
+        row: Row,
+        place: Sentence,
+        mend: Callable[[list[dict]], list[dict]] | None = None,
+        separator: str = "",
+    ):
         self.mapping, self.row, self.place, self.mend, self.separator = mapping, row, place, mend, separator
         self.columns = mapping.roles
 
@@ -76,7 +97,10 @@ class Cells:
             return None
         if column not in self.row.values and ROLES[self.mapping.shape][role]:
             raise RowProblem(
-                "missing", "{place} has no '{column}'; it has: {columns}. Add it or remove the row.", place=self.place, column=column,
+                "missing",
+                "{place} has no '{column}'; it has: {columns}. Add it or remove the row.",
+                place=self.place,
+                column=column,
                 columns=", ".join(str(key) for key in list(self.row.values)[:20]) or "-",
             )
         return unwrapped(self.row.values.get(column))
@@ -94,7 +118,12 @@ class Cells:
         return "" if is_empty(value) else as_text(value)
 
     def empty(self, role: str) -> RowProblem:
-        return RowProblem("empty", "{place} has nothing in '{column}'. Fill it or remove the row.", place=self.place, column=self.columns.get(role, role))
+        return RowProblem(
+            "empty",
+            "{place} has nothing in '{column}'. Fill it or remove the row.",
+            place=self.place,
+            column=self.columns.get(role, role),
+        )
 
     def turns(self, role: str) -> list[dict]:
         """The conversation in a cell; a problem where it holds none."""
@@ -119,7 +148,10 @@ class Cells:
             last = max((at for at, turn in enumerate(talk) if turn["role"] == "user"), default=None)
             if last is None:
                 return [*self.history(), *talk, {"role": "user", "content": extra}]
-            talk = [{**turn, "content": f"{turn['content']}\n\n{extra}"} if at == last else turn for at, turn in enumerate(talk)]
+            talk = [
+                {**turn, "content": f"{turn['content']}\n\n{extra}"} if at == last else turn
+                for at, turn in enumerate(talk)
+            ]
         return [*self.history(), *talk]
 
     def history(self) -> list[dict]:
@@ -134,8 +166,16 @@ class Cells:
             items = [items[at : at + 2] for at in range(0, len(items), 2)]
         pairs = [_exchange(item) for item in items] if items is not None else [None]
         if None in pairs:
-            raise RowProblem("shape", "{place} has a history that is no list of question and answer. Mend that row.", place=self.place)
-        return [{"role": role, "content": as_text(words)} for pair in pairs for role, words in zip(("user", "assistant"), pair, strict=True)]
+            raise RowProblem(
+                "shape",
+                "{place} has a history that is no list of question and answer. Mend that row.",
+                place=self.place,
+            )
+        return [
+            {"role": role, "content": as_text(words)}
+            for pair in pairs
+            for role, words in zip(("user", "assistant"), pair, strict=True)
+        ]
 
     def answer(self, role: str) -> list[dict]:
         """The answer's turns, after the row's reasoning."""
@@ -160,7 +200,11 @@ class Cells:
         text = _system_text(self.cell("system")).strip() if "system" in self.columns else ""
         own = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
         if own is not None:
-            return [{**messages[0], "content": f"{text}\n\n{own}"}, *messages[1:]] if text and text not in own else messages
+            return (
+                [{**messages[0], "content": f"{text}\n\n{own}"}, *messages[1:]]
+                if text and text not in own
+                else messages
+            )
         text = text or (self.mapping.system or "").strip()
         return [{"role": "system", "content": text}, *messages] if text else messages
 
@@ -171,8 +215,14 @@ class Cells:
 
     def conversation(self, messages: list[dict]) -> dict:
         """`messages` as a record: checked, weighed as the row says, with its tools."""
-        offered = [tool for turn in messages for tool in turn.get("tools", ())]  # some files offer them in the system turn
-        bare = [{key: value for key, value in turn.items() if key != "tools"} for turn in messages] if offered else messages
+        offered = [
+            tool for turn in messages for tool in turn.get("tools", ())
+        ]  # some files offer them in the system turn
+        bare = (
+            [{key: value for key, value in turn.items() if key != "tools"} for turn in messages]
+            if offered
+            else messages
+        )
         return {"messages": self.weighed(self.checked(bare)), **({"tools": offered} if offered else {}), **self.tools()}
 
     def tools(self) -> dict:
@@ -189,17 +239,30 @@ class Cells:
         """`messages` whose answers have the weights that the row's own columns ask for, on top of what each turn says."""
         if "mask_history" in self.columns and self.flagged("mask_history"):
             last = len(messages) - 1
-            messages = [{**turn, "weight": 0} if turn["role"] == "assistant" and at < last else turn for at, turn in enumerate(messages)]
+            messages = [
+                {**turn, "weight": 0} if turn["role"] == "assistant" and at < last else turn
+                for at, turn in enumerate(messages)
+            ]
         factor = self.factor() if "weight" in self.columns else 1
         if factor == 1:
             return messages
-        return [{**turn, "weight": turn.get("weight", 1) * factor} if turn["role"] == "assistant" or "weight" in turn else turn for turn in messages]
+        return [
+            {**turn, "weight": turn.get("weight", 1) * factor}
+            if turn["role"] == "assistant" or "weight" in turn
+            else turn
+            for turn in messages
+        ]
 
     def flagged(self, role: str) -> bool:
         said = flag(value := self.cell(role))
         if said is None:
-            raise RowProblem("shape", "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.", place=self.place,
-                             label=as_text(value)[:40], column=self.columns[role])
+            raise RowProblem(
+                "shape",
+                "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+                place=self.place,
+                label=as_text(value)[:40],
+                column=self.columns[role],
+            )
         return said
 
     def factor(self) -> float:
@@ -208,8 +271,13 @@ class Cells:
             return 1
         number = number_in(value)
         if number is None:
-            raise RowProblem("shape", "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Mend or remove the row.", place=self.place,
-                             value=as_text(value)[:40], column=self.columns["weight"])
+            raise RowProblem(
+                "shape",
+                "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Mend or remove the row.",
+                place=self.place,
+                value=as_text(value)[:40],
+                column=self.columns["weight"],
+            )
         return int(number) if number.is_integer() else number
 
 
@@ -227,6 +295,8 @@ def _system_text(value: Any) -> str:
     """A system text, also where it comes in parts, as Bedrock writes it."""
     if isinstance(value, dict):
         value = value.get("content", value.get("text", value))
-    if isinstance(value, list) and all(isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str)) for part in value):
+    if isinstance(value, list) and all(
+        isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str)) for part in value
+    ):
         return "\n\n".join(part if isinstance(part, str) else part["text"] for part in value)
     return "" if is_empty(value) else as_text(value)

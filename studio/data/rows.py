@@ -136,7 +136,9 @@ class Counts:
         self.skipped[kind] = self.skipped.get(kind, 0) + rows
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.rows + other.rows, self.used + other.used, dict(Counter(self.skipped) + Counter(other.skipped)))
+        return Counts(
+            self.rows + other.rows, self.used + other.used, dict(Counter(self.skipped) + Counter(other.skipped))
+        )
 
 
 def place(name: str, number: int, unit: str) -> Sentence:

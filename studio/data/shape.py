@@ -23,22 +23,8 @@ from studio.data.mapping import SHAPES, Mapping, Want, fits
 from studio.data.pictures import PREFIX, title_of
 from studio.data.row_cells import normal
 from studio.data.rows import Row
-from studio.data.shape_judged import (
-    conversation,
-    doubtful_rankings,
-    list_evidence,
-    preferences,
-    rankings,
-    verdicts,
-)
-from studio.data.shape_labels import (
-    LOOKED_AT,
-    label_columns,
-    labels,
-    more_labels,
-    separator_of,
-    text_evidence,
-)
+from studio.data.shape_judged import conversation, doubtful_rankings, list_evidence, preferences, rankings, verdicts
+from studio.data.shape_labels import LOOKED_AT, label_columns, labels, more_labels, separator_of, text_evidence
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
@@ -72,14 +58,17 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     if not found:
         raise StudioError(
             "The columns of {name} ({columns}) do not look like chat, text, labels or preferences. Choose the shape and its columns yourself.",
-            name=source.name, columns=", ".join(map(str, list(columns)[:20])) or "-",
+            name=source.name,
+            columns=", ".join(map(str, list(columns)[:20])) or "-",
         )
     if want:
         found.sort(key=lambda candidate: not fits(candidate[0], want))
     (mapping, evidence), rest = found[0], found[1:]
     if want == "label_sets" and mapping.shape == "label":
         mapping, evidence = more_labels(mapping, evidence, columns)
-    return Proposal(mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest])
+    return Proposal(
+        mapping, [Sentence("Read as: {shape}.", shape=SHAPES[mapping.shape]), *evidence], [other for other, _ in rest]
+    )
 
 
 def _conversations(columns: Columns, rows: list[Row]) -> Found:
@@ -97,11 +86,27 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
     roles = with_extra(columns, {"messages": best.name}, ("system", "tools", *_LEARNT))
     keys = ("role", "content") if shape == "messages" else ("from", "value")
     evidence = [
-        Sentence("Column '{column}' holds lists of {first} and {second} in {count} of {rows} {rows:row|rows}.", column=best.name, first=keys[0],
-                 second=keys[1], count=max(best.openai, best.sharegpt), rows=len(rows)),
-        Sentence("user and assistant alternate in {count} of {rows} {rows:row|rows}.", count=best.ordered, rows=len(rows)),
-        *(Sentence("'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role} in {count} of {rows} {rows:row|rows}.", name=name[:40], role=role, count=count, rows=len(rows))
-          for (name, role), count in best.taken.most_common(_NAMED)),
+        Sentence(
+            "Column '{column}' holds lists of {first} and {second} in {count} of {rows} {rows:row|rows}.",
+            column=best.name,
+            first=keys[0],
+            second=keys[1],
+            count=max(best.openai, best.sharegpt),
+            rows=len(rows),
+        ),
+        Sentence(
+            "user and assistant alternate in {count} of {rows} {rows:row|rows}.", count=best.ordered, rows=len(rows)
+        ),
+        *(
+            Sentence(
+                "'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role} in {count} of {rows} {rows:row|rows}.",
+                name=name[:40],
+                role=role,
+                count=count,
+                rows=len(rows),
+            )
+            for (name, role), count in best.taken.most_common(_NAMED)
+        ),
         *role_evidence(columns, roles),
     ]
     return Mapping(shape=shape, roles=roles), evidence
@@ -115,7 +120,9 @@ def _instructions(columns: Columns, rows: list[Row]) -> Found:
     roles = by_name(columns, ("instruction", "output"))
     if roles is None:
         return None
-    asked = named(columns, "prompt", {*roles.values()} | {name for name in columns if normal(name) not in ("question", "query")})
+    asked = named(
+        columns, "prompt", {*roles.values()} | {name for name in columns if normal(name) not in ("question", "query")}
+    )
     if asked and named(columns, "input", set(roles.values())) is None:
         roles["input"] = asked  # an instruction that is the same for all, and the question that it is about
     return _answered("alpaca", roles, columns, rows)
@@ -125,25 +132,46 @@ def _answered(shape: str, roles: dict[str, str], columns: Columns, rows: list[Ro
     """A question and an answer with all that belongs to them."""
     roles = with_extra(columns, roles, tuple(role for role in (*_AROUND, *_LEARNT) if role not in roles))
     answer = roles["output" if shape == "alpaca" else "completion"]
-    named_so = {role: column for role, column in roles.items() if columns[column].filled and role not in ("reasoning", *_LEARNT)}
-    return Mapping(shape=shape, roles=roles), [*names_evidence(named_so), *role_evidence(columns, roles), *list_evidence(columns, rows, answer)]
+    named_so = {
+        role: column for role, column in roles.items() if columns[column].filled and role not in ("reasoning", *_LEARNT)
+    }
+    return Mapping(shape=shape, roles=roles), [
+        *names_evidence(named_so),
+        *role_evidence(columns, roles),
+        *list_evidence(columns, rows, answer),
+    ]
 
 
 def _comprehension(columns: Columns, rows: list[Row]) -> Found:
     """A question, the passage that it is about, and the answer, or SQuAD's list of answers."""
     found = by_name(columns, ("prompt", "passage"))
-    answer = found and (named(columns, "completion", set(found.values())) or named(columns, "answers", set(found.values())))
+    answer = found and (
+        named(columns, "completion", set(found.values())) or named(columns, "answers", set(found.values()))
+    )
     if not answer or not columns[answer].texts:
         return None
-    mapping, evidence = _answered("alpaca", {"instruction": found["prompt"], "input": found["passage"], "output": answer}, columns, rows)
+    mapping, evidence = _answered(
+        "alpaca", {"instruction": found["prompt"], "input": found["passage"], "output": answer}, columns, rows
+    )
     if wrapped := sum(isinstance(row.values.get(answer), dict) for row in rows):
-        evidence.append(Sentence("Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the first of each is learnt.", column=answer, count=wrapped, rows=len(rows)))
+        evidence.append(
+            Sentence(
+                "Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the first of each is learnt.",
+                column=answer,
+                count=wrapped,
+                rows=len(rows),
+            )
+        )
     return mapping, evidence
 
 
 def _pairs(columns: Columns, rows: list[Row]) -> Found:
     roles = by_name(columns, ("prompt", "completion"))
-    if (talk := conversation(columns, set(), answered=False)) and talk not in (roles or {}).values() and (answer := named(columns, "completion", {talk})):
+    if (
+        (talk := conversation(columns, set(), answered=False))
+        and talk not in (roles or {}).values()
+        and (answer := named(columns, "completion", {talk}))
+    ):
         roles = {"prompt": talk, "completion": answer}
     if roles is None and (roles := by_name(columns, ("prompt", "answers"))):
         roles = {"prompt": roles["prompt"], "completion": roles["answers"]}
@@ -151,13 +179,27 @@ def _pairs(columns: Columns, rows: list[Row]) -> Found:
 
 
 def _pictures(columns: Columns, rows: list[Row]) -> Found:
-    image = next((name for name, column in columns.items() if column.filled and all(str(row.values.get(name) or PREFIX).startswith(PREFIX) for row in rows)), None)
+    image = next(
+        (
+            name
+            for name, column in columns.items()
+            if column.filled and all(str(row.values.get(name) or PREFIX).startswith(PREFIX) for row in rows)
+        ),
+        None,
+    )
     label = image and named(columns, "label", {image})
     if not label:
         return None
     if any(title_of(str(row.values.get(image))) == f"{image}/{row.number}" for row in rows):
-        return Mapping(shape="image", roles={"image": image, "label": label}), names_evidence({"image": image, "label": label})
-    evidence = [Sentence("{count} {count:folder holds|folders hold} the pictures, so each folder's name is a class.", count=len(columns["label"].values))]
+        return Mapping(shape="image", roles={"image": image, "label": label}), names_evidence(
+            {"image": image, "label": label}
+        )
+    evidence = [
+        Sentence(
+            "{count} {count:folder holds|folders hold} the pictures, so each folder's name is a class.",
+            count=len(columns["label"].values),
+        )
+    ]
     return Mapping(shape="image", roles={"image": image, "label": label}), evidence
 
 
@@ -165,7 +207,12 @@ def _first_two(columns: Columns, rows: list[Row]) -> Found:
     texts = [column.name for column in columns.values() if column.texts]
     if len(columns) != 2 or len(texts) != 2:
         return None
-    evidence = [Sentence("There are two columns of text; '{first}' comes first, so it is taken for the question. Check this.", first=texts[0])]
+    evidence = [
+        Sentence(
+            "There are two columns of text; '{first}' comes first, so it is taken for the question. Check this.",
+            first=texts[0],
+        )
+    ]
     return Mapping(shape="prompt_completion", roles={"prompt": texts[0], "completion": texts[1]}), evidence
 
 
@@ -181,5 +228,17 @@ def _texts(columns: Columns, rows: list[Row]) -> Found:
 
 
 _LOOKS = (
-    _pictures, preferences, verdicts, _conversations, rankings, _instructions, _comprehension, _pairs, doubtful_rankings, label_columns, labels, _first_two, _texts,
+    _pictures,
+    preferences,
+    verdicts,
+    _conversations,
+    rankings,
+    _instructions,
+    _comprehension,
+    _pairs,
+    doubtful_rankings,
+    label_columns,
+    labels,
+    _first_two,
+    _texts,
 )

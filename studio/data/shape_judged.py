@@ -24,13 +24,33 @@ from studio.data.rows import Row
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
-_DOUBTFUL = ("rating", "score", "quality", "preferred")  # where most files hold grades, and yes or no only if there is nothing else
-_VERDICTS_TOO = ("good", "bad", "better", "worse", "accepted", "refused", "preferred", "dispreferred", "winner", "loser")  # names of columns that may say yes or no instead
+_DOUBTFUL = (
+    "rating",
+    "score",
+    "quality",
+    "preferred",
+)  # where most files hold grades, and yes or no only if there is nothing else
+_VERDICTS_TOO = (
+    "good",
+    "bad",
+    "better",
+    "worse",
+    "accepted",
+    "refused",
+    "preferred",
+    "dispreferred",
+    "winner",
+    "loser",
+)  # names of columns that may say yes or no instead
 
 
 def conversation(columns: Columns, taken: set[str], answered: bool | None = None) -> str | None:
     """The column that holds conversations, by its name if there are several. answered: whether they end with an answer, None where either will do."""
-    found = {name: column for name, column in columns.items() if name not in taken and column.talks and column.lists and not earlier(columns, name)}
+    found = {
+        name: column
+        for name, column in columns.items()
+        if name not in taken and column.talks and column.lists and not earlier(columns, name)
+    }
     if answered is not None:
         found = {name: column for name, column in found.items() if (2 * column.answered >= column.filled) == answered}
     return named(found, "messages") or next(iter(found), None)
@@ -45,7 +65,11 @@ def _verdict(columns: Columns, name: str) -> Counter:
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
     """A better and a worse answer, the better one also at the end of the conversation or under the name of an answer."""
-    texts = {name: column for name, column in columns.items() if normal(name) not in _VERDICTS_TOO or _verdict(columns, name).total() < 0.9 * max(1, column.filled)}
+    texts = {
+        name: column
+        for name, column in columns.items()
+        if normal(name) not in _VERDICTS_TOO or _verdict(columns, name).total() < 0.9 * max(1, column.filled)
+    }
     rejected = named(texts, "rejected")
     if rejected is None:
         return None
@@ -58,17 +82,34 @@ def preferences(columns: Columns, rows: list[Row]) -> Found:
         if not (talk or chosen):
             return None
     roles |= {"chosen": chosen} if chosen else {}
-    prompt = talk if talk and not (chosen and _whole(columns, chosen)) else named(columns, "prompt", set(roles.values()))
+    prompt = (
+        talk if talk and not (chosen and _whole(columns, chosen)) else named(columns, "prompt", set(roles.values()))
+    )
     if prompt and chosen and prompt != talk and _whole(columns, chosen) and not _repeats(rows, prompt, chosen):
         prompt = None  # the conversations bring their questions, and this is something else
     roles = {**({"prompt": prompt} if prompt else {}), **({"chosen": chosen} if chosen else {}), "rejected": rejected}
     roles = with_extra(columns, roles, _AROUND if prompt else _AROUND[1:])
     evidence = names_evidence({role: column for role, column in roles.items() if column != talk})
     if talk in roles.values():
-        evidence.insert(0, Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk) if chosen else
-                        Sentence("The last answer of the conversation in '{column}' is the better one, '{rejected}' the worse one.", column=talk, rejected=rejected))
+        evidence.insert(
+            0,
+            Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk)
+            if chosen
+            else Sentence(
+                "The last answer of the conversation in '{column}' is the better one, '{rejected}' the worse one.",
+                column=talk,
+                rejected=rejected,
+            ),
+        )
     if columns[rejected].ranked:
-        evidence.append(Sentence("Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is learnt from.", column=rejected, count=columns[rejected].lists, rows=len(rows)))
+        evidence.append(
+            Sentence(
+                "Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is learnt from.",
+                column=rejected,
+                count=columns[rejected].lists,
+                rows=len(rows),
+            )
+        )
     return Mapping(shape="preference", roles=roles), evidence
 
 
@@ -80,13 +121,19 @@ def _whole(columns: Columns, name: str) -> bool:
 def _repeats(rows: list[Row], prompt: str, chosen: str) -> bool:
     """Whether the question's column says what stands in the conversations anyway."""
     pairs = [(as_text(asked), as_text(row.values.get(chosen))) for row in rows if (asked := row.values.get(prompt))]
-    return bool(pairs) and 2 * sum(as_text([asked])[2:-2] in talk or asked in talk for asked, talk in pairs) >= len(pairs)
+    return bool(pairs) and 2 * sum(as_text([asked])[2:-2] in talk or asked in talk for asked, talk in pairs) >= len(
+        pairs
+    )
 
 
 def verdicts(columns: Columns, rows: list[Row]) -> Found:
     """A question, an answer, and whether it was good; the first two also as one conversation."""
     least = {name: 0.95 if normal(name) in _DOUBTFUL else 0.5 for name in columns}
-    names = {normal(name): name for name, column in columns.items() if _verdict(columns, name).total() > least[name] * column.filled}
+    names = {
+        normal(name): name
+        for name, column in columns.items()
+        if _verdict(columns, name).total() > least[name] * column.filled
+    }
     rated = next((names[synonym] for synonym in SYNONYMS["rated"] if synonym in names), None)
     if rated is None:
         return None
@@ -94,27 +141,49 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
     roles = by_name(rest, ("prompt", "completion")) or {}
     if talk := conversation(rest, set(roles.values()), answered=True):
         roles = {"prompt": talk}
-    elif (talk := conversation(rest, set(roles.values()), answered=False)) and (said := named(rest, "completion", {talk})):
+    elif (talk := conversation(rest, set(roles.values()), answered=False)) and (
+        said := named(rest, "completion", {talk})
+    ):
         roles = {"prompt": talk, "completion": said}
     if not roles:
         return None
     roles = with_extra(rest, roles, ((*_AROUND, "reasoning") if "completion" in roles else _AROUND))
     known = _verdict(columns, rated)
     good = sum(count for value, count in known.items() if verdict(value, rated))
-    evidence = [Sentence("Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.", column=rated,
-                         said=known.total(), count=good, rows=len(rows)),
-                *names_evidence({role: column for role, column in roles.items() if column != talk}), *role_evidence(rest, roles)]
+    evidence = [
+        Sentence(
+            "Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.",
+            column=rated,
+            said=known.total(),
+            count=good,
+            rows=len(rows),
+        ),
+        *names_evidence({role: column for role, column in roles.items() if column != talk}),
+        *role_evidence(rest, roles),
+    ]
     if normal(rated) in OF_BAD:
-        evidence[0] = Sentence("Column '{column}' says which answers are bad: {count} of {rows} {rows:row|rows} {count:is|are} good.", column=rated, count=good, rows=len(rows))
+        evidence[0] = Sentence(
+            "Column '{column}' says which answers are bad: {count} of {rows} {rows:row|rows} {count:is|are} good.",
+            column=rated,
+            count=good,
+            rows=len(rows),
+        )
     if talk:
-        evidence.insert(1, Sentence("What it judges is the last answer of the conversation in '{column}'.", column=talk) if "completion" not in roles else
-                        Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk))
+        evidence.insert(
+            1,
+            Sentence("What it judges is the last answer of the conversation in '{column}'.", column=talk)
+            if "completion" not in roles
+            else Sentence("Column '{column}' holds the conversation that comes before the answers.", column=talk),
+        )
     return Mapping(shape="unpaired", roles={**roles, "label": rated}), evidence
 
 
 # ---- lists of answers, or answers that are lists --------------------------------------------------------------------
 
-_ASKS_FOR_A_LIST = re.compile(r"\b(?:json|lists?|arrays?|enumerate|extract|name (?:\w+ )?\w+s|all (?:the )?\w+s)\b|列出|列表|清单|数组", re.IGNORECASE)
+_ASKS_FOR_A_LIST = re.compile(
+    r"\b(?:json|lists?|arrays?|enumerate|extract|name (?:\w+ )?\w+s|all (?:the )?\w+s)\b|列出|列表|清单|数组",
+    re.IGNORECASE,
+)
 
 
 def rankings(columns: Columns, rows: list[Row]) -> Found:
@@ -136,9 +205,17 @@ def _ranking(columns: Columns, rows: list[Row]) -> Found:
     prompt = named(columns, "prompt", {answers})
     if prompt is None:
         return None
-    evidence = Sentence("Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is one answer, choose the shape 'Prompt and answer' "
-                        "or 'Instruction, input, output'.", column=answers, count=columns[answers].ranked, rows=len(rows))
-    return Mapping(shape="ranked", roles=with_extra(columns, {"prompt": prompt, "answers": answers}, _AROUND)), [evidence, *names_evidence({"prompt": prompt})]
+    evidence = Sentence(
+        "Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is one answer, choose the shape 'Prompt and answer' "
+        "or 'Instruction, input, output'.",
+        column=answers,
+        count=columns[answers].ranked,
+        rows=len(rows),
+    )
+    return Mapping(shape="ranked", roles=with_extra(columns, {"prompt": prompt, "answers": answers}, _AROUND)), [
+        evidence,
+        *names_evidence({"prompt": prompt}),
+    ]
 
 
 def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | None:
@@ -174,5 +251,13 @@ def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Senten
     if not columns[answer].ranked:
         return []
     reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
-    return [Sentence("Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as JSON: {reason}. If they are several answers, the best one "
-                     "first, choose the shape 'Several answers, best first'.", column=answer, count=columns[answer].ranked, rows=len(rows), reason=reason)]
+    return [
+        Sentence(
+            "Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as JSON: {reason}. If they are several answers, the best one "
+            "first, choose the shape 'Several answers, best first'.",
+            column=answer,
+            count=columns[answer].ranked,
+            rows=len(rows),
+            reason=reason,
+        )
+    ]

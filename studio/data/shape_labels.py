@@ -28,8 +28,16 @@ def label_columns(columns: Columns, rows: list[Row]) -> Found:
         return None
     has = [sum(bool(flag(row.values.get(name))) for name in names) for row in rows]
     evidence = [
-        Sentence("The columns {columns} say yes or no (or 1 and 0), so each is a label that a text has or has not.", columns=", ".join(names[:20])),
-        Sentence("{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} more than one.", none=has.count(0), rows=len(rows), several=sum(count > 1 for count in has)),
+        Sentence(
+            "The columns {columns} say yes or no (or 1 and 0), so each is a label that a text has or has not.",
+            columns=", ".join(names[:20]),
+        ),
+        Sentence(
+            "{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} more than one.",
+            none=has.count(0),
+            rows=len(rows),
+            several=sum(count > 1 for count in has),
+        ),
         Sentence("To ask each column as a question of its own, choose Multi-task classification."),
         text_evidence(columns[text]),
     ]
@@ -42,7 +50,11 @@ def said(column: Column) -> int:
 
 
 def text_evidence(column: Column) -> Sentence:
-    return Sentence("Column '{column}' holds the texts, {count} characters on average.", column=column.name, count=column.characters // max(1, column.texts))
+    return Sentence(
+        "Column '{column}' holds the texts, {count} characters on average.",
+        column=column.name,
+        count=column.characters // max(1, column.texts),
+    )
 
 
 def labels(columns: Columns, rows: list[Row]) -> Found:
@@ -50,15 +62,26 @@ def labels(columns: Columns, rows: list[Row]) -> Found:
     if label is None:
         label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
     if label is None:
-        label = next((name for name, column in reversed(columns.items()) if column.texts and _parted([row.values.get(name) for row in rows])), None)
+        label = next(
+            (
+                name
+                for name, column in reversed(columns.items())
+                if column.texts and _parted([row.values.get(name) for row in rows])
+            ),
+            None,
+        )
     if label is None:
         return None
     text = named(columns, "text", {label}) or longest(columns, {label})
     if text is None or columns[text].characters <= columns[label].characters:
         return None
     evidence = [
-        Sentence("Column '{column}' has {count} different values in {rows} rows, as labels do.", column=label,
-                 count=len(columns[label].values), rows=len(rows)),
+        Sentence(
+            "Column '{column}' has {count} different values in {rows} rows, as labels do.",
+            column=label,
+            count=len(columns[label].values),
+            rows=len(rows),
+        ),
         text_evidence(columns[text]),
     ]
     if parted := _parted([row.values.get(label) for row in rows]):
@@ -81,7 +104,11 @@ def separator_of(source: Source, mapping: Mapping) -> str | None:
 def _parted(values: list) -> tuple[str, int] | None:
     """(separator or "", how many of `values` hold several labels) of a column that holds several labels in a row."""
     filled = [value for value in values if as_text(value).strip()]
-    lists = [items for value in filled if (items := as_list(value)) is not None and all(isinstance(item, str | int) for item in items)]
+    lists = [
+        items
+        for value in filled
+        if (items := as_list(value)) is not None and all(isinstance(item, str | int) for item in items)
+    ]
     if lists and 2 * len(lists) >= len(filled):
         several = sum(len(items) > 1 for items in lists)
         return ("", several) if several else None
@@ -97,22 +124,44 @@ def _parted_by(values: list, separator: str) -> int:
     stands = Counter(part for cell in cells for part in cell)
     if not several or len(stands) > min(100, len(values) // 2) or max(map(len, stands)) > 40:
         return 0
-    if separator == "," and all(_DECIMAL.fullmatch(as_text(value).strip()) for value in values if separator in as_text(value)):
+    if separator == "," and all(
+        _DECIMAL.fullmatch(as_text(value).strip()) for value in values if separator in as_text(value)
+    ):
         return 0
     together = {part for cell in several for part in cell}
-    return sum(cells[cell] for cell in several) if 2 * sum(stands[part] > 1 for part in together) >= len(together) else 0
+    return (
+        sum(cells[cell] for cell in several) if 2 * sum(stands[part] > 1 for part in together) >= len(together) else 0
+    )
 
 
 def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sentence:
     if separator:
-        return Sentence("Column '{column}' holds several labels in {count} of {rows} {rows:row|rows}, parted by '{separator}'.", column=column, count=count, rows=rows, separator=separator)
-    return Sentence("Column '{column}' holds lists of labels, with several of them in {count} of {rows} {rows:row|rows}.", column=column, count=count, rows=rows)
+        return Sentence(
+            "Column '{column}' holds several labels in {count} of {rows} {rows:row|rows}, parted by '{separator}'.",
+            column=column,
+            count=count,
+            rows=rows,
+            separator=separator,
+        )
+    return Sentence(
+        "Column '{column}' holds lists of labels, with several of them in {count} of {rows} {rows:row|rows}.",
+        column=column,
+        count=count,
+        rows=rows,
+    )
 
 
 def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) -> tuple[Mapping, list[Sentence]]:
     """`mapping` with every other column that looks like labels as a label set of its own."""
     more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
-    told = [Sentence("Column '{column}' has {count} different values, so it is taken for another label set.", column=column.name, count=len(column.values)) for column in more]
+    told = [
+        Sentence(
+            "Column '{column}' has {count} different values, so it is taken for another label set.",
+            column=column.name,
+            count=len(column.values),
+        )
+        for column in more
+    ]
     return mapping.model_copy(update={"labels": [column.name for column in more]}), [*evidence, *told]
 
 

@@ -25,7 +25,9 @@ def by_folder(names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
     roots = {parts[:at] for parts in folders.values() for at, part in enumerate(parts[:-1]) if part.lower() in _LEARNT}
     found = {}
     for name, parts in folders.items():
-        at = next((at for at, part in enumerate(parts) if parts[:at] in roots and part.lower() in _LEARNT | _MEASURED), None)
+        at = next(
+            (at for at, part in enumerate(parts) if parts[:at] in roots and part.lower() in _LEARNT | _MEASURED), None
+        )
         if at is not None:
             found[name] = parts[at].lower() in _MEASURED, len(parts) > at + 1
     return found

@@ -26,8 +26,13 @@ class Source:
     """
 
     def __init__(
-        self, path: Path | None, name: str, format: str, reader: Callable[[Source], Iterator[Row]],
-        encoding: str | None = None, origin: str = "",
+        self,
+        path: Path | None,
+        name: str,
+        format: str,
+        reader: Callable[[Source], Iterator[Row]],
+        encoding: str | None = None,
+        origin: str = "",
     ):
         self.path, self.name, self.format, self.encoding = path, name, format, encoding
         self.unit = _UNITS.get(format, "record")
@@ -53,7 +58,9 @@ class Source:
 
     def report_bytes(self, number: int) -> None:
         self.report(
-            number, "bytes", "{place} holds bytes that are not {encoding} text. Save the file as UTF-8, or mend that place.",
+            number,
+            "bytes",
+            "{place} holds bytes that are not {encoding} text. Save the file as UTF-8, or mend that place.",
             encoding=self.encoding,
         )
 
@@ -72,9 +79,13 @@ class Source:
             return self
         problem = next((problem for problem in self.problems if problem.level == "error"), None)
         if problem is None:
-            raise StudioError("{name} holds no rows. Put at least one example in it, or choose another file.", name=self.name)
+            raise StudioError(
+                "{name} holds no rows. Put at least one example in it, or choose another file.", name=self.name
+            )
         raise StudioError(
-            "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}", count=self.problems.rows, name=self.name,
+            "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}",
+            count=self.problems.rows,
+            name=self.name,
             reason=problem.sentence,
         )
 
@@ -84,5 +95,11 @@ def unreadable(name: str, error: OSError) -> StudioError:
     if isinstance(error, FileNotFoundError):
         return StudioError("There is no file {name}. Check the path, or choose the file again.", name=name)
     if isinstance(error, PermissionError):
-        return StudioError("The file {name} may not be read by this program. Change its permissions, or copy it.", name=name)
-    return StudioError("{name} cannot be read ({detail}). Check the disk, or copy the file.", name=name, detail=error.strerror or str(error))
+        return StudioError(
+            "The file {name} may not be read by this program. Change its permissions, or copy it.", name=name
+        )
+    return StudioError(
+        "{name} cannot be read ({detail}). Check the disk, or copy the file.",
+        name=name,
+        detail=error.strerror or str(error),
+    )

@@ -16,7 +16,11 @@ def spellings(store: RecordStore, want: str) -> dict[str, str]:
     """
     if want not in ("label", "label_sets", "image"):
         return {}
-    rows = np.bincount(np.frombuffer(store.labels, f"u{store.labels.itemsize}"), minlength=len(store.label_names) + 1) if len(store) else []
+    rows = (
+        np.bincount(np.frombuffer(store.labels, f"u{store.labels.itemsize}"), minlength=len(store.label_names) + 1)
+        if len(store)
+        else []
+    )
     counts: Counter[str] = Counter()
     for name, number in store.label_names.items():
         for label in name.split(SEVERAL):

@@ -53,7 +53,9 @@ class Spool:
             self._file.flush()
         except OSError as error:
             raise StudioError(
-                "The data cannot be kept in the folder {folder} ({detail}). Free some disk space there.", folder=self._folder, detail=error.strerror or str(error),
+                "The data cannot be kept in the folder {folder} ({detail}). Free some disk space there.",
+                folder=self._folder,
+                detail=error.strerror or str(error),
             ) from error
         self._buffer = bytearray()
 

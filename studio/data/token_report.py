@@ -58,8 +58,12 @@ class Tokens:
         return [max(rows) for rows in self.rows]
 
 
-def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[list[int], int | None]], fit: Callable[[dict], dict | None] = lambda value: value,
-                 unseen: Callable[[dict], bool] = lambda value: False) -> Tokens:
+def count_tokens(
+    dataset: Dataset,
+    measure: Callable[[dict], tuple[list[int], int | None]],
+    fit: Callable[[dict], dict | None] = lambda value: value,
+    unseen: Callable[[dict], bool] = lambda value: False,
+) -> Tokens:
     """`measure`, record value → (tokens of its rows, where the first learnt one stands), for all training rows or an even sample. fit: the record as
     it is learnt, or None where it is left out. unseen: whether the chat template leaves something of it out."""
     found = Tokens()
@@ -87,30 +91,81 @@ def count_tokens(dataset: Dataset, measure: Callable[[dict], tuple[list[int], in
 def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str = "", splits: bool = False) -> Report:
     """`found` with what a model's tokens add. max_length: tokens that training keeps of a row; remedy: what is done about longer ones;
     splits: they become several examples, so that nothing is cut."""
-    more = [*refusals(tokens), *too_long(tokens, max_length, remedy, splits), *nothing_learnt(tokens, max_length), *not_written(tokens), *no_end(tokens)]
+    more = [
+        *refusals(tokens),
+        *too_long(tokens, max_length, remedy, splits),
+        *nothing_learnt(tokens, max_length),
+        *not_written(tokens),
+        *no_end(tokens),
+    ]
     remedied = found.remedied | ({"long": tokens.changed} if remedy else {})
-    return replace(found, lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")}, findings=by_level([*found.findings, *more]), remedied=remedied,
-                   looked=tokens.looked, tokens=sum(map(sum, tokens.rows)))
+    return replace(
+        found,
+        lengths={**found.lengths, "tokens": histogram(tokens.lengths, "tokens")},
+        findings=by_level([*found.findings, *more]),
+        remedied=remedied,
+        looked=tokens.looked,
+        tokens=sum(map(sum, tokens.rows)),
+    )
 
 
 def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
     """Rows of which training would cut the end."""
     if tokens.looked and not tokens.rows and not tokens.refused:
-        sentence = Sentence("{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
-                            checked=tokens.looked, limit=max_length)
+        sentence = Sentence(
+            "{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
+            checked=tokens.looked,
+            limit=max_length,
+        )
         return [Finding("still_long", "block", sentence, tokens.looked, [])]
     over = [index for index, size in enumerate(tokens.lengths) if size > max_length]
     if not over:
         return []
-    values = {"count": len(over), "checked": tokens.looked, "limit": max_length, "cut": sum(max(0, size - max_length) for rows in tokens.rows for size in rows)}
+    values = {
+        "count": len(over),
+        "checked": tokens.looked,
+        "limit": max_length,
+        "cut": sum(max(0, size - max_length) for rows in tokens.rows for size in rows),
+    }
     if splits:
-        return [_about(tokens, over, "pieces", "info", Sentence("{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; {count:it is|they are} learnt in pieces, and nothing is cut off.", **values))]
+        return [
+            _about(
+                tokens,
+                over,
+                "pieces",
+                "info",
+                Sentence(
+                    "{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; {count:it is|they are} learnt in pieces, and nothing is cut off.",
+                    **values,
+                ),
+            )
+        ]
     if remedy:
-        return [_about(tokens, over, "still_long", "warning", Sentence(
-            "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} {cut:token|tokens} will be cut off at "
-            "the end. Raise Length at most, or shorten {count:its answer or system text|their answers or system texts} in the file.", **values))]
-    return [_about(tokens, over, "long", "warning", Sentence(
-        "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens; {cut} {cut:token|tokens} would be cut off at the end. Raise the length, shorten {count:it, or leave it|them, or leave them} out.", **values))]
+        return [
+            _about(
+                tokens,
+                over,
+                "still_long",
+                "warning",
+                Sentence(
+                    "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} {cut:token|tokens} will be cut off at "
+                    "the end. Raise Length at most, or shorten {count:its answer or system text|their answers or system texts} in the file.",
+                    **values,
+                ),
+            )
+        ]
+    return [
+        _about(
+            tokens,
+            over,
+            "long",
+            "warning",
+            Sentence(
+                "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens; {cut} {cut:token|tokens} would be cut off at the end. Raise the length, shorten {count:it, or leave it|them, or leave them} out.",
+                **values,
+            ),
+        )
+    ]
 
 
 def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
@@ -120,11 +175,24 @@ def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
         return []
     values = {"checked": len(tokens.firsts), "limit": max_length}
     if len(bare) == len(tokens.firsts):
-        level, sentence = "block", Sentence("{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
-                                            "Raise Length at most, or look at the marks in the file.", **values)
+        level, sentence = (
+            "block",
+            Sentence(
+                "{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
+                "Raise Length at most, or look at the marks in the file.",
+                **values,
+            ),
+        )
     else:
-        level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
-                                            "behind {limit} tokens.", count=len(bare), **values)
+        level, sentence = (
+            "error",
+            Sentence(
+                "{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
+                "behind {limit} tokens.",
+                count=len(bare),
+                **values,
+            ),
+        )
     return [_about(tokens, bare, "nothing", level, sentence)]
 
 
@@ -134,10 +202,32 @@ def refusals(tokens: Tokens) -> list[Finding]:
     for kind, rows in tokens.refused.items():
         values = {"count": len(rows), "checked": tokens.looked, "reason": rows[0].reason}
         if len(rows) > TOO_MANY * tokens.looked:
-            level, sentence = "block", Sentence("{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to go on. The first: {reason}", **values)
+            level, sentence = (
+                "block",
+                Sentence(
+                    "{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to go on. The first: {reason}",
+                    **values,
+                ),
+            )
         else:
-            level, sentence = "error", Sentence("{count} of {checked} {checked:row|rows} looked at {count:is|are} left out. The first: {reason}", **values)
-        found.append(Finding(kind, level, sentence, len(rows), *places((row.number, row.file) for row in rows), actions=tokens.ways if kind == "refused" else (), templates=tokens.templates))
+            level, sentence = (
+                "error",
+                Sentence(
+                    "{count} of {checked} {checked:row|rows} looked at {count:is|are} left out. The first: {reason}",
+                    **values,
+                ),
+            )
+        found.append(
+            Finding(
+                kind,
+                level,
+                sentence,
+                len(rows),
+                *places((row.number, row.file) for row in rows),
+                actions=tokens.ways if kind == "refused" else (),
+                templates=tokens.templates,
+            )
+        )
     return found
 
 
@@ -145,7 +235,9 @@ def no_end(tokens: Tokens) -> list[Finding]:
     """A chat template that writes nothing behind an answer, so that the model does not learn where to stop."""
     if tokens.endless is None or not tokens.rows:
         return []
-    sentence = Sentence("The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may go on and on. Choose another template, or learn an end token.")
+    sentence = Sentence(
+        "The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may go on and on. Choose another template, or learn an end token."
+    )
     return [Finding("no_end", "warning", sentence, tokens.looked, [], actions=tokens.endless)]
 
 
@@ -153,11 +245,17 @@ def not_written(tokens: Tokens) -> list[Finding]:
     """Rows with tools or calls for which the chat template has no words."""
     if not tokens.unseen:
         return []
-    sentence = Sentence("{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools, calls, system texts, thoughts or words of answers that the chat template does not write, so the model never sees them. "
-                        "Choose another template under What the model sees, or a base model whose own template has them.", count=len(tokens.unseen), checked=len(tokens.rows))
+    sentence = Sentence(
+        "{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools, calls, system texts, thoughts or words of answers that the chat template does not write, so the model never sees them. "
+        "Choose another template under What the model sees, or a base model whose own template has them.",
+        count=len(tokens.unseen),
+        checked=len(tokens.rows),
+    )
     return [_about(tokens, tokens.unseen, "unseen", "warning", sentence)]
 
 
 def _about(tokens: Tokens, which: list[int], kind: str, level: str, sentence: Sentence) -> Finding:
     """A finding about the rows at `which`, with the first of their lines."""
-    return Finding(kind, level, sentence, len(which), *places((tokens.numbers[index], tokens.files[index]) for index in which))
+    return Finding(
+        kind, level, sentence, len(which), *places((tokens.numbers[index], tokens.files[index]) for index in which)
+    )

@@ -60,7 +60,10 @@ def transcript(text: str) -> list[dict] | None:
     before, *parts = _SPEAKERS.split(text.strip())
     if before or not parts:
         return None
-    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [
+        {"role": ROLES[speaker.lower()], "content": said.strip()}
+        for speaker, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
@@ -326,23 +329,32 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
         role = turn["role"]
         if not turn["content"].strip() and not turn.get("tool_calls") and role != "tool":
             raise RowProblem(
-                "empty", "{place} has an empty message from {role} (message {number}). Fill it or remove the row.", place=place,
-                role=role, number=number,
+                "empty",
+                "{place} has an empty message from {role} (message {number}). Fill it or remove the row.",
+                place=place,
+                role=role,
+                number=number,
             )
         if role != "system" and spoke not in _MAY_FOLLOW[role]:
             raise RowProblem(
-                "order", "{place} breaks the order of the roles: message {number} is from {role}, after {before}. "
-                "user and assistant must alternate, beginning with user.", place=place, number=number, role=role, before=before,
+                "order",
+                "{place} breaks the order of the roles: message {number} is from {role}, after {before}. "
+                "user and assistant must alternate, beginning with user.",
+                place=place,
+                number=number,
+                role=role,
+                before=before,
             )
         before, spoke = role, spoke if role == "system" else role
     if before != "assistant":
         raise RowProblem(
-            "order", "{place} ends with a message from {role}, so there is no answer to learn. Add the assistant's answer or "
-            "remove that message.", place=place, role=before,
+            "order",
+            "{place} ends with a message from {role}, so there is no answer to learn. Add the assistant's answer or "
+            "remove that message.",
+            place=place,
+            role=before,
         )
     return messages
 
 
-_MAY_FOLLOW = {
-    "user": {"start", "assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"},
-}
+_MAY_FOLLOW = {"user": {"start", "assistant"}, "assistant": {"user", "tool"}, "tool": {"assistant", "tool"}}

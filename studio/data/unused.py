@@ -16,7 +16,9 @@ from studio.data.rows import Row
 LOOKED_AT = 200
 """Rows whose unused cells are looked into."""
 _PROSE = 40  # characters on average from which a column of texts is one of weight
-MEDIA = re.compile(r"(?:^|_)(?:image|images|img|imgs|picture|pictures|photo|photos|audio|audios|video|videos|图片|图像|音频|视频)(?:$|_(?:path|paths|url|urls|file|files|name|bytes)$)")
+MEDIA = re.compile(
+    r"(?:^|_)(?:image|images|img|imgs|picture|pictures|photo|photos|audio|audios|video|videos|图片|图像|音频|视频)(?:$|_(?:path|paths|url|urls|file|files|name|bytes)$)"
+)
 _FILE = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|wav|mp3|flac|ogg|m4a|mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
 
 
@@ -43,7 +45,11 @@ class Seen:
     @property
     def weighty(self) -> bool:
         """Whether it holds text that somebody may have wanted to be learnt."""
-        return bool(self.filled) and (self.nested + self.prose) * 2 > self.filled and self.characters > _PROSE * self.filled
+        return (
+            bool(self.filled)
+            and (self.nested + self.prose) * 2 > self.filled
+            and self.characters > _PROSE * self.filled
+        )
 
 
 @dataclass
@@ -80,7 +86,11 @@ class Unused:
     @property
     def media(self) -> list[str]:
         """Those that hold pictures, sound or video, or the names of such files."""
-        return [name for name, seen in self.seen.items() if seen.filled and (2 * seen.media > seen.filled or MEDIA.search(str(name).lower()))]
+        return [
+            name
+            for name, seen in self.seen.items()
+            if seen.filled and (2 * seen.media > seen.filled or MEDIA.search(str(name).lower()))
+        ]
 
     @property
     def weighty(self) -> list[str]:
@@ -93,4 +103,10 @@ def holds_media(value: object) -> bool:
         return bool(value) and all(map(holds_media, value))
     if isinstance(value, dict):
         return isinstance(value.get("bytes"), bytes) or holds_media(value.get("path") or value.get("url") or "")
-    return isinstance(value, bytes) or (isinstance(value, str) and (value.startswith((PREFIX, "data:image/", "data:audio/", "data:video/")) or bool(_FILE.search(value.split("?")[0].strip()))))
+    return isinstance(value, bytes) or (
+        isinstance(value, str)
+        and (
+            value.startswith((PREFIX, "data:image/", "data:audio/", "data:video/"))
+            or bool(_FILE.search(value.split("?")[0].strip()))
+        )
+    )

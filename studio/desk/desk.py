@@ -121,7 +121,9 @@ class Desk:
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
         """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
         current = TASKS.get(self.draft()["task"].get("name"))
-        made_for = {"label_columns": "label", "label": "label_sets" if mapping.labels else "label"}.get(mapping.shape, mapping.shape)
+        made_for = {"label_columns": "label", "label": "label_sets" if mapping.labels else "label"}.get(
+            mapping.shape, mapping.shape
+        )
         own = next((item for item in TASKS.values() if item.wants == made_for), None)
         if own:
             return None if current and current.wants == own.wants else own
@@ -132,7 +134,11 @@ class Desk:
     def choose_task(self, name: str) -> dict:
         """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
         draft = self.draft()
-        self.change(task=TASKS[name]().model_dump(mode="json"), data={**draft["data"], "mapping": None, "heldout_mapping": None}, **self._model_for(TASKS[name]))
+        self.change(
+            task=TASKS[name]().model_dump(mode="json"),
+            data={**draft["data"], "mapping": None, "heldout_mapping": None},
+            **self._model_for(TASKS[name]),
+        )
         with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
             opened = _look_at(draft["data"]["source"])
             self._suit_task(propose(opened, TASKS[name].wants).mapping, opened)
@@ -155,7 +161,11 @@ class Desk:
         draft = self.draft()
         source = str(files_of(draft)[file].get("source", ""))
         learnt = file <= len(draft["data"].get("more", []))  # what is only measured on does not say how to learn
-        if learnt and mapping and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before)):
+        if (
+            learnt
+            and mapping
+            and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before))
+        ):
             with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
                 self._suit_task(Mapping.model_validate(mapping), _look_at(source))
                 draft = self.draft()
@@ -176,7 +186,9 @@ class Desk:
         """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
         draft = self.draft()
         source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
-        return lost_rows(source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between)
+        return lost_rows(
+            source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between
+        )
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
         """How the person mapped this file before, where that still fits it."""
@@ -226,9 +238,18 @@ class Desk:
         if values.get("heldout") != data.get("heldout"):
             mapping = None
             with contextlib.suppress(StudioError):  # the outlook says what is wrong with the file
-                mapping = self._remembered_mapping(values["heldout"], _look_at(values["heldout"])) if values.get("heldout") else None
+                mapping = (
+                    self._remembered_mapping(values["heldout"], _look_at(values["heldout"]))
+                    if values.get("heldout")
+                    else None
+                )
             task = TASKS.get(self.draft()["task"].get("name"))
-            values = {**values, "heldout_mapping": mapping.model_dump(mode="json") if mapping and task and fits(mapping, task.wants) else None}
+            values = {
+                **values,
+                "heldout_mapping": mapping.model_dump(mode="json")
+                if mapping and task and fits(mapping, task.wants)
+                else None,
+            }
         self.change(data={**data, **values})
 
     def remove_file(self, index: int) -> None:
@@ -248,7 +269,13 @@ class Desk:
         """
         with self._looking:
             key, now = self._made_from(), time.monotonic()
-            if self._seen is None or self._seen[0] != key or now - self._seen[1] > _FRESH or self._seen[2].waiting or self.readings.under_way():
+            if (
+                self._seen is None
+                or self._seen[0] != key
+                or now - self._seen[1] > _FRESH
+                or self._seen[2].waiting
+                or self.readings.under_way()
+            ):
                 self._seen = (key, now, look(self.draft(), self.readings, self.store))
             return self._seen[2]
 
@@ -256,7 +283,9 @@ class Desk:
         """Changes whenever the draft does, or a file that it names."""
         draft = self.draft()
         parts: list = [draft, self.readings.ended()]
-        with contextlib.suppress(StudioError, ValueError, OSError):  # an odd name; the outlook says what is wrong with it
+        with contextlib.suppress(
+            StudioError, ValueError, OSError
+        ):  # an odd name; the outlook says what is wrong with it
             recipe = recipe_from(draft)
             parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
         return json.dumps(parts, sort_keys=True, default=str)
@@ -268,7 +297,9 @@ class Desk:
             raise StudioError(next(iter(outlook.problems.values())))
         recipe = outlook.recipe
         name = recipe.name.strip() or f"{outlook.dataset.title} · {recipe.method.summary()}"
-        return client.start_run(self.home, self.store, name, recipe.to_dict(), hardware.pick_device(recipe.machine.device))
+        return client.start_run(
+            self.home, self.store, name, recipe.to_dict(), hardware.pick_device(recipe.machine.device)
+        )
 
 
 def _look_at(source: str) -> Source:

@@ -57,7 +57,9 @@ class Outlook:
             self.unusable = error if isinstance(error, NothingUsable) else self.unusable
         except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
             _log.exception("The draft's %s cannot be judged", part)
-            self.problems[part] = Sentence(_UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200])
+            self.problems[part] = Sentence(
+                _UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200]
+            )
         return None
 
 
@@ -67,7 +69,11 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     found = Outlook(recipe, wrong)
     if wrong:
         found.attempt("recipe", lambda: recipe_from(draft))
-    folder = found.attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision)) if "model" not in wrong else None
+    folder = (
+        found.attempt("model", lambda: local_folder(recipe.model.name, recipe.model.revision))
+        if "model" not in wrong
+        else None
+    )
     found.shape = _usable_shape(found, folder) if not wrong & {"model", "task"} else None
     refusal = found.attempt("model", lambda: recipe.refusal(found.shape)) if not wrong else None
     if refusal:
@@ -78,18 +84,26 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
         _look_at_data(found, readings, folder)
     machine = found.attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
     if found.shape and machine and not (wrong or refusal):
-        found.forecast = found.attempt("model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, store))
+        found.forecast = found.attempt(
+            "model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, store)
+        )
     return found
 
 
 def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
     """The model's shape, where it is here and can serve the task."""
     if folder is None:
-        away = Sentence("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=found.recipe.model.name)
+        away = Sentence(
+            "The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.",
+            name=found.recipe.model.name,
+        )
         found.problems.setdefault("model", away)
         return None
     shape = found.attempt("model", lambda: read_shape(folder))
-    if shape and (unfit := found.attempt("model", lambda: found.recipe.model_refusal(shape, folder)) or found.problems.get("model")):
+    if shape and (
+        unfit := found.attempt("model", lambda: found.recipe.model_refusal(shape, folder))
+        or found.problems.get("model")
+    ):
         found.problems["model"] = unfit
         return None
     return shape
@@ -107,10 +121,18 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
     countable = found.shape and recipe.task.reads == "text" and "training" not in found.wrong
     if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
         found.lengths = recipe.task.pieces(tokens.rows, recipe.training.max_length)
-        longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length  # not all were looked at
+        longest = (
+            max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length
+        )  # not all were looked at
         if crowding := recipe.crowding(found.shape, longest):
             found.problems.setdefault("method", crowding)
         found.rows = round(found.rows * len(found.lengths) / tokens.looked) if found.lengths else 0
-        found.report = with_tokens(found.report, tokens, recipe.training.max_length, remedy=recipe.data.remedies.get("long", ""), splits=recipe.task.splits)
+        found.report = with_tokens(
+            found.report,
+            tokens,
+            recipe.training.max_length,
+            remedy=recipe.data.remedies.get("long", ""),
+            splits=recipe.task.splits,
+        )
     if found.report.blocking:
         found.problems.setdefault("data", found.report.blocking)

@@ -39,7 +39,15 @@ class Readings:
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
         """The recipe's data and what is to be said of it. Large data is read in another process; until that is done,
         `StillReading` says how far it is."""
-        key = json.dumps([recipe.data.model_dump(mode="json"), recipe.task.wants, recipe.task.labels_between, stamp(recipe.data.sources)], sort_keys=True)
+        key = json.dumps(
+            [
+                recipe.data.model_dump(mode="json"),
+                recipe.task.wants,
+                recipe.task.labels_between,
+                stamp(recipe.data.sources),
+            ],
+            sort_keys=True,
+        )
         with self._lock:
             return _kept(self._datasets, key, lambda: self._read(key, recipe))
 
@@ -59,11 +67,23 @@ class Readings:
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
         """What the model's tokenizer and template make of the training rows, before anything is cut. folder: the model's."""
         limit = recipe.training.max_length if "long" in recipe.data.remedies else None
-        parts = [recipe.data.model_dump(mode="json"), recipe.task.model_dump(mode="json"), str(folder), recipe.model.template, stamp(recipe.data.sources), limit]
+        parts = [
+            recipe.data.model_dump(mode="json"),
+            recipe.task.model_dump(mode="json"),
+            str(folder),
+            recipe.model.template,
+            stamp(recipe.data.sources),
+            limit,
+        ]
 
         def count() -> Tokens:
             codec = recipe.codec(folder)
-            found = count_tokens(dataset, lambda value: recipe.task.measure(value, codec), Fitting(recipe, codec), lambda value: recipe.task.unseen(value, codec))
+            found = count_tokens(
+                dataset,
+                lambda value: recipe.task.measure(value, codec),
+                Fitting(recipe, codec),
+                lambda value: recipe.task.unseen(value, codec),
+            )
             if recipe.task.templated:
                 add_ways_out(found, recipe, folder)
             return found

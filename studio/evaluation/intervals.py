@@ -31,11 +31,16 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
     return _middle([mean for drawn in _drawn(len(found), seed) for mean in found[drawn].mean(axis=1)])
 
 
-def bootstrap_figures(count: int, figures: Callable[[np.ndarray], Sequence[float]], spans: Sequence[Interval], seed: int = 0) -> list[Interval]:
+def bootstrap_figures(
+    count: int, figures: Callable[[np.ndarray], Sequence[float]], spans: Sequence[Interval], seed: int = 0
+) -> list[Interval]:
     """The same for figures of `count` rows that are no means. figures: how often each row was drawn → their values; spans: between what each
     of them lies, which one that comes out the same in every round may still be (`alike`)."""
     rounds = np.array([figures(np.bincount(row, minlength=count)) for drawn in _drawn(count, seed) for row in drawn])
-    return [alike(values[0], count, span) if np.ptp(values) < _SAME else _middle(values) for values, span in zip(rounds.T, spans, strict=True)]
+    return [
+        alike(values[0], count, span) if np.ptp(values) < _SAME else _middle(values)
+        for values, span in zip(rounds.T, spans, strict=True)
+    ]
 
 
 def _drawn(count: int, seed: int) -> Iterator[np.ndarray]:
@@ -83,7 +88,9 @@ def newcombe(base: Sequence[float], taught: Sequence[float]) -> Interval:
     def reach(one: float, other: float) -> float:
         return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
 
-    return after - before - reach(after - low, base_high - before), after - before + reach(high - after, before - base_low)
+    return after - before - reach(after - low, base_high - before), after - before + reach(
+        high - after, before - base_low
+    )
 
 
 def interval(values: Sequence[float], share: bool = True) -> Interval | None:

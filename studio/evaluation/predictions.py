@@ -35,16 +35,41 @@ class Score:
 
 
 SCORES = {
-    "preferred": Score(Sentence("Better answer preferred"), Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one.")),
-    "margin": Score(Sentence("Margin"), Sentence("How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."), share=False),
-    "heeded": Score(Sentence("Feedback heeded"), Sentence("How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson."), agreed=True),
+    "preferred": Score(
+        Sentence("Better answer preferred"),
+        Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one."),
+    ),
+    "margin": Score(
+        Sentence("Margin"),
+        Sentence(
+            "How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."
+        ),
+        share=False,
+    ),
+    "heeded": Score(
+        Sentence("Feedback heeded"),
+        Sentence(
+            "How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson."
+        ),
+        agreed=True,
+    ),
     "correct": Score(Sentence("Right labels"), Sentence("How many held-out rows got exactly the labels they should.")),
-    "exact_match": Score(Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")),
-    "token_f1": Score(Sentence("Words in common (F1)"), Sentence("How many words answer and hoped-for answer share, whatever their order.")),
+    "exact_match": Score(
+        Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")
+    ),
+    "token_f1": Score(
+        Sentence("Words in common (F1)"),
+        Sentence("How many words answer and hoped-for answer share, whatever their order."),
+    ),
     "rouge_l": Score(Sentence("Words in order (ROUGE-L)"), Sentence("How many words they share in the same order.")),
 }
 """Every score a row can have. The first one that a run's rows have is what "worst first" goes by."""
-MACRO_F1 = Score(Sentence("Macro F1"), Sentence("How well each label is found and kept apart from the others, on average: a rare label counts as much as a frequent one."))
+MACRO_F1 = Score(
+    Sentence("Macro F1"),
+    Sentence(
+        "How well each label is found and kept apart from the others, on average: a rare label counts as much as a frequent one."
+    ),
+)
 """A figure of all rows together."""
 
 
@@ -75,7 +100,11 @@ def figures(rows: Sequence[Prediction]) -> dict:
 def _intervals(score: Score, base: Sequence[float], taught: Sequence[float]) -> dict:
     reached = interval(taught, score.share)
     if score.agreed:
-        return {"base": None, "taught": reached, "difference": reached and tuple(edge - fmean(base) for edge in reached)}
+        return {
+            "base": None,
+            "taught": reached,
+            "difference": reached and tuple(edge - fmean(base) for edge in reached),
+        }
     return {"base": interval(base, score.share), "taught": reached, "difference": gain(base, taught, score.share)}
 
 
@@ -100,11 +129,17 @@ def read(folder: Path) -> list[Prediction]:
     if not path.exists():
         return []
     with open(path, encoding="utf-8") as file:
-        return [Prediction(**{**values, "scores": {name: tuple(pair) for name, pair in values["scores"].items()}}) for values in map(json.loads, file)]
+        return [
+            Prediction(**{**values, "scores": {name: tuple(pair) for name, pair in values["scores"].items()}})
+            for values in map(json.loads, file)
+        ]
 
 
 ORDERS = {
-    "worst": Sentence("Worst first"), "best": Sentence("Best first"), "gained": Sentence("Most gained first"), "lost": Sentence("Most lost first"),
+    "worst": Sentence("Worst first"),
+    "best": Sentence("Best first"),
+    "gained": Sentence("Most gained first"),
+    "lost": Sentence("Most lost first"),
     "file": Sentence("As in the data"),
 }
 
@@ -112,7 +147,14 @@ ORDERS = {
 def arranged(rows: Sequence[Prediction], order: str = "worst", search: str = "") -> list[Prediction]:
     """The rows that hold every word of `search`, in an order of `ORDERS`; ties are settled by the scores that follow, then by place."""
     looked_for = search.casefold().split()
-    found = [row for row in rows if all(word in "\n".join((row.prompt, row.expected, row.rejected, row.base, row.taught)).casefold() for word in looked_for)]
+    found = [
+        row
+        for row in rows
+        if all(
+            word in "\n".join((row.prompt, row.expected, row.rejected, row.base, row.taught)).casefold()
+            for word in looked_for
+        )
+    ]
     names = [name for name in SCORES if rows and name in rows[0].scores]
     if order in ("gained", "lost"):
         sign = 1 if order == "lost" else -1
@@ -129,7 +171,16 @@ def as_csv(rows: Sequence[Prediction]) -> str:
     worse = any(row.rejected for row in rows)
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["prompt", "expected", *(["rejected"] if worse else []), "base", "taught", *(f"{who}_{name}" for name in names for who in ("base", "taught"))])
+    writer.writerow(
+        [
+            "prompt",
+            "expected",
+            *(["rejected"] if worse else []),
+            "base",
+            "taught",
+            *(f"{who}_{name}" for name in names for who in ("base", "taught")),
+        ]
+    )
     for row in rows:
         texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
         writer.writerow([*map(_harmless, texts), *(f"{value:.6g}" for name in names for value in row.scores[name])])
@@ -138,4 +189,3 @@ def as_csv(rows: Sequence[Prediction]) -> str:
 
 def _harmless(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-

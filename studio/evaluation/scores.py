@@ -79,19 +79,37 @@ def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[s
     return sum(found) / len(found) if found else 0.0
 
 
-def weighed_macro_f1(expected: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], labels: Sequence[str], sizes: Sequence[int] = ()) -> Callable[[np.ndarray], float]:
+def weighed_macro_f1(
+    expected: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    labels: Sequence[str],
+    sizes: Sequence[int] = (),
+) -> Callable[[np.ndarray], float]:
     """`macro_f1` as a function of how often each row counts, for rows that are drawn anew. sizes: how many of `labels` each label set has,
     one set after the other, where the figure is the mean over sets."""
     numbers = {label: at for at, label in enumerate(labels)}
-    hits = [(row, numbers[label]) for row, (hoped, said) in enumerate(zip(expected, predicted, strict=True)) for label in {*hoped} & {*said}]
-    either = [(row, numbers[label]) for row, pair in enumerate(zip(expected, predicted, strict=True)) for names in pair for label in {*names}]
+    hits = [
+        (row, numbers[label])
+        for row, (hoped, said) in enumerate(zip(expected, predicted, strict=True))
+        for label in {*hoped} & {*said}
+    ]
+    either = [
+        (row, numbers[label])
+        for row, pair in enumerate(zip(expected, predicted, strict=True))
+        for names in pair
+        for label in {*names}
+    ]
     (hit_rows, hit_labels), (rows, own) = (np.array(pairs, int).reshape(-1, 2).T for pairs in (hits, either))
     ends = np.cumsum(sizes)[:-1] if sizes else []
 
     def figure(times: np.ndarray) -> float:
         found = np.bincount(own, times[rows], len(labels))
         shares = 2 * np.bincount(hit_labels, times[hit_rows], len(labels)) / np.where(found, found, 1)
-        sets = [shares[at].mean() for at in (part[found[part] > 0] for part in np.split(np.arange(len(labels)), ends)) if len(at)]
+        sets = [
+            shares[at].mean()
+            for at in (part[found[part] > 0] for part in np.split(np.arange(len(labels)), ends))
+            if len(at)
+        ]
         return float(np.mean(sets)) if sets else 0.0
 
     return figure

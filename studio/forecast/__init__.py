@@ -5,4 +5,17 @@ from studio.forecast.offered import fits
 from studio.forecast.recommend import Case, Recommendation, recommend
 from studio.forecast.remedies import changed, memory_problem, not_enough_memory
 
-__all__ = ["PARTS", "Case", "Forecast", "Recommendation", "changed", "duration", "fits", "forecast", "memory_problem", "not_enough_memory", "recommend", "sentence"]
+__all__ = [
+    "PARTS",
+    "Case",
+    "Forecast",
+    "Recommendation",
+    "changed",
+    "duration",
+    "fits",
+    "forecast",
+    "memory_problem",
+    "not_enough_memory",
+    "recommend",
+    "sentence",
+]

@@ -20,7 +20,14 @@ from studio.tasks import TASKS
 from studio.words import Sentence, StudioError
 
 _ASSUMED = 128  # tokens an example has where nobody counted, if "Length at most" allows
-PARTS = {"weights": "Weights", "gradients": "Gradients", "optimiser": "Optimiser", "activations": "Activations", "logits": "Logits", "process": "Process"}
+PARTS = {
+    "weights": "Weights",
+    "gradients": "Gradients",
+    "optimiser": "Optimiser",
+    "activations": "Activations",
+    "logits": "Logits",
+    "process": "Process",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,9 @@ class Forecast:
     question: Question = field(repr=False, compare=False)
 
 
-def forecast(recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int, hardware: Hardware, store: Store | None = None) -> Forecast:
+def forecast(
+    recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int, hardware: Hardware, store: Store | None = None
+) -> Forecast:
     """What `recipe` will take on a model of `shape`.
 
     lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted (of pictures the model says how many
@@ -67,15 +76,38 @@ def forecast(recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int,
     parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
     learnt = speed.learnt_speed(store, device, recipe)
     share = 0.1 if recipe.data.heldout else recipe.data.heldout_fraction  # a file of its own is not opened here
-    seconds = speed.seconds(recipe, shape, used, steps=steps, heldout=examples * share / (1 - share), hardware=hardware,
-                            device=device, precision=precision, speed=learnt)
+    seconds = speed.seconds(
+        recipe,
+        shape,
+        used,
+        steps=steps,
+        heldout=examples * share / (1 - share),
+        hardware=hardware,
+        device=device,
+        precision=precision,
+        speed=learnt,
+    )
     return Forecast(
-        device, steps, seconds, sum(parts.values()), memory.disk_bytes(recipe, shape), parts, recipe.method.parameter_count(shape),
-        sure=bool(known and learnt), question=Question(recipe, shape, lengths, rows),
+        device,
+        steps,
+        seconds,
+        sum(parts.values()),
+        memory.disk_bytes(recipe, shape),
+        parts,
+        recipe.method.parameter_count(shape),
+        sure=bool(known and learnt),
+        question=Question(recipe, shape, lengths, rows),
     )
 
 
-def sentence(recipe: Recipe, rows: int | None, forecast: Forecast | None, hardware: Hardware, data: str | None = None, wrong: Collection[str] = ()) -> Sentence:
+def sentence(
+    recipe: Recipe,
+    rows: int | None,
+    forecast: Forecast | None,
+    hardware: Hardware,
+    data: str | None = None,
+    wrong: Collection[str] = (),
+) -> Sentence:
     """The run as one sentence in Markdown; "…" stands for what is not known yet.
 
     data: the dataset's title; without it the recipe's own source, shortened. wrong: parts of the recipe that are not to be believed.
@@ -83,8 +115,13 @@ def sentence(recipe: Recipe, rows: int | None, forecast: Forecast | None, hardwa
     device = forecast.device if forecast else _device(recipe, hardware)
     named = data or source_title(recipe)
     values = {
-        "model": short_model(recipe.model.name), "task": Sentence(TASKS[recipe.task.name].verb), "data": named or Sentence("…"),
-        "method": _method(recipe), "length": _length(recipe), "device": hardware.short(device), "cost": _cost(forecast),
+        "model": short_model(recipe.model.name),
+        "task": Sentence(TASKS[recipe.task.name].verb),
+        "data": named or Sentence("…"),
+        "method": _method(recipe),
+        "length": _length(recipe),
+        "device": hardware.short(device),
+        "cost": _cost(forecast),
     }
     values |= {_SAID_OF.get(part, part): Sentence("…") for part in wrong}
     if rows is None or not named:
@@ -94,13 +131,17 @@ def sentence(recipe: Recipe, rows: int | None, forecast: Forecast | None, hardwa
 
 _SAID_OF = {"training": "length", "machine": "device"}  # part of a recipe → place in the sentence, where they differ
 _WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} {rows:example|examples}) with **{method}** for **{length}** on **{device}**: {cost}"
-_WITHOUT_ROWS = "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
+_WITHOUT_ROWS = (
+    "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
+)
 
 
 def _cost(forecast: Forecast | None) -> Sentence:
     if forecast is None:
         return Sentence("…")
-    return Sentence("about {time}, {memory} GB.", time=duration(forecast.seconds), memory=gigabytes(forecast.memory_bytes))
+    return Sentence(
+        "about {time}, {memory} GB.", time=duration(forecast.seconds), memory=gigabytes(forecast.memory_bytes)
+    )
 
 
 def _device(recipe: Recipe, hardware: Hardware) -> str:
@@ -111,7 +152,11 @@ def _device(recipe: Recipe, hardware: Hardware) -> str:
 def _method(recipe: Recipe) -> Sentence:
     """The method's summary, its title translatable: "Prompt tuning p=20"."""
     title, summary = recipe.method.title, recipe.method.summary()
-    return Sentence("{title}{rest}", title=Sentence(title), rest=summary.removeprefix(title)) if summary.startswith(title) else Sentence(summary)
+    return (
+        Sentence("{title}{rest}", title=Sentence(title), rest=summary.removeprefix(title))
+        if summary.startswith(title)
+        else Sentence(summary)
+    )
 
 
 def _length(recipe: Recipe) -> Sentence:
@@ -144,5 +189,9 @@ def duration(seconds: float) -> Sentence:
         return Sentence("{count} min", count=minutes)
     if minutes < 48 * 60:
         hours, rest = divmod(minutes, 60)
-        return Sentence("{hours} h {minutes} min", hours=hours, minutes=rest) if rest and hours < 10 else Sentence("{count} h", count=hours)
+        return (
+            Sentence("{hours} h {minutes} min", hours=hours, minutes=rest)
+            if rest and hours < 10
+            else Sentence("{count} h", count=hours)
+        )
     return Sentence("{count} days", count=round(minutes / 1440))

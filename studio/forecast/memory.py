@@ -14,7 +14,15 @@ from studio.recipe import Recipe
 
 # Bytes of optimiser state for each trained number: two moments in 32 or 8 bit, one for Lion, sums of rows and
 # columns for Adafactor (Shazeer & Stern 2018, arXiv:1804.04235). 8 bit: Dettmers 2022, arXiv:2110.02861.
-STATES = {"adamw": 8, "sgd": 0, "adamw_8bit": 2, "paged_adamw": 8, "paged_adamw_8bit": 2, "adafactor": 0.1, "lion_8bit": 1}
+STATES = {
+    "adamw": 8,
+    "sgd": 0,
+    "adamw_8bit": 2,
+    "paged_adamw": 8,
+    "paged_adamw_8bit": 2,
+    "adafactor": 0.1,
+    "lion_8bit": 1,
+}
 # 4 bits and their scales: one 32-bit scale for 64 weights, or squeezed again to 0.127 bits (Dettmers 2023, arXiv:2305.14314, §3).
 _NF4, _NF4_DOUBLE = (4 + 0.5) / 8, (4 + 0.127) / 8
 _INT8 = 1.01  # one byte, and a scale for each row (Dettmers 2022, arXiv:2208.07339)
@@ -47,7 +55,9 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
         "gradients": 4 * trained,
         "optimiser": STATES[recipe.training.optimiser] * trained,
         "activations": (1 + _SLACK) * tokens * activation_bytes(recipe, shape, width),
-        "logits": tokens * LABELLED * shape.vocabulary * (12 if width == 4 else 16) if recipe.task.task_type == "CAUSAL_LM" else 0,
+        "logits": tokens * LABELLED * shape.vocabulary * (12 if width == 4 else 16)
+        if recipe.task.task_type == "CAUSAL_LM"
+        else 0,
         "process": PROCESS["cpu" if device == "cpu" else "cuda"],
     }
     return {name: math.ceil(size) for name, size in parts.items()}

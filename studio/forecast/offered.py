@@ -13,7 +13,9 @@ _MARGIN = 1.1  # the delta with its gradients and states
 _REST = GB  # activations of a small batch, and the process
 
 
-def memory_needed(offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none") -> int:
+def memory_needed(
+    offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none"
+) -> int:
     """Bytes that teaching the model takes at the least, before its shape is known. `forecast` is exact once it is."""
     squeezed = method.quantisation or quantisation
     frozen = 4 if device == "cpu" else 2
@@ -24,7 +26,14 @@ def memory_needed(offer: BaseModelOffer, method: Method | type[Method], *, devic
     return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
 
 
-def fits(offer: BaseModelOffer, hardware: Hardware, method: Method | type[Method], *, device: str = "auto", quantisation: str = "none") -> Sentence | None:
+def fits(
+    offer: BaseModelOffer,
+    hardware: Hardware,
+    method: Method | type[Method],
+    *,
+    device: str = "auto",
+    quantisation: str = "none",
+) -> Sentence | None:
     """Why the model is too big to be taught here with `method`; None where it fits."""
     device = pick_device(device, hardware)
     needed = memory_needed(offer, method, device=device, quantisation=quantisation)
@@ -32,7 +41,19 @@ def fits(offer: BaseModelOffer, hardware: Hardware, method: Method | type[Method
     room = hardware.free if device == "cpu" else hardware.memory_of(device)
     if needed <= room:
         return None
-    values = {"model": offer.title, "needed": gigabytes(needed), "method": method.title, "device": hardware.short(device), "room": gigabytes(room)}
+    values = {
+        "model": offer.title,
+        "needed": gigabytes(needed),
+        "method": method.title,
+        "device": hardware.short(device),
+        "room": gigabytes(room),
+    }
     if (method.quantisation or quantisation) == "nf4":
-        return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.", **values)
-    return Sentence("{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model, or QLoRA.", **values)
+        return Sentence(
+            "{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.",
+            **values,
+        )
+    return Sentence(
+        "{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model, or QLoRA.",
+        **values,
+    )

@@ -64,30 +64,89 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
     """What speaks for a method here, the strongest first; only methods that serve the task and fit."""
     needs = {name: found for name in _CONSIDERED if name in METHODS and (found := case.with_method(name))}
     fit = {name: found for name, found in needs.items() if not memory_problem(found, case.hardware)}
-    values = {name: {"memory": gigabytes(found.memory_bytes), "count": f"{found.trained_parameters:,}"} for name, found in needs.items()}
+    values = {
+        name: {"memory": gigabytes(found.memory_bytes), "count": f"{found.trained_parameters:,}"}
+        for name, found in needs.items()
+    }
     free = gigabytes(case.hardware.free_on(next(iter(needs.values())).device)) if needs else ""
     longest = max(case.lengths or [0])
     if "longlora" in fit and longest > case.shape.context:
-        yield "longlora", Sentence("The longest example has {longest} tokens, but the model reads {context}: this method lengthens what it can read.", longest=f"{longest:,}", context=f"{case.shape.context:,}")
+        yield (
+            "longlora",
+            Sentence(
+                "The longest example has {longest} tokens, but the model reads {context}: this method lengthens what it can read.",
+                longest=f"{longest:,}",
+                context=f"{case.shape.context:,}",
+            ),
+        )
     if "lora" in fit:
-        yield "lora", Sentence("The first to try: it needs about {memory} GB of the {free} GB that are free, and every server loads what it makes.", free=free, **values["lora"])
+        yield (
+            "lora",
+            Sentence(
+                "The first to try: it needs about {memory} GB of the {free} GB that are free, and every server loads what it makes.",
+                free=free,
+                **values["lora"],
+            ),
+        )
     elif "qlora" in fit and "lora" in needs:
-        yield "qlora", Sentence("LoRA would need {lora} GB, but {free} GB are free; over a base in 4 bit it needs {memory} GB.", lora=values["lora"]["memory"], free=free, **values["qlora"])
+        yield (
+            "qlora",
+            Sentence(
+                "LoRA would need {lora} GB, but {free} GB are free; over a base in 4 bit it needs {memory} GB.",
+                lora=values["lora"]["memory"],
+                free=free,
+                **values["qlora"],
+            ),
+        )
     if "full" in fit and case.shape.parameters <= _SMALL:
-        yield "full", Sentence("The model is small: all of its {count} parameters can learn, in about {memory} GB.", **values["full"])
+        yield (
+            "full",
+            Sentence(
+                "The model is small: all of its {count} parameters can learn, in about {memory} GB.", **values["full"]
+            ),
+        )
     elif "full" in fit and case.rows >= _MANY:
-        yield "full", Sentence("{rows} examples can teach more than an adapter holds, and there is room for it: about {memory} GB.", rows=f"{case.rows:,}", **values["full"])
+        yield (
+            "full",
+            Sentence(
+                "{rows} examples can teach more than an adapter holds, and there is room for it: about {memory} GB.",
+                rows=f"{case.rows:,}",
+                **values["full"],
+            ),
+        )
     if case.rows >= _MANY and "rslora" in fit:
-        yield "rslora", Sentence("{rows} examples are much for a small rank; this one stays steady at a high one.", rows=f"{case.rows:,}")
+        yield (
+            "rslora",
+            Sentence(
+                "{rows} examples are much for a small rank; this one stays steady at a high one.", rows=f"{case.rows:,}"
+            ),
+        )
     if case.recipe.task.name == "classification" and "bitfit" in fit:
-        yield "bitfit", Sentence("Classification needs little change: this learns only {count} numbers.", **values["bitfit"])
+        yield (
+            "bitfit",
+            Sentence("Classification needs little change: this learns only {count} numbers.", **values["bitfit"]),
+        )
     if 0 < case.rows < _FEW and "ia3" in fit:
-        yield "ia3", Sentence("{rows} {rows:example is|examples are} few: this learns only {count} numbers, too few to learn {rows:it|them} by heart.", rows=case.rows, **values["ia3"])
+        yield (
+            "ia3",
+            Sentence(
+                "{rows} {rows:example is|examples are} few: this learns only {count} numbers, too few to learn {rows:it|them} by heart.",
+                rows=case.rows,
+                **values["ia3"],
+            ),
+        )
     if "dora" in fit:
         yield "dora", Sentence("A little more quality than LoRA at the same rank, for somewhat more time at each step.")
     if not fit and needs:
         least = min(needs, key=lambda name: needs[name].memory_bytes)
-        yield least, Sentence("Nothing fits into the {free} GB that are free; this needs least, {memory} GB. Make the batch smaller, or choose a smaller model.", free=free, memory=values[least]["memory"])
+        yield (
+            least,
+            Sentence(
+                "Nothing fits into the {free} GB that are free; this needs least, {memory} GB. Make the batch smaller, or choose a smaller model.",
+                free=free,
+                memory=values[least]["memory"],
+            ),
+        )
 
 
 _CONSIDERED = ("lora", "qlora", "full", "longlora", "rslora", "bitfit", "ia3", "dora")

@@ -24,8 +24,12 @@ def memory_problem(forecast: Forecast, hardware: Hardware) -> Sentence | None:
     """One sentence where the run does not fit into what is free now; None where it does."""
     if forecast.memory_bytes <= _room(forecast.device, hardware):
         return None
-    return Sentence("Not enough memory on {device}: {needed} GB needed, {free} GB free.", device=hardware.short(forecast.device),
-                    needed=gigabytes(forecast.memory_bytes), free=gigabytes(hardware.free_on(forecast.device)))
+    return Sentence(
+        "Not enough memory on {device}: {needed} GB needed, {free} GB free.",
+        device=hardware.short(forecast.device),
+        needed=gigabytes(forecast.memory_bytes),
+        free=gigabytes(hardware.free_on(forecast.device)),
+    )
 
 
 def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
@@ -72,9 +76,23 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
     if method.name == "lora":
         ideas.append((Sentence("Use QLoRA"), {"method": _as(method, "qlora"), "machine.quantisation": "none"}))
     if method.ships_as == "model":
-        ideas.append((Sentence("Use LoRA"), {"method": {"name": "lora"}, "training.learning_rate": METHODS["lora"].learning_rate}))
-        ideas.append((Sentence("Use QLoRA"), {"method": {"name": "qlora"}, "training.learning_rate": METHODS["qlora"].learning_rate}))
-    if training.max_length > 64 and forecast.question.lengths and max(forecast.question.lengths) > training.max_length // 2:
+        ideas.append(
+            (
+                Sentence("Use LoRA"),
+                {"method": {"name": "lora"}, "training.learning_rate": METHODS["lora"].learning_rate},
+            )
+        )
+        ideas.append(
+            (
+                Sentence("Use QLoRA"),
+                {"method": {"name": "qlora"}, "training.learning_rate": METHODS["qlora"].learning_rate},
+            )
+        )
+    if (
+        training.max_length > 64
+        and forecast.question.lengths
+        and max(forecast.question.lengths) > training.max_length // 2
+    ):
         half = max(64, training.max_length // 2)
         ideas.append((Sentence("Cut examples at {length} tokens", length=half), {"training.max_length": half}))
     return ideas
@@ -99,7 +117,10 @@ def _smaller_batches(forecast: Forecast, room: int, hardware: Hardware) -> list[
 def _as(method, name: str) -> dict:
     """`method` as another one, with the options that both have."""
     other = METHODS[name].model_fields
-    return {"name": name, **{key: value for key, value in method.model_dump().items() if key in other and key != "name"}}
+    return {
+        "name": name,
+        **{key: value for key, value in method.model_dump().items() if key in other and key != "name"},
+    }
 
 
 def _after(forecast: Forecast, changes: Changes, hardware: Hardware) -> int | None:

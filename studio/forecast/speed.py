@@ -14,8 +14,27 @@ from studio.recipe import Recipe
 
 # Dense 16-bit TFLOP/s from the makers' data sheets, by a part of the card's name; the first hit counts.
 _TFLOPS = {
-    "B200": 2250, "H200": 989, "H100 PCIE": 756, "H100": 989, "A100": 312, "L40S": 362, "L40": 181, "L4": 121, "A10G": 70, "A10": 125, "A40": 150,
-    "A6000": 155, "RTX 6000 ADA": 364, "RTX 5090": 210, "RTX 5080": 113, "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX 3080": 60, "V100": 125, "T4": 65,
+    "B200": 2250,
+    "H200": 989,
+    "H100 PCIE": 756,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L40": 181,
+    "L4": 121,
+    "A10G": 70,
+    "A10": 125,
+    "A40": 150,
+    "A6000": 155,
+    "RTX 6000 ADA": 364,
+    "RTX 5090": 210,
+    "RTX 5080": 113,
+    "RTX 4090": 165,
+    "RTX 4080": 97,
+    "RTX 3090": 71,
+    "RTX 3080": 60,
+    "V100": 125,
+    "T4": 65,
 }
 _BY_CAPABILITY = {(7, 0): 60, (7, 5): 40, (8, 0): 150, (8, 6): 50, (8, 9): 80, (9, 0): 700, (10, 0): 1000, (12, 0): 100}
 _USED = 0.35  # share of the data sheet's speed that training reaches with PEFT
@@ -51,7 +70,9 @@ def padded_length(lengths: list[int], batch: int, grouped: bool) -> float:
     if grouped or batch == 1:
         return mean * (1.03 if batch > 1 else 1)
     count = len(lengths)
-    return sum(length * ((at / count) ** batch - ((at - 1) / count) ** batch) for at, length in enumerate(sorted(lengths), 1))
+    return sum(
+        length * ((at / count) ** batch - ((at - 1) / count) ** batch) for at, length in enumerate(sorted(lengths), 1)
+    )
 
 
 def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
@@ -92,8 +113,18 @@ def learnt_speed(store, device: str, recipe: Recipe) -> float | None:
     return note["tokens_per_second"] if note and note.get("tokens_per_second", 0) > 0 else None
 
 
-def seconds(recipe: Recipe, shape: Shape, lengths: list[int], *, steps: int, heldout: float, hardware: Hardware, device: str, precision: str,
-            speed: float | None) -> float:
+def seconds(
+    recipe: Recipe,
+    shape: Shape,
+    lengths: list[int],
+    *,
+    steps: int,
+    heldout: float,
+    hardware: Hardware,
+    device: str,
+    precision: str,
+    speed: float | None,
+) -> float:
     """From the click to the adapter: start, optimiser steps, evaluations, fixed prompts and the final answers.
 
     lengths: tokens of the examples. heldout: held-out examples. speed: learnt tokens a second, if any.
@@ -103,19 +134,38 @@ def seconds(recipe: Recipe, shape: Shape, lengths: list[int], *, steps: int, hel
     mean = sum(lengths) / len(lengths)
     slower = _UNPACKING[recipe.quantisation]
     flops = device_flops(hardware, device, precision) / slower
-    width = padded_length(lengths, training.effective_batch, training.group_by_length or training.packing) + recipe.method.input_tokens
+    width = (
+        padded_length(lengths, training.effective_batch, training.group_by_length or training.packing)
+        + recipe.method.input_tokens
+    )
     work = flops_per_token(recipe, shape, width) * recipe.method.rows
     examples = steps * training.effective_batch * recipe.task.rows
     if speed:
         learning = examples * mean / speed
     else:
         passes = 1.5 if recipe.machine.checkpointing else 1
-        learning = examples * width * work / flops + steps * (_STEP + training.accumulation * shape.layers * (passes * _LAYER_TRAINED[kind] + recipe.task.comparisons * _LAYER_FORWARD[kind]))
+        learning = examples * width * work / flops + steps * (
+            _STEP
+            + training.accumulation
+            * shape.layers
+            * (passes * _LAYER_TRAINED[kind] + recipe.task.comparisons * _LAYER_FORWARD[kind])
+        )
     forward = 2 * shape.parameters * recipe.method.rows / flops
-    looking = training.evaluations * heldout * recipe.task.rows * (1 + recipe.task.comparisons) * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
+    looking = (
+        training.evaluations
+        * heldout
+        * recipe.task.rows
+        * (1 + recipe.task.comparisons)
+        * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
+    )
     asked = min(heldout, training.evaluation_rows) if heldout else 0
     prompts = training.evaluations * min(training.sample_prompts, heldout)
     word = max(forward, shape.layers * _LAYER_FORWARD[kind])  # seconds for the next token of a small batch
-    answers = training.answer_length * _ANSWER * word * (2 * math.ceil(asked / 16) + math.ceil(prompts / max(1, training.sample_prompts or 1)))
+    answers = (
+        training.answer_length
+        * _ANSWER
+        * word
+        * (2 * math.ceil(asked / 16) + math.ceil(prompts / max(1, training.sample_prompts or 1)))
+    )
     answers += training.answer_length * _ANSWER * forward * (2 * asked + prompts)
     return _START + 2 * shape.bytes / _READ + learning + looking + answers

@@ -25,9 +25,7 @@ from studio.jobs.job import log_path
 
 log = logging.getLogger("supervisor")
 
-MARK = (
-    "DELTA_STUDIO_WORKER_OF"  # in the environment of every worker and of whatever it starts: the home folder
-)
+MARK = "DELTA_STUDIO_WORKER_OF"  # in the environment of every worker and of whatever it starts: the home folder
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,7 @@ class Local:
             return Child(standby.process, warm=True)
         with open(log_path(self.home, job["id"]), "ab") as output:
             return Child(
-                _spawn(
-                    "work", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-                )
+                _spawn("work", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             )
 
     def adopt(self, job: dict) -> Handle | None:
@@ -122,9 +118,7 @@ class Standby:
 
     def __init__(self, home: Home):
         with open(home.logs / "standby.log", "wb") as output:
-            self.process = _spawn(
-                "standby", home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
-            )
+            self.process = _spawn("standby", home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output)
         os.set_blocking(self.process.stdout.fileno(), False)
         self._ready = False
 

@@ -16,9 +16,7 @@ from studio.jobs import identity
 from studio.store import Store
 from studio.words import StudioError
 
-_started: list[
-    subprocess.Popen
-] = []  # supervisors of ours: one that has ended stays a zombie until it is polled
+_started: list[subprocess.Popen] = []  # supervisors of ours: one that has ended stays a zombie until it is polled
 
 
 def ensure_supervisor(home: Home) -> bool:
@@ -32,14 +30,7 @@ def ensure_supervisor(home: Home) -> bool:
     if not lock:
         return False
     try:
-        command = [
-            sys.executable,
-            "-m",
-            "studio.jobs.supervisor",
-            str(home.root),
-            "--lock",
-            str(lock.descriptor),
-        ]
+        command = [sys.executable, "-m", "studio.jobs.supervisor", str(home.root), "--lock", str(lock.descriptor)]
         # Its errors before its own log is open; written anew each time, so it cannot grow.
         with open(home.logs / "supervisor-start.log", "wb") as output:
             process = subprocess.Popen(
@@ -87,8 +78,7 @@ def resume_run(store: Store, run_id: str) -> int:
         if run is None:
             raise StudioError("There is no run '{run}' any more.", run=run_id)
         raise StudioError(
-            "'{name}' cannot be resumed while it is still waiting or running. "
-            "Stop it first, or wait until it ends.",
+            "'{name}' cannot be resumed while it is still waiting or running. Stop it first, or wait until it ends.",
             name=run["name"],
         )
     ensure_supervisor(_home_of(store))

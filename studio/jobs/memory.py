@@ -15,12 +15,7 @@ _QUERY = ["--query-gpu=index,memory.used,memory.total,utilization.gpu", "--forma
 # (limit, use, statistics, key of the page cache that can be dropped): control groups version 2, then 1
 _CGROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    (
-        "memory/memory.limit_in_bytes",
-        "memory/memory.usage_in_bytes",
-        "memory/memory.stat",
-        "total_inactive_file",
-    ),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
 )
 
 
@@ -49,9 +44,7 @@ def gpus() -> dict[str, dict]:
     if not program:
         return {}
     try:
-        answer = subprocess.run(
-            [program, *_QUERY], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
+        answer = subprocess.run([program, *_QUERY], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
     return parse(answer)

@@ -25,8 +25,7 @@ def of_exception(error: BaseException, home: Path) -> Sentence:
         if _disk_is_full(link):
             path = getattr(link, "filename", None) or home
             return Sentence(
-                "The disk is full: {path} could not be written. "
-                "Free some space there, then press Resume or try again.",
+                "The disk is full: {path} could not be written. Free some space there, then press Resume or try again.",
                 path=str(path),
             )
         if _out_of_memory(link):
@@ -59,8 +58,7 @@ def of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
         text = "The worker was ended by signal {number} ({name}). Try again; the full report is in the log."
     elif code is not None:
         return Sentence(
-            "The worker ended with exit code {code} and without a final word. The full report is in the log.",
-            code=code,
+            "The worker ended with exit code {code} and without a final word. The full report is in the log.", code=code
         )
     elif resumable:
         return Sentence(
@@ -83,8 +81,7 @@ def of_force(seconds: float, kind: str) -> Sentence:
             seconds=round(seconds, 1),
         )
     return Sentence(
-        "It did not stop within {seconds} seconds, so its worker was ended by force.",
-        seconds=round(seconds, 1),
+        "It did not stop within {seconds} seconds, so its worker was ended by force.", seconds=round(seconds, 1)
     )
 
 
@@ -120,9 +117,7 @@ def _disk_is_full(error: BaseException) -> bool:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError | OSError) and any(
-        words in str(error).lower() for words in _MEMORY_WORDS
-    )
+    return isinstance(error, RuntimeError | OSError) and any(words in str(error).lower() for words in _MEMORY_WORDS)
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,14 +20,7 @@ from studio.home import Home
 from studio.jobs import work
 from studio.jobs.job import log_path
 
-WARM_IMPORTS = (
-    "torch",
-    "transformers",
-    "transformers.trainer",
-    "peft",
-    "studio.training.worker",
-    "studio.chat.server",
-)
+WARM_IMPORTS = ("torch", "transformers", "transformers.trainer", "peft", "studio.training.worker", "studio.chat.server")
 IMPORTS = "DELTA_STUDIO_STANDBY_IMPORTS"  # "a,b" instead of the list above; "" for none
 READY = b"ready\n"
 
@@ -53,9 +46,7 @@ def main(home: Home) -> None:
     tell = os.dup(1)
     os.dup2(2, 1)  # what an import prints belongs in the log, not into the answer
     warm_up()
-    with contextlib.suppress(
-        BrokenPipeError
-    ):  # the supervisor is gone; stdin will say what follows from that
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; stdin will say what follows from that
         os.write(tell, READY)
     os.close(tell)
     line = sys.stdin.readline()

@@ -123,9 +123,7 @@ class Supervisor:
             self.watched[job["id"]] = Watched(job, handle)
         for chat in leave:
             if not self.store.commands(chat["id"], "stop"):
-                log.info(
-                    "job %d: asked to leave %s, which a training run waits for", chat["id"], chat["device"]
-                )
+                log.info("job %d: asked to leave %s, which a training run waits for", chat["id"], chat["device"])
                 self.store.command(chat["id"], "stop")
 
     # ---- stopping ------------------------------------------------------------------------------------------
@@ -160,13 +158,7 @@ class Supervisor:
     def record(self, watched: Watched, left: Exit) -> None:
         """Write down how a worker left, and speak for it if it left without a final word."""
         job = self.store.job(watched.job["id"])
-        log.info(
-            "job %d: worker %d left: code %s, signal %s",
-            job["id"],
-            watched.handle.pid,
-            left.code,
-            left.signal,
-        )
+        log.info("job %d: worker %d left: code %s, signal %s", job["id"], watched.handle.pid, left.code, left.signal)
         unclaimed = job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try
         claimed_by_another = job["state"] == "running" and job["pid"] != watched.handle.pid
         if unclaimed:  # the standby died before it took the job; a fresh process shall have it
@@ -182,9 +174,7 @@ class Supervisor:
                 job["id"], "stopped", reasons.of_force(self.times.grace(job["kind"]), job["kind"]).to_json()
             )
         else:
-            self.store.job_ended(
-                job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json()
-            )
+            self.store.job_ended(job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json())
 
     # ---- who is there --------------------------------------------------------------------------------------
 
@@ -265,9 +255,7 @@ def open_log(home: Home) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run the jobs of one Delta Studio home folder.")
     parser.add_argument("home")
-    parser.add_argument(
-        "--lock", type=int, help="file descriptor of the lock that the window has taken for us"
-    )
+    parser.add_argument("--lock", type=int, help="file descriptor of the lock that the window has taken for us")
     arguments = parser.parse_args()
     home = Home(arguments.home)
     lock = identity.Lock.take(identity.supervisor_lock(home.root), arguments.lock)

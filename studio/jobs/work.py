@@ -32,9 +32,7 @@ KINDS = {
 }
 # More kinds, or other functions for these, as "kind=module:function,…": how the tests bring their own jobs.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
-_FINAL_WORD_TRIES = (
-    20  # seconds to wait for a locked or full disk; after that the supervisor speaks for the job
-)
+_FINAL_WORD_TRIES = 20  # seconds to wait for a locked or full disk; after that the supervisor speaks for the job
 
 
 def function_of(kind: str) -> Callable[[Job], dict | None]:
@@ -43,9 +41,7 @@ def function_of(kind: str) -> Callable[[Job], dict | None]:
     kinds = KINDS | dict(entry.split("=", 1) for entry in extra.split(",") if entry)
     if kind not in kinds:
         raise StudioError(
-            "There is no job of the kind '{kind}': it can be one of {kinds}.",
-            kind=kind,
-            kinds=", ".join(kinds),
+            "There is no job of the kind '{kind}': it can be one of {kinds}.", kind=kind, kinds=", ".join(kinds)
         )
     module, _, name = kinds[kind].partition(":")
     return getattr(importlib.import_module(module), name)
@@ -85,9 +81,7 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
         return "done", None, result
     except Stopped:
         return "stopped", None, None
-    except (
-        BaseException
-    ) as error:  # also SystemExit: a library that calls sys.exit must not look like success
+    except BaseException as error:  # also SystemExit: a library that calls sys.exit must not look like success
         report = traceback.format_exc()
         print(report, file=sys.stderr, flush=True)
         reason = reasons.of_exception(error, job.home.root)

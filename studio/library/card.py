@@ -21,14 +21,24 @@ _METRICS = {
     "exact_match": ("Exact match on held-out questions", "base_exact_match", "{:.1%}"),
     "eval_loss": ("Loss on the held-out part", "base_eval_loss", "{:.4f}"),
 }
-_PIPELINES = {"classification": "text-classification", "multitask": "text-classification", "image": "image-classification"}
-_STARTER = "the folder `assets/starter` of Delta Studio, the program that made this adapter; it is part of its repository"
+_PIPELINES = {
+    "classification": "text-classification",
+    "multitask": "text-classification",
+    "image": "image-classification",
+}
+_STARTER = (
+    "the folder `assets/starter` of Delta Studio, the program that made this adapter; it is part of its repository"
+)
 _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]).*")
 
 
 def public_name(base: str) -> str:
     """The base model as other people know it: a hub id, "starter", or the last part of a local path."""
-    return base if base in ("starter", "starter-vit") or is_hub_id(base) else (re.split(r"[\\/]", base.rstrip("\\/"))[-1] or "base")
+    return (
+        base
+        if base in ("starter", "starter-vit") or is_hub_id(base)
+        else (re.split(r"[\\/]", base.rstrip("\\/"))[-1] or "base")
+    )
 
 
 def public(value: Any) -> Any:
@@ -45,14 +55,25 @@ def model_card(name: str, card: dict) -> str:
     whole = card.get("kind") == "model"
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(card, whole), sort_keys=False, allow_unicode=True)}---\n\n# {_plain(name)}",
-        _what(card, whole), "## How to use it", _usage(card, whole), "## How well it does", _results(card), "## How it was made", _made(card), "## Limits", _limits(card, whole),
+        _what(card, whole),
+        "## How to use it",
+        _usage(card, whole),
+        "## How well it does",
+        _results(card),
+        "## How it was made",
+        _made(card),
+        "## Limits",
+        _limits(card, whole),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _front_matter(card: dict, whole: bool) -> dict:
     base = card.get("base", "")
-    front: dict[str, Any] = {"library_name": "transformers" if whole else "peft", "pipeline_tag": _PIPELINES.get(card.get("task"), "text-generation")}
+    front: dict[str, Any] = {
+        "library_name": "transformers" if whole else "peft",
+        "pipeline_tag": _PIPELINES.get(card.get("task"), "text-generation"),
+    }
     if is_hub_id(base):  # the hub refuses names that it does not know
         front["base_model"] = base
         front["base_model_relation"] = "finetune" if whole else "adapter"
@@ -65,7 +86,13 @@ def _what(card: dict, whole: bool) -> str:
     data = f" from {_plain(card['data'])}" if card.get("data") else ""
     examples = f" ({rows} example{'' if rows == 1 else 's'})" if rows else ""
     thing = "A whole model" if whole else f"An adapter ({card.get('ships_as', 'peft')})"
-    verb = {"chat": "answer in conversations", "text": "continue text", "classification": "classify texts", "multitask": "classify texts by several label sets", "image": "classify pictures"}.get(card.get("task", ""), card.get("task", ""))
+    verb = {
+        "chat": "answer in conversations",
+        "text": "continue text",
+        "classification": "classify texts",
+        "multitask": "classify texts by several label sets",
+        "image": "classify pictures",
+    }.get(card.get("task", ""), card.get("task", ""))
     return f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, made with {card.get('summary') or card.get('method')} in Delta Studio."
 
 
@@ -77,19 +104,34 @@ def _usage(card: dict, whole: bool) -> str:
     revision = f', revision="{card["revision"]}"' if card.get("revision") and is_hub_id(base) else ""
     if whole:
         code = [
-            "from transformers import AutoModelForCausalLM, AutoTokenizer", "",
-            'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")', 'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            "",
+            'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
+            'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         ]
     else:
         rope = card.get("rope")
-        longer = [
-            f'config = AutoConfig.from_pretrained("{place}"{revision})', f"config.rope_parameters = {rope['rope_parameters']}  # adapter_config.json does not hold it",
-            f"config.max_position_embeddings = {rope['max_position_embeddings']}",
-        ] if rope else []
+        longer = (
+            [
+                f'config = AutoConfig.from_pretrained("{place}"{revision})',
+                f"config.rope_parameters = {rope['rope_parameters']}  # adapter_config.json does not hold it",
+                f"config.max_position_embeddings = {rope['max_position_embeddings']}",
+            ]
+            if rope
+            else []
+        )
         code = [
-            "from peft import PeftModel", f"from transformers import {'AutoConfig, ' if rope else ''}AutoModelForCausalLM, AutoTokenizer", "",
-            *(["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""] if _own_type(card) else []),
-            *longer, f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision}{", config=config" if rope else ""})', 'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
+            "from peft import PeftModel",
+            f"from transformers import {'AutoConfig, ' if rope else ''}AutoModelForCausalLM, AutoTokenizer",
+            "",
+            *(
+                ["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""]
+                if _own_type(card)
+                else []
+            ),
+            *longer,
+            f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision}{", config=config" if rope else ""})',
+            'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]
     if card.get("lent_template") and not whole:
@@ -101,40 +143,92 @@ def _usage(card: dict, whole: bool) -> str:
         ]
     else:
         code += ['inputs = tokenizer("Once upon a time", return_tensors="pt")']
-    code += ["answer = model.generate(**inputs, max_new_tokens=64, do_sample=False)", 'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))']
-    where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
-    alone = "" if whole or card.get("ships_as") != "PROMPT_ENSEMBLE" else (
-        "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, and so on: peft alone loads one with "
-        '`PeftModel.from_pretrained(base, "path/to/this/folder/member1")`, without `studio.tuners`. It then answers for itself; together they answer better.')
+    code += [
+        "answer = model.generate(**inputs, max_new_tokens=64, do_sample=False)",
+        'print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
+    ]
+    where = (
+        ""
+        if whole or is_hub_id(base)
+        else f"\n\nThe base model is {_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
+    )
+    alone = (
+        ""
+        if whole or card.get("ships_as") != "PROMPT_ENSEMBLE"
+        else (
+            "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, and so on: peft alone loads one with "
+            '`PeftModel.from_pretrained(base, "path/to/this/folder/member1")`, without `studio.tuners`. It then answers for itself; together they answer better.'
+        )
+    )
     return "```python\n" + "\n".join(code) + "\n```" + where + alone
 
 
 def _class_usage(card: dict, whole: bool) -> str:
     """Loading a classifier: the head over the base is new, so the class names have to be given."""
     base, pictures = card.get("base", ""), card.get("task") == "image"
-    place = '"path/to/this/folder"' if whole else f'"{public_name(base) if is_hub_id(base) else f"path/to/{public_name(base)}"}"'
+    place = (
+        '"path/to/this/folder"'
+        if whole
+        else f'"{public_name(base) if is_hub_id(base) else f"path/to/{public_name(base)}"}"'
+    )
     if card.get("revision") and is_hub_id(base) and not whole:
         place += f', revision="{card["revision"]}"'
-    model, reader = ("AutoModelForImageClassification", "AutoImageProcessor") if pictures else ("AutoModelForSequenceClassification", "AutoTokenizer")
+    model, reader = (
+        ("AutoModelForImageClassification", "AutoImageProcessor")
+        if pictures
+        else ("AutoModelForSequenceClassification", "AutoTokenizer")
+    )
     names = "" if whole else ", id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True"
-    code = ["import torch", *([] if whole else ["from peft import PeftModel"]), *(["from PIL import Image"] if pictures else []), f"from transformers import {model}, {reader}", ""]
+    code = [
+        "import torch",
+        *([] if whole else ["from peft import PeftModel"]),
+        *(["from PIL import Image"] if pictures else []),
+        f"from transformers import {model}, {reader}",
+        "",
+    ]
     if not whole and _own_type(card):
         code += ["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""]
-    code += [f"labels = {json.dumps(card['labels'], ensure_ascii=False)}", f"model = {model}.from_pretrained({place}{names}, dtype=torch.float32)"]
+    code += [
+        f"labels = {json.dumps(card['labels'], ensure_ascii=False)}",
+        f"model = {model}.from_pretrained({place}{names}, dtype=torch.float32)",
+    ]
     code += [] if whole else ['model = PeftModel.from_pretrained(model, "path/to/this/folder")']
     turn = "sigmoid()" if card.get("several") else "softmax(-1)"
     if pictures:
-        code += [f'reader = {reader}.from_pretrained({place}, backend="pil")', 'inputs = reader(Image.open("picture.png").convert("RGB"), return_tensors="pt")']
+        code += [
+            f'reader = {reader}.from_pretrained({place}, backend="pil")',
+            'inputs = reader(Image.open("picture.png").convert("RGB"), return_tensors="pt")',
+        ]
     else:
-        code += [f"reader = {reader}.from_pretrained({place})", 'inputs = reader("A text to classify.", return_tensors="pt")']
+        code += [
+            f"reader = {reader}.from_pretrained({place})",
+            'inputs = reader("A text to classify.", return_tensors="pt")',
+        ]
     if sets := card.get("sets"):
-        code += [f"sets = {json.dumps(sets, ensure_ascii=False)}", "with torch.no_grad():", "    heads = model.eval()(**inputs).logits[0].split([len(names) for names in sets.values()])",
-                 "for (name, names), logits in zip(sets.items(), heads):", "    print(name, dict(zip(names, logits.softmax(-1).tolist())))"]
+        code += [
+            f"sets = {json.dumps(sets, ensure_ascii=False)}",
+            "with torch.no_grad():",
+            "    heads = model.eval()(**inputs).logits[0].split([len(names) for names in sets.values()])",
+            "for (name, names), logits in zip(sets.items(), heads):",
+            "    print(name, dict(zip(names, logits.softmax(-1).tolist())))",
+        ]
     else:
-        code += ["with torch.no_grad():", f"    probabilities = model.eval()(**inputs).logits[0].{turn}", "print(dict(zip(labels, probabilities.tolist())))"]
+        code += [
+            "with torch.no_grad():",
+            f"    probabilities = model.eval()(**inputs).logits[0].{turn}",
+            "print(dict(zip(labels, probabilities.tolist())))",
+        ]
     own = {"starter": _STARTER, "starter-vit": _STARTER.replace("assets/starter", "assets/starter_vit")}
-    where = "" if whole or is_hub_id(base) else f"\n\nThe base model is {own.get(base, f'a local model called `{_plain(public_name(base))}`')}."
-    one = "" if pictures else "\n\nAsk about one text at a time, or set `model.config.pad_token_id` to the tokenizer's before you pad."
+    where = (
+        ""
+        if whole or is_hub_id(base)
+        else f"\n\nThe base model is {own.get(base, f'a local model called `{_plain(public_name(base))}`')}."
+    )
+    one = (
+        ""
+        if pictures
+        else "\n\nAsk about one text at a time, or set `model.config.pad_token_id` to the tokenizer's before you pad."
+    )
     return "```python\n" + "\n".join(code) + "\n```" + where + one
 
 
@@ -148,15 +242,23 @@ def _results(card: dict) -> str:
     metrics = card.get("metrics") or {}
     lines = [
         f"| {title} | {_number(metrics.get(base), form)} | {_number(metrics[key], form)} |"
-        for key, (title, base, form) in _METRICS.items() if metrics.get(key) is not None
+        for key, (title, base, form) in _METRICS.items()
+        if metrics.get(key) is not None
     ]
     if not lines:
         return "It was not measured: the run had no held-out part, or no evaluation."
     head = "| | base model | with this adapter |\n|---|---|---|\n"
     measured = "\n\nMeasured on rows of the same data that it was not taught with"
     if "classes" in metrics:
-        lines += [f"| Right labels of “{_plain(one['set'])}” | {one['base_accuracy']:.1%} | {one['accuracy']:.1%} |" for one in metrics["classes"].get("sets", ())]
-        return head.replace("base model", f"always “{_plain(metrics['classes']['always'])}”") + "\n".join(lines) + f"{measured}. The base model has no head for these classes, so the commonest label stands in its place."
+        lines += [
+            f"| Right labels of “{_plain(one['set'])}” | {one['base_accuracy']:.1%} | {one['accuracy']:.1%} |"
+            for one in metrics["classes"].get("sets", ())
+        ]
+        return (
+            head.replace("base model", f"always “{_plain(metrics['classes']['always'])}”")
+            + "\n".join(lines)
+            + f"{measured}. The base model has no head for these classes, so the commonest label stands in its place."
+        )
     return head + "\n".join(lines) + f"{measured}, greedy answers."
 
 
@@ -180,15 +282,25 @@ def _made(card: dict) -> str:
 
 def _limits(card: dict, whole: bool) -> str:
     rows = card.get("rows")
-    lines = ["- It knows what its base model knows, with the base's mistakes and prejudices, plus the manner of the examples."]
+    lines = [
+        "- It knows what its base model knows, with the base's mistakes and prejudices, plus the manner of the examples."
+    ]
     if rows and rows < 1000:
         few, covered = ("1 example teaches", "it does") if rows == 1 else (f"{rows} examples teach", "they do")
-        lines.append(f"- {few} a manner or a format, hardly new knowledge; expect it to fail on what {covered} not cover.")
-    lines.append("- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it.")
+        lines.append(
+            f"- {few} a manner or a format, hardly new knowledge; expect it to fail on what {covered} not cover."
+        )
+    lines.append(
+        "- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it."
+    )
     if not whole and _own_type(card):
-        lines.append(f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is.")
+        lines.append(
+            f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is."
+        )
     if not whole and card.get("rope"):
-        lines.append(f"- It was taught with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise.")
+        lines.append(
+            f"- It was taught with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise."
+        )
     if not whole:
         lines.append("- It fits this base model only; over any other one its answers are noise.")
     lines.append("- The licences of the base model and of the data hold for this too; neither is known here.")

@@ -28,10 +28,25 @@ from studio.options import check
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
-_ADAPTER_FILES = {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "rope.json", "subspace.safetensors"}
+_ADAPTER_FILES = {
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "chat_template.jinja",
+    "rope.json",
+    "subspace.safetensors",
+}
 _MODEL_FILES = {".safetensors", ".json", ".jinja"}
 _TEXT_FILES = {"tokenizer.model", "merges.txt", "vocab.txt"}
-_OTHER_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "chat_template.*", "generation_config.json", "preprocessor_config.json")
+_OTHER_TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.*",
+    "generation_config.json",
+    "preprocessor_config.json",
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
 
 
@@ -46,13 +61,19 @@ def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path
         with zipfile.ZipFile(half, "w", allowZip64=True) as archive:
             _put_text(archive, "README.md", model_card(name, card))
             if card.get("recipe"):
-                _put_text(archive, "recipe.yaml", yaml.safe_dump(public(card["recipe"]), sort_keys=False, allow_unicode=True))
+                _put_text(
+                    archive, "recipe.yaml", yaml.safe_dump(public(card["recipe"]), sort_keys=False, allow_unicode=True)
+                )
             for path in _to_take(source, whole=card.get("kind") == "model"):
                 _put_file(archive, path, path.relative_to(source).as_posix(), card.get("base", ""))
         os.replace(half, target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StudioError("The disk is full: '{name}' could not be packed in {folder}. Free some space and try again.", name=name, folder=folder) from error
+            raise StudioError(
+                "The disk is full: '{name}' could not be packed in {folder}. Free some space and try again.",
+                name=name,
+                folder=folder,
+            ) from error
         raise
     finally:
         Path(half).unlink(missing_ok=True)
@@ -120,9 +141,24 @@ def export(job) -> dict:
         difference = _merge(job, folder, source, half, precision, card)
         job.doing(Sentence("Putting the merged model on the shelf"))
         bits = {"fp32": "32 bit", "bf16": "16 bit", "fp16": "16 bit"}[precision]
-        merged = {**card, "kind": "model", "ships_as": "model", "summary": f"{card.get('summary', '')}, merged in {bits}", "merged_from": adapter_id, "difference": difference}
+        merged = {
+            **card,
+            "kind": "model",
+            "ships_as": "model",
+            "summary": f"{card.get('summary', '')}, merged in {bits}",
+            "merged_from": adapter_id,
+            "difference": difference,
+        }
         merged.pop("finished", None)
-        new_id = shelf.add(job.home, job.store, source=half, name=f"{name[:100]} (merged)", run_id=None, card=merged, adapter_id=f"{adapter_id}-merged")
+        new_id = shelf.add(
+            job.home,
+            job.store,
+            source=half,
+            name=f"{name[:100]} (merged)",
+            run_id=None,
+            card=merged,
+            adapter_id=f"{adapter_id}-merged",
+        )
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return {"adapter": new_id, "difference": difference}
@@ -137,13 +173,20 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
     job.doing(Sentence("Loading the base model"))
     pictures = card.get("task") == "image"
     head = "language" if "labels" not in card else "image classes" if pictures else "text classes"
-    model = lay(load_base(base_folder, quantisation="none", precision="fp32", device="cpu", head=head, labels=card.get("labels")), adapter).eval()
+    model = lay(
+        load_base(
+            base_folder, quantisation="none", precision="fp32", device="cpu", head=head, labels=card.get("labels")
+        ),
+        adapter,
+    ).eval()
     if pictures:
         size = model.config.image_size
         probe = {"pixel_values": torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)}
     else:
         codec = Codec(base_folder)
-        probe = {"input_ids": torch.tensor([codec.encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])}
+        probe = {
+            "input_ids": torch.tensor([codec.encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
+        }
         if "labels" in card:
             model.config.get_text_config().pad_token_id = codec.pad_id
     with torch.no_grad():
@@ -165,7 +208,12 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
 
 
 def _room_for(home: Home, base: Path) -> None:
-    needed = 3 * sum(path.stat().st_size for path in base.glob("*.safetensors"))  # 16 bit → 32 bit, and a copy for a moment
+    needed = 3 * sum(
+        path.stat().st_size for path in base.glob("*.safetensors")
+    )  # 16 bit → 32 bit, and a copy for a moment
     if home.free_bytes() < needed:
-        raise StudioError("The merged model needs {needed} GB on the disk, but only {free} GB are free; free some space and try again.",
-                          needed=round(needed / 1e9, 1), free=round(home.free_bytes() / 1e9, 1))
+        raise StudioError(
+            "The merged model needs {needed} GB on the disk, but only {free} GB are free; free some space and try again.",
+            needed=round(needed / 1e9, 1),
+            free=round(home.free_bytes() / 1e9, 1),
+        )

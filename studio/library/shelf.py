@@ -27,7 +27,9 @@ _OLD = ".old-"  # the folder of this name stepped aside for a newer one
 _HALF_IS_OLD = 3600.0  # seconds without a change after which nobody writes it any more
 
 
-def add(home: Home, store: Store, *, source: Path, name: str, run_id: str | None, card: dict, adapter_id: str | None = None) -> str:
+def add(
+    home: Home, store: Store, *, source: Path, name: str, run_id: str | None, card: dict, adapter_id: str | None = None
+) -> str:
     """Put the finished files in `source` on the shelf; returns the adapter's id, which is `run_id` unless another is given.
 
     The folder appears whole or not at all, then its row. Doing it again (a worker that was killed right after) replaces both.
@@ -45,7 +47,12 @@ def add(home: Home, store: Store, *, source: Path, name: str, run_id: str | None
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(item, copy)
         lent = (half / "chat_template.jinja").exists()  # the base has no template of its own
-        card = {"finished": time.strftime("%Y-%m-%dT%H:%M:%S"), **card, "bytes": weight_bytes(half), "lent_template": lent}
+        card = {
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            **card,
+            "bytes": weight_bytes(half),
+            "lent_template": lent,
+        }
         _write_words(half, name, run_id, card)
         _sync(half)
         _replace(half, target)
@@ -61,11 +68,22 @@ def find(home: Home, store: Store, adapter_id: str) -> tuple[Path, dict, str]:
     row = store.adapter(safe_name(adapter_id))
     folder = home.adapter(adapter_id)
     if row is None or row["deleted"] is not None or not folder.is_dir():
-        raise StudioError("The adapter '{name}' is not in the library any more; look in the trash.", name=row["name"] if row else adapter_id)
+        raise StudioError(
+            "The adapter '{name}' is not in the library any more; look in the trash.",
+            name=row["name"] if row else adapter_id,
+        )
     return folder, row["card"], row["name"]
 
 
-def listing(store: Store, search: str = "", sort: str = "newest", *, base: str | None = None, shown_only: bool = False, deleted: bool = False) -> list[dict]:
+def listing(
+    store: Store,
+    search: str = "",
+    sort: str = "newest",
+    *,
+    base: str | None = None,
+    shown_only: bool = False,
+    deleted: bool = False,
+) -> list[dict]:
     """Rows of the library that contain every word of `search`, in the order `sort` (a key of SORTS).
 
     base: only adapters of this base model. shown_only: only those that a Space's visitors may use. deleted: the trash.
@@ -73,7 +91,9 @@ def listing(store: Store, search: str = "", sort: str = "newest", *, base: str |
     rows = store.adapters(deleted=deleted)
     words = search.casefold().split()
     rows = [row for row in rows if all(word in _searchable(row) for word in words)]
-    rows = [row for row in rows if (base is None or row["card"].get("base") == base) and (row["shown"] or not shown_only)]
+    rows = [
+        row for row in rows if (base is None or row["card"].get("base") == base) and (row["shown"] or not shown_only)
+    ]
     match sort:
         case "name":
             return sorted(rows, key=lambda row: row["name"].casefold())
@@ -103,7 +123,9 @@ def delete(home: Home, store: Store, adapter_id: str) -> None:
     """Into the trash, from where `restore` brings it back."""
     folder, _, _ = find(home, store, adapter_id)
     shutil.rmtree(home.trash(adapter_id), ignore_errors=True)
-    store.change_adapter(adapter_id, deleted=time.time())  # first: a row says where the folder belongs, `heal` moves it there
+    store.change_adapter(
+        adapter_id, deleted=time.time()
+    )  # first: a row says where the folder belongs, `heal` moves it there
     os.replace(folder, home.trash(adapter_id))
 
 
@@ -159,7 +181,9 @@ def _finish_moves(home: Home, store: Store) -> list[str]:
             if here.is_dir():
                 continue
             mended.append(row["id"])
-            aside = next(iter(sorted(here.parent.glob(f"{_OLD}{row['id']}-*"))), None)  # killed while it was being replaced
+            aside = next(
+                iter(sorted(here.parent.glob(f"{_OLD}{row['id']}-*"))), None
+            )  # killed while it was being replaced
             if other.is_dir() or aside:
                 os.replace(other if other.is_dir() else aside, here)
                 continue
@@ -233,7 +257,11 @@ def _good_name(name: str) -> str:
 
 def _searchable(row: dict) -> str:
     card = row["card"]
-    said = [row["name"], row["id"], *(str(card.get(key, "")) for key in ("method", "summary", "base", "data", "task", "ships_as"))]
+    said = [
+        row["name"],
+        row["id"],
+        *(str(card.get(key, "")) for key in ("method", "summary", "base", "data", "task", "ships_as")),
+    ]
     return " ".join(said).casefold()
 
 

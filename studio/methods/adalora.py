@@ -34,33 +34,101 @@ class AdaLoRA(Method):
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["adalora"] = option("adalora", "Method", "", hidden=True)
-    rank: int = option(8, "Rank budget r", "Rank that each layer has on average at the end; some layers end with more, some with none.", ge=1, le=512)
-    start_rank: int = option(12, "Starting rank r₀", "Rank that every layer has at the start; one and a half times the budget is usual.", ge=2, le=1024)
-    alpha: float = option(32, "Alpha α", "Strength of the delta: it is scaled by α/r₀.", gt=0, le=4096)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
-    targets: str = option(
-        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
+    rank: int = option(
+        8,
+        "Rank budget r",
+        "Rank that each layer has on average at the end; some layers end with more, some with none.",
+        ge=1,
+        le=512,
     )
-    before: float = option(0.1, "Before pruning", "Share of the run in which all ranks learn, before the first is taken away.", unit="of the run", ge=0, le=0.8, advanced=True)
-    after: float = option(0.3, "After pruning", "Share of the run in which the ranks that are left learn on undisturbed.", unit="of the run", ge=0, le=0.8, advanced=True)
-    every: int = option(1, "Prune every", "Steps between two looks at which ranks matter least.", unit="steps", ge=1, le=10_000, advanced=True)
-    orthogonality: float = option(0.1, "Orthogonality γ", "Weight of the penalty that keeps the directions of a delta apart from each other.", ge=0, le=10, advanced=True)
+    start_rank: int = option(
+        12,
+        "Starting rank r₀",
+        "Rank that every layer has at the start; one and a half times the budget is usual.",
+        ge=2,
+        le=1024,
+    )
+    alpha: float = option(32, "Alpha α", "Strength of the delta: it is scaled by α/r₀.", gt=0, le=4096)
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
+    targets: str = option(
+        "all-linear",
+        "Target modules",
+        "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.",
+        min_length=1,
+        advanced=True,
+    )
+    before: float = option(
+        0.1,
+        "Before pruning",
+        "Share of the run in which all ranks learn, before the first is taken away.",
+        unit="of the run",
+        ge=0,
+        le=0.8,
+        advanced=True,
+    )
+    after: float = option(
+        0.3,
+        "After pruning",
+        "Share of the run in which the ranks that are left learn on undisturbed.",
+        unit="of the run",
+        ge=0,
+        le=0.8,
+        advanced=True,
+    )
+    every: int = option(
+        1,
+        "Prune every",
+        "Steps between two looks at which ranks matter least.",
+        unit="steps",
+        ge=1,
+        le=10_000,
+        advanced=True,
+    )
+    orthogonality: float = option(
+        0.1,
+        "Orthogonality γ",
+        "Weight of the penalty that keeps the directions of a delta apart from each other.",
+        ge=0,
+        le=10,
+        advanced=True,
+    )
 
     @model_validator(mode="after")
     def _fits(self):
         if self.start_rank <= self.rank:
-            raise StudioErrorValue("The starting rank ({start}) must be higher than the rank budget ({budget}), or there is nothing to take away.", start=self.start_rank, budget=self.rank)
+            raise StudioErrorValue(
+                "The starting rank ({start}) must be higher than the rank budget ({budget}), or there is nothing to take away.",
+                start=self.start_rank,
+                budget=self.rank,
+            )
         if self.before + self.after > 0.9:
-            raise StudioErrorValue("'Before pruning' and 'After pruning' take {share:.0%} of the run together; leave at least 10 % for the pruning itself.", share=self.before + self.after)
+            raise StudioErrorValue(
+                "'Before pruning' and 'After pruning' take {share:.0%} of the run together; leave at least 10 % for the pruning itself.",
+                share=self.before + self.after,
+            )
         return self
 
     def wrap(self, model, setting=DEFAULT):
         from peft import AdaLoraConfig, get_peft_model
 
         config = AdaLoraConfig(
-            task_type=setting.task_type, target_r=self.rank, init_r=self.start_rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
-            target_modules=peft_targets(self.targets, setting), total_step=setting.total_steps, tinit=int(self.before * setting.total_steps),
-            tfinal=int(self.after * setting.total_steps), deltaT=self.every, orth_reg_weight=self.orthogonality,
+            task_type=setting.task_type,
+            target_r=self.rank,
+            init_r=self.start_rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=peft_targets(self.targets, setting),
+            total_step=setting.total_steps,
+            tinit=int(self.before * setting.total_steps),
+            tfinal=int(self.after * setting.total_steps),
+            deltaT=self.every,
+            orth_reg_weight=self.orthogonality,
         )
         return get_peft_model(model, config)
 
@@ -86,7 +154,9 @@ class AdaLoRA(Method):
         for name, matrix in model.named_parameters():
             if ".lora_A." in name or ".lora_B." in name:
                 product = matrix @ matrix.T if ".lora_A." in name else matrix.T @ matrix
-                apart.append(torch.linalg.norm(product - torch.eye(len(product), dtype=product.dtype, device=product.device)))
+                apart.append(
+                    torch.linalg.norm(product - torch.eye(len(product), dtype=product.dtype, device=product.device))
+                )
         return self.orthogonality * torch.stack(apart).mean()
 
     def state(self, model):
@@ -94,7 +164,9 @@ class AdaLoRA(Method):
         import torch
 
         allocator, pattern = model.base_model.rankallocator, model.peft_config[_NAME].rank_pattern or {}
-        averages = {f"{which}:{name}": tensor for which in _AVERAGES for name, tensor in getattr(allocator, which).items()}
+        averages = {
+            f"{which}:{name}": tensor for which in _AVERAGES for name, tensor in getattr(allocator, which).items()
+        }
         return averages | {f"kept:{name}": torch.tensor(kept) for name, kept in pattern.items()}
 
     def load_state(self, model, state):
@@ -110,7 +182,11 @@ class AdaLoRA(Method):
 
     def save(self, model, folder):
         """With the ranks that really are in the model: after an early stop, or with the best checkpoint, others than the last ones chosen."""
-        pattern = {name: (tensor != 0).flatten().tolist() for name, tensor in model.base_model.model.named_parameters() if ".lora_E." in name}
+        pattern = {
+            name: (tensor != 0).flatten().tolist()
+            for name, tensor in model.base_model.model.named_parameters()
+            if ".lora_E." in name
+        }
         model.peft_config[_NAME].rank_pattern = pattern
         with warnings.catch_warnings():  # peft takes a layer that was left no rank for one that another tool tore
             warnings.filterwarnings("ignore", message=".*have invalid shape")

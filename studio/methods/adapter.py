@@ -39,13 +39,37 @@ class Adapter(Method):
 
     name: Literal["adapter"] = option("adapter", "Method", "", hidden=True)
     place: Literal["houlsby", "pfeiffer", "parallel"] = option(
-        "pfeiffer", "Place", "Where the networks stand: after attention and MLP learns more, after the MLP alone costs half.",
-        labels={"houlsby": "After attention and MLP (Houlsby)", "pfeiffer": "After the MLP (Pfeiffer)", "parallel": "Beside the MLP (parallel)"},
+        "pfeiffer",
+        "Place",
+        "Where the networks stand: after attention and MLP learns more, after the MLP alone costs half.",
+        labels={
+            "houlsby": "After attention and MLP (Houlsby)",
+            "pfeiffer": "After the MLP (Pfeiffer)",
+            "parallel": "Beside the MLP (parallel)",
+        },
     )
-    size: int = option(16, "Bottleneck size m", "Width of each network. More learns more and costs more memory; 16 to 64 is usual.", ge=1, le=4096)
-    scale: float = option(1.0, "Scale s", "Strength of the networks' output; up to 4 was used for parallel ones.", gt=0, le=64, advanced=True)
-    activation: Literal["relu", "gelu", "silu"] = option("relu", "Activation f", "The bend between the two layers of each network.", advanced=True,
-                                                         labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"})
+    size: int = option(
+        16,
+        "Bottleneck size m",
+        "Width of each network. More learns more and costs more memory; 16 to 64 is usual.",
+        ge=1,
+        le=4096,
+    )
+    scale: float = option(
+        1.0,
+        "Scale s",
+        "Strength of the networks' output; up to 4 was used for parallel ones.",
+        gt=0,
+        le=64,
+        advanced=True,
+    )
+    activation: Literal["relu", "gelu", "silu"] = option(
+        "relu",
+        "Activation f",
+        "The bend between the two layers of each network.",
+        advanced=True,
+        labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"},
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
@@ -54,9 +78,20 @@ class Adapter(Method):
 
         present = [name for name, _ in model.named_modules()]
         outputs = [known for known in self._outputs() if any(_is(name, (known,)) for name in present)]
-        inputs = [known for known in _MLP_INPUT if self.place == "parallel" and any(_is(name, (known,)) for name in present)]
-        return get_peft_model(model, BottleneckConfig(
-            task_type=setting.task_type, target_modules=[*inputs, *outputs], input_modules=inputs or None, size=self.size, scale=self.scale, activation=self.activation))
+        inputs = [
+            known for known in _MLP_INPUT if self.place == "parallel" and any(_is(name, (known,)) for name in present)
+        ]
+        return get_peft_model(
+            model,
+            BottleneckConfig(
+                task_type=setting.task_type,
+                target_modules=[*inputs, *outputs],
+                input_modules=inputs or None,
+                size=self.size,
+                scale=self.scale,
+                activation=self.activation,
+            ),
+        )
 
     def _outputs(self) -> tuple[str, ...]:
         return (*_ATTENTION_OUTPUT, *_MLP_OUTPUT) if self.place == "houlsby" else _MLP_OUTPUT
@@ -68,13 +103,23 @@ class Adapter(Method):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None:
-            needed = [_MLP_OUTPUT, *([_ATTENTION_OUTPUT] if self.place == "houlsby" else []), *([_MLP_INPUT] if self.place == "parallel" else [])]
+            needed = [
+                _MLP_OUTPUT,
+                *([_ATTENTION_OUTPUT] if self.place == "houlsby" else []),
+                *([_MLP_INPUT] if self.place == "parallel" else []),
+            ]
             if any(sum(_is(name, known) for name in shape.linears) != shape.layers for known in needed):
-                return Sentence("Adapters do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
+                return Sentence(
+                    "Adapters do not know the layer names of {architecture}; choose LoRA.",
+                    architecture=shape.architecture,
+                )
         return super().refusal(shape, task, quantisation)
 
     def merge_refusal(self):
-        return Sentence("{method} cannot be merged: it is not linear, so no weight can hold it. Download the adapter instead.", method=Sentence(self.title))
+        return Sentence(
+            "{method} cannot be merged: it is not linear, so no weight can hold it. Download the adapter instead.",
+            method=Sentence(self.title),
+        )
 
     def summary(self) -> str:
         return f"{self.title} m={self.size}"

@@ -80,7 +80,9 @@ class Method(Options):
     words_only: ClassVar[bool] = False  # True where it cannot teach a head for classes
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that it cannot be laid over
-    over_mixers: ClassVar[bool] = True  # False where it copies or replaces layers whose weights a state space mixer (Mamba) reads itself
+    over_mixers: ClassVar[bool] = (
+        True  # False where it copies or replaces layers whose weights a state space mixer (Mamba) reads itself
+    )
     keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
     def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
@@ -147,7 +149,11 @@ class Method(Options):
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
         """Why this method cannot serve the model, task or quantisation; None if it can."""
         if shape is not None and (shape.model_type in self.unknown or shape.fused and not self.over_mixers):
-            return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
+            return Sentence(
+                "{method} does not know the layers of {architecture}; choose LoRA.",
+                method=Sentence(self.title),
+                architecture=shape.architecture,
+            )
         if task in capabilities.TASKS:
             if lack := self.lack(capabilities.TASKS[task]):
                 return lack
@@ -160,9 +166,24 @@ class Method(Options):
         if not hasattr(self, "targets"):
             return None
         if shape.experts:
-            return Sentence("{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.", architecture=shape.architecture)
-        idle = [] if self.targets in ("attention", type(self).model_fields["targets"].default) else [name for name in target_names(self.targets) or () if not shape.targets(name)]
-        return Sentence("No layer of {architecture} is called {names}, so nothing is learnt there.", architecture=shape.architecture, names=", ".join(idle)) if idle else None
+            return Sentence(
+                "{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.",
+                architecture=shape.architecture,
+            )
+        idle = (
+            []
+            if self.targets in ("attention", type(self).model_fields["targets"].default)
+            else [name for name in target_names(self.targets) or () if not shape.targets(name)]
+        )
+        return (
+            Sentence(
+                "No layer of {architecture} is called {names}, so nothing is learnt there.",
+                architecture=shape.architecture,
+                names=", ".join(idle),
+            )
+            if idle
+            else None
+        )
 
     def unfinished(self) -> Sentence | None:
         """What must still be chosen before a run can start; None where nothing. Unlike a refusal it does not bar the method's card."""
@@ -187,8 +208,14 @@ def no_target(shape: Shape | None, targets: str) -> Sentence | None:
         return None
     present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
     if not present:
-        return Sentence("This model has no layer that a delta can be laid beside; choose full fine-tuning or another model.")
-    return Sentence("Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.", targets=targets, some=", ".join(present[:6]))
+        return Sentence(
+            "This model has no layer that a delta can be laid beside; choose full fine-tuning or another model."
+        )
+    return Sentence(
+        "Target modules '{targets}' match no layer of this model; use all-linear, or names such as {some}.",
+        targets=targets,
+        some=", ".join(present[:6]),
+    )
 
 
 def parse_card(text: str) -> Card:

@@ -29,22 +29,41 @@ class BDLoRA(LoRA):
     transposed: ClassVar[bool] = False
 
     name: Literal["bdlora"] = option("bdlora", "Method", "", hidden=True)
-    blocks: int = option(2, "Blocks", "Into how many blocks a matrix is cut: as many as there are GPUs to serve it.", ge=2, le=64)
+    blocks: int = option(
+        2, "Blocks", "Into how many blocks a matrix is cut: as many as there are GPUs to serve it.", ge=2, le=64
+    )
 
     def config(self, setting, **more):
         from peft import BdLoraConfig
 
-        return super().config(setting, use_bdlora=BdLoraConfig(target_modules_bd_a=list(BY_INPUT), target_modules_bd_b=list(BY_OUTPUT), nblocks=self.blocks, match_strict=False), **more)
+        return super().config(
+            setting,
+            use_bdlora=BdLoraConfig(
+                target_modules_bd_a=list(BY_INPUT),
+                target_modules_bd_b=list(BY_OUTPUT),
+                nblocks=self.blocks,
+                match_strict=False,
+            ),
+            **more,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers, the side that is cut into blocks divided by their number (Wang 2025, §3)."""
         total = 0
         for name, (inputs, outputs) in shape.targets(self.targets).items():
             last = name.rsplit(".", 1)[-1]
-            total += self.rank * (inputs // (self.blocks if last in BY_INPUT else 1) + outputs // (self.blocks if last in BY_OUTPUT else 1))
+            total += self.rank * (
+                inputs // (self.blocks if last in BY_INPUT else 1)
+                + outputs // (self.blocks if last in BY_OUTPUT else 1)
+            )
         return total
 
     def refusal(self, shape, task, quantisation):
         if self.rank % self.blocks:
-            return Sentence("{blocks} blocks do not divide the rank {rank}; use a rank of {fitting}.", blocks=self.blocks, rank=self.rank, fitting=-(-self.rank // self.blocks) * self.blocks)
+            return Sentence(
+                "{blocks} blocks do not divide the rank {rank}; use a rank of {fitting}.",
+                blocks=self.blocks,
+                rank=self.rank,
+                fitting=-(-self.rank // self.blocks) * self.blocks,
+            )
         return super().refusal(shape, task, quantisation) or self.must_divide(shape, "blocks")

@@ -27,7 +27,13 @@ class BEFT(Targeted):
     learning_rate: ClassVar[float] = 5e-3
 
     name: Literal["beft"] = option("beft", "Method", "", hidden=True)
-    targets: str = option("v_proj,value", "Target modules", "Which layers get a bias: the value projections, or other names like q_proj.", min_length=1, advanced=True)
+    targets: str = option(
+        "v_proj,value",
+        "Target modules",
+        "Which layers get a bias: the value projections, or other names like q_proj.",
+        min_length=1,
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import BeftConfig

@@ -29,11 +29,17 @@ class BitFit(Method):
     order: ClassVar[int] = 40
     ships_as: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
-    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "modernbert")  # their biases are read past the layers, or stand on top only
+    unknown: ClassVar[tuple[str, ...]] = (
+        "mamba",
+        "falcon_mamba",
+        "modernbert",
+    )  # their biases are read past the layers, or stand on top only
     stock: ClassVar[bool] = False
 
     name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)
-    added: bool = option(False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged.")
+    added: bool = option(
+        False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged."
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
@@ -41,24 +47,44 @@ class BitFit(Method):
         from studio.tuners import BitFitConfig
         from studio.tuners.bitfit import can_learn
 
-        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if can_learn(module, self.added)} - set(_HEADS)
-        return get_peft_model(model, BitFitConfig(task_type=setting.task_type, target_modules=sorted(names), added=self.added))
+        names = {
+            name.rsplit(".", 1)[-1] for name, module in model.named_modules() if can_learn(module, self.added)
+        } - set(_HEADS)
+        return get_peft_model(
+            model, BitFitConfig(task_type=setting.task_type, target_modules=sorted(names), added=self.added)
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """One number for each bias (Ben Zaken 2022, §3), and for each output of the layers that get one."""
-        biases = {name.removesuffix(".bias"): math.prod(size) for name, size in shape.tensors.items() if name.endswith(".bias") and len(size) == 1}
-        biases = {name: size for name, size in biases.items() if len(shape.tensors.get(f"{name}.weight", ())) <= 2}  # not where a picture is cut into patches
+        biases = {
+            name.removesuffix(".bias"): math.prod(size)
+            for name, size in shape.tensors.items()
+            if name.endswith(".bias") and len(size) == 1
+        }
+        biases = {
+            name: size for name, size in biases.items() if len(shape.tensors.get(f"{name}.weight", ())) <= 2
+        }  # not where a picture is cut into patches
         own = {name: size for name, size in biases.items() if name.rsplit(".", 1)[-1] not in _HEADS}
-        return sum(own.values()) + (sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0)
+        return sum(own.values()) + (
+            sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0
+        )
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.experts and self.added:
-            return Sentence("Biases cannot be added to a mixture of experts such as {architecture}; switch Add biases off, or choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "Biases cannot be added to a mixture of experts such as {architecture}; switch Add biases off, or choose LoRA.",
+                architecture=shape.architecture,
+            )
         if shape is not None and not self.parameter_count(shape):
-            return Sentence("{architecture} has no biases to learn; switch on Add biases, or choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "{architecture} has no biases to learn; switch on Add biases, or choose LoRA.",
+                architecture=shape.architecture,
+            )
         return super().refusal(shape, task, quantisation)
 
     def merge_refusal(self):
         if self.added:
-            return Sentence("Added biases cannot be merged: the base model has no place for them. Download the adapter instead.")
+            return Sentence(
+                "Added biases cannot be merged: the base model has no place for them. Download the adapter instead."
+            )
         return super().merge_refusal()

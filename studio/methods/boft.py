@@ -25,7 +25,13 @@ class BOFT(Targeted):
     ships_as: ClassVar[str] = "BOFT"
 
     name: Literal["boft"] = option("boft", "Method", "", hidden=True)
-    block: int = option(4, "Block size b", "How many channels are mixed with one another. More learns more and costs more memory and time.", ge=2, le=256)
+    block: int = option(
+        4,
+        "Block size b",
+        "How many channels are mixed with one another. More learns more and costs more memory and time.",
+        ge=2,
+        le=256,
+    )
 
     def config(self, setting):
         from peft import BOFTConfig

@@ -26,7 +26,13 @@ class C3A(Targeted):
     learning_rate: ClassVar[float] = 5e-2
 
     name: Literal["c3a"] = option("c3a", "Method", "", hidden=True)
-    block: int = option(128, "Block size b", "Side of the blocks; it must divide the width of every layer. A larger block learns fewer numbers.", ge=1, le=8192)
+    block: int = option(
+        128,
+        "Block size b",
+        "Side of the blocks; it must divide the width of every layer. A larger block learns fewer numbers.",
+        ge=1,
+        le=8192,
+    )
 
     def config(self, setting):
         from peft import C3AConfig

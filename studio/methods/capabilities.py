@@ -76,5 +76,10 @@ def cell(name: str, what: str) -> str:
 def lacking(title: str, what: str, reason: str) -> Sentence:
     """The sentence that says so: who, what, why, and the way out."""
     capability = CAPABILITIES[what]
-    return Sentence("{method} does not go with {feature}: {reason} {advice}", method=Sentence(title), feature=Sentence(capability.feature),
-                    reason=Sentence(REASONS[reason]), advice=Sentence(capability.advice))
+    return Sentence(
+        "{method} does not go with {feature}: {reason} {advice}",
+        method=Sentence(title),
+        feature=Sentence(capability.feature),
+        reason=Sentence(REASONS[reason]),
+        advice=Sentence(capability.advice),
+    )

@@ -34,7 +34,11 @@ class ChangesBase:
         with torch.random.fork_rng():
             torch.manual_seed(setting.seed)  # the fast decomposition draws numbers; a resumed run must draw the same
             model = super().wrap(model, setting)
-        model.initial = {name: tensor.detach().clone() for name, tensor in get_peft_model_state_dict(model).items() if ".lora_" in name}
+        model.initial = {
+            name: tensor.detach().clone()
+            for name, tensor in get_peft_model_state_dict(model).items()
+            if ".lora_" in name
+        }
         return model
 
     def state(self, model):
@@ -46,11 +50,16 @@ class ChangesBase:
 
         with torch.no_grad():
             for name in [name.removesuffix(".lora_A.weight") for name in state if name.endswith(".lora_A.weight")]:
-                own, began = ([tensors[f"{name}.lora_{part}.weight"] for part in "BA"] for tensors in (model.initial, state))
+                own, began = (
+                    [tensors[f"{name}.lora_{part}.weight"] for part in "BA"] for tensors in (model.initial, state)
+                )
                 began = [tensor.to(now.device) for tensor, now in zip(began, own, strict=True)]
                 if not all(torch.equal(*pair) for pair in zip(own, began, strict=True)):
                     layer = model.get_submodule(name)
-                    weight, back = layer.get_base_layer().weight, layer.scaling["default"] * (own[0] @ own[1] - began[0] @ began[1])
+                    weight, back = (
+                        layer.get_base_layer().weight,
+                        layer.scaling["default"] * (own[0] @ own[1] - began[0] @ began[1]),
+                    )
                     weight += (back.T if layer.fan_in_fan_out else back).to(weight.dtype)
         model.initial = {name: tensor.to(model.initial[name].device) for name, tensor in state.items()}
 
@@ -111,7 +120,11 @@ def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
     found = []
     for layer in layers:
         # a model with another head, or one that is stored without its head, has the same layers under another first name
-        hits = [place for name, place in places.items() if name == f"{layer}.weight" or layer.endswith(f".{name.removesuffix('.weight')}")]
+        hits = [
+            place
+            for name, place in places.items()
+            if name == f"{layer}.weight" or layer.endswith(f".{name.removesuffix('.weight')}")
+        ]
         if len(hits) != 1:
             return None
         path, name = hits[0]
@@ -120,7 +133,9 @@ def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
     return found
 
 
-def _difference(a: torch.Tensor, b: torch.Tensor, a_first: torch.Tensor, b_first: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _difference(
+    a: torch.Tensor, b: torch.Tensor, a_first: torch.Tensor, b_first: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(A [2r × input], B [output × 2r]) with BA = ba − b₀a₀. The two products nearly cancel, so they are taken from each other before they are rounded."""
     import torch
 
@@ -129,4 +144,6 @@ def _difference(a: torch.Tensor, b: torch.Tensor, a_first: torch.Tensor, b_first
     u, s, v = torch.linalg.svd(upper @ lower.T, full_matrices=False)
     found = [(s.sqrt()[:, None] * (v @ right.T)), (left @ u * s.sqrt())]
     missing = 2 * len(a) - len(s)  # in a layer that is narrower than 2r
-    return torch.nn.functional.pad(found[0], (0, 0, 0, missing)).to(a.dtype), torch.nn.functional.pad(found[1], (0, missing)).to(b.dtype)
+    return torch.nn.functional.pad(found[0], (0, 0, 0, missing)).to(a.dtype), torch.nn.functional.pad(
+        found[1], (0, missing)
+    ).to(b.dtype)

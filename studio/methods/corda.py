@@ -33,16 +33,29 @@ class CorDA(ChangesBase, LoRA):
     transposed: ClassVar[bool] = False
 
     name: Literal["corda"] = option("corda", "Method", "", hidden=True)
-    mode: Literal["ipm", "kpm"] = option("ipm", "Directions that learn", "Those that your data uses most learn it faster; those that it uses least disturb the rest less.",
-                                         labels={"ipm": "The most used", "kpm": "The least used"})
-    sample: int = option(8, "Batches to look at", "How many batches are read to see what the layers' inputs are like.", unit="batches", ge=1, le=1000)
+    mode: Literal["ipm", "kpm"] = option(
+        "ipm",
+        "Directions that learn",
+        "Those that your data uses most learn it faster; those that it uses least disturb the rest less.",
+        labels={"ipm": "The most used", "kpm": "The least used"},
+    )
+    sample: int = option(
+        8,
+        "Batches to look at",
+        "How many batches are read to see what the layers' inputs are like.",
+        unit="batches",
+        ge=1,
+        le=1000,
+    )
 
     def config(self, setting, **more):
         from peft.tuners.lora.config import CordaConfig
 
         if setting.batches is None:  # a model that is only counted
             return super().config(setting, **more)
-        return super().config(setting, init_lora_weights="corda", corda_config=CordaConfig(corda_method=self.mode), **more)
+        return super().config(
+            setting, init_lora_weights="corda", corda_config=CordaConfig(corda_method=self.mode), **more
+        )
 
     def wrap(self, model, setting=DEFAULT):
         if setting.batches is not None:
@@ -84,7 +97,9 @@ def _decompose(layers: dict, model, method: CorDA, batches: list[dict]) -> None:
     for hook in hooks:
         hook.remove()
     for name, use in uses.items():
-        layers[name].eigens = _directions(layers[name].weight.detach().float(), use / use.diagonal().mean(), method.rank, method.mode)
+        layers[name].eigens = _directions(
+            layers[name].weight.detach().float(), use / use.diagonal().mean(), method.rank, method.mode
+        )
 
 
 def _directions(weight: torch.Tensor, use: torch.Tensor, rank: int, mode: str) -> _Directions:

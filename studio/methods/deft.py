@@ -25,15 +25,34 @@ class DEFT(Targeted):
     ships_as: ClassVar[str] = "DEFT"
 
     name: Literal["deft"] = option("deft", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "How many directions are replaced in each weight. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
-    directions: Literal["qr", "relu"] = option("qr", "Directions", "Perpendicular directions are taken out exactly; the plain ones are faster and take out only about that.",
-                                               labels={"qr": "Perpendicular (QR)", "relu": "Plain (ReLU)"}, advanced=True)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    rank: int = option(
+        8,
+        "Rank r",
+        "How many directions are replaced in each weight. More learns more and costs more memory; 8 or 16 is usual.",
+        ge=1,
+        le=512,
+    )
+    directions: Literal["qr", "relu"] = option(
+        "qr",
+        "Directions",
+        "Perpendicular directions are taken out exactly; the plain ones are faster and take out only about that.",
+        labels={"qr": "Perpendicular (QR)", "relu": "Plain (ReLU)"},
+        advanced=True,
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
 
     def config(self, setting):
         from peft import DeftConfig
 
-        return DeftConfig(**self.placed(setting), r=self.rank, decomposition_method=self.directions, deft_dropout=self.dropout)
+        return DeftConfig(
+            **self.placed(setting), r=self.rank, decomposition_method=self.directions, deft_dropout=self.dropout
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers (Kumar 2025, §3)."""

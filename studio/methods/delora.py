@@ -25,9 +25,23 @@ class DeLoRA(Targeted):
     ships_as: ClassVar[str] = "DELORA"
 
     name: Literal["delora"] = option("delora", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
-    bound: float = option(15.0, "Bound λ", "Greatest strength of the change at the start; it is learnt too.", gt=0, le=1000)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
+        ge=1,
+        le=512,
+    )
+    bound: float = option(
+        15.0, "Bound λ", "Greatest strength of the change at the start; it is learnt too.", gt=0, le=1000
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
 
     def config(self, setting):
         from peft import DeloraConfig

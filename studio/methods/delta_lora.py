@@ -27,9 +27,19 @@ class DeltaLoRA(LoRA):
     order: ClassVar[int] = 17
 
     name: Literal["delta_lora"] = option("delta_lora", "Method", "", hidden=True)
-    dropout: float = option(0.0, "Dropout", "", ge=0, le=0, hidden=True)  # dropped inputs would break the sum (Zi 2023, §3.2)
-    ratio: float = option(1.0, "Ratio λ of the weights' move", "How far the weights go along with each step of the LoRA; 1 doubles what it does.", gt=0, le=16)
-    start: float = option(0.1, "Start K", "Share of the run after which the weights begin to move.", unit="of the run", ge=0, le=0.9)
+    dropout: float = option(
+        0.0, "Dropout", "", ge=0, le=0, hidden=True
+    )  # dropped inputs would break the sum (Zi 2023, §3.2)
+    ratio: float = option(
+        1.0,
+        "Ratio λ of the weights' move",
+        "How far the weights go along with each step of the LoRA; 1 doubles what it does.",
+        gt=0,
+        le=16,
+    )
+    start: float = option(
+        0.1, "Start K", "Share of the run after which the weights begin to move.", unit="of the run", ge=0, le=0.9
+    )
 
     def wrap(self, model, setting=DEFAULT):
         """The moved weights are kept apart, as the product that the moves add up to, so that the base stays as it was, quantised or not."""
@@ -70,14 +80,20 @@ class DeltaLoRA(LoRA):
 
     def state(self, model):
         """A_K and B_K, once there are any."""
-        pairs = {name: layer.since for name, layer in model.named_modules() if getattr(layer, "since", None) is not None}
-        return {f"{which}:{name}": tensor for name, pair in pairs.items() for which, tensor in zip("AB", pair, strict=True)}
+        pairs = {
+            name: layer.since for name, layer in model.named_modules() if getattr(layer, "since", None) is not None
+        }
+        return {
+            f"{which}:{name}": tensor for name, pair in pairs.items() for which, tensor in zip("AB", pair, strict=True)
+        }
 
     def load_state(self, model, state):
         for name, layer in model.named_modules():
             if hasattr(layer, "since"):
                 device = layer.lora_A[_NAME].weight.device
-                layer.since = (state[f"A:{name}"].to(device), state[f"B:{name}"].to(device)) if f"A:{name}" in state else None
+                layer.since = (
+                    (state[f"A:{name}"].to(device), state[f"B:{name}"].to(device)) if f"A:{name}" in state else None
+                )
 
     def save(self, model, folder):
         """As stock LoRA: of rank r where the weights moved from the first step on or never, else of rank 2r."""
@@ -86,7 +102,9 @@ class DeltaLoRA(LoRA):
 
         config = copy.copy(model.peft_config[_NAME])
         tensors = get_peft_model_state_dict(model)
-        since = {name: layer.since for name, layer in model.named_modules() if getattr(layer, "since", None) is not None}
+        since = {
+            name: layer.since for name, layer in model.named_modules() if getattr(layer, "since", None) is not None
+        }
         scale = next(iter(_layers(model))).scaling[_NAME]
         if any(b.any() for _, b in since.values()):
             for name, (a_first, b_first) in since.items():

@@ -29,15 +29,52 @@ class DiffPruning(Method):
     learning_rate: ClassVar[float] = 2e-2
 
     name: Literal["diff_pruning"] = option("diff_pruning", "Method", "", hidden=True)
-    kept: float = option(1.0, "Kept weights t", "How many of the weights may differ from the base in the end; the paper keeps 0.5 %.", unit="%", gt=0, le=20)
+    kept: float = option(
+        1.0,
+        "Kept weights t",
+        "How many of the weights may differ from the base in the end; the paper keeps 0.5 %.",
+        unit="%",
+        gt=0,
+        le=20,
+    )
     groups: Literal["none", "row", "matrix"] = option(
-        "none", "Groups", "Numbers of one group share a second gate, so that whole groups can be shut off together (structured diff pruning).",
-        labels={"none": "None (unstructured)", "row": "One for each row", "matrix": "One for each matrix"})
-    sparsity: float = option(10.0, "Price λ of open gates", "How strongly open gates are punished; more shuts them sooner.", ge=0, le=1000, advanced=True)
-    gate_rate: float = option(0.1, "Learning rate of the gates", "Gates learn much faster than weights; the paper uses 0.1.", gt=0, le=10, advanced=True)
-    settled: float = option(0.8, "Settled part", "Share of the run, at its end, in which the choice stands and only the kept weights go on learning.", unit="of the run", ge=0, le=0.9, advanced=True)
+        "none",
+        "Groups",
+        "Numbers of one group share a second gate, so that whole groups can be shut off together (structured diff pruning).",
+        labels={"none": "None (unstructured)", "row": "One for each row", "matrix": "One for each matrix"},
+    )
+    sparsity: float = option(
+        10.0,
+        "Price λ of open gates",
+        "How strongly open gates are punished; more shuts them sooner.",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    gate_rate: float = option(
+        0.1,
+        "Learning rate of the gates",
+        "Gates learn much faster than weights; the paper uses 0.1.",
+        gt=0,
+        le=10,
+        advanced=True,
+    )
+    settled: float = option(
+        0.8,
+        "Settled part",
+        "Share of the run, at its end, in which the choice stands and only the kept weights go on learning.",
+        unit="of the run",
+        ge=0,
+        le=0.9,
+        advanced=True,
+    )
     targets: str = option(
-        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True)
+        "all-linear",
+        "Target modules",
+        "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.",
+        min_length=1,
+        advanced=True,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
@@ -45,12 +82,19 @@ class DiffPruning(Method):
         from studio.tuners import DiffPruningConfig
 
         found = list(target_layers(model, self.targets, setting))
-        return get_peft_model(model, DiffPruningConfig(task_type=setting.task_type, target_modules=found, kept=self.kept / 100, groups=self.groups))
+        return get_peft_model(
+            model,
+            DiffPruningConfig(
+                task_type=setting.task_type, target_modules=found, kept=self.kept / 100, groups=self.groups
+            ),
+        )
 
     def optimizer(self, model, cls, arguments):
         learnt = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
         gates = [parameter for key, parameter in learnt.items() if ".diff_gate." in key or ".diff_group." in key]
-        others = [parameter for key, parameter in learnt.items() if ".diff_gate." not in key and ".diff_group." not in key]
+        others = [
+            parameter for key, parameter in learnt.items() if ".diff_gate." not in key and ".diff_group." not in key
+        ]
         return cls([{"params": others}, {"params": gates, "lr": self.gate_rate, "weight_decay": 0.0}], **arguments)
 
     def callbacks(self, setting=DEFAULT):
@@ -72,7 +116,11 @@ class DiffPruning(Method):
         layers = list(model.base_model.layers().values())
         if not self.sparsity or layers[0].settled:
             return None
-        return self.sparsity * sum(layer.open_count("default") for layer in layers) / sum(layer.diff_gate["default"].numel() for layer in layers)
+        return (
+            self.sparsity
+            * sum(layer.open_count("default") for layer in layers)
+            / sum(layer.diff_gate["default"].numel() for layer in layers)
+        )
 
     def save(self, model, folder):
         from studio.tuners.diff_pruning import save_as_shira
@@ -86,7 +134,11 @@ class DiffPruning(Method):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.transposed:
-            return Sentence("{method} does not fit {architecture}, whose layers are stored the other way round; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
+            return Sentence(
+                "{method} does not fit {architecture}, whose layers are stored the other way round; choose LoRA.",
+                method=Sentence(self.title),
+                architecture=shape.architecture,
+            )
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

@@ -25,7 +25,14 @@ class EVA(LoRA):
     order: ClassVar[int] = 18
 
     name: Literal["eva"] = option("eva", "Method", "", hidden=True)
-    sample: int = option(8, "Batches to look at", "How many batches are read to see what the layers' inputs are like.", unit="batches", ge=1, le=1000)
+    sample: int = option(
+        8,
+        "Batches to look at",
+        "How many batches are read to see what the layers' inputs are like.",
+        unit="batches",
+        ge=1,
+        le=1000,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import EvaConfig, get_peft_model, initialize_lora_eva_weights
@@ -35,9 +42,18 @@ class EVA(LoRA):
         # peft waits for ever for a batch with at least r tokens.
         batches = [batch for batch in setting.batches(self.sample) if _count(batch, model) >= self.rank]
         if not batches:
-            raise StudioError("EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.", rank=self.rank)
+            raise StudioError(
+                "EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.",
+                rank=self.rank,
+            )
         model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0)))
-        initialize_lora_eva_weights(model, dataloader=batches, prepare_model_inputs_fn=_looked_at, prepare_layer_inputs_fn=_tokens, show_progress_bar=False)
+        initialize_lora_eva_weights(
+            model,
+            dataloader=batches,
+            prepare_model_inputs_fn=_looked_at,
+            prepare_layer_inputs_fn=_tokens,
+            show_progress_bar=False,
+        )
         config = model.peft_config["default"]
         config.init_lora_weights, config.eva_config = True, None  # whoever loads it needs no data
         return model
@@ -46,14 +62,22 @@ class EVA(LoRA):
         if shape is not None and (found := shape.targets(self.targets)):
             narrowest = min(rows for rows, _ in found.values())
             if self.rank > narrowest:
-                return Sentence("EVA's rank can be at most {width}, the narrowest input of its layers, but is {rank}.", width=narrowest, rank=self.rank)
+                return Sentence(
+                    "EVA's rank can be at most {width}, the narrowest input of its layers, but is {rank}.",
+                    width=narrowest,
+                    rank=self.rank,
+                )
         return super().refusal(shape, task, quantisation)
 
 
 def _count(batch: dict, model) -> int:
     """How many tokens, or patches of pictures, of a batch count."""
     looked_at = _looked_at(batch)
-    return len(batch["pixel_values"]) * read_shape(model.config._name_or_path).context if looked_at is None else int(looked_at.sum())
+    return (
+        len(batch["pixel_values"]) * read_shape(model.config._name_or_path).context
+        if looked_at is None
+        else int(looked_at.sum())
+    )
 
 
 def _looked_at(batch: dict, *_):

@@ -24,7 +24,15 @@ class FISH(Masked):
     order: ClassVar[int] = 43
 
     name: Literal["fish"] = option("fish", "Method", "", hidden=True)
-    batches: int = option(8, "Batches looked at", "How many training batches are looked at to pick the weights; some hundred examples are enough.", ge=1, le=1024)
+    batches: int = option(
+        8,
+        "Batches looked at",
+        "How many training batches are looked at to pick the weights; some hundred examples are enough.",
+        ge=1,
+        le=1024,
+    )
 
     def scores(self, model, setting):
-        return from_gradients(model, target_layers(model, self.targets, setting).values(), looked_at(setting, self.batches), fisher=True)
+        return from_gradients(
+            model, target_layers(model, self.targets, setting).values(), looked_at(setting, self.batches), fisher=True
+        )

@@ -16,7 +16,11 @@ class KeepsFound:
     found: ClassVar[str]
 
     def state(self, model):
-        return {name: tensor.detach() for name, tensor in chain(model.named_parameters(), model.named_buffers()) if self.found in name and not tensor.requires_grad}
+        return {
+            name: tensor.detach()
+            for name, tensor in chain(model.named_parameters(), model.named_buffers())
+            if self.found in name and not tensor.requires_grad
+        }
 
     def load_state(self, model, state):
         import torch

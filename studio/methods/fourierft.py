@@ -28,20 +28,37 @@ class FourierFT(Targeted):
     learning_rate: ClassVar[float] = 1e-2
 
     name: Literal["fourierft"] = option("fourierft", "Method", "", hidden=True)
-    frequencies: int = option(1000, "Frequencies n", "How many waves are learnt in each layer. More learns more; the time stays the same.", ge=1, le=1_000_000)
-    scale: float = option(150.0, "Scale α", "Strength of the waves. With a larger one a smaller learning rate does.", gt=0, le=10_000, advanced=True)
+    frequencies: int = option(
+        1000,
+        "Frequencies n",
+        "How many waves are learnt in each layer. More learns more; the time stays the same.",
+        ge=1,
+        le=1_000_000,
+    )
+    scale: float = option(
+        150.0,
+        "Scale α",
+        "Strength of the waves. With a larger one a smaller learning rate does.",
+        gt=0,
+        le=10_000,
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import FourierFTConfig
 
-        return FourierFTConfig(**self.placed(setting), n_frequency=self.frequencies, scaling=self.scale, init_weights=True)
+        return FourierFTConfig(
+            **self.placed(setting), n_frequency=self.frequencies, scaling=self.scale, init_weights=True
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """n for each target layer (Gao 2024, §3.2)."""
         return self.frequencies * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.too_many(shape, self.frequencies, Sentence("frequencies"))
+        return super().refusal(shape, task, quantisation) or self.too_many(
+            shape, self.frequencies, Sentence("frequencies")
+        )
 
     def summary(self) -> str:
         return f"{self.title} n={self.frequencies}"

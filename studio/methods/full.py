@@ -27,7 +27,11 @@ class Full(Method):
     keeps_base: ClassVar[bool] = False
 
     name: Literal["full"] = option("full", "Method", "", hidden=True)
-    embeddings: bool = option(True, "Train the embeddings too", "Also change the table of word vectors; off saves memory with large vocabularies.")
+    embeddings: bool = option(
+        True,
+        "Train the embeddings too",
+        "Also change the table of word vectors; off saves memory with large vocabularies.",
+    )
 
     def wrap(self, model, setting=DEFAULT):
         model.requires_grad_(True)

@@ -35,8 +35,21 @@ class AdapterFusion(Method):
     stock: ClassVar[bool] = False
 
     name: Literal["fusion"] = option("fusion", "Method", "", hidden=True)
-    adapters: list[str] = option([], "Adapters to fuse", "Bottleneck adapters of the library that were taught on this base model; their tasks are what can be mixed.", adapters="BOTTLENECK", made_with={"place": "pfeiffer"})
-    regularisation: float = option(0.01, "Pull of V to the identity", "How strongly the value matrices are kept near where they start, at which they pass the adapters on unchanged.", ge=0, le=10, advanced=True)
+    adapters: list[str] = option(
+        [],
+        "Adapters to fuse",
+        "Bottleneck adapters of the library that were taught on this base model; their tasks are what can be mixed.",
+        adapters="BOTTLENECK",
+        made_with={"place": "pfeiffer"},
+    )
+    regularisation: float = option(
+        0.01,
+        "Pull of V to the identity",
+        "How strongly the value matrices are kept near where they start, at which they pass the adapters on unchanged.",
+        ge=0,
+        le=10,
+        advanced=True,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
@@ -51,14 +64,32 @@ class AdapterFusion(Method):
         first = configs[0]
         for folder, config in zip(folders, configs, strict=True):
             if (config["size"], config["activation"]) != (first["size"], first["activation"]):
-                raise StudioError("The adapters '{one}' and '{other}' do not match: bottleneck {size} ({activation}) against {size2} ({activation2}). Fuse adapters of one size and activation.",
-                                  one=_said(folders[0]), other=_said(folder), size=first["size"], activation=first["activation"], size2=config["size"], activation2=config["activation"])
-        model = get_peft_model(model, FusionConfig(
-            task_type=setting.task_type, target_modules=first["target_modules"], names=[_said(folder) for folder in folders], size=first["size"], activation=first["activation"]))
+                raise StudioError(
+                    "The adapters '{one}' and '{other}' do not match: bottleneck {size} ({activation}) against {size2} ({activation2}). Fuse adapters of one size and activation.",
+                    one=_said(folders[0]),
+                    other=_said(folder),
+                    size=first["size"],
+                    activation=first["activation"],
+                    size2=config["size"],
+                    activation2=config["activation"],
+                )
+        model = get_peft_model(
+            model,
+            FusionConfig(
+                task_type=setting.task_type,
+                target_modules=first["target_modules"],
+                names=[_said(folder) for folder in folders],
+                size=first["size"],
+                activation=first["activation"],
+            ),
+        )
         try:
             fill_bank(model, folders, [config["scale"] for config in configs])
         except (OSError, ValueError) as error:
-            raise StudioError("The adapters do not fit into this base model ({detail}); choose adapters that were taught on it.", detail=error) from error
+            raise StudioError(
+                "The adapters do not fit into this base model ({detail}); choose adapters that were taught on it.",
+                detail=error,
+            ) from error
         return model
 
     def penalty(self, model):
@@ -70,7 +101,15 @@ class AdapterFusion(Method):
         if not self.regularisation:
             return None
         values = [layer.fusion_value["default"].weight for layer in fusion_layers(model).values()]
-        return self.regularisation * torch.stack([(value - torch.eye(len(value), dtype=value.dtype, device=value.device)).square().sum() for value in values]).mean()
+        return (
+            self.regularisation
+            * torch.stack(
+                [
+                    (value - torch.eye(len(value), dtype=value.dtype, device=value.device)).square().sum()
+                    for value in values
+                ]
+            ).mean()
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Q, K and V of each block, d × d (Pfeiffer 2021, §3.2); the bank is frozen."""
@@ -78,7 +117,9 @@ class AdapterFusion(Method):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and sum(_is(name, _MLP_OUTPUT) for name in shape.linears) != shape.layers:
-            return Sentence("Adapters do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "Adapters do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture
+            )
         return super().refusal(shape, task, quantisation)
 
     def unfinished(self):
@@ -86,7 +127,10 @@ class AdapterFusion(Method):
         return Sentence(_TOO_FEW, count=chosen) if chosen < 2 else None
 
     def merge_refusal(self):
-        return Sentence("{method} cannot be merged: the adapters are mixed anew for each token. Download the adapter instead.", method=Sentence(self.title))
+        return Sentence(
+            "{method} cannot be merged: the adapters are mixed anew for each token. Download the adapter instead.",
+            method=Sentence(self.title),
+        )
 
     def summary(self) -> str:
         return f"{self.title} of {len(self.adapters)}"
@@ -96,13 +140,28 @@ def _fitting(folder: Path, base: Path | None) -> dict:
     """The config of the adapter in `folder`; StudioError where it cannot be fused on the model in `base`."""
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     if config["peft_type"] != "BOTTLENECK":
-        raise StudioError("'{name}' is no bottleneck adapter but {kind}; only bottleneck adapters can be fused.", name=_said(folder), kind=config["peft_type"])
+        raise StudioError(
+            "'{name}' is no bottleneck adapter but {kind}; only bottleneck adapters can be fused.",
+            name=_said(folder),
+            kind=config["peft_type"],
+        )
     if config["input_modules"] or not all(_is(name, _MLP_OUTPUT) for name in config["target_modules"]):
-        raise StudioError("The adapter '{name}' does not stand after the MLP alone; fusion needs the place 'After the MLP (Pfeiffer)'. Train it again with that place.", name=_said(folder))
+        raise StudioError(
+            "The adapter '{name}' does not stand after the MLP alone; fusion needs the place 'After the MLP (Pfeiffer)'. Train it again with that place.",
+            name=_said(folder),
+        )
     card = _words(folder).get("card") or {}
-    own = local_folder(card["base"], card.get("revision")) if card.get("base") else Path(config["base_model_name_or_path"])
+    own = (
+        local_folder(card["base"], card.get("revision"))
+        if card.get("base")
+        else Path(config["base_model_name_or_path"])
+    )
     if base is not None and (own is None or Path(own).resolve() != Path(base).resolve()):
-        raise StudioError("The adapter '{name}' was taught on another base model ({base}); choose adapters of the model that you teach now.", name=_said(folder), base=card.get("base") or own)
+        raise StudioError(
+            "The adapter '{name}' was taught on another base model ({base}); choose adapters of the model that you teach now.",
+            name=_said(folder),
+            base=card.get("base") or own,
+        )
     return config
 
 

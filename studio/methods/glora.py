@@ -26,8 +26,16 @@ class GLoRA(Targeted):
     unknown: ClassVar[tuple[str, ...]] = ("falcon",)
 
     name: Literal["glora"] = option("glora", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the low-rank parts. More learns more and costs more memory; 4 or 8 is usual.", ge=1, le=512)
-    biases: bool = option(True, "Move the biases", "Also learn C, D and E, in the layers that have a bias.", advanced=True)
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the low-rank parts. More learns more and costs more memory; 4 or 8 is usual.",
+        ge=1,
+        le=512,
+    )
+    biases: bool = option(
+        True, "Move the biases", "Also learn C, D and E, in the layers that have a bias.", advanced=True
+    )
 
     def config(self, setting):
         from peft import GloraConfig
@@ -39,7 +47,9 @@ class GLoRA(Targeted):
         """Σ 2·r·(input + output) over the target layers, and r·(input + 1) + 2 for each of them with a bias (Chavan 2023, §3.2)."""
         found = shape.targets(self.targets).items()
         biased = [inputs for name, (inputs, _) in found if self.biases and f"{name}.bias" in shape.tensors]
-        return sum(2 * self.rank * (inputs + outputs) for _, (inputs, outputs) in found) + sum(self.rank * (inputs + 1) + 2 for inputs in biased)
+        return sum(2 * self.rank * (inputs + outputs) for _, (inputs, outputs) in found) + sum(
+            self.rank * (inputs + 1) + 2 for inputs in biased
+        )
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -27,16 +27,42 @@ class GraLoRA(Targeted):
     transposed: ClassVar[bool] = True
 
     name: Literal["gralora"] = option("gralora", "Method", "", hidden=True)
-    rank: int = option(32, "Rank r", "Numbers as in a LoRA of this rank, which are shared out among the blocks.", ge=1, le=512)
-    alpha: float = option(64, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
-    parts: int = option(2, "Parts k", "Each weight is cut into k × k blocks: 2 up to rank 32, 4 from rank 64.", ge=2, le=32)
-    hybrid: int = option(0, "Plain LoRA beside it", "Rank of an ordinary LoRA over the whole weight, beside the blocks; 0 for none.", ge=0, le=512, advanced=True)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    rank: int = option(
+        32, "Rank r", "Numbers as in a LoRA of this rank, which are shared out among the blocks.", ge=1, le=512
+    )
+    alpha: float = option(
+        64, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+    )
+    parts: int = option(
+        2, "Parts k", "Each weight is cut into k × k blocks: 2 up to rank 32, 4 from rank 64.", ge=2, le=32
+    )
+    hybrid: int = option(
+        0,
+        "Plain LoRA beside it",
+        "Rank of an ordinary LoRA over the whole weight, beside the blocks; 0 for none.",
+        ge=0,
+        le=512,
+        advanced=True,
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
 
     def config(self, setting):
         from peft import GraloraConfig
 
-        return GraloraConfig(**self.placed(setting), r=self.rank, alpha=self.alpha, gralora_k=self.parts, hybrid_r=self.hybrid, gralora_dropout=self.dropout)
+        return GraloraConfig(
+            **self.placed(setting),
+            r=self.rank,
+            alpha=self.alpha,
+            gralora_k=self.parts,
+            hybrid_r=self.hybrid,
+            gralora_dropout=self.dropout,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ (r + hybrid)·(input + output) over the target layers, whatever k is (Jung 2025, §3.2)."""
@@ -44,7 +70,12 @@ class GraLoRA(Targeted):
 
     def refusal(self, shape, task, quantisation):
         if self.rank % self.parts:
-            return Sentence("The rank {rank} cannot be shared out among {parts} parts; use a rank of {some}.", rank=self.rank, parts=self.parts, some=max(1, self.rank // self.parts) * self.parts)
+            return Sentence(
+                "The rank {rank} cannot be shared out among {parts} parts; use a rank of {some}.",
+                rank=self.rank,
+                parts=self.parts,
+                some=max(1, self.rank // self.parts) * self.parts,
+            )
         return super().refusal(shape, task, quantisation) or self.must_divide(shape, "parts")
 
     def summary(self) -> str:

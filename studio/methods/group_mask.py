@@ -34,18 +34,38 @@ class GroupMask(Method):
 
     name: Literal["group_mask"] = option("group_mask", "Method", "", hidden=True)
     groups: Literal["matrix", "block"] = option(
-        "matrix", "Groups", "What is picked: of each kind of layer the best ones by themselves, or whole blocks with all that is in them.",
-        labels={"matrix": "Single layers of each kind", "block": "Whole blocks"})
-    kept: float = option(25.0, "Kept groups", "How many of the groups are taught; at least one of each kind.", unit="%", gt=0, le=100)
+        "matrix",
+        "Groups",
+        "What is picked: of each kind of layer the best ones by themselves, or whole blocks with all that is in them.",
+        labels={"matrix": "Single layers of each kind", "block": "Whole blocks"},
+    )
+    kept: float = option(
+        25.0, "Kept groups", "How many of the groups are taught; at least one of each kind.", unit="%", gt=0, le=100
+    )
     score: Literal["fisher", "gradient", "magnitude"] = option(
-        "fisher", "Score", "What makes a group matter: how strongly your data pulls at it (Fisher, gradient), or how large its weights are.",
-        labels={"fisher": "Fisher information", "gradient": "Gradient", "magnitude": "Size of the weights"})
-    examples: int = option(8, "Batches to look at", "From how many training batches Fisher and gradient are measured.", unit="batches", ge=1, le=1000, advanced=True)
+        "fisher",
+        "Score",
+        "What makes a group matter: how strongly your data pulls at it (Fisher, gradient), or how large its weights are.",
+        labels={"fisher": "Fisher information", "gradient": "Gradient", "magnitude": "Size of the weights"},
+    )
+    examples: int = option(
+        8,
+        "Batches to look at",
+        "From how many training batches Fisher and gradient are measured.",
+        unit="batches",
+        ge=1,
+        le=1000,
+        advanced=True,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import LNTuningConfig, get_peft_model
 
-        modules = {key: module for key, module in model.named_modules() if _PLACE.fullmatch(key) and "weight" in module._parameters}
+        modules = {
+            key: module
+            for key, module in model.named_modules()
+            if _PLACE.fullmatch(key) and "weight" in module._parameters
+        }
         picked = setting.once("group_mask", lambda: self.pick(self._scores(model, modules, setting)))
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=picked))
 
@@ -53,7 +73,10 @@ class GroupMask(Method):
         """Layer name → score. Without examples (where only the count is asked for) it is the size of the weights."""
         scores = dict.fromkeys(modules, 0.0)
         if self.score == "magnitude" or setting.batches is None:
-            return {key: sum(parameter.detach().float().abs().sum().item() for parameter in module.parameters()) for key, module in modules.items()}
+            return {
+                key: sum(parameter.detach().float().abs().sum().item() for parameter in module.parameters())
+                for key, module in modules.items()
+            }
         for module in modules.values():
             module.requires_grad_(True)
         for batch in setting.batches(self.examples):
@@ -75,7 +98,11 @@ class GroupMask(Method):
                 blocks[_PLACE.fullmatch(key)[2]] = blocks.get(_PLACE.fullmatch(key)[2], 0.0) + score
             best = set(sorted(blocks, key=lambda block: (-blocks[block], int(block)))[: self._count(len(blocks))])
             return sorted(key for key in scores if _PLACE.fullmatch(key)[2] in best)
-        return sorted(key for names in _kinds(scores).values() for key in sorted(names, key=lambda key: (-scores[key], key))[: self._count(len(names))])
+        return sorted(
+            key
+            for names in _kinds(scores).values()
+            for key in sorted(names, key=lambda key: (-scores[key], key))[: self._count(len(names))]
+        )
 
     def _count(self, groups: int) -> int:
         return max(1, round(self.kept / 100 * groups))
@@ -87,13 +114,21 @@ class GroupMask(Method):
             layer, _, last = name.rpartition(".")
             if last in ("weight", "bias") and _PLACE.fullmatch(layer):
                 sizes[layer] = sizes.get(layer, 0) + math.prod(size)
-        return sum(sum(sorted((sizes[key] for key in names), reverse=True)[: self._count(len(names))]) for names in _kinds(sizes).values())
+        return sum(
+            sum(sorted((sizes[key] for key in names), reverse=True)[: self._count(len(names))])
+            for names in _kinds(sizes).values()
+        )
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.experts:
-            return Sentence("A group mask cannot pick among the experts of {architecture}, which are one group in memory; choose layer selection or LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "A group mask cannot pick among the experts of {architecture}, which are one group in memory; choose layer selection or LoRA.",
+                architecture=shape.architecture,
+            )
         if shape is not None and not self.parameter_count(shape):
-            return Sentence("{architecture} has no numbered blocks to choose from; choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "{architecture} has no numbered blocks to choose from; choose LoRA.", architecture=shape.architecture
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

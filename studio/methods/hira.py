@@ -27,8 +27,16 @@ class HiRA(Targeted):
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["hira"] = option("hira", "Method", "", hidden=True)
-    rank: int = option(32, "Rank r", "Width of the two matrices. More learns more and costs more memory; 32 is usual.", ge=1, le=512)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    rank: int = option(
+        32, "Rank r", "Width of the two matrices. More learns more and costs more memory; 32 is usual.", ge=1, le=512
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
 
     def config(self, setting):
         from peft import HiraConfig

@@ -27,7 +27,12 @@ class HRA(Targeted):
 
     name: Literal["hra"] = option("hra", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "How many mirrors stand before each layer; an even number.", ge=2, le=256)
-    gram_schmidt: bool = option(False, "Perpendicular mirrors", "Make the mirrors perpendicular to one another (Gram-Schmidt): closer to LoRA, and slower.", advanced=True)
+    gram_schmidt: bool = option(
+        False,
+        "Perpendicular mirrors",
+        "Make the mirrors perpendicular to one another (Gram-Schmidt): closer to LoRA, and slower.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import HRAConfig
@@ -40,7 +45,11 @@ class HRA(Targeted):
 
     def refusal(self, shape, task, quantisation):
         if self.rank % 2:
-            return Sentence("HRA needs an even rank, so that its mirrors cancel at the start; use {lower} or {upper}.", lower=max(2, self.rank - 1), upper=self.rank + 1)
+            return Sentence(
+                "HRA needs an even rank, so that its mirrors cancel at the start; use {lower} or {upper}.",
+                lower=max(2, self.rank - 1),
+                upper=self.rank + 1,
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

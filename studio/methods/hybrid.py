@@ -25,14 +25,28 @@ class FreeCombination(Hybrid):
     name: Literal["hybrid"] = option("hybrid", "Method", "", hidden=True)
     adapter: bool = option(True, "Bottleneck adapter", "A small two-layer network in each block.")
     place: Literal["pfeiffer", "parallel"] = option(
-        "pfeiffer", "Place", "Where the network stands: behind the MLP, or beside it.", labels={"pfeiffer": "After the MLP (Pfeiffer)", "parallel": "Beside the MLP (parallel)"})
+        "pfeiffer",
+        "Place",
+        "Where the network stands: behind the MLP, or beside it.",
+        labels={"pfeiffer": "After the MLP (Pfeiffer)", "parallel": "Beside the MLP (parallel)"},
+    )
     prefix: bool = option(True, "Prefix", "Learnt keys and values that every token can attend to.")
     lora: bool = option(True, "LoRA", "Two thin matrices beside the chosen layers.")
     bitfit: bool = option(False, "Biases (BitFit)", "The number that each output of a linear layer has added to it.")
-    added: bool = option(False, "Add biases", "Also give a bias to every linear layer that has none; the result can then not be merged.", advanced=True)
+    added: bool = option(
+        False,
+        "Add biases",
+        "Also give a bias to every linear layer that has none; the result can then not be merged.",
+        advanced=True,
+    )
 
     def mixes(self, blocks):
-        chosen = {self.place if self.place == "parallel" else "adapter": self.adapter, "prefix": self.prefix, "lora": self.lora, "bias": self.bitfit}
+        chosen = {
+            self.place if self.place == "parallel" else "adapter": self.adapter,
+            "prefix": self.prefix,
+            "lora": self.lora,
+            "bias": self.bitfit,
+        }
         return [{part for part, there in chosen.items() if there}] * blocks
 
     def merges(self):
@@ -56,9 +70,24 @@ class MAM(Hybrid):
     targets: str = option("attention", "Target modules", "", hidden=True)
     rank: int = option(8, "Rank r", "", ge=1, le=512, hidden=True)
     alpha: float = option(16, "Alpha α", "", gt=0, le=4096, hidden=True)
-    size: int = option(64, "Bottleneck size m", "Width of each network; the paper uses 512 with a model of a thousand wide.", ge=1, le=4096)
-    scale: float = option(4.0, "Scale s", "Strength of the networks' output; up to 4 was used for parallel ones.", gt=0, le=64, advanced=True)
-    virtual_tokens: int = option(30, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512)
+    size: int = option(
+        64,
+        "Bottleneck size m",
+        "Width of each network; the paper uses 512 with a model of a thousand wide.",
+        ge=1,
+        le=4096,
+    )
+    scale: float = option(
+        4.0,
+        "Scale s",
+        "Strength of the networks' output; up to 4 was used for parallel ones.",
+        gt=0,
+        le=64,
+        advanced=True,
+    )
+    virtual_tokens: int = option(
+        30, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512
+    )
 
     def mixes(self, blocks):
         return [{"prefix", "parallel"}] * blocks
@@ -79,7 +108,13 @@ class UniPELT(Hybrid):
     gates: ClassVar[bool] = True
 
     name: Literal["unipelt"] = option("unipelt", "Method", "", hidden=True)
-    size: int = option(48, "Bottleneck size m", "Width of each network. More learns more and costs more memory; 16 to 64 is usual.", ge=1, le=4096)
+    size: int = option(
+        48,
+        "Bottleneck size m",
+        "Width of each network. More learns more and costs more memory; 16 to 64 is usual.",
+        ge=1,
+        le=4096,
+    )
 
     def mixes(self, blocks):
         return [{"adapter", "prefix", "lora"}] * blocks
@@ -97,10 +132,17 @@ class S4(Hybrid):
 
     title: ClassVar[str] = "S4"
     order: ClassVar[int] = 62
-    groups: ClassVar[tuple[tuple[str, ...], ...]] = (("adapter", "lora"), ("adapter", "prefix"), ("adapter", "prefix", "bias"), ("prefix", "bias", "lora"))
+    groups: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("adapter", "lora"),
+        ("adapter", "prefix"),
+        ("adapter", "prefix", "bias"),
+        ("prefix", "bias", "lora"),
+    )
 
     name: Literal["s4"] = option("s4", "Method", "", hidden=True)
-    added: bool = option(True, "Add biases", "Where a mix has biases, also give one to every linear layer that has none.", advanced=True)
+    added: bool = option(
+        True, "Add biases", "Where a mix has biases, also give one to every linear layer that has none.", advanced=True
+    )
 
     def mixes(self, blocks):
         ends = [round(blocks * share / 6) for share in (1, 3, 5)]
@@ -108,5 +150,9 @@ class S4(Hybrid):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and 0 < shape.layers < 4:
-            return Sentence("S4 divides the blocks into four groups, but {architecture} has only {count}; choose a free combination.", architecture=shape.architecture, count=shape.layers)
+            return Sentence(
+                "S4 divides the blocks into four groups, but {architecture} has only {count}; choose a free combination.",
+                architecture=shape.architecture,
+                count=shape.layers,
+            )
         return super().refusal(shape, task, quantisation)

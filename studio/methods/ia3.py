@@ -31,7 +31,9 @@ class IA3(Method):
     learning_rate: ClassVar[float] = 3e-3
 
     name: Literal["ia3"] = option("ia3", "Method", "", hidden=True)
-    attention: bool = option(True, "Scale keys and values", "Learn the scaling of what the attention looks up and finds.")
+    attention: bool = option(
+        True, "Scale keys and values", "Learn the scaling of what the attention looks up and finds."
+    )
     mlp: bool = option(True, "Scale the MLP", "Learn the scaling of the inner signals of the feed-forward part.")
 
     def _names(self) -> list[str]:
@@ -41,8 +43,19 @@ class IA3(Method):
         from peft import IA3Config, get_peft_model
 
         present = [f".{name}" for name, _ in model.named_modules()]
-        names = [name for name in peft_targets(",".join(self._names()), setting) if any(each.endswith(f".{name}") for each in present)]
-        return get_peft_model(model, IA3Config(task_type=setting.task_type, target_modules=names, feedforward_modules=[name for name in names if name.rsplit(".", 1)[-1] in _MLP_OUTPUT]))
+        names = [
+            name
+            for name in peft_targets(",".join(self._names()), setting)
+            if any(each.endswith(f".{name}") for each in present)
+        ]
+        return get_peft_model(
+            model,
+            IA3Config(
+                task_type=setting.task_type,
+                target_modules=names,
+                feedforward_modules=[name for name in names if name.rsplit(".", 1)[-1] in _MLP_OUTPUT],
+            ),
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """One number for each key and value channel and each inner MLP channel (Liu 2022, §3.3)."""
@@ -53,11 +66,20 @@ class IA3(Method):
         if not self._names():
             return Sentence("(IA)³ has nothing to scale: switch on keys and values, or the MLP.")
         if shape is not None and not self.parameter_count(shape):
-            return Sentence("(IA)³ does not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "(IA)³ does not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture
+            )
         return super().refusal(shape, task, quantisation)
 
     def remark(self, shape):
-        for on, part, names in ((self.attention, "Scale keys and values", _KEYS_VALUES), (self.mlp, "Scale the MLP", _MLP_OUTPUT)):
+        for on, part, names in (
+            (self.attention, "Scale keys and values", _KEYS_VALUES),
+            (self.mlp, "Scale the MLP", _MLP_OUTPUT),
+        ):
             if on and not shape.targets(",".join(names)):
-                return Sentence("'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is learnt.", option=Sentence(part), architecture=shape.architecture)
+                return Sentence(
+                    "'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is learnt.",
+                    option=Sentence(part),
+                    architecture=shape.architecture,
+                )
         return None

@@ -36,14 +36,46 @@ class IntrinsicPromptTuning(Method):
 
     name: Literal["intrinsic_prompt"] = option("intrinsic_prompt", "Method", "", hidden=True)
     stage: Literal["find", "teach"] = option(
-        "find", "Stage", "First find the subspace over trained prompts, then teach a task inside it. Each is a run of its own.",
-        labels={"find": "1: find the subspace", "teach": "2: teach inside it"})
-    prompts: list[str] = option([], "Trained prompts", "Stage 1: the prompts of the library to find the subspace over; two at least, of one length.", adapters="PROMPT_TUNING")
-    subspace: str | None = option(None, "Subspace", "Stage 2: the adapter that stage 1 made.", adapters="PROMPT_TUNING", made_with={"stage": "find"})
-    virtual_tokens: int = option(20, "Virtual tokens", "Length of the prompts; as long as those that are chosen.", unit="tokens", ge=1, le=1024)
-    intrinsic: int = option(5, "Intrinsic size d", "How many numbers stand for a task. 5 is the smallest that worked, 250 nearly as good as the whole prompt.", unit="numbers", ge=1, le=4096)
-    width: int = option(64, "Decoder width", "Hidden size of the network between numbers and prompt.", ge=1, le=8192, advanced=True)
-    alpha: float = option(1.0, "Weight of the old prompts α", "Stage 1: how much giving the chosen prompts back counts beside the task.", ge=0, le=1000, advanced=True)
+        "find",
+        "Stage",
+        "First find the subspace over trained prompts, then teach a task inside it. Each is a run of its own.",
+        labels={"find": "1: find the subspace", "teach": "2: teach inside it"},
+    )
+    prompts: list[str] = option(
+        [],
+        "Trained prompts",
+        "Stage 1: the prompts of the library to find the subspace over; two at least, of one length.",
+        adapters="PROMPT_TUNING",
+    )
+    subspace: str | None = option(
+        None,
+        "Subspace",
+        "Stage 2: the adapter that stage 1 made.",
+        adapters="PROMPT_TUNING",
+        made_with={"stage": "find"},
+    )
+    virtual_tokens: int = option(
+        20, "Virtual tokens", "Length of the prompts; as long as those that are chosen.", unit="tokens", ge=1, le=1024
+    )
+    intrinsic: int = option(
+        5,
+        "Intrinsic size d",
+        "How many numbers stand for a task. 5 is the smallest that worked, 250 nearly as good as the whole prompt.",
+        unit="numbers",
+        ge=1,
+        le=4096,
+    )
+    width: int = option(
+        64, "Decoder width", "Hidden size of the network between numbers and prompt.", ge=1, le=8192, advanced=True
+    )
+    alpha: float = option(
+        1.0,
+        "Weight of the old prompts α",
+        "Stage 1: how much giving the chosen prompts back counts beside the task.",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import PromptTuningConfig, get_peft_model
@@ -51,8 +83,17 @@ class IntrinsicPromptTuning(Method):
         prompt = self._prompt(setting)
         size = model.get_input_embeddings().embedding_dim
         if prompt.subspace.size != size:
-            raise StudioError("The chosen prompts are {given} numbers wide, but this model's words {needed}; choose prompts of this base model.", given=prompt.subspace.size, needed=size)
-        wrapped = get_peft_model(model, PromptTuningConfig(task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init="RANDOM"))
+            raise StudioError(
+                "The chosen prompts are {given} numbers wide, but this model's words {needed}; choose prompts of this base model.",
+                given=prompt.subspace.size,
+                needed=size,
+            )
+        wrapped = get_peft_model(
+            model,
+            PromptTuningConfig(
+                task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init="RANDOM"
+            ),
+        )
         wrapped.prompt_encoder["default"].embedding = prompt.to(wrapped.device)
         return wrapped
 
@@ -70,9 +111,13 @@ class IntrinsicPromptTuning(Method):
         try:
             found = subspace.load(folder, self.virtual_tokens)
         except ValueError as error:
-            raise StudioError("The subspace writes prompts of another length; set Virtual tokens as in stage 1.") from error
+            raise StudioError(
+                "The subspace writes prompts of another length; set Virtual tokens as in stage 1."
+            ) from error
         if len(found.numbers) != self.intrinsic:
-            raise StudioError("The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.numbers))
+            raise StudioError(
+                "The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.numbers)
+            )
         return found
 
     def _trained(self, setting: Setting) -> torch.Tensor:
@@ -80,10 +125,16 @@ class IntrinsicPromptTuning(Method):
         import torch
         from safetensors.torch import load_file
 
-        found = [load_file(setting.adapter(each) / "adapter_model.safetensors")["prompt_embeddings"].float() for each in self.prompts]
+        found = [
+            load_file(setting.adapter(each) / "adapter_model.safetensors")["prompt_embeddings"].float()
+            for each in self.prompts
+        ]
         for prompt in found:
             if len(prompt) != self.virtual_tokens:
-                raise StudioError("A chosen prompt has {count} virtual tokens; choose prompts of one length, and set Virtual tokens to it.", count=len(prompt))
+                raise StudioError(
+                    "A chosen prompt has {count} virtual tokens; choose prompts of one length, and set Virtual tokens to it.",
+                    count=len(prompt),
+                )
         if len({prompt.shape for prompt in found}) > 1:
             raise StudioError("The chosen prompts belong to different models; choose prompts of one base model.")
         return torch.stack(found)
@@ -104,11 +155,15 @@ class IntrinsicPromptTuning(Method):
         if self.stage == "teach":
             return self.intrinsic
         long = self.virtual_tokens * shape.hidden
-        return self.intrinsic + (long + 1) * self.intrinsic + (self.intrinsic + 1) * self.width + (self.width + 1) * long
+        return (
+            self.intrinsic + (long + 1) * self.intrinsic + (self.intrinsic + 1) * self.width + (self.width + 1) * long
+        )
 
     def unfinished(self):
         if self.stage == "find" and len(set(self.prompts)) < _FEW:
-            return Sentence("A subspace is found over two trained prompts or more; teach some with Prompt tuning, then choose them here.")
+            return Sentence(
+                "A subspace is found over two trained prompts or more; teach some with Prompt tuning, then choose them here."
+            )
         if self.stage == "teach" and not self.subspace:
             return Sentence("No subspace is chosen; run stage 1 first, then choose the adapter that it made.")
         return None

@@ -29,19 +29,31 @@ class LayerSelection(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 44
-    ships_as: ClassVar[str] = "LN_TUNING"  # peft's type for copies of whole modules that are learnt; it is not particular about norms
+    ships_as: ClassVar[str] = (
+        "LN_TUNING"  # peft's type for copies of whole modules that are learnt; it is not particular about norms
+    )
     learning_rate: ClassVar[float] = 2e-5
 
     name: Literal["layer_selection"] = option("layer_selection", "Method", "", hidden=True)
     layers: int = option(2, "Last layers k", "How many layers are learnt, counted from the end.", ge=1, le=1024)
-    modules: str = option("all", "Parts", "Which parts of these layers are learnt: all, attention, or names like q_proj,down_proj.", min_length=1, advanced=True)
+    modules: str = option(
+        "all",
+        "Parts",
+        "Which parts of these layers are learnt: all, attention, or names like q_proj,down_proj.",
+        min_length=1,
+        advanced=True,
+    )
 
     def chosen(self, names: list[str]) -> list[str]:
         """Those of the modules' `names` that are learnt."""
         blocks = {name: int(found[1]) for name in names if (found := _BLOCK.search(name))}
         first = max(blocks.values(), default=0) + 1 - self.layers
         wanted = ATTENTION if self.modules == "attention" else tuple(part.strip() for part in self.modules.split(","))
-        return [name for name, block in blocks.items() if block >= first and (self.modules == "all" or name.rsplit(".", 1)[-1] in wanted)]
+        return [
+            name
+            for name, block in blocks.items()
+            if block >= first and (self.modules == "all" or name.rsplit(".", 1)[-1] in wanted)
+        ]
 
     def wrap(self, model, setting=DEFAULT):
         from peft import LNTuningConfig, get_peft_model
@@ -58,12 +70,23 @@ class LayerSelection(Method):
         if shape is not None:
             present = [name.rpartition(".")[0] for name in shape.tensors]
             if self.layers > shape.layers:
-                return Sentence("Last layers k is {count}, but this model has {layers}; use {layers} or less, or full fine-tuning.", count=self.layers, layers=shape.layers)
+                return Sentence(
+                    "Last layers k is {count}, but this model has {layers}; use {layers} or less, or full fine-tuning.",
+                    count=self.layers,
+                    layers=shape.layers,
+                )
             if not self.chosen(present):
                 parts = sorted({name.rsplit(".", 1)[-1] for name in present if _BLOCK.search(name)})
-                return Sentence("The parts '{parts}' match nothing in the layers of this model; use all, or names such as {some}.", parts=self.modules, some=", ".join(parts[:6]) or "-")
+                return Sentence(
+                    "The parts '{parts}' match nothing in the layers of this model; use all, or names such as {some}.",
+                    parts=self.modules,
+                    some=", ".join(parts[:6]) or "-",
+                )
             if self.modules != "all" and any(shape.experts & set(name.split(".")) for name in self.chosen(present)):
-                return Sentence("The parts '{parts}' name layers inside a mixture of experts, which is one part in memory; use all, or attention.", parts=self.modules)
+                return Sentence(
+                    "The parts '{parts}' name layers inside a mixture of experts, which is one part in memory; use all, or attention.",
+                    parts=self.modules,
+                )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

@@ -39,7 +39,9 @@ class NormTuning(Method):
     def wrap(self, model, setting=DEFAULT):
         from peft import LNTuningConfig, get_peft_model
 
-        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_norm(name) and module._parameters}
+        names = {
+            name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_norm(name) and module._parameters
+        }
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=sorted(names)))
 
     def parameter_count(self, shape: Shape) -> int:
@@ -48,5 +50,8 @@ class NormTuning(Method):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and not self.parameter_count(shape):
-            return Sentence("Norm tuning finds no norms with weights in {architecture}; choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "Norm tuning finds no norms with weights in {architecture}; choose LoRA.",
+                architecture=shape.architecture,
+            )
         return super().refusal(shape, task, quantisation)

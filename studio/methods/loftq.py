@@ -11,7 +11,9 @@ from studio.models.shape import names_in_memory
 from studio.options import option
 from studio.words import StudioError
 
-_ROUNDS = 8  # of the randomised decomposition; what 4 bits lose has no few strong directions, so fewer rounds find worse ones
+_ROUNDS = (
+    8  # of the randomised decomposition; what 4 bits lose has no few strong directions, so fewer rounds find worse ones
+)
 
 
 class LoftQ(QLoRA):
@@ -50,7 +52,11 @@ def _mend(model, folder: Path) -> None:
     from peft.utils.integrations import dequantize_module_weight
     from safetensors import safe_open
 
-    layers = {name: layer for name, layer in model.named_modules() if hasattr(layer, "lora_A") and hasattr(layer.get_base_layer().weight, "quant_state")}
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if hasattr(layer, "lora_A") and hasattr(layer.get_base_layer().weight, "quant_state")
+    }
     missing = set(layers)
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
@@ -65,9 +71,15 @@ def _mend(model, folder: Path) -> None:
                 rank, scale = layer.r["default"], layer.scaling["default"]
                 u, s, v = torch.svd_lowrank(lost, q=min(2 * rank, *lost.shape), niter=_ROUNDS)
                 root = s[:rank].sqrt()
-                for matrix, found in ((layer.lora_A, (v[:, :rank] * root).T), (layer.lora_B, u[:, :rank] * root / scale)):
+                for matrix, found in (
+                    (layer.lora_A, (v[:, :rank] * root).T),
+                    (layer.lora_B, u[:, :rank] * root / scale),
+                ):
                     matrix["default"].weight.copy_(found)
                 missing.discard(name)
     if missing:
-        raise StudioError("LoftQ compares the base model with its weights before they were squeezed, and does not find {layer} in '{folder}'; choose QLoRA.",
-                          layer=min(missing), folder=folder)
+        raise StudioError(
+            "LoftQ compares the base model with its weights before they were squeezed, and does not find {layer} in '{folder}'; choose QLoRA.",
+            layer=min(missing),
+            folder=folder,
+        )

@@ -27,8 +27,17 @@ class LoHa(Targeted):
 
     name: Literal["loha"] = option("loha", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "Width of the four matrices; the change has a rank up to r².", ge=1, le=512)
-    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
-    dropout: float = option(0.0, "Rank dropout", "Share of the change's rows switched off at random while learning.", ge=0, lt=1, advanced=True)
+    alpha: float = option(
+        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+    )
+    dropout: float = option(
+        0.0,
+        "Rank dropout",
+        "Share of the change's rows switched off at random while learning.",
+        ge=0,
+        lt=1,
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import LoHaConfig

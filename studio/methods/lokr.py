@@ -35,19 +35,47 @@ class LoKr(Targeted):
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["lokr"] = option("lokr", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the low-rank part; where it would save nothing, that part is a whole matrix.", ge=1, le=512)
-    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
-    factor: int = option(0, "Factor m", "Size of the small matrix; 0 takes the divisor of each width that is nearest to its root.", ge=0, le=512, advanced=True)
-    both: bool = option(False, "Both parts low-rank", "Write the small matrix as a product of two thin ones too, where that saves numbers.", advanced=True)
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the low-rank part; where it would save nothing, that part is a whole matrix.",
+        ge=1,
+        le=512,
+    )
+    alpha: float = option(
+        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+    )
+    factor: int = option(
+        0,
+        "Factor m",
+        "Size of the small matrix; 0 takes the divisor of each width that is nearest to its root.",
+        ge=0,
+        le=512,
+        advanced=True,
+    )
+    both: bool = option(
+        False,
+        "Both parts low-rank",
+        "Write the small matrix as a product of two thin ones too, where that saves numbers.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import LoKrConfig
 
-        return LoKrConfig(**self.placed(setting), r=self.rank, alpha=self.alpha, decompose_factor=self.factor or -1, decompose_both=self.both)
+        return LoKrConfig(
+            **self.placed(setting),
+            r=self.rank,
+            alpha=self.alpha,
+            decompose_factor=self.factor or -1,
+            decompose_both=self.both,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ m·m′ + r·(n + n′) over the target layers, with output = m·n and input = m′·n′ (Yeh 2023, §3)."""
-        return sum(self._layer(split(rows, self.factor), split(columns, self.factor)) for rows, columns in self.sizes(shape))
+        return sum(
+            self._layer(split(rows, self.factor), split(columns, self.factor)) for rows, columns in self.sizes(shape)
+        )
 
     def _layer(self, inputs: tuple[int, int], outputs: tuple[int, int]) -> int:
         small = self._part(outputs[0], inputs[0], self.both)

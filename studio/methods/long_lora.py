@@ -30,10 +30,22 @@ class LongLoRA(LoRA):
     keeps_base: ClassVar[bool] = False  # the positions stay where they were moved to
 
     name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)
-    factor: float = option(4, "Longer by", "How many times the base model's context the new one is.", unit="×", gt=1, le=32)
-    group: int = option(1024, "Group size", "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see all of themselves.",
-                        unit="tokens", ge=16, le=65_536)
-    trained: bool = option(True, "Train embeddings and norms", "Also change the word vectors and the norms, which the paper found to matter for long contexts.")
+    factor: float = option(
+        4, "Longer by", "How many times the base model's context the new one is.", unit="×", gt=1, le=32
+    )
+    group: int = option(
+        1024,
+        "Group size",
+        "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see all of themselves.",
+        unit="tokens",
+        ge=16,
+        le=65_536,
+    )
+    trained: bool = option(
+        True,
+        "Train embeddings and norms",
+        "Also change the word vectors and the norms, which the paper found to matter for long contexts.",
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
@@ -43,7 +55,10 @@ class LongLoRA(LoRA):
 
         stretch(model, self.factor)
         use_shifted(model, self.group // 2 * 2)  # two halves
-        saved = {"modules_to_save": list(_SAVED), "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings)}
+        saved = {
+            "modules_to_save": list(_SAVED),
+            "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings),
+        }
         return get_peft_model(model, self.config(setting, **(saved if self.trained else {})))
 
     def save(self, model, folder):
@@ -58,15 +73,28 @@ class LongLoRA(LoRA):
     def parameter_count(self, shape: Shape) -> int:
         """LoRA's, plus every number of the embeddings and norms (Chen 2023, §3.3)."""
         names = [name for name in shape.tensors if any(part in _SAVED for part in name.split("."))]
-        return super().parameter_count(shape) + (sum(math.prod(shape.tensors[name]) for name in names) if self.trained else 0)
+        return super().parameter_count(shape) + (
+            sum(math.prod(shape.tensors[name]) for name in names) if self.trained else 0
+        )
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.model_type not in _ROTARY:
-            return Sentence("LongLoRA does not know the positions of {architecture}; it works on Llama, Mistral, Qwen2 and Qwen3.", architecture=shape.architecture)
+            return Sentence(
+                "LongLoRA does not know the positions of {architecture}; it works on Llama, Mistral, Qwen2 and Qwen3.",
+                architecture=shape.architecture,
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{super().summary()}, context ×{self.factor:g}"
 
 
-_SAVED = ("embed_tokens", "input_layernorm", "post_attention_layernorm", "norm", "q_norm", "k_norm", "post_feedforward_layernorm")
+_SAVED = (
+    "embed_tokens",
+    "input_layernorm",
+    "post_attention_layernorm",
+    "norm",
+    "q_norm",
+    "k_norm",
+    "post_feedforward_layernorm",
+)

@@ -33,16 +33,42 @@ class LoRA(Targeted):
     transposed: ClassVar[bool] = True
 
     name: Literal["lora"] = option("lora", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
-    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
-    rslora: bool = option(False, "Rank-stabilised scaling", "Scale by α/√r instead of α/r (rsLoRA), better at ranks above 32.", advanced=True)
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
+        ge=1,
+        le=512,
+    )
+    alpha: float = option(
+        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
+    rslora: bool = option(
+        False,
+        "Rank-stabilised scaling",
+        "Scale by α/√r instead of α/r (rsLoRA), better at ranks above 32.",
+        advanced=True,
+    )
 
     def config(self, setting: Setting, **more) -> Any:
         """peft's LoraConfig for these options."""
         from peft import LoraConfig
 
-        return LoraConfig(**self.placed(setting), r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, use_rslora=self.rslora, **more)
+        return LoraConfig(
+            **self.placed(setting),
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            use_rslora=self.rslora,
+            **more,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
@@ -63,5 +89,9 @@ def write_lora(config: Any, tensors: dict[str, torch.Tensor], folder: Path) -> N
 
     config.inference_mode = True
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        folder / "adapter_model.safetensors",
+        metadata={"format": "pt"},
+    )
     config.save_pretrained(folder)

@@ -27,15 +27,32 @@ class LoRADrop(LoRA):
     order: ClassVar[int] = 18
 
     name: Literal["lora_drop"] = option("lora_drop", "Method", "", hidden=True)
-    share: float = option(0.4, "Layers that keep their own", "Share of the layers of each kind (all q_proj, say) that keep a LoRA of their own; the others share one.", gt=0, lt=1)
-    sample: int = option(16, "Batches to measure on", "How many batches are learnt for a try, to see which layers use their LoRA most.", unit="batches", ge=1, le=1000)
+    share: float = option(
+        0.4,
+        "Layers that keep their own",
+        "Share of the layers of each kind (all q_proj, say) that keep a LoRA of their own; the others share one.",
+        gt=0,
+        lt=1,
+    )
+    sample: int = option(
+        16,
+        "Batches to measure on",
+        "How many batches are learnt for a try, to see which layers use their LoRA most.",
+        unit="batches",
+        ge=1,
+        le=1000,
+    )
 
     def wrap(self, model, setting=DEFAULT):
         model = super().wrap(model, setting)
         layers = _layers(model)
         names = list(layers)
         # Without data (a model that is only counted) the upper layers stand for those that matter, as in the paper's figures.
-        importance = setting.once("lora_drop", lambda: _importance(model, setting.batches(self.sample))) if setting.batches else {name: at for at, name in enumerate(names)}
+        importance = (
+            setting.once("lora_drop", lambda: _importance(model, setting.batches(self.sample)))
+            if setting.batches
+            else {name: at for at, name in enumerate(names)}
+        )
         for kind in _kinds({name: (layer.in_features, layer.out_features) for name, layer in layers.items()}):
             by_rank = sorted(kind, key=lambda name: -importance[name])
             others = sorted(by_rank[self._kept(len(kind)) :], key=names.index)
@@ -51,7 +68,9 @@ class LoRADrop(LoRA):
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·(input + output) over the layers that keep their own, and once more for each kind of layer that has others (Zhou 2024, §3.3)."""
         sizes = shape.targets(self.targets)
-        return sum(self.rank * sum(sizes[kind[0]]) * min(len(kind), self._kept(len(kind)) + 1) for kind in _kinds(sizes))
+        return sum(
+            self.rank * sum(sizes[kind[0]]) * min(len(kind), self._kept(len(kind)) + 1) for kind in _kinds(sizes)
+        )
 
     def summary(self) -> str:
         return f"{super().summary()}, {self.share:.0%} kept"
@@ -90,7 +109,10 @@ def _importance(model, batches: list[dict]) -> dict[str, float]:
 
         return hook
 
-    hooks = [layer.lora_B[_NAME].register_forward_hook(measure(name, layer.scaling[_NAME])) for name, layer in _layers(model).items()]
+    hooks = [
+        layer.lora_B[_NAME].register_forward_hook(measure(name, layer.scaling[_NAME]))
+        for name, layer in _layers(model).items()
+    ]
     with torch.no_grad():
         for batch in batches:
             model(**batch)

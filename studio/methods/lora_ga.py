@@ -24,18 +24,36 @@ class LoRAGA(ChangesBase, LoRA):
     title: ClassVar[str] = "LoRA-GA"
     order: ClassVar[int] = 18
     transposed: ClassVar[bool] = False
-    unknown: ClassVar[tuple[str, ...]] = ("falcon",)  # changes in place what its layers gave, under the hooks with which peft looks at gradients
+    unknown: ClassVar[tuple[str, ...]] = (
+        "falcon",
+    )  # changes in place what its layers gave, under the hooks with which peft looks at gradients
 
     name: Literal["lora_ga"] = option("lora_ga", "Method", "", hidden=True)
-    sample: int = option(8, "Batches to look at", "How many batches the gradient is taken over before the first step.", unit="batches", ge=1, le=1000)
-    stability: int = option(16, "Stability γ", "Larger starts with smaller matrices: less of the base is moved, and the first steps are smaller.", ge=1, le=1024, advanced=True)
+    sample: int = option(
+        8,
+        "Batches to look at",
+        "How many batches the gradient is taken over before the first step.",
+        unit="batches",
+        ge=1,
+        le=1000,
+    )
+    stability: int = option(
+        16,
+        "Stability γ",
+        "Larger starts with smaller matrices: less of the base is moved, and the first steps are smaller.",
+        ge=1,
+        le=1024,
+        advanced=True,
+    )
 
     def config(self, setting, **more):
         from peft import LoraGAConfig
 
         if setting.batches is None:  # a model that is only counted
             return super().config(setting, **more)
-        return super().config(setting, init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig(stable_gamma=self.stability), **more)
+        return super().config(
+            setting, init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig(stable_gamma=self.stability), **more
+        )
 
     def wrap(self, model, setting=DEFAULT):
         from peft.tuners.lora.loraga import preprocess_loraga
@@ -46,7 +64,9 @@ class LoRAGA(ChangesBase, LoRA):
 
         if setting.batches is not None:
             config = self.config(setting)
-            config.target_modules = set(target_layers(model, self.targets, setting))  # here peft does not know "all-linear"
+            config.target_modules = set(
+                target_layers(model, self.targets, setting)
+            )  # here peft does not know "all-linear"
             preprocess_loraga(model, config, pull)
         return super().wrap(model, setting)
 

@@ -22,11 +22,23 @@ class LoRAPlus(LoRA):
     order: ClassVar[int] = 13
 
     name: Literal["lora_plus"] = option("lora_plus", "Method", "", hidden=True)
-    ratio: float = option(4.0, "Ratio λ", "How many times faster B learns than A. The paper suggests up to 16 with a small learning rate.", ge=1, le=128)
+    ratio: float = option(
+        4.0,
+        "Ratio λ",
+        "How many times faster B learns than A. The paper suggests up to 16 with a small learning rate.",
+        ge=1,
+        le=128,
+    )
 
     def optimizer(self, model, cls, arguments):
         from peft.optimizers import create_loraplus_optimizer
 
         # peft takes the weight decay under a name of its own, and none where it is not given.
         rest = {key: value for key, value in arguments.items() if key != "weight_decay"}
-        return create_loraplus_optimizer(model, optimizer_cls=cls, loraplus_lr_ratio=self.ratio, loraplus_weight_decay=arguments["weight_decay"], **rest)
+        return create_loraplus_optimizer(
+            model,
+            optimizer_cls=cls,
+            loraplus_lr_ratio=self.ratio,
+            loraplus_weight_decay=arguments["weight_decay"],
+            **rest,
+        )

@@ -29,7 +29,9 @@ class Masked(Targeted):
     branch: ClassVar[str] = "unstructured mask"
     ships_as: ClassVar[str] = "SHIRA"
 
-    rank: int = option(8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has numbers.", ge=1, le=512)
+    rank: int = option(
+        8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has numbers.", ge=1, le=512
+    )
 
     def scores(self, model: torch.nn.Module, setting: Setting) -> Callable[[torch.nn.Module], torch.Tensor] | None:
         """Layer → a score for each of its weights (output × input), the highest of which are picked; None for picking at random."""
@@ -61,9 +63,17 @@ class Masked(Targeted):
         return sum(self.rank * (inputs + outputs) for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        most = min((inputs * outputs // (inputs + outputs) for inputs, outputs in self.sizes(shape)), default=self.rank) if shape else self.rank
+        most = (
+            min((inputs * outputs // (inputs + outputs) for inputs, outputs in self.sizes(shape)), default=self.rank)
+            if shape
+            else self.rank
+        )
         if self.rank > most:
-            return Sentence("Rank r is {rank}, but the smallest layer has fewer weights than that would pick; use {most} or less.", rank=self.rank, most=most)
+            return Sentence(
+                "Rank r is {rank}, but the smallest layer has fewer weights than that would pick; use {most} or less.",
+                rank=self.rank,
+                most=most,
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
@@ -71,7 +81,9 @@ class Masked(Targeted):
 
 
 def _masked(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if "default" in getattr(module, "shira_indices", ())]
+    return [
+        (name, module) for name, module in model.named_modules() if "default" in getattr(module, "shira_indices", ())
+    ]
 
 
 def highest(score: torch.Tensor, count: int) -> torch.Tensor:
@@ -88,7 +100,9 @@ def magnitudes(layer: torch.nn.Module) -> torch.Tensor:
     return dequantize_module_weight(layer).detach().float().abs()
 
 
-def from_gradients(model: torch.nn.Module, layers: Iterable[torch.nn.Module], batches: list[dict], *, fisher: bool) -> Callable[[torch.nn.Module], torch.Tensor]:
+def from_gradients(
+    model: torch.nn.Module, layers: Iterable[torch.nn.Module], batches: list[dict], *, fisher: bool
+) -> Callable[[torch.nn.Module], torch.Tensor]:
     """Each of the `layers` of `model` → |Σ gradient| of each weight over `batches`, or with `fisher` the diagonal of the empirical Fisher information.
 
     The latter is the mean over the examples of (∂ log p(answer | question) / ∂w)² (Sung 2021, eq. 3). The gradients are worked out from what
@@ -102,18 +116,24 @@ def from_gradients(model: torch.nn.Module, layers: Iterable[torch.nn.Module], ba
 
     def forth(layer, given, output):
         inputs[layer] = given[0].detach()
-        output.register_hook(partial(back, layer))  # a hook on the layer would forbid what Falcon does: to add in place to what it gave
+        output.register_hook(
+            partial(back, layer)
+        )  # a hook on the layer would forbid what Falcon does: to add in place to what it gave
 
     def back(layer, grad):
         # OPT lays all rows of a batch in one before its MLP.
         got, came = (part.float().reshape(rows, -1, part.shape[-1]) for part in (grad, inputs.pop(layer)))
         pairs = zip(got, came, strict=True) if fisher else [(got, came)]
         for one, other in pairs:
-            gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens  # the loss is a mean over the learnt tokens, or over the examples
+            gradient = (
+                one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens
+            )  # the loss is a mean over the learnt tokens, or over the examples
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
     hooks = [layer.register_forward_hook(forth) for layer in layers]
-    hooks.append(model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True)))  # frozen as it is, the model would remember nothing
+    hooks.append(
+        model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True))
+    )  # frozen as it is, the model would remember nothing
     was_training = model.training
     try:
         model.eval()

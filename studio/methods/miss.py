@@ -26,14 +26,23 @@ class MiSS(Targeted):
     ships_as: ClassVar[str] = "MISS"
 
     name: Literal["miss"] = option("miss", "Method", "", hidden=True)
-    rank: int = option(64, "Rank r", "Height of the tile. More learns more and costs more memory; 64 is usual.", ge=1, le=1024)
-    variant: Literal["balance", "bat"] = option("balance", "Variant", "Lay the tile as it is, or multiply it with the weight first, which learns more at the price of time.", advanced=True,
-                                                labels={"balance": "Balance", "bat": "Bat"})
+    rank: int = option(
+        64, "Rank r", "Height of the tile. More learns more and costs more memory; 64 is usual.", ge=1, le=1024
+    )
+    variant: Literal["balance", "bat"] = option(
+        "balance",
+        "Variant",
+        "Lay the tile as it is, or multiply it with the weight first, which learns more at the price of time.",
+        advanced=True,
+        labels={"balance": "Balance", "bat": "Bat"},
+    )
 
     def config(self, setting):
         from peft import MissConfig
 
-        return MissConfig(**self.placed(setting), r=self.rank, init_weights=True if self.variant == "balance" else "bat")
+        return MissConfig(
+            **self.placed(setting), r=self.rank, init_weights=True if self.variant == "balance" else "bat"
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ r·output over the target layers (Kang & Yin 2024, §3)."""
@@ -42,8 +51,14 @@ class MiSS(Targeted):
     def refusal(self, shape, task, quantisation):
         if self.variant == "bat" and (unfit := self.must_divide(shape, "rank")):
             return unfit
-        if shape is not None and self.rank > (narrowest := min((inputs for inputs, _ in self.sizes(shape)), default=self.rank)):
-            return Sentence("Rank r is {rank}, but the narrowest layer has {width} inputs; use {width} or less.", rank=self.rank, width=narrowest)
+        if shape is not None and self.rank > (
+            narrowest := min((inputs for inputs, _ in self.sizes(shape)), default=self.rank)
+        ):
+            return Sentence(
+                "Rank r is {rank}, but the narrowest layer has {width} inputs; use {width} or less.",
+                rank=self.rank,
+                width=narrowest,
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

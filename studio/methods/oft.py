@@ -25,14 +25,35 @@ class OFT(Targeted):
     ships_as: ClassVar[str] = "OFT"
 
     name: Literal["oft"] = option("oft", "Method", "", hidden=True)
-    block: int = option(32, "Block size b", "How many channels are mixed with one another. More learns more and costs more memory and time.", ge=2, le=1024)
-    shared: bool = option(False, "One rotation for all blocks", "Use the same rotation for every block of a layer: far fewer numbers.", advanced=True)
-    exact: bool = option(False, "Exact rotation", "Invert a matrix at each step instead of adding up five terms of a series: exact, but slower.", advanced=True)
+    block: int = option(
+        32,
+        "Block size b",
+        "How many channels are mixed with one another. More learns more and costs more memory and time.",
+        ge=2,
+        le=1024,
+    )
+    shared: bool = option(
+        False,
+        "One rotation for all blocks",
+        "Use the same rotation for every block of a layer: far fewer numbers.",
+        advanced=True,
+    )
+    exact: bool = option(
+        False,
+        "Exact rotation",
+        "Invert a matrix at each step instead of adding up five terms of a series: exact, but slower.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import OFTConfig
 
-        return OFTConfig(**self.placed(setting), oft_block_size=self.block, block_share=self.shared, use_cayley_neumann=not self.exact)
+        return OFTConfig(
+            **self.placed(setting),
+            oft_block_size=self.block,
+            block_share=self.shared,
+            use_cayley_neumann=not self.exact,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ blocks·b·(b − 1)/2 over the target layers, with blocks = input/b, or 1 where shared (Qiu 2023, §3.3)."""

@@ -27,7 +27,13 @@ class OSF(Targeted):
     learning_rate: ClassVar[float] = 5e-5
 
     name: Literal["osf"] = option("osf", "Method", "", hidden=True)
-    frozen: float = option(0.5, "Frozen share", "Share of each weight's directions, the strongest ones, that stays as it is. More forgets less and learns less.", ge=0.05, le=0.98)
+    frozen: float = option(
+        0.5,
+        "Frozen share",
+        "Share of each weight's directions, the strongest ones, that stays as it is. More forgets less and learns less.",
+        ge=0.05,
+        le=0.98,
+    )
 
     def config(self, setting):
         from peft import OSFConfig

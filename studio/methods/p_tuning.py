@@ -25,22 +25,40 @@ class PTuning(Method):
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3
-    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", "electra", "albert")  # peft finds no heads, or takes another width for that of the words
+    unknown: ClassVar[tuple[str, ...]] = (
+        "distilbert",
+        "mamba",
+        "falcon_mamba",
+        "electra",
+        "albert",
+    )  # peft finds no heads, or takes another width for that of the words
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["p_tuning"] = option("p_tuning", "Method", "", hidden=True)
-    virtual_tokens: int = option(20, "Virtual tokens", "How many vectors stand before the input.", unit="tokens", ge=1, le=1024)
-    encoder: Literal["MLP", "LSTM"] = option("MLP", "Encoder", "The network that writes the vectors: three layers, or a two-way LSTM before them.",
-                                             labels={"MLP": "MLP", "LSTM": "Bi-LSTM + MLP"})
+    virtual_tokens: int = option(
+        20, "Virtual tokens", "How many vectors stand before the input.", unit="tokens", ge=1, le=1024
+    )
+    encoder: Literal["MLP", "LSTM"] = option(
+        "MLP",
+        "Encoder",
+        "The network that writes the vectors: three layers, or a two-way LSTM before them.",
+        labels={"MLP": "MLP", "LSTM": "Bi-LSTM + MLP"},
+    )
     encoder_hidden: int = option(128, "Encoder width", "Hidden size of the network.", ge=8, le=8192, advanced=True)
-    encoder_layers: int = option(2, "LSTM layers", "Depth of the LSTM; the MLP always has three layers.", ge=1, le=8, advanced=True)
+    encoder_layers: int = option(
+        2, "LSTM layers", "Depth of the LSTM; the MLP always has three layers.", ge=1, le=8, advanced=True
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import PromptEncoderConfig, get_peft_model
 
         config = PromptEncoderConfig(
-            task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, encoder_reparameterization_type=self.encoder,
-            encoder_hidden_size=self.encoder_hidden, encoder_num_layers=self.encoder_layers, encoder_dropout=0.0,
+            task_type=setting.task_type,
+            num_virtual_tokens=self.virtual_tokens,
+            encoder_reparameterization_type=self.encoder,
+            encoder_hidden_size=self.encoder_hidden,
+            encoder_num_layers=self.encoder_layers,
+            encoder_dropout=0.0,
         )
         return get_peft_model(model, config)
 

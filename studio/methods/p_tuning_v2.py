@@ -23,4 +23,8 @@ class PTuningV2(PrefixTuning):
     learning_rate: ClassVar[float] = 1e-2
 
     name: Literal["p_tuning_v2"] = option("p_tuning_v2", "Method", "", hidden=True)
-    reparameterise: bool = option(False, "Write it with a network", "A small network writes the prefix while learning. The paper found that it helps some tasks and hurts others; with it, lower the learning rate tenfold.")
+    reparameterise: bool = option(
+        False,
+        "Write it with a network",
+        "A small network writes the prefix while learning. The paper found that it helps some tasks and hurts others; with it, lower the learning rate tenfold.",
+    )

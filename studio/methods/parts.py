@@ -29,14 +29,48 @@ class Hybrid(Method):
     gates: ClassVar[bool] = False  # whether each part stands behind a learnt gate
     over_mixers: ClassVar[bool] = False
 
-    targets: str = option("attention", "LoRA's target modules", "Which layers get a LoRA where this mix has one: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True)
-    activation: Literal["relu", "gelu", "silu"] = option("relu", "Activation f", "The bend between the two layers of each network.", advanced=True,
-                                                         labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"})
-    size: int = option(16, "Bottleneck size m", "Width of each network. More learns more and costs more memory; 16 to 64 is usual.", ge=1, le=4096)
-    scale: float = option(1.0, "Scale s", "Strength of the networks' output; up to 4 was used for parallel ones.", gt=0, le=64, advanced=True)
-    virtual_tokens: int = option(10, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512)
-    rank: int = option(8, "Rank r", "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
-    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096)
+    targets: str = option(
+        "attention",
+        "LoRA's target modules",
+        "Which layers get a LoRA where this mix has one: all-linear, attention, or names like q_proj,v_proj.",
+        min_length=1,
+        advanced=True,
+    )
+    activation: Literal["relu", "gelu", "silu"] = option(
+        "relu",
+        "Activation f",
+        "The bend between the two layers of each network.",
+        advanced=True,
+        labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"},
+    )
+    size: int = option(
+        16,
+        "Bottleneck size m",
+        "Width of each network. More learns more and costs more memory; 16 to 64 is usual.",
+        ge=1,
+        le=4096,
+    )
+    scale: float = option(
+        1.0,
+        "Scale s",
+        "Strength of the networks' output; up to 4 was used for parallel ones.",
+        gt=0,
+        le=64,
+        advanced=True,
+    )
+    virtual_tokens: int = option(
+        10, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512
+    )
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
+        ge=1,
+        le=512,
+    )
+    alpha: float = option(
+        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+    )
 
     def mixes(self, blocks: int) -> list[set[str]]:
         """The parts of each block, first block first."""
@@ -51,9 +85,13 @@ class Hybrid(Method):
         for name, block in blocks.items():
             last, mix = name.rsplit(".", 1)[-1], mixes[block]
             parts = {
-                "tap": "parallel" in mix and _is(name, _MLP_INPUT), "adapter": "adapter" in mix and _is(name, _MLP_OUTPUT),
-                "parallel": "parallel" in mix and _is(name, _MLP_OUTPUT), "prefix": "prefix" in mix and last in KEYS,
-                "lora": "lora" in mix and (names is None or last in names), "bias": "bias" in mix and (name in biased or getattr(self, "added", False)),  # an option of those that can add some
+                "tap": "parallel" in mix and _is(name, _MLP_INPUT),
+                "adapter": "adapter" in mix and _is(name, _MLP_OUTPUT),
+                "parallel": "parallel" in mix and _is(name, _MLP_OUTPUT),
+                "prefix": "prefix" in mix and last in KEYS,
+                "lora": "lora" in mix and (names is None or last in names),
+                "bias": "bias" in mix
+                and (name in biased or getattr(self, "added", False)),  # an option of those that can add some
             }
             if any(parts.values()):
                 plan[name] = [part for part, there in parts.items() if there]
@@ -66,15 +104,33 @@ class Hybrid(Method):
 
         from studio.tuners import HybridConfig
 
-        layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D) and _BLOCK.fullmatch(name)}
+        layers = {
+            name: module
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Linear | Conv1D) and _BLOCK.fullmatch(name)
+        }
         sizes = {name: (1, 1) for name in layers}  # only the names matter here
         plan = self.plan(sizes, {name for name, module in layers.items() if module.bias is not None})
-        return get_peft_model(model, HybridConfig(
-            task_type=setting.task_type, target_modules=list(plan), parts=plan, size=self.size, scale=self.scale, activation=self.activation,
-            num_virtual_tokens=self.virtual_tokens, r=self.rank, alpha=self.alpha, gated=self.gates))
+        return get_peft_model(
+            model,
+            HybridConfig(
+                task_type=setting.task_type,
+                target_modules=list(plan),
+                parts=plan,
+                size=self.size,
+                scale=self.scale,
+                activation=self.activation,
+                num_virtual_tokens=self.virtual_tokens,
+                r=self.rank,
+                alpha=self.alpha,
+                gated=self.gates,
+            ),
+        )
 
     def _plan_of(self, shape: Shape) -> dict[str, list[str]]:
-        return self.plan(shape.linears, {name.removesuffix(".bias") for name in shape.tensors if name.endswith(".bias")})
+        return self.plan(
+            shape.linears, {name.removesuffix(".bias") for name in shape.tensors if name.endswith(".bias")}
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Adapter 2md + d + m, prefix 2p·(key heads × head size), LoRA r(input + output), bias its outputs; each gate input + 1."""
@@ -82,14 +138,22 @@ class Hybrid(Method):
         for name, parts in self._plan_of(shape).items():
             rows, columns = shape.linears[name]
             gate = {"lora": rows + 1, "prefix": rows + 1, "adapter": columns + 1, "parallel": columns + 1}
-            sizes = {"lora": self.rank * (rows + columns), "prefix": 2 * self.virtual_tokens * shape.key_value_heads * shape.head_size, "bias": columns}
+            sizes = {
+                "lora": self.rank * (rows + columns),
+                "prefix": 2 * self.virtual_tokens * shape.key_value_heads * shape.head_size,
+                "bias": columns,
+            }
             for part in set(parts) - {"tap"}:
-                count += sizes.get(part, 2 * self.size * columns + columns + self.size) + (gate.get(part, 0) if self.gates else 0)
+                count += sizes.get(part, 2 * self.size * columns + columns + self.size) + (
+                    gate.get(part, 0) if self.gates else 0
+                )
         return count
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.experts:
-            return Sentence("Hybrids do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
+            return Sentence(
+                "Hybrids do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture
+            )
         if shape is not None:
             mixes, plan = self.mixes(shape.layers), list(self._plan_of(shape).values())
             wanted = set().union(*mixes)
@@ -98,10 +162,16 @@ class Hybrid(Method):
             if "prefix" in wanted and (said := no_prefix(shape)):
                 return said
             if "bias" in wanted and not any("bias" in parts for parts in plan):
-                return Sentence("{architecture} has no biases to learn; switch on Add biases, or take the biases out of the mix.", architecture=shape.architecture)
+                return Sentence(
+                    "{architecture} has no biases to learn; switch on Add biases, or take the biases out of the mix.",
+                    architecture=shape.architecture,
+                )
             for part in ("adapter", "parallel", "prefix"):
                 if sum(part in parts for parts in plan) != sum(part in mix for mix in mixes):
-                    return Sentence("Hybrids do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture)
+                    return Sentence(
+                        "Hybrids do not know the layer names of {architecture}; choose LoRA.",
+                        architecture=shape.architecture,
+                    )
             if "lora" in wanted and not any("lora" in parts for parts in plan):
                 return no_target(shape, self.targets)
         return super().refusal(shape, task, quantisation)
@@ -109,8 +179,11 @@ class Hybrid(Method):
     def merge_refusal(self):
         if self.merges():
             return None
-        return Sentence("{method} cannot be merged: adapters are not linear, prefixes are something to attend to, gates change with each token, and added biases have no place in the base. "
-                        "Only LoRA and biases that are there can be merged. Download the adapter instead.", method=Sentence(self.title))
+        return Sentence(
+            "{method} cannot be merged: adapters are not linear, prefixes are something to attend to, gates change with each token, and added biases have no place in the base. "
+            "Only LoRA and biases that are there can be merged. Download the adapter instead.",
+            method=Sentence(self.title),
+        )
 
     def merges(self) -> bool:
         """Whether all parts can be added to the base's weights."""
@@ -122,5 +195,10 @@ class Hybrid(Method):
     def _sizes(self) -> str:
         """The sizes of the parts that are in the mix, as in "m=16 p=10 r=8"."""
         mix: set[Any] = set().union(*self.mixes(12))
-        said = [(f"m={self.size}", {"adapter", "parallel"}), (f"p={self.virtual_tokens}", {"prefix"}), (f"r={self.rank}", {"lora"}), ("b", {"bias"})]
+        said = [
+            (f"m={self.size}", {"adapter", "parallel"}),
+            (f"p={self.virtual_tokens}", {"prefix"}),
+            (f"r={self.rank}", {"lora"}),
+            ("b", {"bias"}),
+        ]
         return " ".join(text for text, parts in said if parts & mix)

@@ -25,16 +25,31 @@ class PEANuT(Targeted):
     ships_as: ClassVar[str] = "PEANUT"
 
     name: Literal["peanut"] = option("peanut", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the network. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512)
-    depth: int = option(1, "Hidden layers", "How many further pairs of layers the network has in the middle; 0 leaves one bend between A and B.", ge=0, le=16)
+    rank: int = option(
+        8, "Rank r", "Width of the network. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512
+    )
+    depth: int = option(
+        1,
+        "Hidden layers",
+        "How many further pairs of layers the network has in the middle; 0 leaves one bend between A and B.",
+        ge=0,
+        le=16,
+    )
     scale: float = option(1.0, "Scale", "Strength of the change.", gt=0, le=100, advanced=True)
-    activation: Literal["relu", "gelu", "silu", "tanh"] = option("relu", "Activation", "What bends the network's values.", advanced=True,
-                                                                 labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "tanh": "tanh"})
+    activation: Literal["relu", "gelu", "silu", "tanh"] = option(
+        "relu",
+        "Activation",
+        "What bends the network's values.",
+        advanced=True,
+        labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU", "tanh": "tanh"},
+    )
 
     def config(self, setting):
         from peft import PeanutConfig
 
-        return PeanutConfig(**self.placed(setting), r=self.rank, depth=self.depth, scaling=self.scale, act_fn=self.activation)
+        return PeanutConfig(
+            **self.placed(setting), r=self.rank, depth=self.depth, scaling=self.scale, act_fn=self.activation
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """2·r·output for A and B and 2·r² for each pair of hidden layers, for each target layer (Zhong 2024, §3, W₀ taken from its outputs as PEFT does)."""

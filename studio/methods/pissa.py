@@ -23,11 +23,18 @@ class PiSSA(ChangesBase, LoRA):
     order: ClassVar[int] = 17
 
     name: Literal["pissa"] = option("pissa", "Method", "", hidden=True)
-    decomposition: Literal["fast", "exact"] = option("fast", "Decomposition", "How the strongest directions are found; fast is nearly the same and takes seconds instead of minutes on big models.",
-                                                     labels={"fast": "Fast (16 rounds)", "exact": "Exact (SVD)"}, advanced=True)
+    decomposition: Literal["fast", "exact"] = option(
+        "fast",
+        "Decomposition",
+        "How the strongest directions are found; fast is nearly the same and takes seconds instead of minutes on big models.",
+        labels={"fast": "Fast (16 rounds)", "exact": "Exact (SVD)"},
+        advanced=True,
+    )
 
     def config(self, setting, **more):
-        return super().config(setting, init_lora_weights="pissa" if self.decomposition == "exact" else "pissa_niter_16", **more)
+        return super().config(
+            setting, init_lora_weights="pissa" if self.decomposition == "exact" else "pissa_niter_16", **more
+        )
 
     def refusal(self, shape, task, quantisation):
         return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)

@@ -16,15 +16,48 @@ if TYPE_CHECKING:
 
 KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")  # last names of the layers that compute keys
 # Model types whose attention transformers does not let others replace, of those that have such layers; a test asks transformers.
-OWN_ATTENTION = ("big_bird", "bloom", "canine", "codegen", "convbert", "falcon", "gpt_neo", "gpt_neox_japanese", "gptj", "ibert", "layoutlmv2", "layoutlmv3", "lilt", "longformer", "luke",
-                 "megatron-bert", "mra", "mvp", "nystromformer", "openai-gpt", "perceiver", "reformer", "rembert", "roformer", "rwkv", "squeezebert", "tapas", "trocr", "xglm", "yoso")
+OWN_ATTENTION = (
+    "big_bird",
+    "bloom",
+    "canine",
+    "codegen",
+    "convbert",
+    "falcon",
+    "gpt_neo",
+    "gpt_neox_japanese",
+    "gptj",
+    "ibert",
+    "layoutlmv2",
+    "layoutlmv3",
+    "lilt",
+    "longformer",
+    "luke",
+    "megatron-bert",
+    "mra",
+    "mvp",
+    "nystromformer",
+    "openai-gpt",
+    "perceiver",
+    "reformer",
+    "rembert",
+    "roformer",
+    "rwkv",
+    "squeezebert",
+    "tapas",
+    "trocr",
+    "xglm",
+    "yoso",
+)
 
 
 def no_prefix(shape: Shape | None) -> Sentence | None:
     """Why no prefix can be put into the attention of a model of `shape`; None if one can, as far as its type tells."""
     if shape is None or shape.model_type not in OWN_ATTENTION:
         return None
-    return Sentence("{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.", architecture=shape.architecture)
+    return Sentence(
+        "{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.",
+        architecture=shape.architecture,
+    )
 
 
 class PrefixTuning(Method):
@@ -45,14 +78,37 @@ class PrefixTuning(Method):
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["prefix_tuning"] = option("prefix_tuning", "Method", "", hidden=True)
-    virtual_tokens: int = option(20, "Virtual tokens", "Length of the prefix. 10–30 is usual for answers, 100–200 for long texts.", unit="tokens", ge=1, le=1024)
+    virtual_tokens: int = option(
+        20,
+        "Virtual tokens",
+        "Length of the prefix. 10–30 is usual for answers, 100–200 for long texts.",
+        unit="tokens",
+        ge=1,
+        le=1024,
+    )
     start: Literal["words", "text", "random", "adapter"] = option(
-        "words", "Start from", "What the prefix is at the start: what the model makes of words is a far better start than random numbers.",
+        "words",
+        "Start from",
+        "What the prefix is at the start: what the model makes of words is a far better start than random numbers.",
         labels={"words": "Random words", "text": "A text", "random": "Random numbers", "adapter": "A trained prefix"},
     )
-    text: str = option("", "Start text", "A sentence that describes the task, or an example; used when starting from a text.", max_length=8000)
-    adapter: str | None = option(None, "Trained prefix", "A prefix of the library to go on from; used when starting from a trained prefix.", adapters="PREFIX_TUNING")
-    reparameterise: bool = option(True, "Write it with a network", "A small network writes the prefix while learning, which learns faster and more steadily; only what it wrote is kept. Without it, raise the learning rate tenfold.")
+    text: str = option(
+        "",
+        "Start text",
+        "A sentence that describes the task, or an example; used when starting from a text.",
+        max_length=8000,
+    )
+    adapter: str | None = option(
+        None,
+        "Trained prefix",
+        "A prefix of the library to go on from; used when starting from a trained prefix.",
+        adapters="PREFIX_TUNING",
+    )
+    reparameterise: bool = option(
+        True,
+        "Write it with a network",
+        "A small network writes the prefix while learning, which learns faster and more steadily; only what it wrote is kept. Without it, raise the learning rate tenfold.",
+    )
     width: int = option(128, "Network width", "Hidden size of that network.", ge=8, le=8192, advanced=True)
 
     def wrap(self, model, setting=DEFAULT):
@@ -63,9 +119,15 @@ class PrefixTuning(Method):
 
         start = self._start(model, setting)
         found = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
-        wrapped = get_peft_model(model, PrefixConfig(
-            task_type=setting.task_type, target_modules=[next(name for name in KEYS if name in found)], num_virtual_tokens=self.virtual_tokens,
-            hidden=self.width if self.reparameterise else 0))
+        wrapped = get_peft_model(
+            model,
+            PrefixConfig(
+                task_type=setting.task_type,
+                target_modules=[next(name for name in KEYS if name in found)],
+                num_virtual_tokens=self.virtual_tokens,
+                hidden=self.width if self.reparameterise else 0,
+            ),
+        )
         for layer, pairs in zip(prefix_layers(model), start, strict=True) if start is not None else ():
             layer.begin_with("default", pairs)
         return wrapped
@@ -85,15 +147,25 @@ class PrefixTuning(Method):
             try:
                 found = from_stock(model, setting.adapter(self.adapter))
             except ValueError as error:
-                raise StudioError("The trained prefix does not fit this model: {detail}. Choose another one, or start from words.", detail=str(error)) from error
+                raise StudioError(
+                    "The trained prefix does not fit this model: {detail}. Choose another one, or start from words.",
+                    detail=str(error),
+                ) from error
             if found.shape[1] != self.virtual_tokens:
-                raise StudioError("The trained prefix has {count} virtual tokens; set Virtual tokens to {count}.", count=found.shape[1])
+                raise StudioError(
+                    "The trained prefix has {count} virtual tokens; set Virtual tokens to {count}.",
+                    count=found.shape[1],
+                )
             return found
         if self.start == "text":
             ids = Codec(setting.base or Path(model.config._name_or_path)).encode(self.text).ids
             ids = torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])  # a short text over and over
         else:
-            ids = torch.randint(model.get_input_embeddings().num_embeddings, (self.virtual_tokens,), generator=torch.Generator().manual_seed(setting.seed))
+            ids = torch.randint(
+                model.get_input_embeddings().num_embeddings,
+                (self.virtual_tokens,),
+                generator=torch.Generator().manual_seed(setting.seed),
+            )
         return activations(model, ids)
 
     def state(self, model):
@@ -124,11 +196,18 @@ class PrefixTuning(Method):
 
     def refusal(self, shape, task, quantisation):
         if self.start == "text" and not self.text.strip():
-            return Sentence("Start text is empty; write a sentence that describes the task, or start from random words.")
+            return Sentence(
+                "Start text is empty; write a sentence that describes the task, or start from random words."
+            )
         if self.start == "adapter" and not self.adapter:
             return Sentence("No trained prefix is chosen; choose one, or start from random words.")
-        if shape is not None and (shape.model_type in model_types()["encoder"] or sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers):
-            return Sentence("Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture)
+        if shape is not None and (
+            shape.model_type in model_types()["encoder"]
+            or sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers
+        ):
+            return Sentence(
+                "Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture
+            )
         return no_prefix(shape) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

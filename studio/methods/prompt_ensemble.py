@@ -30,14 +30,31 @@ class PromptEnsemble(Method):
     words_only: ClassVar[bool] = True
 
     name: Literal["prompt_ensemble"] = option("prompt_ensemble", "Method", "", hidden=True)
-    members: int = option(5, "Members K", "How many prompts learn side by side; each one costs as much time and memory again.", ge=2, le=32)
-    virtual_tokens: int = option(20, "Virtual tokens", "How many learnt vectors each prompt puts before the input; 20–100 is usual.", unit="tokens", ge=1, le=1024)
+    members: int = option(
+        5,
+        "Members K",
+        "How many prompts learn side by side; each one costs as much time and memory again.",
+        ge=2,
+        le=32,
+    )
+    virtual_tokens: int = option(
+        20,
+        "Virtual tokens",
+        "How many learnt vectors each prompt puts before the input; 20–100 is usual.",
+        unit="tokens",
+        ge=1,
+        le=1024,
+    )
     start: Literal["random", "vocabulary"] = option(
-        "vocabulary", "Start from", "What the vectors are at the start, others for each member; real words are a better start than random numbers.",
+        "vocabulary",
+        "Start from",
+        "What the vectors are at the start, others for each member; real words are a better start than random numbers.",
         labels={"random": "Random numbers", "vocabulary": "Random words"},
     )
     combine: Literal["average", "vote"] = option(
-        "average", "Answer together by", "At each token: the mean of what the members hold likely, or the token that most of them would say.",
+        "average",
+        "Answer together by",
+        "At each token: the mean of what the members hold likely, or the token that most of them would say.",
         labels={"average": "Mean of the probabilities", "vote": "Vote"},
     )
 
@@ -48,16 +65,30 @@ class PromptEnsemble(Method):
         from studio.tuners import PromptEnsembleConfig
 
         if setting.task_type != "CAUSAL_LM":
-            raise ValueError("Prompts that answer together have no head for classes.")  # `refusal` says so before any run
+            raise ValueError(
+                "Prompts that answer together have no head for classes."
+            )  # `refusal` says so before any run
         table = model.get_input_embeddings()
         place = next(name for name, module in model.named_modules() if module is table)
-        wrapped = get_peft_model(model, PromptEnsembleConfig(
-            task_type=setting.task_type, target_modules=[place], members=self.members, num_virtual_tokens=self.virtual_tokens, combine=self.combine))
+        wrapped = get_peft_model(
+            model,
+            PromptEnsembleConfig(
+                task_type=setting.task_type,
+                target_modules=[place],
+                members=self.members,
+                num_virtual_tokens=self.virtual_tokens,
+                combine=self.combine,
+            ),
+        )
         with torch.no_grad():
             for member, prompt in enumerate(model.get_input_embeddings().prompt_ensemble_members["default"]):
                 chance = torch.Generator().manual_seed(setting.seed + member)
                 if self.start == "vocabulary":
-                    prompt.copy_(table.weight[torch.randint(len(table.weight), (len(prompt),), generator=chance).to(table.weight.device)])
+                    prompt.copy_(
+                        table.weight[
+                            torch.randint(len(table.weight), (len(prompt),), generator=chance).to(table.weight.device)
+                        ]
+                    )
                 else:
                     prompt.copy_(torch.randn(prompt.shape, generator=chance))
         return wrapped

@@ -26,23 +26,40 @@ class PromptTuning(Method):
     order: ClassVar[int] = 20
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2
-    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba")  # peft finds no width or no heads in their configs
+    unknown: ClassVar[tuple[str, ...]] = (
+        "distilbert",
+        "mamba",
+        "falcon_mamba",
+    )  # peft finds no width or no heads in their configs
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["prompt_tuning"] = option("prompt_tuning", "Method", "", hidden=True)
-    virtual_tokens: int = option(20, "Virtual tokens", "How many learnt vectors stand before the input; 20–100 is usual.", unit="tokens", ge=1, le=1024)
+    virtual_tokens: int = option(
+        20,
+        "Virtual tokens",
+        "How many learnt vectors stand before the input; 20–100 is usual.",
+        unit="tokens",
+        ge=1,
+        le=1024,
+    )
     start: Literal["random", "vocabulary", "text"] = option(
-        "vocabulary", "Start from", "What the vectors are at the start; real words are a better start than random numbers.",
+        "vocabulary",
+        "Start from",
+        "What the vectors are at the start; real words are a better start than random numbers.",
         labels={"random": "Random numbers", "vocabulary": "Random words", "text": "A text"},
     )
-    text: str = option("", "Start text", "A sentence that describes the task; used when starting from a text.", max_length=2000)
+    text: str = option(
+        "", "Start text", "A sentence that describes the task; used when starting from a text.", max_length=2000
+    )
 
     def wrap(self, model, setting=DEFAULT):
         from peft import PromptTuningConfig, get_peft_model
 
         init = {"random": "RANDOM", "vocabulary": "SAMPLE_VOCAB", "text": "TEXT"}[self.start]
         config = PromptTuningConfig(
-            task_type=setting.task_type, num_virtual_tokens=self.virtual_tokens, prompt_tuning_init=init,
+            task_type=setting.task_type,
+            num_virtual_tokens=self.virtual_tokens,
+            prompt_tuning_init=init,
             prompt_tuning_init_text=self.text if self.start == "text" else None,
             tokenizer_name_or_path=model.config._name_or_path if self.start == "text" else None,
         )
@@ -54,7 +71,9 @@ class PromptTuning(Method):
 
     def refusal(self, shape, task, quantisation):
         if self.start == "text" and not self.text.strip():
-            return Sentence("Start text is empty; write a sentence that describes the task, or start from random words.")
+            return Sentence(
+                "Start text is empty; write a sentence that describes the task, or start from random words."
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

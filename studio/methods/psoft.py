@@ -30,30 +30,67 @@ class PSOFT(KeepsFound, Targeted):
     found: ClassVar[str] = "_psoft_"
 
     name: Literal["psoft"] = option("psoft", "Method", "", hidden=True)
-    rank: int = option(32, "Rank r", "How many of the strongest directions are turned. More learns more; 32 to 128 is usual.", ge=2, le=512)
-    rotation: bool = option(True, "Rotation only", "Turn the directions without bending them; off, any r × r matrix is learnt, with twice the numbers.")
-    stretch: bool = option(True, "Stretch too", "Also learn how much each direction is stretched before and after it is turned.", advanced=True)
+    rank: int = option(
+        32,
+        "Rank r",
+        "How many of the strongest directions are turned. More learns more; 32 to 128 is usual.",
+        ge=2,
+        le=512,
+    )
+    rotation: bool = option(
+        True,
+        "Rotation only",
+        "Turn the directions without bending them; off, any r × r matrix is learnt, with twice the numbers.",
+    )
+    stretch: bool = option(
+        True,
+        "Stretch too",
+        "Also learn how much each direction is stretched before and after it is turned.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import PsoftConfig
 
-        return PsoftConfig(**self.placed(setting), r=self.rank, psoft_alpha=self.rank, psoft_orth=self.rotation, psoft_mag_a=self.stretch, psoft_mag_b=self.stretch)
+        return PsoftConfig(
+            **self.placed(setting),
+            r=self.rank,
+            psoft_alpha=self.rank,
+            psoft_orth=self.rotation,
+            psoft_mag_a=self.stretch,
+            psoft_mag_b=self.stretch,
+        )
 
     def save(self, model, folder):
         import torch
         from peft import LoraConfig, get_peft_model_state_dict
 
-        tensors = {name: tensor for name, tensor in get_peft_model_state_dict(model).items() if ".psoft_" not in name}  # a head for classes
+        tensors = {
+            name: tensor for name, tensor in get_peft_model_state_dict(model).items() if ".psoft_" not in name
+        }  # a head for classes
         names = []
         for name, layer in model.base_model.model.named_modules():
             if "default" in getattr(layer, "psoft_R", ()):
                 a, b = layer._get_psoft_ab_cache_buffers("default")
                 turned = layer.psoft_R["default"].get_matrix().detach() - torch.eye(self.rank, device=a.device)
-                tensors[f"base_model.model.{name}.lora_A.weight"], tensors[f"base_model.model.{name}.lora_B.weight"] = a, b @ turned
+                tensors[f"base_model.model.{name}.lora_A.weight"], tensors[f"base_model.model.{name}.lora_B.weight"] = (
+                    a,
+                    b @ turned,
+                )
                 names.append(name)
         config = model.peft_config["default"]
-        write_lora(LoraConfig(task_type=config.task_type, target_modules=names, r=self.rank, lora_alpha=self.rank, base_model_name_or_path=config.base_model_name_or_path,
-                              modules_to_save=config.modules_to_save), tensors, folder)
+        write_lora(
+            LoraConfig(
+                task_type=config.task_type,
+                target_modules=names,
+                r=self.rank,
+                lora_alpha=self.rank,
+                base_model_name_or_path=config.base_model_name_or_path,
+                modules_to_save=config.modules_to_save,
+            ),
+            tensors,
+            folder,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """r·(r − 1)/2 for the rotation (r² for a free matrix) and 2·r for the stretching, for each target layer (Wu 2025, §4)."""

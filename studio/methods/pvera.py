@@ -26,13 +26,27 @@ class PVeRA(Targeted):
     learning_rate: ClassVar[float] = 4e-3
 
     name: Literal["pvera"] = option("pvera", "Method", "", hidden=True)
-    rank: int = option(256, "Rank r", "Width of the shared random matrices. They are not learnt, so a high rank costs little.", ge=1, le=4096)
-    dropout: float = option(0.0, "Dropout", "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.", ge=0, lt=1)
+    rank: int = option(
+        256,
+        "Rank r",
+        "Width of the shared random matrices. They are not learnt, so a high rank costs little.",
+        ge=1,
+        le=4096,
+    )
+    dropout: float = option(
+        0.0,
+        "Dropout",
+        "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
+        ge=0,
+        lt=1,
+    )
 
     def config(self, setting):
         from peft import PveraConfig
 
-        return PveraConfig(**self.placed(setting), r=self.rank, pvera_dropout=self.dropout, projection_prng_key=setting.seed)
+        return PveraConfig(
+            **self.placed(setting), r=self.rank, pvera_dropout=self.dropout, projection_prng_key=setting.seed
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """Σ output + 2·r over the target layers (Fillioux 2025, §3)."""

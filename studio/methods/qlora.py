@@ -23,4 +23,9 @@ class QLoRA(LoRA):
     quantisation: ClassVar[str | None] = "nf4"
 
     name: Literal["qlora"] = option("qlora", "Method", "", hidden=True)
-    double_quantisation: bool = option(True, "Double quantisation", "Also squeeze the scales of the 4-bit weights: 0.4 bits less a weight.", advanced=True)
+    double_quantisation: bool = option(
+        True,
+        "Double quantisation",
+        "Also squeeze the scales of the 4-bit weights: 0.4 bits less a weight.",
+        advanced=True,
+    )

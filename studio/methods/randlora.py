@@ -26,8 +26,12 @@ class RandLoRA(Targeted):
     transposed: ClassVar[bool] = True
 
     name: Literal["randlora"] = option("randlora", "Method", "", hidden=True)
-    rank: int = option(32, "Rank r", "Width of each random matrix. Here less learns more: there are more matrices then.", ge=1, le=1024)
-    alpha: float = option(640, "Alpha α", "Strength of the delta: it is scaled by α/r. Twenty times the rank is usual.", gt=0, le=65_536)
+    rank: int = option(
+        32, "Rank r", "Width of each random matrix. Here less learns more: there are more matrices then.", ge=1, le=1024
+    )
+    alpha: float = option(
+        640, "Alpha α", "Strength of the delta: it is scaled by α/r. Twenty times the rank is usual.", gt=0, le=65_536
+    )
 
     def config(self, setting):
         from peft import RandLoraConfig
@@ -37,7 +41,11 @@ class RandLoRA(Targeted):
     def save(self, model, folder):
         """The random matrices once; peft would write them again for every layer that shares them."""
         again = (".randlora_A.default", ".randlora_B.default")
-        kept = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith(again) or name.startswith("base_model.randlora_")}
+        kept = {
+            name: tensor
+            for name, tensor in model.state_dict().items()
+            if not name.endswith(again) or name.startswith("base_model.randlora_")
+        }
         model.save_pretrained(folder, state_dict=kept)
 
     def parameter_count(self, shape: Shape) -> int:

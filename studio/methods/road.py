@@ -27,9 +27,20 @@ class RoAd(Targeted):
     learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["road"] = option("road", "Method", "", hidden=True)
-    variant: Literal["road_1", "road_2", "road_4"] = option("road_1", "Variant", "How many angles and scales each pair has: one, two or four of each.",
-                                                            labels={"road_1": "RoAd 1", "road_2": "RoAd 2", "road_4": "RoAd 4"})
-    group: int = option(64, "Group size", "Which outputs form pairs; it changes speed in some servers, not quality. An even number that divides every layer's outputs.", ge=2, le=1024, advanced=True)
+    variant: Literal["road_1", "road_2", "road_4"] = option(
+        "road_1",
+        "Variant",
+        "How many angles and scales each pair has: one, two or four of each.",
+        labels={"road_1": "RoAd 1", "road_2": "RoAd 2", "road_4": "RoAd 4"},
+    )
+    group: int = option(
+        64,
+        "Group size",
+        "Which outputs form pairs; it changes speed in some servers, not quality. An even number that divides every layer's outputs.",
+        ge=2,
+        le=1024,
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import RoadConfig
@@ -42,7 +53,9 @@ class RoAd(Targeted):
 
     def refusal(self, shape, task, quantisation):
         if self.group % 2:
-            return Sentence("Group size must be even, because outputs are taken in pairs; use {upper}.", upper=self.group + 1)
+            return Sentence(
+                "Group size must be even, because outputs are taken in pairs; use {upper}.", upper=self.group + 1
+            )
         return super().refusal(shape, task, quantisation) or self.must_divide(shape, "group", inputs=False)
 
     def summary(self) -> str:

@@ -22,6 +22,14 @@ class RsLoRA(LoRA):
     order: ClassVar[int] = 16
 
     name: Literal["rslora"] = option("rslora", "Method", "", hidden=True)
-    rank: int = option(32, "Rank r", "Width of the two matrices. More learns more and costs more memory; 32 to 256 is what this scaling is for.", ge=1, le=512)
-    alpha: float = option(16, "Alpha α", "Strength of the delta: it is scaled by α/√r. Half the rank or less is usual.", gt=0, le=4096)
+    rank: int = option(
+        32,
+        "Rank r",
+        "Width of the two matrices. More learns more and costs more memory; 32 to 256 is what this scaling is for.",
+        ge=1,
+        le=512,
+    )
+    alpha: float = option(
+        16, "Alpha α", "Strength of the delta: it is scaled by α/√r. Half the rank or less is usual.", gt=0, le=4096
+    )
     rslora: Literal[True] = option(True, "Rank-stabilised scaling", "", hidden=True)

@@ -24,11 +24,26 @@ class SHiRA(Masked):
 
     name: Literal["shira"] = option("shira", "Method", "", hidden=True)
     mask: Literal["random", "magnitude", "gradient"] = option(
-        "random", "Which weights", "How the weights are picked: at random, the largest, or those that the first training batches pull at most.",
-        labels={"random": "At random", "magnitude": "The largest", "gradient": "The largest gradient"})
-    batches: int = option(4, "Batches looked at", "How many training batches are looked at to pick weights; used when picking by gradient.", ge=1, le=1024, advanced=True)
+        "random",
+        "Which weights",
+        "How the weights are picked: at random, the largest, or those that the first training batches pull at most.",
+        labels={"random": "At random", "magnitude": "The largest", "gradient": "The largest gradient"},
+    )
+    batches: int = option(
+        4,
+        "Batches looked at",
+        "How many training batches are looked at to pick weights; used when picking by gradient.",
+        ge=1,
+        le=1024,
+        advanced=True,
+    )
 
     def scores(self, model, setting):
         if self.mask == "gradient":
-            return from_gradients(model, target_layers(model, self.targets, setting).values(), looked_at(setting, self.batches), fisher=False)
+            return from_gradients(
+                model,
+                target_layers(model, self.targets, setting).values(),
+                looked_at(setting, self.batches),
+                fisher=False,
+            )
         return magnitudes if self.mask == "magnitude" else None

@@ -30,7 +30,9 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
     for encoders that get a head for classes: between it and the blocks lie linear layers that are new, and learnt whole.
     """
     shape = read_shape(setting.base) if setting.base else None
-    if shape is not None and (shape.experts or shape.fused or setting.task_type == "SEQ_CLS" and shape.model_type in model_types()["encoder"]):
+    if shape is not None and (
+        shape.experts or shape.fused or setting.task_type == "SEQ_CLS" and shape.model_type in model_types()["encoder"]
+    ):
         return sorted({".".join(name.split(".")[-2:]) for name in shape.targets(targets)})
     names = target_names(targets)
     return "all-linear" if names is None else list(names)
@@ -39,8 +41,14 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
 def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dict[str, torch.nn.Module]:
     """The linear layers of a loaded model that `targets` means, by name; never what stands on top of it (words or classes)."""
     ends, head = peft_targets(targets, setting), model.get_output_embeddings()
-    return {name: module for name, module in model.named_modules()
-            if hasattr(module, "in_features") and module is not head and name not in CLASS_HEADS and (ends == "all-linear" or f".{name}".endswith(tuple(f".{end}" for end in ends)))}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if hasattr(module, "in_features")
+        and module is not head
+        and name not in CLASS_HEADS
+        and (ends == "all-linear" or f".{name}".endswith(tuple(f".{end}" for end in ends)))
+    }
 
 
 class Targeted(Method):
@@ -49,7 +57,11 @@ class Targeted(Method):
     transposed: ClassVar[bool] = False  # whether peft can lay it beside the Conv1D layers of GPT-2 and its kin
 
     targets: str = option(
-        "all-linear", "Target modules", "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.", min_length=1, advanced=True
+        "all-linear",
+        "Target modules",
+        "Which layers get a delta: all-linear, attention, or names like q_proj,v_proj.",
+        min_length=1,
+        advanced=True,
     )
 
     def config(self, setting: Setting) -> PeftConfig:
@@ -71,35 +83,63 @@ class Targeted(Method):
 
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.transposed and not self.transposed:
-            return Sentence("{method} does not know the layers of {architecture}; choose LoRA.", method=Sentence(self.title), architecture=shape.architecture)
+            return Sentence(
+                "{method} does not know the layers of {architecture}; choose LoRA.",
+                method=Sentence(self.title),
+                architecture=shape.architecture,
+            )
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
-    def must_divide(self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True) -> Sentence | None:
+    def must_divide(
+        self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True
+    ) -> Sentence | None:
         """Why the option `key` does not divide the widths of every target layer, with numbers that do; None if it does."""
         if shape is None:
             return None
         size = getattr(self, key)
-        layers = {name: [width for width, counts in zip(pair, (inputs, outputs), strict=True) if counts] for name, pair in shape.targets(self.targets).items()}
+        layers = {
+            name: [width for width, counts in zip(pair, (inputs, outputs), strict=True) if counts]
+            for name, pair in shape.targets(self.targets).items()
+        }
         unfit = next(((name, width) for name, widths in layers.items() for width in widths if width % size), None)
         if unfit is None:
             return None
         common = math.gcd(*(width for widths in layers.values() for width in widths))
         fitting = [number for number in range(2, common + 1) if common % number == 0] or [1]
         nearest = sorted(sorted(fitting, key=lambda number: abs(math.log(number / size)))[:4])
-        return Sentence("{option} {size} does not divide the width {width} of the layer {layer}; use {some}.", option=Sentence(type(self).model_fields[key].title),
-                        size=size, width=unfit[1], layer=unfit[0].rsplit(".", 1)[-1], some=", ".join(str(number) for number in nearest))
+        return Sentence(
+            "{option} {size} does not divide the width {width} of the layer {layer}; use {some}.",
+            option=Sentence(type(self).model_fields[key].title),
+            size=size,
+            width=unfit[1],
+            layer=unfit[0].rsplit(".", 1)[-1],
+            some=", ".join(str(number) for number in nearest),
+        )
 
     def too_wide(self, shape: Shape | None, key: str, times: int) -> Sentence | None:
         """Why the option `key` is too high, where `times` as many directions must be found in every target layer; None if it is not."""
-        size, narrowest = getattr(self, key), min((width for pair in self.sizes(shape) for width in pair), default=None) if shape else None
+        size, narrowest = (
+            getattr(self, key),
+            min((width for pair in self.sizes(shape) for width in pair), default=None) if shape else None,
+        )
         if narrowest is None or times * size <= narrowest:
             return None
-        return Sentence("{option} is {size}, but the narrowest layer is {width} wide; use {most} or less.", option=Sentence(type(self).model_fields[key].title),
-                        size=size, width=narrowest, most=narrowest // times)
+        return Sentence(
+            "{option} is {size}, but the narrowest layer is {width} wide; use {most} or less.",
+            option=Sentence(type(self).model_fields[key].title),
+            size=size,
+            width=narrowest,
+            most=narrowest // times,
+        )
 
     def too_many(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
         """Why `count` learnt numbers, called `what`, do not fit into every target layer; None if they do."""
         smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count
         if count > smallest:
-            return Sentence("{count} {what} are more than the smallest layer has weights; use {smallest} or less.", count=count, what=what, smallest=smallest)
+            return Sentence(
+                "{count} {what} are more than the smallest layer has weights; use {smallest} or less.",
+                count=count,
+                what=what,
+                smallest=smallest,
+            )
         return None

@@ -29,14 +29,34 @@ class TinyLoRA(KeepsFound, Targeted):
     found: ClassVar[str] = "tinylora_"
 
     name: Literal["tinylora"] = option("tinylora", "Method", "", hidden=True)
-    numbers: int = option(64, "Learnt numbers u", "How many numbers steer a layer; the paper went down to 13 in all, and to 1.", ge=1, le=65_536)
-    rank: int = option(8, "Rank r", "How many of its strongest directions a weight may change along. The paper found 2 to be best for rewards; examples with answers need more.", ge=1, le=64)
-    shared: float = option(0.0, "Shared", "How much the layers share their numbers: 0 is not at all, 1 is one vector for the whole model.", ge=0, le=1)
+    numbers: int = option(
+        64,
+        "Learnt numbers u",
+        "How many numbers steer a layer; the paper went down to 13 in all, and to 1.",
+        ge=1,
+        le=65_536,
+    )
+    rank: int = option(
+        8,
+        "Rank r",
+        "How many of its strongest directions a weight may change along. The paper found 2 to be best for rewards; examples with answers need more.",
+        ge=1,
+        le=64,
+    )
+    shared: float = option(
+        0.0,
+        "Shared",
+        "How much the layers share their numbers: 0 is not at all, 1 is one vector for the whole model.",
+        ge=0,
+        le=1,
+    )
 
     def config(self, setting):
         from peft import TinyLoraConfig
 
-        return TinyLoraConfig(**self.placed(setting), r=self.rank, u=self.numbers, weight_tying=self.shared, projection_seed=setting.seed)
+        return TinyLoraConfig(
+            **self.placed(setting), r=self.rank, u=self.numbers, weight_tying=self.shared, projection_seed=setting.seed
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """u for each group of layers that share their numbers (Morris 2026, §3)."""

@@ -27,15 +27,40 @@ class UniLoRA(Targeted):
     learning_rate: ClassVar[float] = 5e-3
 
     name: Literal["unilora"] = option("unilora", "Method", "", hidden=True)
-    length: int = option(4096, "Length of the vector", "How many numbers are learnt in the whole model. More learns more.", ge=1, le=10_000_000)
+    length: int = option(
+        4096,
+        "Length of the vector",
+        "How many numbers are learnt in the whole model. More learns more.",
+        ge=1,
+        le=10_000_000,
+    )
     rank: int = option(4, "Rank r", "Width of the matrices that are filled; 4 is usual.", ge=1, le=512)
-    start: float = option(0.02, "Start", "The numbers start between −this and +this. At 0 nothing would ever move.", gt=0, le=1, advanced=True)
-    indices: bool = option(True, "Store the places", "Store which number stands where: a larger file, that no later version of PEFT can read otherwise.", advanced=True)
+    start: float = option(
+        0.02,
+        "Start",
+        "The numbers start between −this and +this. At 0 nothing would ever move.",
+        gt=0,
+        le=1,
+        advanced=True,
+    )
+    indices: bool = option(
+        True,
+        "Store the places",
+        "Store which number stands where: a larger file, that no later version of PEFT can read otherwise.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import UniLoraConfig
 
-        return UniLoraConfig(**self.placed(setting), r=self.rank, theta_d_length=self.length, init_theta_d_bound=self.start, proj_seed=setting.seed, save_indices=self.indices)
+        return UniLoraConfig(
+            **self.placed(setting),
+            r=self.rank,
+            theta_d_length=self.length,
+            init_theta_d_bound=self.start,
+            proj_seed=setting.seed,
+            save_indices=self.indices,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """The length of θ (Li 2025, §3)."""
@@ -44,7 +69,11 @@ class UniLoRA(Targeted):
     def refusal(self, shape, task, quantisation):
         places = sum(self.rank * (inputs + outputs) for inputs, outputs in self.sizes(shape)) if shape else self.length
         if places and self.length > places:
-            return Sentence("A vector of {length} is longer than the {places} places that it fills; shorten it or raise the rank.", length=self.length, places=places)
+            return Sentence(
+                "A vector of {length} is longer than the {places} places that it fills; shorten it or raise the rank.",
+                length=self.length,
+                places=places,
+            )
         return super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:

@@ -28,25 +28,64 @@ class VBLoRA(Targeted):
     learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["vblora"] = option("vblora", "Method", "", hidden=True)
-    rank: int = option(4, "Rank r", "Width of the two matrices that are built. More learns more and costs more memory; 4 is usual.", ge=1, le=512)
-    vectors: int = option(64, "Vectors in the bank", "How many vectors all layers share. The paper has 256 for big models; each costs learnt choices in every layer.", ge=2, le=65_536)
-    length: int = option(64, "Vector length b", "Length of each vector; it must divide the width of every layer.", ge=1, le=4096)
-    mixed: int = option(2, "Vectors mixed at each place k", "How many vectors are mixed at each place; 2 is usual.", ge=1, le=64, advanced=True)
-    compact: bool = option(True, "Compact file", "Store only the chosen vectors' weights: a far smaller adapter, that cannot be taught further.", advanced=True)
+    rank: int = option(
+        4,
+        "Rank r",
+        "Width of the two matrices that are built. More learns more and costs more memory; 4 is usual.",
+        ge=1,
+        le=512,
+    )
+    vectors: int = option(
+        64,
+        "Vectors in the bank",
+        "How many vectors all layers share. The paper has 256 for big models; each costs learnt choices in every layer.",
+        ge=2,
+        le=65_536,
+    )
+    length: int = option(
+        64, "Vector length b", "Length of each vector; it must divide the width of every layer.", ge=1, le=4096
+    )
+    mixed: int = option(
+        2,
+        "Vectors mixed at each place k",
+        "How many vectors are mixed at each place; 2 is usual.",
+        ge=1,
+        le=64,
+        advanced=True,
+    )
+    compact: bool = option(
+        True,
+        "Compact file",
+        "Store only the chosen vectors' weights: a far smaller adapter, that cannot be taught further.",
+        advanced=True,
+    )
 
     def config(self, setting):
         from peft import VBLoRAConfig
 
-        return VBLoRAConfig(**self.placed(setting), r=self.rank, num_vectors=self.vectors, vector_length=self.length, topk=self.mixed, save_only_topk_weights=self.compact)
+        return VBLoRAConfig(
+            **self.placed(setting),
+            r=self.rank,
+            num_vectors=self.vectors,
+            vector_length=self.length,
+            topk=self.mixed,
+            save_only_topk_weights=self.compact,
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """h·b for the bank of h vectors, and h choices for each of the r·(input + output)/b places of each target layer (Li 2024, §3.3)."""
-        places = sum(self.rank * (inputs // self.length + outputs // self.length) for inputs, outputs in self.sizes(shape))
+        places = sum(
+            self.rank * (inputs // self.length + outputs // self.length) for inputs, outputs in self.sizes(shape)
+        )
         return self.vectors * (self.length + places)
 
     def refusal(self, shape, task, quantisation):
         if self.mixed > self.vectors:
-            return Sentence("VB-LoRA cannot mix {mixed} vectors out of a bank of {vectors}; raise the bank or mix fewer.", mixed=self.mixed, vectors=self.vectors)
+            return Sentence(
+                "VB-LoRA cannot mix {mixed} vectors out of a bank of {vectors}; raise the bank or mix fewer.",
+                mixed=self.mixed,
+                vectors=self.vectors,
+            )
         return super().refusal(shape, task, quantisation) or self.must_divide(shape, "length")
 
     def summary(self) -> str:

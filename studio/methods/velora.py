@@ -24,7 +24,13 @@ class VeLoRA(LoRA):
     transposed: ClassVar[bool] = False
 
     name: Literal["velora"] = option("velora", "Method", "", hidden=True)
-    groups: int = option(64, "Groups", "Into how many groups a token's inputs are divided. More is more exact and takes more memory.", ge=1, le=4096)
+    groups: int = option(
+        64,
+        "Groups",
+        "Into how many groups a token's inputs are divided. More is more exact and takes more memory.",
+        ge=1,
+        le=4096,
+    )
 
     def config(self, setting, **more):
         from peft import VeloraConfig
@@ -37,4 +43,8 @@ class VeLoRA(LoRA):
 
         config = copy.copy(model.peft_config["default"])
         config.velora_config = None
-        write_lora(config, {name: tensor for name, tensor in get_peft_model_state_dict(model).items() if "velora" not in name}, folder)
+        write_lora(
+            config,
+            {name: tensor for name, tensor in get_peft_model_state_dict(model).items() if "velora" not in name},
+            folder,
+        )

@@ -27,7 +27,9 @@ class VeRA(Targeted):
     learning_rate: ClassVar[float] = 4e-3
 
     name: Literal["vera"] = option("vera", "Method", "", hidden=True)
-    rank: int = option(256, "Rank r", "Width of the random matrices, which cost no learnt numbers; 256 is usual.", ge=1, le=4096)
+    rank: int = option(
+        256, "Rank r", "Width of the random matrices, which cost no learnt numbers; 256 is usual.", ge=1, le=4096
+    )
 
     def config(self, setting):
         from peft import VeraConfig

@@ -27,22 +27,44 @@ class WaveFT(Targeted):
     transposed: ClassVar[bool] = True
 
     name: Literal["waveft"] = option("waveft", "Method", "", hidden=True)
-    coefficients: int = option(2592, "Coefficients n", "How many ripples are learnt in each layer. More learns more; the time stays the same.", ge=1, le=1_000_000)
-    scale: float = option(25.0, "Scale λ", "Strength of the ripples. With a larger one a smaller learning rate does.", gt=0, le=10_000, advanced=True)
-    wavelet: Literal["db1", "db2", "sym4", "coif1"] = option("db1", "Wavelet", "Form of a ripple: the shortest is the fastest, longer ones are smoother.", advanced=True,
-                                                             labels={"db1": "Haar (db1)", "db2": "Daubechies (db2)", "sym4": "Symlet (sym4)", "coif1": "Coiflet (coif1)"})
+    coefficients: int = option(
+        2592,
+        "Coefficients n",
+        "How many ripples are learnt in each layer. More learns more; the time stays the same.",
+        ge=1,
+        le=1_000_000,
+    )
+    scale: float = option(
+        25.0,
+        "Scale λ",
+        "Strength of the ripples. With a larger one a smaller learning rate does.",
+        gt=0,
+        le=10_000,
+        advanced=True,
+    )
+    wavelet: Literal["db1", "db2", "sym4", "coif1"] = option(
+        "db1",
+        "Wavelet",
+        "Form of a ripple: the shortest is the fastest, longer ones are smoother.",
+        advanced=True,
+        labels={"db1": "Haar (db1)", "db2": "Daubechies (db2)", "sym4": "Symlet (sym4)", "coif1": "Coiflet (coif1)"},
+    )
 
     def config(self, setting):
         from peft import WaveFTConfig
 
-        return WaveFTConfig(**self.placed(setting), n_frequency=self.coefficients, scaling=self.scale, wavelet_family=self.wavelet)
+        return WaveFTConfig(
+            **self.placed(setting), n_frequency=self.coefficients, scaling=self.scale, wavelet_family=self.wavelet
+        )
 
     def parameter_count(self, shape: Shape) -> int:
         """n for each target layer (Bilican 2025, §3)."""
         return self.coefficients * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.too_many(shape, self.coefficients, Sentence("coefficients"))
+        return super().refusal(shape, task, quantisation) or self.too_many(
+            shape, self.coefficients, Sentence("coefficients")
+        )
 
     def summary(self) -> str:
         return f"{self.title} n={self.coefficients}"

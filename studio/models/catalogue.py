@@ -50,7 +50,11 @@ class BaseModelOffer(BaseModel):
     def label(self) -> Sentence:
         """One line for a list."""
         values = {"title": self.title, "size": size_title(self.size), "licence": self.licence}
-        return Sentence("{title} · {size} · {licence} · gated", **values) if self.gated else Sentence("{title} · {size} · {licence}", **values)
+        return (
+            Sentence("{title} · {size} · {licence} · gated", **values)
+            if self.gated
+            else Sentence("{title} · {size} · {licence}", **values)
+        )
 
 
 def size_title(size: int) -> str:
@@ -71,11 +75,19 @@ def read_catalogue(path: Path) -> list[BaseModelOffer]:
         offers = TypeAdapter(list[BaseModelOffer]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        raise StudioError("{file}, entry {number}: {detail}; mend it there.", file=path.name, number=int(first["loc"][0]) + 1 if first["loc"] else 1,
-                          detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}") from error
+        raise StudioError(
+            "{file}, entry {number}: {detail}; mend it there.",
+            file=path.name,
+            number=int(first["loc"][0]) + 1 if first["loc"] else 1,
+            detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}",
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise StudioError("{source} is not valid YAML (line {line}); mend that line.", source=path.name, line=mark.line + 1 if mark else "?") from error
+        raise StudioError(
+            "{source} is not valid YAML (line {line}); mend that line.",
+            source=path.name,
+            line=mark.line + 1 if mark else "?",
+        ) from error
     return [_measured(offer) for offer in offers]
 
 

@@ -28,8 +28,20 @@ from studio.words import StudioError
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of a message from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
-_MARK, _THOUGHT = "\u2042answer\u2042", "\u2042thought\u2042"  # stand for texts while a template is asked what it writes around them
-_RAISED = (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
+_MARK, _THOUGHT = (
+    "\u2042answer\u2042",
+    "\u2042thought\u2042",
+)  # stand for texts while a template is asked what it writes around them
+_RAISED = (
+    jinja2.TemplateError,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 # What the code of a template can raise on a conversation that it was not made for.
 
 
@@ -72,11 +84,18 @@ class Codec:
         self.folder, self.lent, self.system, self.ends = Path(folder), lent, system, ends
         path = self.folder / "tokenizer.json"
         if not path.exists():
-            raise StudioError("The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that ships one.", folder=self.folder)
+            raise StudioError(
+                "The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that ships one.",
+                folder=self.folder,
+            )
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the tokenizers library raises bare Exception for a broken file
-            raise StudioError("tokenizer.json in '{folder}' cannot be read ({detail}); download the model again.", folder=self.folder, detail=error) from error
+            raise StudioError(
+                "tokenizer.json in '{folder}' cannot be read ({detail}); download the model again.",
+                folder=self.folder,
+                detail=error,
+            ) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._config = read_object(self.folder / "tokenizer_config.json")
@@ -100,7 +119,9 @@ class Codec:
     def adds_begin(self) -> bool:
         """Whether the tokenizer puts its begin token before a text, as its model was pretrained."""
         begin = self._id("bos_token")
-        return begin is not None and (self._tokenizer.encode("a").ids[:1] == [begin] or self._config.get("add_bos_token") is True)
+        return begin is not None and (
+            self._tokenizer.encode("a").ids[:1] == [begin] or self._config.get("add_bos_token") is True
+        )
 
     @cached_property
     def own_template(self) -> str | None:
@@ -112,8 +133,11 @@ class Codec:
         if isinstance(own, list) and all(isinstance(item, dict) for item in own):
             own = next((item.get("template") for item in own if item.get("name") == "default"), None)
         if own is not None and not isinstance(own, str):
-            raise StudioError("tokenizer_config.json in '{folder}': chat_template is {value}, which is no chat template; download the model again, or choose another template on the Data tab.",
-                              folder=self.folder, value=repr(own)[:40])
+            raise StudioError(
+                "tokenizer_config.json in '{folder}': chat_template is {value}, which is no chat template; download the model again, or choose another template on the Data tab.",
+                folder=self.folder,
+                value=repr(own)[:40],
+            )
         return own or None
 
     def check_own_template(self) -> None:
@@ -124,8 +148,12 @@ class Codec:
             _environment().from_string(self.own_template)
         except jinja2.TemplateError as error:
             file = "chat_template.jinja" if (self.folder / "chat_template.jinja").exists() else "tokenizer_config.json"
-            raise StudioError("The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, or choose another template on the Data tab.",
-                              file=file, folder=self.folder, detail=str(error).rstrip(".")) from error
+            raise StudioError(
+                "The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, or choose another template on the Data tab.",
+                file=file,
+                folder=self.folder,
+                detail=str(error).rstrip("."),
+            ) from error
 
     def as_taught(self, adapter: Path | None) -> Codec:
         """This codec with the chat template that is saved with an adapter, which it was taught with."""
@@ -153,30 +181,49 @@ class Codec:
         except TemplateRefusal:
             if not any(turn.get("tool_calls") for turn in turns):
                 raise
-        return self._rendered(_with_call_ids(turns), for_answer, tools)  # Mistral's templates want ids of nine letters or digits
+        return self._rendered(
+            _with_call_ids(turns), for_answer, tools
+        )  # Mistral's templates want ids of nine letters or digits
 
     def _rendered(self, messages: list[dict], for_answer: bool, tools: list | None) -> str:
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
         special = {name: _token_text(self._config[name]) for name in names if self._config.get(name)}
         try:
-            return self._compiled.render(messages=messages, tools=tools or None, documents=None, add_generation_prompt=for_answer, **special)
+            return self._compiled.render(
+                messages=messages, tools=tools or None, documents=None, add_generation_prompt=for_answer, **special
+            )
         except _RAISED as error:
-            raise TemplateRefusal("The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")) from error
+            raise TemplateRefusal(
+                "The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")
+            ) from error
 
     def _for_template(self, turn: dict) -> dict:
         """A turn of a record as a template takes it."""
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
-        if turn["role"] != "assistant" or "</think" not in (turn["content"] or "") or not self.reasoning_key or any(turn.get(key) for key in REASONING_KEYS):
+        if (
+            turn["role"] != "assistant"
+            or "</think" not in (turn["content"] or "")
+            or not self.reasoning_key
+            or any(turn.get(key) for key in REASONING_KEYS)
+        ):
             return kept
         reasoning, answer = split_reasoning(turn["content"])
-        return {**kept, "content": answer, self.reasoning_key: reasoning}  # "" keeps a template from looking for reasoning in the words
+        return {
+            **kept,
+            "content": answer,
+            self.reasoning_key: reasoning,
+        }  # "" keeps a template from looking for reasoning in the words
 
     @cached_property
     def reasoning_key(self) -> str:
         """The key of a message from which the chat template takes reasoning; "" where it takes it inline or not at all."""
         for key in REASONING_KEYS:
             with contextlib.suppress(TemplateRefusal):
-                if _THOUGHT in self._rendered([{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK, key: _THOUGHT}], False, None):
+                if _THOUGHT in self._rendered(
+                    [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK, key: _THOUGHT}],
+                    False,
+                    None,
+                ):
                     return key
         return ""
 
@@ -210,11 +257,24 @@ class Codec:
     @cached_property
     def tokens_known(self) -> int:
         """One more than the highest token id."""
-        return max([self._tokenizer.get_vocab_size(with_added_tokens=False) - 1, *self._tokenizer.get_added_tokens_decoder()]) + 1
+        return (
+            max(
+                [
+                    self._tokenizer.get_vocab_size(with_added_tokens=False) - 1,
+                    *self._tokenizer.get_added_tokens_decoder(),
+                ]
+            )
+            + 1
+        )
 
     def tokens_from(self, first: int) -> dict[str, int]:
         """Text → id of the tokens whose id is `first` or more, in order."""
-        return dict(sorted(((text, number) for text, number in self._tokenizer.get_vocab().items() if number >= first), key=lambda token: token[1]))
+        return dict(
+            sorted(
+                ((text, number) for text, number in self._tokenizer.get_vocab().items() if number >= first),
+                key=lambda token: token[1],
+            )
+        )
 
     def decode(self, ids: list[int], *, keep_special: bool = False) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=not keep_special)
@@ -289,7 +349,9 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
     environment.filters["tojson"] = tojson
     environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
     return environment
@@ -299,7 +361,12 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise StudioError("{file} in '{folder}' cannot be read ({detail}); download the model again.", file=path.name, folder=path.parent, detail=error) from error
+        raise StudioError(
+            "{file} in '{folder}' cannot be read ({detail}); download the model again.",
+            file=path.name,
+            folder=path.parent,
+            detail=error,
+        ) from error
 
 
 def read_object(path: Path) -> dict:
@@ -309,7 +376,17 @@ def read_object(path: Path) -> dict:
     try:
         found = json.loads(_read_text(path))
     except ValueError as error:
-        raise StudioError("{file} in '{folder}' is not valid JSON ({detail}); download the model again.", file=path.name, folder=path.parent, detail=error) from error
+        raise StudioError(
+            "{file} in '{folder}' is not valid JSON ({detail}); download the model again.",
+            file=path.name,
+            folder=path.parent,
+            detail=error,
+        ) from error
     if not isinstance(found, dict):
-        raise StudioError("{file} in '{folder}' must hold settings in braces, but holds {value}; download the model again.", file=path.name, folder=path.parent, value=str(found)[:40])
+        raise StudioError(
+            "{file} in '{folder}' must hold settings in braces, but holds {value}; download the model again.",
+            file=path.name,
+            folder=path.parent,
+            value=str(found)[:40],
+        )
     return found

@@ -35,10 +35,19 @@ def stretch(model: torch.nn.Module, factor: float) -> None:
         if factor == 1:
             return
         if not stretchable(model):
-            raise StudioError("The context of {architecture} cannot be made longer here: it has no plain rotary positions. Choose another base model.", architecture=type(model).__name__)
-        own = model.__dict__[_OWN] = (copy.deepcopy(config.rope_parameters), config.max_position_embeddings, [module.inv_freq.clone() for module in _rotaries(model)])
+            raise StudioError(
+                "The context of {architecture} cannot be made longer here: it has no plain rotary positions. Choose another base model.",
+                architecture=type(model).__name__,
+            )
+        own = model.__dict__[_OWN] = (
+            copy.deepcopy(config.rope_parameters),
+            config.max_position_embeddings,
+            [module.inv_freq.clone() for module in _rotaries(model)],
+        )
     rope, context, frequencies = own
-    config.rope_parameters = copy.deepcopy(rope) if factor == 1 else {**copy.deepcopy(rope), "rope_type": "linear", "factor": float(factor)}
+    config.rope_parameters = (
+        copy.deepcopy(rope) if factor == 1 else {**copy.deepcopy(rope), "rope_type": "linear", "factor": float(factor)}
+    )
     config.max_position_embeddings = round(context * factor)
     for module, frequency in zip(_rotaries(model), frequencies, strict=True):
         module.inv_freq = frequency.to(module.inv_freq.device) / factor
@@ -50,7 +59,11 @@ def stretch(model: torch.nn.Module, factor: float) -> None:
 def record(model: torch.nn.Module, factor: float, folder: Path) -> None:
     """Write `rope.json` into an adapter's folder."""
     config = model.config.get_text_config()
-    words = {"factor": factor, "rope_parameters": config.rope_parameters, "max_position_embeddings": config.max_position_embeddings}
+    words = {
+        "factor": factor,
+        "rope_parameters": config.rope_parameters,
+        "max_position_embeddings": config.max_position_embeddings,
+    }
     (folder / FILE).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
 
 
@@ -61,9 +74,16 @@ def recorded(folder: Path) -> dict | None:
         return None
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
-        return {"factor": float(words["factor"]), "rope_parameters": dict(words["rope_parameters"]), "max_position_embeddings": int(words["max_position_embeddings"])}
+        return {
+            "factor": float(words["factor"]),
+            "rope_parameters": dict(words["rope_parameters"]),
+            "max_position_embeddings": int(words["max_position_embeddings"]),
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudioError("{path} cannot be read, so nobody knows the context that the adapter was taught with; bring the adapter again.", path=path) from error
+        raise StudioError(
+            "{path} cannot be read, so nobody knows the context that the adapter was taught with; bring the adapter again.",
+            path=path,
+        ) from error
 
 
 def lay(model: torch.nn.Module, folder: Path) -> torch.nn.Module:

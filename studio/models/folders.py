@@ -20,18 +20,30 @@ def refuse_other_kinds(folder: Path) -> None:
     """Raises StudioError where `folder` holds something that people take for a model folder, but is none."""
     if (folder / "adapter_config.json").exists():
         base = _base_of(folder / "adapter_config.json")
-        raise StudioError("'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was made for{base}, or a merged model.",
-                          folder=folder, base=f" ({base})" if base else "")
+        raise StudioError(
+            "'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was made for{base}, or a merged model.",
+            folder=folder,
+            base=f" ({base})" if base else "",
+        )
     if (folder / "config.json").exists():
         return
     if (folder / "model_index.json").exists():
-        raise StudioError("'{folder}' holds a pipeline that makes pictures (model_index.json), not a language model; choose another model.", folder=folder)
+        raise StudioError(
+            "'{folder}' holds a pipeline that makes pictures (model_index.json), not a language model; choose another model.",
+            folder=folder,
+        )
     if (folder / "modules.json").exists():
-        raise StudioError("'{folder}' holds a pipeline of sentence-transformers (modules.json) without a config.json; choose the folder of the model in it.", folder=folder)
+        raise StudioError(
+            "'{folder}' holds a pipeline of sentence-transformers (modules.json) without a config.json; choose the folder of the model in it.",
+            folder=folder,
+        )
     if any(folder.glob("*.gguf")):
         raise _only_gguf(folder)
     if (folder / "params.json").exists():
-        raise StudioError("'{folder}' holds a model in its maker's own form (params.json) without a config.json; choose its form for transformers.", folder=folder)
+        raise StudioError(
+            "'{folder}' holds a model in its maker's own form (params.json) without a config.json; choose its form for transformers.",
+            folder=folder,
+        )
 
 
 def _base_of(path: Path) -> str:
@@ -44,8 +56,11 @@ def _base_of(path: Path) -> str:
 
 
 def _only_gguf(folder: Path) -> StudioError:
-    return StudioError("'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose the model as safetensors.",
-                       folder=folder, name=min(path.name for path in folder.glob("*.gguf")))
+    return StudioError(
+        "'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose the model as safetensors.",
+        folder=folder,
+        name=min(path.name for path in folder.glob("*.gguf")),
+    )
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -57,16 +72,30 @@ def weight_files(folder: Path) -> list[Path]:
         named = sorted(set(read_index(folder).values()))
         missing = [name for name in named if name not in present]
         if missing:
-            raise StudioError("The model in '{folder}' lacks {count} of its weight files, such as '{name}'; download it again.", folder=folder, count=len(missing), name=missing[0])
+            raise StudioError(
+                "The model in '{folder}' lacks {count} of its weight files, such as '{name}'; download it again.",
+                folder=folder,
+                count=len(missing),
+                name=missing[0],
+            )
         return [folder / name for name in named]
     if present:
-        raise StudioError("'{folder}' has weights in '{name}', but neither model.safetensors nor model.safetensors.index.json, where they are looked for; download the model again.",
-                          folder=folder, name=min(present))
+        raise StudioError(
+            "'{folder}' has weights in '{name}', but neither model.safetensors nor model.safetensors.index.json, where they are looked for; download the model again.",
+            folder=folder,
+            name=min(present),
+        )
     if any(folder.glob("*.gguf")):
         raise _only_gguf(folder)
     if any(path for pattern in _PICKLES for path in folder.glob(pattern)):
-        raise StudioError("The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.", folder=folder)
-    raise StudioError("The folder '{folder}' has a config.json but no weights (*.safetensors); download the model again.", folder=folder)
+        raise StudioError(
+            "The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.",
+            folder=folder,
+        )
+    raise StudioError(
+        "The folder '{folder}' has a config.json but no weights (*.safetensors); download the model again.",
+        folder=folder,
+    )
 
 
 def read_index(folder: Path) -> dict[str, str]:
@@ -74,10 +103,17 @@ def read_index(folder: Path) -> dict[str, str]:
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StudioError("{file} in '{folder}' is not valid JSON ({detail}); download the model again.", file=INDEX, folder=folder, detail=error) from error
+        raise StudioError(
+            "{file} in '{folder}' is not valid JSON ({detail}); download the model again.",
+            file=INDEX,
+            folder=folder,
+            detail=error,
+        ) from error
     found = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
-        raise StudioError("{file} in '{folder}' names no weights (weight_map); download the model again.", file=INDEX, folder=folder)
+        raise StudioError(
+            "{file} in '{folder}' names no weights (weight_map); download the model again.", file=INDEX, folder=folder
+        )
     return found
 
 
@@ -89,4 +125,8 @@ def wanted(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]
     top = [name for name in names if "/" not in name]
     weights = {SINGLE} if SINGLE in top else set((weight_map or {}).values())
     texts = (".json", ".jinja", ".md")
-    return [name for name in top if name in weights or name.endswith(texts) or name == "tokenizer.model" or name.startswith("LICENSE")]
+    return [
+        name
+        for name in top
+        if name in weights or name.endswith(texts) or name == "tokenizer.model" or name.startswith("LICENSE")
+    ]

@@ -32,12 +32,22 @@ def inspect(job) -> dict:
 
         def display(self, *args, **kwargs):
             if self.unit == "B" and self.total:
-                job.doing(Sentence("Downloading {name}: {done} of {total} MB", name=name, done=int(self.n / 1e6), total=int(self.total / 1e6)))
+                job.doing(
+                    Sentence(
+                        "Downloading {name}: {done} of {total} MB",
+                        name=name,
+                        done=int(self.n / 1e6),
+                        total=int(self.total / 1e6),
+                    )
+                )
 
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
         if not any(item.rfilename.endswith(".safetensors") for item in info.siblings):
-            raise StudioError("The hub model '{name}' has no safetensors weights; choose another one, pickle files are not opened here.", name=name)
+            raise StudioError(
+                "The hub model '{name}' has no safetensors weights; choose another one, pickle files are not opened here.",
+                name=name,
+            )
         names = [item.rfilename for item in info.siblings]
         indexed = INDEX in names and SINGLE not in names
         weight_map = read_index(Path(hf_hub_download(name, INDEX, revision=info.sha)).parent) if indexed else None
@@ -45,9 +55,15 @@ def inspect(job) -> dict:
         patterns = [glob.escape(file) for file in wanted(names, weight_map)]
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns, tqdm_class=Progress)
     except GatedRepoError as error:
-        raise StudioError("The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then try again.", name=name) from error
+        raise StudioError(
+            "The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then try again.",
+            name=name,
+        ) from error
     except RepositoryNotFoundError as error:
-        raise StudioError("The hub has no model called '{name}' (or it is private); check the spelling, or log in with `hf auth login`.", name=name) from error
+        raise StudioError(
+            "The hub has no model called '{name}' (or it is private); check the spelling, or log in with `hf auth login`.",
+            name=name,
+        ) from error
     except (OSError, ConnectionError) as error:
         raise _offline(name) from error
     except Exception as error:
@@ -59,4 +75,7 @@ def inspect(job) -> dict:
 
 
 def _offline(name: str) -> StudioError:
-    return StudioError("The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model or a local folder.", name=name)
+    return StudioError(
+        "The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model or a local folder.",
+        name=name,
+    )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 _SMALL = 30_000_000
 _BLOCK = re.compile(r"\.\d+\.")
 """In the name of whatever lies in one of a model's blocks."""
-HEADS = {"language": "AutoModelForCausalLM", "text classes": "AutoModelForSequenceClassification", "image classes": "AutoModelForImageClassification"}
+HEADS = {
+    "language": "AutoModelForCausalLM",
+    "text classes": "AutoModelForSequenceClassification",
+    "image classes": "AutoModelForImageClassification",
+}
 """What stands on top of a base model → transformers' class. The heads for classes are new at the start, and learnt whole."""
 
 
@@ -31,8 +35,14 @@ def compute_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def load_base(
-    folder: Path, *, quantisation: str = "none", precision: str = "auto", device: str = "cpu", double_quantisation: bool = True,
-    head: str = "language", labels: list[str] | None = None,
+    folder: Path,
+    *,
+    quantisation: str = "none",
+    precision: str = "auto",
+    device: str = "cpu",
+    double_quantisation: bool = True,
+    head: str = "language",
+    labels: list[str] | None = None,
 ) -> PreTrainedModel:
     """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
 
@@ -44,18 +54,37 @@ def load_base(
     import studio.tuners  # noqa: F401  adapters are loaded over a base: from here on peft knows the studio's own types too
 
     dtype = compute_dtype(precision, device)
-    more = {"quantization_config": _quantised(quantisation, dtype, double_quantisation, head)} if quantisation != "none" else {}
+    more = (
+        {"quantization_config": _quantised(quantisation, dtype, double_quantisation, head)}
+        if quantisation != "none"
+        else {}
+    )
     if labels is not None:
         # A model that has classes already gets a head of the right size for these; one that knows these keeps it.
-        more |= {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}, "ignore_mismatched_sizes": True}
+        more |= {
+            "id2label": dict(enumerate(labels)),
+            "label2id": {name: at for at, name in enumerate(labels)},
+            "ignore_mismatched_sizes": True,
+        }
     try:
         model, loading = getattr(transformers, HEADS[head]).from_pretrained(
-            str(folder), dtype=dtype, device_map={"": device}, trust_remote_code=False, use_safetensors=True, local_files_only=True, output_loading_info=True, **more
+            str(folder),
+            dtype=dtype,
+            device_map={"": device},
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **more,
         )
     except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
         if "memory" in str(error).lower() or getattr(error, "errno", None):
             raise  # of the machine, not of the folder
-        raise StudioError("The model in '{folder}' cannot be loaded: {detail}", folder=folder, detail=(str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+        raise StudioError(
+            "The model in '{folder}' cannot be loaded: {detail}",
+            folder=folder,
+            detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
+        ) from error
     refuse_gaps(loading, folder, head)
     refuse_not_finite(model, folder)
     guard_4bit(model)
@@ -71,11 +100,18 @@ def refuse_gaps(loading: dict, folder: Path, head: str) -> None:
 
     loading: what transformers says of it: {"missing_keys", "mismatched_keys"}. A head for classes, and what stands just below it, are new anyway.
     """
-    lacking = {*loading["missing_keys"], *(key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"])}
+    lacking = {
+        *loading["missing_keys"],
+        *(key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]),
+    }
     lacking = sorted(name for name in lacking if head == "language" or _BLOCK.search(name) or "embed" in name)
     if lacking:
-        raise StudioError("The weights in '{folder}' lack {count} of the model's tensors, or have them in another size, such as {name}; download the model again.",
-                          folder=folder, count=len(lacking), name=lacking[0])
+        raise StudioError(
+            "The weights in '{folder}' lack {count} of the model's tensors, or have them in another size, such as {name}; download the model again.",
+            folder=folder,
+            count=len(lacking),
+            name=lacking[0],
+        )
 
 
 def refuse_not_finite(model: torch.nn.Module, folder: Path) -> None:
@@ -85,12 +121,20 @@ def refuse_not_finite(model: torch.nn.Module, folder: Path) -> None:
     """
     import torch
 
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.is_floating_point() and weight.numel() and not weight.is_meta]
+    named = [
+        (name, weight)
+        for name, weight in model.named_parameters()
+        if weight.is_floating_point() and weight.numel() and not weight.is_meta
+    ]
     ends = [torch.stack(torch.aminmax(weight.detach())).float() for _, weight in named]  # NaN where one of them is
     good = torch.stack([end.to(ends[0].device) for end in ends]).isfinite().all(1).tolist() if ends else []
     bad = next((name for (name, _), fine in zip(named, good, strict=True) if not fine), None)
     if bad:
-        raise StudioError("The tensor {name} in '{folder}' has weights that are NaN or infinite, so nothing can be learnt with it; download the model again.", name=bad, folder=folder)
+        raise StudioError(
+            "The tensor {name} in '{folder}' has weights that are NaN or infinite, so nothing can be learnt with it; download the model again.",
+            name=bad,
+            folder=folder,
+        )
 
 
 def _quantised(quantisation: str, dtype: torch.dtype, double: bool, head: str):
@@ -99,7 +143,13 @@ def _quantised(quantisation: str, dtype: torch.dtype, double: bool, head: str):
     # A new head is learnt, so it must stay as it is; what a language model must keep, transformers knows.
     kept = None if head == "language" else ["score", "classifier"]
     if quantisation == "nf4":
-        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=kept)
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=double,
+            bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=kept,
+        )
     return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
 
 

@@ -25,8 +25,13 @@ class Processor:
         from transformers import AutoImageProcessor
 
         if not (Path(folder) / "preprocessor_config.json").exists():
-            raise StudioError("The model in '{folder}' has no preprocessor_config.json, so nobody knows how it wants its pictures; choose a model that ships one.", folder=folder)
-        self._processor = AutoImageProcessor.from_pretrained(str(folder), backend="pil", trust_remote_code=False, local_files_only=True)
+            raise StudioError(
+                "The model in '{folder}' has no preprocessor_config.json, so nobody knows how it wants its pictures; choose a model that ships one.",
+                folder=folder,
+            )
+        self._processor = AutoImageProcessor.from_pretrained(
+            str(folder), backend="pil", trust_remote_code=False, local_files_only=True
+        )
 
     def pixels(self, picture: Image) -> torch.Tensor:
         """channels × height × width, as the model wants them. picture: in RGB, of any size."""
@@ -52,7 +57,9 @@ class Sight:
         elif self.edge:
             short, long = sorted(picture.size)
             longer = int(self.edge * long / short)
-            picture = picture.resize((self.edge, longer) if picture.width <= picture.height else (longer, self.edge), self.resample)
+            picture = picture.resize(
+                (self.edge, longer) if picture.width <= picture.height else (longer, self.edge), self.resample
+            )
         if self.crop:
             left, top = ((have - want) // 2 for have, want in zip(picture.size, self.crop, strict=True))
             picture = picture.crop((left, top, left + self.crop[0], top + self.crop[1]))
@@ -71,9 +78,21 @@ def read_sight(folder: str | Path) -> Sight | None:
         resizes, crops = config.get("do_resize", True), config.get("do_center_crop", False)
         if (resizes and not size) or (crops and not isinstance(crop, tuple)) or config.get("do_pad"):
             return None
-        means, spreads = (config["image_mean"], config["image_std"]) if config.get("do_normalize", True) else ([0.0], [1.0])
-        low, high = (extreme((end - mean) / spread for mean, spread in zip(means, spreads, strict=True)) for end, extreme in ((0, min), (1, max)))
-        return Sight(size if resizes and isinstance(size, tuple) else None, size if resizes and isinstance(size, int) else 0, crop if crops else None, config.get("resample", 2), low, high)
+        means, spreads = (
+            (config["image_mean"], config["image_std"]) if config.get("do_normalize", True) else ([0.0], [1.0])
+        )
+        low, high = (
+            extreme((end - mean) / spread for mean, spread in zip(means, spreads, strict=True))
+            for end, extreme in ((0, min), (1, max))
+        )
+        return Sight(
+            size if resizes and isinstance(size, tuple) else None,
+            size if resizes and isinstance(size, int) else 0,
+            crop if crops else None,
+            config.get("resample", 2),
+            low,
+            high,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -32,7 +32,10 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
     if not is_hub_id(name):
         folder = _folder(name)
         if folder is None or not folder.is_dir():
-            raise StudioError("There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.", name=name)
+            raise StudioError(
+                "There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.",
+                name=name,
+            )
         return folder
     from huggingface_hub import try_to_load_from_cache
 
@@ -46,7 +49,11 @@ def _folder(name: str) -> Path | None:
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):  # a name that is too long, holds a zero byte, or means the home of nobody
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):  # a name that is too long, holds a zero byte, or means the home of nobody
         return None
 
 
@@ -54,5 +61,8 @@ def folder_of(name: str, revision: str | None = None) -> Path:
     """Like `local_folder`, but a model that is not on this machine is a `StudioError`."""
     folder = local_folder(name, revision)
     if folder is None:
-        raise StudioError("The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.", name=name)
+        raise StudioError(
+            "The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.",
+            name=name,
+        )
     return folder

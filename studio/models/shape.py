@@ -17,13 +17,57 @@ from studio.models.folders import SINGLE, read_index, refuse_other_kinds, weight
 from studio.models.known import model_types
 from studio.words import StudioError
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "query", "key", "value", "c_attn", "query_key_value", "out_proj")
+_BYTES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
+ATTENTION = (
+    "q_proj",
+    "k_proj",
+    "v_proj",
+    "o_proj",
+    "qkv_proj",
+    "query",
+    "key",
+    "value",
+    "c_attn",
+    "query_key_value",
+    "out_proj",
+)
 # Tensors whose layer does not receive a delta: looked-up tables, the head, and what stands between it and the blocks.
-_NOT_ADAPTED = ("embed", "wte", "wpe", "lm_head", "score", "classifier", "norm", "ln_", "pooler", "predictions", "vocab_transform", "vocab_projector")
+_NOT_ADAPTED = (
+    "embed",
+    "wte",
+    "wpe",
+    "lm_head",
+    "score",
+    "classifier",
+    "norm",
+    "ln_",
+    "pooler",
+    "predictions",
+    "vocab_transform",
+    "vocab_projector",
+)
 # What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
-_IN_MEMORY = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj", "attention.attention.value": "attention.v_proj",
-              "attention.output.dense": "attention.o_proj", "intermediate.dense": "mlp.fc1", "output.dense": "mlp.fc2"}
+_IN_MEMORY = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+}
 # Where a mixture of experts chooses: whatever bears this name lies in a block's MLP, which transformers holds in memory as a few large tensors and no layers.
 _ROUTED = ("experts", "router")
 # peft takes layers of a mixture with these names for its experts, wherever they stand.
@@ -63,13 +107,16 @@ class Shape:
 
     @property
     def reads(self) -> str:
-        """"text" or "pictures": the latter embeds patches of a picture and has no words."""
+        """ "text" or "pictures": the latter embeds patches of a picture and has no words."""
         return "pictures" if not self.vocabulary and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
     def counted(self) -> bool:
         """Whether each place of the context has a learnt vector, so that there is nothing beyond the last."""
-        return any(name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings")) for name in self.tensors)
+        return any(
+            name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings"))
+            for name in self.tensors
+        )
 
     @property
     def transposed(self) -> bool:
@@ -86,8 +133,17 @@ class Shape:
     def fused(self) -> set[str]:
         """Names of the linear layers in state space mixers (Mamba and its kin, which alone have a tensor D beside A_log) whose weights their
         kernels take past the layers, so that a delta beside them would not be seen."""
-        mixers = {name.rpartition(".")[0] for name in self.tensors if name.endswith(".A_log") and f"{name.removesuffix('A_log')}D" in self.tensors}
-        return {f"{mixer}.{layer}" for mixer in mixers for layer in ("x_proj", "dt_proj", "out_proj") if f"{mixer}.{layer}.weight" in self.tensors}
+        mixers = {
+            name.rpartition(".")[0]
+            for name in self.tensors
+            if name.endswith(".A_log") and f"{name.removesuffix('A_log')}D" in self.tensors
+        }
+        return {
+            f"{mixer}.{layer}"
+            for mixer in mixers
+            for layer in ("x_proj", "dt_proj", "out_proj")
+            if f"{mixer}.{layer}.weight" in self.tensors
+        }
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
@@ -97,8 +153,11 @@ class Shape:
         return {
             name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
             for name, shape in self.tensors.items()
-            if name.endswith(".weight") and len(shape) == 2 and not any(word in name.lower() for word in _NOT_ADAPTED)
-            and name.removesuffix(".weight") not in fused and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
+            if name.endswith(".weight")
+            and len(shape) == 2
+            and not any(word in name.lower() for word in _NOT_ADAPTED)
+            and name.removesuffix(".weight") not in fused
+            and not (routed and (routed & set(name.split(".")) or name.split(".")[-2] in _TAKEN_FOR_EXPERTS))
         }
 
     @property
@@ -129,7 +188,11 @@ def read_shape(folder: str | Path) -> Shape:
     try:
         return _shape(config, _language_part(tensors), size)
     except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
-        raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=error) from error
+        raise StudioError(
+            "config.json in '{folder}' does not describe a model ({detail}); download the model again.",
+            folder=folder,
+            detail=error,
+        ) from error
 
 
 def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shape:
@@ -137,13 +200,21 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
     hidden = text.get("hidden_size") or text.get("n_embd") or 0
     heads = text.get("num_attention_heads") or text.get("n_head") or 1
     return Shape(
-        architecture=(config.get("architectures") or ["?"])[0], model_type=config.get("model_type", "?"), hidden=hidden,
-        layers=text.get("num_hidden_layers") or text.get("n_layer") or 0, heads=heads,
-        key_value_heads=text.get("num_key_value_heads") or heads, head_size=text.get("head_dim") or hidden // heads,
-        intermediate=text.get("intermediate_size") or 4 * hidden, vocabulary=text.get("vocab_size", 0),
+        architecture=(config.get("architectures") or ["?"])[0],
+        model_type=config.get("model_type", "?"),
+        hidden=hidden,
+        layers=text.get("num_hidden_layers") or text.get("n_layer") or 0,
+        heads=heads,
+        key_value_heads=text.get("num_key_value_heads") or heads,
+        head_size=text.get("head_dim") or hidden // heads,
+        intermediate=text.get("intermediate_size") or 4 * hidden,
+        vocabulary=text.get("vocab_size", 0),
         context=text.get("max_position_embeddings") or text.get("n_positions") or _places(config, tensors) or 2048,
-        tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))), bytes=size, tensors=tensors,
-        patch=_side(config.get("patch_size")), active=_active(text),
+        tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        bytes=size,
+        tensors=tensors,
+        patch=_side(config.get("patch_size")),
+        active=_active(text),
     )
 
 
@@ -157,15 +228,29 @@ def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, 
 
 def _active(config: dict) -> float:
     """Share of a mixture's experts that each token goes through, by the names that configs have for both numbers; 1 where there are none."""
-    count, chosen = (next((config[key] for key in keys if config.get(key)), 0) for keys in (
-        ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"), ("num_experts_per_tok", "num_experts_per_token", "moe_k")))
+    count, chosen = (
+        next((config[key] for key in keys if config.get(key)), 0)
+        for keys in (
+            ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
+            ("num_experts_per_tok", "num_experts_per_token", "moe_k"),
+        )
+    )
     return min(1.0, chosen / count) if count and chosen else 1.0
 
 
 def _places(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
     """How many patches a model for pictures looks at, its class token included: by its positions, else by its config."""
-    by_config = (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
-    return next((shape[1] for name, shape in tensors.items() if name.endswith("embeddings.position_embeddings") and len(shape) == 3), by_config)
+    by_config = (
+        (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
+    )
+    return next(
+        (
+            shape[1]
+            for name, shape in tensors.items()
+            if name.endswith("embeddings.position_embeddings") and len(shape) == 3
+        ),
+        by_config,
+    )
 
 
 def _side(size) -> int:
@@ -182,15 +267,31 @@ def read_config(folder: Path) -> dict:
         raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
     refuse_other_kinds(folder)
     if not path.exists():
-        raise StudioError("The folder '{folder}' has no config.json, so it is not a model; choose the folder that holds config.json.", folder=folder)
+        raise StudioError(
+            "The folder '{folder}' has no config.json, so it is not a model; choose the folder that holds config.json.",
+            folder=folder,
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StudioError("config.json in '{folder}' is not valid JSON ({detail}); download the model again.", folder=folder, detail=error) from error
+        raise StudioError(
+            "config.json in '{folder}' is not valid JSON ({detail}); download the model again.",
+            folder=folder,
+            detail=error,
+        ) from error
     if not isinstance(found, dict):
-        raise StudioError("config.json in '{folder}' does not describe a model ({detail}); download the model again.", folder=folder, detail=str(found)[:40])
-    if "auto_map" in found and found.get("model_type") not in model_types()["known"]:  # of others transformers runs its own code
-        raise StudioError("The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.", folder=folder)
+        raise StudioError(
+            "config.json in '{folder}' does not describe a model ({detail}); download the model again.",
+            folder=folder,
+            detail=str(found)[:40],
+        )
+    if (
+        "auto_map" in found and found.get("model_type") not in model_types()["known"]
+    ):  # of others transformers runs its own code
+        raise StudioError(
+            "The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.",
+            folder=folder,
+        )
     return found
 
 
@@ -199,19 +300,27 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     tensors: dict[str, tuple[tuple[int, ...], str]] = {}
     headers = {path.name: _header(path) for path in weight_files(folder)}
     for header in headers.values():
-        tensors.update({name: (tuple(item["shape"]), item["dtype"]) for name, item in header.items() if name != "__metadata__"})
+        tensors.update(
+            {name: (tuple(item["shape"]), item["dtype"]) for name, item in header.items() if name != "__metadata__"}
+        )
     if headers.keys() != {SINGLE}:
         for name, file in read_index(folder).items():
             if name not in headers[file]:
-                raise StudioError("model.safetensors.index.json in '{folder}' says that {file} holds the tensor {name}, but it does not; download the model again.",
-                                  folder=folder, file=file, name=name)
+                raise StudioError(
+                    "model.safetensors.index.json in '{folder}' says that {file} holds the tensor {name}, but it does not; download the model again.",
+                    folder=folder,
+                    file=file,
+                    name=name,
+                )
     return tensors
 
 
 def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
     stored = stored_tensors(folder)
     names = names_in_memory(stored)
-    return {names[name]: shape for name, (shape, _) in stored.items()}, sum(math.prod(shape) * _BYTES.get(dtype, 2) for shape, dtype in stored.values())
+    return {names[name]: shape for name, (shape, _) in stored.items()}, sum(
+        math.prod(shape) * _BYTES.get(dtype, 2) for shape, dtype in stored.values()
+    )
 
 
 def names_in_memory(stored: Iterable[str]) -> dict[str, str]:

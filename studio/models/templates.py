@@ -13,7 +13,13 @@ from studio.home import ASSETS
 FOLDER = ASSETS / "templates"
 OWN = "own"
 TEMPLATES: dict[str, str] = {
-    OWN: "The model's own (ChatML where it has none)", "chatml": "ChatML", "qwen3": "Qwen3", "llama3": "Llama 3", "gemma": "Gemma", "mistral": "Mistral", "alpaca": "Alpaca",
+    OWN: "The model's own (ChatML where it has none)",
+    "chatml": "ChatML",
+    "qwen3": "Qwen3",
+    "llama3": "Llama 3",
+    "gemma": "Gemma",
+    "mistral": "Mistral",
+    "alpaca": "Alpaca",
 }
 """Name → what a person reads."""
 
@@ -26,10 +32,10 @@ def template(name: str) -> str:
 
 SYSTEM_TEXTS: dict[str, str] = {
     "question": "{%- set rewritten = namespace(messages=[], held='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}"
-                "{%- set rewritten.held = rewritten.held + message['content'] + '\n\n' %}{%- elif message['role'] == 'user' %}"
-                "{%- set rewritten.messages = rewritten.messages + [{'role': 'user', 'content': rewritten.held + message['content']}] %}"
-                "{%- set rewritten.held = '' %}{%- else %}{%- set rewritten.messages = rewritten.messages + [message] %}{%- endif %}{%- endfor %}"
-                "{%- set messages = rewritten.messages %}",
+    "{%- set rewritten.held = rewritten.held + message['content'] + '\n\n' %}{%- elif message['role'] == 'user' %}"
+    "{%- set rewritten.messages = rewritten.messages + [{'role': 'user', 'content': rewritten.held + message['content']}] %}"
+    "{%- set rewritten.held = '' %}{%- else %}{%- set rewritten.messages = rewritten.messages + [message] %}{%- endif %}{%- endfor %}"
+    "{%- set messages = rewritten.messages %}",
     "none": "{%- set messages = messages | rejectattr('role', 'equalto', 'system') | list %}",
 }
 """What becomes of system texts → the Jinja that is put before a template for it: written before the next question, or left out. It is part of the

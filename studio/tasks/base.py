@@ -39,7 +39,12 @@ class Encoded:
         """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""
         learnt = np.array(self.labels, np.int32) != IGNORED
         weights = None if self.weights is None else np.array(self.weights, np.float32).tobytes()
-        return {**vars(self), "ids": np.array(self.ids, np.uint32).tobytes(), "labels": np.packbits(learnt).tobytes(), "weights": weights}
+        return {
+            **vars(self),
+            "ids": np.array(self.ids, np.uint32).tobytes(),
+            "labels": np.packbits(learnt).tobytes(),
+            "weights": weights,
+        }
 
     def __setstate__(self, state: dict) -> None:
         ids = np.frombuffer(state["ids"], np.uint32).astype(np.int64)
@@ -100,7 +105,13 @@ class Task(Options):
     @classmethod
     def head(cls) -> str:
         """What stands on top of a base model for it: a key of `studio.models.load.HEADS`."""
-        return "language" if cls.task_type == "CAUSAL_LM" else "image classes" if cls.reads == "pictures" else "text classes"
+        return (
+            "language"
+            if cls.task_type == "CAUSAL_LM"
+            else "image classes"
+            if cls.reads == "pictures"
+            else "text classes"
+        )
 
     @classmethod
     def model_refusal(cls, shape: Shape) -> Sentence | None:
@@ -108,17 +119,33 @@ class Task(Options):
         if shape.reads == cls.reads:
             return None
         if cls.reads == "pictures":
-            return Sentence("{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
-        return Sentence("{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on the Method tab.", task=Sentence(cls.title), architecture=shape.architecture)
+            return Sentence(
+                "{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.",
+                task=Sentence(cls.title),
+                architecture=shape.architecture,
+            )
+        return Sentence(
+            "{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on the Method tab.",
+            task=Sentence(cls.title),
+            architecture=shape.architecture,
+        )
 
     def rendered(self, record: dict, codec: Codec) -> str:
         """The record as the text that becomes tokens."""
-        return "\n\n".join(codec.decode(row.ids, keep_special=True) for part in self.encode(record, codec, 1 << 30) for row in part.sequences)
+        return "\n\n".join(
+            codec.decode(row.ids, keep_special=True)
+            for part in self.encode(record, codec, 1 << 30)
+            for row in part.sequences
+        )
 
     def measure(self, record: dict, codec: Codec) -> tuple[list[int], int | None]:
         """(tokens of each row that the record makes, uncut, where the first one stands that is learnt or None), for the report and the forecast."""
         parts = self.encode(record, codec, 1 << 30)
-        firsts = [at for part in parts for at in itertools.islice((at for at, label in enumerate(part.labels) if at and label != IGNORED), 1)]
+        firsts = [
+            at
+            for part in parts
+            for at in itertools.islice((at for at, label in enumerate(part.labels) if at and label != IGNORED), 1)
+        ]
         return [len(row.ids) for part in parts for row in part.sequences], min(firsts, default=None)
 
     def unseen(self, record: dict, codec: Codec) -> bool:
@@ -147,4 +174,3 @@ class Task(Options):
     def question(self, record: dict) -> Question | None:
         """What to ask at an evaluation, or None where the task has no question and answer."""
         return None
-

@@ -18,7 +18,9 @@ Reasoning = Literal["learn", "answer", "drop"]
 def reasoning_option():
     """The field with which a task that learns answers is told what becomes of their reasoning."""
     labels = {"learn": "Learn thoughts and answer", "answer": "Learn the answer only", "drop": "Leave thoughts out"}
-    return option("learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.", labels=labels)
+    return option(
+        "learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.", labels=labels
+    )
 
 
 class Chat(Task):
@@ -33,11 +35,23 @@ class Chat(Task):
 
     name: Literal["chat"] = option("chat", "Task", "", hidden=True)
     learn_from: Literal["answers", "last", "questions", "everything"] = option(
-        "answers", "Learn from", "Which words the loss sees. Learning the questions as well rarely helps.",
-        labels={"answers": "All answers", "last": "Only the last answer", "questions": "Only what is not an answer", "everything": "Questions and answers"},
+        "answers",
+        "Learn from",
+        "Which words the loss sees. Learning the questions as well rarely helps.",
+        labels={
+            "answers": "All answers",
+            "last": "Only the last answer",
+            "questions": "Only what is not an answer",
+            "everything": "Questions and answers",
+        },
     )
     reasoning: Reasoning = reasoning_option()
-    system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
+    system: str = option(
+        "",
+        "System prompt",
+        "Put before every conversation that has no system message of its own. Empty: none.",
+        max_length=4000,
+    )
 
     def messages(self, record: dict) -> list[dict]:
         """The record's conversation with the task's system prompt, its reasoning left out where the task wants that."""
@@ -68,7 +82,9 @@ class Chat(Task):
         turns = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
         if self.learn_from == "last":
             turns = turns[-1:]
-        learn = partial(find_answer, codec, messages, tools=record.get("tools"), learn_reasoning=self.reasoning != "answer")
+        learn = partial(
+            find_answer, codec, messages, tools=record.get("tools"), learn_reasoning=self.reasoning != "answer"
+        )
         return [answer for at in turns if _teaches(messages[at]) and (answer := learn(at)).spans]
 
     def _learnt_outside(self, record: dict, codec: Codec) -> tuple[list[int], list[float]]:
@@ -85,21 +101,27 @@ class Chat(Task):
             if turn["role"] == "assistant":
                 at += len(codec.answer_end[0]) * text.startswith(codec.answer_end[0], at)
                 read.append((found, at))
-        weights = [float(not any(start < last and end > first for first, last in read)) for start, end in tokens.offsets]
+        weights = [
+            float(not any(start < last and end > first for first, last in read)) for start, end in tokens.offsets
+        ]
         return tokens.ids, weights
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         messages, tools = self.messages(record), record.get("tools")
         if any(not answer.whole for answer in self.answers(record, codec)):
             return True
-        asked = messages[: next((at for at in range(len(messages) - 1, 0, -1) if messages[at]["role"] == "assistant"), len(messages))]
+        asked = messages[
+            : next((at for at in range(len(messages) - 1, 0, -1) if messages[at]["role"] == "assistant"), len(messages))
+        ]
         prompt = codec.render(asked, for_answer=True, tools=tools)
         if any(turn["role"] == "system" and turn["content"].strip() not in prompt for turn in asked):
             return True
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in asked]
         for fewer, offered in ((asked, None), (bare, tools)):
             if (fewer, offered) != (asked, tools):
-                with contextlib.suppress(TemplateRefusal):  # a template that refuses the rest of the conversation has a place for them
+                with contextlib.suppress(
+                    TemplateRefusal
+                ):  # a template that refuses the rest of the conversation has a place for them
                     if codec.render(fewer, for_answer=True, tools=offered) == prompt:
                         return True
         return False
@@ -120,7 +142,9 @@ def _without_reasoning(turn: dict) -> dict:
     before = len(turn["content"]) - len(answer)
     if not before or not turn.get("span_weights"):
         return {**turn, "content": answer}
-    spans = [[max(0, start - before), end - before, weight] for start, end, weight in turn["span_weights"] if end > before]
+    spans = [
+        [max(0, start - before), end - before, weight] for start, end, weight in turn["span_weights"] if end > before
+    ]
     return {**turn, "content": answer, "span_weights": spans}
 
 

@@ -21,15 +21,28 @@ class Classification(Task):
 
     title: ClassVar[str] = "Classification"
     verb: ClassVar[str] = "classify"
-    help: ClassVar[str] = "Sort texts into classes, from examples with their labels. It answers with a probability for each class, not with words."
+    help: ClassVar[str] = (
+        "Sort texts into classes, from examples with their labels. It answers with a probability for each class, not with words."
+    )
     order: ClassVar[int] = 4
     wants: ClassVar[str] = "label"
     task_type: ClassVar[str] = "SEQ_CLS"
     kind: ClassVar[str] = "classification"
 
     name: Literal["classification"] = option("classification", "Task", "", hidden=True)
-    several: bool = option(False, "Several labels", "A text may have several labels, or none where its cell is empty; each label is decided by itself.")
-    separator: str = option(";", "Separator", "What stands between several labels in one column, as in 'late; damaged'.", min_length=1, max_length=3, advanced=True)
+    several: bool = option(
+        False,
+        "Several labels",
+        "A text may have several labels, or none where its cell is empty; each label is decided by itself.",
+    )
+    separator: str = option(
+        ";",
+        "Separator",
+        "What stands between several labels in one column, as in 'late; damaged'.",
+        min_length=1,
+        max_length=3,
+        advanced=True,
+    )
 
     @classmethod
     def suited(cls, mapping, separator):
@@ -54,7 +67,12 @@ class Classification(Task):
         """The record's labels, each once and in order of the alphabet."""
         found = record["label"] if isinstance(record["label"], list) else [record["label"]]
         if not self.several and not found:
-            raise StudioError("One row has no label; switch on Several labels, with which a text may have none, or give each text one label.")
+            raise StudioError(
+                "One row has no label; switch on Several labels, with which a text may have none, or give each text one label."
+            )
         if not self.several and len(found) > 1:
-            raise StudioError("One row has the labels {labels}; switch on Several labels, or give each text one label.", labels=", ".join(found))
+            raise StudioError(
+                "One row has the labels {labels}; switch on Several labels, or give each text one label.",
+                labels=", ".join(found),
+            )
         return tuple(sorted(found))

@@ -34,12 +34,31 @@ class Feedback(Task):
     algorithm: ClassVar[str] = "kto"
 
     name: Literal["feedback"] = option("feedback", "Task", "", hidden=True)
-    beta: float = option(0.1, "Beta β", "How closely the model is held to what it was before: 0.1 is usual, less lets it change more.", gt=0, le=10)
-    good_weight: float = option(1.0, "Weight of good answers", "Raise it where good answers are rarer than bad ones: weight × number should be about the same for both.", gt=0, le=100)
-    bad_weight: float = option(1.0, "Weight of bad answers", "Raise it where bad answers are rarer than good ones.", gt=0, le=100)
+    beta: float = option(
+        0.1,
+        "Beta β",
+        "How closely the model is held to what it was before: 0.1 is usual, less lets it change more.",
+        gt=0,
+        le=10,
+    )
+    good_weight: float = option(
+        1.0,
+        "Weight of good answers",
+        "Raise it where good answers are rarer than bad ones: weight × number should be about the same for both.",
+        gt=0,
+        le=100,
+    )
+    bad_weight: float = option(
+        1.0, "Weight of bad answers", "Raise it where bad answers are rarer than good ones.", gt=0, le=100
+    )
     imitation: float = option(0.0, "Imitation", "Weight of also learning the good answers as in chat.", ge=0, le=10)
     reasoning: Reasoning = reasoning_option()
-    system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
+    system: str = option(
+        "",
+        "System prompt",
+        "Put before every conversation that has no system message of its own. Empty: none.",
+        max_length=4000,
+    )
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         found = answered(record, "completion", self, codec, max_length)
@@ -55,7 +74,15 @@ class Feedback(Task):
 
     def question(self, record: dict) -> Question | None:
         """Only an answer that was wanted can be hoped for."""
-        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["completion"])[1], record.get("tools")) if record["label"] else None
+        return (
+            Question(
+                Chat(system=self.system).messages({"messages": record["prompt"]}),
+                split_reasoning(record["completion"])[1],
+                record.get("tools"),
+            )
+            if record["label"]
+            else None
+        )
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         return as_chat(self).unseen(conversation(record, "completion"), codec)

@@ -46,7 +46,9 @@ class Fitting:
     def fits(self, record: dict) -> bool:
         """Whether nothing of the record is cut off. What the chat template refuses is not for this remedy to judge."""
         try:
-            return not any(row.cut for part in self.task.encode(record, self.codec, self.length) for row in part.sequences)
+            return not any(
+                row.cut for part in self.task.encode(record, self.codec, self.length) for row in part.sequences
+            )
         except TemplateRefusal:
             return True
 
@@ -72,7 +74,12 @@ def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
     if later is not None:
         return since(later)
     head, question, tail = turns[: starts[0]], turns[starts[-1]], turns[starts[-1] + 1 :]
-    return _front_cut(question["content"], lambda text: {**record, key: [*head, {**question, "content": text}, *tail]}, fits) or record
+    return (
+        _front_cut(
+            question["content"], lambda text: {**record, key: [*head, {**question, "content": text}, *tail]}, fits
+        )
+        or record
+    )
 
 
 def _front_cut(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
@@ -104,7 +111,11 @@ def fitted(records: Records, fitting: Fitting, values: Iterable[dict]) -> Fitted
     if not fitting.action:
         return Fitted(records, 0)
     changed = np.fromiter((fitting(value) is not value for value in values), bool, len(records))
-    kept = Records(records.store, records.indices[~changed]) if fitting.action == "drop" else _Shortened(records, changed, fitting)
+    kept = (
+        Records(records.store, records.indices[~changed])
+        if fitting.action == "drop"
+        else _Shortened(records, changed, fitting)
+    )
     return Fitted(kept, int(changed.sum()))
 
 

@@ -22,7 +22,11 @@ class Image(Task):
     kind: ClassVar[str] = "image"
 
     name: Literal["image"] = option("image", "Task", "", hidden=True)
-    vary: bool = option(False, "Vary the pictures", "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.")
+    vary: bool = option(
+        False,
+        "Vary the pictures",
+        "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.",
+    )
 
     @property
     def units(self):

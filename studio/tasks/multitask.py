@@ -20,7 +20,9 @@ class MultiTask(Task):
 
     title: ClassVar[str] = "Multi-task classification"
     verb: ClassVar[str] = "classify by several label sets"
-    help: ClassVar[str] = "Sort texts by several label sets at once, such as topic and tone: one column for each, which a row may leave empty. All share one adapter, and each has a head of its own."
+    help: ClassVar[str] = (
+        "Sort texts by several label sets at once, such as topic and tone: one column for each, which a row may leave empty. All share one adapter, and each has a head of its own."
+    )
     order: ClassVar[int] = 5
     wants: ClassVar[str] = "label_sets"
     task_type: ClassVar[str] = "SEQ_CLS"

@@ -12,9 +12,19 @@ from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat, Reasoning, reasoning_option
 from studio.words import Sentence
 
-ALGORITHMS = {"dpo": "DPO: learns the difference of each pair", "ipo": "IPO: DPO that does not overdo it", "kto": "KTO: judges each answer by itself", "orpo": "ORPO (experimental): needs no reference"}
+ALGORITHMS = {
+    "dpo": "DPO: learns the difference of each pair",
+    "ipo": "IPO: DPO that does not overdo it",
+    "kto": "KTO: judges each answer by itself",
+    "orpo": "ORPO (experimental): needs no reference",
+}
 
-COMPARISONS = {"dpo": 1, "ipo": 1, "kto": 3, "orpo": 0}  # with the model before the lesson; KTO: also of mismatched answers, by both
+COMPARISONS = {
+    "dpo": 1,
+    "ipo": 1,
+    "kto": 3,
+    "orpo": 0,
+}  # with the model before the lesson; KTO: also of mismatched answers, by both
 
 
 @dataclass(frozen=True)
@@ -47,12 +57,32 @@ class Preference(Task):
 
     name: Literal["preference"] = option("preference", "Task", "", hidden=True)
     algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
-        "dpo", "Way of learning", "How the pairs are learnt from. DPO, IPO and KTO compare with the model before the lesson, ORPO does not.", labels=ALGORITHMS)
-    beta: float = option(0.1, "Beta β", "How closely the model is held to what it was before: 0.1 is usual, less lets it change more. With ORPO the weight of the comparison.", gt=0, le=10)
+        "dpo",
+        "Way of learning",
+        "How the pairs are learnt from. DPO, IPO and KTO compare with the model before the lesson, ORPO does not.",
+        labels=ALGORITHMS,
+    )
+    beta: float = option(
+        0.1,
+        "Beta β",
+        "How closely the model is held to what it was before: 0.1 is usual, less lets it change more. With ORPO the weight of the comparison.",
+        gt=0,
+        le=10,
+    )
     imitation: float = option(
-        0.0, "Imitation", "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.", ge=0, le=10)
+        0.0,
+        "Imitation",
+        "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.",
+        ge=0,
+        le=10,
+    )
     reasoning: Reasoning = reasoning_option()
-    system: str = option("", "System prompt", "Put before every conversation that has no system message of its own. Empty: none.", max_length=4000)
+    system: str = option(
+        "",
+        "System prompt",
+        "Put before every conversation that has no system message of its own. Empty: none.",
+        max_length=4000,
+    )
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         better, worse = (answered(record, key, self, codec, max_length) for key in ("chosen", "rejected"))
@@ -67,7 +97,11 @@ class Preference(Task):
         return super().units | {"loss": Sentence("per example")}
 
     def question(self, record: dict) -> Question:
-        return Question(Chat(system=self.system).messages({"messages": record["prompt"]}), split_reasoning(record["chosen"])[1], record.get("tools"))
+        return Question(
+            Chat(system=self.system).messages({"messages": record["prompt"]}),
+            split_reasoning(record["chosen"])[1],
+            record.get("tools"),
+        )
 
     def unseen(self, record: dict, codec: Codec) -> bool:
         return any(as_chat(self).unseen(conversation(record, key), codec) for key in ("chosen", "rejected"))
@@ -94,10 +128,15 @@ def answered(record: dict, key: str, task: Task, codec: Codec, max_length: int) 
 def refusal(recipe, algorithm: str) -> Sentence | None:
     """Why `algorithm` cannot be run as `recipe` wants; None if it can."""
     if algorithm != "orpo" and not recipe.method.keeps_base:
-        return Sentence("{algorithm} compares with the model before the lesson, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
-                        algorithm=algorithm.upper(), method=Sentence(recipe.method.title))
+        return Sentence(
+            "{algorithm} compares with the model before the lesson, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
+            algorithm=algorithm.upper(),
+            method=Sentence(recipe.method.title),
+        )
     if algorithm == "kto" and recipe.training.batch_size < 2:
         return Sentence("KTO compares each prompt with another row's answer, so it needs a batch size of 2 or more.")
     if recipe.training.packing:
-        return Sentence("Packing puts several examples into one row, which learning from preferences cannot do. Switch Packing off.")
+        return Sentence(
+            "Packing puts several examples into one row, which learning from preferences cannot do. Switch Packing off."
+        )
     return None

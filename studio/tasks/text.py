@@ -20,7 +20,9 @@ class Text(Task):
     splits: ClassVar[bool] = True
 
     name: Literal["text"] = option("text", "Task", "", hidden=True)
-    mark_end: bool = option(True, "Learn where a text ends", "Put the end-of-text token behind each text, so that the model learns to stop.")
+    mark_end: bool = option(
+        True, "Learn where a text ends", "Put the end-of-text token behind each text, so that the model learns to stop."
+    )
 
     def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
         """A text longer than `max_length` becomes several examples, so that nothing is left out."""
@@ -31,5 +33,10 @@ class Text(Task):
         return [Encoded(part, list(part)) for part in parts if len(part) > 1] or [Encoded(ids, list(ids))]
 
     def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
-        parts = (min(max_length, length - at) for lengths in rows for length in lengths for at in range(0, length, max_length))
+        parts = (
+            min(max_length, length - at)
+            for lengths in rows
+            for length in lengths
+            for at in range(0, length, max_length)
+        )
         return [part for part in parts if part > 1]

@@ -28,7 +28,9 @@ def main() -> int:
     store = Store(home.database)
     from studio.hardware import pick_device
 
-    run_id, job_id = store.create_run(recipe.name or options.recipe.stem, recipe.to_dict(), pick_device(recipe.machine.device))
+    run_id, job_id = store.create_run(
+        recipe.name or options.recipe.stem, recipe.to_dict(), pick_device(recipe.machine.device)
+    )
     work(home, job_id)
     while (run := store.run(run_id))["state"] not in ENDED:
         time.sleep(0.5)  # a living supervisor was faster and has given the run to a worker

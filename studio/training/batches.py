@@ -30,7 +30,11 @@ class Examples(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         item = self.encoded[index]
-        return {"input_ids": item.ids, "labels": item.labels, **({} if item.weights is None else {"weights": item.weights})}
+        return {
+            "input_ids": item.ids,
+            "labels": item.labels,
+            **({} if item.weights is None else {"weights": item.weights}),
+        }
 
     @property
     def lengths(self) -> np.ndarray:
@@ -58,8 +62,16 @@ def pad(items: list[dict], pad_id: int) -> dict:
     width = max(len(item["input_ids"]) for item in items)
     ids = [item["input_ids"] + [pad_id] * (width - len(item["input_ids"])) for item in items]
     labels = [item["labels"] + [IGNORED] * (width - len(item["labels"])) for item in items]
-    weights = [_weights(item) + [0.0] * (width - len(item["labels"])) for item in items] if any("weights" in item for item in items) else None
-    return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels), **({} if weights is None else {"weights": torch.tensor(weights)})}
+    weights = (
+        [_weights(item) + [0.0] * (width - len(item["labels"])) for item in items]
+        if any("weights" in item for item in items)
+        else None
+    )
+    return {
+        "input_ids": torch.tensor(ids),
+        "labels": torch.tensor(labels),
+        **({} if weights is None else {"weights": torch.tensor(weights)}),
+    }
 
 
 def _weights(item: dict) -> list[float]:
@@ -71,16 +83,28 @@ def flatten(items: list[dict]) -> dict:
     ids = [token for item in items for token in item["input_ids"]]
     labels = [label for item in items for label in [IGNORED, *item["labels"][1:]]]
     positions = [position for item in items for position in range(len(item["input_ids"]))]
-    weights = [[weight for item in items for weight in _weights(item)]] if any("weights" in item for item in items) else None
-    return {"input_ids": torch.tensor([ids]), "labels": torch.tensor([labels]), "position_ids": torch.tensor([positions]), **({} if weights is None else {"weights": torch.tensor(weights)})}
+    weights = (
+        [[weight for item in items for weight in _weights(item)]] if any("weights" in item for item in items) else None
+    )
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": torch.tensor([positions]),
+        **({} if weights is None else {"weights": torch.tensor(weights)}),
+    }
 
 
-def sample_batches(encoded: Sequence[Encoded], size: int, seed: int, pad_id: int, device: str) -> Callable[[int], list[dict]]:
+def sample_batches(
+    encoded: Sequence[Encoded], size: int, seed: int, pad_id: int, device: str
+) -> Callable[[int], list[dict]]:
     """A function that gives the first n batches of `encoded` in a random order that `seed` fixes, as arguments of a model's forward."""
 
     def batches(count: int) -> list[dict]:
         parts = in_order(len(encoded), size, seed, count)
-        made = [pad([{"input_ids": item.ids, "labels": item.labels} for item in map(encoded.__getitem__, part)], pad_id) for part in parts]
+        made = [
+            pad([{"input_ids": item.ids, "labels": item.labels} for item in map(encoded.__getitem__, part)], pad_id)
+            for part in parts
+        ]
         return [{name: tensor.to(device) for name, tensor in batch.items()} for batch in made]
 
     return batches

@@ -25,15 +25,21 @@ def something_to_learn(model: torch.nn.Module, method: Method) -> int:
     """The number of parameters that will be learnt."""
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if not count:
-        raise StudioError("{method} found nothing to learn in this model; choose other target modules or another method.", method=Sentence(method.title))
+        raise StudioError(
+            "{method} found nothing to learn in this model; choose other target modules or another method.",
+            method=Sentence(method.title),
+        )
     return count
 
 
 def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
     """An error if there is no example in which a token is learnt. left: how many were left out because there is none in them."""
     if not kept:
-        raise StudioError("{count:The only example has no|None of the {count} examples has a} token to learn: every answer lies beyond {length} tokens or is empty. Raise Length at most, or look at the Data tab.",
-                          count=left, length=max_length)
+        raise StudioError(
+            "{count:The only example has no|None of the {count} examples has a} token to learn: every answer lies beyond {length} tokens or is empty. Raise Length at most, or look at the Data tab.",
+            count=left,
+            length=max_length,
+        )
 
 
 @torch.no_grad()
@@ -41,7 +47,11 @@ def packing_is_exact(model: torch.nn.Module, examples: Sequence[Encoded], pad_id
     """Compare packed with single rows on this very model. OPT, for one, is off by 0.5 without raising anything."""
     items = [{"input_ids": e.ids[:64], "labels": e.labels[:64]} for e in examples[:3]]
     device = next(model.parameters()).device
-    packed = model(**{k: v.to(device) for k, v in flatten(items).items() if k != "labels"}, use_cache=False).logits[0].float()
+    packed = (
+        model(**{k: v.to(device) for k, v in flatten(items).items() if k != "labels"}, use_cache=False)
+        .logits[0]
+        .float()
+    )
     at, worst = 0, 0.0
     for item in items:
         single = model(input_ids=pad([item], pad_id)["input_ids"].to(device), use_cache=False).logits[0].float()
@@ -49,7 +59,9 @@ def packing_is_exact(model: torch.nn.Module, examples: Sequence[Encoded], pad_id
         at += len(single)
     limit = 1e-3 if next(model.parameters()).dtype == torch.float32 else 0.15
     if worst > limit:
-        raise StudioError("Packing is not exact in this model (logits differ by {worst:.2g}); switch Packing off.", worst=worst)
+        raise StudioError(
+            "Packing is not exact in this model (logits differ by {worst:.2g}); switch Packing off.", worst=worst
+        )
 
 
 def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected: torch.Tensor) -> float:
@@ -62,5 +74,8 @@ def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected
     worst = (kind.probe(model, material) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):
-        raise StudioError("Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). If the base model's files were changed during the run, start it again; else please report this. The last checkpoint is kept.", worst=worst)
+        raise StudioError(
+            "Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). If the base model's files were changed during the run, start it again; else please report this. The last checkpoint is kept.",
+            worst=worst,
+        )
     return worst

@@ -23,7 +23,15 @@ from studio.words import Sentence, StudioError
 class Events(TrainerCallback):
     """Writes to the store. `samples()` answers the fixed prompts; `keep_best()` is called when the held-out loss is a new low."""
 
-    def __init__(self, job: Job, training: Training, *, tokens_seen: Callable[[], int], samples: Callable[[], list[dict]], keep_best: Callable[[], None]):
+    def __init__(
+        self,
+        job: Job,
+        training: Training,
+        *,
+        tokens_seen: Callable[[], int],
+        samples: Callable[[], list[dict]],
+        keep_best: Callable[[], None],
+    ):
         self.job, self.training = job, training
         self.tokens_seen, self.samples, self.keep_best = tokens_seen, samples, keep_best
         self.best, self.waited, self.stopped_early = math.inf, 0, False
@@ -50,22 +58,40 @@ class Events(TrainerCallback):
         now, tokens = time.perf_counter(), self.tokens_seen()
         seconds, fresh = now - self._last[0], tokens - self._last[1]
         self._last = (now, tokens)
-        values = {"loss": logs["loss"], "learning_rate": logs["learning_rate"], "tokens": fresh, "seconds": seconds, "tokens_per_second": fresh / seconds if seconds else 0.0}
+        values = {
+            "loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "tokens": fresh,
+            "seconds": seconds,
+            "tokens_per_second": fresh / seconds if seconds else 0.0,
+        }
         if "grad_norm" in logs:
             values["gradient_norm"] = logs["grad_norm"]
         self.job.store.add_metrics(self.job.run_id, state.global_step, {**values, **self._memory()})
         if not math.isfinite(logs["loss"]):
-            raise StudioError("The loss became {loss} at step {step}: the model broke. Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
-                              loss=str(logs["loss"]), step=state.global_step, rate=self.training.learning_rate / 3)
+            raise StudioError(
+                "The loss became {loss} at step {step}: the model broke. Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
+                loss=str(logs["loss"]),
+                step=state.global_step,
+                rate=self.training.learning_rate / 3,
+            )
 
     def _memory(self) -> dict[str, int]:
         """Bytes. On a CPU "allocated" is what this process holds, "reserved" its highest so far, "device" what the machine has in use."""
         if torch.cuda.is_initialized():
             free, total = torch.cuda.mem_get_info()
-            return {"memory_allocated": torch.cuda.memory_allocated(), "memory_reserved": torch.cuda.memory_reserved(), "memory_device": total - free}
+            return {
+                "memory_allocated": torch.cuda.memory_allocated(),
+                "memory_reserved": torch.cuda.memory_reserved(),
+                "memory_device": total - free,
+            }
         machine = psutil.virtual_memory()
         highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"memory_allocated": self._process.memory_info().rss, "memory_reserved": highest, "memory_device": machine.total - machine.available}
+        return {
+            "memory_allocated": self._process.memory_info().rss,
+            "memory_reserved": highest,
+            "memory_device": machine.total - machine.available,
+        }
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         loss = metrics["eval_loss"]
@@ -74,9 +100,17 @@ class Events(TrainerCallback):
             self.keep_best()
         elif self.training.patience and self.waited >= self.training.patience and state.global_step < state.max_steps:
             self.stopped_early = control.should_training_stop = True
-            self.job.log(Sentence("Stopped early at step {step}: no better held-out loss in {count} {count:evaluation|evaluations}.", step=state.global_step, count=self.waited))
+            self.job.log(
+                Sentence(
+                    "Stopped early at step {step}: no better held-out loss in {count} {count:evaluation|evaluations}.",
+                    step=state.global_step,
+                    count=self.waited,
+                )
+            )
         for sample in self.samples():
-            self.job.store.add_event("sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id)
+            self.job.store.add_event(
+                "sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id
+            )
         self._last = (time.perf_counter(), self.tokens_seen())  # the time of an evaluation is not the next step's
 
     def _compare(self, loss: float) -> bool:

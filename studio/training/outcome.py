@@ -11,7 +11,9 @@ from studio.jobs.job import Job
 from studio.words import Sentence
 
 
-def taught_and_base(job: Job, taught: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None) -> Iterator[tuple[str, torch.nn.Module]]:
+def taught_and_base(
+    job: Job, taught: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None
+) -> Iterator[tuple[str, torch.nn.Module]]:
     """("", the taught model), then ("base_", the base model): the prefixes of what is measured on each.
 
     bare: loads a bare base model; None where the delta in `taught` can be switched off.

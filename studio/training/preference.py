@@ -44,18 +44,26 @@ class AnswerCollator:
     mismatched: bool = False
 
     def __call__(self, items: list[dict]) -> dict:
-        rows = [answer for place in range(len(items[0]["answers"])) for answer in (item["answers"][place] for item in items)]
+        rows = [
+            answer for place in range(len(items[0]["answers"])) for answer in (item["answers"][place] for item in items)
+        ]
         tokens = sum(len(row["input_ids"]) for row in rows)
         batch = {**pad(rows, self.pad_id), "good": torch.tensor([row["good"] for row in rows]), "tokens": tokens}
         if self.mismatched:
-            others = pad([self._mixed(row, before) for row, before in zip(rows, [rows[-1], *rows[:-1]], strict=True)], self.pad_id)
+            others = pad(
+                [self._mixed(row, before) for row, before in zip(rows, [rows[-1], *rows[:-1]], strict=True)],
+                self.pad_id,
+            )
             batch |= {"other_ids": others["input_ids"], "other_labels": others["labels"]}
         return batch
 
     def _mixed(self, row: dict, other: dict) -> dict:
         prompt, (start, end) = row["input_ids"][: _span(row["labels"])[0]], _span(other["labels"])
         answer = other["input_ids"][start:end]
-        return {"input_ids": (prompt + answer)[: self.max_length], "labels": ([IGNORED] * len(prompt) + answer)[: self.max_length]}
+        return {
+            "input_ids": (prompt + answer)[: self.max_length],
+            "labels": ([IGNORED] * len(prompt) + answer)[: self.max_length],
+        }
 
 
 def _span(labels: list[int]) -> tuple[int, int]:
@@ -82,7 +90,9 @@ class PreferenceTrainer(StudioTrainer):
     def __init__(self, model, args, *, task, **rest):
         super().__init__(model, args, **rest)
         self.task = task
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs, so Trainer may divide it by the accumulation
+        self.model_accepts_loss_kwargs = (
+            False  # the loss is a mean over pairs, so Trainer may divide it by the accumulation
+        )
         self._learnt = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
 
     def said(self, model, ids: torch.Tensor, labels: torch.Tensor) -> Said:
@@ -101,7 +111,12 @@ class PreferenceTrainer(StudioTrainer):
         finally:
             self.virtual = virtual
             model.train(training)
-            for parameter, learnt in self._learnt:  # peft makes all of a delta learnable when it is switched on again, LoRA-FA's frozen half too
+            for (
+                parameter,
+                learnt,
+            ) in (
+                self._learnt
+            ):  # peft makes all of a delta learnable when it is switched on again, LoRA-FA's frozen half too
                 parameter.requires_grad_(learnt)
 
     # ---- loss -------------------------------------------------------------------------------------------------
@@ -172,7 +187,10 @@ class PreferenceTrainer(StudioTrainer):
         loss, found = self.judged(model)
         figures = {"loss": loss, "reward_accuracy": fmean(item.right for item in found)}
         if found[0].margin is not None:
-            figures |= {"preferred": fmean(item.preferred for item in found), "reward_margin": fmean(item.reward_margin for item in found)}
+            figures |= {
+                "preferred": fmean(item.preferred for item in found),
+                "reward_margin": fmean(item.reward_margin for item in found),
+            }
         return figures
 
     @torch.no_grad()
@@ -195,10 +213,20 @@ class PreferenceTrainer(StudioTrainer):
 
     def _judgements(self, sums: list[float], gains: list[float], good: list[bool]) -> list[Judgement]:
         if not isinstance(self.eval_dataset.encoded[0], Pair):
-            return [Judgement(preferred(gain, 0.0) if wanted else preferred(0.0, gain)) for gain, wanted in zip(gains, good, strict=True)]
+            return [
+                Judgement(preferred(gain, 0.0) if wanted else preferred(0.0, gain))
+                for gain, wanted in zip(gains, good, strict=True)
+            ]
         half = len(sums) // 2
-        return [Judgement(preferred(gains[at], gains[at + half]), preferred(sums[at], sums[at + half]), sums[at] - sums[at + half],
-                          self.task.beta * (gains[at] - gains[at + half])) for at in range(half)]
+        return [
+            Judgement(
+                preferred(gains[at], gains[at + half]),
+                preferred(sums[at], sums[at + half]),
+                sums[at] - sums[at + half],
+                self.task.beta * (gains[at] - gains[at + half]),
+            )
+            for at in range(half)
+        ]
 
 
 @dataclass(frozen=True)

@@ -25,26 +25,57 @@ LEARNT = "learnt.safetensors"
 STATE = "state.safetensors"  # what the method itself must remember (AdaLoRA's importances, say)
 WHOLE = "whole"  # written last; a checkpoint without it was torn by a kill or a full disk
 _OPTIMISERS = {
-    "adamw": "adamw_torch_fused", "sgd": "sgd", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw": "paged_adamw_32bit",
-    "paged_adamw_8bit": "paged_adamw_8bit", "adafactor": "adafactor", "lion_8bit": "lion_8bit",
+    "adamw": "adamw_torch_fused",
+    "sgd": "sgd",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw": "paged_adamw_32bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+    "adafactor": "adafactor",
+    "lion_8bit": "lion_8bit",
 }
 
 
-def arguments(recipe: Recipe, folder: Path, *, total_steps: int, heldout: bool, device: str, dtype: torch.dtype) -> TrainingArguments:
+def arguments(
+    recipe: Recipe, folder: Path, *, total_steps: int, heldout: bool, device: str, dtype: torch.dtype
+) -> TrainingArguments:
     """The recipe as transformers' TrainingArguments; checkpoints go to `folder`. heldout: whether there is anything to evaluate on."""
     training, machine = recipe.training, recipe.machine
     every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and heldout else 0
     return TrainingArguments(
-        output_dir=str(folder), per_device_train_batch_size=training.batch_size, per_device_eval_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation, num_train_epochs=training.epochs, max_steps=training.max_steps or -1,
-        learning_rate=training.learning_rate, lr_scheduler_type=_schedule(training), warmup_steps=training.warmup,
-        weight_decay=training.weight_decay, max_grad_norm=training.max_gradient, optim=_OPTIMISERS[training.optimiser],
-        bf16=dtype == torch.bfloat16, fp16=dtype == torch.float16, use_cpu=device == "cpu",
-        gradient_checkpointing=machine.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False} if machine.checkpointing else None,
-        eval_strategy="steps" if every else "no", eval_steps=every or None, save_strategy="steps", save_steps=training.checkpoint_steps,
-        save_total_limit=2, logging_strategy="steps", logging_steps=1, logging_first_step=True, logging_nan_inf_filter=False,
-        seed=training.seed, data_seed=training.seed, report_to=[], disable_tqdm=True, remove_unused_columns=False,
-        dataloader_pin_memory=device != "cpu", prediction_loss_only=True, label_names=["labels"],
+        output_dir=str(folder),
+        per_device_train_batch_size=training.batch_size,
+        per_device_eval_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.accumulation,
+        num_train_epochs=training.epochs,
+        max_steps=training.max_steps or -1,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=_schedule(training),
+        warmup_steps=training.warmup,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_gradient,
+        optim=_OPTIMISERS[training.optimiser],
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+        use_cpu=device == "cpu",
+        gradient_checkpointing=machine.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if machine.checkpointing else None,
+        eval_strategy="steps" if every else "no",
+        eval_steps=every or None,
+        save_strategy="steps",
+        save_steps=training.checkpoint_steps,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        seed=training.seed,
+        data_seed=training.seed,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device != "cpu",
+        prediction_loss_only=True,
+        label_names=["labels"],
     )
 
 
@@ -57,14 +88,28 @@ def _schedule(training) -> str:
 class StudioTrainer(Trainer):
     """See the module's docstring. `method` may bring its own optimiser; `virtual` is its number of virtual tokens."""
 
-    def __init__(self, model, args: TrainingArguments, *, method: Method, train: Examples, heldout: Examples | None, collator: Collator,
-                 group_by_length: bool, callbacks: list):
+    def __init__(
+        self,
+        model,
+        args: TrainingArguments,
+        *,
+        method: Method,
+        train: Examples,
+        heldout: Examples | None,
+        collator: Collator,
+        group_by_length: bool,
+        callbacks: list,
+    ):
         self.method, self.group_by_length = method, group_by_length
         self.virtual = getattr(method, "virtual_tokens", 0) if method.prompt_learning else 0
         self.tokens_seen = 0
-        super().__init__(model, args, data_collator=collator, train_dataset=train, eval_dataset=heldout, callbacks=callbacks)
+        super().__init__(
+            model, args, data_collator=collator, train_dataset=train, eval_dataset=heldout, callbacks=callbacks
+        )
         self.remove_callback(PrinterCallback)  # a line a step in the job's log, which the store has already
-        self.model_accepts_loss_kwargs = True  # our loss is a mean over the labelled tokens of the whole effective batch
+        self.model_accepts_loss_kwargs = (
+            True  # our loss is a mean over the labelled tokens of the whole effective batch
+        )
 
     # ---- loss -------------------------------------------------------------------------------------------------
 
@@ -73,7 +118,9 @@ class StudioTrainer(Trainer):
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
         penalty = self.method.penalty(self.model)
         if penalty is not None:  # its gradient only: the curve that a person reads stays the loss on the data
-            loss = loss + (penalty - penalty.detach()) / (self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1)
+            loss = loss + (penalty - penalty.detach()) / (
+                self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1
+            )
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _loss(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,8 +144,12 @@ class StudioTrainer(Trainer):
         kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
         logits = model(**inputs, logits_to_keep=kept + self.virtual, use_cache=False).logits
         wanted = labels[:, kept]
-        members = len(logits) // len(wanted)  # an ensemble that learns gives the rows of each member, one member after the other
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.repeat(members, 1).flatten(), ignore_index=IGNORED, reduction="none")
+        members = len(logits) // len(
+            wanted
+        )  # an ensemble that learns gives the rows of each member, one member after the other
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(), wanted.repeat(members, 1).flatten(), ignore_index=IGNORED, reduction="none"
+        )
         return losses.view(members, *wanted.shape).mean(0), wanted != IGNORED
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
@@ -133,7 +184,11 @@ class StudioTrainer(Trainer):
     def _get_train_sampler(self, train_dataset=None):
         if not self.group_by_length:
             return super()._get_train_sampler(train_dataset)
-        return LengthGrouped(self.train_dataset.lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.data_seed)
+        return LengthGrouped(
+            self.train_dataset.lengths,
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            self.args.data_seed,
+        )
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -186,7 +241,9 @@ def load_learnt(model: torch.nn.Module, path: Path) -> None:
     """Put the saved tensors back; raises ValueError if they are not exactly the ones that are learnt."""
     saved, own = load_file(path), learnt(model)
     if set(saved) != set(own):
-        raise ValueError(f"checkpoint {path} holds other tensors than the model learns: {sorted(set(saved) ^ set(own))[:4]}")
+        raise ValueError(
+            f"checkpoint {path} holds other tensors than the model learns: {sorted(set(saved) ^ set(own))[:4]}"
+        )
     with torch.no_grad():
         for name, tensor in saved.items():
             own[name].copy_(tensor)

@@ -72,23 +72,53 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
     if recipe.quantisation != "none":
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=machine.checkpointing, gradient_checkpointing_kwargs={"use_reentrant": False})
+        model = prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=machine.checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+        )
     kind.check(model, material)
     steps = total_steps(recipe, len(material.train))
-    setting = Setting(recipe.task.task_type, steps, training.seed, base, kind.batches(material), lambda adapter: shelf.find(job.home, job.store, adapter)[0],
-                      lambda name, make: once(job.home.run(job.run_id), name, make))
+    setting = Setting(
+        recipe.task.task_type,
+        steps,
+        training.seed,
+        base,
+        kind.batches(material),
+        lambda adapter: shelf.find(job.home, job.store, adapter)[0],
+        lambda name, make: once(job.home.run(job.run_id), name, make),
+    )
     model = method.wrap(model, setting)
     if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     learnt_parameters = checks.something_to_learn(model, method)
 
-    options = arguments(recipe, job.home.checkpoints(job.run_id), total_steps=steps, heldout=bool(material.heldout), device=device, dtype=compute_dtype(machine.precision, device))
+    options = arguments(
+        recipe,
+        job.home.checkpoints(job.run_id),
+        total_steps=steps,
+        heldout=bool(material.heldout),
+        device=device,
+        dtype=compute_dtype(machine.precision, device),
+    )
     trainer: StudioTrainer | None = None
-    events = Events(job, training, tokens_seen=lambda: trainer.tokens_seen, samples=lambda: kind.samples(trainer, material), keep_best=lambda: keep_best(job, recipe, trainer))
+    events = Events(
+        job,
+        training,
+        tokens_seen=lambda: trainer.tokens_seen,
+        samples=lambda: kind.samples(trainer, material),
+        keep_best=lambda: keep_best(job, recipe, trainer),
+    )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
-    plan = {"steps": steps, "examples": len(material.train), "heldout": len(material.heldout), "tokens": trainer.train_dataset.tokens,
-            "learnt_parameters": learnt_parameters, "parameters": total_parameters}
+    plan = {
+        "steps": steps,
+        "examples": len(material.train),
+        "heldout": len(material.heldout),
+        "tokens": trainer.train_dataset.tokens,
+        "learnt_parameters": learnt_parameters,
+        "parameters": total_parameters,
+    }
     job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)
     return trainer
 
@@ -130,17 +160,24 @@ def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
     job.store.forget_metrics_after(job.run_id, step)
     if found:
         job.log(Sentence("Continuing from step {step}.", step=step))
-        trainer.events.remember([row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]])
+        trainer.events.remember(
+            [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
+        )
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
     if job.stop_requested():
         job.log(Sentence("Stopped at step {step}; the checkpoint is saved.", step=trainer.state.global_step))
         raise Stopped
-    evaluated = any(row["step"] == trainer.state.global_step and "eval_loss" in row["values"] for row in job.store.metrics(job.run_id))
+    evaluated = any(
+        row["step"] == trainer.state.global_step and "eval_loss" in row["values"]
+        for row in job.store.metrics(job.run_id)
+    )
     if trainer.eval_dataset is not None and trainer.args.eval_strategy != "no" and not evaluated:
         trainer.evaluate()
 
 
-def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Material, trainer: StudioTrainer, began: float) -> dict:
+def finish(
+    job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Material, trainer: StudioTrainer, began: float
+) -> dict:
     """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
     model = trainer.model
     if recipe.training.keep_best and _best(job).exists():
@@ -148,7 +185,9 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     settle(recipe.method, model, base)
-    metrics = kind.outcome(trainer, material, None if recipe.method.keeps_base else lambda: kind.load(base, "fp32" if whole else None))
+    metrics = kind.outcome(
+        trainer, material, None if recipe.method.keeps_base else lambda: kind.load(base, "fp32" if whole else None)
+    )
 
     job.doing(Sentence("Saving and checking the adapter"))
     made = job.home.run(job.run_id) / "artefact"
@@ -163,8 +202,17 @@ def finish(job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Mat
 
     seconds = time.monotonic() - began
     remember_speed(job, recipe)
-    adapter = shelf.add(job.home, job.store, source=made, name=name, run_id=job.run_id,
-                        card={**card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=recorded(made)), **kind.card()})
+    adapter = shelf.add(
+        job.home,
+        job.store,
+        source=made,
+        name=name,
+        run_id=job.run_id,
+        card={
+            **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=recorded(made)),
+            **kind.card(),
+        },
+    )
     shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
     return {"adapter": adapter, "metrics": metrics}
 
@@ -188,20 +236,44 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
     if method.ships_as == "model":
         model.to(torch.bfloat16).save_pretrained(folder)
         for path in base.iterdir():
-            if path.name.startswith(("tokenizer", "special_tokens", "chat_template", "vocab", "merges", "added_tokens", "generation_config", "preprocessor_config")):
+            if path.name.startswith(
+                (
+                    "tokenizer",
+                    "special_tokens",
+                    "chat_template",
+                    "vocab",
+                    "merges",
+                    "added_tokens",
+                    "generation_config",
+                    "preprocessor_config",
+                )
+            ):
                 shutil.copyfile(path, folder / path.name)
     else:
         method.save(model, folder)
 
 
-def card(recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float, rope: dict | None) -> dict:
+def card(
+    recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
+) -> dict:
     """What the library shows of an adapter. rope: the longer context that it was taught with."""
     method = recipe.method
     return {
-        "kind": "model" if method.ships_as == "model" else "adapter", "method": method.name, "summary": method.summary(), "ships_as": method.ships_as,
-        "base": recipe.model.name, "revision": recipe.model.revision, "task": recipe.task.name, "data": material.dataset.title,
-        "rows": len(material.dataset.train), "metrics": metrics, "parameters": parameters, "seconds": round(seconds, 1),
-        "rope": rope, "recipe": recipe.to_dict(), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "kind": "model" if method.ships_as == "model" else "adapter",
+        "method": method.name,
+        "summary": method.summary(),
+        "ships_as": method.ships_as,
+        "base": recipe.model.name,
+        "revision": recipe.model.revision,
+        "task": recipe.task.name,
+        "data": material.dataset.title,
+        "rows": len(material.dataset.train),
+        "metrics": metrics,
+        "parameters": parameters,
+        "seconds": round(seconds, 1),
+        "rope": rope,
+        "recipe": recipe.to_dict(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -211,14 +283,24 @@ def remember_speed(job: Job, recipe: Recipe) -> None:
     seconds = sum(row["seconds"] for row in rows)
     if seconds > 0:
         speed = sum(row["tokens"] for row in rows) / seconds
-        job.store.set_note(f"speed:{job.device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}", {"tokens_per_second": speed})
+        job.store.set_note(
+            f"speed:{job.device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}",
+            {"tokens_per_second": speed},
+        )
 
 
 def warm_up() -> None:
     """Take one tiny training step, so that a standby has everything loaded that a first step loads lazily."""
     from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments  # noqa: F401
 
-    config = Qwen2Config(vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1)
+    config = Qwen2Config(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
     from studio.methods.lora import LoRA
 
     model = LoRA(rank=1).wrap(Qwen2ForCausalLM(config))

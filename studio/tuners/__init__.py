@@ -22,6 +22,18 @@ register("fusion", FusionConfig, FusionModel)
 register("hybrid", HybridConfig, HybridModel)
 
 __all__ = [
-    "BitFitConfig", "BitFitModel", "BottleneckConfig", "BottleneckModel", "DiffPruningConfig", "DiffPruningModel", "FusionConfig", "FusionModel",
-    "HybridConfig", "HybridModel", "PrefixConfig", "PrefixModel", "PromptEnsembleConfig", "PromptEnsembleModel",
+    "BitFitConfig",
+    "BitFitModel",
+    "BottleneckConfig",
+    "BottleneckModel",
+    "DiffPruningConfig",
+    "DiffPruningModel",
+    "FusionConfig",
+    "FusionModel",
+    "HybridConfig",
+    "HybridModel",
+    "PrefixConfig",
+    "PrefixModel",
+    "PromptEnsembleConfig",
+    "PromptEnsembleModel",
 ]

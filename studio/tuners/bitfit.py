@@ -19,10 +19,14 @@ from transformers.pytorch_utils import Conv1D
 class BitFitConfig(PeftConfig):
     """added: also give a bias to linear layers that have none."""
 
-    target_modules: list[str] | None = field(default=None, metadata={"help": "Last names of the layers whose bias is learnt."})
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Last names of the layers whose bias is learnt."}
+    )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     added: bool = field(default=False, metadata={"help": "Also give a bias to linear layers that have none."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -45,7 +49,13 @@ class BitFitLayer(nn.Module, BaseTunerLayer):
         super().__init__()
         self.base_layer = base_layer
         bias = base_layer.bias
-        self.out_features = len(bias) if bias is not None else base_layer.nf if isinstance(base_layer, Conv1D) else base_layer.out_features
+        self.out_features = (
+            len(bias)
+            if bias is not None
+            else base_layer.nf
+            if isinstance(base_layer, Conv1D)
+            else base_layer.out_features
+        )
         self.bitfit_delta = nn.ParameterDict()
         self.merged_adapters: list[str] = []
 
@@ -70,7 +80,9 @@ class BitFitLayer(nn.Module, BaseTunerLayer):
         for name in check_adapters_to_merge(self, adapter_names):
             if name in self.bitfit_delta:
                 if bias is None:
-                    raise ValueError("This layer of the base model has no bias, so an added one cannot be merged into it.")
+                    raise ValueError(
+                        "This layer of the base model has no bias, so an added one cannot be merged into it."
+                    )
                 bias.data += self.bitfit_delta[name].to(bias.dtype)
                 self.merged_adapters.append(name)
 

@@ -22,13 +22,19 @@ ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": n
 class BottleneckConfig(PeftConfig):
     """size: width of the bottleneck. scale: s. input_modules: names of the taps, set for parallel adapters only."""
 
-    target_modules: list[str] | None = field(default=None, metadata={"help": "Last names of the layers to wrap, taps included."})
-    input_modules: list[str] | None = field(default=None, metadata={"help": "Those of them that receive the MLP's input (parallel)."})
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Last names of the layers to wrap, taps included."}
+    )
+    input_modules: list[str] | None = field(
+        default=None, metadata={"help": "Those of them that receive the MLP's input (parallel)."}
+    )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     size: int = field(default=64, metadata={"help": "Width of the bottleneck."})
     scale: float = field(default=1.0, metadata={"help": "Factor of the adapter's output."})
     activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -51,7 +57,9 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self.settings: dict[str, BottleneckConfig] = {}
         self.merged_adapters: list[str] = []
         self.is_tap, self.seen = False, None
-        self.source: tuple[BottleneckLayer, ...] = ()  # the tap, in a tuple so that torch does not count it as a part of this
+        self.source: tuple[
+            BottleneckLayer, ...
+        ] = ()  # the tap, in a tuple so that torch does not count it as a part of this
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
         """Add an adapter; its up-projection is zero, so that step 0 is the base model."""
@@ -75,13 +83,17 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         for name in self.active_adapters:
             if name in self.settings:
                 config = self.settings[name]
-                h = self._cast_input_dtype(beside if config.input_modules else result, self.bottleneck_down[name].weight.dtype)
+                h = self._cast_input_dtype(
+                    beside if config.input_modules else result, self.bottleneck_down[name].weight.dtype
+                )
                 delta = self.bottleneck_up[name](ACTIVATIONS[config.activation](self.bottleneck_down[name](h)))
                 result = result + (config.scale * delta).to(result.dtype)
         return result
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise ValueError("A bottleneck adapter is not linear, so no weight of the base model can hold it: it cannot be merged.")
+        raise ValueError(
+            "A bottleneck adapter is not linear, so no weight of the base model can hold it: it cannot be merged."
+        )
 
     def unmerge(self) -> None:
         """Nothing was ever merged."""

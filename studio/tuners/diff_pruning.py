@@ -28,7 +28,9 @@ class DiffPruningConfig(PeftConfig):
 
     target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the linear layers."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+    )
     kept: float = field(default=0.01, metadata={"help": "Share of the weights that may differ in the end, 0 to 1."})
     groups: str = field(default="none", metadata={"help": "none, row or matrix."})
 
@@ -71,7 +73,9 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
         self.diff_weight[adapter_name] = nn.Parameter(torch.zeros(self.size))
         self.diff_gate[adapter_name] = nn.Parameter(torch.full(self.size, START))
         if config.groups != "none":
-            self.diff_group[adapter_name] = nn.Parameter(torch.full((self.size[0] if config.groups == "row" else 1, 1), START))
+            self.diff_group[adapter_name] = nn.Parameter(
+                torch.full((self.size[0] if config.groups == "row" else 1, 1), START)
+            )
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
@@ -182,14 +186,27 @@ def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None
     tuner.cut(name)
     layers = {key: layer for key, layer in tuner.layers().items() if layer.kept.count_nonzero()}
     rank = max((-(-int(layer.kept.count_nonzero()) // sum(layer.size)) for layer in layers.values()), default=1)
-    tensors = {key: tensor for key, tensor in get_peft_model_state_dict(model, adapter_name=name).items() if ".diff_" not in key}  # a head for classes
+    tensors = {
+        key: tensor
+        for key, tensor in get_peft_model_state_dict(model, adapter_name=name).items()
+        if ".diff_" not in key
+    }  # a head for classes
     for key, layer in layers.items():
         places = layer.kept.nonzero().T
         missing = rank * sum(layer.size) - places.shape[1]
-        tensors[f"base_model.model.{key}.shira_weight"] = nn.functional.pad(layer.kept[places[0], places[1]].float().cpu(), (0, missing)).contiguous()
-        tensors[f"base_model.model.{key}.shira_indices"] = nn.functional.pad(places.int().cpu(), (0, missing)).contiguous()
+        tensors[f"base_model.model.{key}.shira_weight"] = nn.functional.pad(
+            layer.kept[places[0], places[1]].float().cpu(), (0, missing)
+        ).contiguous()
+        tensors[f"base_model.model.{key}.shira_indices"] = nn.functional.pad(
+            places.int().cpu(), (0, missing)
+        ).contiguous()
     config = model.peft_config[name]
     folder.mkdir(parents=True, exist_ok=True)
-    ShiraConfig(r=rank, target_modules=sorted(layers) or sorted(tuner.layers())[:1], task_type=config.task_type, inference_mode=True,
-                base_model_name_or_path=config.base_model_name_or_path).save_pretrained(folder)
+    ShiraConfig(
+        r=rank,
+        target_modules=sorted(layers) or sorted(tuner.layers())[:1],
+        task_type=config.task_type,
+        inference_mode=True,
+        base_model_name_or_path=config.base_model_name_or_path,
+    ).save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})

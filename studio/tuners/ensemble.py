@@ -29,7 +29,9 @@ class PromptEnsembleConfig(PeftConfig):
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     members: int = field(default=5, metadata={"help": "How many prompts."})
     num_virtual_tokens: int = field(default=20, metadata={"help": "Length of each prompt."})
-    combine: str = field(default="average", metadata={"help": "average: mean of the probabilities; vote: most members' first choice."})
+    combine: str = field(
+        default="average", metadata={"help": "average: mean of the probabilities; vote: most members' first choice."}
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,7 +52,9 @@ class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
 
     def update_layer(self, adapter_name: str, config: PromptEnsembleConfig) -> None:
         self.settings[adapter_name] = config
-        self.prompt_ensemble_members[adapter_name] = nn.Parameter(torch.randn(config.members, config.num_virtual_tokens, self.weight.shape[1]))
+        self.prompt_ensemble_members[adapter_name] = nn.Parameter(
+            torch.randn(config.members, config.num_virtual_tokens, self.weight.shape[1])
+        )
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
@@ -63,7 +67,9 @@ class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
         return self.base_layer(ids)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise ValueError("Prompts stand before the input, so no weight of the base model can hold them: they cannot be merged.")
+        raise ValueError(
+            "Prompts stand before the input, so no weight of the base model can hold them: they cannot be merged."
+        )
 
     def unmerge(self) -> None:
         """Nothing was ever merged."""
@@ -87,14 +93,18 @@ class PromptEnsembleModel(BaseTuner):
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """As peft's, which is called for the first adapter and for each one after it; the hooks after the first."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*tied layer is part of the adapter")  # nothing is ever added to the layer's weight
+            warnings.filterwarnings(
+                "ignore", message=".*tied layer is part of the adapter"
+            )  # nothing is ever added to the layer's weight
             super().inject_adapter(model, adapter_name, *args, **kwargs)
         if not hasattr(self, "hooks"):
             hooks = _Hooks(model.get_input_embeddings())
             decoder = model.get_decoder()
             self.hooks = [
-                model.register_forward_pre_hook(hooks.labels_for_each, with_kwargs=True), decoder.register_forward_pre_hook(hooks.expand, with_kwargs=True),
-                decoder.register_forward_hook(hooks.without_prompts, with_kwargs=True), model.register_forward_hook(hooks.combine, with_kwargs=True),
+                model.register_forward_pre_hook(hooks.labels_for_each, with_kwargs=True),
+                decoder.register_forward_pre_hook(hooks.expand, with_kwargs=True),
+                decoder.register_forward_hook(hooks.without_prompts, with_kwargs=True),
+                model.register_forward_hook(hooks.combine, with_kwargs=True),
             ]
 
     def forward(self, *args, **kwargs):
@@ -140,7 +150,9 @@ class _Hooks:
         if positions is not None:
             positions = positions.expand(rows, -1) + tokens
             first = torch.arange(tokens, device=device).expand(rows, -1)
-            kwargs["position_ids"] = (torch.cat([first, positions], 1) if self._begins(cache) else positions).repeat(count, 1)
+            kwargs["position_ids"] = (torch.cat([first, positions], 1) if self._begins(cache) else positions).repeat(
+                count, 1
+            )
         return (), {**kwargs, "input_ids": None, "inputs_embeds": embedded}
 
     @staticmethod
@@ -162,7 +174,9 @@ class _Hooks:
             return None
         output.logits = combined(output.logits.unflatten(0, (config.members, -1)), config.combine)
         if (labels := kwargs.get("labels")) is not None:
-            output.loss = model.loss_function(logits=output.logits, labels=labels[: len(output.logits)], vocab_size=output.logits.shape[-1])
+            output.loss = model.loss_function(
+                logits=output.logits, labels=labels[: len(output.logits)], vocab_size=output.logits.shape[-1]
+            )
         return output
 
 
@@ -176,7 +190,9 @@ def combined(logits: torch.Tensor, how: str) -> torch.Tensor:
     mean = logits.float().log_softmax(-1).logsumexp(0) - math.log(count)
     if how == "average":
         return mean
-    votes = torch.zeros_like(mean).scatter_add_(-1, (best := logits.argmax(-1).movedim(0, -1)), torch.ones_like(best, dtype=mean.dtype))
+    votes = torch.zeros_like(mean).scatter_add_(
+        -1, (best := logits.argmax(-1).movedim(0, -1)), torch.ones_like(best, dtype=mean.dtype)
+    )
     return torch.log(votes + mean.exp()) - math.log(count + 1)
 
 
@@ -186,7 +202,13 @@ def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
     prompts = base.get_input_embeddings().prompt_ensemble_members[adapter_name].detach().float().cpu()
     for index, prompt in enumerate(prompts, 1):
         (place := folder / f"member{index}").mkdir(parents=True)
-        config = PromptTuningConfig(task_type=own.task_type, num_virtual_tokens=len(prompt), num_transformer_submodules=1, prompt_tuning_init="RANDOM",
-                                    inference_mode=True, base_model_name_or_path=own.base_model_name_or_path)
+        config = PromptTuningConfig(
+            task_type=own.task_type,
+            num_virtual_tokens=len(prompt),
+            num_transformer_submodules=1,
+            prompt_tuning_init="RANDOM",
+            inference_mode=True,
+            base_model_name_or_path=own.base_model_name_or_path,
+        )
         save_file({"prompt_embeddings": prompt.contiguous()}, place / "adapter_model.safetensors")
         _prepare_prompt_learning_config(config, base.config).save_pretrained(str(place))

@@ -26,9 +26,13 @@ _BANK = ("fusion_down", "fusion_down_bias", "fusion_up", "fusion_up_bias")
 class FusionConfig(PeftConfig):
     """names: what the adapters of the bank are called, one for each. size, activation: as theirs."""
 
-    target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the layers that the adapters follow."})
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Names of the layers that the adapters follow."}
+    )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+    )
     names: list[str] = field(default_factory=list, metadata={"help": "Names of the adapters in the bank."})
     size: int = field(default=64, metadata={"help": "Width of the adapters' bottleneck."})
     activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})
@@ -59,7 +63,9 @@ class FusionLayer(nn.Module, BaseTunerLayer):
         """Add an empty bank and an attention that begins with a nearly even mix, its value matrix the identity."""
         self.settings[adapter_name] = config
         count, size, width = len(config.names), config.size, self.out_features
-        for part, shape in zip(_BANK, ((count, size, width), (count, size), (count, width, size), (count, width)), strict=True):
+        for part, shape in zip(
+            _BANK, ((count, size, width), (count, size), (count, width, size), (count, width)), strict=True
+        ):
             getattr(self, part)[adapter_name] = torch.zeros(shape)
         for part in (self.fusion_query, self.fusion_key, self.fusion_value):
             part[adapter_name] = nn.Linear(width, width, bias=False)
@@ -83,14 +89,20 @@ class FusionLayer(nn.Module, BaseTunerLayer):
         down, down_bias, up, up_bias = (getattr(self, part)[name].to(h.dtype) for part in _BANK)
         inner = ACTIVATIONS[self.settings[name].activation](torch.einsum("...d,kmd->...km", h, down) + down_bias)
         offers = torch.einsum("...km,kdm->...kd", inner, up) + up_bias
-        question = self.fusion_query[name](h) @ self.fusion_key[name].weight  # hᵀQᵀK, so that K need not go over every offer
+        question = (
+            self.fusion_query[name](h) @ self.fusion_key[name].weight
+        )  # hᵀQᵀK, so that K need not go over every offer
         # Scaled as attention is: what an MLP puts out can be large, and shares of exactly 0 and 1 have no gradient.
         shares = (torch.einsum("...d,...kd->...k", question, offers) / h.shape[-1] ** 0.5).softmax(-1)
         self.shares = shares.detach()
-        return self.fusion_value[name](torch.einsum("...k,...kd->...d", shares, offers))  # V is linear, so it may come last
+        return self.fusion_value[name](
+            torch.einsum("...k,...kd->...d", shares, offers)
+        )  # V is linear, so it may come last
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise ValueError("Fused adapters are mixed anew for each token, so no weight of the base model can hold them: they cannot be merged.")
+        raise ValueError(
+            "Fused adapters are mixed anew for each token, so no weight of the base model can hold them: they cannot be merged."
+        )
 
     def unmerge(self) -> None:
         """Nothing was ever merged."""
@@ -114,7 +126,11 @@ class FusionModel(BaseTuner):
 
 def fusion_layers(model: nn.Module) -> dict[str, FusionLayer]:
     """Name → the layer, by the names of the bare model."""
-    return {name.removeprefix("base_model.model."): module for name, module in model.named_modules() if isinstance(module, FusionLayer)}
+    return {
+        name.removeprefix("base_model.model."): module
+        for name, module in model.named_modules()
+        if isinstance(module, FusionLayer)
+    }
 
 
 @torch.no_grad()
@@ -123,7 +139,9 @@ def fill_bank(model: nn.Module, folders: list[Path], scales: list[float], adapte
     for index, (folder, scale) in enumerate(zip(folders, scales, strict=True)):
         saved = load_file(folder / "adapter_model.safetensors")
         for name, layer in fusion_layers(model).items():
-            for part, key, factor in zip(_BANK, ("down.weight", "down.bias", "up.weight", "up.bias"), (1, 1, scale, scale), strict=True):
+            for part, key, factor in zip(
+                _BANK, ("down.weight", "down.bias", "up.weight", "up.bias"), (1, 1, scale, scale), strict=True
+            ):
                 place = getattr(layer, part)[adapter_name][index]
                 tensor = saved.get(f"base_model.model.{name}.bottleneck_{key}")
                 if tensor is None or tensor.shape != place.shape:

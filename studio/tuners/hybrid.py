@@ -26,9 +26,13 @@ PARTS = ("tap", "adapter", "parallel", "prefix", "lora", "bias")
 class HybridConfig(PeftConfig):
     """parts: layer's full name → which of PARTS stand there ("tap": its input is what parallel adapters of the same MLP read)."""
 
-    target_modules: list[str] | None = field(default=None, metadata={"help": "Full names of the layers, those of `parts`."})
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "Full names of the layers, those of `parts`."}
+    )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+    )
     parts: dict[str, list[str]] = field(default_factory=dict, metadata={"help": "Layer → its parts."})
     size: int = field(default=16, metadata={"help": "Width of the adapters' bottleneck."})
     scale: float = field(default=1.0, metadata={"help": "Factor of the adapters' output."})
@@ -51,17 +55,37 @@ class HybridConfig(PeftConfig):
 class HybridLayer(PrefixLayer):
     """A wrapped leaf layer with the parts that each adapter's config gives it; a prefix only where it computes the keys."""
 
-    adapter_layer_names = (*PrefixLayer.adapter_layer_names, "hybrid_A", "hybrid_B", "hybrid_down", "hybrid_up", "hybrid_bias", "hybrid_lora_gate", "hybrid_adapter_gate")
+    adapter_layer_names = (
+        *PrefixLayer.adapter_layer_names,
+        "hybrid_A",
+        "hybrid_B",
+        "hybrid_down",
+        "hybrid_up",
+        "hybrid_bias",
+        "hybrid_lora_gate",
+        "hybrid_adapter_gate",
+    )
     other_param_names = (*PrefixLayer.other_param_names, "settings", "parts")
 
     def __init__(self, base_layer: nn.Module):
         super().__init__(base_layer)
-        self.hybrid_A, self.hybrid_B, self.hybrid_down, self.hybrid_up = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
-        self.hybrid_lora_gate, self.hybrid_adapter_gate, self.hybrid_bias = nn.ModuleDict(), nn.ModuleDict(), nn.ParameterDict()
+        self.hybrid_A, self.hybrid_B, self.hybrid_down, self.hybrid_up = (
+            nn.ModuleDict(),
+            nn.ModuleDict(),
+            nn.ModuleDict(),
+            nn.ModuleDict(),
+        )
+        self.hybrid_lora_gate, self.hybrid_adapter_gate, self.hybrid_bias = (
+            nn.ModuleDict(),
+            nn.ModuleDict(),
+            nn.ParameterDict(),
+        )
         self.settings: dict[str, HybridConfig] = {}
         self.parts: dict[str, list[str]] = {}
         self.seen: torch.Tensor | None = None  # a tap's last input
-        self.source: tuple[HybridLayer, ...] = ()  # the tap, in a tuple so that torch does not count it as a part of this
+        self.source: tuple[
+            HybridLayer, ...
+        ] = ()  # the tap, in a tuple so that torch does not count it as a part of this
 
     def add(self, adapter_name: str, config: HybridConfig, parts: list[str], heads: int, head_size: int) -> None:
         """Give the adapter its parts here; all but the prefix begin as nothing."""
@@ -90,7 +114,11 @@ class HybridLayer(PrefixLayer):
     def forward(self, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         if self.disable_adapters and self.merged:
             self.unmerge()
-        names = [] if self.disable_adapters or self.merged else [name for name in self.active_adapters if name in self.parts]
+        names = (
+            []
+            if self.disable_adapters or self.merged
+            else [name for name in self.active_adapters if name in self.parts]
+        )
         if any("tap" in self.parts[name] for name in names):
             self.seen = x
         result = super().forward(x, *args, **kwargs)
@@ -111,7 +139,9 @@ class HybridLayer(PrefixLayer):
             delta = self.hybrid_B[name](self.hybrid_A[name](own)) * (config.alpha / config.r)
             result = result + _behind(self.hybrid_lora_gate, name, own, delta).to(result.dtype)
         if name in self.hybrid_down:
-            own = self._cast_input_dtype(beside if "parallel" in self.parts[name] else result, self.hybrid_down[name].weight.dtype)
+            own = self._cast_input_dtype(
+                beside if "parallel" in self.parts[name] else result, self.hybrid_down[name].weight.dtype
+            )
             delta = self.hybrid_up[name](ACTIVATIONS[config.activation](self.hybrid_down[name](own))) * config.scale
             result = result + _behind(self.hybrid_adapter_gate, name, own, delta).to(result.dtype)
         return result
@@ -120,8 +150,14 @@ class HybridLayer(PrefixLayer):
         for name in check_adapters_to_merge(self, adapter_names):
             if name not in self.parts:
                 continue
-            if set(self.parts[name]) - {"lora", "bias"} or self.settings[name].gated or ("bias" in self.parts[name] and self.base_layer.bias is None):
-                raise ValueError("Of a hybrid only LoRA without a gate and biases that the base model has can be merged.")
+            if (
+                set(self.parts[name]) - {"lora", "bias"}
+                or self.settings[name].gated
+                or ("bias" in self.parts[name] and self.base_layer.bias is None)
+            ):
+                raise ValueError(
+                    "Of a hybrid only LoRA without a gate and biases that the base model has can be merged."
+                )
             self._shift(name, 1)
             self.merged_adapters.append(name)
 
@@ -133,7 +169,11 @@ class HybridLayer(PrefixLayer):
     def _shift(self, name: str, sign: int) -> None:
         """Add (1) the LoRA and the bias to the base layer, or take them off (-1)."""
         if name in self.hybrid_A:
-            delta = self.hybrid_B[name].weight @ self.hybrid_A[name].weight * (sign * self.settings[name].alpha / self.settings[name].r)
+            delta = (
+                self.hybrid_B[name].weight
+                @ self.hybrid_A[name].weight
+                * (sign * self.settings[name].alpha / self.settings[name].r)
+            )
             weight = self.base_layer.weight
             weight.data += (delta.T if isinstance(self.base_layer, Conv1D) else delta).to(weight.dtype)
         if name in self.hybrid_bias:
@@ -162,7 +202,9 @@ class HybridModel(BaseTuner):
     def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
         layer = target if isinstance(target, HybridLayer) else HybridLayer(target)
         parts = peft_config.parts[current_key]
-        layer.add(adapter_name, peft_config, parts, *(key_value_shape(self.model.config) if "prefix" in parts else (0, 0)))
+        layer.add(
+            adapter_name, peft_config, parts, *(key_value_shape(self.model.config) if "prefix" in parts else (0, 0))
+        )
         if layer is not target:
             if adapter_name not in self.active_adapters:
                 layer.requires_grad_(False)

@@ -37,11 +37,15 @@ _SUFFIX = "_with_prefix"
 class PrefixConfig(PeftConfig):
     """num_virtual_tokens: p. hidden: width of the network that writes the prefix, 0 for the bare numbers. gated: see `PrefixLayer`."""
 
-    target_modules: list[str] | str | None = field(default=None, metadata={"help": "Last names of the key projections."})
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "Last names of the key projections."}
+    )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     num_virtual_tokens: int = field(default=20, metadata={"help": "Length of the prefix."})
     hidden: int = field(default=0, metadata={"help": "Width of the reparameterising network; 0: none."})
-    modules_to_save: list[str] | None = field(default=None, metadata={"help": "Other modules to learn whole, such as a new head."})
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Other modules to learn whole, such as a new head."}
+    )
     gated: bool = field(default=False, metadata={"help": "Let each token decide how much it attends to the prefix."})
 
     def __post_init__(self):
@@ -67,12 +71,22 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         self.in_features, self.out_features = _get_in_out_features(base_layer)
         self.prefix_pairs, self.prefix_start = nn.ParameterDict(), BufferDict(persistent=True)
         self.prefix_out, self.prefix_gate = nn.ModuleDict(), nn.ModuleDict()
-        self.trunks: dict[str, tuple[nn.Module]] = {}  # in tuples, so that torch does not count them as parts of each layer
+        self.trunks: dict[
+            str, tuple[nn.Module]
+        ] = {}  # in tuples, so that torch does not count them as parts of each layer
         self.gates: dict[str, torch.Tensor] = {}
         self.merged_adapters: list[str] = []
 
     def update_layer(
-        self, adapter_name: str, tokens: int, heads: int, head_size: int, *, gated: bool = False, trunk: nn.Module | None = None, inference_mode: bool = False
+        self,
+        adapter_name: str,
+        tokens: int,
+        heads: int,
+        head_size: int,
+        *,
+        gated: bool = False,
+        trunk: nn.Module | None = None,
+        inference_mode: bool = False,
     ) -> None:
         """Add a prefix of small random keys and values. trunk(): [tokens, width], shared by the layers."""
         start = torch.randn(tokens, 2, heads, head_size) * 0.02
@@ -119,7 +133,9 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         return self.base_layer(x, *args, **kwargs)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise ValueError("A prefix is something to attend to, which no weight of the base model can hold: it cannot be merged.")
+        raise ValueError(
+            "A prefix is something to attend to, which no weight of the base model can hold: it cannot be merged."
+        )
 
     def unmerge(self) -> None:
         """Nothing was ever merged."""
@@ -151,7 +167,15 @@ class PrefixModel(BaseTuner):
         layer = target if isinstance(target, PrefixLayer) else PrefixLayer(target)
         trunk = self.prefix_trunk[adapter_name] if peft_config.hidden else None
         heads, size = key_value_shape(self.model.config)
-        layer.update_layer(adapter_name, peft_config.num_virtual_tokens, heads, size, gated=peft_config.gated, trunk=trunk, inference_mode=peft_config.inference_mode)
+        layer.update_layer(
+            adapter_name,
+            peft_config.num_virtual_tokens,
+            heads,
+            size,
+            gated=peft_config.gated,
+            trunk=trunk,
+            inference_mode=peft_config.inference_mode,
+        )
         if layer is not target:
             if adapter_name not in self.active_adapters:
                 layer.requires_grad_(False)
@@ -181,7 +205,9 @@ class PrefixModel(BaseTuner):
             return None
         positions = kwargs.get("position_ids")
         if positions is None:
-            given = next(value for value in (kwargs.get("inputs_embeds"), kwargs.get("input_ids"), *args) if value is not None)
+            given = next(
+                value for value in (kwargs.get("inputs_embeds"), kwargs.get("input_ids"), *args) if value is not None
+            )
             cache = kwargs.get("past_key_values")
             past = cache.get_seq_length() if cache is not None else 0
             positions = torch.arange(past, past + given.shape[1], device=given.device)[None]
@@ -217,7 +243,9 @@ def activations(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     As a prefix they are exactly the text before the input.
     """
     cache = model(input_ids=ids[None].to(next(model.parameters()).device), use_cache=True).past_key_values
-    return torch.stack([torch.stack([layer.keys[0], layer.values[0]]).permute(2, 0, 1, 3) for layer in cache.layers]).float()
+    return torch.stack(
+        [torch.stack([layer.keys[0], layer.values[0]]).permute(2, 0, 1, 3) for layer in cache.layers]
+    ).float()
 
 
 # ---- attention ------------------------------------------------------------------------------------------------------
@@ -229,7 +257,10 @@ def hook_attention(model: nn.Module) -> None:
     if now.endswith(_SUFFIX):
         return
     if not model._can_set_attn_implementation():
-        raise StudioError("{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.", architecture=type(model).__name__)
+        raise StudioError(
+            "{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.",
+            architecture=type(model).__name__,
+        )
     model.set_attn_implementation(("eager" if now == "eager" else "sdpa") + _SUFFIX)
 
 
@@ -247,14 +278,18 @@ def _attend(inner):
             causal = kwargs.get("is_causal")
             causal = getattr(module, "is_causal", True) if causal is None else causal
             attention_mask = _mask(attention_mask, query, key, layer, name, bool(causal))
-            keys, values = (part.to(key.dtype).permute(1, 0, 2).expand(len(key), -1, -1, -1) for part in layer.pairs(name).unbind(1))
+            keys, values = (
+                part.to(key.dtype).permute(1, 0, 2).expand(len(key), -1, -1, -1) for part in layer.pairs(name).unbind(1)
+            )
             key, value = torch.cat([keys, key], 2), torch.cat([values, value], 2)
         return inner(module)(module, query, key, value, attention_mask, **kwargs)
 
     return attend
 
 
-def _mask(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, layer: PrefixLayer, name: str, causal: bool) -> torch.Tensor | None:
+def _mask(
+    mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, layer: PrefixLayer, name: str, causal: bool
+) -> torch.Tensor | None:
     """`mask` (bool, or numbers to add; batch × 1 × queries × keys) with columns for the prefix, which every token sees."""
     tokens, rows, columns = len(layer.pairs(name)), query.shape[2], key.shape[2]
     gate = layer.gates.pop(name, None)
@@ -267,13 +302,17 @@ def _mask(mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, lay
         front = torch.ones if mask.dtype == torch.bool else torch.zeros
         return torch.cat([front(*mask.shape[:3], tokens, dtype=mask.dtype, device=mask.device), mask], 3)
     if mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill(~mask, torch.finfo(query.dtype).min)
+        mask = torch.zeros(mask.shape, dtype=query.dtype, device=mask.device).masked_fill(
+            ~mask, torch.finfo(query.dtype).min
+        )
     front = nn.functional.logsigmoid(gate.float()).to(mask.dtype)[:, None].expand(-1, -1, -1, tokens)
     return torch.cat([front, mask.expand(len(front), -1, -1, -1)], 3)
 
 
 AttentionInterface.register("sdpa" + _SUFFIX, _attend(lambda module: sdpa_attention_forward))
-AttentionInterface.register("eager" + _SUFFIX, _attend(lambda module: sys.modules[type(module).__module__].eager_attention_forward))
+AttentionInterface.register(
+    "eager" + _SUFFIX, _attend(lambda module: sys.modules[type(module).__module__].eager_attention_forward)
+)
 AttentionMaskInterface.register("sdpa" + _SUFFIX, sdpa_mask)
 AttentionMaskInterface.register("eager" + _SUFFIX, eager_mask)
 
@@ -283,22 +322,39 @@ AttentionMaskInterface.register("eager" + _SUFFIX, eager_mask)
 
 def stock_config(config, tokens: int, **more) -> PrefixTuningConfig:
     """peft's own config of a prefix of `tokens` for a model with `config`."""
-    return _prepare_prompt_learning_config(PrefixTuningConfig(num_virtual_tokens=tokens, num_transformer_submodules=1, **more), config)
+    return _prepare_prompt_learning_config(
+        PrefixTuningConfig(num_virtual_tokens=tokens, num_transformer_submodules=1, **more), config
+    )
 
 
 def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
     """Write the prefixes of `model` (a PeftModel over a `PrefixModel`), and the head that it learnt beside them, as a stock PREFIX_TUNING adapter."""
     own, base = model.peft_config[adapter_name], model.get_base_model()
-    config = stock_config(base.config, own.num_virtual_tokens, task_type=own.task_type, inference_mode=True, base_model_name_or_path=own.base_model_name_or_path,
-                          modules_to_save=own.modules_to_save)
+    config = stock_config(
+        base.config,
+        own.num_virtual_tokens,
+        task_type=own.task_type,
+        inference_mode=True,
+        base_model_name_or_path=own.base_model_name_or_path,
+        modules_to_save=own.modules_to_save,
+    )
     with torch.no_grad():
-        flat = torch.stack([layer.pairs(adapter_name) for layer in prefix_layers(base)], 1)  # tokens × layers × 2 × heads × size
+        flat = torch.stack(
+            [layer.pairs(adapter_name) for layer in prefix_layers(base)], 1
+        )  # tokens × layers × 2 × heads × size
     tensors = {"prompt_embeddings": flat.flatten(1).float()}
     for path, module in base.named_modules():
         if isinstance(module, ModulesToSaveWrapper):
-            tensors.update({f"base_model.{path}.{name}": tensor for name, tensor in module.modules_to_save[adapter_name].state_dict().items()})
+            tensors.update(
+                {
+                    f"base_model.{path}.{name}": tensor
+                    for name, tensor in module.modules_to_save[adapter_name].state_dict().items()
+                }
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors")
+    save_file(
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / "adapter_model.safetensors"
+    )
     config.save_pretrained(str(folder))
 
 
@@ -308,6 +364,8 @@ def from_stock(model: nn.Module, folder: Path) -> torch.Tensor:
     flat = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
     own = stock_config(model.config, config.num_virtual_tokens)
     if flat.shape != (own.num_virtual_tokens, own.num_layers * 2 * own.token_dim):
-        raise ValueError(f"a prefix of {tuple(flat.shape)} numbers does not fit a model of {own.num_layers} layers with {own.token_dim} numbers to a key")
+        raise ValueError(
+            f"a prefix of {tuple(flat.shape)} numbers does not fit a model of {own.num_layers} layers with {own.token_dim} numbers to a key"
+        )
     heads = own.num_attention_heads
     return flat.view(len(flat), own.num_layers, 2, heads, own.token_dim // heads).transpose(0, 1).contiguous()

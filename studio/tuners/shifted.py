@@ -18,7 +18,15 @@ NAME = "studio_shifted"
 GROUP = "studio_shifted_group"  # attribute of a model's configuration: tokens of a group, even
 
 
-def shifted_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, group: int, *, scale: float | None = None, dropout: float = 0.0) -> torch.Tensor:
+def shifted_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    group: int,
+    *,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> torch.Tensor:
     """Batch × heads × length × size, three times → the same. `group` is even; a length that it does not divide is padded behind."""
     length, heads = query.shape[2], query.shape[1]
     extra = -length % group
@@ -51,12 +59,16 @@ def _forward(module, query, key, value, attention_mask, dropout=0.0, scaling=Non
     """What transformers calls. Rows no longer than a group are one group: full attention."""
     group = getattr(module.config, GROUP, 0)
     if not module.training or not group or query.shape[2] <= group:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs)
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
     if attention_mask is not None:  # packed rows: right, but no faster than full attention
         mask = attention_mask & seen(query.shape[2], query.shape[1], group).to(query.device)
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     heads = query.shape[1] // key.shape[1]
-    made = shifted_attention(query, repeat_kv(key, heads), repeat_kv(value, heads), group, scale=scaling, dropout=dropout)
+    made = shifted_attention(
+        query, repeat_kv(key, heads), repeat_kv(value, heads), group, scale=scaling, dropout=dropout
+    )
     return made.transpose(1, 2).contiguous(), None
 
 

@@ -21,7 +21,9 @@ import gradio as gr
 
 from studio.words import Sentence, translate
 
-PRIVATE = Sentence("Only the owner of this Space can do that. Sign in as the owner, or duplicate the Space to get your own.")
+PRIVATE = Sentence(
+    "Only the owner of this Space can do that. Sign in as the owner, or duplicate the Space to get your own."
+)
 
 
 def on_space() -> bool:
@@ -96,5 +98,8 @@ def login_button(language: str = "en") -> gr.LoginButton | None:
     """The sign-in button where it is real. Elsewhere Gradio's would be a mock, and nobody needs one."""
     if not on_space():
         return None
-    words = {"value": translate("Sign in with Hugging Face", language), "logout_value": translate("Sign out ({})", language)}
+    words = {
+        "value": translate("Sign in with Hugging Face", language),
+        "logout_value": translate("Sign out ({})", language),
+    }
     return gr.LoginButton(**words, size="sm", elem_classes="login")

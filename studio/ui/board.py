@@ -57,7 +57,11 @@ def chip(text: str, kind: str = "") -> str:
 
 def facts(pairs: list[tuple[str, str]]) -> str:
     """Name and value pairs as a compact list."""
-    return '<dl class="facts">' + "".join(f"<div><dt>{e(name)}</dt><dd>{e(value)}</dd></div>" for name, value in pairs if value != "") + "</dl>"
+    return (
+        '<dl class="facts">'
+        + "".join(f"<div><dt>{e(name)}</dt><dd>{e(value)}</dd></div>" for name, value in pairs if value != "")
+        + "</dl>"
+    )
 
 
 def table(columns: list[str], rows: list[list[str]], caption: str = "") -> str:

@@ -35,8 +35,23 @@ _stops: dict[str, threading.Event] = {}  # browser session → the answer that i
 def build(page: Page):
     """Draw the tab; returns what binds it."""
     with gr.Row(equal_height=True):
-        base = gr.Dropdown([("Starter", "starter")], value="starter", label=page.t("Base model"), scale=1, min_width=180, elem_id="chat-base")
-        voices = gr.Dropdown([], multiselect=True, max_choices=_COLUMNS, label=page.t("Who answers (up to three, side by side)"), scale=3, min_width=280, elem_id="voices")
+        base = gr.Dropdown(
+            [("Starter", "starter")],
+            value="starter",
+            label=page.t("Base model"),
+            scale=1,
+            min_width=180,
+            elem_id="chat-base",
+        )
+        voices = gr.Dropdown(
+            [],
+            multiselect=True,
+            max_choices=_COLUMNS,
+            label=page.t("Who answers (up to three, side by side)"),
+            scale=3,
+            min_width=280,
+            elem_id="voices",
+        )
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
     talk = build_talk(page)
     chats, message, system, sampling = talk.chats, talk.message, talk.system, talk.sampling
@@ -49,11 +64,33 @@ def build(page: Page):
         def another_base(chosen_base, profile: gr.OAuthProfile | None):
             return offers(page, chosen_base, [], owner=may_change(profile))
 
-        def ask(text, chosen_base, chosen, words, raw, first, second, third, request: gr.Request, profile: gr.OAuthProfile | None):
+        def ask(
+            text,
+            chosen_base,
+            chosen,
+            words,
+            raw,
+            first,
+            second,
+            third,
+            request: gr.Request,
+            profile: gr.OAuthProfile | None,
+        ):
             turn = Turn(text, chosen_base, chosen, words, raw, [first, second, third], owner=may_change(profile))
             yield from answer(page, turn, request.session_hash or "")
 
-        def ask_again(text, chosen_base, chosen, words, raw, first, second, third, request: gr.Request, profile: gr.OAuthProfile | None):
+        def ask_again(
+            text,
+            chosen_base,
+            chosen,
+            words,
+            raw,
+            first,
+            second,
+            third,
+            request: gr.Request,
+            profile: gr.OAuthProfile | None,
+        ):
             histories = [without_answer(history) for history in (first, second, third)]
             turn = Turn(None, chosen_base, chosen, words, raw, histories, owner=may_change(profile))
             for update in answer(page, turn, request.session_hash or ""):
@@ -72,7 +109,9 @@ def build(page: Page):
             yield from class_play.classify(page, rows_of(page, chosen), chosen_base, text, picture)
 
         for event in (play.ask.click, play.text.submit):
-            page.on(event, classify, [play.text, play.picture, base, voices], play.result, queue=True, concurrency_limit=8)
+            page.on(
+                event, classify, [play.text, play.picture, base, voices], play.result, queue=True, concurrency_limit=8
+            )
         given, shown = [message, base, voices, system, sampling, *chats], [message, doing, *chats]
         for event in (talk.send.click, message.submit):
             page.on(event, ask, given, shown, queue=True, concurrency_limit=8)
@@ -89,10 +128,26 @@ def build_talk(page: Page) -> SimpleNamespace:
         chats = []
         with gr.Row(equal_height=True):
             for at in range(_COLUMNS):
-                chats.append(gr.Chatbot(label=page.t("Base model") if at == 0 else "", visible=at == 0, height=380, min_width=260, elem_id=f"chat-{at}",
-                                        placeholder=page.t("Ask something: each model chosen above answers in its own column."), buttons=["copy"]))
+                chats.append(
+                    gr.Chatbot(
+                        label=page.t("Base model") if at == 0 else "",
+                        visible=at == 0,
+                        height=380,
+                        min_width=260,
+                        elem_id=f"chat-{at}",
+                        placeholder=page.t("Ask something: each model chosen above answers in its own column."),
+                        buttons=["copy"],
+                    )
+                )
         with gr.Row(equal_height=True):
-            message = gr.Textbox(label=page.t("Message"), placeholder=page.t("What would you like to ask?"), lines=1, max_lines=6, scale=6, elem_id="message")
+            message = gr.Textbox(
+                label=page.t("Message"),
+                placeholder=page.t("What would you like to ask?"),
+                lines=1,
+                max_lines=6,
+                scale=6,
+                elem_id="message",
+            )
             send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
         with gr.Row():
             stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
@@ -101,7 +156,17 @@ def build_talk(page: Page) -> SimpleNamespace:
         with gr.Accordion(page.t("System prompt and sampling"), open=False):
             system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
             sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
-    return SimpleNamespace(column=column, chats=chats, message=message, send=send, stop=stop, again=again, clear=clear, system=system, sampling=sampling)
+    return SimpleNamespace(
+        column=column,
+        chats=chats,
+        message=message,
+        send=send,
+        stop=stop,
+        again=again,
+        clear=clear,
+        system=system,
+        sampling=sampling,
+    )
 
 
 @dataclass
@@ -129,10 +194,21 @@ def wished(page: Page, stamp: str, base: str, chosen: list[str]) -> tuple[str, l
 def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     """Bases and voices that can be chosen now; a voice that is gone is dropped, and with none chosen base and newest answer."""
     rows = shelf.listing(page.store, shown_only=not owner)
-    bases = list(dict.fromkeys(["starter", *([page.desk.draft()["model"].get("name", "starter")] if owner else []), *(row["card"]["base"] for row in rows)]))
+    bases = list(
+        dict.fromkeys(
+            [
+                "starter",
+                *([page.desk.draft()["model"].get("name", "starter")] if owner else []),
+                *(row["card"]["base"] for row in rows),
+            ]
+        )
+    )
     base = base if base in bases else bases[0]
     own = [row for row in rows if row["card"]["base"] == base]
-    choices = [(page.t("Base model"), BASE), *((f"{row['name']} · {row['card'].get('summary', '')}", row["id"]) for row in own)]
+    choices = [
+        (page.t("Base model"), BASE),
+        *((f"{row['name']} · {row['card'].get('summary', '')}", row["id"]) for row in own),
+    ]
     known = {value for _, value in choices}
     kept = [voice for voice in chosen or [] if voice in known]
     if not kept or (kept == [BASE] and own):
@@ -166,7 +242,9 @@ def columns(page: Page, voices: list[str]) -> list:
     for at in range(_COLUMNS):
         voice = voices[at] if at < len(voices or []) else None
         row = page.store.adapter(voice) if voice and voice != BASE else None
-        found.append(gr.update(visible=voice is not None or at == 0, label=row["name"] if row else page.t("Base model")))
+        found.append(
+            gr.update(visible=voice is not None or at == 0, label=row["name"] if row else page.t("Base model"))
+        )
     return found
 
 
@@ -181,11 +259,17 @@ def plain(history: list[dict]) -> list[dict]:
     found, reasoning = [], ""
     for item in history or []:
         content = item["content"]
-        text = content if isinstance(content, str) else "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
+        text = (
+            content
+            if isinstance(content, str)
+            else "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in content)
+        )
         if (item.get("metadata") or {}).get("title"):
             reasoning = text
             continue
-        found.append({"role": item["role"], "content": join_reasoning(reasoning, text) if item["role"] == "assistant" else text})
+        found.append(
+            {"role": item["role"], "content": join_reasoning(reasoning, text) if item["role"] == "assistant" else text}
+        )
         reasoning = ""
     return found
 
@@ -200,7 +284,13 @@ def shown(page: Page, history: list[dict]) -> list[dict]:
             growing = CLOSE not in text
             if reasoning or growing:
                 title = {"title": page.t("Thoughts"), "status": "pending" if growing else "done"}
-                found.append({"role": "assistant", "content": text.lstrip().removeprefix(OPEN).strip() if growing else reasoning, "metadata": title})
+                found.append(
+                    {
+                        "role": "assistant",
+                        "content": text.lstrip().removeprefix(OPEN).strip() if growing else reasoning,
+                        "metadata": title,
+                    }
+                )
             text = "" if growing else answer
         if text or turn["role"] != "assistant":
             found.append({**turn, "content": text})
@@ -228,7 +318,10 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
     if settings is None:
         raise StudioError(next(iter(wrong.values())))
     asked = [text] if text else []
-    histories = [[*history, *({"role": "user", "content": item} for item in asked)] if at < len(voices) else history for at, history in enumerate(histories)]
+    histories = [
+        [*history, *({"role": "user", "content": item} for item in asked)] if at < len(voices) else history
+        for at, history in enumerate(histories)
+    ]
     if not any(history and history[-1]["role"] == "user" for history in histories[: len(voices)]):
         raise StudioError("There is no question to answer again: send a message first.")
     _allowed(page, turn, voices)
@@ -269,11 +362,21 @@ def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
     return None
 
 
-def _stream(page: Page, turn: Turn, server: client.Server, voices: list[str], histories: list, settings: Sampling, stop: threading.Event) -> Iterator[list]:
+def _stream(
+    page: Page,
+    turn: Turn,
+    server: client.Server,
+    voices: list[str],
+    histories: list,
+    settings: Sampling,
+    stop: threading.Event,
+) -> Iterator[list]:
     """Every voice's words as they come, at most twenty times a second."""
     pieces: queue.Queue = queue.Queue()
     for at, voice in enumerate(voices):
-        threading.Thread(target=_pull, args=(page, turn, server, voice, at, histories[at], settings, stop, pieces), daemon=True).start()
+        threading.Thread(
+            target=_pull, args=(page, turn, server, voice, at, histories[at], settings, stop, pieces), daemon=True
+        ).start()
     said = [""] * len(voices)
     wrong: list[str] = []
     left = len(voices)
@@ -290,11 +393,24 @@ def _stream(page: Page, turn: Turn, server: client.Server, voices: list[str], hi
                 wrong.append(note(page.say(piece), "bad"))
             else:
                 said[at] += piece
-        spoken = [[*history, {"role": "assistant", "content": said[at]}] if at < len(voices) and said[at] else history for at, history in enumerate(histories)]
+        spoken = [
+            [*history, {"role": "assistant", "content": said[at]}] if at < len(voices) and said[at] else history
+            for at, history in enumerate(histories)
+        ]
         yield ["", "".join(wrong), *(shown(page, history) for history in spoken)]
 
 
-def _pull(page: Page, turn: Turn, server: client.Server, voice: str, at: int, history: list[dict], settings: Sampling, stop: threading.Event, pieces: queue.Queue) -> None:
+def _pull(
+    page: Page,
+    turn: Turn,
+    server: client.Server,
+    voice: str,
+    at: int,
+    history: list[dict],
+    settings: Sampling,
+    stop: threading.Event,
+    pieces: queue.Queue,
+) -> None:
     """One voice's answer into `pieces`, ended by None."""
     row = page.store.adapter(voice) if voice != BASE else None
     writes = bool(row and row["card"].get("task") == "text")

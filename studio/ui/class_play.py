@@ -37,8 +37,21 @@ class Playground:
 def build(page: Page) -> Playground:
     """Draw it, hidden until a classifier is chosen."""
     with gr.Column(visible=False) as column:
-        text = gr.Textbox(label=page.t("Text to classify"), placeholder=page.t("Write or paste a text, as in the examples it was taught with."), lines=2, max_lines=8, elem_id="classify-text")
-        picture = gr.Image(label=page.t("Picture to classify"), type="filepath", sources=["upload", "clipboard"], height=260, visible=False, elem_id="classify-picture")
+        text = gr.Textbox(
+            label=page.t("Text to classify"),
+            placeholder=page.t("Write or paste a text, as in the examples it was taught with."),
+            lines=2,
+            max_lines=8,
+            elem_id="classify-text",
+        )
+        picture = gr.Image(
+            label=page.t("Picture to classify"),
+            type="filepath",
+            sources=["upload", "clipboard"],
+            height=260,
+            visible=False,
+            elem_id="classify-picture",
+        )
         ask = gr.Button(page.t("Classify"), variant="primary", elem_id="classify")
         result = gr.HTML(elem_id="class-result", apply_default_css=False)
     return Playground(column, text, picture, ask, result)
@@ -51,7 +64,9 @@ def is_classifier(row: dict | None) -> bool:
 
 def visible(rows: list[dict]) -> list:
     """Updates of `Playground.shown` where the adapters `rows` are chosen."""
-    reads = {TASKS[row["card"]["task"]].reads for row in rows if is_classifier(row) and row["card"].get("task") in TASKS}
+    reads = {
+        TASKS[row["card"]["task"]].reads for row in rows if is_classifier(row) and row["card"].get("task") in TASKS
+    }
     return [gr.update(visible=bool(reads)), gr.update(visible="text" in reads), gr.update(visible="pictures" in reads)]
 
 
@@ -68,8 +83,10 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
         given = {"picture": picture} if TASKS[row["card"]["task"]].reads == "pictures" else {"text": text or ""}
         found = client.classify(server, row["id"], **given)
         said = beside_base(page, row["card"].get("metrics") or {})
-        parts.append(f'<section class="class-voice"><h4>{e(row["name"])}</h4>{answer_html(page, found)}'
-                     f'{f"<p class=help>{e(said)}</p>" if said else ""}</section>')
+        parts.append(
+            f'<section class="class-voice"><h4>{e(row["name"])}</h4>{answer_html(page, found)}'
+            f"{f'<p class=help>{e(said)}</p>' if said else ''}</section>"
+        )
     yield f'<div class="class-voices">{"".join(parts)}</div>'
 
 

@@ -17,9 +17,16 @@ def bars_html(page: Page, labels: list[str], values: list[float], *, several: bo
     rows = "".join(
         f'<li{" class=chosen" if (value >= 0.5 if several else at == 0) else ""}><span class="name">{e(label)}</span>'
         f'<span class="track" aria-hidden="true"><span style="width:{100 * value:.1f}%"></span></span><span class="value">{100 * value:.1f} %</span></li>'
-        for at, (label, value) in enumerate(ranked))
-    said = page.t("Each label by itself; those of 50 % and more are given.") if several else page.t("Probability of each class")
-    return f'<ol class="class-bars" aria-label="{e(said)}">{rows}</ol>' + (f'<p class="help">{e(said)}</p>' if several else "")
+        for at, (label, value) in enumerate(ranked)
+    )
+    said = (
+        page.t("Each label by itself; those of 50 % and more are given.")
+        if several
+        else page.t("Probability of each class")
+    )
+    return f'<ol class="class-bars" aria-label="{e(said)}">{rows}</ol>' + (
+        f'<p class="help">{e(said)}</p>' if several else ""
+    )
 
 
 def answer_html(page: Page, found: dict) -> str:
@@ -27,7 +34,10 @@ def answer_html(page: Page, found: dict) -> str:
     if not found["sets"]:
         return bars_html(page, found["labels"], found["probabilities"], several=found["several"])
     values = iter(found["probabilities"])
-    return "".join(f'<h5>{e(name)}</h5>{bars_html(page, labels, [next(values) for _ in labels], several=False)}' for name, labels in found["sets"].items())
+    return "".join(
+        f"<h5>{e(name)}</h5>{bars_html(page, labels, [next(values) for _ in labels], several=False)}"
+        for name, labels in found["sets"].items()
+    )
 
 
 def matrices_html(page: Page, found: dict) -> str:
@@ -38,8 +48,15 @@ def matrices_html(page: Page, found: dict) -> str:
 
 
 def _set_said(page: Page, one: dict) -> str:
-    return page.t("Label set “{name}”: {taught} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.", name=one["set"], rows=one["rows"],
-                  label=one["always"], taught=f"{one['accuracy']:.0%}", f1=f"{one['macro_f1']:.0%}", base=f"{one['base_accuracy']:.0%}")
+    return page.t(
+        "Label set “{name}”: {taught} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.",
+        name=one["set"],
+        rows=one["rows"],
+        label=one["always"],
+        taught=f"{one['accuracy']:.0%}",
+        f1=f"{one['macro_f1']:.0%}",
+        base=f"{one['base_accuracy']:.0%}",
+    )
 
 
 def matrix_html(page: Page, found: dict) -> str:
@@ -51,13 +68,24 @@ def matrix_html(page: Page, found: dict) -> str:
         total = max(1, sum(row))
         cells = "".join(
             f'<td class="{"hit" if (column == 0 if found["several"] else column == at) else "miss"}" style="--share:{100 * count / total:.0f}%">{count or ""}<span class="hidden">{"" if count else 0}</span></td>'
-            for column, count in enumerate(row))
+            for column, count in enumerate(row)
+        )
         body += f'<tr><th scope="row">{e(name)}</th>{cells}</tr>'
     head = "".join(f'<th scope="col"><span>{e(name)}</span></th>' for name in heads)
-    caption = page.t("Rows: the label that was expected; columns: the label that was said. Held-out rows only.") if not found["several"] else page.t("How often each label was said rightly, missed, or said wrongly. Held-out rows only.")
-    left = page.t("The first {shown} of {count} labels.", shown=_MOST, count=len(found["names"])) if len(found["names"]) > _MOST else ""
-    return (f'<h4>{e(page.t("Which labels are taken for which"))}</h4><div class="scroll" tabindex="0"><table class="matrix"><caption>{e(caption)} {e(left)}</caption>'
-            f'<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    caption = (
+        page.t("Rows: the label that was expected; columns: the label that was said. Held-out rows only.")
+        if not found["several"]
+        else page.t("How often each label was said rightly, missed, or said wrongly. Held-out rows only.")
+    )
+    left = (
+        page.t("The first {shown} of {count} labels.", shown=_MOST, count=len(found["names"]))
+        if len(found["names"]) > _MOST
+        else ""
+    )
+    return (
+        f'<h4>{e(page.t("Which labels are taken for which"))}</h4><div class="scroll" tabindex="0"><table class="matrix"><caption>{e(caption)} {e(left)}</caption>'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def beside_base(page: Page, metrics: dict) -> str:
@@ -65,5 +93,9 @@ def beside_base(page: Page, metrics: dict) -> str:
     found = metrics.get("classes")
     if not found or "correct" not in metrics:
         return ""
-    return page.t("Untaught, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the held-out rows; the taught model is right in {taught}.",
-                  label=found["always"], base=f"{metrics['base_correct']:.0%}", taught=f"{metrics['correct']:.0%}")
+    return page.t(
+        "Untaught, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the held-out rows; the taught model is right in {taught}.",
+        label=found["always"],
+        base=f"{metrics['base_correct']:.0%}",
+        taught=f"{metrics['correct']:.0%}",
+    )

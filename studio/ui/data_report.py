@@ -36,21 +36,43 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     data, found = outlook.dataset, outlook.report
     learnt = learnt_of(found, len(data.train))
     pairs = [
-        (page.t("Format"), ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part)), (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
-        (page.t("Rows in the file"), f"{data.counts.rows:,}"), (page.t("Used to learn"), f"{learnt:,}"), (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
+        (
+            page.t("Format"),
+            ", ".join(part for part in (page.t(TITLES.get(data.format, data.format)), data.encoding) if part),
+        ),
+        (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
+        (page.t("Rows in the file"), f"{data.counts.rows:,}"),
+        (page.t("Used to learn"), f"{learnt:,}"),
+        (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
         *length_facts(page, outlook),
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - learnt
-    said = chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn") if skipped else chip(page.t("all rows usable"), "good")
+    said = (
+        chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn")
+        if skipped
+        else chip(page.t("all rows usable"), "good")
+    )
     if not skipped and found.blocking:
         said = chip(page.t("cannot be learnt from as it is"), "bad")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
-    why = f'<details><summary>{e(page.t("How this was recognised"))}</summary><ul>{evidence}</ul></details>' if evidence else ""
+    why = (
+        f"<details><summary>{e(page.t('How this was recognised'))}</summary><ul>{evidence}</ul></details>"
+        if evidence
+        else ""
+    )
     wrong = note(page.say(problem), "bad") if problem else ""
     limit = outlook.recipe.training.max_length
-    return head + wrong + facts(pairs) + histogram + done + findings_html(page, found.findings, longest(outlook), limit, draft["data"].get("remedies", {})) + why
+    return (
+        head
+        + wrong
+        + facts(pairs)
+        + histogram
+        + done
+        + findings_html(page, found.findings, longest(outlook), limit, draft["data"].get("remedies", {}))
+        + why
+    )
 
 
 def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Sentence | None) -> str:
@@ -60,8 +82,14 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
     pairs = [(page.t("Rows in the file"), f"{counts.rows:,}"), (page.t("Used to learn"), "0")]
     findings = problem_findings(found.problems)
     done = remedies_html(page, draft["data"], found.remedied)
-    return f'<div class="run-head">{chips}</div>' + note(page.say(problem or found.sentence), "bad") + facts(pairs) + done + findings_html(
-        page, by_level(findings), 0, 0, draft["data"].get("remedies", {})) + again(page)
+    return (
+        f'<div class="run-head">{chips}</div>'
+        + note(page.say(problem or found.sentence), "bad")
+        + facts(pairs)
+        + done
+        + findings_html(page, by_level(findings), 0, 0, draft["data"].get("remedies", {}))
+        + again(page)
+    )
 
 
 def learnt_of(found: Report, rows: int) -> int:
@@ -77,12 +105,26 @@ def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
     lengths, rows, limit = outlook.lengths, outlook.rows, outlook.recipe.training.max_length
     if not lengths:
         return []
-    cut, tokens = sum(length > limit for length in lengths), round(outlook.report.tokens * len(outlook.dataset.train) / outlook.report.looked)
+    cut, tokens = (
+        sum(length > limit for length in lengths),
+        round(outlook.report.tokens * len(outlook.dataset.train) / outlook.report.looked),
+    )
     if len(lengths) < rows:
-        return [(page.t("Tokens in all"), page.t("about {count}, from {checked} rows", count=number(float(tokens)), checked=f"{len(lengths):,}")),
-                (page.t("Rows cut at {limit} tokens", limit=limit), page.t("about {count}", count=f"{round(cut * rows / len(lengths)):,}"))]
-    return [(page.t("Tokens in all"), f"{tokens:,}"), (page.t("Longest row"), page.t("{count} tokens", count=f"{outlook.report.lengths['tokens'].largest:,}")),
-            (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}")]
+        return [
+            (
+                page.t("Tokens in all"),
+                page.t("about {count}, from {checked} rows", count=number(float(tokens)), checked=f"{len(lengths):,}"),
+            ),
+            (
+                page.t("Rows cut at {limit} tokens", limit=limit),
+                page.t("about {count}", count=f"{round(cut * rows / len(lengths)):,}"),
+            ),
+        ]
+    return [
+        (page.t("Tokens in all"), f"{tokens:,}"),
+        (page.t("Longest row"), page.t("{count} tokens", count=f"{outlook.report.lengths['tokens'].largest:,}")),
+        (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}"),
+    ]
 
 
 def longest(outlook: Outlook) -> int:
@@ -98,7 +140,9 @@ def reading_html(page: Page) -> str:
     if not reading:
         return ""
     said = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
-    return f'<p class="progress-words" role="status">{e(said)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
+    return (
+        f'<p class="progress-words" role="status">{e(said)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
+    )
 
 
 def again(page: Page) -> str:
@@ -113,10 +157,16 @@ def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Repor
         if action not in REMEDIES.get(kind, {}):
             continue
         count = remedied.get(kind, 0)
-        words = page.t("{count} of {checked} {checked:row|rows} looked at", count=f"{count:,}", checked=f"{found.looked:,}") if count and found and kind == "long" else page.t("{count} {count:row|rows}", count=f"{count:,}")
+        words = (
+            page.t("{count} of {checked} {checked:row|rows} looked at", count=f"{count:,}", checked=f"{found.looked:,}")
+            if count and found and kind == "long"
+            else page.t("{count} {count:row|rows}", count=f"{count:,}")
+        )
         said = f" {chip(words, 'good')}" if count else ""
         undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
-        rows.append(f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>")
+        rows.append(
+            f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>"
+        )
     if not rows:
         return ""
     return f'<h4>{e(page.t("What is done about it"))}</h4><ul class="findings remedies">{"".join(rows)}</ul><p class="help">{e(page.t("The file itself stays as it is."))}</p>'
@@ -128,26 +178,52 @@ def bars(page: Page, found: Histogram) -> str:
     unit = page.t(found.unit)
     columns = "".join(
         f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: {count}"></span>'
-        for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False))
-    said = page.t("Lengths: half of the rows have up to {median} {unit}, 95 % up to {p95}, the longest {largest}.", median=found.median, unit=unit, p95=found.p95, largest=found.largest)
+        for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False)
+    )
+    said = page.t(
+        "Lengths: half of the rows have up to {median} {unit}, 95 % up to {p95}, the longest {largest}.",
+        median=found.median,
+        unit=unit,
+        p95=found.p95,
+        largest=found.largest,
+    )
     return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(said)}</figcaption></figure>'
 
 
-def findings_html(page: Page, findings: list[Finding], longest: int, limit: int, chosen: dict[str, str] | None = None) -> str:
+def findings_html(
+    page: Page, findings: list[Finding], longest: int, limit: int, chosen: dict[str, str] | None = None
+) -> str:
     """Every finding with its count, its first line numbers and its remedies but the `chosen` ones, which are done already."""
     if not findings:
         return note(page.t("No problems found."), "good")
     rows = []
     for item in findings[:_FINDINGS_SHOWN]:
-        named = [f"{file}:{line}" if file else str(line) for file, line in zip(item.files or [""] * len(item.lines), item.lines, strict=True) if line]
+        named = [
+            f"{file}:{line}" if file else str(line)
+            for file, line in zip(item.files or [""] * len(item.lines), item.lines, strict=True)
+            if line
+        ]
         shown = named[: 4 if item.files else 12]
-        where = f' <span class="lines">{e(page.t("{count:line|lines} {lines}", count=len(shown), lines=", ".join(shown)))}</span>' if shown else ""
-        ways = [button(page.say(text), "remedy", f"{item.kind}:{action}") for action, text in item.remedies.items() if (chosen or {}).get(item.kind) != action]
+        where = (
+            f' <span class="lines">{e(page.t("{count:line|lines} {lines}", count=len(shown), lines=", ".join(shown)))}</span>'
+            if shown
+            else ""
+        )
+        ways = [
+            button(page.say(text), "remedy", f"{item.kind}:{action}")
+            for action, text in item.remedies.items()
+            if (chosen or {}).get(item.kind) != action
+        ]
         if item.kind in ("long", "still_long", "nothing") and longest > limit:
-            ways.insert(0, button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)))
+            ways.insert(
+                0,
+                button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)),
+            )
         ways += [button(page.t("Lend {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
-        rows.append(f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>')
+        rows.append(
+            f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>'
+        )
     return f'<h4>{e(page.t("What was found"))}</h4><ul class="findings">{"".join(rows)}</ul>'
 
 
@@ -157,7 +233,10 @@ def preview_html(page: Page, outlook: Outlook) -> str:
     if outlook.dataset and outlook.dataset.want == "image":
         return thumbnails_html(page, outlook.dataset)
     found = outlook.report.preview
-    return table([page.t("Line"), *found.columns], [[str(line), *row] for line, row in zip(found.numbers[:12], found.rows[:12], strict=True)])
+    return table(
+        [page.t("Line"), *found.columns],
+        [[str(line), *row] for line, row in zip(found.numbers[:12], found.rows[:12], strict=True)],
+    )
 
 
 def thumbnails_html(page: Page, data: Dataset) -> str:
@@ -174,7 +253,9 @@ def thumbnails_html(page: Page, data: Dataset) -> str:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=80)
         source = base64.b64encode(file.getvalue()).decode()
-        figures.append(f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}"><figcaption>{e(record.value["label"])}</figcaption></figure>')
+        figures.append(
+            f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}"><figcaption>{e(record.value["label"])}</figcaption></figure>'
+        )
     return f'<p class="help">{e(page.t("{shown} of {count} pictures that are learnt from, with their classes.", shown=len(shown), count=f"{len(data.train):,}"))}</p><div class="thumbnails">{"".join(figures)}</div>'
 
 
@@ -188,7 +269,13 @@ def files_html(page: Page, draft: dict, data: Dataset | None) -> str:
         part = data.parts[index] if data and index < len(data.parts) else None
         name = part.name if part else file["source"]
         told = f"{part.counts.used:,} / {part.counts.rows:,}" if part else "–"
-        remove = button(page.t("Remove"), "remove-file", str(index), kind="danger", says=page.t("Remove {name}", name=name))
-        body.append(f'<tr><td>{e(name)}</td><td>{e(told)}</td><td>× {e(number(float(file.get("weight") or 1)))}</td><td>{e(f"{part.drawn:,}" if part else "–")}</td><td>{remove}</td></tr>')
-    head = "".join(f'<th scope="col">{e(page.t(text))}</th>' for text in ("File", "Rows used", "Weight", "Rows in an epoch"))
+        remove = button(
+            page.t("Remove"), "remove-file", str(index), kind="danger", says=page.t("Remove {name}", name=name)
+        )
+        body.append(
+            f"<tr><td>{e(name)}</td><td>{e(told)}</td><td>× {e(number(float(file.get('weight') or 1)))}</td><td>{e(f'{part.drawn:,}' if part else '–')}</td><td>{remove}</td></tr>"
+        )
+    head = "".join(
+        f'<th scope="col">{e(page.t(text))}</th>' for text in ("File", "Rows used", "Weight", "Rows in an epoch")
+    )
     return f'<div class="scroll" tabindex="0"><table class="plain files"><thead><tr>{head}<th></th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'

@@ -29,7 +29,14 @@ from studio.ui.notices import discard_upload
 from studio.ui.page import Page
 from studio.words import StudioError
 
-_RARE = ("input", "history", "tools", "reasoning", "weight", "mask_history")  # roles that are folded away where no column plays them
+_RARE = (
+    "input",
+    "history",
+    "tools",
+    "reasoning",
+    "weight",
+    "mask_history",
+)  # roles that are folded away where no column plays them
 _SPLIT = ("heldout", "heldout_fraction", "max_rows", "encoding", "seed")
 
 
@@ -45,12 +52,26 @@ def build(page: Page):
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             ui.examples = Board(elem_id="examples")
-            ui.upload = gr.File(label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=130)
-            gr.HTML(f'<p class="help">{e(page.t("JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures."))}</p>', apply_default_css=False)
+            ui.upload = gr.File(
+                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=130
+            )
+            gr.HTML(
+                f'<p class="help">{e(page.t("JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures."))}</p>',
+                apply_default_css=False,
+            )
             with gr.Row(equal_height=True):
-                ui.place = gr.Textbox(label=page.t("Or a file on this machine, or hub:owner/name"), placeholder="/data/chats.jsonl", scale=4, elem_id="place")
+                ui.place = gr.Textbox(
+                    label=page.t("Or a file on this machine, or hub:owner/name"),
+                    placeholder="/data/chats.jsonl",
+                    scale=4,
+                    elem_id="place",
+                )
                 ui.use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
-            ui.task = gr.Radio([(page.t(item.title), name) for name, item in TASKS.items()], label=page.t("What should the model learn?"), elem_id="task")
+            ui.task = gr.Radio(
+                [(page.t(item.title), name) for name, item in TASKS.items()],
+                label=page.t("What should the model learn?"),
+                elem_id="task",
+            )
             ui.task_help = gr.HTML(apply_default_css=False)
             ui.task_form = OptionForm(language=page.language, elem_id="task-form")
         with gr.Column(scale=3, min_width=320):
@@ -82,11 +103,25 @@ def build_files(page: Page, ui: SimpleNamespace) -> None:
     with gr.Accordion(page.t("Mix in more files"), open=False, elem_id="mixture"):
         ui.files = Board(elem_id="files")
         with gr.Row(equal_height=True):
-            ui.other = gr.Textbox(label=page.t("Another file on this machine, an example, or hub:owner/name"), scale=4, elem_id="other-file")
+            ui.other = gr.Textbox(
+                label=page.t("Another file on this machine, an example, or hub:owner/name"),
+                scale=4,
+                elem_id="other-file",
+            )
             ui.add = gr.Button(page.t("Add"), scale=1, min_width=80, elem_id="add-file")
             ui.bring = gr.UploadButton(page.t("Upload"), scale=1, min_width=80, elem_id="upload-other")
-    ui.file = gr.Radio([], value=None, visible=False, label=page.t("File whose weight and columns are set below"), elem_id="which-file")
-    ui.weight = gr.Number(1, visible=False, minimum=0.01, maximum=100, label=page.t("Weight"), info=page.t(OtherFile.model_fields["weight"].description), elem_id="weight")
+    ui.file = gr.Radio(
+        [], value=None, visible=False, label=page.t("File whose weight and columns are set below"), elem_id="which-file"
+    )
+    ui.weight = gr.Number(
+        1,
+        visible=False,
+        minimum=0.01,
+        maximum=100,
+        label=page.t("Weight"),
+        info=page.t(OtherFile.model_fields["weight"].description),
+        elem_id="weight",
+    )
 
 
 def bind(page: Page, ui: SimpleNamespace) -> None:
@@ -117,23 +152,64 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
         return gr.skip(), page.stamp("read")
 
     page.on(ui.examples.click, choose_example, None, page.changed, changes=True)
-    taken = page.on(ui.upload.upload, lambda path: take(page, path), ui.upload, page.changed, changes=True, show_progress="minimal")
+    taken = page.on(
+        ui.upload.upload, lambda path: take(page, path), ui.upload, page.changed, changes=True, show_progress="minimal"
+    )
     for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
         page.on(after, None, None, ui.upload, js="() => [null]")
     page.on(ui.use.click, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
     page.on(ui.place.submit, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
     page.on(ui.task.input, lambda name: choose_task(page, name), ui.task, page.changed, changes=True)
-    page.on(ui.task_form.input, lambda raw: edit_task(page, ui.task_form, raw), ui.task_form, [ui.task_form, page.changed], changes=True)
-    page.on(ui.roles.input, lambda raw, index: edit_roles(page, ui.roles, raw, index or 0), [ui.roles, ui.file], [ui.roles, page.changed, ui.check], changes=True)
+    page.on(
+        ui.task_form.input,
+        lambda raw: edit_task(page, ui.task_form, raw),
+        ui.task_form,
+        [ui.task_form, page.changed],
+        changes=True,
+    )
+    page.on(
+        ui.roles.input,
+        lambda raw, index: edit_roles(page, ui.roles, raw, index or 0),
+        [ui.roles, ui.file],
+        [ui.roles, page.changed, ui.check],
+        changes=True,
+    )
     page.on(ui.check.click, accept, None, [page.changed, ui.check], changes=True)
     page.on(ui.proposed.click, propose_roles, ui.file, page.changed, changes=True)
-    page.on(ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True)
+    page.on(
+        ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True
+    )
     page.on(ui.about.click, press, None, page.changed, changes=True)
     page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
-    page.on(ui.file.input, lambda index: [*draw_file(page, ui.roles, index or 0), ""], ui.file, [ui.weight, ui.roles, ui.check])
-    outputs = [ui.examples, ui.task, ui.task_help, ui.task_form, ui.about, ui.files, ui.file, ui.weight, ui.roles, ui.check, ui.split, ui.preview, ui.tokens, ui.template, ui.timer]
-    page.on(page.changed.change, lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
-            [page.changed, ui.file, ui.example], outputs)
+    page.on(
+        ui.file.input,
+        lambda index: [*draw_file(page, ui.roles, index or 0), ""],
+        ui.file,
+        [ui.weight, ui.roles, ui.check],
+    )
+    outputs = [
+        ui.examples,
+        ui.task,
+        ui.task_help,
+        ui.task_form,
+        ui.about,
+        ui.files,
+        ui.file,
+        ui.weight,
+        ui.roles,
+        ui.check,
+        ui.split,
+        ui.preview,
+        ui.tokens,
+        ui.template,
+        ui.timer,
+    ]
+    page.on(
+        page.changed.change,
+        lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
+        [page.changed, ui.file, ui.example],
+        outputs,
+    )
 
 
 def bind_files(page: Page, ui: SimpleNamespace) -> None:
@@ -218,7 +294,12 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     mapping = {"shape": shape, "roles": columns, "labels": labels, "system": raw.get("system_text") or None}
     lost, rows = more_lost(page, mapping, file)
     if lost:
-        said = page.t("With these columns {count} of the first {rows} rows would be lost: {count:line|lines} {lines}.", count=len(lost), rows=rows, lines=", ".join(map(str, lost[:12])))
+        said = page.t(
+            "With these columns {count} of the first {rows} rows would be lost: {count:line|lines} {lines}.",
+            count=len(lost),
+            rows=rows,
+            lines=", ".join(map(str, lost[:12])),
+        )
         keep = button(page.t("Use them all the same"), "accept", json.dumps([mapping, file]))
         return form.complain({}), gr.skip(), note(said, "warn") + keep
     return form.complain({}), accept_roles(page, mapping, file), ""
@@ -251,31 +332,56 @@ def edit_split(page: Page, form: OptionForm, raw: dict):
     return form.complain(wrong), page.stamp("split")
 
 
-def draw(page: Page, stamp: str, file: int, example: float | None, task_form: OptionForm, roles: OptionForm, split: OptionForm) -> list:
+def draw(
+    page: Page,
+    stamp: str,
+    file: int,
+    example: float | None,
+    task_form: OptionForm,
+    roles: OptionForm,
+    split: OptionForm,
+) -> list:
     """The whole tab from the draft; a form that was just edited keeps what is typed in it."""
     origin = stamp.partition(":")[0]
     draft, outlook = page.desk.draft(), page.desk.outlook()
     if origin in ("method", "machine"):
         return [gr.skip()] * 15
     if origin == "training":  # the length at most may be another one
-        return [gr.skip()] * 4 + [about_html(page, draft, outlook, outlook.problems.get("data"))] + [gr.skip()] * 7 + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
+        return (
+            [gr.skip()] * 4
+            + [about_html(page, draft, outlook, outlook.problems.get("data"))]
+            + [gr.skip()] * 7
+            + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
+        )
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
-    data, problem = outlook.dataset, outlook.problems.get("data") or (outlook.problems.get("recipe") if outlook.dataset is None else None)
+    data, problem = (
+        outlook.dataset,
+        outlook.problems.get("data") or (outlook.problems.get("recipe") if outlook.dataset is None else None),
+    )
     several = len(files) > 1
-    choices = [(data.files[at].name if data and at < len(data.files) else str(item.get("source")), at) for at, item in enumerate(files)]
+    choices = [
+        (data.files[at].name if data and at < len(data.files) else str(item.get("source")), at)
+        for at, item in enumerate(files)
+    ]
     return [
-        examples_html(page, draft["data"]["source"]), gr.update(value=draft["task"].get("name")),
+        examples_html(page, draft["data"]["source"]),
+        gr.update(value=draft["task"].get("name")),
         f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
         gr.skip() if origin == "task-form" or task is None else task_form.show(task, values=draft["task"]),
-        about_html(page, draft, outlook, problem), files_html(page, draft, data),
+        about_html(page, draft, outlook, problem),
+        files_html(page, draft, data),
         gr.update(choices=choices, value=file, visible=several),
-        gr.skip() if origin == "weight" else gr.update(value=files[file].get("weight", 1), visible=several and "weight" in files[file]),
+        gr.skip()
+        if origin == "weight"
+        else gr.update(value=files[file].get("weight", 1), visible=several and "weight" in files[file]),
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
         "",  # what was asked about other columns is no question any more
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
-        preview_html(page, outlook), token_view.view_html(page, outlook, example),
-        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"), gr.Timer(active=page.desk.readings.under_way() is not None),
+        preview_html(page, outlook),
+        token_view.view_html(page, outlook, example),
+        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"),
+        gr.Timer(active=page.desk.readings.under_way() is not None),
     ]
 
 
@@ -283,15 +389,24 @@ def draw_file(page: Page, roles: OptionForm, file: int) -> list:
     """Weight and columns of the file that was chosen."""
     draft, data = page.desk.draft(), page.desk.outlook().dataset
     files = files_of(draft)
-    return [gr.update(value=files[file].get("weight", 1), visible="weight" in files[file]), roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name"))))]
+    return [
+        gr.update(value=files[file].get("weight", 1), visible="weight" in files[file]),
+        roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name")))),
+    ]
 
 
-def columns_and_mapping(data: Dataset | None, files: list[dict], file: int, task: type[Task] | None) -> tuple[list[str], dict, bool]:
+def columns_and_mapping(
+    data: Dataset | None, files: list[dict], file: int, task: type[Task] | None
+) -> tuple[list[str], dict, bool]:
     """One file's columns, how they are mapped now, and whether there may be more than one label column."""
     sets = task is not None and task.wants == "label_sets"
     if data and file < len(data.files):
         return data.files[file].columns, data.files[file].mapping.model_dump(), sets
-    return columns_of(files[file]["source"]), files[file].get("mapping") or {"shape": first_shape(task), "roles": {}}, sets
+    return (
+        columns_of(files[file]["source"]),
+        files[file].get("mapping") or {"shape": first_shape(task), "roles": {}},
+        sets,
+    )
 
 
 def columns_of(source: str) -> list[str]:
@@ -312,8 +427,10 @@ def examples_html(page: Page, source: str) -> str:
     cards = []
     for item in presets("sample"):
         chosen = item.values.get("data", {}).get("source") == source
-        cards.append(f'<button type="button" class="example" data-act="example" data-item="{e(item.name)}" aria-pressed="{"true" if chosen else "false"}">'
-                     f'<strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>')
+        cards.append(
+            f'<button type="button" class="example" data-act="example" data-item="{e(item.name)}" aria-pressed="{"true" if chosen else "false"}">'
+            f"<strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>"
+        )
     return f'<h3>{e(page.t("Try an example"))}</h3><div class="examples">{"".join(cards)}</div>'
 
 
@@ -322,16 +439,58 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
     if not columns:
         return form.show(Options, values={})
     shape = mapping["shape"]
-    fields = {"shape": (Literal[tuple(SHAPES)], option(shape, "Shape", "How one row of the data is built.", labels={key: page.say(text) for key, text in SHAPES.items()}))}
+    fields = {
+        "shape": (
+            Literal[tuple(SHAPES)],
+            option(
+                shape,
+                "Shape",
+                "How one row of the data is built.",
+                labels={key: page.say(text) for key, text in SHAPES.items()},
+            ),
+        )
+    }
     for role, needed in ROLES[shape].items():
         kind = Literal[tuple(columns)]
         title = page.say(ROLE_TITLES[role])
         rare = not needed and role in _RARE and role not in mapping["roles"]
-        fields[role] = (kind if needed else kind | None, option(None, title, "", labels={name: name for name in columns}, advanced=rare))
+        fields[role] = (
+            kind if needed else kind | None,
+            option(None, title, "", labels={name: name for name in columns}, advanced=rare),
+        )
     if sets and shape == "label":
-        fields["labels"] = (list[Literal[tuple(columns)]], option([], "More label columns", "Each of these columns is a label set of its own, beside the label's.", labels={name: name for name in columns}))
+        fields["labels"] = (
+            list[Literal[tuple(columns)]],
+            option(
+                [],
+                "More label columns",
+                "Each of these columns is a label set of its own, beside the label's.",
+                labels={name: name for name in columns},
+            ),
+        )
     if shape == "label_columns":
-        fields["labels"] = (list[Literal[tuple(columns)]], option([], "Label columns", "A row has the label of each of these columns that says yes, true or 1.", labels={name: name for name in columns}))
-    fields["system_text"] = (str | None, option(None, "System text", "Put before every conversation that has no system message of its own. Empty: none.", advanced=True))
-    values = {"shape": shape, **{role: mapping["roles"].get(role) for role in ROLES[shape]}, "labels": mapping.get("labels") or [], "system_text": mapping.get("system")}
+        fields["labels"] = (
+            list[Literal[tuple(columns)]],
+            option(
+                [],
+                "Label columns",
+                "A row has the label of each of these columns that says yes, true or 1.",
+                labels={name: name for name in columns},
+            ),
+        )
+    fields["system_text"] = (
+        str | None,
+        option(
+            None,
+            "System text",
+            "Put before every conversation that has no system message of its own. Empty: none.",
+            advanced=True,
+        ),
+    )
+    values = {
+        "shape": shape,
+        **{role: mapping["roles"].get(role) for role in ROLES[shape]},
+        "labels": mapping.get("labels") or [],
+        "system_text": mapping.get("system"),
+    }
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)

@@ -128,7 +128,6 @@ class Feed:
                 self._runs.popitem(last=False)
         return run.answer(epoch, have or {})
 
-
     def recipe(self, run_id: str) -> dict:
         """The run's recipe; {} where there is no such run."""
         run = self._store.run(run_id)
@@ -162,7 +161,11 @@ class _Run:
                 return {"epoch": self.epoch, "more": True, "series": {}}
             known = have if epoch == self.epoch else {}
             changes = {name: envelope.since(known.get(name, 0)) for name, envelope in self.series.items()}
-            return {"epoch": self.epoch, "more": False, "series": {name: change for name, change in changes.items() if change}}
+            return {
+                "epoch": self.epoch,
+                "more": False,
+                "series": {name: change for name, change in changes.items() if change},
+            }
 
     def _read(self) -> None:
         until = time.monotonic() + self.patience

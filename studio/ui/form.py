@@ -36,8 +36,15 @@ class OptionForm(gr.HTML):
     """
 
     def __init__(
-        self, options: type[Options] | None = None, *, language: str = "en", value: dict | None = None,
-        errors: dict[str, Sentence] | None = None, locked: bool = False, adapters: Callable[[str, dict], dict[str, str]] | None = None, **kwargs,
+        self,
+        options: type[Options] | None = None,
+        *,
+        language: str = "en",
+        value: dict | None = None,
+        errors: dict[str, Sentence] | None = None,
+        locked: bool = False,
+        adapters: Callable[[str, dict], dict[str, str]] | None = None,
+        **kwargs,
     ):
         """`options` may come later, with `show`; `locked` shows without editing. adapters(ships as, options of its method): id → name of those that an
         option may choose from the library."""
@@ -45,17 +52,35 @@ class OptionForm(gr.HTML):
         for name in ("html_template", "js_on_load", "apply_default_css"):
             kwargs.pop(name, None)
         super().__init__(
-            self._whole(options, value, errors, locked), html_template='<div class="option-form"></div>',
-            js_on_load=f"const words = {json.dumps(_words(language))};\n{_script()}", apply_default_css=False, **kwargs,
+            self._whole(options, value, errors, locked),
+            html_template='<div class="option-form"></div>',
+            js_on_load=f"const words = {json.dumps(_words(language))};\n{_script()}",
+            apply_default_css=False,
+            **kwargs,
         )
 
-    def _whole(self, options: type[Options] | None, values: dict | Options | None, errors: dict[str, Sentence] | None, locked: bool) -> dict:
+    def _whole(
+        self,
+        options: type[Options] | None,
+        values: dict | Options | None,
+        errors: dict[str, Sentence] | None,
+        locked: bool,
+    ) -> dict:
         said = {key: sentence.say(self._language) for key, sentence in (errors or {}).items()}
-        return {"fields": said_fields(options, self._language, self._adapters), "values": defaults(options) | plain(values), "errors": said, "locked": locked}
+        return {
+            "fields": said_fields(options, self._language, self._adapters),
+            "values": defaults(options) | plain(values),
+            "errors": said,
+            "locked": locked,
+        }
 
     def show(
-        self, options: type[Options] | None = None, *, values: dict | Options | None = None,
-        errors: dict[str, Sentence] | None = None, locked: bool = False,
+        self,
+        options: type[Options] | None = None,
+        *,
+        values: dict | Options | None = None,
+        errors: dict[str, Sentence] | None = None,
+        locked: bool = False,
     ) -> dict:
         """The whole form anew, for a handler to return: the fields of `options` (else the form's own) with `values`."""
         return gr.update(value=self._whole(options or self._options, values, errors, locked))
@@ -92,13 +117,18 @@ def _words(language: str) -> dict[str, str]:
         "none": translate("automatic", language),
         "reset": translate("Back to the default: {value}", language),
         "empty": translate("Nothing to set here.", language),
-        "noAdapter": translate("The library has no adapter for this yet. Train one on this base model first, then choose it here.", language),
+        "noAdapter": translate(
+            "The library has no adapter for this yet. Train one on this base model first, then choose it here.",
+            language,
+        ),
         "chooseAdapter": translate("none chosen", language),
         "gone": translate("{name} (not in the library any more)", language),
     }
 
 
-def said_fields(options: type[Options] | None, language: str = "en", adapters: Callable[[str, dict], dict[str, str]] | None = None) -> list[dict]:
+def said_fields(
+    options: type[Options] | None, language: str = "en", adapters: Callable[[str, dict], dict[str, str]] | None = None
+) -> list[dict]:
     """`form_fields` in `language`, ready for JSON. adapters: see `OptionForm`."""
     fields = form_fields(options) if options else []
     for field in fields:
@@ -106,7 +136,9 @@ def said_fields(options: type[Options] | None, language: str = "en", adapters: C
             field[part] = translate(field[part], language)
         field["choices"] = [{**choice, "label": translate(choice["label"], language)} for choice in field["choices"]]
         if field["adapters"] and adapters:
-            field["choices"] = [{"value": key, "label": name} for key, name in adapters(field["adapters"], field["made_with"]).items()]
+            field["choices"] = [
+                {"value": key, "label": name} for key, name in adapters(field["adapters"], field["made_with"]).items()
+            ]
         field["default"] = _json(field["default"])
     return fields
 

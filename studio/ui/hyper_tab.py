@@ -31,10 +31,17 @@ def build(page: Page):
             training = OptionForm(Training, language=page.language, elem_id="training-form")
         with gr.Column(scale=2, min_width=300):
             machine = OptionForm(Machine, language=page.language, elem_id="machine-form")
-            name = gr.Textbox(label=page.t("Name of the run"), placeholder=page.t("made from the data and the method"), max_length=120, elem_id="run-name")
+            name = gr.Textbox(
+                label=page.t("Name of the run"),
+                placeholder=page.t("made from the data and the method"),
+                max_length=120,
+                elem_id="run-name",
+            )
             with gr.Row():
                 save = gr.DownloadButton(page.t("Download recipe"), elem_id="save-recipe")
-                load = gr.UploadButton(page.t("Load recipe"), file_types=[".yaml", ".yml"], type="filepath", elem_id="load-recipe")
+                load = gr.UploadButton(
+                    page.t("Load recipe"), file_types=[".yaml", ".yml"], type="filepath", elem_id="load-recipe"
+                )
 
     def bind():
         def lay_over(event: gr.EventData):
@@ -64,12 +71,29 @@ def build(page: Page):
             return page.stamp("recipe")
 
         page.on(boards.click, lay_over, None, page.changed, changes=True)
-        page.on(training.input, lambda raw: edit("training", Training, training, raw), training, [training, page.changed], changes=True)
-        page.on(machine.input, lambda raw: edit("machine", Machine, machine, raw), machine, [machine, page.changed], changes=True)
+        page.on(
+            training.input,
+            lambda raw: edit("training", Training, training, raw),
+            training,
+            [training, page.changed],
+            changes=True,
+        )
+        page.on(
+            machine.input,
+            lambda raw: edit("machine", Machine, machine, raw),
+            machine,
+            [machine, page.changed],
+            changes=True,
+        )
         page.on(outlook.click, mend, None, page.changed, changes=True)
         page.on(name.input, rename, name, page.changed, changes=True, trigger_mode="always_last")
         page.on(load.upload, load_recipe, load, page.changed, changes=True)
-        page.on(page.changed.change, lambda stamp: draw(page, stamp, training, machine), page.changed, [boards, outlook, training, machine, name, save])
+        page.on(
+            page.changed.change,
+            lambda stamp: draw(page, stamp, training, machine),
+            page.changed,
+            [boards, outlook, training, machine, name, save],
+        )
 
     return bind
 
@@ -77,7 +101,11 @@ def build(page: Page):
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a file that the person gave."""
     if path.stat().st_size > _RECIPE_BYTES:
-        raise StudioError("{source} has more than {limit} kB, so it is no recipe. Choose the YAML file of one.", source=path.name, limit=_RECIPE_BYTES // 1000)
+        raise StudioError(
+            "{source} has more than {limit} kB, so it is no recipe. Choose the YAML file of one.",
+            source=path.name,
+            limit=_RECIPE_BYTES // 1000,
+        )
     return recipe_from_yaml(path.read_text(encoding="utf-8", errors="replace"), path.name)
 
 
@@ -86,8 +114,11 @@ def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> l
     origin = stamp.partition(":")[0]
     draft = page.desk.draft()
     return [
-        presets_html(page), forecast_html(page), gr.skip() if origin == "training" else training.show(values=draft["training"]),
-        gr.skip() if origin == "machine" else machine.show(values=draft["machine"]), gr.skip() if origin == "name" else gr.update(value=draft.get("name", "")),
+        presets_html(page),
+        forecast_html(page),
+        gr.skip() if origin == "training" else training.show(values=draft["training"]),
+        gr.skip() if origin == "machine" else machine.show(values=draft["machine"]),
+        gr.skip() if origin == "name" else gr.update(value=draft.get("name", "")),
         recipe_file(page),
     ]
 
@@ -105,23 +136,42 @@ def recipe_file(page: Page):
 def presets_html(page: Page) -> str:
     cards = "".join(
         f'<button type="button" class="example" data-act="preset" data-item="{e(item.name)}"><strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>'
-        for item in presets("effort"))
+        for item in presets("effort")
+    )
     return f'<h3>{e(page.t("Presets"))}</h3><div class="examples wide">{cards}</div>'
 
 
 def forecast_html(page: Page) -> str:
     """Time, memory and steps to expect, and what to do where it does not fit."""
     outlook = page.desk.outlook()
-    problems = [note(page.say(sentence), "bad") for part, sentence in outlook.problems.items() if part in ("recipe", "machine", "method")]
+    problems = [
+        note(page.say(sentence), "bad")
+        for part, sentence in outlook.problems.items()
+        if part in ("recipe", "machine", "method")
+    ]
     found = outlook.forecast
     if found is None:
         return "".join(problems)
     recipe = outlook.recipe
     pairs = [
-        (page.t("Effective batch"), page.t("{count} {count:example|examples} a step", count=recipe.training.effective_batch)), (page.t("Steps"), f"{found.steps:,}"),
-        (page.t("Time, about"), page.say(duration(found.seconds))), (page.t("Memory, about"), size(found.memory_bytes)), (page.t("Disk, about"), size(found.disk_bytes)),
+        (
+            page.t("Effective batch"),
+            page.t("{count} {count:example|examples} a step", count=recipe.training.effective_batch),
+        ),
+        (page.t("Steps"), f"{found.steps:,}"),
+        (page.t("Time, about"), page.say(duration(found.seconds))),
+        (page.t("Memory, about"), size(found.memory_bytes)),
+        (page.t("Disk, about"), size(found.disk_bytes)),
     ]
     here = hardware.machine()
     lack = memory_problem(found, here)
-    ways = "".join(button(page.say(text), "mend", str(at)) for at, (text, _) in enumerate(not_enough_memory(found, here))) if lack else ""
-    return "".join(problems) + facts(pairs) + (note(page.say(lack), "bad") + f'<p class="actions">{ways}</p>' if lack else "")
+    ways = (
+        "".join(button(page.say(text), "mend", str(at)) for at, (text, _) in enumerate(not_enough_memory(found, here)))
+        if lack
+        else ""
+    )
+    return (
+        "".join(problems)
+        + facts(pairs)
+        + (note(page.say(lack), "bad") + f'<p class="actions">{ways}</p>' if lack else "")
+    )

@@ -56,7 +56,11 @@ class SameOrigin:
         origin = headers.get("origin")
         if origin is not None:
             source = urlsplit(origin)
-            return source.netloc != "" and source.netloc == headers.get("host") or source.hostname in self.hosts - _LOOPBACK
+            return (
+                source.netloc != ""
+                and source.netloc == headers.get("host")
+                or source.hostname in self.hosts - _LOOPBACK
+            )
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
         return reads or headers.get("sec-fetch-site", "none") in ("same-origin", "none")
 
@@ -113,7 +117,9 @@ def preferred(accept: str) -> str:
 def _plotly(request) -> FileResponse:
     package = Path(importlib.util.find_spec("plotly").submodule_search_locations[0])  # found without importing it
     file = package / "package_data" / "plotly.min.js"
-    return FileResponse(file, media_type="text/javascript", headers={"Cache-Control": "public, max-age=31536000, immutable"})
+    return FileResponse(
+        file, media_type="text/javascript", headers={"Cache-Control": "public, max-age=31536000, immutable"}
+    )
 
 
 def free_port(first: int = FIRST_PORT) -> int:
@@ -135,16 +141,37 @@ def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = Fal
     space = on_space()
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
     middleware = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False), Middleware(SameOrigin, hosts=hosts),
-        Middleware(ChooseLanguage), Middleware(Compress),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(SameOrigin, hosts=hosts),
+        Middleware(ChooseLanguage),
+        Middleware(Compress),
     ]
     _, address, _ = demo.launch(
-        server_name="0.0.0.0" if space else "127.0.0.1", server_port=FIRST_PORT if space else asked or free_port(),
-        share=False, strict_cors=True, max_file_size=MAX_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
-        mcp_server=False, pwa=False, footer_links=["settings"], allowed_paths=[str(ASSETS / "ui")],
-        app_kwargs={"middleware": middleware, "routes": [Route(f"/{PLOTLY}", _plotly)], "docs_url": None, "redoc_url": None},
-        theme=theme(), head=style() + notices.script(), favicon_path=ASSETS / "ui" / "icon.svg", i18n=None,
-        inbrowser=open_browser, quiet=True, prevent_thread_lock=True,
+        server_name="0.0.0.0" if space else "127.0.0.1",
+        server_port=FIRST_PORT if space else asked or free_port(),
+        share=False,
+        strict_cors=True,
+        max_file_size=MAX_UPLOAD,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        footer_links=["settings"],
+        allowed_paths=[str(ASSETS / "ui")],
+        app_kwargs={
+            "middleware": middleware,
+            "routes": [Route(f"/{PLOTLY}", _plotly)],
+            "docs_url": None,
+            "redoc_url": None,
+        },
+        theme=theme(),
+        head=style() + notices.script(),
+        favicon_path=ASSETS / "ui" / "icon.svg",
+        i18n=None,
+        inbrowser=open_browser,
+        quiet=True,
+        prevent_thread_lock=True,
     )
     print(f"Delta Studio: {address}", flush=True)
     if block:

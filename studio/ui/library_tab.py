@@ -36,8 +36,20 @@ _TAKE = """(file) => {
 def build(page: Page):
     """Draw the tab; returns what binds it."""
     with gr.Row(equal_height=True):
-        search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name, method, data or base model"), scale=3, elem_id="library-search")
-        sort = gr.Dropdown([(page.t(title), key) for key, title in shelf.SORTS.items()], value="newest", label=page.t("Order"), scale=1, min_width=160, elem_id="library-sort")
+        search = gr.Textbox(
+            label=page.t("Search"),
+            placeholder=page.t("name, method, data or base model"),
+            scale=3,
+            elem_id="library-search",
+        )
+        sort = gr.Dropdown(
+            [(page.t(title), key) for key, title in shelf.SORTS.items()],
+            value="newest",
+            label=page.t("Order"),
+            scale=1,
+            min_width=160,
+            elem_id="library-sort",
+        )
         trash = gr.Checkbox(label=page.t("Show the trash"), scale=1, min_width=140, elem_id="library-trash")
     with gr.Row(visible=False, equal_height=True) as naming:
         target = gr.Textbox(visible="hidden", label="id")
@@ -70,7 +82,14 @@ def build(page: Page):
             now = str(hash(drawn))
             return (gr.skip(), gr.skip()) if now == before else (drawn, now)
 
-        for event in (search.change, sort.change, trash.change, timer.tick, page.parts["tab-library"].select, partial(page.demo.load)):
+        for event in (
+            search.change,
+            sort.change,
+            trash.change,
+            timer.tick,
+            page.parts["tab-library"].select,
+            partial(page.demo.load),
+        ):
             page.on(event, redraw, [*controls, seen], [cards, seen])
 
     return bind
@@ -90,10 +109,17 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
             return [*same[:2], gr.Row(visible=True), adapter, store.adapter(adapter)["name"], *same[5:]]
         case "recipe":
             page.desk.change(**store.adapter(adapter)["card"]["recipe"])
-            return [*same[:5], page.stamp("recipe"), note(page.t("The recipe is on the desk; look through the tabs and press Start."), "good")]
+            return [
+                *same[:5],
+                page.stamp("recipe"),
+                note(page.t("The recipe is on the desk; look through the tabs and press Start."), "good"),
+            ]
         case "merge":
             client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
-            return [*same[:6], note(page.t("A merged model is being made; it will appear here as a card of its own."), "good")]
+            return [
+                *same[:6],
+                note(page.t("A merged model is being made; it will appear here as a card of its own."), "good"),
+            ]
         case "delete":
             shelf.delete(home, store, adapter)
         case "restore":
@@ -109,12 +135,20 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
 
 def cards_html(page: Page, words: str, order: str, deleted: bool, owner: bool = True) -> str:
     """The adapters that fit, as cards; the jobs that make new ones above."""
-    rows = shelf.listing(page.store, words or "", order or "newest", deleted=bool(deleted) and owner, shown_only=not owner)
+    rows = shelf.listing(
+        page.store, words or "", order or "newest", deleted=bool(deleted) and owner, shown_only=not owner
+    )
     head = jobs_html(page) if owner else ""
     if deleted and rows and owner:
         head += f'<p class="actions">{button(page.t("Remove all of these for good"), "empty", kind="danger")}</p>'
     if not rows:
-        empty = "The trash is empty." if deleted else "No adapter fits; search for less." if words else "No adapters yet: each finished run puts one here."
+        empty = (
+            "The trash is empty."
+            if deleted
+            else "No adapter fits; search for less."
+            if words
+            else "No adapters yet: each finished run puts one here."
+        )
         return head + note(page.t(empty))
     return head + f'<div class="cards">{"".join(_card(page, row, bool(deleted), owner) for row in rows)}</div>'
 
@@ -133,16 +167,22 @@ def jobs_html(page: Page) -> str:
 def _card(page: Page, row: dict, deleted: bool, owner: bool) -> str:
     card = row["card"]
     pairs = [
-        (page.t("Base model"), str(card.get("base", "?"))), (page.t("Data"), f"{card.get('data', '?')} ({card.get('rows', 0):,})"), *metrics(page, card.get("metrics") or {}),
-        (page.t("Learnt"), number(card.get("parameters"))), (page.t("Size"), size(card.get("bytes"))), (page.t("Time"), page.say(duration(card.get("seconds") or 0))),
+        (page.t("Base model"), str(card.get("base", "?"))),
+        (page.t("Data"), f"{card.get('data', '?')} ({card.get('rows', 0):,})"),
+        *metrics(page, card.get("metrics") or {}),
+        (page.t("Learnt"), number(card.get("parameters"))),
+        (page.t("Size"), size(card.get("bytes"))),
+        (page.t("Time"), page.say(duration(card.get("seconds") or 0))),
         (page.t("Finished"), str(card.get("finished", ""))[:16].replace("T", " ")),
     ]
     recipe = yaml.safe_dump(card.get("recipe", {}), sort_keys=False, allow_unicode=True)
     kind = chip(page.t("whole model"), "warn") if card.get("kind") == "model" else ""
     shown = chip(page.t("visitors see it"), "good") if row["shown"] and on_space() else ""
-    return (f'<article class="card adapter"><header><h4 title="{e(row["name"])}">{e(row["name"])}</h4>{chip(card.get("summary", ""))}{kind}{shown}</header>{facts(pairs)}'
-            f'<details><summary>{e(page.t("Recipe"))}</summary><pre class="log" tabindex="0">{e(recipe)}</pre></details>'
-            f'<footer>{_buttons(page, row, deleted) if owner else ""}</footer></article>')
+    return (
+        f'<article class="card adapter"><header><h4 title="{e(row["name"])}">{e(row["name"])}</h4>{chip(card.get("summary", ""))}{kind}{shown}</header>{facts(pairs)}'
+        f'<details><summary>{e(page.t("Recipe"))}</summary><pre class="log" tabindex="0">{e(recipe)}</pre></details>'
+        f"<footer>{_buttons(page, row, deleted) if owner else ''}</footer></article>"
+    )
 
 
 def _buttons(page: Page, row: dict, deleted: bool) -> str:
@@ -154,10 +194,24 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
     if deleted:
         return named("Bring back", "restore", kind="primary")
     refusal = export.merge_refusal(row["card"])
-    visitors = (named("Hide from visitors", "hide") if row["shown"] else named("Show to visitors", "show")) if on_space() else ""
-    reuse = named("Use this recipe", "recipe") if row["card"].get("recipe", {}).get("method", {}).get("name") in METHODS else ""
-    return (named("Download", "download", kind="primary") + reuse + named("Rename", "rename")
-            + named("Merge into the base", "merge", disabled=page.say(refusal) if refusal else "") + visitors + named("Delete", "delete", kind="danger"))
+    visitors = (
+        (named("Hide from visitors", "hide") if row["shown"] else named("Show to visitors", "show"))
+        if on_space()
+        else ""
+    )
+    reuse = (
+        named("Use this recipe", "recipe")
+        if row["card"].get("recipe", {}).get("method", {}).get("name") in METHODS
+        else ""
+    )
+    return (
+        named("Download", "download", kind="primary")
+        + reuse
+        + named("Rename", "rename")
+        + named("Merge into the base", "merge", disabled=page.say(refusal) if refusal else "")
+        + visitors
+        + named("Delete", "delete", kind="danger")
+    )
 
 
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
@@ -167,7 +221,12 @@ def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
     for key in ("preferred", "heeded", "correct", "macro_f1", "exact_match"):
         if key in found:
             before = f"{found[f'base_{key}']:.0%} → " if f"base_{key}" in found else ""
-            pairs.append((page.say(scores[key].title), before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught"))))
+            pairs.append(
+                (
+                    page.say(scores[key].title),
+                    before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught")),
+                )
+            )
     if "eval_loss" in found:
         before = f"{number(found['base_eval_loss'])} → " if "base_eval_loss" in found else ""
         pairs.append((page.t("Held-out loss"), f"{before}{number(found['eval_loss'])}"))

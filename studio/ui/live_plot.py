@@ -26,15 +26,40 @@ from studio.words import Sentence, translate
 # offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
 CHARTS = [
     {"key": "loss", "title": "Loss", "series": {"loss": "training", "eval_loss": "held-out"}},
-    {"key": "classes", "title": "Held-out classes", "unit": "%", "zero": True, "scale": 100, "series": {"eval_accuracy": "accuracy", "eval_macro_f1": "macro F1"}},
-    {"key": "preference", "title": "Better answer preferred", "unit": "%", "zero": True, "scale": 100,
-     "series": {"eval_preferred": "likelier than the worse one", "eval_reward_accuracy": "gained more than the worse one"}},
-    {"key": "reward_margin", "title": "Reward margin", "unit": "nats × β", "series": {"eval_reward_margin": "held-out"}},
+    {
+        "key": "classes",
+        "title": "Held-out classes",
+        "unit": "%",
+        "zero": True,
+        "scale": 100,
+        "series": {"eval_accuracy": "accuracy", "eval_macro_f1": "macro F1"},
+    },
+    {
+        "key": "preference",
+        "title": "Better answer preferred",
+        "unit": "%",
+        "zero": True,
+        "scale": 100,
+        "series": {
+            "eval_preferred": "likelier than the worse one",
+            "eval_reward_accuracy": "gained more than the worse one",
+        },
+    },
+    {
+        "key": "reward_margin",
+        "title": "Reward margin",
+        "unit": "nats × β",
+        "series": {"eval_reward_margin": "held-out"},
+    },
     {"key": "learning_rate", "title": "Learning rate", "zero": True, "series": {"learning_rate": "learning rate"}},
     {"key": "gradient_norm", "title": "Gradient norm", "series": {"gradient_norm": "gradient norm"}},
     {"key": "speed", "title": "Speed", "zero": True, "series": {"tokens_per_second": "speed"}},
     {
-        "key": "memory", "title": "Memory", "unit": "GB", "zero": True, "scale": 1e-9,
+        "key": "memory",
+        "title": "Memory",
+        "unit": "GB",
+        "zero": True,
+        "scale": 1e-9,
         "series": {"memory_allocated": "allocated", "memory_reserved": "reserved", "memory_device": "whole device"},
     },
 ]
@@ -59,8 +84,12 @@ class LivePlot(gr.HTML):
         # Not as properties: Gradio loses those of a component in a tab that was never opened at its first update (6.31).
         constants = {"charts": said_charts(language), "words": _words(language), "script_address": PLOTLY}
         super().__init__(
-            value or "", html_template='<div class="live-plot"></div>', apply_default_css=False, server_functions=[more],
-            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{_script()}", **kwargs,
+            value or "",
+            html_template='<div class="live-plot"></div>',
+            apply_default_css=False,
+            server_functions=[more],
+            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{_script()}",
+            **kwargs,
         )
 
     def preprocess(self, payload: Any) -> str:
@@ -89,7 +118,11 @@ def answer(feed: Feed, request: Any, language: str = "en") -> dict:
     have = have if isinstance(have, dict) else {}
     seen = {name: have[name] for name in METRICS if isinstance(have.get(name), int)}
     found = feed.answer(run, epoch if isinstance(epoch, int) else 0, seen)
-    new = {"units": {key: unit.say(language) for key, unit in units(feed.recipe(run)).items()}} if found["epoch"] != epoch else {}
+    new = (
+        {"units": {key: unit.say(language) for key, unit in units(feed.recipe(run)).items()}}
+        if found["epoch"] != epoch
+        else {}
+    )
     return found | new | {"series": {name: change for name, change in found["series"].items() if name in METRICS}}
 
 
@@ -104,10 +137,16 @@ def said_charts(language: str) -> list[dict]:
     said = []
     for chart in CHARTS:
         series = [{"key": key, "name": translate(name, language)} for key, name in chart["series"].items()]
-        said.append({
-            "key": chart["key"], "title": translate(chart["title"], language), "unit": translate(chart["unit"], language) if "unit" in chart else "",
-            "scale": chart.get("scale", 1), "zero": chart.get("zero", False), "series": series,
-        })
+        said.append(
+            {
+                "key": chart["key"],
+                "title": translate(chart["title"], language),
+                "unit": translate(chart["unit"], language) if "unit" in chart else "",
+                "scale": chart.get("scale", 1),
+                "zero": chart.get("zero", False),
+                "series": series,
+            }
+        )
     return said
 
 
@@ -116,7 +155,10 @@ def _words(language: str) -> dict[str, str]:
         "empty": "The curves appear here as soon as a run has taken its first step.",
         "loading": "Reading the run …",
         "failed": "The plots could not be drawn: {detail}. The numbers are still recorded; reload the page to try again.",
-        "step": "step", "table": "Table / CSV", "chart": "Chart", "download": "Download CSV",
+        "step": "step",
+        "table": "Table / CSV",
+        "chart": "Chart",
+        "download": "Download CSV",
         "rows": "The newest {shown} of {count} points; the CSV file has all of them that the chart shows.",
         "waiting": "No connection to the studio; trying again …",
     }

@@ -35,7 +35,9 @@ def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
         return ""
     cards = "".join(
         f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" aria-pressed="{"true" if draft["method"].get("name") == item.name else "false"}">'
-        f"<strong>{e(page.t(METHODS[item.name].title))}</strong><span>{e(page.say(item.reason))}</span></button>" for item in found)
+        f"<strong>{e(page.t(METHODS[item.name].title))}</strong><span>{e(page.say(item.reason))}</span></button>"
+        for item in found
+    )
     return f'<h3>{e(page.t("Recommended for your data and machine"))}</h3><div class="examples wide">{cards}</div>'
 
 
@@ -93,10 +95,23 @@ def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
     method, chosen = METHODS[name], draft["method"].get("name") == name
     reason = refusal(method, shape, draft)
     barred = note(page.say(reason), "warn") if reason else ""
-    learns = f'<span class="count">{e(share(method().parameter_count(shape), shape))}</span>' if shape and not reason else ""
-    choose = button(page.t("Chosen") if chosen else page.t("Choose"), "method", name, kind="primary" if chosen else "", disabled=page.say(reason) if reason else "",
-                    says=page.t("Choose {method}", method=page.t(method.title)))
-    beside = button(page.t("Compare"), "compare", name, says=page.t("Compare {method} with another method", method=page.t(method.title)))
+    learns = (
+        f'<span class="count">{e(share(method().parameter_count(shape), shape))}</span>' if shape and not reason else ""
+    )
+    choose = button(
+        page.t("Chosen") if chosen else page.t("Choose"),
+        "method",
+        name,
+        kind="primary" if chosen else "",
+        disabled=page.say(reason) if reason else "",
+        says=page.t("Choose {method}", method=page.t(method.title)),
+    )
+    beside = button(
+        page.t("Compare"),
+        "compare",
+        name,
+        says=page.t("Compare {method} with another method", method=page.t(method.title)),
+    )
     return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'
 
 
@@ -109,16 +124,31 @@ def _said(name: str, language: str) -> tuple[str, str]:
     def t(text: str) -> str:
         return e(translate(text, language))
 
-    head = f'<header><h4>{t(method.title)}</h4>{chip(_family(method, language))}</header><p>{t(card.idea)}</p>'
-    lines = "".join(f"<p><b>{t(title)}:</b> {text}</p>" for title, text in (
-        ("Equation", e(card.equation)), ("Good for", t(card.good_for)), ("Cost", t(card.cost)), ("Limits", t(card.limits)), ("Paper", e(card.paper))))
-    goes = "".join(chip(f"✓ {translate(each.title, language)}", "good") for what, each in CAPABILITIES.items() if cell(name, what) == YES)
+    head = f"<header><h4>{t(method.title)}</h4>{chip(_family(method, language))}</header><p>{t(card.idea)}</p>"
+    lines = "".join(
+        f"<p><b>{t(title)}:</b> {text}</p>"
+        for title, text in (
+            ("Equation", e(card.equation)),
+            ("Good for", t(card.good_for)),
+            ("Cost", t(card.cost)),
+            ("Limits", t(card.limits)),
+            ("Paper", e(card.paper)),
+        )
+    )
+    goes = "".join(
+        chip(f"✓ {translate(each.title, language)}", "good")
+        for what, each in CAPABILITIES.items()
+        if cell(name, what) == YES
+    )
     reasons: dict[str, list[str]] = {}
     for what, each in CAPABILITIES.items():
         if (reason := cell(name, what)) != YES:
             reasons.setdefault(reason, []).append(t(each.title))
-    lacks = "".join(f'<li>✗ {", ".join(titles)}: {t(REASONS[reason])}</li>' for reason, titles in reasons.items())
-    return head, f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p><ul class="lacks">{lacks}</ul></details>'
+    lacks = "".join(f"<li>✗ {', '.join(titles)}: {t(REASONS[reason])}</li>" for reason, titles in reasons.items())
+    return (
+        head,
+        f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p><ul class="lacks">{lacks}</ul></details>',
+    )
 
 
 def _family(method: type[Method], language: str) -> str:
@@ -128,7 +158,9 @@ def _family(method: type[Method], language: str) -> str:
 
 def refusal(method: type[Method], shape: Shape | None, draft: dict) -> Sentence | None:
     """Why `method` with its defaults cannot be used for this draft."""
-    return method().refusal(shape, draft["task"].get("name", ""), method.quantisation or draft["machine"].get("quantisation", "none"))
+    return method().refusal(
+        shape, draft["task"].get("name", ""), method.quantisation or draft["machine"].get("quantisation", "none")
+    )
 
 
 def share(count: int, shape: Shape) -> str:
@@ -142,7 +174,10 @@ def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
         return note(page.t("Choose two methods, here or with Compare on their cards."))
     columns = [_column(page, outlook, name) for name in names]
     head = "".join(f'<th scope="col">{e(page.t(METHODS[name].title))}</th>' for name in names)
-    body = "".join(f'<tr><th scope="row">{e(title)}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>' for title in columns[0])
+    body = "".join(
+        f'<tr><th scope="row">{e(title)}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>'
+        for title in columns[0]
+    )
     return f'<div class="scroll" tabindex="0"><table class="plain compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -150,12 +185,21 @@ def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
     """Title of a row → what it says of the method, as HTML."""
     method, here = METHODS[name], case(outlook)
     card, found = method.card(), here.with_method(name) if here else None
-    rows = {"Family": _family(method, page.language), "Idea": page.t(card.idea), "Equation": card.equation,
-            "Learns": share(found.trained_parameters, outlook.shape) if found else "–", "Memory, about": size(found.memory_bytes) if found else "–",
-            "Time, about": page.say(duration(found.seconds)) if found else "–", "Good for": page.t(card.good_for), "Cost": page.t(card.cost),
-            "Limits": page.t(card.limits), "Paper": card.paper, "Ships as": method.ships_as}
+    rows = {
+        "Family": _family(method, page.language),
+        "Idea": page.t(card.idea),
+        "Equation": card.equation,
+        "Learns": share(found.trained_parameters, outlook.shape) if found else "–",
+        "Memory, about": size(found.memory_bytes) if found else "–",
+        "Time, about": page.say(duration(found.seconds)) if found else "–",
+        "Good for": page.t(card.good_for),
+        "Cost": page.t(card.cost),
+        "Limits": page.t(card.limits),
+        "Paper": card.paper,
+        "Ships as": method.ships_as,
+    }
     told = {page.t(title): e(text) for title, text in rows.items()}
     for what, capability in CAPABILITIES.items():
         reason = cell(name, what)
-        told[page.t(capability.title)] = f'✓ {e(page.t("yes"))}' if reason == YES else f"✗ {e(page.t(REASONS[reason]))}"
+        told[page.t(capability.title)] = f"✓ {e(page.t('yes'))}" if reason == YES else f"✗ {e(page.t(REASONS[reason]))}"
     return told

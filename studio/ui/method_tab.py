@@ -29,13 +29,38 @@ def build(page: Page):
     """Draw the tab; returns what binds it."""
     with gr.Row(equal_height=True):
         offers = [(f"{offer.title} · {_billions(offer.parameters)}", offer.id) for offer in catalogue()]
-        model = gr.Dropdown(offers, label=page.t("Base model: choose one, or type a local folder or a hub id"), allow_custom_value=True, scale=4, elem_id="base-model")
+        model = gr.Dropdown(
+            offers,
+            label=page.t("Base model: choose one, or type a local folder or a hub id"),
+            allow_custom_value=True,
+            scale=4,
+            elem_id="base-model",
+        )
     about = Board(elem_id="about-model")
     recommended = Board(elem_id="recommended")
     with gr.Row(equal_height=True):
-        family = gr.Radio([(page.t("All"), ""), *((page.t(title), key) for key, title in FAMILIES.items() if any(m.family == key for m in METHODS.values()))],
-                          value="", label=page.t("Family"), scale=3, min_width=280, elem_id="family")
-        search = gr.Textbox(label=page.t("Search"), placeholder=page.t("name or purpose"), scale=1, min_width=160, elem_id="method-search")
+        family = gr.Radio(
+            [
+                (page.t("All"), ""),
+                *(
+                    (page.t(title), key)
+                    for key, title in FAMILIES.items()
+                    if any(m.family == key for m in METHODS.values())
+                ),
+            ],
+            value="",
+            label=page.t("Family"),
+            scale=3,
+            min_width=280,
+            elem_id="family",
+        )
+        search = gr.Textbox(
+            label=page.t("Search"),
+            placeholder=page.t("name or purpose"),
+            scale=1,
+            min_width=160,
+            elem_id="method-search",
+        )
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             cards = Board(elem_id="methods")
@@ -43,10 +68,19 @@ def build(page: Page):
             chosen = gr.HTML(elem_id="chosen-method", apply_default_css=False)
             form = OptionForm(language=page.language, elem_id="method-form", adapters=partial(adapters, page))
     with gr.Accordion(page.t("Compare two methods"), open=False, elem_id="compare") as fold:
-        pair = gr.Dropdown([(page.t(method.title), name) for name, method in METHODS.items()], value=[], multiselect=True, max_choices=2, label=page.t("Methods"), elem_id="compare-methods")
+        pair = gr.Dropdown(
+            [(page.t(method.title), name) for name, method in METHODS.items()],
+            value=[],
+            multiselect=True,
+            max_choices=2,
+            label=page.t("Methods"),
+            elem_id="compare-methods",
+        )
         table = gr.HTML(elem_id="compared", apply_default_css=False)
     timer = gr.Timer(1.0, active=False)
-    return partial(bind, page, Parts(model, about, recommended, family, search, cards, chosen, form, fold, pair, table, timer))
+    return partial(
+        bind, page, Parts(model, about, recommended, family, search, cards, chosen, form, fold, pair, table, timer)
+    )
 
 
 class Parts(NamedTuple):
@@ -86,7 +120,9 @@ def bind(page: Page, parts: Parts) -> None:
     def edit(raw: dict):
         cls = METHODS[page.desk.draft()["method"]["name"]]
         made, wrong = form_values(raw, cls)
-        page.desk.change(method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
+        page.desk.change(
+            method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)}
+        )
         return form.complain(wrong), page.stamp("method-form")
 
     def download(event: gr.EventData):
@@ -104,15 +140,26 @@ def bind(page: Page, parts: Parts) -> None:
     page.on(parts.model.change, choose_model, parts.model, page.changed, changes=True)
     for board in (parts.recommended, parts.cards):
         page.on(board.click, press_card, parts.pair, [page.changed, parts.pair, parts.fold], changes=True)
-    page.on(parts.pair.change, lambda names: compare_html(page, page.desk.outlook(), names or []), parts.pair, parts.table)
+    page.on(
+        parts.pair.change, lambda names: compare_html(page, page.desk.outlook(), names or []), parts.pair, parts.table
+    )
     page.on(form.input, edit, form, [form, page.changed], changes=True)
     page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form)
     page.on(parts.about.click, download, None, parts.timer, changes=True)
     page.on(parts.timer.tick, watch, None, [parts.about, parts.timer, page.changed])
     for control in (parts.family.change, parts.search.change):
-        page.on(control, lambda kind, words: cards_html(page, page.desk.outlook(), page.desk.draft(), kind, words), [parts.family, parts.search], parts.cards)
-    page.on(page.changed.change, lambda *asked: draw(page, form, *asked), [page.changed, parts.family, parts.search, parts.pair],
-            [parts.model, parts.about, parts.recommended, parts.cards, parts.chosen, form, parts.table])
+        page.on(
+            control,
+            lambda kind, words: cards_html(page, page.desk.outlook(), page.desk.draft(), kind, words),
+            [parts.family, parts.search],
+            parts.cards,
+        )
+    page.on(
+        page.changed.change,
+        lambda *asked: draw(page, form, *asked),
+        [page.changed, parts.family, parts.search, parts.pair],
+        [parts.model, parts.about, parts.recommended, parts.cards, parts.chosen, form, parts.table],
+    )
 
 
 def beside(names: list[str] | None, name: str) -> list[str]:
@@ -127,20 +174,33 @@ def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names:
         return [gr.skip()] * 7
     draft, outlook = page.desk.draft(), page.desk.outlook()
     method = METHODS.get(draft["method"].get("name"))
-    own = origin in ("model", "fetched", "method", "method-form")  # the person may be typing the next model's name by now
+    own = origin in (
+        "model",
+        "fetched",
+        "method",
+        "method-form",
+    )  # the person may be typing the next model's name by now
     same = origin in ("method-form", "training")  # the cards speak of each method with its defaults
     return [
-        gr.skip() if own else gr.update(value=draft["model"].get("name")), model_html(page), recommended_html(page, outlook, draft),
-        gr.skip() if same else cards_html(page, outlook, draft, kind, words), chosen_html(page, method),
-        gr.skip() if same or method is None else form.show(method, values=draft["method"]), compare_html(page, outlook, names or []),
+        gr.skip() if own else gr.update(value=draft["model"].get("name")),
+        model_html(page),
+        recommended_html(page, outlook, draft),
+        gr.skip() if same else cards_html(page, outlook, draft, kind, words),
+        chosen_html(page, method),
+        gr.skip() if same or method is None else form.show(method, values=draft["method"]),
+        compare_html(page, outlook, names or []),
     ]
 
 
 def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
     """Id → name of the library's adapters that ship as `kind`, were made with these options of their method and belong to the draft's base model: what an option can choose from."""
     rows = shelf.listing(page.store, base=page.desk.draft()["model"].get("name", ""))
-    return {row["id"]: f"{row['name']} · {row['card'].get('summary', '')}" for row in rows if row["card"].get("ships_as") == kind
-            and made_with.items() <= row["card"].get("recipe", {}).get("method", {}).items()}
+    return {
+        row["id"]: f"{row['name']} · {row['card'].get('summary', '')}"
+        for row in rows
+        if row["card"].get("ships_as") == kind
+        and made_with.items() <= row["card"].get("recipe", {}).get("method", {}).items()
+    }
 
 
 def refreshed(page: Page, form: OptionForm):
@@ -163,21 +223,47 @@ def model_html(page: Page) -> str:
     offer = offer_of(name)
     pairs = []
     if outlook.shape:
-        pairs = [(page.t("Parameters"), number(outlook.shape.parameters)), (page.t("Layers"), str(outlook.shape.layers)), (page.t("Width"), str(outlook.shape.hidden)),
-                 (page.t("Context"), page.t("{count} tokens", count=f"{outlook.shape.context:,}")), (page.t("Architecture"), outlook.shape.architecture), (page.t("On disk"), size(outlook.shape.bytes))]
+        pairs = [
+            (page.t("Parameters"), number(outlook.shape.parameters)),
+            (page.t("Layers"), str(outlook.shape.layers)),
+            (page.t("Width"), str(outlook.shape.hidden)),
+            (page.t("Context"), page.t("{count} tokens", count=f"{outlook.shape.context:,}")),
+            (page.t("Architecture"), outlook.shape.architecture),
+            (page.t("On disk"), size(outlook.shape.bytes)),
+        ]
     elif offer:
-        pairs = [(page.t("Parameters"), _billions(offer.parameters)), (page.t("Context"), page.t("{count} tokens", count=f"{offer.context:,}"))]
+        pairs = [
+            (page.t("Parameters"), _billions(offer.parameters)),
+            (page.t("Context"), page.t("{count} tokens", count=f"{offer.context:,}")),
+        ]
     if offer:
-        pairs += [(page.t("Licence"), offer.licence), (page.t("Access"), page.t("licence must be accepted on the hub") if offer.gated else page.t("free to download"))]
+        pairs += [
+            (page.t("Licence"), offer.licence),
+            (
+                page.t("Access"),
+                page.t("licence must be accepted on the hub") if offer.gated else page.t("free to download"),
+            ),
+        ]
     text = f'<p class="help">{e(page.t(offer.note))}</p>' if offer and offer.note else ""
-    tight = fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation) if offer and not outlook.wrong else None
-    return text + facts(pairs) + (note(page.say(tight), "warn") if tight else "") + _fetch_html(page, name, outlook.problems.get("model"))
+    tight = (
+        fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation)
+        if offer and not outlook.wrong
+        else None
+    )
+    return (
+        text
+        + facts(pairs)
+        + (note(page.say(tight), "warn") if tight else "")
+        + _fetch_html(page, name, outlook.problems.get("model"))
+    )
 
 
 def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:
     job = fetching(page, name)
     if job and job["state"] in ("queued", "running"):
-        return note(page.say(job["doing"]) or page.t("Waiting for a worker")) + button(page.t("Stop"), "stop", str(job["id"]))
+        return note(page.say(job["doing"]) or page.t("Waiting for a worker")) + button(
+            page.t("Stop"), "stop", str(job["id"])
+        )
     if problem is None:
         return ""
     said = note(page.say(problem), "warn")
@@ -202,10 +288,8 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
         said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
         if remark := outlook.recipe.method.remark(outlook.shape):
             said += note(page.say(remark), "warn")
-    return f'<h3>{e(page.t("Options of {method}", method=page.t(method.title)))}</h3>{said}'
+    return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{said}"
 
 
 def _billions(count: float) -> str:
     return f"{count:.3g} B" if count >= 0.1 else f"{count * 1000:.2g} M"
-
-

@@ -19,15 +19,22 @@ from studio.words import LANGUAGES, translate
 
 def script() -> str:
     """The script for the page's head."""
-    settings = json.dumps({"limit": MAX_UPLOAD_BYTES, "words": {language: _words(language) for language in LANGUAGES}}, ensure_ascii=False)
-    return f"<script>\nconst NOTICES = {settings};\n{(ASSETS / 'ui' / 'notices.js').read_text(encoding='utf-8')}</script>"
+    settings = json.dumps(
+        {"limit": MAX_UPLOAD_BYTES, "words": {language: _words(language) for language in LANGUAGES}}, ensure_ascii=False
+    )
+    return (
+        f"<script>\nconst NOTICES = {settings};\n{(ASSETS / 'ui' / 'notices.js').read_text(encoding='utf-8')}</script>"
+    )
 
 
 def _words(language: str) -> dict[str, str]:
     return {
         "title": translate("Please check", language),
         "close": translate("Close", language),
-        "large": translate("{name} has {size} MB, but the page takes files of up to {limit} MB. Type its path below instead, or split it.", language),
+        "large": translate(
+            "{name} has {size} MB, but the page takes files of up to {limit} MB. Type its path below instead, or split it.",
+            language,
+        ),
     }
 
 

@@ -46,7 +46,9 @@ class Page:
         found = Sentence.from_json(sentence) if isinstance(sentence, dict) else sentence
         return found.say(self.language) if found else ""
 
-    def on(self, event: Callable, handler: Callable | None, inputs=None, outputs=None, *, changes: bool = False, **kwargs):
+    def on(
+        self, event: Callable, handler: Callable | None, inputs=None, outputs=None, *, changes: bool = False, **kwargs
+    ):
         """Bind a handler: `page.on(button.click, start, [form], [run], changes=True)`.
 
         changes: it changes something, so on a Space only the owner may. Nothing is queued, because a queue holds a
@@ -82,7 +84,9 @@ class Page:
         except gr.Error:
             raise
         except StudioError as error:
-            raise gr.Error(html.escape(self.say(error.sentence)), title=self.t("Please check"), print_exception=False) from error
+            raise gr.Error(
+                html.escape(self.say(error.sentence)), title=self.t("Please check"), print_exception=False
+            ) from error
         except Exception as error:
             _log.exception("A handler of the window failed")
             detail = f"{type(error).__name__}: {error}"[:200]

@@ -31,24 +31,49 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
         return note(page.t("Once data and base model can be read, each picture appears here as the model gets it."))
     record = data.train[index]
     place, label = record.value["image"], record.value["label"]
-    where = page.t("Picture {number} of {count}: {name}. What is learnt is its class, {label}.", number=index + 1, count=f"{len(data.train):,}", name=title_of(place), label=label)
+    where = page.t(
+        "Picture {number} of {count}: {name}. What is learnt is its class, {label}.",
+        number=index + 1,
+        count=f"{len(data.train):,}",
+        name=title_of(place),
+        label=label,
+    )
     try:
         picture = open_picture(place)
     except StudioError as error:
         return f'<p class="help">{e(where)}</p>' + note(page.say(error.sentence), "warn")
     sight = read_sight(folder)
     if sight is None:
-        return f'<p class="help">{e(where)}</p>' + note(page.t("How this model wants its pictures cannot be shown here: its preprocessor_config.json does not say all of it. Training and Chat use the model's own image processor."))
+        return f'<p class="help">{e(where)}</p>' + note(
+            page.t(
+                "How this model wants its pictures cannot be shown here: its preprocessor_config.json does not say all of it. Training and Chat use the model's own image processor."
+            )
+        )
     seen = sight.scaled(picture)
     patch = shape.patch
-    said = [page.t("As the model gets it: {width} × {height} pixels, their colours as numbers from {low} to {high}.", width=seen.width, height=seen.height, low=number(sight.low), high=number(sight.high))]
+    said = [
+        page.t(
+            "As the model gets it: {width} × {height} pixels, their colours as numbers from {low} to {high}.",
+            width=seen.width,
+            height=seen.height,
+            low=number(sight.low),
+            high=number(sight.high),
+        )
+    ]
     if patch:
         columns, rows = seen.width // patch, seen.height // patch
-        said.append(page.t("It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads as one token.", columns=columns, rows=rows, patch=patch))
+        said.append(
+            page.t(
+                "It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads as one token.",
+                columns=columns,
+                rows=rows,
+                patch=patch,
+            )
+        )
     if recipe.task.vary:
         said.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
     own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
-    return (f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(said), patch)}</div>')
+    return f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(said), patch)}</div>'
 
 
 def _figure(picture: Image, said: str, patch: int = 0, smooth: bool = False) -> str:
@@ -60,7 +85,13 @@ def _figure(picture: Image, said: str, patch: int = 0, smooth: bool = False) -> 
         picture.thumbnail((2 * _SHOWN, 2 * _SHOWN))
     file = io.BytesIO()
     picture.save(file, "PNG")
-    grid = f'<span class="grid" style="background-size:{patch * larger:.3f}px {patch * larger:.3f}px"></span>' if patch else ""
+    grid = (
+        f'<span class="grid" style="background-size:{patch * larger:.3f}px {patch * larger:.3f}px"></span>'
+        if patch
+        else ""
+    )
     source = base64.b64encode(file.getvalue()).decode()
-    return (f'<figure><span class="frame" style="width:{width}px;height:{height}px"><img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
-            f"<figcaption>{e(said)}</figcaption></figure>")
+    return (
+        f'<figure><span class="frame" style="width:{width}px;height:{height}px"><img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
+        f"<figcaption>{e(said)}</figcaption></figure>"
+    )

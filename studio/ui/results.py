@@ -22,8 +22,21 @@ def build(page: Page, changed: gr.Textbox):
     with gr.Accordion(page.t("Results on the held-out part"), open=True):
         figures = gr.HTML(elem_id="figures", apply_default_css=False)
         with gr.Row(equal_height=True, visible=False) as controls:
-            search = gr.Textbox(label=page.t("Search"), placeholder=page.t("words in question or answers"), scale=3, min_width=180, elem_id="results-search")
-            order = gr.Dropdown([(page.say(title), key) for key, title in ORDERS.items()], value="worst", label=page.t("Order"), scale=1, min_width=160, elem_id="results-order")
+            search = gr.Textbox(
+                label=page.t("Search"),
+                placeholder=page.t("words in question or answers"),
+                scale=3,
+                min_width=180,
+                elem_id="results-search",
+            )
+            order = gr.Dropdown(
+                [(page.say(title), key) for key, title in ORDERS.items()],
+                value="worst",
+                label=page.t("Order"),
+                scale=1,
+                min_width=160,
+                elem_id="results-order",
+            )
             download = gr.DownloadButton(page.t("Download CSV"), scale=1, min_width=140, elem_id="results-csv")
         table = Board(elem_id="results")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
@@ -37,7 +50,13 @@ def build(page: Page, changed: gr.Textbox):
             rows = _rows(page, run_id)
             run = page.store.run(run_id) if run_id else None
             measured = (run["result"] or {}).get("metrics", {}) if run else {}
-            return [now, figures_html(page, measured), gr.Row(visible=bool(rows)), gr.update(value=_csv(page, run_id, rows)), table_html(page, rows, by, words)]
+            return [
+                now,
+                figures_html(page, measured),
+                gr.Row(visible=bool(rows)),
+                gr.update(value=_csv(page, run_id, rows)),
+                table_html(page, rows, by, words),
+            ]
 
         def arrange(run_id, words, by):
             return table_html(page, _rows(page, run_id), by, words)
@@ -78,16 +97,28 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
 
 def figures_html(page: Page, metrics: dict) -> str:
     """Base beside taught, each with the interval in which 95 of 100 such measurements would lie."""
-    lines = [_figure(page, name, score, metrics) for name, score in {**SCORES, "macro_f1": MACRO_F1}.items() if metrics.get(name) is not None]
+    lines = [
+        _figure(page, name, score, metrics)
+        for name, score in {**SCORES, "macro_f1": MACRO_F1}.items()
+        if metrics.get(name) is not None
+    ]
     for name, title in (("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
         if metrics.get(name) is not None:
             values = [number(metrics.get(f"base_{name}")), number(metrics[name]), ""]
             lines.append(_line(page, page.t(title), "", values))
     if not lines:
-        return note(page.t("Once a run has ended, its figures and every answer to the held-out rows appear here, beside those of the base model."))
+        return note(
+            page.t(
+                "Once a run has ended, its figures and every answer to the held-out rows appear here, beside those of the base model."
+            )
+        )
     titles = [page.t("Figure"), page.t("Base model"), page.t("Taught"), page.t("Gain")]
-    heads = "".join(f'<th scope="col" class="{"number" if at else ""}">{e(title)}</th>' for at, title in enumerate(titles))
-    about = page.t("In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows of the same kind.")
+    heads = "".join(
+        f'<th scope="col" class="{"number" if at else ""}">{e(title)}</th>' for at, title in enumerate(titles)
+    )
+    about = page.t(
+        "In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows of the same kind."
+    )
     return f'<div class="scroll"><table class="plain results figures"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div><p class="help">{e(about)}</p>'
 
 
@@ -95,27 +126,38 @@ def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
     found = (metrics.get("intervals") or {}).get(name, {})
     base, taught = metrics.get(f"base_{name}"), metrics[name]
     gain = taught - base if base is not None else None
-    values = [_ranged(page, value, found.get(who), score, sign) for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))]
+    values = [
+        _ranged(page, value, found.get(who), score, sign)
+        for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))
+    ]
     return _line(page, page.say(score.title), page.say(score.help), values)
 
 
 def _line(page: Page, title: str, help: str, values: list[str]) -> str:
     heads = (page.t("Base model"), page.t("Taught"), page.t("Gain"))
-    cells = "".join(f'<td class="number" data-label="{e(head)}">{value}</td>' for head, value in zip(heads, values, strict=True))
+    cells = "".join(
+        f'<td class="number" data-label="{e(head)}">{value}</td>' for head, value in zip(heads, values, strict=True)
+    )
     return f'<tr><th scope="row" title="{e(help)}">{e(title)}</th>{cells}</tr>'
 
 
 def _ranged(page: Page, value: float | None, interval: tuple[float, float] | None, score: Score, sign: bool) -> str:
     if value is None:
         return "–"
-    brackets = f' <span class="interval">({_bare(interval[0], score, sign)} – {_bare(interval[1], score, sign)})</span>' if interval else ""
+    brackets = (
+        f' <span class="interval">({_bare(interval[0], score, sign)} – {_bare(interval[1], score, sign)})</span>'
+        if interval
+        else ""
+    )
     unit = "" if not score.share else " " + page.t("points") if sign else " %"
     return f"<strong>{_bare(value, score, sign)}{unit}</strong>{brackets}"
 
 
 def _bare(value: float, score: Score, sign: bool) -> str:
     """A figure without its unit: shares in percent."""
-    return f"{100 * value if score.share else value:{'+' if sign else ''}.{0 if score.share else 3}{'f' if score.share else 'g'}}".replace("-", "−")
+    return f"{100 * value if score.share else value:{'+' if sign else ''}.{0 if score.share else 3}{'f' if score.share else 'g'}}".replace(
+        "-", "−"
+    )
 
 
 def ranged(value: float, interval: tuple[float, float] | None) -> str:
@@ -132,8 +174,14 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
     at = min(max(at, 0), last)
     names = [name for name in SCORES if name in rows[0].scores]
     worse = any(row.rejected for row in rows)
-    titles = [page.t("Question"), page.t("Better answer") if worse else page.t("Hoped for"), *([page.t("Worse answer")] if worse else []),
-              page.t("Base model"), page.t("Taught"), *(page.say(SCORES[name].title) for name in names)]
+    titles = [
+        page.t("Question"),
+        page.t("Better answer") if worse else page.t("Hoped for"),
+        *([page.t("Worse answer")] if worse else []),
+        page.t("Base model"),
+        page.t("Taught"),
+        *(page.say(SCORES[name].title) for name in names),
+    ]
     body = "".join(_row(page, row, titles, names, worse) for row in found[at * _PAGE : (at + 1) * _PAGE])
     head = "".join(f'<th scope="col">{e(title)}</th>' for title in titles)
     if not found:
@@ -145,13 +193,29 @@ def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse
     texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
     cells = [folded(text) for text in texts]
     if not worse:
-        cells[-2:] = [f'<div class="{"right" if row.scores.get("exact_match", (0, 0))[place] else ""}">{cell}</div>' for place, cell in enumerate(cells[-2:])]
-    cells += [f'<span class="nowrap">{" → ".join(_bare(value, SCORES[name], False) + (" %" if SCORES[name].share else "") for value in row.scores[name])}</span>' for name in names]
-    return "<tr>" + "".join(f'<td data-label="{e(title)}">{cell}</td>' for title, cell in zip(titles, cells, strict=True)) + "</tr>"
+        cells[-2:] = [
+            f'<div class="{"right" if row.scores.get("exact_match", (0, 0))[place] else ""}">{cell}</div>'
+            for place, cell in enumerate(cells[-2:])
+        ]
+    cells += [
+        f'<span class="nowrap">{" → ".join(_bare(value, SCORES[name], False) + (" %" if SCORES[name].share else "") for value in row.scores[name])}</span>'
+        for name in names
+    ]
+    return (
+        "<tr>"
+        + "".join(f'<td data-label="{e(title)}">{cell}</td>' for title, cell in zip(titles, cells, strict=True))
+        + "</tr>"
+    )
 
 
 def _turning(page: Page, at: int, last: int, count: int) -> str:
-    said = page.t("Rows {first} to {last} of {count}", first=at * _PAGE + 1, last=min(count, (at + 1) * _PAGE), count=count)
-    back = button(page.t("Previous page"), "page", str(at - 1), disabled="" if at else page.t("This is the first page."))
-    on = button(page.t("Next page"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page."))
+    said = page.t(
+        "Rows {first} to {last} of {count}", first=at * _PAGE + 1, last=min(count, (at + 1) * _PAGE), count=count
+    )
+    back = button(
+        page.t("Previous page"), "page", str(at - 1), disabled="" if at else page.t("This is the first page.")
+    )
+    on = button(
+        page.t("Next page"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page.")
+    )
     return f'<p class="actions">{back if last else ""}<span class="help">{e(said)}</span>{on if last else ""}</p>'

@@ -36,8 +36,15 @@ def build(page: Page):
         before = gr.Button(page.t("Previous"), size="sm", elem_id="previous-example", min_width=90)
         after = gr.Button(page.t("Next"), size="sm", elem_id="next-example", min_width=90)
         flagged = gr.Button(page.t("Next with a finding"), size="sm", elem_id="next-finding", min_width=140)
-        template = gr.Dropdown([(page.t(title), name) for name, title in TEMPLATES.items()], value=OWN, label=page.t("Chat template"), elem_id="template", scale=3, min_width=280,
-                               info=page.t(BaseModelChoice.model_fields["template"].description))
+        template = gr.Dropdown(
+            [(page.t(title), name) for name, title in TEMPLATES.items()],
+            value=OWN,
+            label=page.t("Chat template"),
+            elem_id="template",
+            scale=3,
+            min_width=280,
+            info=page.t(BaseModelChoice.model_fields["template"].description),
+        )
     view = gr.HTML(elem_id="tokens", apply_default_css=False)
 
     def bind():
@@ -49,6 +56,7 @@ def build(page: Page):
                 outlook = page.desk.outlook()
                 now = place(outlook, at) + step
                 return now + 1, view_html(page, outlook, now + 1)
+
             return moved
 
         def to_finding(at: float | None):
@@ -79,10 +87,16 @@ def next_flagged(outlook: Outlook, now: int) -> int:
     if not outlook.dataset:
         return now
     train = outlook.dataset.train
-    named = {(line, file) for finding in outlook.report.findings if finding.level != "info"
-             for line, file in zip(finding.lines, finding.files or [""] * len(finding.lines), strict=True)}
+    named = {
+        (line, file)
+        for finding in outlook.report.findings
+        if finding.level != "info"
+        for line, file in zip(finding.lines, finding.files or [""] * len(finding.lines), strict=True)
+    }
     numbers = train.numbers.tolist()
-    hits = [index for index, number in enumerate(numbers) if (number, train.store.file(int(train.indices[index]))) in named]
+    hits = [
+        index for index, number in enumerate(numbers) if (number, train.store.file(int(train.indices[index]))) in named
+    ]
     return next((index for index in hits if index > now), hits[0] if hits else now)
 
 
@@ -96,7 +110,13 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
     index, codec, limit = place(outlook, at), recipe.codec(folder), recipe.training.max_length
     record = data.train[index]
-    where = page.t("Example {number} of {count}, line {line} of {file}.", number=index + 1, count=f"{len(data.train):,}", line=record.number, file=record.file or data.parts[0].name)
+    where = page.t(
+        "Example {number} of {count}, line {line} of {file}.",
+        number=index + 1,
+        count=f"{len(data.train):,}",
+        line=record.number,
+        file=record.file or data.parts[0].name,
+    )
     value = Fitting(recipe, codec)(record.value)
     if value is None:
         return f'<p class="help">{e(where)}</p>{note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))}'
@@ -107,25 +127,54 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
     rest = [token for part in whole for token in part.ids[limit:]]
     learnt = sum(part.learnt for part in parts)
-    said = page.t("{count} {count:token|tokens}, of which {learnt} {learnt:is|are} learnt and {cut} {cut:is|are} cut off.", count=sum(len(part.ids) for part in parts) + len(rest), learnt=learnt, cut=len(rest))
+    said = page.t(
+        "{count} {count:token|tokens}, of which {learnt} {learnt:is|are} learnt and {cut} {cut:is|are} cut off.",
+        count=sum(len(part.ids) for part in parts) + len(rest),
+        learnt=learnt,
+        cut=len(rest),
+    )
     if recipe.task.kind in ("classification", "multitask"):
-        said = page.t("{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.", count=sum(len(part.ids) for part in parts) + len(rest), cut=len(rest), label=", ".join(parts[0].names) or "–")
+        said = page.t(
+            "{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.",
+            count=sum(len(part.ids) for part in parts) + len(rest),
+            cut=len(rest),
+            label=", ".join(parts[0].names) or "–",
+        )
     if isinstance(parts[0], Judged):
-        said += " " + (page.t("The answer is marked good: it is learnt to be given more often.") if parts[0].good else page.t("The answer is marked bad: it is learnt to be given less often."))
+        said += " " + (
+            page.t("The answer is marked good: it is learnt to be given more often.")
+            if parts[0].good
+            else page.t("The answer is marked bad: it is learnt to be given less often.")
+        )
     if value is not record.value:
-        said += " " + page.t("It was shortened at the front: the row as it stands in the file has {count} tokens.", count=sum(recipe.task.measure(record.value, codec)[0]))
+        said += " " + page.t(
+            "It was shortened at the front: the row as it stands in the file has {count} tokens.",
+            count=sum(recipe.task.measure(record.value, codec)[0]),
+        )
     if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
-    legend = " ".join(f'<span class="token {kind}">{e(page.t(text))}</span>' for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off")))
+    legend = " ".join(
+        f'<span class="token {kind}">{e(page.t(text))}</span>'
+        for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off"))
+    )
     if codec.is_lent and codec.adds_begin:
         said += " " + page.t("The base model expects its begin token first, so it is put there.")
     titles = [""] * len(parts)
     if isinstance(parts[0], Pair):
         titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
     elif recipe.task.templated and len(parts) > 1:
-        said += " " + page.t("The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.", count=len(parts))
-        titles = [f'<h4>{e(page.t("Example {number} of {count} from this row", number=at, count=len(parts)))}</h4>' for at in range(1, len(parts) + 1)]
-    chips = "".join(f'{titles[at]}<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>' for at, part in enumerate(parts))
+        said += " " + page.t(
+            "The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.",
+            count=len(parts),
+        )
+        titles = [
+            f"<h4>{e(page.t('Example {number} of {count} from this row', number=at, count=len(parts)))}</h4>"
+            for at in range(1, len(parts) + 1)
+        ]
+    chips = "".join(
+        f'{titles[at]}<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>'
+        for at, part in enumerate(parts)
+    )
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(value, codec))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
 
@@ -137,7 +186,9 @@ def sequences(parts: list[Encoded]) -> list[Encoded]:
 
 def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
     """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
-    kinds = ["learnt" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(rest)
+    kinds = ["learnt" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(
+        rest
+    )
     weights = [*(part.weights or [1.0] * len(part.ids)), *([1.0] * len(rest))]
     pieces, before = [], 1.0
     for token, kind, weight in list(zip([*part.ids, *rest], kinds, weights, strict=True))[:_TOKENS_SHOWN]:
@@ -147,7 +198,11 @@ def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
         text = codec.decode([token], keep_special=True).replace("\n", "⏎")
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
     more = len(kinds) - _TOKENS_SHOWN
-    return "".join(pieces) + (f' <span class="help">{e(page.t("and {count} more {count:token|tokens}", count=f"{more:,}"))}</span>' if more > 0 else "")
+    return "".join(pieces) + (
+        f' <span class="help">{e(page.t("and {count} more {count:token|tokens}", count=f"{more:,}"))}</span>'
+        if more > 0
+        else ""
+    )
 
 
 def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
@@ -156,9 +211,20 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     if not training.packing:
         return ""
     if not training.group_by_length:
-        return note(page.t("Packing: {count} {count:example has|examples share} a row. Which ones is drawn anew in each epoch, because they are not grouped by length.", count=training.batch_size))
+        return note(
+            page.t(
+                "Packing: {count} {count:example has|examples share} a row. Which ones is drawn anew in each epoch, because they are not grouped by length.",
+                count=training.batch_size,
+            )
+        )
     if len(outlook.dataset.train) > _PACKED_FROM:
-        return note(page.t("Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} rows of data.", count=training.batch_size, limit=f"{_PACKED_FROM:,}"))
+        return note(
+            page.t(
+                "Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} rows of data.",
+                count=training.batch_size,
+                limit=f"{_PACKED_FROM:,}",
+            )
+        )
     row = packed_row(outlook, folder, index)
     if row is None:
         return note(page.t("Packing: this example has no token to learn, so it is in no row."))
@@ -166,11 +232,18 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     total = sum(length for _, length in row)
     for other, length in row:
         here = ' aria-current="true"' if other == index else ""
-        bars.append(f'<span class="packed"{here} style="flex-grow:{length}" title="{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">{other + 1}</span>')
+        bars.append(
+            f'<span class="packed"{here} style="flex-grow:{length}" title="{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">{other + 1}</span>'
+        )
         start += length
-    said = page.t("Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} tokens, and positions begin anew at 0 in each example.",
-                  others=", ".join(str(other + 1) for other, _ in row if other != index) or "–", tokens=number(total))
-    return f'<p class="help">{e(said)}</p><div class="packed-row" role="img" aria-label="{e(said)}">{"".join(bars)}</div>'
+    said = page.t(
+        "Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} tokens, and positions begin anew at 0 in each example.",
+        others=", ".join(str(other + 1) for other, _ in row if other != index) or "–",
+        tokens=number(total),
+    )
+    return (
+        f'<p class="help">{e(said)}</p><div class="packed-row" role="img" aria-label="{e(said)}">{"".join(bars)}</div>'
+    )
 
 
 def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, int]] | None:
@@ -192,7 +265,14 @@ class _Key:
     def __init__(self, outlook: Outlook, folder: Path):
         self.outlook, self.folder = outlook, folder
         recipe = outlook.recipe
-        self.parts = (id(outlook.dataset), recipe.task.model_dump_json(), recipe.training.max_length, str(folder), recipe.model.template, recipe.data.model_dump_json())
+        self.parts = (
+            id(outlook.dataset),
+            recipe.task.model_dump_json(),
+            recipe.training.max_length,
+            str(folder),
+            recipe.model.template,
+            recipe.data.model_dump_json(),
+        )
 
     def __hash__(self) -> int:
         return hash(self.parts)
@@ -206,5 +286,10 @@ def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
     recipe = key.outlook.recipe
     fitting = Fitting(recipe, recipe.codec(key.folder))
-    found = [(index, len(part.ids)) for index, record in enumerate(key.outlook.dataset.train) for part in fitting.examples(record.value) if part.learnt]
+    found = [
+        (index, len(part.ids))
+        for index, record in enumerate(key.outlook.dataset.train)
+        for part in fitting.examples(record.value)
+        if part.learnt
+    ]
     return [index for index, _ in found], [length for _, length in found]

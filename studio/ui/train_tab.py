@@ -95,7 +95,10 @@ def view(page: Page, run_id: str, before: str) -> list:
     traceback = latest(store.events(run_id, kind="traceback", limit=1)) if run else None
     answered = store.events(run_id, kind="sample", limit=64) if run else []
     shown = [
-        status_html(page, run, plan), samples_html(page, answered), log_html(page, lines, traceback, run), runs_html(page, run_id),
+        status_html(page, run, plan),
+        samples_html(page, answered),
+        log_html(page, lines, traceback, run),
+        runs_html(page, run_id),
     ]
     live = bool(run and run["state"] in ("queued", "running"))
     asked = bool(live and store.commands(run["job_id"], "stop"))
@@ -103,9 +106,7 @@ def view(page: Page, run_id: str, before: str) -> list:
     now = hashlib.sha1(json.dumps([shown, can]).encode()).hexdigest()[:12]
     if now == before:
         return [gr.skip()] * 8
-    return [
-        now, gr.update(interactive=True), gr.update(interactive=can[0]), gr.update(interactive=can[1]), *shown,
-    ]
+    return [now, gr.update(interactive=True), gr.update(interactive=can[0]), gr.update(interactive=can[1]), *shown]
 
 
 def latest(events: list[dict]) -> dict | None:
@@ -115,10 +116,18 @@ def latest(events: list[dict]) -> dict | None:
 def status_html(page: Page, run: dict | None, plan: dict | None) -> str:
     """The state of the run, how far it is, and how it went."""
     if run is None:
-        return note(page.t("No run yet. Choose data and a method, then press Start: the sentence above says what will happen."))
+        return note(
+            page.t("No run yet. Choose data and a method, then press Start: the sentence above says what will happen.")
+        )
     state = run["state"]
     head = f'<div class="run-head"><h3>{e(run["name"])}</h3>{chip(page.t(_STATES[state]), _KINDS[state])}</div>'
-    doing = page.say(run["doing"]) if state == "running" else page.t("Waiting for the device to be free") if state == "queued" else ""
+    doing = (
+        page.say(run["doing"])
+        if state == "running"
+        else page.t("Waiting for the device to be free")
+        if state == "queued"
+        else ""
+    )
     reason = note(page.say(run["reason"]), "bad") if run["reason"] else ""
     return head + progress_html(page, run, plan, doing) + reason + (_done_html(page, run) if state == "done" else "")
 
@@ -131,14 +140,20 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     left = time_left(page, run, steps) if run["state"] == "running" else None
     tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
     words = " · ".join(part for part in (doing, said, tail) if part)
-    return (f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>')
+    return (
+        f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>'
+    )
 
 
 def time_left(page: Page, run: dict, steps: int) -> float | None:
     """Seconds to the last step, at the pace of the last steps of this attempt."""
     last = page.store.last_metric_id(run["id"])
-    rows = [row for row in page.store.metrics(run["id"], after=max(0, last - 60)) if "seconds" in row["values"] and row["time"] > (run["started"] or 0)]
+    rows = [
+        row
+        for row in page.store.metrics(run["id"], after=max(0, last - 60))
+        if "seconds" in row["values"] and row["time"] > (run["started"] or 0)
+    ]
     if len(rows) < 3 or not steps:
         return None
     pace = (rows[-1]["time"] - rows[0]["time"]) / max(1, rows[-1]["step"] - rows[0]["step"])
@@ -149,15 +164,29 @@ def _done_html(page: Page, run: dict) -> str:
     """What the run achieved, base beside taught."""
     metrics = (run["result"] or {}).get("metrics", {})
     pairs = []
-    for key, title in (("preferred", "Better answer preferred"), ("correct", "Right labels on the held-out part"), ("macro_f1", "Macro F1"),
-                       ("exact_match", "Right answers on the held-out part"), ("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
+    for key, title in (
+        ("preferred", "Better answer preferred"),
+        ("correct", "Right labels on the held-out part"),
+        ("macro_f1", "Macro F1"),
+        ("exact_match", "Right answers on the held-out part"),
+        ("eval_loss", "Held-out loss"),
+        ("perplexity", "Perplexity"),
+    ):
         if key in metrics:
             before, after = metrics.get(f"base_{key}"), metrics[key]
-            form = (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match", "correct", "macro_f1") else number
+            form = (
+                (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match", "correct", "macro_f1") else number
+            )
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
     pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
-    next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(page.t("See it in the Library"), "library")
-    classes = f'<p class="help">{e(beside_base(page, metrics))}</p>{matrices_html(page, metrics["classes"])}' if "classes" in metrics else ""
+    next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(
+        page.t("See it in the Library"), "library"
+    )
+    classes = (
+        f'<p class="help">{e(beside_base(page, metrics))}</p>{matrices_html(page, metrics["classes"])}'
+        if "classes" in metrics
+        else ""
+    )
     return facts(pairs) + classes + f'<p class="actions">{next_steps}</p>'
 
 
@@ -172,8 +201,11 @@ def samples_html(page: Page, events: list[dict]) -> str:
     for prompt, answers in prompts.items():
         said = "".join(
             f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span> <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">{folded(item["answer"])}</span></li>'
-            for item in reversed(answers))
-        blocks.append(f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="hoped">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>')
+            for item in reversed(answers)
+        )
+        blocks.append(
+            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="hoped">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
+        )
     return f'<div class="samples">{"".join(blocks)}</div>'
 
 
@@ -181,7 +213,10 @@ def log_html(page: Page, lines: list[dict], traceback: dict | None, run: dict | 
     """The run's own words, and the full report of a failure one click away."""
     said = [f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {page.say(event['data'])}" for event in lines]
     if run and run["started"]:
-        said.insert(0, f"{time.strftime('%H:%M:%S', time.localtime(run['started']))}  {page.t('Started on {device}.', device=run['device'])}")
+        said.insert(
+            0,
+            f"{time.strftime('%H:%M:%S', time.localtime(run['started']))}  {page.t('Started on {device}.', device=run['device'])}",
+        )
     text = f'<pre class="log" tabindex="0">{e(chr(10).join(said)) or e(page.t("Nothing yet."))}</pre>'
     if traceback and run and run["state"] == "failed":
         text += f'<details><summary>{e(page.t("Full report"))}</summary><pre class="log" tabindex="0">{e(traceback["text"])}</pre></details>'
@@ -197,8 +232,8 @@ def runs_html(page: Page, current: str) -> str:
         best = measured.get("exact_match", measured.get("preferred", measured.get("correct")))
         tail = f"{best:.0%}" if best is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"]))
-        rows.append(f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">{e(run["name"])}</span>'
-                    f'{chip(page.t(_STATES[run["state"]]), _KINDS[run["state"]])}<span class="when">{e(when)}</span><span class="result">{tail}</span></button></li>')
+        rows.append(
+            f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">{e(run["name"])}</span>'
+            f'{chip(page.t(_STATES[run["state"]]), _KINDS[run["state"]])}<span class="when">{e(when)}</span><span class="result">{tail}</span></button></li>'
+        )
     return f'<ul class="runs">{"".join(rows)}</ul>' if rows else note(page.t("No runs yet."))
-
-

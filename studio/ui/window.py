@@ -37,8 +37,14 @@ def build(home: Home, store: Store | None = None) -> gr.Blocks:
 
 def build_page(page: Page) -> None:
     """One language's page, into the Blocks that is open. A tab's `build` draws it and returns what binds its events."""
-    tabs = [("Data", "data", data_tab), ("Method", "method", method_tab), ("Hyperparameters", "hyperparameters", hyper_tab),
-            ("Train", "train", train_tab), ("Chat", "chat", chat_tab), ("Library", "library", library_tab)]
+    tabs = [
+        ("Data", "data", data_tab),
+        ("Method", "method", method_tab),
+        ("Hyperparameters", "hyperparameters", hyper_tab),
+        ("Train", "train", train_tab),
+        ("Chat", "chat", chat_tab),
+        ("Library", "library", library_tab),
+    ]
     _header(page)
     page.sentence = gr.HTML(elem_id="sentence", apply_default_css=False)
     page.run = gr.Textbox(visible="hidden", elem_id="run", label=page.t("Run"))
@@ -49,7 +55,13 @@ def build_page(page: Page) -> None:
             with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
                 binders.append(module.build(page))
     load = partial(page.demo.load)
-    page.on(load, lambda run: (chosen_run(page.store, run), page.stamp("load")), page.run, [page.run, page.changed], js=_READ_ADDRESS)
+    page.on(
+        load,
+        lambda run: (chosen_run(page.store, run), page.stamp("load")),
+        page.run,
+        [page.run, page.changed],
+        js=_READ_ADDRESS,
+    )
     page.on(page.run.change, None, page.run, None, js=_WRITE_ADDRESS)
     page.on(page.changed.change, lambda: the_sentence(page), None, page.sentence)
     for bind in binders:
@@ -69,7 +81,12 @@ def show_sentence(text: str, problem: str = "") -> str:
     """The banner's HTML, with what stands in the way below it. Parts between ** are emphasised; everything else is plain text."""
     pieces = html.escape(text).split("**")
     below = f'<span class="in-the-way">{html.escape(problem)}</span>' if problem else ""
-    return '<p class="sentence">' + "".join(f"<strong>{piece}</strong>" if i % 2 else piece for i, piece in enumerate(pieces)) + below + "</p>"
+    return (
+        '<p class="sentence">'
+        + "".join(f"<strong>{piece}</strong>" if i % 2 else piece for i, piece in enumerate(pieces))
+        + below
+        + "</p>"
+    )
 
 
 _READ_ADDRESS = "() => [new URLSearchParams(location.search).get('run') || '']"

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
-ROWS = {"captain.jsonl": (400, 80), "tickets.csv": (400, 90), "letters.csv": (500, 100), "extract.json": (400, 80), "preferences.jsonl": (300, 60), "notes.txt": (320, 60)}
+ROWS = {
+    "captain.jsonl": (400, 80),
+    "tickets.csv": (400, 90),
+    "letters.csv": (500, 100),
+    "extract.json": (400, 80),
+    "preferences.jsonl": (300, 60),
+    "notes.txt": (320, 60),
+}
 
 
 def read(path: Path) -> list:
@@ -51,13 +58,19 @@ def test_held_out_rows_are_not_trained_on(name):
 
 
 def test_every_ticket_label_is_in_both_parts():
-    train, held_out = ({row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.heldout.csv"))
+    train, held_out = (
+        {row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.heldout.csv")
+    )
     assert train == held_out == {"billing", "shipping", "login", "fault", "refund", "praise"}
 
 
 def test_every_letter_has_a_department_and_nearly_every_one_its_urgency():
     train, held_out = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.heldout.csv")
-    assert {row["department"] for row in train} == {row["department"] for row in held_out} == {"billing", "shipping", "login", "fault", "refund", "praise"}
+    assert (
+        {row["department"] for row in train}
+        == {row["department"] for row in held_out}
+        == {"billing", "shipping", "login", "fault", "refund", "praise"}
+    )
     assert {row["urgency"] for row in held_out} == {"high", "normal", "low"} == {row["urgency"] for row in train} - {""}
     assert 30 <= sum(row["urgency"] == "" for row in train) <= 70
 
@@ -77,7 +90,10 @@ def test_the_leaves_are_what_their_script_draws(tmp_path):
     from studio.data.pictures import open_picture
 
     subprocess.run([sys.executable, SAMPLES / "leaves.py", tmp_path], check=True)
-    shipped, drawn = (load(DataSpec(source=str(folder / "leaves.zip"), heldout=str(folder / "leaves.heldout.zip")), want="image") for folder in (SAMPLES, tmp_path))
+    shipped, drawn = (
+        load(DataSpec(source=str(folder / "leaves.zip"), heldout=str(folder / "leaves.heldout.zip")), want="image")
+        for folder in (SAMPLES, tmp_path)
+    )
     assert (len(shipped.train), len(shipped.heldout)) == (200, 80) and shipped.counts.skipped == {}
     for first, second in zip([*shipped.train][::20], [*drawn.train][::20], strict=True):
         assert first.value["label"] == second.value["label"]

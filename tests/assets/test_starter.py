@@ -16,7 +16,9 @@ def starter():
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(1)
-    return AutoModelForCausalLM.from_pretrained(STARTER, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(STARTER)
+    return AutoModelForCausalLM.from_pretrained(STARTER, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
+        STARTER
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,14 @@ def test_special_tokens_and_template(starter):
     model, tokenizer = starter
     assert tokenizer.eos_token == "<|im_end|>" and tokenizer.pad_token_id != tokenizer.eos_token_id
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello!"},
+    ]
     assert tokenizer.apply_chat_template(chat[:2], tokenize=False, add_generation_prompt=True) == (
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
     encoded = tokenizer.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
     said = [token for token, mine in zip(encoded["input_ids"], encoded["assistant_masks"]) if mine]
     assert tokenizer.decode(said) == "Hello!<|im_end|>"

@@ -32,4 +32,7 @@ def test_the_card_is_true(monkeypatch):
     model = AutoModelForImageClassification.from_pretrained(STARTER_VIT, dtype=torch.float32).eval()
     pixels, kinds = pictures(256, SEED + 1)
     right = (model(pixels).logits.argmax(-1) == kinds[:, 0]).float().mean().item()
-    assert right == pytest.approx(scores["shape"], abs=0.08) and f"shape {scores['shape']:.1%}" in (STARTER_VIT / "README.md").read_text()
+    assert (
+        right == pytest.approx(scores["shape"], abs=0.08)
+        and f"shape {scores['shape']:.1%}" in (STARTER_VIT / "README.md").read_text()
+    )

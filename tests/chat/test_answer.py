@@ -47,7 +47,9 @@ def test_modes_are_put_back(models):
 
 
 def test_training_goes_on_after_answers(models):
-    model = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(models / "base"), models / "lora", is_trainable=True).train()
+    model = peft.PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(models / "base"), models / "lora", is_trainable=True
+    ).train()
     answer.answers(model, Codec(models / "base"), CONVERSATIONS[:1], 2)
     ids = torch.tensor([[1, 2, 3, 4]])
     model(input_ids=ids, labels=ids).loss.backward()

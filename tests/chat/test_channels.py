@@ -39,7 +39,10 @@ def test_reasoning_comes_first_piece_by_piece(codec):
 
 
 def test_the_whole_answer_at_once(codec):
-    assert text_of(codec, codec.encode(SAID).ids, End(codec.end_ids)) == "<think>\nTwo and two, 世界.\n</think>\n\nFour 👋."
+    assert (
+        text_of(codec, codec.encode(SAID).ids, End(codec.end_ids))
+        == "<think>\nTwo and two, 世界.\n</think>\n\nFour 👋."
+    )
 
 
 def test_reasoning_that_the_template_opens_is_opened_in_what_is_shown(models, tmp_path):

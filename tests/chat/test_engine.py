@@ -29,8 +29,14 @@ LENGTH = 24
 
 def new_engine(home, models, **more):
     store = Store(home.database)
-    return Engine(load_base(models / "base"), Codec(models / "base"), name=str(models / "base"), load_whole=load_base,
-                  find=lambda key: shelf.find(home, store, key)[:2], **more)
+    return Engine(
+        load_base(models / "base"),
+        Codec(models / "base"),
+        name=str(models / "base"),
+        load_whole=load_base,
+        find=lambda key: shelf.find(home, store, key)[:2],
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,13 @@ def engine(shelved, models):
 
 def ask(engine, who, messages=QUESTION, cancelled=lambda: False, **sampling):
     pieces = []
-    outcome = engine.chat(None if who == "base" else who, messages, Sampling(**{"max_tokens": LENGTH, **sampling}), pieces.append, cancelled)
+    outcome = engine.chat(
+        None if who == "base" else who,
+        messages,
+        Sampling(**{"max_tokens": LENGTH, **sampling}),
+        pieces.append,
+        cancelled,
+    )
     return "".join(pieces), outcome
 
 
@@ -139,7 +151,10 @@ def test_text_is_continued(engine, models):
     pieces = []
     engine.complete(None, "Once upon", Sampling(max_tokens=8), pieces.append, lambda: False)
     codec, model = Codec(models / "base"), load_base(models / "base")
-    assert "".join(pieces) == answer.continuations(model, codec, [answer.text_ids(codec, "Once upon")], answer.text_end(codec), 8)[0]
+    assert (
+        "".join(pieces)
+        == answer.continuations(model, codec, [answer.text_ids(codec, "Once upon")], answer.text_end(codec), 8)[0]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +177,14 @@ def broken(shelved, models, tmp_path_factory):
         shutil.copytree(models / "lora", root / name)
         change(root / name)
         shelf.add(shelved, store, source=root / name, name=name, run_id=name, card={"base": base, "kind": "adapter"})
-    shelf.add(shelved, store, source=models / "lora", name="foreign", run_id="foreign", card={"base": "another/model", "kind": "adapter"})
+    shelf.add(
+        shelved,
+        store,
+        source=models / "lora",
+        name="foreign",
+        run_id="foreign",
+        card={"base": "another/model", "kind": "adapter"},
+    )
     return [*changes, "foreign", "nowhere", "../lora"]
 
 
@@ -193,7 +215,9 @@ def test_a_torn_adapter_does_not_disturb_an_answer_in_progress(shelved, models, 
         while not engine._turn.wanted() and not go_on.is_set():
             time.sleep(0.001)
 
-    thread = threading.Thread(target=engine.chat, args=("lora", QUESTION, Sampling(max_tokens=LENGTH), slow, lambda: False))
+    thread = threading.Thread(
+        target=engine.chat, args=("lora", QUESTION, Sampling(max_tokens=LENGTH), slow, lambda: False)
+    )
     thread.start()
     under_way.wait(20)
     for who in ("torn", "wrong-rank"):

@@ -44,7 +44,13 @@ def server(shelved, models):
 
 
 def post(server, path, body, token=None):
-    return httpx.post(f"http://127.0.0.1:{server.port}/v1/{path}", json=body, headers={"Authorization": f"Bearer {token or server.token}"}, trust_env=False, timeout=60)
+    return httpx.post(
+        f"http://127.0.0.1:{server.port}/v1/{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {token or server.token}"},
+        trust_env=False,
+        timeout=60,
+    )
 
 
 def test_nobody_without_the_token(server):
@@ -55,7 +61,11 @@ def test_nobody_without_the_token(server):
 
 
 def test_models(server, models):
-    answer = httpx.get(f"http://127.0.0.1:{server.port}/v1/models", headers={"Authorization": f"Bearer {server.token}"}, trust_env=False).json()
+    answer = httpx.get(
+        f"http://127.0.0.1:{server.port}/v1/models",
+        headers={"Authorization": f"Bearer {server.token}"},
+        trust_env=False,
+    ).json()
     ids = [entry["id"] for entry in answer["data"]]
     assert ids[0] == "base" and {"lora", "ia3", "whole"} <= set(ids)
 
@@ -63,15 +73,30 @@ def test_models(server, models):
 def test_streamed_and_whole_answers_are_the_same(server):
     for who in ("base", "lora", "ia3", "prompt", "whole"):
         streamed = list(client.stream(server.port, server.token, who, QUESTION, max_tokens=12))
-        whole = post(server, "chat/completions", {"model": who, "messages": QUESTION, "max_tokens": 12, "n": 1, "user": "me"}).json()
+        whole = post(
+            server, "chat/completions", {"model": who, "messages": QUESTION, "max_tokens": 12, "n": 1, "user": "me"}
+        ).json()
         assert "".join(streamed) == whole["choices"][0]["message"]["content"] and len(streamed) > 1
         assert whole["usage"]["completion_tokens"] == 12 and whole["choices"][0]["finish_reason"] == "length"
     text = client.answer(server.port, server.token, "lora", "Once upon", max_tokens=9)
-    assert post(server, "completions", {"model": "lora", "prompt": "Once upon", "max_tokens": 9}).json()["choices"][0]["text"] == text
+    assert (
+        post(server, "completions", {"model": "lora", "prompt": "Once upon", "max_tokens": 9}).json()["choices"][0][
+            "text"
+        ]
+        == text
+    )
 
 
 def test_a_stream_is_what_openai_clients_read(server):
-    body = post(server, "chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "stream": True, "max_completion_tokens": 3}).text
+    body = post(
+        server,
+        "chat/completions",
+        {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+            "stream": True,
+            "max_completion_tokens": 3,
+        },
+    ).text
     lines = [line for line in body.splitlines() if line.startswith("data: ")]
     assert lines[-1] == "data: [DONE]"
     frames = [json.loads(line[6:]) for line in lines[:-1]]
@@ -83,23 +108,45 @@ def test_side_by_side_over_http(server):
     whos = ["base", "lora", "lora2"]
     alone = [client.answer(server.port, server.token, who, QUESTION, max_tokens=20) for who in whos]
     found = {}
-    threads = [threading.Thread(target=lambda who=who: found.update({who: client.answer(server.port, server.token, who, QUESTION, max_tokens=20)})) for who in whos]
+    threads = [
+        threading.Thread(
+            target=lambda who=who: found.update(
+                {who: client.answer(server.port, server.token, who, QUESTION, max_tokens=20)}
+            )
+        )
+        for who in whos
+    ]
     [thread.start() for thread in threads]
     [thread.join(60) for thread in threads]
     assert [found[who] for who in whos] == alone
 
 
-@pytest.mark.parametrize("body", [
-    {}, {"messages": []}, {"messages": [{"role": "robot", "content": "x"}]}, {"messages": ["x"]},
-    {"messages": QUESTION, "temperature": -1}, {"messages": QUESTION, "max_tokens": "many"}, {"messages": QUESTION, "model": "../../etc"},
-    {"messages": QUESTION, "model": "nowhere"}, {"messages": [{"role": "user", "content": "x" * 999}]},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"messages": []},
+        {"messages": [{"role": "robot", "content": "x"}]},
+        {"messages": ["x"]},
+        {"messages": QUESTION, "temperature": -1},
+        {"messages": QUESTION, "max_tokens": "many"},
+        {"messages": QUESTION, "model": "../../etc"},
+        {"messages": QUESTION, "model": "nowhere"},
+        {"messages": [{"role": "user", "content": "x" * 999}]},
+    ],
+)
 def test_bad_questions_get_a_sentence(server, body):
     answer = post(server, "chat/completions", body)
     assert answer.status_code == 400 and answer.json()["error"]["sentence"]["text"]
     if body.get("messages") == QUESTION:
         with pytest.raises(StudioError):
-            client.answer(server.port, server.token, body.get("model", "base"), QUESTION, **{k: v for k, v in body.items() if k not in ("messages", "model")})
+            client.answer(
+                server.port,
+                server.token,
+                body.get("model", "base"),
+                QUESTION,
+                **{k: v for k, v in body.items() if k not in ("messages", "model")},
+            )
 
 
 def test_broken_and_huge_requests(server):
@@ -154,7 +201,11 @@ def test_stop_in_mid_answer_is_a_sentence(shelved, models):
 def test_a_killed_worker_is_a_sentence(shelved, models):
     store = Store(shelved.database)
     job_id = store.queue_job("chat", {"model": str(models / "base")})
-    worker = subprocess.Popen([sys.executable, "-m", "studio.jobs.work", str(shelved.root), str(job_id)], cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "studio.jobs.work", str(shelved.root), str(job_id)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     try:
         said = []
         server = client.wait_ready(store, job_id, said.append, timeout=90)

@@ -28,8 +28,16 @@ def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
     tokenizer.add_special_tokens(SPECIAL if template else SPECIAL[:1])
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=context, tie_word_embeddings=False, eos_token_id=len(alphabet), pad_token_id=len(alphabet),
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        tie_word_embeddings=False,
+        eos_token_id=len(alphabet),
+        pad_token_id=len(alphabet),
     )
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
@@ -38,7 +46,12 @@ def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
         model.lm_head.weight[len(alphabet) :] = 0  # never ends by itself
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    described = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "model_max_length": context}
+    described = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+        "model_max_length": context,
+    }
     if template:
         described["chat_template"] = template
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
@@ -59,11 +72,15 @@ def make_adapter(base: Path, folder: Path, kind: str, *, seed: int = 1) -> Path:
         "lora": lambda: peft.LoraConfig(r=4, target_modules="all-linear", **task),
         "dora": lambda: peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], use_dora=True, **task),
         "bias": lambda: peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], bias="lora_only", **task),
-        "ia3": lambda: peft.IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], **task),
+        "ia3": lambda: peft.IA3Config(
+            target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], **task
+        ),
         "prompt": lambda: peft.PromptTuningConfig(num_virtual_tokens=5, **task),
         "p_tuning": lambda: peft.PromptEncoderConfig(num_virtual_tokens=4, encoder_hidden_size=16, **task),
         "prefix": lambda: peft.PrefixTuningConfig(num_virtual_tokens=3, **task),
-        "ensemble": lambda: PromptEnsembleConfig(target_modules=["model.embed_tokens"], members=3, num_virtual_tokens=4, **task),
+        "ensemble": lambda: PromptEnsembleConfig(
+            target_modules=["model.embed_tokens"], members=3, num_virtual_tokens=4, **task
+        ),
     }[kind]()
     model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     with torch.no_grad():

@@ -90,7 +90,9 @@ READINGS = {
     "one.zip": Reading("zip", "utf-8", "messages", 8, 8),
     "one_column.csv": Reading("csv", "utf-8", "text", 3, 3),
     "open_quote.csv": Reading("csv", "utf-8", "prompt_completion", 5, 4, {"broken": 1}),
-    "order.jsonl": Reading("jsonl", "utf-8", "messages", 9, 2, {"order": 3, "role": 1, "empty": 1, "shape": 1, "missing": 1}),
+    "order.jsonl": Reading(
+        "jsonl", "utf-8", "messages", 9, 2, {"order": 3, "role": 1, "empty": 1, "shape": 1, "missing": 1}
+    ),
     "pandas.json": Reading("json", "utf-8", "prompt_completion", 6, 6),
     "poem_utf16.txt": Reading("text", "utf-16", "text", 2, 2),
     "preferences_hh.jsonl": Reading("jsonl", "utf-8", "preference", 5, 5),

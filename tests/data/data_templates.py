@@ -6,11 +6,28 @@ from pathlib import Path
 from studio.data import formats, readers_text, report
 
 FOLDER = Path(formats.__file__).parent
-PLACE = {"Sentence": 0, "StudioError": 0, "RowProblem": 1, "refuse": 1, "report": 2, "warn": 2, "error": 0, "StudioErrorValue": 0}
+PLACE = {
+    "Sentence": 0,
+    "StudioError": 0,
+    "RowProblem": 1,
+    "refuse": 1,
+    "report": 2,
+    "warn": 2,
+    "error": 0,
+    "StudioErrorValue": 0,
+}
 JSON_MESSAGES = (
-    "Expecting value", "Extra data", "Expecting ',' delimiter", "Expecting ':' delimiter", "Expecting property name enclosed in double quotes",
-    "Unterminated string starting at", "Invalid control character at", "Invalid \\escape", "Invalid \\uXXXX escape",
-    "Illegal trailing comma before end of object", "Illegal trailing comma before end of array",
+    "Expecting value",
+    "Extra data",
+    "Expecting ',' delimiter",
+    "Expecting ':' delimiter",
+    "Expecting property name enclosed in double quotes",
+    "Unterminated string starting at",
+    "Invalid control character at",
+    "Invalid \\escape",
+    "Invalid \\uXXXX escape",
+    "Illegal trailing comma before end of object",
+    "Illegal trailing comma before end of array",
 )
 UNITS = ("line", "record", "sheet row")
 

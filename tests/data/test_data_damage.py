@@ -17,8 +17,16 @@ HERE = Path(__file__).resolve().parent
 WHOLE = [*(HERE.parent / "data_files").iterdir(), *HERE.glob("cases/*/input.*")]
 FILES = sorted(path for path in WHOLE if path.stat().st_size < 40_000)
 WANTS = {"label": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
-_bytes = st.binary(min_size=1, max_size=6) | st.sampled_from([b'"', b"\n", b"{", b"}", b"]", b",", b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r"])
-_damage = st.lists(st.tuples(st.sampled_from(["flip", "delete", "insert", "repeat", "cut"]), st.floats(0, 1), st.integers(1, 40), _bytes), min_size=1, max_size=4)
+_bytes = st.binary(min_size=1, max_size=6) | st.sampled_from(
+    [b'"', b"\n", b"{", b"}", b"]", b",", b"\\", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r"]
+)
+_damage = st.lists(
+    st.tuples(
+        st.sampled_from(["flip", "delete", "insert", "repeat", "cut"]), st.floats(0, 1), st.integers(1, 40), _bytes
+    ),
+    min_size=1,
+    max_size=4,
+)
 
 
 def damaged(data: bytes, steps: list) -> bytes:
@@ -39,7 +47,10 @@ def damaged(data: bytes, steps: list) -> bytes:
 
 @pytest.mark.slow
 @settings(
-    max_examples=2000, deadline=None, derandomize=True, database=None,
+    max_examples=2000,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(file=st.sampled_from(FILES), steps=_damage)
@@ -56,7 +67,11 @@ def test_a_reading_or_a_sentence(tmp_path, file, steps):
         assert len(str(error)) > 20
         error.sentence.say("zh")
         return
-    assert dataset.counts.rows == dataset.counts.used + sum(dataset.counts.skipped.values()) == yielded + source.problems.rows
+    assert (
+        dataset.counts.rows
+        == dataset.counts.used + sum(dataset.counts.skipped.values())
+        == yielded + source.problems.rows
+    )
     assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used
     for finding in report(dataset).findings:
         assert str(finding.sentence)

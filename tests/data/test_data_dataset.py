@@ -56,7 +56,12 @@ def test_fraction_zero_and_tiny_files(tmp_path):
 
 
 def test_heldout_file_and_its_leaks(tmp_path):
-    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(10))), heldout=write(tmp_path / "h.jsonl", pairs(range(8, 14)))))
+    dataset = load(
+        DataSpec(
+            source=write(tmp_path / "a.jsonl", pairs(range(10))),
+            heldout=write(tmp_path / "h.jsonl", pairs(range(8, 14))),
+        )
+    )
     assert prompts(dataset.heldout) == [f"Say {n}" for n in range(10, 14)] and len(dataset.train) == 10
     counts = dataset.heldout_counts
     assert (counts.rows, counts.used, counts.skipped) == (6, 4, {"leakage": 2})
@@ -66,21 +71,38 @@ def test_heldout_file_and_its_leaks(tmp_path):
 
 def test_a_heldout_file_with_other_columns_is_mapped_by_itself(tmp_path):
     source = write(tmp_path / "a.jsonl", [{**row, "system": "Be kind."} for row in pairs(range(10))])
-    other = write(tmp_path / "h.jsonl", [{"Antwort": f"It is {n}", "Frage": f"Say {n}", "id": n % 2} for n in range(8, 14)])
+    other = write(
+        tmp_path / "h.jsonl", [{"Antwort": f"It is {n}", "Frage": f"Say {n}", "id": n % 2} for n in range(8, 14)]
+    )
     asked = write(tmp_path / "q.jsonl", [{"question": f"Say {n}", "answer": f"It is {n}"} for n in range(8, 14)])
-    mapping = Mapping(shape="prompt_completion", roles={"prompt": "prompt", "completion": "completion"}, system="Be brief.")
+    mapping = Mapping(
+        shape="prompt_completion", roles={"prompt": "prompt", "completion": "completion"}, system="Be brief."
+    )
     dataset = load(DataSpec(source=source, mapping=mapping, heldout=asked))
-    assert dataset.measured.mapping == mapping.model_copy(update={"roles": {"prompt": "question", "completion": "answer"}})
-    assert [record.value["messages"][0]["content"] for record in dataset.heldout] == ["Be brief."] * 4 and len(dataset.heldout) == 4  # two are learnt
-    assert any("q.jsonl has other columns" in str(sentence) and "question (prompt)" in str(sentence) for sentence in dataset.measured.evidence)
+    assert dataset.measured.mapping == mapping.model_copy(
+        update={"roles": {"prompt": "question", "completion": "answer"}}
+    )
+    assert [record.value["messages"][0]["content"] for record in dataset.heldout] == ["Be brief."] * 4 and len(
+        dataset.heldout
+    ) == 4  # two are learnt
+    assert any(
+        "q.jsonl has other columns" in str(sentence) and "question (prompt)" in str(sentence)
+        for sentence in dataset.measured.evidence
+    )
     chosen = Mapping(shape="prompt_completion", roles={"prompt": "Frage", "completion": "Antwort"})
     assert prompts(load(DataSpec(source=source, heldout=other, heldout_mapping=chosen)).heldout)[-1] == "Say 13"
     fewer = load(DataSpec(source=source, heldout=write(tmp_path / "f.jsonl", pairs(range(20, 25)))))
-    assert len(fewer.heldout) == 5 and fewer.mapping.roles["system"] == "system" and fewer.measured.mapping.roles.keys() == {"prompt", "completion"}
+    assert (
+        len(fewer.heldout) == 5
+        and fewer.mapping.roles["system"] == "system"
+        and fewer.measured.mapping.roles.keys() == {"prompt", "completion"}
+    )
 
 
 def test_heldout_file_must_have_the_columns(tmp_path):
-    spec = DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(3))), heldout=write(tmp_path / "h.jsonl", [{"text": "x"}]))
+    spec = DataSpec(
+        source=write(tmp_path / "a.jsonl", pairs(range(3))), heldout=write(tmp_path / "h.jsonl", [{"text": "x"}])
+    )
     with pytest.raises(StudioError, match=r"h\.jsonl has no column 'prompt'"):
         load(spec)
 
@@ -151,9 +173,17 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(len(samples()) < 5, reason="the samples are not made yet")
-@pytest.mark.parametrize(("name", "want"), [
-    ("captain", "messages"), ("tickets", "label"), ("tickets", "messages"), ("extract", "messages"), ("preferences", "preference"), ("notes", "text"),
-])
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("captain", "messages"),
+        ("tickets", "label"),
+        ("tickets", "messages"),
+        ("extract", "messages"),
+        ("preferences", "preference"),
+        ("notes", "text"),
+    ],
+)
 def test_samples_load_without_a_problem(name, want):
     dataset = load(DataSpec(source=name), want)
     assert len(dataset.train) >= 100 and len(dataset.heldout) >= 20 and len(dataset.problems) == 0

@@ -12,7 +12,14 @@ from studio.data.shape import propose
 from studio.words import StudioError
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
-WANTS = {"label": "label", "label_columns": "label", "text": "text", "preference": "preference", "ranked": "preference", "unpaired": "unpaired"}
+WANTS = {
+    "label": "label",
+    "label_columns": "label",
+    "text": "text",
+    "preference": "preference",
+    "ranked": "preference",
+    "unpaired": "unpaired",
+}
 
 
 def test_every_file_has_its_expectation():
@@ -25,7 +32,11 @@ def test_reading(name):
     expected = READINGS[name]
     source = open_source(FILES / name)
     proposal = propose(source)
-    assert (source.format, source.encoding, proposal.mapping.shape) == (expected.format, expected.encoding, expected.shape)
+    assert (source.format, source.encoding, proposal.mapping.shape) == (
+        expected.format,
+        expected.encoding,
+        expected.shape,
+    )
     dataset = load(DataSpec(source=str(FILES / name)), WANTS.get(expected.shape, "messages"))
     assert (dataset.counts.rows, dataset.counts.used) == (expected.rows, expected.used)
     assert dict(dataset.problems.errors) == dataset.counts.skipped == expected.errors

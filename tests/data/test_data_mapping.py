@@ -26,26 +26,61 @@ def assistant(text):
 
 def test_messages_keep_tools_and_calls():
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
-    found = mapped("messages", {"messages": "m", "tools": "t"}, {"m": [user("a"), call, {"role": "tool", "content": ""}, assistant("b")], "t": [{"name": "f"}]})
+    found = mapped(
+        "messages",
+        {"messages": "m", "tools": "t"},
+        {"m": [user("a"), call, {"role": "tool", "content": ""}, assistant("b")], "t": [{"name": "f"}]},
+    )
     made = {"type": "function", "function": {"name": "f", "arguments": {}}}
     assert found["messages"][1] == {"role": "assistant", "content": "", "tool_calls": [made]}
     assert found["tools"] == [{"type": "function", "function": {"name": "f"}}]
 
 
 def test_calls_become_objects_whoever_wrote_them():
-    wanted = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]}
-    openai = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]}
+    wanted = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+    }
+    openai = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}],
+    }
     share = {"from": "function_call", "value": '{"name": "f", "arguments": {"a": 1}}'}
     for call in (openai, share):
-        assert mapped("messages", {"messages": "m"}, {"m": [user("a"), call, {"role": "tool", "content": "x"}, assistant("b")]})["messages"][1] == wanted
+        assert (
+            mapped(
+                "messages",
+                {"messages": "m"},
+                {"m": [user("a"), call, {"role": "tool", "content": "x"}, assistant("b")]},
+            )["messages"][1]
+            == wanted
+        )
     with pytest.raises(RowProblem, match="tool call without a function's name"):
-        mapped("messages", {"messages": "m"}, {"m": [user("a"), {"from": "function_call", "value": "call f"}, assistant("b")]})
+        mapped(
+            "messages",
+            {"messages": "m"},
+            {"m": [user("a"), {"from": "function_call", "value": "call f"}, assistant("b")]},
+        )
 
 
 def test_unpaired_answers_with_their_verdict():
     roles = {"prompt": "p", "completion": "c", "label": "l"}
-    for said, label in ((True, True), ("TRUE", True), (1, True), ("0", False), ("no", False), (-1, False), (0.0, False)):
-        assert mapped("unpaired", roles, {"p": "a", "c": "b", "l": said}, "unpaired") == {"prompt": [user("a")], "completion": "b", "label": label}
+    for said, label in (
+        (True, True),
+        ("TRUE", True),
+        (1, True),
+        ("0", False),
+        ("no", False),
+        (-1, False),
+        (0.0, False),
+    ):
+        assert mapped("unpaired", roles, {"p": "a", "c": "b", "l": said}, "unpaired") == {
+            "prompt": [user("a")],
+            "completion": "b",
+            "label": label,
+        }
     with pytest.raises(RowProblem, match="'perhaps' in 'l', which is neither true nor false"):
         mapped("unpaired", roles, {"p": "a", "c": "b", "l": "perhaps"}, "unpaired")
     with pytest.raises(RowProblem, match="nothing in 'l'"):
@@ -55,7 +90,11 @@ def test_unpaired_answers_with_their_verdict():
 def test_ranked_answers_give_the_best_and_the_worst():
     roles = {"prompt": "p", "input": "i", "answers": "a"}
     row = {"p": "Say", "i": "it", "a": ["best", "middling", "worst"]}
-    assert mapped("ranked", roles, row, "preference") == {"prompt": [user("Say\n\nit")], "chosen": "best", "rejected": "worst"}
+    assert mapped("ranked", roles, row, "preference") == {
+        "prompt": [user("Say\n\nit")],
+        "chosen": "best",
+        "rejected": "worst",
+    }
     assert mapped("ranked", roles, row)["messages"][-1] == assistant("best")
     with pytest.raises(RowProblem, match="no list of two or more answers"):
         mapped("ranked", roles, {**row, "a": ["one"]}, "preference")
@@ -77,9 +116,18 @@ def test_text_parts_are_joined_and_pictures_refused():
 
 def test_alpaca_with_input_history_and_system():
     roles = {"instruction": "i", "input": "x", "output": "o", "history": "h", "system": "s"}
-    found = mapped("alpaca", roles, {"i": "Add", "x": "1 and 2", "o": {"sum": 3}, "h": [["Hi", "Hello"]], "s": ""}, system="Be brief.")
+    found = mapped(
+        "alpaca",
+        roles,
+        {"i": "Add", "x": "1 and 2", "o": {"sum": 3}, "h": [["Hi", "Hello"]], "s": ""},
+        system="Be brief.",
+    )
     assert found["messages"] == [
-        {"role": "system", "content": "Be brief."}, user("Hi"), assistant("Hello"), user("Add\n\n1 and 2"), assistant('{"sum": 3}')
+        {"role": "system", "content": "Be brief."},
+        user("Hi"),
+        assistant("Hello"),
+        user("Add\n\n1 and 2"),
+        assistant('{"sum": 3}'),
     ]
 
 
@@ -97,7 +145,9 @@ def test_turns_in_the_cells_of_a_table_are_turns():
     for p, c in ((json.dumps(asked), json.dumps(said)), (json.dumps(asked), "C"), ("P", json.dumps(said)), ("P", said)):
         assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": p, "c": c}) == talk
     data = [{"name": "Ann", "age": 7}]  # a list that is an answer stays one
-    assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": "P", "c": data})["messages"][1]["content"] == json.dumps(data)
+    assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": "P", "c": data})["messages"][1][
+        "content"
+    ] == json.dumps(data)
 
 
 def test_prompt_may_be_turns():
@@ -105,48 +155,125 @@ def test_prompt_may_be_turns():
     assert found["messages"] == [user("a"), assistant("b")]
 
 
-@pytest.mark.parametrize(("want", "record"), [
-    ("label", {"text": "T", "label": "L"}), ("messages", {"messages": [user("T"), assistant("L")]}),
-])
+@pytest.mark.parametrize(
+    ("want", "record"),
+    [("label", {"text": "T", "label": "L"}), ("messages", {"messages": [user("T"), assistant("L")]})],
+)
 def test_labels_serve_two_tasks(want, record):
     assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": "L"}, want) == record
 
 
 def test_several_labels():
-    assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": ["a", "b"]}, "label") == {"text": "T", "label": ["a", "b"]}
+    assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": ["a", "b"]}, "label") == {
+        "text": "T",
+        "label": ["a", "b"],
+    }
     assert mapped("label", {"text": "t", "label": "l"}, {"t": "T", "l": 0}, "label")["label"] == "0"
 
 
 def test_preferences():
     roles = {"prompt": "p", "chosen": "c", "rejected": "r"}
-    assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}, "preference") == {"prompt": [user("P")], "chosen": "C", "rejected": "R"}
+    assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}, "preference") == {
+        "prompt": [user("P")],
+        "chosen": "C",
+        "rejected": "R",
+    }
     assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}) == {"messages": [user("P"), assistant("C")]}
     talks = {"c": [user("P"), assistant("C")], "r": [user("P"), assistant("R")]}
-    assert mapped("preference", {"chosen": "c", "rejected": "r"}, talks, "preference") == {"prompt": [user("P")], "chosen": "C", "rejected": "R"}
+    assert mapped("preference", {"chosen": "c", "rejected": "r"}, talks, "preference") == {
+        "prompt": [user("P")],
+        "chosen": "C",
+        "rejected": "R",
+    }
     texts = {key: f"\n\nHuman: P\n\nAssistant: Human: is a word\n\nHuman: Q\n\nAssistant: {key}" for key in ("c", "r")}
-    assert mapped("preference", {"chosen": "c", "rejected": "r"}, texts, "preference") == {"prompt": [user("P"), assistant("Human: is a word"), user("Q")], "chosen": "c", "rejected": "r"}
-    assert mapped("preference", roles, {"p": "P", "c": "Human: C", "r": "R"}, "preference")["chosen"] == "Human: C"  # with a prompt of its own an answer is an answer
+    assert mapped("preference", {"chosen": "c", "rejected": "r"}, texts, "preference") == {
+        "prompt": [user("P"), assistant("Human: is a word"), user("Q")],
+        "chosen": "c",
+        "rejected": "r",
+    }
+    assert (
+        mapped("preference", roles, {"p": "P", "c": "Human: C", "r": "R"}, "preference")["chosen"] == "Human: C"
+    )  # with a prompt of its own an answer is an answer
 
 
-@pytest.mark.parametrize(("kind", "shape", "roles", "values", "want", "words"), [
-    ("order", "messages", {"messages": "m"}, {"m": [user("a"), user("b")]}, "messages", "message 2 is from user, after user"),
-    ("order", "messages", {"messages": "m"}, {"m": [assistant("a")]}, "messages", "message 1 is from assistant"),
-    ("order", "messages", {"messages": "m"}, {"m": [user("a")]}, "messages", "ends with a message from user"),
-    ("role", "messages", {"messages": "m"}, {"m": [{"role": "alien", "content": "a"}]}, "messages", "'alien'"),
-    ("role", "messages", {"messages": "m"}, {"m": [{"content": "a"}]}, "messages", "Known are system"),
-    ("empty", "messages", {"messages": "m"}, {"m": [user("a"), assistant(" ")]}, "messages", "empty message from assistant"),
-    ("empty", "messages", {"messages": "m"}, {"m": None}, "messages", "nothing in 'm'"),
-    ("missing", "messages", {"messages": "m"}, {"x": 1}, "messages", "has no 'm'; it has: x"),
-    ("shape", "messages", {"messages": "m"}, {"m": "text"}, "messages", "no list of messages"),
-    ("empty", "text", {"text": "t"}, {"t": "  "}, "text", "nothing in 't'"),
-    ("same", "preference", {"prompt": "p", "chosen": "c", "rejected": "r"}, {"p": "P", "c": "C", "r": "C"}, "preference", "same text"),
-    ("empty", "preference", {"chosen": "c", "rejected": "r"}, {"c": "C", "r": "R"}, "preference", "no prompt"),
-    ("shape", "preference", {"chosen": "c", "rejected": "r"}, {"c": [user("P"), assistant("C")], "r": [user("Q"), assistant("R")]}, "preference", "different"),
-    ("shape", "alpaca", {"instruction": "i", "output": "o", "history": "h"}, {"i": "I", "o": "O", "h": [1]}, "messages", "history"),
-    ("shape", "alpaca", {"instruction": "i", "output": "o", "history": "h"}, {"i": "I", "o": "O", "h": "He asked before."}, "messages", "history"),
-    ("shape", "preference", {"chosen": "c", "rejected": "r"}, {"c": "Human: P\n\nAssistant: C", "r": "Human: Q\n\nAssistant: R"}, "preference", "different"),
-    ("order", "preference", {"chosen": "c", "rejected": "r"}, {"c": "Human: P\n\nAssistant:", "r": "Human: P\n\nAssistant: R"}, "preference", "no assistant's answer"),
-])
+@pytest.mark.parametrize(
+    ("kind", "shape", "roles", "values", "want", "words"),
+    [
+        (
+            "order",
+            "messages",
+            {"messages": "m"},
+            {"m": [user("a"), user("b")]},
+            "messages",
+            "message 2 is from user, after user",
+        ),
+        ("order", "messages", {"messages": "m"}, {"m": [assistant("a")]}, "messages", "message 1 is from assistant"),
+        ("order", "messages", {"messages": "m"}, {"m": [user("a")]}, "messages", "ends with a message from user"),
+        ("role", "messages", {"messages": "m"}, {"m": [{"role": "alien", "content": "a"}]}, "messages", "'alien'"),
+        ("role", "messages", {"messages": "m"}, {"m": [{"content": "a"}]}, "messages", "Known are system"),
+        (
+            "empty",
+            "messages",
+            {"messages": "m"},
+            {"m": [user("a"), assistant(" ")]},
+            "messages",
+            "empty message from assistant",
+        ),
+        ("empty", "messages", {"messages": "m"}, {"m": None}, "messages", "nothing in 'm'"),
+        ("missing", "messages", {"messages": "m"}, {"x": 1}, "messages", "has no 'm'; it has: x"),
+        ("shape", "messages", {"messages": "m"}, {"m": "text"}, "messages", "no list of messages"),
+        ("empty", "text", {"text": "t"}, {"t": "  "}, "text", "nothing in 't'"),
+        (
+            "same",
+            "preference",
+            {"prompt": "p", "chosen": "c", "rejected": "r"},
+            {"p": "P", "c": "C", "r": "C"},
+            "preference",
+            "same text",
+        ),
+        ("empty", "preference", {"chosen": "c", "rejected": "r"}, {"c": "C", "r": "R"}, "preference", "no prompt"),
+        (
+            "shape",
+            "preference",
+            {"chosen": "c", "rejected": "r"},
+            {"c": [user("P"), assistant("C")], "r": [user("Q"), assistant("R")]},
+            "preference",
+            "different",
+        ),
+        (
+            "shape",
+            "alpaca",
+            {"instruction": "i", "output": "o", "history": "h"},
+            {"i": "I", "o": "O", "h": [1]},
+            "messages",
+            "history",
+        ),
+        (
+            "shape",
+            "alpaca",
+            {"instruction": "i", "output": "o", "history": "h"},
+            {"i": "I", "o": "O", "h": "He asked before."},
+            "messages",
+            "history",
+        ),
+        (
+            "shape",
+            "preference",
+            {"chosen": "c", "rejected": "r"},
+            {"c": "Human: P\n\nAssistant: C", "r": "Human: Q\n\nAssistant: R"},
+            "preference",
+            "different",
+        ),
+        (
+            "order",
+            "preference",
+            {"chosen": "c", "rejected": "r"},
+            {"c": "Human: P\n\nAssistant:", "r": "Human: P\n\nAssistant: R"},
+            "preference",
+            "no assistant's answer",
+        ),
+    ],
+)
 def test_a_row_that_cannot_be_used_says_why(kind, shape, roles, values, want, words):
     with pytest.raises(RowProblem) as caught:
         mapped(shape, roles, values, want)
@@ -154,14 +281,21 @@ def test_a_row_that_cannot_be_used_says_why(kind, shape, roles, values, want, wo
     assert str(caught.value).startswith("Line 3 of a.jsonl ") and words in str(caught.value)
 
 
-@pytest.mark.parametrize(("mapping", "want", "words"), [
-    (Mapping(shape="text", roles={"text": "body"}), "text", "has no column 'body' for text. Its columns are: a, b."),
-    (Mapping(shape="label", roles={"text": "a"}), "label", "No column of x.csv is chosen for label."),
-    (Mapping(shape="text", roles={"texts": "a"}), "text", "'texts' is no role"),
-    (Mapping(shape="messages", roles={"messages": "a"}), "text", "from which no plain text can be made"),
-    (Mapping(shape="text", roles={"text": "a"}), "messages", "from which no conversations can be made"),
-    (Mapping(shape="prompt_completion", roles={}), "preference", "pairs of a better and a worse answer"),
-])
+@pytest.mark.parametrize(
+    ("mapping", "want", "words"),
+    [
+        (
+            Mapping(shape="text", roles={"text": "body"}),
+            "text",
+            "has no column 'body' for text. Its columns are: a, b.",
+        ),
+        (Mapping(shape="label", roles={"text": "a"}), "label", "No column of x.csv is chosen for label."),
+        (Mapping(shape="text", roles={"texts": "a"}), "text", "'texts' is no role"),
+        (Mapping(shape="messages", roles={"messages": "a"}), "text", "from which no plain text can be made"),
+        (Mapping(shape="text", roles={"text": "a"}), "messages", "from which no conversations can be made"),
+        (Mapping(shape="prompt_completion", roles={}), "preference", "pairs of a better and a worse answer"),
+    ],
+)
 def test_a_mapping_that_cannot_serve_says_why(mapping, want, words):
     with pytest.raises(StudioError) as caught:
         check_mapping(mapping, ["a", "b"], want, "x.csv")
@@ -176,8 +310,13 @@ def test_apply_refuses_the_wrong_kind_for_every_row_alike():
 
 def test_label_sets_of_several_columns(tmp_path):
     roles = {"text": "t", "label": "topic"}
-    assert mapped("label", roles, {"t": "T", "topic": " a ", "tone": 1}, "label_sets", labels=["tone"]) == {"text": "T", "label": {"topic": "a", "tone": "1"}}
-    assert mapped("label", roles, {"t": "T", "topic": "", "tone": "x"}, "label_sets", labels=["tone"])["label"] == {"tone": "x"}
+    assert mapped("label", roles, {"t": "T", "topic": " a ", "tone": 1}, "label_sets", labels=["tone"]) == {
+        "text": "T",
+        "label": {"topic": "a", "tone": "1"},
+    }
+    assert mapped("label", roles, {"t": "T", "topic": "", "tone": "x"}, "label_sets", labels=["tone"])["label"] == {
+        "tone": "x"
+    }
     with pytest.raises(RowProblem, match="nothing in 'topic'"):
         mapped("label", roles, {"t": "T", "topic": "", "tone": None}, "label_sets", labels=["tone"])
     with pytest.raises(StudioError, match="'topic' of x.csv is chosen twice"):
@@ -185,8 +324,13 @@ def test_label_sets_of_several_columns(tmp_path):
     with pytest.raises(StudioError, match="no column 'mood'"):
         check_mapping(Mapping(shape="label", roles=roles, labels=["mood"]), ["t", "topic"], "label_sets", "x.csv")
     path = tmp_path / "a.csv"
-    path.write_text("text,topic,tone,number\n" + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{'xyz'[n % 3]},{n}\n" for n in range(12)))
-    assert propose(open_source(path), "label_sets").mapping == Mapping(shape="label", roles={"text": "text", "label": "topic"}, labels=["tone"])
+    path.write_text(
+        "text,topic,tone,number\n"
+        + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{'xyz'[n % 3]},{n}\n" for n in range(12))
+    )
+    assert propose(open_source(path), "label_sets").mapping == Mapping(
+        shape="label", roles={"text": "text", "label": "topic"}, labels=["tone"]
+    )
     assert propose(open_source(path), "label").mapping.labels == []
 
 
@@ -196,7 +340,9 @@ def test_every_shape_is_described():
 
 def test_proposal_gives_evidence_and_alternatives(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("Message,Category\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
+    path.write_text(
+        "Message,Category\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10))
+    )
     proposal = propose(open_source(path))
     assert proposal.mapping == Mapping(shape="label", roles={"text": "Message", "label": "Category"})
     assert "Column 'Category' has 2 different values in 10 rows, as labels do." in map(str, proposal.evidence)
@@ -217,7 +363,9 @@ def test_proposal_counts_alternating_roles(tmp_path):
 
 def test_labels_are_found_without_their_name(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("eins,zwei\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10)))
+    path.write_text(
+        "eins,zwei\n" + "".join(f"The parcel {n} is late again,{'a' if n % 2 else 'b'}\n" for n in range(10))
+    )
     assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})
 
 
@@ -226,7 +374,12 @@ def test_labels_are_found_without_their_name(tmp_path):
 
 def labelled(tmp_path, *labels):
     path = tmp_path / "a.jsonl"
-    path.write_text("".join(json.dumps({"text": f"The letter number {n} is about this.", "labels": label}) + "\n" for n, label in enumerate(labels)))
+    path.write_text(
+        "".join(
+            json.dumps({"text": f"The letter number {n} is about this.", "labels": label}) + "\n"
+            for n, label in enumerate(labels)
+        )
+    )
     return open_source(path)
 
 
@@ -239,22 +392,32 @@ def seen(tmp_path, *labels):
 @pytest.mark.parametrize("mark", [";", "|", ","])
 def test_several_labels_in_one_cell_are_seen(tmp_path, mark):
     labels = ["late", f"late{mark}damaged", "damaged", "", f"rude{mark} late", "rude"] * 3
-    assert seen(tmp_path, *labels) == (mark, f"Column 'labels' holds several labels in 6 of 18 rows, parted by '{mark}'.")
+    assert seen(tmp_path, *labels) == (
+        mark,
+        f"Column 'labels' holds several labels in 6 of 18 rows, parted by '{mark}'.",
+    )
 
 
 @pytest.mark.parametrize("write", [list, json.dumps, str])
 def test_lists_of_labels_are_seen(tmp_path, write):
     """As JSON, as JSON in a table, as pandas writes them."""
-    labels = [write(["late"]), write(["late", "it's \"damaged\""]), write([])] * 3
-    assert seen(tmp_path, *labels) == ("", "Column 'labels' holds lists of labels, with several of them in 3 of 9 rows.")
+    labels = [write(["late"]), write(["late", 'it\'s "damaged"']), write([])] * 3
+    assert seen(tmp_path, *labels) == (
+        "",
+        "Column 'labels' holds lists of labels, with several of them in 3 of 9 rows.",
+    )
 
 
-@pytest.mark.parametrize("labels", [
-    ["Arts, Culture", "Sports", "Science, Technology"] * 4,  # names with a comma in them
-    ["1,5", "2,5", "1,0", "2,0"] * 4,  # numbers
-    [f"the {n}th; a {n * n}th; and" for n in range(12)],  # hardly anything repeated
-    ["late", "damaged"] * 4, [["late"], ["damaged"]] * 4,
-])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["Arts, Culture", "Sports", "Science, Technology"] * 4,  # names with a comma in them
+        ["1,5", "2,5", "1,0", "2,0"] * 4,  # numbers
+        [f"the {n}th; a {n * n}th; and" for n in range(12)],  # hardly anything repeated
+        ["late", "damaged"] * 4,
+        [["late"], ["damaged"]] * 4,
+    ],
+)
 def test_what_is_one_label_is_not_parted(tmp_path, labels):
     separator, evidence = seen(tmp_path, *labels)
     assert separator is None and "several" not in evidence
@@ -265,24 +428,50 @@ def test_a_column_of_several_labels_is_found_without_its_name(tmp_path):
     kinds = ["red", "blue", "green", "black", "white", "brown"]
     rows = [f"Ein Text Nummer {n} steht hier,{kinds[n % 6]};{kinds[n * n % 5]}" for n in range(24)]
     path.write_text("\n".join(["eins,zwei", *rows]))
-    assert propose(open_source(path), "label").mapping == Mapping(shape="label", roles={"text": "eins", "label": "zwei"})
+    assert propose(open_source(path), "label").mapping == Mapping(
+        shape="label", roles={"text": "eins", "label": "zwei"}
+    )
 
 
 def test_cells_with_several_labels_become_lists():
     def labels(value, separator=";"):
-        return apply(Mapping(shape="label", roles={"text": "t", "label": "l"}), Row(3, {"t": "T", "l": value}), "label", "a.csv", separator=separator)["label"]
+        return apply(
+            Mapping(shape="label", roles={"text": "t", "label": "l"}),
+            Row(3, {"t": "T", "l": value}),
+            "label",
+            "a.csv",
+            separator=separator,
+        )["label"]
 
-    assert labels("late; damaged;late;") == ["late", "damaged"] and labels("late, damaged") == ["late, damaged"] and labels("a|b", "|") == ["a", "b"]
+    assert (
+        labels("late; damaged;late;") == ["late", "damaged"]
+        and labels("late, damaged") == ["late, damaged"]
+        and labels("a|b", "|") == ["a", "b"]
+    )
     assert labels("") == labels(None) == labels(" ; ") == labels([]) == labels("[]") == []
-    assert labels("['a', 'b; c', 3]") == labels('["a", "b; c", 3]') == labels(["a", " b; c", 3, "a"]) == ["a", "b; c", "3"]
-    assert labels("['a', 'b']", "") == ["a", "b"] and labels("late;damaged", "") == "late;damaged" and labels("[urgent]", "") == "[urgent]"
+    assert (
+        labels("['a', 'b; c', 3]") == labels('["a", "b; c", 3]') == labels(["a", " b; c", 3, "a"]) == ["a", "b; c", "3"]
+    )
+    assert (
+        labels("['a', 'b']", "") == ["a", "b"]
+        and labels("late;damaged", "") == "late;damaged"
+        and labels("[urgent]", "") == "[urgent]"
+    )
 
 
 @pytest.mark.parametrize("written", ["['a' 'b']", "['a', 'b'", "['a', open('x')]", "['\\x']"])
 @pytest.mark.parametrize("separator", ["", ";"])
 def test_what_only_looks_like_a_list_of_labels_is_said(written, separator):
-    with pytest.raises(RowProblem, match="which is no list that can be read. Put its labels in quotes, with commas between them."):
-        apply(Mapping(shape="label", roles={"text": "t", "label": "l"}), Row(3, {"t": "T", "l": written}), "label", "a.csv", separator=separator)
+    with pytest.raises(
+        RowProblem, match="which is no list that can be read. Put its labels in quotes, with commas between them."
+    ):
+        apply(
+            Mapping(shape="label", roles={"text": "t", "label": "l"}),
+            Row(3, {"t": "T", "l": written}),
+            "label",
+            "a.csv",
+            separator=separator,
+        )
 
 
 @pytest.mark.parametrize("nothing", [[], "[]", [""]])
@@ -298,9 +487,15 @@ FILES = Path(__file__).resolve().parent.parent / "data_files"
 
 def test_columns_of_yes_and_no_are_the_labels_of_a_row():
     def labels(**values):
-        return mapped("label_columns", {"text": "t"}, {"t": "T", **values}, "label", labels=["toxic", "threat"])["label"]
+        return mapped("label_columns", {"text": "t"}, {"t": "T", **values}, "label", labels=["toxic", "threat"])[
+            "label"
+        ]
 
-    assert labels(toxic=1, threat="0") == ["toxic"] and labels(toxic=True, threat="1.0") == ["toxic", "threat"] and labels(toxic="FALSE", threat=0) == []
+    assert (
+        labels(toxic=1, threat="0") == ["toxic"]
+        and labels(toxic=True, threat="1.0") == ["toxic", "threat"]
+        and labels(toxic="FALSE", threat=0) == []
+    )
     assert labels(toxic=" yes ", threat="") == labels(toxic="yes") == ["toxic"]
     with pytest.raises(RowProblem, match="nothing in 'toxic, threat'"):
         labels(toxic="", threat=None)
@@ -310,10 +505,16 @@ def test_columns_of_yes_and_no_are_the_labels_of_a_row():
 
 def test_columns_of_labels_are_recognised_by_what_they_hold():
     found = propose(open_source(FILES / "flags.csv"))
-    assert found.mapping == Mapping(shape="label_columns", roles={"text": "comment"}, labels=["toxic", "insult", "threat"])
-    assert "The columns toxic, insult, threat say yes or no" in str(found.evidence[1]) and "4 of 8 rows have none of these labels, 1 has more than one." in str(found.evidence[2])
+    assert found.mapping == Mapping(
+        shape="label_columns", roles={"text": "comment"}, labels=["toxic", "insult", "threat"]
+    )
+    assert "The columns toxic, insult, threat say yes or no" in str(
+        found.evidence[1]
+    ) and "4 of 8 rows have none of these labels, 1 has more than one." in str(found.evidence[2])
     assert propose(open_source(FILES / "flags.jsonl"), "label").mapping.labels == ["joy", "anger", "surprise"]
-    sets = propose(open_source(FILES / "flags.jsonl"), "label_sets").mapping  # each column a question of its own, if the person wants that
+    sets = propose(
+        open_source(FILES / "flags.jsonl"), "label_sets"
+    ).mapping  # each column a question of its own, if the person wants that
     assert sets.shape == "label" and {sets.roles["label"], *sets.labels} == {"author", "joy", "anger", "surprise"}
 
 
@@ -321,13 +522,22 @@ def test_one_such_column_or_a_named_label_is_no_set_of_columns(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,urgent\n" + "".join(f"The parcel {n} is late again,{n % 2}\n" for n in range(12)))
     assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "text", "label": "urgent"})
-    path.write_text("text,category,urgent,paid\n" + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{n % 2},1\n" for n in range(12)))
+    path.write_text(
+        "text,category,urgent,paid\n"
+        + "".join(f"The parcel {n} is late again,{'ab'[n % 2]},{n % 2},1\n" for n in range(12))
+    )
     assert propose(open_source(path)).mapping == Mapping(shape="label", roles={"text": "text", "label": "category"})
 
 
 def test_columns_of_labels_are_checked():
-    for labels, said in (([], "No column of x.csv is chosen for label"), (["gone"], "no column 'gone'"), (["t"], "'t' of x.csv is chosen twice")):
+    for labels, said in (
+        ([], "No column of x.csv is chosen for label"),
+        (["gone"], "no column 'gone'"),
+        (["t"], "'t' of x.csv is chosen twice"),
+    ):
         with pytest.raises(StudioError, match=said):
-            check_mapping(Mapping(shape="label_columns", roles={"text": "t"}, labels=labels), ["t", "toxic"], "label", "x.csv")
+            check_mapping(
+                Mapping(shape="label_columns", roles={"text": "t"}, labels=labels), ["t", "toxic"], "label", "x.csv"
+            )
     with pytest.raises(StudioError, match="'label' is no role of the shape 'Plain text'"):
         check_mapping(Mapping(shape="text", roles={"text": "t"}, labels=["toxic"]), ["t", "toxic"], "text", "x.csv")

@@ -32,7 +32,11 @@ def test_a_million_rows(tmp_path, kind):
             seen.add(reading.rows)
             reading._thread.join(0.05)
         dataset, report = reading.result()
-        assert path.stat().st_size > 0.4 * GIGABYTE and 0 < peak < GIGABYTE and psutil.Process().memory_info().rss < 2 * GIGABYTE
+        assert (
+            path.stat().st_size > 0.4 * GIGABYTE
+            and 0 < peak < GIGABYTE
+            and psutil.Process().memory_info().rss < 2 * GIGABYTE
+        )
         assert (dataset.counts.rows, dataset.counts.used, dataset.counts.skipped) == (ROWS, ROWS - 100, {"empty": 100})
         assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used and dataset.train[-1].value["messages"]
         assert report.counts == dataset.counts and len(seen) > 20  # progress was told

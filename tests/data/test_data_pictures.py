@@ -55,13 +55,21 @@ def test_a_folder_is_read_too(tmp_path):
 
 
 def test_broken_ones_are_named_and_counted(tmp_path):
-    bad = {"red/torn.png": picture("red")[:40], "red/words.jpg": b"no picture at all", "blue/empty.gif": b"", "lost.png": picture("red"), "README.md": b"# read me"}
+    bad = {
+        "red/torn.png": picture("red")[:40],
+        "red/words.jpg": b"no picture at all",
+        "blue/empty.gif": b"",
+        "lost.png": picture("red"),
+        "README.md": b"# read me",
+    }
     data = load(DataSpec(source=str(zipped(tmp_path / "mixed.zip", GOOD | bad)), heldout_fraction=0), want="image")
     said = [str(problem.sentence) for problem in data.problems]
     assert data.counts.rows == 16 and data.counts.used == 12 and data.counts.skipped == {"broken": 3, "missing": 1}
     for name in ("red/torn.png", "red/words.jpg", "blue/empty.gif"):
         assert any(name in sentence and "damaged" in sentence for sentence in said)
-    assert any("lost.png" in sentence and "no folder" in sentence for sentence in said) and any("README.md" in sentence for sentence in said)
+    assert any("lost.png" in sentence and "no folder" in sentence for sentence in said) and any(
+        "README.md" in sentence for sentence in said
+    )
 
 
 def test_every_damage_is_a_sentence(tmp_path):
@@ -88,7 +96,9 @@ def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
     zipped(tmp_path / "train.zip", GOOD)
     zipped(tmp_path / "test.zip", {"red/other-name.png": GOOD["red/0.png"], "red/new.png": picture("red", size=60)})
     data = load(DataSpec(source=str(tmp_path / "train.zip"), heldout=str(tmp_path / "test.zip")), want="image")
-    assert data.problems.warnings["leakage"] == 1 and [title_of(record.value["image"]) for record in data.heldout] == ["red/new.png"]
+    assert data.problems.warnings["leakage"] == 1 and [title_of(record.value["image"]) for record in data.heldout] == [
+        "red/new.png"
+    ]
     assert data.heldout_counts.skipped == {"leakage": 1}
 
 
@@ -102,12 +112,21 @@ def test_copies_are_found_and_lie_on_one_side_wherever_the_file_does(tmp_path):
         assert next(finding.count for finding in report(data).findings if finding.kind == "duplicate") == len(train)
         sides.append(held)
     assert sides[0] == sides[1]
-    kept = load(DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0.25, remedies={"duplicate": "drop"}), want="image")
+    kept = load(
+        DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0.25, remedies={"duplicate": "drop"}), want="image"
+    )
     assert len(kept.train) == len(train) and kept.counts.skipped == {"duplicate": len(train)}
 
 
 def test_one_class_blocks_the_start(tmp_path):
-    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", {name: data for name, data in GOOD.items() if name.startswith("red")}))), want="image")
+    data = load(
+        DataSpec(
+            source=str(
+                zipped(tmp_path / "a.zip", {name: data for name, data in GOOD.items() if name.startswith("red")})
+            )
+        ),
+        want="image",
+    )
     assert str(report(data).blocking).startswith("Every row has the label 'red'")
 
 
@@ -120,8 +139,12 @@ def test_a_picture_that_went_away(tmp_path):
 
 def sided(tmp_path, held: str, root: str = "leaves/"):
     """Folders of classes below train/ and another side, each picture of its own."""
-    members = {f"{root}{side}/{colour}/{at}.png": picture(colour, size=size + at)
-               for side, size, count in (("train", 20, 6), (held, 60, 2)) for colour in ("red", "blue") for at in range(count)}
+    members = {
+        f"{root}{side}/{colour}/{at}.png": picture(colour, size=size + at)
+        for side, size, count in (("train", 20, 6), (held, 60, 2))
+        for colour in ("red", "blue")
+        for at in range(count)
+    }
     return members, zipped(tmp_path / f"{held}.zip", members)
 
 
@@ -130,10 +153,16 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
     _, path = sided(tmp_path, held)
     data = load(DataSpec(source=str(path), max_rows=5), want="image")
     assert len(data.train) == 5 and not any(f"/{held}/" in record.value["image"] for record in data.train)
-    assert sorted(title_of(record.value["image"]) for record in data.heldout) == [f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)]
+    assert sorted(title_of(record.value["image"]) for record in data.heldout) == [
+        f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)
+    ]
     assert {record.value["label"] for record in data.heldout} == {"red", "blue"}
     said = next(finding for finding in report(data).findings if finding.kind == "apart")
-    assert said.count == 4 and "measured on and not learnt" in str(said.sentence) and data.counts.rows == data.counts.used == 9
+    assert (
+        said.count == 4
+        and "measured on and not learnt" in str(said.sentence)
+        and data.counts.rows == data.counts.used == 9
+    )
     mixed = load(DataSpec(source=str(path), heldout_fraction=0.5, remedies={"apart": "learn"}), want="image")
     assert (len(mixed.train), len(mixed.heldout), mixed.remedied) == (8, 8, {"apart": 4})
     assert "apart" not in {finding.kind for finding in report(mixed).findings}
@@ -141,16 +170,26 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
 
 def test_a_folder_of_sides_and_what_lies_in_no_class(tmp_path):
     members, _ = sided(tmp_path, "test", root="")
-    for name, data in {**members, "test/nobody.png": picture("red", size=99), "test/red/copy.png": members["train/red/0.png"]}.items():
+    for name, data in {
+        **members,
+        "test/nobody.png": picture("red", size=99),
+        "test/red/copy.png": members["train/red/0.png"],
+    }.items():
         (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "all" / name).write_bytes(data)
     data = load(DataSpec(source=str(tmp_path / "all")), want="image")
     assert (len(data.train), len(data.heldout), data.counts.skipped) == (12, 4, {"missing": 1, "leakage": 1})
-    assert any("test/nobody.png" in str(problem.sentence) and "no folder" in str(problem.sentence) for problem in data.problems)
+    assert any(
+        "test/nobody.png" in str(problem.sentence) and "no folder" in str(problem.sentence) for problem in data.problems
+    )
 
 
 def test_a_class_may_be_called_test(tmp_path):
-    names = {f"{name}/{at}.png": picture(colour, size=20 + at) for name, colour in (("train", "red"), ("test", "blue")) for at in range(5)}
+    names = {
+        f"{name}/{at}.png": picture(colour, size=20 + at)
+        for name, colour in (("train", "red"), ("test", "blue"))
+        for at in range(5)
+    }
     data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", names)), heldout_fraction=0), want="image")
     assert {record.value["label"] for record in data.train} == {"train", "test"} and len(data.train) == 10
 
@@ -159,23 +198,38 @@ def parquet(path, rows: list[dict]):
     """A file as `datasets` writes one of an imagefolder, in several row groups."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     features = {"image": {"_type": "Image"}, "label": {"names": ["red", "blue"], "_type": "ClassLabel"}}
-    schema = pa.schema([("image", image), ("label", pa.int64())], metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    schema = pa.schema(
+        [("image", image), ("label", pa.int64())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=5)
     return path
 
 
 def test_pictures_in_the_cells_of_a_parquet_file(tmp_path):
-    rows = [{"image": {"bytes": picture(("red", "blue")[at % 2], size=20 + at), "path": f"{at}.png"}, "label": at % 2} for at in range(12)]
-    bad = [{"image": {"bytes": b"none", "path": "x.png"}, "label": 0}, {"image": None, "label": 1}, {"image": {"bytes": picture("red", size=70), "path": None}, "label": -1}]
+    rows = [
+        {"image": {"bytes": picture(("red", "blue")[at % 2], size=20 + at), "path": f"{at}.png"}, "label": at % 2}
+        for at in range(12)
+    ]
+    bad = [
+        {"image": {"bytes": b"none", "path": "x.png"}, "label": 0},
+        {"image": None, "label": 1},
+        {"image": {"bytes": picture("red", size=70), "path": None}, "label": -1},
+    ]
     path = parquet(tmp_path / "train.parquet", rows + bad)
     source = open_source(path)
     assert propose(source).mapping == Mapping(shape="image", roles={"image": "image", "label": "label"})
-    assert [str(sentence) for sentence in source.evidence] == ["The file itself names the classes of column 'label': red, blue."]
+    assert [str(sentence) for sentence in source.evidence] == [
+        "The file itself names the classes of column 'label': red, blue."
+    ]
     data = load(DataSpec(source=str(path), heldout_fraction=0), want="image")
     assert (data.counts.rows, data.counts.used, data.counts.skipped) == (15, 12, {"broken": 1, "empty": 2})
     for record in reversed(data.train):
         opened = open_picture(record.value["image"])
-        assert opened.size[0] == 19 + record.number and opened.getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record.value["label"]]
+        assert (
+            opened.size[0] == 19 + record.number
+            and opened.getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record.value["label"]]
+        )
     path.unlink()
     with pytest.raises(StudioError, match="not there any more"):
         open_picture(data.train[0].value["image"])

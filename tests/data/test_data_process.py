@@ -13,7 +13,13 @@ from studio.words import StudioError
 
 
 def write(path, count):
-    path.write_text("".join(json.dumps({"prompt": f"Say the number {n}, please", "completion": f"It is {n}"}) + "\n" for n in range(count)) + "{\n")
+    path.write_text(
+        "".join(
+            json.dumps({"prompt": f"Say the number {n}, please", "completion": f"It is {n}"}) + "\n"
+            for n in range(count)
+        )
+        + "{\n"
+    )
     return DataSpec(source=str(path))
 
 
@@ -21,18 +27,35 @@ def test_it_is_the_same_dataset(tmp_path):
     spec = write(tmp_path / "a.jsonl", 12_000)
     reading = process.Reading(spec, "messages")
     (there, said), here = reading.result(60), load(spec)
-    assert reading.done and reading.rows == 12_001 and there.counts == here.counts and there.counts.skipped == {"broken": 1}
-    assert np.array_equal(there.train.indices, here.train.indices) and there.train[5] == here.train[5] and there.heldout[-1] == here.heldout[-1]
+    assert (
+        reading.done
+        and reading.rows == 12_001
+        and there.counts == here.counts
+        and there.counts.skipped == {"broken": 1}
+    )
+    assert (
+        np.array_equal(there.train.indices, here.train.indices)
+        and there.train[5] == here.train[5]
+        and there.heldout[-1] == here.heldout[-1]
+    )
     assert said == report(there) == report(here)
 
 
 def test_labels_cross_over_as_they_are_read(tmp_path):
     """Several in one cell, none, and in the spelling that most rows have."""
     path = tmp_path / "a.csv"
-    path.write_text("text,label\n" + "".join(f"The letter {n},{label}\n" for n, label in enumerate(["Late;rude", "late", "late", "rude", ""] * 4)))
+    path.write_text(
+        "text,label\n"
+        + "".join(f"The letter {n},{label}\n" for n, label in enumerate(["Late;rude", "late", "late", "rude", ""] * 4))
+    )
     spec = DataSpec(source=str(path), remedies={"spelling": "merge"})
     (there, said), here = process.Reading(spec, "label", ";").result(60), load(spec, "label", separator=";")
-    assert list(there.train) == list(here.train) and said == report(here) and said.labels.keys() == {"late", "rude"} and said.counts.used == 20
+    assert (
+        list(there.train) == list(here.train)
+        and said == report(here)
+        and said.labels.keys() == {"late", "rude"}
+        and said.counts.used == 20
+    )
 
 
 def test_errors_cross_over_as_sentences(tmp_path):
@@ -58,6 +81,10 @@ def test_it_can_be_stopped(tmp_path):
 
 def test_what_is_large(tmp_path, monkeypatch):
     spec = write(tmp_path / "a.jsonl", 10)
-    assert not process.is_large(spec) and process.is_large(DataSpec(source="hub:a/b")) and not process.is_large(DataSpec(source="no such file"))
+    assert (
+        not process.is_large(spec)
+        and process.is_large(DataSpec(source="hub:a/b"))
+        and not process.is_large(DataSpec(source="no such file"))
+    )
     monkeypatch.setattr(process, "LARGE", 100)
     assert process.is_large(spec)

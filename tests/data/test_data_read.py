@@ -46,7 +46,11 @@ def test_broken_json_on_line_7_names_line_and_column():
     assert [str(problem.sentence) for problem in source.problems] == [
         "Line 7 of broken_line_7.jsonl is not valid JSON (column 23: Expecting ':' delimiter). Mend that line or remove it."
     ]
-    assert source.problems.kept[0].sentence.say("zh").startswith("broken_line_7.jsonl 第 7 行不是有效的 JSON（第 23 列：缺少分隔符")
+    assert (
+        source.problems.kept[0]
+        .sentence.say("zh")
+        .startswith("broken_line_7.jsonl 第 7 行不是有效的 JSON（第 23 列：缺少分隔符")
+    )
 
 
 def test_a_second_pass_starts_afresh():
@@ -84,7 +88,10 @@ def test_header_rows(tmp_path):
 
 def test_xlsx_numbers_rows_as_the_sheet_does():
     source, rows = read("qa.xlsx")
-    assert [row.number for row in rows] == [2, 3, 4, 5, 6, 7, 9] and rows[-1].values == {"question": "Late?", "answer": 7}
+    assert [row.number for row in rows] == [2, 3, 4, 5, 6, 7, 9] and rows[-1].values == {
+        "question": "Late?",
+        "answer": 7,
+    }
     source, _ = read("two_sheets.xlsx")
     assert "'Data' is read, 'More' is not" in str(source.problems.kept[0].sentence)
 
@@ -97,15 +104,26 @@ def test_binary_values_become_plain(tmp_path):
     import pyarrow.parquet
 
     when = datetime.datetime(2024, 5, 1, 12)
-    table = pa.table({"text": ["a"], "when": [when], "price": [decimal.Decimal("1.50")], "tags": [[{"a": when}]], "raw": [b"\xff"]})
+    table = pa.table(
+        {"text": ["a"], "when": [when], "price": [decimal.Decimal("1.50")], "tags": [[{"a": when}]], "raw": [b"\xff"]}
+    )
     pyarrow.parquet.write_table(table, tmp_path / "types.parquet")
     row = next(open_source(tmp_path / "types.parquet").rows())
-    assert row.values == {"text": "a", "when": "2024-05-01T12:00:00", "price": "1.50", "tags": [{"a": "2024-05-01T12:00:00"}], "raw": b"\xff"}
+    assert row.values == {
+        "text": "a",
+        "when": "2024-05-01T12:00:00",
+        "price": "1.50",
+        "tags": [{"a": "2024-05-01T12:00:00"}],
+        "raw": b"\xff",
+    }
 
 
 def test_members_of_a_zip_keep_their_names():
     source, rows = read("several.zip")
-    assert [(row.file, row.number) for row in rows][2:4] == [("several.zip/a/one.jsonl", 3), ("several.zip/b/two.csv", 2)]
+    assert [(row.file, row.number) for row in rows][2:4] == [
+        ("several.zip/a/one.jsonl", 3),
+        ("several.zip/b/two.csv", 2),
+    ]
     assert "README.md" in str(source.problems.kept[0].sentence)
     folder = Path(source._folder.name)
     assert folder.is_dir()
@@ -124,7 +142,17 @@ def test_a_broken_line_in_a_zip_names_the_member(tmp_path):
 
 def test_refused_zips_leave_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for name in ("bomb.zip", "dotdot.zip", "absolute.zip", "backslash.zip", "link.zip", "nested.zip", "nested_hidden.zip", "cut.zip", "only_junk.zip"):
+    for name in (
+        "bomb.zip",
+        "dotdot.zip",
+        "absolute.zip",
+        "backslash.zip",
+        "link.zip",
+        "nested.zip",
+        "nested_hidden.zip",
+        "cut.zip",
+        "only_junk.zip",
+    ):
         said(open_source, FILES / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -153,15 +181,26 @@ def test_a_password_is_refused(tmp_path):
     data[data.index(b"PK\x01\x02") + 8] |= 1
     data[data.index(b"PK\x03\x04") + 6] |= 1
     (tmp_path / "locked.zip").write_bytes(data)
-    assert said(open_source, tmp_path / "locked.zip") == "locked.zip is locked with a password. Make the zip again without one."
+    assert (
+        said(open_source, tmp_path / "locked.zip")
+        == "locked.zip is locked with a password. Make the zip again without one."
+    )
 
 
 @pytest.mark.parametrize(
     ("codec", "text"),
     [
-        ("cp1252", "text\nLe café est fermé à midi\n"), ("cp1250", "text\nPříliš žluťoučký kůň úpěl ďábelské ódy\n"), ("cp1251", "text\nПривет как дела\n"),
-        ("gb18030", "text\n今天天气很好我们去公园散步\n"), ("big5", "text\n今天天氣很好我們去公園散步吧\n"), ("cp932", "text\nこんにちは世界元気ですか\n"),
-        ("cp949", "text\n안녕하세요 세계 오늘 날씨가 좋네요\n"), ("utf-16", "text\nÜber\n"), ("utf-32", "text\nÜber\n"), ("utf-8-sig", "text\nÜber\n"), ("utf-16-be", "text\nmostly ascii\n"),
+        ("cp1252", "text\nLe café est fermé à midi\n"),
+        ("cp1250", "text\nPříliš žluťoučký kůň úpěl ďábelské ódy\n"),
+        ("cp1251", "text\nПривет как дела\n"),
+        ("gb18030", "text\n今天天气很好我们去公园散步\n"),
+        ("big5", "text\n今天天氣很好我們去公園散步吧\n"),
+        ("cp932", "text\nこんにちは世界元気ですか\n"),
+        ("cp949", "text\n안녕하세요 세계 오늘 날씨가 좋네요\n"),
+        ("utf-16", "text\nÜber\n"),
+        ("utf-32", "text\nÜber\n"),
+        ("utf-8-sig", "text\nÜber\n"),
+        ("utf-16-be", "text\nmostly ascii\n"),
     ],
 )
 def test_encodings(tmp_path, codec, text):
@@ -214,7 +253,9 @@ def test_json_errors_name_the_place_far_into_a_list(tmp_path):
     items[5000] = '{"text" 1}'
     (tmp_path / "a.json").write_text("[\n" + ",\n".join(items) + "\n]")
     source = open_source(tmp_path / "a.json")
-    assert said(list, source.rows()).startswith("Line 5002 of a.json is not valid JSON (column 9: Expecting ':' delimiter)")
+    assert said(list, source.rows()).startswith(
+        "Line 5002 of a.json is not valid JSON (column 9: Expecting ':' delimiter)"
+    )
 
 
 def test_endless_lines_and_huge_objects_are_refused(tmp_path, monkeypatch):
@@ -266,13 +307,24 @@ def evidence(name):
 
 
 def test_what_is_not_as_usual_is_read_as_meant_and_said():
-    assert [row.values for row in open_source(FILES / "pretty.jsonl").rows()] == [row.values for row in open_source(FILES / "qa.jsonl").rows()]
-    assert evidence("pretty.jsonl") == ["pretty.jsonl holds JSON objects one after the other, not a list of them; each is read as a row."]
-    assert [row.number for row in open_source(FILES / "titled.xlsx").rows()] == [5, 6, 7, 8, 9, 10] and open_source(FILES / "titled.xlsx").columns == ["question", "answer"]
-    assert evidence("titled.xlsx") == ["The first 2 rows of sheet 'Sums' ('Questions and answers of 2024') are titles above the header, and no data."]
+    assert [row.values for row in open_source(FILES / "pretty.jsonl").rows()] == [
+        row.values for row in open_source(FILES / "qa.jsonl").rows()
+    ]
+    assert evidence("pretty.jsonl") == [
+        "pretty.jsonl holds JSON objects one after the other, not a list of them; each is read as a row."
+    ]
+    assert [row.number for row in open_source(FILES / "titled.xlsx").rows()] == [5, 6, 7, 8, 9, 10] and open_source(
+        FILES / "titled.xlsx"
+    ).columns == ["question", "answer"]
+    assert evidence("titled.xlsx") == [
+        "The first 2 rows of sheet 'Sums' ('Questions and answers of 2024') are titles above the header, and no data."
+    ]
     assert evidence("qa.xlsx") == evidence("one_column.xlsx") == evidence("chat_one_record.json") == []
     data = load(DataSpec(source=str(FILES / "titled.xlsx")))
-    assert "titles above the header" in str(data.evidence[0]) and load(DataSpec(source=str(FILES / "titled.xlsx"), mapping=data.mapping)).evidence == data.evidence[:1]
+    assert (
+        "titles above the header" in str(data.evidence[0])
+        and load(DataSpec(source=str(FILES / "titled.xlsx"), mapping=data.mapping)).evidence == data.evidence[:1]
+    )
 
 
 def test_a_broken_object_among_several_is_named_by_its_line(tmp_path):
@@ -288,42 +340,75 @@ def test_a_zero_byte_is_a_control_character_with_a_remedy(tmp_path):
         dataset = load(DataSpec(source=str(FILES / name), heldout_fraction=0), want)
         assert [finding.kind for finding in report(dataset).findings] == ["control"]
         cleaned = load(DataSpec(source=str(FILES / name), heldout_fraction=0, remedies={"control": "trim"}), want)
-        assert cleaned.remedied == {"control": 1} and not any("\0" in json.dumps(record.value) or "\\u0000" in json.dumps(record.value) for record in cleaned.train)
+        assert cleaned.remedied == {"control": 1} and not any(
+            "\0" in json.dumps(record.value) or "\\u0000" in json.dumps(record.value) for record in cleaned.train
+        )
     (tmp_path / "a.dat").write_bytes(b"text with \0 many \0 zeros \0 in it")
     with pytest.raises(StudioError, match="neither text nor"):
         open_source(tmp_path / "a.dat")
 
 
 def test_openai_preferences_are_read(tmp_path):
-    record = load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), heldout_fraction=0), "preference").train[0].value
+    record = (
+        load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), heldout_fraction=0), "preference").train[0].value
+    )
     assert record == {"prompt": [{"role": "user", "content": "Say 0"}], "chosen": "Gladly 0", "rejected": "No 0"}
-    row = {"input": {"messages": [{"role": "user", "content": "Say"}], "tools": [{"type": "function", "function": {"name": "f"}}]}, "preferred_output": "Yes", "non_preferred_output": "No"}
+    row = {
+        "input": {
+            "messages": [{"role": "user", "content": "Say"}],
+            "tools": [{"type": "function", "function": {"name": "f"}}],
+        },
+        "preferred_output": "Yes",
+        "non_preferred_output": "No",
+    }
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    assert load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference").train[0].value["tools"][0]["function"]["name"] == "f"
+    assert (
+        load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference")
+        .train[0]
+        .value["tools"][0]["function"]["name"]
+        == "f"
+    )
 
 
 def test_speakers_with_names_of_their_own_are_told(tmp_path):
     dataset = load(DataSpec(source=str(FILES / "sharegpt_names.json"), heldout_fraction=0))
-    assert all([turn["role"] for turn in record.value["messages"]] == ["user", "assistant"] for record in dataset.train) and len(dataset.train) == 7
+    assert (
+        all([turn["role"] for turn in record.value["messages"]] == ["user", "assistant"] for record in dataset.train)
+        and len(dataset.train) == 7
+    )
     told = [str(sentence) for sentence in dataset.evidence if "no name of a role" in str(sentence)]
     assert [sentence.split(" in 1 of")[0] for sentence in told] == [
-        f"'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role}" for name, role in (("luke", "user"), ("leia", "assistant"), ("hal", "assistant"), ("dave", "user"))]
+        f"'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role}"
+        for name, role in (("luke", "user"), ("leia", "assistant"), ("hal", "assistant"), ("dave", "user"))
+    ]
     talk = [{"from": "gpt", "value": "Hi"}, {"from": "Dave", "value": "Open"}, {"from": "gpt", "value": "No"}]
     (tmp_path / "a.jsonl").write_text(json.dumps({"conversations": talk}) + "\n")
-    mended = load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0, remedies={"order": "merge"}))  # an unknown name is no other hindrance
+    mended = load(
+        DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0, remedies={"order": "merge"})
+    )  # an unknown name is no other hindrance
     assert [turn["content"] for turn in mended.train[0].value["messages"]] == ["Open", "No"]
 
 
 def test_squad_asks_about_its_passage_and_learns_the_first_answer():
     dataset = load(DataSpec(source=str(FILES / "squad.jsonl"), heldout_fraction=0))
-    assert [turn["content"] for turn in dataset.train[0].value["messages"]] == ["What is 1 + 1?\n\nOne and 1 make 2.", "2"]
+    assert [turn["content"] for turn in dataset.train[0].value["messages"]] == [
+        "What is 1 + 1?\n\nOne and 1 make 2.",
+        "2",
+    ]
     assert any("the first of each is learnt" in str(sentence) for sentence in dataset.evidence)
 
 
 def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
     source = open_source(FILES / "front_matter.md")
-    assert [(row.number, row.values["text"]) for row in source.rows()] == [(10, "# Title"), (12, "Some text."), (14, "---"), (16, "More text.")]
-    assert [str(problem.sentence) for problem in source.problems] == ["front_matter.md opens with 9 lines of settings (front matter), which are not read as text."]
+    assert [(row.number, row.values["text"]) for row in source.rows()] == [
+        (10, "# Title"),
+        (12, "Some text."),
+        (14, "---"),
+        (16, "More text."),
+    ]
+    assert [str(problem.sentence) for problem in source.problems] == [
+        "front_matter.md opens with 9 lines of settings (front matter), which are not read as text."
+    ]
     assert [row.values["text"] for row in open_source(FILES / "rule.md").rows()][0] == "---"
 
 

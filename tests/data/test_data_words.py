@@ -31,10 +31,26 @@ def test_importing_is_light():
 
 
 def test_a_count_of_one_is_said_as_one():
-    left, none = "{count} {count:row is|rows are} left out.", "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}"
+    left, none = (
+        "{count} {count:row is|rows are} left out.",
+        "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}",
+    )
     assert [str(Sentence(left, count=count)) for count in (1, "1", 0, 2, 1.5, "1,000")] == [
-        "1 row is left out.", "1 row is left out.", "0 rows are left out.", "2 rows are left out.", "1.5 rows are left out.", "1,000 rows are left out."]
+        "1 row is left out.",
+        "1 row is left out.",
+        "0 rows are left out.",
+        "2 rows are left out.",
+        "1.5 rows are left out.",
+        "1,000 rows are left out.",
+    ]
     reason = Sentence("{place} | {n:,}", place="Line 1", n=1000)  # a bar of its own says nothing
-    assert str(Sentence(none, count=1, name="a.csv", reason=reason)) == "The only row of a.csv cannot be read. The first: Line 1 | 1,000"
-    assert str(Sentence(none, count=2, name="{a|b}", reason="")) == "None of the 2 rows of {a|b} can be read. The first: "
-    assert "1" in Sentence(none, count=1, name="a.csv", reason="").say("zh") and "|" not in Sentence(none, count=1, name="a.csv", reason="").say("zh")
+    assert (
+        str(Sentence(none, count=1, name="a.csv", reason=reason))
+        == "The only row of a.csv cannot be read. The first: Line 1 | 1,000"
+    )
+    assert (
+        str(Sentence(none, count=2, name="{a|b}", reason="")) == "None of the 2 rows of {a|b} can be read. The first: "
+    )
+    assert "1" in Sentence(none, count=1, name="a.csv", reason="").say("zh") and "|" not in Sentence(
+        none, count=1, name="a.csv", reason=""
+    ).say("zh")

@@ -66,25 +66,28 @@ def test_a_method_brings_its_learning_rate_unless_the_person_set_one(desk):
 # ---- before the run ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts, part", [
-    ({"training": {"learning_rate": 99}}, "recipe"),
-    ({"training": "nonsense"}, "recipe"),
-    ({"method": {"name": "magic"}}, "recipe"),
-    ({"model": {"name": "/nowhere/model"}}, "model"),
-    ({"model": {"name": "~nobody-here/model"}}, "model"),
-    ({"model": {"name": "a" * 5000}}, "model"),
-    ({"model": {"name": "zero\x00byte"}}, "model"),
-    ({"model": {"name": "some/" + "x" * 300}}, "model"),
-    ({"data": {"source": ""}}, "data"),
-    ({"data": {"source": "/nowhere/x.jsonl"}}, "data"),
-    ({"data": {"source": "~nobody-here/x.jsonl"}}, "data"),
-    ({"data": {"source": "/" + "a" * 5000}}, "data"),
-    ({"data": {"source": "zero\x00byte"}}, "data"),
-    ({"data": {"source": "captain", "heldout": "/nowhere/x.jsonl"}}, "data"),
-    ({"data": {"source": "captain", "encoding": "klingon"}}, "data"),
-    ({"data": {"source": "captain", "mapping": {"shape": "text", "roles": {"text": "gone"}}}}, "data"),
-    ({"machine": {"device": "cuda:77"}}, "machine"),
-])
+@pytest.mark.parametrize(
+    "parts, part",
+    [
+        ({"training": {"learning_rate": 99}}, "recipe"),
+        ({"training": "nonsense"}, "recipe"),
+        ({"method": {"name": "magic"}}, "recipe"),
+        ({"model": {"name": "/nowhere/model"}}, "model"),
+        ({"model": {"name": "~nobody-here/model"}}, "model"),
+        ({"model": {"name": "a" * 5000}}, "model"),
+        ({"model": {"name": "zero\x00byte"}}, "model"),
+        ({"model": {"name": "some/" + "x" * 300}}, "model"),
+        ({"data": {"source": ""}}, "data"),
+        ({"data": {"source": "/nowhere/x.jsonl"}}, "data"),
+        ({"data": {"source": "~nobody-here/x.jsonl"}}, "data"),
+        ({"data": {"source": "/" + "a" * 5000}}, "data"),
+        ({"data": {"source": "zero\x00byte"}}, "data"),
+        ({"data": {"source": "captain", "heldout": "/nowhere/x.jsonl"}}, "data"),
+        ({"data": {"source": "captain", "encoding": "klingon"}}, "data"),
+        ({"data": {"source": "captain", "mapping": {"shape": "text", "roles": {"text": "gone"}}}}, "data"),
+        ({"machine": {"device": "cuda:77"}}, "machine"),
+    ],
+)
 def test_the_outlook_says_what_can_be_mended_and_start_refuses_with_it(desk, parts, part):
     desk.change(**parts)
     found = desk.outlook()
@@ -102,7 +105,16 @@ def test_one_wrong_part_leaves_the_rest_known(desk):
     assert desk.outlook().dataset is None and desk.outlook().shape
 
 
-@pytest.mark.parametrize("config", [[], {"hidden_size": "wide"}, {"num_attention_heads": 0.5, "hidden_size": None}, {"architectures": {}}, {"vocab_size": "x"}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        [],
+        {"hidden_size": "wide"},
+        {"num_attention_heads": 0.5, "hidden_size": None},
+        {"architectures": {}},
+        {"vocab_size": "x"},
+    ],
+)
 def test_the_outlook_survives_any_model_folder(desk, tmp_path, config):
     (tmp_path / "config.json").write_text(json.dumps(config))
     header = json.dumps({"q_proj.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
@@ -130,11 +142,24 @@ def test_a_good_draft_starts(desk):
 # ---- data -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, safe", [
-    ("plain.jsonl", "plain.jsonl"), ("../../evil.jsonl", "evil.jsonl"), ("..\\..\\evil.jsonl", "evil.jsonl"), ("/etc/passwd", "passwd"), ("..", "upload"),
-    ("", "upload"), (".jsonl", "upload.jsonl"), ("😀.csv", "upload.csv"), ("数据 1.csv", "数据 1.csv"), ('<b>"x"</b>.json', "b.json"), ("a\x00b\n.txt", "a_b.txt"),
-    ("C:evil.txt", "C_evil.txt"), (".part", "upload.part"),
-])
+@pytest.mark.parametrize(
+    "name, safe",
+    [
+        ("plain.jsonl", "plain.jsonl"),
+        ("../../evil.jsonl", "evil.jsonl"),
+        ("..\\..\\evil.jsonl", "evil.jsonl"),
+        ("/etc/passwd", "passwd"),
+        ("..", "upload"),
+        ("", "upload"),
+        (".jsonl", "upload.jsonl"),
+        ("😀.csv", "upload.csv"),
+        ("数据 1.csv", "数据 1.csv"),
+        ('<b>"x"</b>.json', "b.json"),
+        ("a\x00b\n.txt", "a_b.txt"),
+        ("C:evil.txt", "C_evil.txt"),
+        (".part", "upload.part"),
+    ],
+)
 def test_upload_names(name, safe):
     assert upload_name(name) == safe
 
@@ -206,7 +231,12 @@ def test_many_that_ask_at_once_read_once(desk, monkeypatch):
 
 # ---- which column plays which role ------------------------------------------------------------------------------
 
-SWAPPED = {"shape": "prompt_completion", "roles": {"prompt": "answer", "completion": "prompt"}, "system": None, "labels": []}
+SWAPPED = {
+    "shape": "prompt_completion",
+    "roles": {"prompt": "answer", "completion": "prompt"},
+    "system": None,
+    "labels": [],
+}
 
 
 def test_the_task_follows_the_data(desk, tmp_path):
@@ -247,13 +277,17 @@ def test_a_mapping_that_does_not_fit_is_not_offered(desk, tmp_path):
     desk.use(path)
     assert desk.draft()["data"]["mapping"] is None
     desk.change_mapping(SWAPPED)
-    rows(Path(path), *[{"prompt": row["prompt"], "reply": row["answer"]} for row in GOOD])  # another file of the same name
+    rows(
+        Path(path), *[{"prompt": row["prompt"], "reply": row["answer"]} for row in GOOD]
+    )  # another file of the same name
     desk.use(path)
     assert desk.draft()["data"]["mapping"] is None
 
 
 def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path):
-    (tmp_path / "odd.csv").write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
+    (tmp_path / "odd.csv").write_text(
+        "frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9))
+    )
     desk.use(str(tmp_path / "odd.csv"))
     assert "Choose the shape and its columns yourself" in str(desk.outlook().problems["data"])
     desk.change_mapping({"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}})
@@ -265,9 +299,17 @@ def test_the_columns_of_a_heldout_file_are_chosen_and_remembered_like_those_of_o
     held = str(tmp_path / "h.csv")
     Path(held).write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
     desk.split({"heldout": held})
-    assert "h.csv has no column 'prompt' for prompt. Its columns are: frage, antwort, rest. Choose one of these." in str(desk.outlook().problems["data"])
+    assert (
+        "h.csv has no column 'prompt' for prompt. Its columns are: frage, antwort, rest. Choose one of these."
+        in str(desk.outlook().problems["data"])
+    )
     assert [item["source"] for item in files_of(desk.draft())][1:] == [held]
-    mapping = {"shape": "prompt_completion", "roles": {"prompt": "frage", "completion": "antwort"}, "labels": [], "system": None}
+    mapping = {
+        "shape": "prompt_completion",
+        "roles": {"prompt": "frage", "completion": "antwort"},
+        "labels": [],
+        "system": None,
+    }
     desk.change_mapping(mapping, 1)
     assert len(desk.outlook().dataset.heldout) == 9 and desk.would_lose(mapping, 1) == ([], 9)
     desk.split({"heldout": None})
@@ -284,10 +326,16 @@ def test_columns_of_labels_switch_several_labels_on(desk):
     desk.use(path)
     desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
     found = desk.outlook()
-    assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["several"]) == ("classification", True)
+    assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["several"]) == (
+        "classification",
+        True,
+    )
     assert found.report.labels == {"toxic": 4, "insult": 1}
     desk.choose_task("multitask")
-    assert desk.outlook().problems == {} and [*desk.outlook().dataset.mapping.labels, desk.outlook().dataset.mapping.roles["label"]] == ["toxic", "insult"]
+    assert desk.outlook().problems == {} and [
+        *desk.outlook().dataset.mapping.labels,
+        desk.outlook().dataset.mapping.roles["label"],
+    ] == ["toxic", "insult"]
     desk.choose_task("classification")
     assert desk.outlook().problems == {} and desk.draft()["task"]["several"]
     desk.change_mapping({"shape": "label", "roles": {"text": "comment", "label": "toxic"}})
@@ -301,13 +349,18 @@ def test_columns_of_labels_switch_several_labels_on(desk):
 def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
     path = tmp_path / "a.csv"
     labels = ["late", "late|damaged", "damaged", "", "rude|late", "rude"] * 5
-    path.write_text("text,labels,topic\n" + "".join(f"The letter number {n} came.,{label},{'ab'[n % 2]}\n" for n, label in enumerate(labels)))
+    path.write_text(
+        "text,labels,topic\n"
+        + "".join(f"The letter number {n} came.,{label},{'ab'[n % 2]}\n" for n, label in enumerate(labels))
+    )
     desk.use(str(path))
     desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
     task, found = desk.draft()["task"], desk.outlook()
     assert (task["name"], task["several"], task["separator"]) == ("classification", True, "|") and found.problems == {}
     assert found.dataset.counts.rows == found.dataset.counts.used == 30  # an empty cell is none of the labels
-    assert found.report.labels == {"late": 15, "damaged": 10, "rude": 10} and "imbalance" not in {item.kind for item in found.report.findings}
+    assert found.report.labels == {"late": 15, "damaged": 10, "rude": 10} and "imbalance" not in {
+        item.kind for item in found.report.findings
+    }
     desk.change(task={**task, "several": False})
     off = desk.outlook()
     assert off.dataset.counts.skipped == {"empty": 5} and "rude|late" in off.report.labels

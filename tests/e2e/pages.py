@@ -21,7 +21,9 @@ def ready(page) -> None:
 def status(page, *words: str, seconds: float = 240) -> str:
     """Wait until the Train tab's status says one of `words`; returns all that it says."""
     page.wait_for_function(
-        "words => words.some(word => document.querySelector('#status')?.innerText.includes(word))", arg=list(words), timeout=seconds * 1000
+        "words => words.some(word => document.querySelector('#status')?.innerText.includes(word))",
+        arg=list(words),
+        timeout=seconds * 1000,
     )
     return page.inner_text("#status")
 
@@ -29,7 +31,9 @@ def status(page, *words: str, seconds: float = 240) -> str:
 def choose_example(page, name: str, sentence: str) -> None:
     """Press an example on the Data tab; returns once the sentence says so in these words."""
     page.locator(f"[data-act=example][data-item={name}]").click()
-    page.wait_for_function("words => document.querySelector('#sentence').innerText.includes(words)", arg=sentence, timeout=30_000)
+    page.wait_for_function(
+        "words => document.querySelector('#sentence').innerText.includes(words)", arg=sentence, timeout=30_000
+    )
 
 
 def train_with(studio, **training) -> None:
@@ -42,7 +46,11 @@ def start(page, studio) -> None:
     """Click Start; returns once the store holds the run that this click made, so that nobody takes an earlier run for it."""
     before = studio.store.latest_run()
     page.click("#start")
-    until(lambda: (run := studio.store.latest_run()) and (before is None or run["id"] != before["id"]), 30, "no run was started")
+    until(
+        lambda: (run := studio.store.latest_run()) and (before is None or run["id"] != before["id"]),
+        30,
+        "no run was started",
+    )
 
 
 def shown_steps(page) -> int:
@@ -63,7 +71,10 @@ def ask(page, text: str) -> list[str]:
           const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
           if (window.lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); }
           return steady;
-        }""", arg=text, timeout=CHAT_SECONDS, polling=100,
+        }""",
+        arg=text,
+        timeout=CHAT_SECONDS,
+        polling=100,
     )
     return page.evaluate(
         """() => [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)

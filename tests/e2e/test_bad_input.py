@@ -63,7 +63,9 @@ def page(shared, studio):
 
 def shown(page, title: str) -> None:
     """The Data tab shows this file."""
-    page.wait_for_function("title => document.querySelector('#about-data h3')?.innerText === title", arg=title, timeout=30_000)
+    page.wait_for_function(
+        "title => document.querySelector('#about-data h3')?.innerText === title", arg=title, timeout=30_000
+    )
 
 
 def said(page, *words: str) -> str:
@@ -78,7 +80,8 @@ def noticed(page, place: str, *words: str) -> str:
     """The one notice in `place` that holds all of `words`."""
     page.wait_for_function(
         "([place, words]) => [...document.querySelectorAll(`${place} .notice`)].some(node => words.every(word => node.innerText.includes(word)))",
-        arg=[place, list(words)], timeout=30_000,
+        arg=[place, list(words)],
+        timeout=30_000,
     )
     notices = [text for text in page.locator(f"{place} .notice.bad, {place} .notice.warn").all_inner_texts() if text]
     assert len(notices) == 1, notices
@@ -87,7 +90,11 @@ def noticed(page, place: str, *words: str) -> str:
 
 def one_sentence(text: str, *words: str) -> str:
     assert all(word in text for word in words), text
-    assert re.search(r"choose|try|mend|save|make|put|check|write|download|convert|give|rename|must|missing|split|remove|read are", text, re.IGNORECASE), f"no way out: {text}"
+    assert re.search(
+        r"choose|try|mend|save|make|put|check|write|download|convert|give|rename|must|missing|split|remove|read are",
+        text,
+        re.IGNORECASE,
+    ), f"no way out: {text}"
     assert "Traceback" not in text and "Error:" not in text and len(text) < 500, text
     return text
 
@@ -104,7 +111,9 @@ def zipped(folder: Path, members: dict[str, bytes]) -> bytes:
 
 
 def upload(page, name: str, data: bytes) -> None:
-    page.set_input_files("#upload input[type=file]", {"name": name, "mimeType": "application/octet-stream", "buffer": data})
+    page.set_input_files(
+        "#upload input[type=file]", {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+    )
 
 
 def use(page, path) -> None:
@@ -129,13 +138,34 @@ def files(studio) -> set[str]:
 REFUSED = {
     "empty.jsonl": (lambda folder: b"", "empty.jsonl is empty", "choose another"),
     "blank.csv": (lambda folder: b" \n\n \n", "blank.csv is empty"),
-    "broken.json": (lambda folder: b"[\n" + b",\n".join([json.dumps(ROW).encode()] * 5) + b',\n{"prompt": oops}]', "Line 7 of broken.json", "Mend that place"),
-    "allbroken.jsonl": (lambda folder: b'{"prompt": \n{"prompt": \n', "None of the 2 rows of allbroken.jsonl", "Line 1 of allbroken.jsonl"),
-    "noise.txt": (lambda folder: bytes(range(128, 160)) * 20 + b"\x81\x8d\x8f\x90\x9d" * 40, "noise.txt", "Save the file as UTF-8"),
+    "broken.json": (
+        lambda folder: b"[\n" + b",\n".join([json.dumps(ROW).encode()] * 5) + b',\n{"prompt": oops}]',
+        "Line 7 of broken.json",
+        "Mend that place",
+    ),
+    "allbroken.jsonl": (
+        lambda folder: b'{"prompt": \n{"prompt": \n',
+        "None of the 2 rows of allbroken.jsonl",
+        "Line 1 of allbroken.jsonl",
+    ),
+    "noise.txt": (
+        lambda folder: bytes(range(128, 160)) * 20 + b"\x81\x8d\x8f\x90\x9d" * 40,
+        "noise.txt",
+        "Save the file as UTF-8",
+    ),
     "binary.jsonl": (lambda folder: b"\x00\x01\x02\x03" * 99, "binary.jsonl is neither text nor"),
     "weights.pkl": (lambda folder: pickle.dumps({"a": 1}), "weights.pkl is a Python pickle"),
-    "bomb.zip": (lambda folder: zipped(folder, {"data.jsonl": bytes(40 * 2**20)}), "bomb.zip would unpack to 41 MB", "choose the unpacked file"),
-    "outside.zip": (lambda folder: zipped(folder, {"../../evil.jsonl": jsonl(ROW)}), "outside.zip", "../../evil.jsonl", "points outside"),
+    "bomb.zip": (
+        lambda folder: zipped(folder, {"data.jsonl": bytes(40 * 2**20)}),
+        "bomb.zip would unpack to 41 MB",
+        "choose the unpacked file",
+    ),
+    "outside.zip": (
+        lambda folder: zipped(folder, {"../../evil.jsonl": jsonl(ROW)}),
+        "outside.zip",
+        "../../evil.jsonl",
+        "points outside",
+    ),
     "torn.zip": (lambda folder: zipped(folder, {"a.jsonl": jsonl(*GOOD)})[:90], "torn.zip is a damaged zip"),
 }
 
@@ -148,7 +178,11 @@ def test_a_file_that_cannot_be_read(page, studio, tmp_path, name):
     said(page, *words)
     page.wait_for_selector("#upload input[type=file]", state="attached")  # ready for the next file
     assert files(studio) == before and studio.store.note("draft") == draft
-    assert not [*tmp_path.rglob("evil.jsonl"), *studio.home.root.rglob("evil.jsonl"), *studio.home.root.parent.glob("evil.jsonl")]
+    assert not [
+        *tmp_path.rglob("evil.jsonl"),
+        *studio.home.root.rglob("evil.jsonl"),
+        *studio.home.root.parent.glob("evil.jsonl"),
+    ]
 
 
 def test_the_sentence_is_in_the_page_s_language(studio, open_page):
@@ -176,7 +210,12 @@ def test_a_file_over_the_limit(page, studio, tmp_path):
 def test_a_file_over_the_limit_that_is_sent_past_the_page(studio):
     before = {path for path in studio.passing.rglob("*") if path.is_file()}
     own = {"Origin": studio.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-    answer = httpx.post(f"{studio.address}gradio_api/upload", files={"files": ("big.jsonl", bytes(201 * 2**20))}, headers=own, timeout=60)
+    answer = httpx.post(
+        f"{studio.address}gradio_api/upload",
+        files={"files": ("big.jsonl", bytes(201 * 2**20))},
+        headers=own,
+        timeout=60,
+    )
     assert answer.status_code == 413
     assert {path for path in studio.passing.rglob("*") if path.is_file()} == before
 
@@ -193,14 +232,18 @@ def test_a_local_file_over_the_limit_is_read(page, tmp_path):
     assert "205" in page.inner_text("#about-data .facts")
 
 
-@pytest.mark.parametrize("path, words", [
-    ("/nowhere/x.jsonl", ["/nowhere/x.jsonl", "Check the path"]),
-    ("", ["No data is chosen", "try an example"]),
-    ("~nobody-here/x.jsonl", ["~nobody-here/x.jsonl", "Check the path"]),
-    ("/" + "x" * 5000, ["Check the path"]),
-    ("hub:../../etc/passwd", ["hub:../../etc/passwd", "Write it as hub:owner/name"]),
-    (os.sep, ["is a folder", "Choose a file in it"]),
-], ids=["missing", "empty", "home of nobody", "too long", "hub id", "folder"])
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("/nowhere/x.jsonl", ["/nowhere/x.jsonl", "Check the path"]),
+        ("", ["No data is chosen", "try an example"]),
+        ("~nobody-here/x.jsonl", ["~nobody-here/x.jsonl", "Check the path"]),
+        ("/" + "x" * 5000, ["Check the path"]),
+        ("hub:../../etc/passwd", ["hub:../../etc/passwd", "Write it as hub:owner/name"]),
+        (os.sep, ["is a folder", "Choose a file in it"]),
+    ],
+    ids=["missing", "empty", "home of nobody", "too long", "hub id", "folder"],
+)
 def test_a_path_that_leads_nowhere(page, studio, path, words):
     draft = studio.store.note("draft")
     use(page, path)
@@ -236,7 +279,11 @@ def test_no_usable_row(page, studio, tmp_path):
 
 
 def test_columns_that_nobody_recognises_can_be_chosen(page, studio):
-    upload(page, "odd.csv", b"frage,antwort,rest\n" + b"".join(b"Wer bist du %d?,Ich bin %d.,x%d\n" % (n, n, n) for n in range(9)))
+    upload(
+        page,
+        "odd.csv",
+        b"frage,antwort,rest\n" + b"".join(b"Wer bist du %d?,Ich bin %d.,x%d\n" % (n, n, n) for n in range(9)),
+    )
     noticed(page, "#about-data", "odd.csv", "frage, antwort, rest", "Choose the shape and its columns yourself")
     page.get_by_role("button", name="Which column plays which role").click()
     page.locator("#roles select").first.select_option("prompt_completion")
@@ -264,7 +311,9 @@ def test_rows_that_a_changed_role_loses_are_counted(page, tmp_path):
     page.get_by_role("button", name="Which column plays which role").click()
     page.get_by_label("answer", exact=True).select_option("short")
     page.get_by_role("button", name="Use them all the same").click()
-    page.wait_for_function("document.querySelector('#about-data .run-head')?.innerText.includes('4 rows not used')", timeout=20_000)
+    page.wait_for_function(
+        "document.querySelector('#about-data .run-head')?.innerText.includes('4 rows not used')", timeout=20_000
+    )
     # A column that is gone: the file is read again, and the sentence names what is missing and what there is.
     path.write_bytes(jsonl(*GOOD))
     tab(page, "Train")
@@ -285,7 +334,9 @@ def test_an_encoding_that_does_not_exist(page):
 # ---- names ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../../evil.jsonl", "..\\..\\evil.jsonl", "/etc/evil.jsonl", "%2e%2e%2fevil.jsonl", "a" * 400 + ".jsonl"])
+@pytest.mark.parametrize(
+    "name", ["../../evil.jsonl", "..\\..\\evil.jsonl", "/etc/evil.jsonl", "%2e%2e%2fevil.jsonl", "a" * 400 + ".jsonl"]
+)
 def test_a_file_name_cannot_choose_a_place(studio, name):
     own = {"Origin": studio.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
     around = studio.passing.parent
@@ -294,7 +345,10 @@ def test_a_file_name_cannot_choose_a_place(studio, name):
     if answer.status_code == 200:
         assert studio.passing.resolve() in Path(answer.json()[0]).resolve().parents
         Path(answer.json()[0]).unlink()
-    assert not [path for path in set(around.rglob("*evil*")) - before if studio.passing not in path.parents] and not Path("/etc/evil.jsonl").exists()
+    assert (
+        not [path for path in set(around.rglob("*evil*")) - before if studio.passing not in path.parents]
+        and not Path("/etc/evil.jsonl").exists()
+    )
 
 
 @pytest.mark.parametrize("name", ['<b>"bold"</b> & co.jsonl', "😀 ünï 数据.jsonl", "..jsonl", "q" * 180 + ".jsonl"])
@@ -302,7 +356,12 @@ def test_odd_names_are_taken_and_shown_as_text(page, studio, name):
     before = source(studio)
     upload(page, name, jsonl(*GOOD, {"prompt": name, "answer": "for a file of its own"}))
     kept = Path(until(lambda: source(studio) != before and source(studio), 20, "the file was not taken"))
-    assert kept.is_file() and studio.home.uploads in kept.parents and kept.suffix == ".jsonl" and not re.search(r"[<>\"&/]", kept.name)
+    assert (
+        kept.is_file()
+        and studio.home.uploads in kept.parents
+        and kept.suffix == ".jsonl"
+        and not re.search(r"[<>\"&/]", kept.name)
+    )
     shown(page, kept.name)
     assert page.locator("#about-data h3 b, #preview b").count() == 0
 
@@ -330,7 +389,12 @@ MODELS = {
     "broken": ("{not json", {}, "config.json in", "not valid JSON", "download the model again"),
     "strange": ("[]", {"model__safetensors": WEIGHTS}, "does not describe a model", "download the model again"),
     "nameless": (CONFIG, {"model__safetensors": WEIGHTS}, "config.json does not say", "model_type"),
-    "wordless": (CONFIG | {"model_type": "gpt_neo"}, {"model__safetensors": WEIGHTS}, "no tokenizer.json", "choose a model"),
+    "wordless": (
+        CONFIG | {"model_type": "gpt_neo"},
+        {"model__safetensors": WEIGHTS},
+        "no tokenizer.json",
+        "choose a model",
+    ),
 }
 
 
@@ -366,31 +430,47 @@ def test_a_model_that_is_nowhere(page, tmp_path):
 # ---- numbers and recipes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("typed, words", [
-    ("99", "Learning rate must be at most 10, but is 99."), ("quick", "Learning rate must be a number, but is 'quick'."), ("", "Learning rate is missing."),
-], ids=["too large", "no number", "nothing"])
+@pytest.mark.parametrize(
+    "typed, words",
+    [
+        ("99", "Learning rate must be at most 10, but is 99."),
+        ("quick", "Learning rate must be a number, but is 'quick'."),
+        ("", "Learning rate is missing."),
+    ],
+    ids=["too large", "no number", "nothing"],
+)
 def test_a_number_out_of_range(page, studio, typed, words):
     tab(page, "Hyperparameters")
     field = page.get_by_label("Learning rate", exact=True)
     good = field.input_value()
     field.fill(typed)
-    page.wait_for_function("words => [...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText === words)", arg=words, timeout=20_000)
+    page.wait_for_function(
+        "words => [...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText === words)",
+        arg=words,
+        timeout=20_000,
+    )
     tab(page, "Train")
     page.click("#start")
     said(page, "Learning rate")
     assert studio.store.runs() == []
     tab(page, "Hyperparameters")
     field.fill(good)
-    page.wait_for_function("![...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText)", timeout=20_000)
+    page.wait_for_function(
+        "![...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText)", timeout=20_000
+    )
 
 
-@pytest.mark.parametrize("text, words", [
-    ("training: {learning_rate: 99}", ["training.learning_rate", "must be at most 10, but is 99"]),
-    ("trainin: {}", ["'trainin' is not an option here"]),
-    ("- a\n- list", ["bad.yaml is not a recipe", "YAML mapping"]),
-    ("name: a\nmodel: [\ntask: {", ["bad.yaml is not valid YAML (line 3)", "mend that line"]),
-    ("# " + "x" * 300_000, ["bad.yaml has more than 200 kB", "Choose the YAML file"]),
-], ids=["number", "name", "list", "torn", "huge"])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("training: {learning_rate: 99}", ["training.learning_rate", "must be at most 10, but is 99"]),
+        ("trainin: {}", ["'trainin' is not an option here"]),
+        ("- a\n- list", ["bad.yaml is not a recipe", "YAML mapping"]),
+        ("name: a\nmodel: [\ntask: {", ["bad.yaml is not valid YAML (line 3)", "mend that line"]),
+        ("# " + "x" * 300_000, ["bad.yaml has more than 200 kB", "Choose the YAML file"]),
+    ],
+    ids=["number", "name", "list", "torn", "huge"],
+)
 def test_a_recipe_that_is_none(page, studio, tmp_path, text, words):
     path = tmp_path / "bad.yaml"
     path.write_text(text)

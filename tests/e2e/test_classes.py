@@ -38,7 +38,9 @@ def taught(page, studio, example: str, sentence: str, **training) -> dict:
 
 def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
     """The playground's answer, likeliest class first."""
-    page.wait_for_function("count => document.querySelectorAll('#class-result .class-bars').length === count", arg=adapters, timeout=60_000)
+    page.wait_for_function(
+        "count => document.querySelectorAll('#class-result .class-bars').length === count", arg=adapters, timeout=60_000
+    )
     rows = page.locator("#class-result .class-bars li").all_inner_texts()
     found = [row.replace("%", "").split() for row in rows]
     return [(" ".join(parts[:-1]), float(parts[-1])) for parts in found]
@@ -46,12 +48,25 @@ def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
 
 def test_leaves(page, studio, tmp_path):
     """Always the same class is right in 25 % of the held-out leaves; taught for 40 steps it is right in at least 55 %."""
-    metrics = taught(page, studio, "leaves", "Teach starter-vit to sort pictures from leaves.zip (200 examples)", max_steps=40, evaluations=2)
-    assert metrics["base_correct"] == pytest.approx(0.25) and metrics["correct"] >= 0.55 and metrics["intervals"]["correct"]["difference"][0] > 0.15
+    metrics = taught(
+        page,
+        studio,
+        "leaves",
+        "Teach starter-vit to sort pictures from leaves.zip (200 examples)",
+        max_steps=40,
+        evaluations=2,
+    )
+    assert (
+        metrics["base_correct"] == pytest.approx(0.25)
+        and metrics["correct"] >= 0.55
+        and metrics["intervals"]["correct"]["difference"][0] > 0.15
+    )
     tab(page, "Data")
     page.wait_for_function("document.querySelectorAll('#preview .thumbnails img').length >= 20")
     page.get_by_role("tab", name="What the model sees").click()
-    page.wait_for_function("document.querySelectorAll('#tokens .seen img').length === 2 && document.querySelector('#tokens').innerText.includes('6 × 6 patches of 8 × 8 pixels')")
+    page.wait_for_function(
+        "document.querySelectorAll('#tokens .seen img').length === 2 && document.querySelector('#tokens').innerText.includes('6 × 6 patches of 8 × 8 pixels')"
+    )
     assert not page.is_visible("#template")
     tab(page, "Train")
     assert page.locator("#plots [data-key=loss] .lp-unit").inner_text() == "(nats per example)"
@@ -64,13 +79,23 @@ def test_leaves(page, studio, tmp_path):
     page.wait_for_selector("#classify-picture img", timeout=30_000)
     page.click("#classify")
     found = bars(page)
-    assert len(found) == 4 and found[0][0] == row.taught and sum(value for _, value in found) == pytest.approx(100, abs=0.5)
+    assert (
+        len(found) == 4
+        and found[0][0] == row.taught
+        and sum(value for _, value in found) == pytest.approx(100, abs=0.5)
+    )
 
 
 def test_tickets(page, studio):
     """Always "shipping" is right in 21 % of the held-out letters; taught for 40 steps it is right in at least 70 %."""
-    metrics = taught(page, studio, "tickets", "to classify from tickets.csv (400 examples)", max_steps=40, evaluations=2)
-    assert metrics["base_correct"] < 0.25 and metrics["correct"] >= 0.7 and metrics["intervals"]["correct"]["difference"][0] > 0.3
+    metrics = taught(
+        page, studio, "tickets", "to classify from tickets.csv (400 examples)", max_steps=40, evaluations=2
+    )
+    assert (
+        metrics["base_correct"] < 0.25
+        and metrics["correct"] >= 0.7
+        and metrics["intervals"]["correct"]["difference"][0] > 0.3
+    )
     assert page.locator("#status .matrix tbody tr").count() == 6
     assert page.locator("#plots [data-key=classes]").count() == 1
     page.locator("#status [data-act=chat]").click()

@@ -31,11 +31,17 @@ def page(studio, open_page):
 def use(page, path):
     page.fill("#place input, #place textarea", str(path))
     page.click("#use-place")
-    page.wait_for_function("name => document.querySelector('#about-data h3')?.innerText === name", arg=path.name, timeout=30_000)
+    page.wait_for_function(
+        "name => document.querySelector('#about-data h3')?.innerText === name", arg=path.name, timeout=30_000
+    )
 
 
 def says(page, place, *words):
-    page.wait_for_function("([place, words]) => words.every(word => document.querySelector(place)?.innerText.includes(word))", arg=[place, list(words)], timeout=30_000)
+    page.wait_for_function(
+        "([place, words]) => words.every(word => document.querySelector(place)?.innerText.includes(word))",
+        arg=[place, list(words)],
+        timeout=30_000,
+    )
 
 
 def draft(studio):
@@ -43,7 +49,14 @@ def draft(studio):
 
 
 def test_a_remedy_and_its_undo(studio, page, tmp_path):
-    path = write(tmp_path / "chats.jsonl", [*[talk(f"Question number {n}?", f"Answer {n}") for n in range(12)], talk("Where?", "Write to jo@example.org"), talk("Question number 3?", "Answer 3")])
+    path = write(
+        tmp_path / "chats.jsonl",
+        [
+            *[talk(f"Question number {n}?", f"Answer {n}") for n in range(12)],
+            talk("Where?", "Write to jo@example.org"),
+            talk("Question number 3?", "Answer 3"),
+        ],
+    )
     before = path.read_bytes()
     use(page, path)
     says(page, "#about-data", "Exact duplicates", "Keys and e-mail addresses", "What was found")
@@ -62,10 +75,23 @@ def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
     def long(n):
         return " ".join(f"word{n * word}" for word in range(400))
 
-    use(page, write(tmp_path / "long.jsonl", [talk(f"{long(n) if n % 6 == 1 else 'Question'} {n}?", f"Answer {n}") for n in range(12)]))
+    use(
+        page,
+        write(
+            tmp_path / "long.jsonl",
+            [talk(f"{long(n) if n % 6 == 1 else 'Question'} {n}?", f"Answer {n}") for n in range(12)],
+        ),
+    )
     says(page, "#about-data", "Longer than the limit", "2 of 11 rows looked at are longer", "Rows cut at 256 tokens\n2")
     page.get_by_role("button", name="Shorten them at the front, so that the end fits").click()
-    says(page, "#about-data", "What is done about it", "2 of 11 rows looked at", "Rows cut at 256 tokens\n0", "No problems found.")
+    says(
+        page,
+        "#about-data",
+        "What is done about it",
+        "2 of 11 rows looked at",
+        "Rows cut at 256 tokens\n0",
+        "No problems found.",
+    )
     page.get_by_role("tab", name="What the model sees").click()
     page.fill("#which-example input", "2")
     says(page, "#tokens", "Example 2 of 11", "0 are cut off. It was shortened at the front")
@@ -81,12 +107,21 @@ def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
 def test_several_labels_in_a_cell_are_proposed_and_their_spellings_merged(studio, page, tmp_path):
     labels = ["late", "late;damaged", "Damaged", "", "rude;late", "rude", "damaged", "LATE"] * 4
     path = tmp_path / "letters.csv"
-    path.write_text("text,labels\n" + "".join(f"The letter number {n} came.,{label}\n" for n, label in enumerate(labels)))
+    path.write_text(
+        "text,labels\n" + "".join(f"The letter number {n} came.,{label}\n" for n, label in enumerate(labels))
+    )
     use(page, path)
     says(page, "#sentence", "classify")
     assert draft(studio)["task"]["several"] and draft(studio)["task"]["separator"] == ";"
     page.get_by_text("How this was recognised").click()
-    says(page, "#about-data", "Column 'labels' holds several labels in 8 of 32 rows, parted by ';'.", "Labels written in several ways", "'LATE' → 'late'", "all rows usable")
+    says(
+        page,
+        "#about-data",
+        "Column 'labels' holds several labels in 8 of 32 rows, parted by ';'.",
+        "Labels written in several ways",
+        "'LATE' → 'late'",
+        "all rows usable",
+    )
     page.get_by_role("button", name="Write each label as most rows do").click()
     says(page, "#about-data", "What is done about it", "Labels written in several ways", "8 rows", "No problems found.")
     page.get_by_role("button", name="Undo: Write each label as most rows do").click()
@@ -107,7 +142,11 @@ def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
     ticks.first.wait_for(timeout=30_000)
     assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == ["toxic", "insult", "threat"]
     page.locator("#roles .of-several input[value=threat]").click()
-    until(lambda: (draft(studio)["data"]["mapping"] or {}).get("labels") == ["toxic", "insult"], 20, "the label column was not taken out")
+    until(
+        lambda: (draft(studio)["data"]["mapping"] or {}).get("labels") == ["toxic", "insult"],
+        20,
+        "the label column was not taken out",
+    )
     page.locator("#task").get_by_text("Multi-task classification").click()
     says(page, "#sentence", "classify by several label sets")
     says(page, "#about-data", "Text and label")
@@ -129,7 +168,10 @@ def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):
 def test_files_mix_with_weights(studio, page, tmp_path):
     use(page, write(tmp_path / "one.jsonl", [talk(f"Ask {n}", f"Say {n}") for n in range(20)]))
     page.get_by_role("button", name="Mix in more files").click()
-    page.fill("#other-file input, #other-file textarea", str(write(tmp_path / "two.jsonl", [{"frage": f"Frage {n}", "antwort": f"Antwort {n}"} for n in range(10)])))
+    page.fill(
+        "#other-file input, #other-file textarea",
+        str(write(tmp_path / "two.jsonl", [{"frage": f"Frage {n}", "antwort": f"Antwort {n}"} for n in range(10)])),
+    )
     page.click("#add-file")
     says(page, "#files", "one.jsonl", "two.jsonl", "20 / 20", "10 / 10")
     page.locator("#which-file label", has_text="two.jsonl").click()
@@ -151,13 +193,20 @@ def test_the_columns_of_a_heldout_file_are_chosen_where_those_of_others_are(stud
     says(page, "#about-data", "held.csv has no column 'prompt' for prompt")
     page.get_by_role("button", name="Which column plays which role").click()
     page.locator("#which-file label", has_text="held.csv").click()
-    page.wait_for_function("document.querySelectorAll('#roles select')[1]?.textContent.includes('frage')", timeout=30_000)  # the form is that file's now
+    page.wait_for_function(
+        "document.querySelectorAll('#roles select')[1]?.textContent.includes('frage')", timeout=30_000
+    )  # the form is that file's now
     page.locator("#roles select").first.select_option("prompt_completion")
-    page.wait_for_function("document.querySelectorAll('#roles select').length === 10", timeout=30_000)  # shape, prompt, answer, system text, and six that are folded away
+    page.wait_for_function(
+        "document.querySelectorAll('#roles select').length === 10", timeout=30_000
+    )  # shape, prompt, answer, system text, and six that are folded away
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
     says(page, "#about-data", "Kept apart to measure\n9", "Used to learn\n20")
-    assert page.locator("#weight").is_hidden() and draft(studio)["data"]["heldout_mapping"]["roles"] == {"prompt": "frage", "completion": "antwort"}
+    assert page.locator("#weight").is_hidden() and draft(studio)["data"]["heldout_mapping"]["roles"] == {
+        "prompt": "frage",
+        "completion": "antwort",
+    }
 
 
 def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
@@ -170,7 +219,9 @@ def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
     use(page, write(tmp_path / "others.jsonl", rows[:9]))  # a question about one file is none about the next
     page.wait_for_function("document.querySelector('#roles-check').innerText.trim() === ''", timeout=30_000)
     use(page, tmp_path / "notes.jsonl")
-    page.wait_for_function("document.querySelectorAll('#roles select')[2].selectedOptions[0].innerText === 'completion'", timeout=30_000)
+    page.wait_for_function(
+        "document.querySelectorAll('#roles select')[2].selectedOptions[0].innerText === 'completion'", timeout=30_000
+    )
     page.locator("#roles select").nth(2).select_option("note")
     says(page, "#roles-check", "4 of the first 12 rows would be lost")
     page.get_by_role("button", name="Use them all the same").click()
@@ -179,7 +230,13 @@ def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
 
 
 def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
-    use(page, write(tmp_path / "chats.jsonl", [*[talk(f"Question {n}?", f"Reply {n}") for n in range(9)], talk("mail?", "a.b@example.org")]))
+    use(
+        page,
+        write(
+            tmp_path / "chats.jsonl",
+            [*[talk(f"Question {n}?", f"Reply {n}") for n in range(9)], talk("mail?", "a.b@example.org")],
+        ),
+    )
     page.get_by_role("tab", name="What the model sees").click()
     says(page, "#tokens", "Example 1 of", "line 1 of chats.jsonl")
     page.click("#next-example")
@@ -189,14 +246,25 @@ def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
     page.click("#template input")
     page.get_by_role("option", name="Gemma").click()
     rendered = "<start_of_turn>user\nmail?<end_of_turn>\n<start_of_turn>model\na.b@example.org<end_of_turn>"
-    page.wait_for_function("text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered, timeout=30_000)
+    page.wait_for_function(
+        "text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered, timeout=30_000
+    )
     assert draft(studio)["model"]["template"] == "gemma" and "<start_of_turn>" in template("gemma")
     chips = page.locator("#tokens .token.learnt").all_inner_texts()
     assert "".join(chips[1:]).replace("⏎", "\n").strip().endswith("<end_of_turn>")
 
 
 def test_a_large_file_is_read_aside_and_can_be_stopped(studio, page, tmp_path):
-    path = write(tmp_path / "large.jsonl", [talk(f"Question number {n} of the long list, is it there?", "Yes, it is there, as the keeper says. " * 3 + str(n)) for n in range(60_000)])
+    path = write(
+        tmp_path / "large.jsonl",
+        [
+            talk(
+                f"Question number {n} of the long list, is it there?",
+                "Yes, it is there, as the keeper says. " * 3 + str(n),
+            )
+            for n in range(60_000)
+        ],
+    )
     page.fill("#place input, #place textarea", str(path))
     page.click("#use-place")
     says(page, "#about-data", "Reading the data", "rows so far")

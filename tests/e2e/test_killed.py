@@ -13,14 +13,24 @@ from tests.e2e.pages import ready, shown_steps, start, status, tab
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # Long enough to be killed in the middle, with checkpoints to come back to.
-TRAINING = {"learning_rate": 1e-3, "max_steps": 400, "batch_size": 2, "checkpoint_steps": 10, "evaluations": 0, "evaluation_rows": 4, "sample_prompts": 0}
+TRAINING = {
+    "learning_rate": 1e-3,
+    "max_steps": 400,
+    "batch_size": 2,
+    "checkpoint_steps": 10,
+    "evaluations": 0,
+    "evaluation_rows": 4,
+    "sample_prompts": 0,
+}
 
 
 @pytest.fixture
 def running(new_studio, open_page):
     """A studio whose page shows a run in its middle."""
     studio = new_studio
-    studio.store.set_note("draft", Recipe.model_validate({"data": {"source": "captain"}, "training": TRAINING}).to_dict())
+    studio.store.set_note(
+        "draft", Recipe.model_validate({"data": {"source": "captain"}, "training": TRAINING}).to_dict()
+    )
     studio.open_window()
     studio.wait_for_standby()
     page = open_page(studio.address)
@@ -55,14 +65,22 @@ def test_kill_the_window(running, open_page):
     ready(page)
     tab(page, "Train")
     assert run["name"] in status(page, "Running")
-    page.wait_for_function("before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > before", arg=before, timeout=20_000)
+    page.wait_for_function(
+        "before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > before",
+        arg=before,
+        timeout=20_000,
+    )
     page.click("#stop")
     studio.wait_for_run("stopped", seconds=60)
 
 
 def test_kill_the_worker_and_resume(running):
     studio, page = running
-    until(lambda: list(studio.home.checkpoints(studio.store.latest_run()["id"]).glob("checkpoint-*/whole")), 30, "no checkpoint")
+    until(
+        lambda: list(studio.home.checkpoints(studio.store.latest_run()["id"]).glob("checkpoint-*/whole")),
+        30,
+        "no checkpoint",
+    )
     first = losses(studio)
     os.kill(job_of(studio)["pid"], signal.SIGKILL)
     said = status(page, "Failed", seconds=30)
@@ -98,7 +116,9 @@ def test_nothing_is_left_after_stop(running):
     status(page, "Stopped", seconds=60)
     until(lambda: not psutil.pid_exists(pid), 10, "the worker is still there")
     kinds = [" ".join(process.cmdline()) for process in studio.processes()]
-    assert all(any(name in line for name in ("app.py", "studio.jobs.supervisor", "studio.jobs.standby")) for line in kinds), kinds
+    assert all(
+        any(name in line for name in ("app.py", "studio.jobs.supervisor", "studio.jobs.standby")) for line in kinds
+    ), kinds
     assert sum("studio.jobs.standby" in line for line in kinds) <= 1
 
 

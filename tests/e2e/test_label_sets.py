@@ -18,19 +18,31 @@ def test_letters(studio, open_page):
     page.get_by_text("Which column plays which role").click()
     ticks = page.locator("#roles .of-several input")
     ticks.first.wait_for(timeout=30_000)
-    assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == ["department"]  # proposed, and can be taken back
+    assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == [
+        "department"
+    ]  # proposed, and can be taken back
     department = page.locator("#roles .of-several input[value=department]")
     department.click()  # letters whose urgency nobody noted would then have no label at all
-    page.wait_for_function("document.querySelector('#roles-check').innerText.includes('rows would be lost')", timeout=30_000)
+    page.wait_for_function(
+        "document.querySelector('#roles-check').innerText.includes('rows would be lost')", timeout=30_000
+    )
     department.click()
-    until(lambda: (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == ["department"], 20, "the label columns were not taken")
+    until(
+        lambda: (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == ["department"],
+        20,
+        "the label columns were not taken",
+    )
     train_with(studio, max_steps=60, evaluations=1)
     tab(page, "Train")
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     said = status(page, "Done")
-    assert "Label set “urgency”" in said and "Label set “department”" in said and page.locator("#status .matrix").count() == 2
+    assert (
+        "Label set “urgency”" in said
+        and "Label set “department”" in said
+        and page.locator("#status .matrix").count() == 2
+    )
     urgency, department = run["result"]["metrics"]["classes"]["sets"]
     assert urgency["base_accuracy"] == pytest.approx(0.32) and department["base_accuracy"] == pytest.approx(0.19)
     assert urgency["accuracy"] >= 0.7 and department["accuracy"] >= 0.7, (urgency, department)

@@ -12,7 +12,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def says(page, selector: str, words: str) -> None:
-    page.wait_for_function("([selector, words]) => document.querySelector(selector)?.innerText.includes(words)", arg=[selector, words], timeout=30_000)
+    page.wait_for_function(
+        "([selector, words]) => document.querySelector(selector)?.innerText.includes(words)",
+        arg=[selector, words],
+        timeout=30_000,
+    )
 
 
 def test_search_recommended_compare_choose(studio, open_page):
@@ -90,7 +94,9 @@ def test_an_encoder_is_refused_for_chat_before_start(studio, open_page, tmp_path
     from transformers import BertConfig, BertForMaskedLM
 
     folder = tokenizer(tmp_path / "bert-tiny")
-    BertForMaskedLM(BertConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)).save_pretrained(folder)
+    BertForMaskedLM(
+        BertConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)
+    ).save_pretrained(folder)
     page = open_page(studio.address)
     ready(page)
     tab(page, "Method")

@@ -9,17 +9,7 @@ import zipfile
 import pytest
 
 from studio.home import STARTER
-from tests.e2e.pages import (
-    ask,
-    choose_example,
-    downloaded,
-    heldout_questions,
-    ready,
-    shown_steps,
-    start,
-    status,
-    tab,
-)
+from tests.e2e.pages import ask, choose_example, downloaded, heldout_questions, ready, shown_steps, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -105,7 +95,11 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(taught, tmp_path
     assert any(name.endswith("README.md") for name in names) and any(name.endswith("recipe.yaml") for name in names)
     asked = [*answers, *(question for question, _ in heldout_questions("captain", 80) if question not in answers)]
     command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(asked)]
-    stock = json.loads(subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=240).stdout.splitlines()[-1])
+    stock = json.loads(
+        subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=240
+        ).stdout.splitlines()[-1]
+    )
     assert stock["taught"][: len(answers)] == [captain for _, captain in answers.values()]
     assert stock["base"][: len(answers)] == [base for base, _ in answers.values()]
     style = {who: sum(map(sails, said)) / len(asked) for who, said in stock.items()}
@@ -155,7 +149,10 @@ def test_a_refresh_and_a_second_browser_show_the_same_curves(taught, open_page):
         ready(page)
         tab(page, "Train")
         status(page, "Done")
-        page.wait_for_function("(document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > 0", timeout=20_000)
+        page.wait_for_function(
+            "(document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > 0",
+            timeout=20_000,
+        )
         assert shown_steps(page) == steps
         assert f"run={run['id']}" in page.url
 
@@ -177,7 +174,9 @@ def test_a_hub_model_without_a_network_is_a_sentence(studio, open_page):
     box.fill("Qwen/Qwen3-0.6B")
     box.press("Enter")
     page.locator("#about-model [data-act=download]").click(timeout=20_000)
-    page.wait_for_function("document.querySelector('#about-model').innerText.includes('The hub cannot be reached')", timeout=90_000)
+    page.wait_for_function(
+        "document.querySelector('#about-model').innerText.includes('The hub cannot be reached')", timeout=90_000
+    )
     said = page.inner_text("#about-model")
     assert "starter model or a local folder" in said and "Traceback" not in said
     box.fill("starter")

@@ -17,7 +17,10 @@ from studio.evaluation.intervals import (
 )
 
 
-@pytest.mark.parametrize(("right", "count", "low", "high"), [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)])
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
 def test_wilson_as_published(right, count, low, high):
     """The examples of Newcombe 1998, Statistics in Medicine 17:857, table I, method 3."""
     assert wilson(right, count) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
@@ -33,7 +36,9 @@ def test_bootstrap_of_a_mean():
     low, high = bootstrap(values)
     mean = sum(values) / len(values)
     spread = (sum((value - mean) ** 2 for value in values) / len(values) / len(values)) ** 0.5
-    assert low == pytest.approx(mean - 1.96 * spread, abs=0.3 * spread) and high == pytest.approx(mean + 1.96 * spread, abs=0.3 * spread)
+    assert low == pytest.approx(mean - 1.96 * spread, abs=0.3 * spread) and high == pytest.approx(
+        mean + 1.96 * spread, abs=0.3 * spread
+    )
     assert bootstrap(values) == (low, high) != bootstrap(values, seed=1)
     assert bootstrap([0.25]) == (0.25, 0.25)
 
@@ -48,7 +53,10 @@ def test_paired_differences_are_surer_than_the_two_rates():
 
 def test_intervals_hold_the_truth():
     draw = random.Random(1)
-    held = sum(low <= 0.3 <= high for low, high in (interval([float(draw.random() < 0.3) for _ in range(60)]) for _ in range(400)))
+    held = sum(
+        low <= 0.3 <= high
+        for low, high in (interval([float(draw.random() < 0.3) for _ in range(60)]) for _ in range(400))
+    )
     assert 0.92 <= held / 400 <= 0.98
 
 
@@ -59,7 +67,9 @@ def test_many_rows_stay_in_bounded_memory():
 
 def pairs(both, gained, lost, neither):
     """(base, taught) of so many rows: right in both, in the second alone, in the first alone, in none."""
-    return [1] * both + [0] * gained + [1] * lost + [0] * neither, [1] * both + [1] * gained + [0] * lost + [0] * neither
+    return [1] * both + [0] * gained + [1] * lost + [0] * neither, [1] * both + [1] * gained + [0] * lost + [
+        0
+    ] * neither
 
 
 def test_newcombe_as_published():
@@ -76,10 +86,18 @@ def test_equal_differences_are_not_certain():
         assert low <= middle <= high and high - low > 0.1 and low >= -1 and high <= 1
     base, taught = [0.25] * 20, [0.5] * 20  # words in common
     other = wilson(0, 20)[1]
-    for (low, high), value, width in ((interval(base), 0.25, other), (interval(taught), 0.5, other), (gain(base, taught), 0.25, 2 * other)):
+    for (low, high), value, width in (
+        (interval(base), 0.25, other),
+        (interval(taught), 0.5, other),
+        (gain(base, taught), 0.25, 2 * other),
+    ):
         assert low < value < high and high - low == pytest.approx(width)
     assert interval([1.5] * 20, share=False) is None is gain([1.5] * 20, [2.5] * 20, share=False)
-    assert gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[0] < 1 / 3 < gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[1]
+    assert (
+        gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[0]
+        < 1 / 3
+        < gain([1.5, 2.0, 3.0] * 9, [2.5, 2.5, 2.5] * 9, share=False)[1]
+    )
 
 
 @pytest.mark.parametrize("value", [0, 1])

@@ -13,7 +13,14 @@ from studio.evaluation.predictions import Prediction, arranged, as_csv, figures,
 
 
 def row(name: str, base: float, taught: float, exact: tuple[float, float] = (0, 0), **more) -> Prediction:
-    return Prediction(f"question {name}", f"hoped {name}", f"base {name}", f"taught {name}", {"exact_match": exact, "token_f1": (base, taught)}, **more)
+    return Prediction(
+        f"question {name}",
+        f"hoped {name}",
+        f"base {name}",
+        f"taught {name}",
+        {"exact_match": exact, "token_f1": (base, taught)},
+        **more,
+    )
 
 
 ROWS = [row("one", 0.2, 0.9), row("two", 0.1, 0.3), row("three", 0.5, 1.0, (0, 1)), row("four", 0.6, 0.4)]
@@ -24,7 +31,11 @@ def test_figures_of_both_models_with_intervals():
     assert found["token_f1"] == pytest.approx(0.65) and found["base_token_f1"] == pytest.approx(0.35)
     assert found["exact_match"] == 0.25 and found["base_exact_match"] == 0
     for name in ("exact_match", "token_f1"):
-        for who, value in (("base", found[f"base_{name}"]), ("taught", found[name]), ("difference", found[name] - found[f"base_{name}"])):
+        for who, value in (
+            ("base", found[f"base_{name}"]),
+            ("taught", found[name]),
+            ("difference", found[name] - found[f"base_{name}"]),
+        ):
             low, high = found["intervals"][name][who]
             assert low <= value <= high
     assert found["intervals"]["exact_match"]["base"][1] > 0.3  # none of four right may still be one of three
@@ -34,10 +45,16 @@ def test_figures_of_both_models_with_intervals():
 
 def test_what_is_agreed_of_the_base_has_no_interval():
     """Feedback is heeded in half of the rows before the lesson because that is how it is counted; the gain is as sure as what is reached."""
-    found = figures([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])["intervals"]["heeded"]
+    found = figures([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])["intervals"][
+        "heeded"
+    ]
     assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["taught"]])
     same = figures([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
-    assert same == {"base": None, "taught": None, "difference": None}  # a margin has no bounds, and nothing was seen of how it varies
+    assert same == {
+        "base": None,
+        "taught": None,
+        "difference": None,
+    }  # a margin has no bounds, and nothing was seen of how it varies
 
 
 def names(rows) -> list[str]:
@@ -56,7 +73,7 @@ def test_orders_and_search():
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    odd = [*ROWS, row("five", 0, 0, rejected="half a \ud83d character\n, \"quotes\"")]
+    odd = [*ROWS, row("five", 0, 0, rejected='half a \ud83d character\n, "quotes"')]
     write(tmp_path, odd)
     assert read(tmp_path) == odd
     assert [path.name for path in tmp_path.iterdir()] == [predictions.FILE]
@@ -72,9 +89,20 @@ def test_the_file_stays_small(tmp_path, monkeypatch):
 
 
 def test_csv_for_a_spreadsheet():
-    text = as_csv([row("one", 0.25, 1), Prediction("=1+1", "-3", "@x", "fine", {"exact_match": (0, 0), "token_f1": (0, 0)})])
+    text = as_csv(
+        [row("one", 0.25, 1), Prediction("=1+1", "-3", "@x", "fine", {"exact_match": (0, 0), "token_f1": (0, 0)})]
+    )
     head, first, second = csv.reader(io.StringIO(text))
-    assert head == ["prompt", "expected", "base", "taught", "base_exact_match", "taught_exact_match", "base_token_f1", "taught_token_f1"]
+    assert head == [
+        "prompt",
+        "expected",
+        "base",
+        "taught",
+        "base_exact_match",
+        "taught_exact_match",
+        "base_token_f1",
+        "taught_token_f1",
+    ]
     assert first == ["question one", "hoped one", "base one", "taught one", "0", "0", "0.25", "1"]
     assert second[:4] == ["'=1+1", "'-3", "'@x", "fine"]
     assert next(csv.reader(io.StringIO(as_csv([row("one", 0, 0, rejected="worse")]))))[2] == "rejected"

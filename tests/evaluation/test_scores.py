@@ -23,7 +23,12 @@ from studio.evaluation.scores import (
     [
         ("the cat sat on the mat", "the cat sat on the mat", 1, 1),
         ("The cat sat on the mat.", "the cat, the mat", 2 * 4 / 10, 2 * 4 / 10),  # the, cat, the, mat
-        ("police killed the gunman", "the gunman killed police", 1, 2 * 2 / 8),  # Lin 2004: "the gunman" is all that keeps its order
+        (
+            "police killed the gunman",
+            "the gunman killed police",
+            1,
+            2 * 2 / 8,
+        ),  # Lin 2004: "the gunman" is all that keeps its order
         ("police killed the gunman", "police ended the gunman", 2 * 3 / 8, 2 * 3 / 8),
         ("a b c", "x y", 0, 0),
         ("a", "", 0, 0),
@@ -85,8 +90,13 @@ def test_macro_f1_of_rows_that_count_more_than_once():
     for _ in range(20):
         expected, predicted = ([{name for name in "abcd" if draw.random() < 0.3} for _ in range(12)] for _ in range(2))
         times = np.array([draw.choice((0, 1, 1, 3)) for _ in range(12)])
-        again = [[row for row, count in zip(rows, times, strict=True) for _ in range(count)] for rows in (expected, predicted)]
-        assert weighed_macro_f1([*map(tuple, expected)], [*map(tuple, predicted)], "abcd")(times) == pytest.approx(macro_f1(*again, "abcd"))
+        again = [
+            [row for row, count in zip(rows, times, strict=True) for _ in range(count)]
+            for rows in (expected, predicted)
+        ]
+        assert weighed_macro_f1([*map(tuple, expected)], [*map(tuple, predicted)], "abcd")(times) == pytest.approx(
+            macro_f1(*again, "abcd")
+        )
     assert weighed_macro_f1([("a",)], [("b",)], "ab")(np.zeros(1, int)) == 0
 
 
@@ -95,4 +105,6 @@ def test_macro_f1_over_label_sets():
     expected, predicted = [("a", "x"), ("b",), ("a", "y")], [("a", "y"), ("b",), ("b", "y")]
     topic, tone = macro_f1(["a", "b", "a"], ["a", "b", "b"], "ab"), macro_f1(["x", "y"], ["y", "y"], "xy")
     assert weighed_macro_f1(expected, predicted, "abxy", (2, 2))(np.ones(3, int)) == pytest.approx((topic + tone) / 2)
-    assert weighed_macro_f1(expected, predicted, "abxy", (2, 2))(np.array([0, 2, 0])) == 1  # no row with a tone, so no figure of tones
+    assert (
+        weighed_macro_f1(expected, predicted, "abxy", (2, 2))(np.array([0, 2, 0])) == 1
+    )  # no row with a tone, so no figure of tones

@@ -22,17 +22,38 @@ def shape(hidden=256, layers=4, intermediate=704, vocabulary=2048, heads=8, key_
     size = hidden // heads
     tensors = {"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}
     for layer in range(layers):
-        for name, rows, columns in (("self_attn.q_proj", hidden, hidden), ("self_attn.k_proj", key_value * size, hidden), ("self_attn.v_proj", key_value * size, hidden),
-                                    ("self_attn.o_proj", hidden, hidden), ("mlp.gate_proj", intermediate, hidden), ("mlp.up_proj", intermediate, hidden),
-                                    ("mlp.down_proj", hidden, intermediate)):
+        for name, rows, columns in (
+            ("self_attn.q_proj", hidden, hidden),
+            ("self_attn.k_proj", key_value * size, hidden),
+            ("self_attn.v_proj", key_value * size, hidden),
+            ("self_attn.o_proj", hidden, hidden),
+            ("mlp.gate_proj", intermediate, hidden),
+            ("mlp.up_proj", intermediate, hidden),
+            ("mlp.down_proj", hidden, intermediate),
+        ):
             tensors[f"model.layers.{layer}.{name}.weight"] = (rows, columns)
-    return Shape(architecture="Qwen2ForCausalLM", model_type="qwen2", hidden=hidden, layers=layers, heads=heads, key_value_heads=key_value, head_size=size,
-                 intermediate=intermediate, vocabulary=vocabulary, context=4096, tied=True, bytes=0, tensors=tensors)
+    return Shape(
+        architecture="Qwen2ForCausalLM",
+        model_type="qwen2",
+        hidden=hidden,
+        layers=layers,
+        heads=heads,
+        key_value_heads=key_value,
+        head_size=size,
+        intermediate=intermediate,
+        vocabulary=vocabulary,
+        context=4096,
+        tied=True,
+        bytes=0,
+        tensors=tensors,
+    )
 
 
 SEVEN_B = shape(hidden=3584, layers=28, intermediate=18944, vocabulary=152064, heads=28, key_value=4)
 CPU = Hardware("CPU", cores=2, memory=24 * GB, free=22 * GB, bf16=False, avx512=True)
-H100 = Hardware("CPU", 16, 128 * GB, 120 * GB, False, gpus=(Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GB, 79 * GB, (9, 0), "550"),))
+H100 = Hardware(
+    "CPU", 16, 128 * GB, 120 * GB, False, gpus=(Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GB, 79 * GB, (9, 0), "550"),)
+)
 
 
 def recipe(method="lora", training=None, machine=None, **more) -> Recipe:
@@ -51,27 +72,49 @@ def test_parts_add_up_and_have_titles():
     assert found.steps == 150 and found.device == "cpu" and found.disk_bytes > 0
 
 
-@pytest.mark.parametrize(("setting", "values"), [
-    ({"training": {"batch_size": 16}}, "memory_bytes"), ({"training": {"max_length": 1024}}, "memory_bytes"), ({"method": {"name": "lora", "rank": 64}}, "memory_bytes"),
-    ({"method": "full"}, "memory_bytes"), ({"method": "dora"}, "memory_bytes"), ({"method": {"name": "lora", "dropout": 0.1}}, "memory_bytes"),
-    ({"training": {"epochs": 6}}, "seconds"), ({"method": "full"}, "seconds"), ({"machine": {"checkpointing": True}}, "seconds"),
-    ({"training": {"evaluations": 20}}, "seconds"), ({"training": {"group_by_length": False}}, "seconds"), ({"method": {"name": "lora", "rank": 64}}, "disk_bytes"),
-])
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    [
+        ({"training": {"batch_size": 16}}, "memory_bytes"),
+        ({"training": {"max_length": 1024}}, "memory_bytes"),
+        ({"method": {"name": "lora", "rank": 64}}, "memory_bytes"),
+        ({"method": "full"}, "memory_bytes"),
+        ({"method": "dora"}, "memory_bytes"),
+        ({"method": {"name": "lora", "dropout": 0.1}}, "memory_bytes"),
+        ({"training": {"epochs": 6}}, "seconds"),
+        ({"method": "full"}, "seconds"),
+        ({"machine": {"checkpointing": True}}, "seconds"),
+        ({"training": {"evaluations": 20}}, "seconds"),
+        ({"training": {"group_by_length": False}}, "seconds"),
+        ({"method": {"name": "lora", "rank": 64}}, "disk_bytes"),
+    ],
+)
 def test_more_costs_more(setting, values):
     lengths = (100, 200, 1000)
     assert getattr(ask(recipe(**setting), lengths=lengths), values) > getattr(ask(lengths=lengths), values)
 
 
-@pytest.mark.parametrize("setting", [
-    {"method": "qlora"}, {"machine": {"quantisation": "int8"}}, {"machine": {"checkpointing": True}}, {"training": {"batch_size": 1}},
-    {"training": {"max_length": 128}}, {"method": {"name": "lora", "rank": 2}}, {"machine": {"precision": "bf16"}},
-])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"method": "qlora"},
+        {"machine": {"quantisation": "int8"}},
+        {"machine": {"checkpointing": True}},
+        {"training": {"batch_size": 1}},
+        {"training": {"max_length": 128}},
+        {"method": {"name": "lora", "rank": 2}},
+        {"machine": {"precision": "bf16"}},
+    ],
+)
 def test_savings_save(setting):
     assert ask(recipe(**setting), of=SEVEN_B).memory_bytes < ask(of=SEVEN_B).memory_bytes
 
 
 def test_optimisers_by_size():
-    sizes = [ask(recipe("full", {"optimiser": name})).parts["optimiser"] for name in ("adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd")]
+    sizes = [
+        ask(recipe("full", {"optimiser": name})).parts["optimiser"]
+        for name in ("adamw", "adamw_8bit", "lion_8bit", "adafactor", "sgd")
+    ]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] == 0
 
 
@@ -136,7 +179,9 @@ def test_a_gpu_is_faster_and_computes_in_16_bit():
 def test_odd_data_is_borne():
     assert ask(lengths=None).seconds > 0
     assert ask(rows=0).steps > 0
-    assert ask(lengths=(0, 5, 10_000)).parts["activations"] == ask(lengths=(512,)).parts["activations"]  # cut at "Length at most"
+    assert (
+        ask(lengths=(0, 5, 10_000)).parts["activations"] == ask(lengths=(512,)).parts["activations"]
+    )  # cut at "Length at most"
 
 
 def test_the_sentence():
@@ -145,18 +190,39 @@ def test_the_sentence():
     asked = recipe({"name": "lora", "rank": 8}, data={"source": "captain"})
     found = Forecast("cpu", 150, 39.6, int(0.9 * GB), 0, {}, 0, True, Question(asked, shape(), None, 400))
     said = sentence(asked, 400, found, CPU, data="captain.jsonl")
-    assert str(said) == ("Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **LoRA r=8** for **3 epochs** "
-                         "on **this CPU**: about 40 s, 0.9 GB.")
-    assert said.say("zh").count("**") == str(said).count("**") and "对话" in said.say("zh") and "starter" in said.say("zh")
+    assert str(said) == (
+        "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **LoRA r=8** for **3 epochs** "
+        "on **this CPU**: about 40 s, 0.9 GB."
+    )
+    assert (
+        said.say("zh").count("**") == str(said).count("**") and "对话" in said.say("zh") and "starter" in said.say("zh")
+    )
     assert type(said).from_json(said.to_json()).say("zh") == said.say("zh")
-    assert str(sentence(asked, 400, None, CPU, data="captain.jsonl", wrong={"method", "training"})) == "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **…** for **…** on **this CPU**: …"
+    assert (
+        str(sentence(asked, 400, None, CPU, data="captain.jsonl", wrong={"method", "training"}))
+        == "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **…** for **…** on **this CPU**: …"
+    )
     assert str(sentence(asked, None, None, CPU, data="")).endswith("**this CPU**: …")
     other = recipe("prompt_tuning", {"max_steps": 1}, model={"name": "Qwen/Qwen3-0.6B"})
-    assert "**Qwen3-0.6B**" in str(sentence(other, 10, None, CPU)) and "**1 step**" in str(sentence(other, 10, None, CPU))
+    assert "**Qwen3-0.6B**" in str(sentence(other, 10, None, CPU)) and "**1 step**" in str(
+        sentence(other, 10, None, CPU)
+    )
     assert "提示微调 p=20" in sentence(other, 10, None, CPU).say("zh")
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.2, "1 s"), (8.4, "8 s"), (41, "40 s"), (100, "2 min"), (7800, "2 h 10 min"), (7200, "2 h"), (90_000, "25 h"), (345_600, "4 days")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (8.4, "8 s"),
+        (41, "40 s"),
+        (100, "2 min"),
+        (7800, "2 h 10 min"),
+        (7200, "2 h"),
+        (90_000, "25 h"),
+        (345_600, "4 days"),
+    ],
+)
 def test_durations(seconds, text):
     assert str(duration(seconds)) == text
 
@@ -167,13 +233,20 @@ def test_ways_out_lead_out():
     found = forecast(asked, SEVEN_B, [900, 1024], 400, tight)
     assert "Not enough memory" in str(memory_problem(found, tight))
     ways = not_enough_memory(found, tight)
-    assert ways and {key for _, changes in ways for key in changes} >= {"training.batch_size", "machine.checkpointing", "method"}
+    assert ways and {key for _, changes in ways for key in changes} >= {
+        "training.batch_size",
+        "machine.checkpointing",
+        "method",
+    }
     for text, changes in ways:
         after = changed(asked, changes)
         assert forecast(after, SEVEN_B, [900, 1024], 400, tight).memory_bytes < found.memory_bytes, text
         if "training.batch_size" in changes:
             assert after.training.effective_batch == asked.training.effective_batch
-    alone = [forecast(changed(asked, changes), SEVEN_B, [900, 1024], 400, tight).memory_bytes <= tight.free for _, changes in ways]
+    alone = [
+        forecast(changed(asked, changes), SEVEN_B, [900, 1024], 400, tight).memory_bytes <= tight.free
+        for _, changes in ways
+    ]
     assert alone[0] and alone == sorted(alone, reverse=True)  # those that suffice come first
     qlora = next(changes["method"] for _, changes in ways if "method" in changes)
     assert qlora["name"] == "qlora" and qlora["rank"] == asked.method.rank
@@ -185,11 +258,21 @@ def test_no_way_out_is_said_where_none_is_needed():
 
 def test_full_fine_tuning_is_offered_adapters():
     found = ask(recipe("full"), of=SEVEN_B)
-    assert {changes["method"]["name"] for _, changes in not_enough_memory(found, CPU) if "method" in changes} == {"lora", "qlora"}
+    assert {changes["method"]["name"] for _, changes in not_enough_memory(found, CPU) if "method" in changes} == {
+        "lora",
+        "qlora",
+    }
 
 
 def test_no_torch():
-    subprocess.run([sys.executable, "-c", "import studio.forecast, studio.presets, studio.models.catalogue, sys; assert 'torch' not in sys.modules"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import studio.forecast, studio.presets, studio.models.catalogue, sys; assert 'torch' not in sys.modules",
+        ],
+        check=True,
+    )
 
 
 def test_pictures_are_as_long_as_the_model_s_patches():
@@ -199,4 +282,6 @@ def test_pictures_are_as_long_as_the_model_s_patches():
     found, counted = ask(recipe(**pictures), vit, lengths=None), ask(recipe(**pictures), vit, lengths=[197])
     assert found.parts == counted.parts and found.seconds == counted.seconds
     assert ask(recipe(training={"max_length": 64}, **pictures), vit, lengths=None).parts == found.parts
-    assert ask(recipe(**pictures), replace(vit, context=37), lengths=None).parts["activations"] * 197 == pytest.approx(found.parts["activations"] * 37, rel=1e-3)
+    assert ask(recipe(**pictures), replace(vit, context=37), lengths=None).parts["activations"] * 197 == pytest.approx(
+        found.parts["activations"] * 37, rel=1e-3
+    )

@@ -15,6 +15,8 @@ def test_what_fits():
     assert str(fits(seventy, SMALL, qlora)).endswith("choose a smaller model.")
     assert fits(starter, SMALL, full) is None
     card = Hardware("CPU", 8, 64 * GB, 60 * GB, True, gpus=(Gpu(0, "NVIDIA L40S", 48 * GB, 1 * GB, (8, 9), ""),))
-    assert fits(seventy, card, qlora) is None  # Dettmers 2023: 65 B on one 48 GB GPU; what chat holds there is given back
+    assert (
+        fits(seventy, card, qlora) is None
+    )  # Dettmers 2023: 65 B on one 48 GB GPU; what chat holds there is given back
     assert fits(eight, card, lora) is None and fits(eight, card, full) is not None
     assert fits(eight, card, lora, device="cpu", quantisation="int8") is None

@@ -21,7 +21,9 @@ def llama(layers: int = 32, hidden: int = 4096):
     for layer in range(layers):
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             tensors[f"model.layers.{layer}.self_attn.{name}.weight"] = (hidden, hidden)
-        tensors |= {f"model.layers.{layer}.mlp.{name}.weight": (2 * hidden, hidden) for name in ("gate_proj", "up_proj")}
+        tensors |= {
+            f"model.layers.{layer}.mlp.{name}.weight": (2 * hidden, hidden) for name in ("gate_proj", "up_proj")
+        }
         tensors[f"model.layers.{layer}.mlp.down_proj.weight"] = (hidden, 2 * hidden)
     return replace(starter, hidden=hidden, layers=layers, intermediate=2 * hidden, vocabulary=32_000, tensors=tensors)
 

@@ -32,9 +32,15 @@ def test_gpus_as_nvidia_smi_lists_them():
     assert second.bf16 and not Gpu(0, "T4", 1, 1, (7, 5), "").bf16
 
 
-@pytest.mark.parametrize(("visible", "names"), [
-    ("1,0", ["NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 4090"]), ("GPU-bb", ["NVIDIA H100 80GB HBM3"]), ("", []), ("7", []),
-])
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("1,0", ["NVIDIA H100 80GB HBM3", "NVIDIA GeForce RTX 4090"]),
+        ("GPU-bb", ["NVIDIA H100 80GB HBM3"]),
+        ("", []),
+        ("7", []),
+    ],
+)
 def test_visible_devices_are_renumbered(visible, names):
     found = parse_gpus(SMI, visible)
     assert [gpu.name for gpu in found] == names

@@ -59,9 +59,7 @@ class Studio:
 
     def left(self, job_id) -> dict:
         """The job's row once its process is gone and the exit is recorded."""
-        return wait_for(
-            lambda: (row := self.ended(job_id)) and (row["exit_code"] is not None or row["signal"]) and row
-        )
+        return wait_for(lambda: (row := self.ended(job_id)) and (row["exit_code"] is not None or row["signal"]) and row)
 
     def reason(self, row) -> str:
         return row["reason"] and row["reason"]["text"].format(**row["reason"]["values"])

@@ -58,11 +58,7 @@ def test_broken_imports_end_the_standby_and_not_the_studio(studio, monkeypatch):
     (studio.home.root / "dummy_broken.py").write_text("raise RuntimeError('broken in two')")
     monkeypatch.setenv("PYTHONPATH", f"{studio.home.root}:{__file__.rpartition('/')[0]}")
     client.register_window(studio.home)
-    wait_for(
-        lambda: (
-            "broken in two" in (log.read_text() if (log := studio.home.logs / "standby.log").exists() else "")
-        )
-    )
+    wait_for(lambda: "broken in two" in (log.read_text() if (log := studio.home.logs / "standby.log").exists() else ""))
     assert studio.ended(studio.run())["state"] == "done"
 
 
@@ -136,9 +132,7 @@ def test_a_stubborn_worker_and_its_children_are_ended_by_force(studio, monkeypat
     client.stop(studio.store, job_id)
     row = studio.left(job_id)
     assert (row["state"], row["signal"]) == ("stopped", signal.SIGKILL)
-    assert studio.reason(row).startswith(
-        "It did not stop within 0.2 seconds, so its worker was ended by force."
-    )
+    assert studio.reason(row).startswith("It did not stop within 0.2 seconds, so its worker was ended by force.")
     wait_for(lambda: not is_living(child) and not is_living(row["pid"]))
 
 
@@ -162,9 +156,7 @@ def test_a_killed_worker_has_failed_with_its_signal_in_words(studio, kind, advic
     psutil.Process(studio.store.job(job_id)["pid"]).kill()
     row = studio.left(job_id)
     assert (row["state"], row["signal"], row["exit_code"]) == ("failed", 9, None)
-    assert studio.reason(row).startswith(
-        f"The worker was killed by signal 9 (SIGKILL). {advice}; if this repeats"
-    )
+    assert studio.reason(row).startswith(f"The worker was killed by signal 9 (SIGKILL). {advice}; if this repeats")
     wait_for(lambda: not is_living(child))
 
 

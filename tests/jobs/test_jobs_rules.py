@@ -113,9 +113,7 @@ def test_a_full_disk_loses_no_exit(tmp_path, monkeypatch):
     store.job_started(job_id, backend.pid, 0.0)
     backend.left = Exit(signal=9)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            store, "job_exit", Mock(side_effect=sqlite3.OperationalError("database or disk is full"))
-        )
+        patch.setattr(store, "job_exit", Mock(side_effect=sqlite3.OperationalError("database or disk is full")))
         with pytest.raises(sqlite3.OperationalError):
             supervisor.tick()
     supervisor.tick()

@@ -56,9 +56,7 @@ def test_the_next_supervisor_adopts_the_worker_of_a_killed_one(studio):
     studio.kill_supervisor()
     assert is_living(pid)
     assert client.ensure_supervisor(studio.home)
-    wait_for(
-        lambda: f"job {job_id}: adopted worker {pid}" in (studio.home.logs / "supervisor.log").read_text()
-    )
+    wait_for(lambda: f"job {job_id}: adopted worker {pid}" in (studio.home.logs / "supervisor.log").read_text())
     assert studio.store.job(waiting)["state"] == "queued"  # its device is still taken
     gate.touch()
     assert studio.ended(job_id)["result"] == {"waited": True}
@@ -102,8 +100,12 @@ def test_a_job_that_a_person_runs_in_a_terminal_is_watched_too(studio, monkeypat
     monkeypatch.setenv("DELTA_STUDIO_STOP_GRACE", "0.2")
     monkeypatch.setenv("DELTA_STUDIO_KILL_GRACE", "0.2")
     client.ensure_supervisor(studio.home)
-    code = "import sys; from studio.home import Home; from studio.jobs.work import work; from studio.store import Store;"
-    code += "home = Home(sys.argv[1]); work(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
+    code = (
+        "import sys; from studio.home import Home; from studio.jobs.work import work; from studio.store import Store;"
+    )
+    code += (
+        "home = Home(sys.argv[1]); work(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
+    )
     by_hand = subprocess.Popen([sys.executable, "-c", code, str(studio.home.root)])  # in our process group
     job_id = wait_for(lambda: studio.store.jobs("running"))[0]["id"]
     waiting = studio.run()
@@ -168,10 +170,7 @@ def test_it_stays_with_a_living_window_and_not_with_a_dead_one(studio, monkeypat
     studio.store.set_note("windows", [{"pid": pid, "created": created - 1000}])
     client.ensure_supervisor(studio.home)
     wait_for(
-        lambda: (
-            "nobody needs"
-            in (log.read_text() if (log := studio.home.logs / "supervisor.log").exists() else "")
-        )
+        lambda: "nobody needs" in (log.read_text() if (log := studio.home.logs / "supervisor.log").exists() else "")
     )
     wait_for(lambda: not studio.supervisors())
     studio.window()

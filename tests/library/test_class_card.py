@@ -20,7 +20,10 @@ TEXT = "Please take back order 2474."
 SHORT = {"learning_rate": 3e-3, "max_steps": 4, "batch_size": 8, "evaluations": 0, "checkpoint_steps": 4}
 KINDS = {
     "text": (STARTER, {"task": "classification", "data": {"source": "tickets", "max_rows": 80}}),
-    "pictures": (STARTER_VIT, {"task": "image", "data": {"source": "leaves", "max_rows": None}, "model": {"name": "starter-vit"}}),
+    "pictures": (
+        STARTER_VIT,
+        {"task": "image", "data": {"source": "leaves", "max_rows": None}, "model": {"name": "starter-vit"}},
+    ),
 }
 
 
@@ -33,7 +36,12 @@ def test_the_code_of_the_card_and_the_merged_model_say_the_same(reads, tmp_path)
     with zipfile.ZipFile(SAMPLES / "leaves.heldout.zip") as archive:
         picture = archive.read("spotted/spotted-01.jpg")
     (tmp_path / "picture.png").write_bytes(picture)
-    studio = Classifiers(base, name=recipe.get("model", {}).get("name", "starter"), how=CPU, find=lambda who: shelf.find(runs.home, runs.store, who)[:2])
+    studio = Classifiers(
+        base,
+        name=recipe.get("model", {}).get("name", "starter"),
+        how=CPU,
+        find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
+    )
     given = ("", picture) if reads == "pictures" else (TEXT, b"")
     expected = studio.classify(run, *given)
     by_card(runs, run, base, tmp_path / "adapter", expected)
@@ -41,7 +49,9 @@ def test_the_code_of_the_card_and_the_merged_model_say_the_same(reads, tmp_path)
     job_id = runs.store.queue_job("export", {"adapter": run, "what": "merged"})
     merged = export.export(Job(runs.store.job(job_id), runs.store, runs.home))
     assert merged["difference"] < 1e-3
-    assert studio.classify(merged["adapter"], *given)["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+    assert studio.classify(merged["adapter"], *given)["probabilities"] == pytest.approx(
+        expected["probabilities"], abs=1e-4
+    )
     by_card(runs, merged["adapter"], base, tmp_path / "merged", expected)
 
 
@@ -51,9 +61,19 @@ def by_card(runs: Runs, adapter: str, base: Path, folder: Path, expected: dict) 
     with zipfile.ZipFile(export.zip_adapter(runs.home, runs.store, adapter, folder)) as archive:
         archive.extractall(folder)
     code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)[1]
-    code = re.sub(r'"path/to/starter(-vit)?"', repr(str(base)), code).replace("path/to/this/folder", str(folder)).replace("A text to classify.", TEXT).replace("picture.png", str(folder.parent / "picture.png"))
-    code = code.replace("print(dict(zip(labels, probabilities.tolist())))", "import json; print(json.dumps(dict(zip(labels, probabilities.tolist()))))")
+    code = (
+        re.sub(r'"path/to/starter(-vit)?"', repr(str(base)), code)
+        .replace("path/to/this/folder", str(folder))
+        .replace("A text to classify.", TEXT)
+        .replace("picture.png", str(folder.parent / "picture.png"))
+    )
+    code = code.replace(
+        "print(dict(zip(labels, probabilities.tolist())))",
+        "import json; print(json.dumps(dict(zip(labels, probabilities.tolist()))))",
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240)
     assert said.returncode == 0, said.stderr[-2000:] + code
     found = json.loads(said.stdout.splitlines()[-1])
-    assert list(found) == expected["labels"] and list(found.values()) == pytest.approx(expected["probabilities"], abs=1e-5)
+    assert list(found) == expected["labels"] and list(found.values()) == pytest.approx(
+        expected["probabilities"], abs=1e-5
+    )

@@ -25,8 +25,20 @@ def shelved(home, store, models):
     base = str(models / "base")
     recipe = {"name": "r", "model": {"name": base}, "data": {"path": str(home.uploads / "secret name.jsonl")}}
     for kind, method in (("lora", "lora"), ("ia3", "ia3"), ("prompt", "prompt_tuning")):
-        card = {"kind": "adapter", "method": method, "summary": f"{kind} r=4", "ships_as": kind.upper(), "base": base, "task": "chat", "data": "captain.jsonl", "rows": 40,
-                "metrics": {"exact_match": 0.875, "base_exact_match": 0.05, "eval_loss": 0.5}, "parameters": 12345, "seconds": 40.2, "recipe": recipe}
+        card = {
+            "kind": "adapter",
+            "method": method,
+            "summary": f"{kind} r=4",
+            "ships_as": kind.upper(),
+            "base": base,
+            "task": "chat",
+            "data": "captain.jsonl",
+            "rows": 40,
+            "metrics": {"exact_match": 0.875, "base_exact_match": 0.05, "eval_loss": 0.5},
+            "parameters": 12345,
+            "seconds": 40.2,
+            "recipe": recipe,
+        }
         shelf.add(home, store, source=models / kind, name=f"My {kind}: 船长 / v1", run_id=kind, card=card)
     return base
 
@@ -49,13 +61,33 @@ def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(hom
         again = path.read_bytes()
         assert export.zip_adapter(home, store, kind, tmp_path).read_bytes() == again  # the same bytes each time
         with zipfile.ZipFile(path) as archive:
-            assert sorted(archive.namelist()) == ["README.md", "adapter_config.json", "adapter_model.safetensors", "recipe.yaml"]
+            assert sorted(archive.namelist()) == [
+                "README.md",
+                "adapter_config.json",
+                "adapter_model.safetensors",
+                "recipe.yaml",
+            ]
             archive.extractall(tmp_path / kind)
         code = re.search(r"```python\n(.*?)```", (tmp_path / kind / "README.md").read_text(), re.S)[1]
-        programs.append(code.replace('"path/to/base"', repr(shelved)).replace('"path/to/this/folder"', repr(str(tmp_path / kind))).replace("print(", "out.append("))
+        programs.append(
+            code.replace('"path/to/base"', repr(shelved))
+            .replace('"path/to/this/folder"', repr(str(tmp_path / kind)))
+            .replace("print(", "out.append(")
+        )
         expected.append(greedy(models / "base", models / kind))
-    program = "import json, sys\nout = []\n" + "\n".join(programs) + "\nassert not any(name.startswith('studio') for name in sys.modules)\nprint(json.dumps(out))"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin"})
+    program = (
+        "import json, sys\nout = []\n"
+        + "\n".join(programs)
+        + "\nassert not any(name.startswith('studio') for name in sys.modules)\nprint(json.dumps(out))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin"},
+    )
     assert json.loads(ran.stdout.splitlines()[-1]) == expected
     assert len(set(expected)) == 3
 
@@ -68,11 +100,22 @@ def test_a_lent_chat_template_travels_along(home, store, tmp_path):
     base = make_model(tmp_path / "bare", template=None)
     adapter = make_adapter(base, tmp_path / "adapter", "lora")
     (adapter / "chat_template.jinja").write_text(template("chatml"))
-    shelf.add(home, store, source=adapter, name="lent", run_id="lent", card={"base": str(base), "task": "chat", "method": "lora"})
+    shelf.add(
+        home,
+        store,
+        source=adapter,
+        name="lent",
+        run_id="lent",
+        card={"base": str(base), "task": "chat", "method": "lora"},
+    )
     with zipfile.ZipFile(export.zip_adapter(home, store, "lent", tmp_path)) as archive:
         archive.extractall(tmp_path / "out")
     code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.S)[1]
-    code = code.replace('"path/to/bare"', repr(str(base))).replace("path/to/this/folder", str(tmp_path / "out")).replace("print(", "said.append(")
+    code = (
+        code.replace('"path/to/bare"', repr(str(base)))
+        .replace("path/to/this/folder", str(tmp_path / "out"))
+        .replace("print(", "said.append(")
+    )
     exec(code, {"said": (said := [])})
     # the code of the card does not know where lent ChatML ends; up to there it is the Chat tab's answer
     assert said[0].startswith(greedy(base, adapter))
@@ -96,13 +139,26 @@ def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):
 
 
 def test_the_model_card():
-    card = {"base": "Qwen/Qwen3-0.6B", "method": "lora", "summary": "LoRA r=8", "ships_as": "LORA", "task": "text", "data": "a|b <script>", "rows": 12, "metrics": {"exact_match": 0.9, "base_exact_match": 0.1}}
+    card = {
+        "base": "Qwen/Qwen3-0.6B",
+        "method": "lora",
+        "summary": "LoRA r=8",
+        "ships_as": "LORA",
+        "task": "text",
+        "data": "a|b <script>",
+        "rows": 12,
+        "metrics": {"exact_match": 0.9, "base_exact_match": 0.1},
+    }
     text = cards.model_card("x: # y", card)
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["base_model"] == "Qwen/Qwen3-0.6B" and front["library_name"] == "peft" and "license" not in front
     assert "10.0% | 90.0%" in text and "<script>" not in text and 'from_pretrained("Qwen/Qwen3-0.6B")' in text
     starter = cards.model_card("s", {**card, "base": "starter", "metrics": {}})
-    assert "base_model" not in yaml.safe_load(starter.split("---\n")[1]) and "assets/starter" in starter and "not measured" in starter
+    assert (
+        "base_model" not in yaml.safe_load(starter.split("---\n")[1])
+        and "assets/starter" in starter
+        and "not measured" in starter
+    )
     assert cards.public_name("/home/me/models/tiny/") == "tiny" and cards.public_name("C:\\models\\tiny") == "tiny"
     assert cards.public({"a": ["/x/y", 3, "plain/text"]}) == {"a": ["y", 3, "plain/text"]}
     for bare in ({}, {"kind": "model", "task": "chat"}):
@@ -125,7 +181,9 @@ def test_merged_models_answer_like_their_adapter_and_load_anywhere(home, store, 
     assert len(store.adapters()) == 5
     path = export.zip_adapter(home, store, "ia3-merged", tmp_path)
     with zipfile.ZipFile(path) as archive:
-        assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= set(archive.namelist())
+        assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= set(
+            archive.namelist()
+        )
         assert "studio.json" not in archive.namelist() and str(home.root).encode() not in archive.read("config.json")
     assert not list((home.root / "adapters").glob(".half*"))
 
@@ -134,7 +192,9 @@ def test_what_cannot_be_merged_is_refused_with_a_reason(home, store, models, she
     with pytest.raises(StudioError, match="Prompt tuning does not go with merging"):
         run(home, store, adapter="prompt", what="merged")
     with pytest.raises(StudioError, match="whole model already"):
-        shelf.add(home, store, source=models / "base", name="full", run_id="full", card={"kind": "model", "base": shelved})
+        shelf.add(
+            home, store, source=models / "base", name="full", run_id="full", card={"kind": "model", "base": shelved}
+        )
         run(home, store, adapter="full", what="merged")
     monkeypatch.setattr(type(home), "free_bytes", lambda self: 10)
     with pytest.raises(StudioError, match="free some space"):

@@ -22,8 +22,18 @@ def source(tmp_path):
     return folder
 
 
-CARD = {"kind": "adapter", "method": "lora", "summary": "LoRA r=8", "ships_as": "LORA", "base": "starter", "task": "chat", "data": "captain.jsonl",
-        "rows": 400, "metrics": {"exact_match": 0.9}, "recipe": {"name": "x", "training": {"epochs": 3}}}
+CARD = {
+    "kind": "adapter",
+    "method": "lora",
+    "summary": "LoRA r=8",
+    "ships_as": "LORA",
+    "base": "starter",
+    "task": "chat",
+    "data": "captain.jsonl",
+    "rows": 400,
+    "metrics": {"exact_match": 0.9},
+    "recipe": {"name": "x", "training": {"epochs": 3}},
+}
 
 
 def put(home, store, source, adapter_id="a1", name="Captain", **card):
@@ -42,7 +52,13 @@ def test_add_writes_everything_and_can_be_repeated(home, store, source):
     for _ in range(2):
         assert put(home, store, source) == "a1"
     folder, card, name = shelf.find(home, store, "a1")
-    assert files(folder) == {"adapter_config.json", "adapter_model.safetensors", "README.md", "recipe.yaml", "studio.json"}
+    assert files(folder) == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "README.md",
+        "recipe.yaml",
+        "studio.json",
+    }
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == CARD["recipe"]
     assert name == "Captain" and card["bytes"] == 100 and card["finished"]
     assert json.loads((folder / "studio.json").read_text())["card"] == card
@@ -88,7 +104,17 @@ def test_rename(home, store, source):
 def test_search_and_sort(home, store, source):
     put(home, store, source, "a1", "Beta", metrics={"exact_match": 0.5})
     (source / "adapter_model.safetensors").write_bytes(b"x" * 50)
-    put(home, store, source, "a2", "alpha", metrics={"eval_loss": 1.0}, method="ia3", summary="(IA)³", base="Qwen/Qwen3-0.6B")
+    put(
+        home,
+        store,
+        source,
+        "a2",
+        "alpha",
+        metrics={"eval_loss": 1.0},
+        method="ia3",
+        summary="(IA)³",
+        base="Qwen/Qwen3-0.6B",
+    )
     (source / "adapter_model.safetensors").write_bytes(b"x" * 200)
     put(home, store, source, "a3", "Gamma", metrics={}, data="tickets.csv")
     put(home, store, source, "a4", "delta", metrics={"exact_match": 0.9})
@@ -96,7 +122,12 @@ def test_search_and_sort(home, store, source):
     assert names(store, sort="name") == ["alpha", "Beta", "delta", "Gamma"]
     assert names(store, sort="metric") == ["delta", "Beta", "alpha", "Gamma"]
     assert names(store, sort="size")[0] == "alpha"
-    assert names(store, "TICKETS") == ["Gamma"] and names(store, "qwen ia") == ["alpha"] and names(store, "a1") == ["Beta"] and not names(store, "zzz")
+    assert (
+        names(store, "TICKETS") == ["Gamma"]
+        and names(store, "qwen ia") == ["alpha"]
+        and names(store, "a1") == ["Beta"]
+        and not names(store, "zzz")
+    )
     assert names(store, base="starter") == ["delta", "Gamma", "Beta"]
     shelf.show(home, store, "a3")
     assert names(store, shown_only=True) == ["Gamma"]
@@ -107,7 +138,12 @@ def test_search_and_sort(home, store, source):
 def test_trash(home, store, source):
     put(home, store, source)
     shelf.delete(home, store, "a1")
-    assert not names(store) and names(store, deleted=True) == ["Captain"] and home.trash("a1").is_dir() and not home.adapter("a1").exists()
+    assert (
+        not names(store)
+        and names(store, deleted=True) == ["Captain"]
+        and home.trash("a1").is_dir()
+        and not home.adapter("a1").exists()
+    )
     with pytest.raises(StudioError):
         shelf.find(home, store, "a1")
     with pytest.raises(StudioError):
@@ -138,11 +174,27 @@ def torn_states(home, store, source):
         "folder without row": (no_row, True),
         "row without folder": (lambda: shutil.rmtree(adapters / "a1"), False),
         "delete: row changed, folder not moved": (lambda: store.change_adapter("a1", deleted=1.0), "trash"),
-        "restore: folder moved, row not changed": (lambda: (store.change_adapter("a1", deleted=1.0), os.replace(adapters / "a1", trash / "a1"), os.replace(trash / "a1", adapters / "a1")), "trash"),
+        "restore: folder moved, row not changed": (
+            lambda: (
+                store.change_adapter("a1", deleted=1.0),
+                os.replace(adapters / "a1", trash / "a1"),
+                os.replace(trash / "a1", adapters / "a1"),
+            ),
+            "trash",
+        ),
         "moved by hand": (lambda: os.replace(adapters / "a1", trash / "a1"), True),
-        "emptying: row gone, folder still there": (lambda: (os.replace(adapters / "a1", trash / "a1"), no_row()), False),
-        "replacing: old one aside, new one not there": (lambda: os.replace(adapters / "a1", adapters / ".old-a1-1"), True),
-        "folder without row and with torn words": (lambda: (no_row(), (adapters / "a1" / "studio.json").write_text("{")), "left alone"),
+        "emptying: row gone, folder still there": (
+            lambda: (os.replace(adapters / "a1", trash / "a1"), no_row()),
+            False,
+        ),
+        "replacing: old one aside, new one not there": (
+            lambda: os.replace(adapters / "a1", adapters / ".old-a1-1"),
+            True,
+        ),
+        "folder without row and with torn words": (
+            lambda: (no_row(), (adapters / "a1" / "studio.json").write_text("{")),
+            "left alone",
+        ),
     }
 
 

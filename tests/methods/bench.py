@@ -19,8 +19,23 @@ from tests.training.runs import Runs
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their shared vectors cannot.
-STARTS_ELSEWHERE = {"fusion", "hybrid", "intrinsic_prompt", "loftq", "long_lora", "mam", "p_tuning", "p_tuning_v2",
-                    "prefix_tuning", "prompt_ensemble", "prompt_tuning", "s4", "unilora", "unipelt", "vblora"}
+STARTS_ELSEWHERE = {
+    "fusion",
+    "hybrid",
+    "intrinsic_prompt",
+    "loftq",
+    "long_lora",
+    "mam",
+    "p_tuning",
+    "p_tuning_v2",
+    "prefix_tuning",
+    "prompt_ensemble",
+    "prompt_tuning",
+    "s4",
+    "unilora",
+    "unipelt",
+    "vblora",
+}
 # long_lora moves the positions; fusion's bank talks at once; loftq starts nearer to the whole model than its 4-bit base is
 
 
@@ -44,7 +59,9 @@ class Shelf:
 
 # Method → the options that it cannot do without, made with what is on the shelf.
 NEEDS: dict[str, Callable[[Shelf], dict]] = {
-    "intrinsic_prompt": lambda shelf: {"prompts": [shelf.adapter("prompt_tuning"), shelf.adapter({"name": "prompt_tuning", "start": "random"})]},
+    "intrinsic_prompt": lambda shelf: {
+        "prompts": [shelf.adapter("prompt_tuning"), shelf.adapter({"name": "prompt_tuning", "start": "random"})]
+    },
     "fusion": lambda shelf: {"adapters": [shelf.adapter("adapter"), shelf.adapter("adapter", "extract")]},
 }
 
@@ -56,8 +73,13 @@ def picture_needs(name: str, base: Path, folder: Path) -> dict:
     made = []
     for seed in range(2):
         torch.manual_seed(seed)
-        model = METHODS["adapter"]().wrap(load_base(base, head="image classes", labels=["red", "green", "blue"]), Setting(task_type="SEQ_CLS"))
-        pictures = {"pixel_values": torch.randn(4, 3, *[model.config.image_size] * 2), "labels": torch.tensor([0, 1, 2, 1])}
+        model = METHODS["adapter"]().wrap(
+            load_base(base, head="image classes", labels=["red", "green", "blue"]), Setting(task_type="SEQ_CLS")
+        )
+        pictures = {
+            "pixel_values": torch.randn(4, 3, *[model.config.image_size] * 2),
+            "labels": torch.tensor([0, 1, 2, 1]),
+        }
         teach(model, METHODS["adapter"](), [pictures] * 2)
         model.save_pretrained(folder / str(seed))
         made.append(str(folder / str(seed)))
@@ -73,13 +95,25 @@ def batches(count: int) -> list[dict]:
 def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
     """The method `name` with options that work, and a setting as a run would give it."""
     options = NEEDS[name](shelf) if name in NEEDS else {}
-    return METHODS[name](**options), Setting(total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None)
+    return METHODS[name](**options), Setting(
+        total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None
+    )
 
 
-def wrapped(name: str, shelf: Shelf | None = None, base: torch.nn.Module | None = None, task_type: str = "CAUSAL_LM", drawn: Callable[[int], list[dict]] = batches,
-            options: dict | None = None):
+def wrapped(
+    name: str,
+    shelf: Shelf | None = None,
+    base: torch.nn.Module | None = None,
+    task_type: str = "CAUSAL_LM",
+    drawn: Callable[[int], list[dict]] = batches,
+    options: dict | None = None,
+):
     """(method, setting, model): the method laid over `base`, or over the starter as the method wants it; with `options`, whose adapters are folders, over a model for pictures."""
-    method, setting = made(name, shelf) if options is None else (METHODS[name](**options), replace(made("lora")[1], base=Path(base.config._name_or_path), adapter=Path))
+    method, setting = (
+        made(name, shelf)
+        if options is None
+        else (METHODS[name](**options), replace(made("lora")[1], base=Path(base.config._name_or_path), adapter=Path))
+    )
     setting = replace(setting, task_type=task_type, batches=drawn)
     base = base if base is not None else load_base(STARTER, quantisation=method.quantisation or "none")
     torch.manual_seed(0)

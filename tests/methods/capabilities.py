@@ -18,12 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import (
-    convert_to_lora,
-    get_peft_model,
-    prepare_model_for_kbit_training,
-    set_peft_model_state_dict,
-)
+from peft import convert_to_lora, get_peft_model, prepare_model_for_kbit_training, set_peft_model_state_dict
 from peft.utils.hotswap import hotswap_adapter
 from transformers import ViTConfig, ViTForImageClassification
 
@@ -33,18 +28,7 @@ from studio.methods.capabilities import CAPABILITIES, FILE, YES
 from studio.models.context import lay
 from studio.models.load import load_base
 from studio.training.batches import flatten, pad
-from tests.methods.bench import (
-    Shelf,
-    batches,
-    learnt,
-    logits,
-    made,
-    moved,
-    picture_needs,
-    snapshot,
-    teach,
-    wrapped,
-)
+from tests.methods.bench import Shelf, batches, learnt, logits, made, moved, picture_needs, snapshot, teach, wrapped
 
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that
@@ -99,7 +83,9 @@ class Probes:
             return "whole"
         if self.method.quantisation not in (None, kind):
             return "own"
-        method, model, change = self._laid(prepare_model_for_kbit_training(load_base(STARTER, quantisation=kind), use_gradient_checkpointing=False))
+        method, model, change = self._laid(
+            prepare_model_for_kbit_training(load_base(STARTER, quantisation=kind), use_gradient_checkpointing=False)
+        )
         if self.method.quantisation is None and change > 2 * self._laid(load_base(STARTER))[2] + 1:
             return "differs"  # HRA, say, takes the packed bytes of 8-bit weights for the weights
         teach(model, method, batches(2))
@@ -116,7 +102,10 @@ class Probes:
 
     def _same_lesson(self, model: torch.nn.Module, kind: str) -> bool:
         """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the packed bytes of 8-bit weights."""
-        quantised, whole = (logits(laid)[:, -bare(which).shape[1] :] - bare(which) for laid, which in ((model, kind), (lay(load_base(STARTER), self.folder / kind), "none")))
+        quantised, whole = (
+            logits(laid)[:, -bare(which).shape[1] :] - bare(which)
+            for laid, which in ((model, kind), (lay(load_base(STARTER), self.folder / kind), "none"))
+        )
         return bool((whole - quantised).norm() <= LEARNT * quantised.norm())
 
     def _laid(self, base: torch.nn.Module):
@@ -134,7 +123,14 @@ class Probes:
             again = self._gradients(model)
         finally:
             model.gradient_checkpointing_disable()
-        return YES if all((again[name] - plain[name]).abs().max() <= SAME_GRADIENT * plain[name].abs().max() + 1e-8 for name in plain) else "differs"
+        return (
+            YES
+            if all(
+                (again[name] - plain[name]).abs().max() <= SAME_GRADIENT * plain[name].abs().max() + 1e-8
+                for name in plain
+            )
+            else "differs"
+        )
 
     def _gradients(self, model) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
@@ -145,7 +141,11 @@ class Probes:
     @torch.no_grad()
     def packing(self) -> str:
         model = self._taught[0].eval()
-        rows = [{"input_ids": ids.tolist(), "labels": ids.tolist()} for ids, width in zip(batches(1)[0]["input_ids"], (12, 5, 9, 7), strict=True) for ids in [ids[:width]]]
+        rows = [
+            {"input_ids": ids.tolist(), "labels": ids.tolist()}
+            for ids, width in zip(batches(1)[0]["input_ids"], (12, 5, 9, 7), strict=True)
+            for ids in [ids[:width]]
+        ]
         packed, padded = self._loss(model, flatten(rows)), self._loss(model, pad(rows, 0))
         return YES if abs(packed - padded) <= SAME * padded else "differs"
 
@@ -162,19 +162,42 @@ class Probes:
 
     def image(self) -> str:
         torch.manual_seed(0)
-        config = ViTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128, image_size=16, patch_size=8, num_labels=3)
+        config = ViTConfig(
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=128,
+            image_size=16,
+            patch_size=8,
+            num_labels=3,
+        )
         ViTForImageClassification(config).save_pretrained(tiny := self._empty("vit"))
-        return self._headed(tiny, "image classes", {"pixel_values": torch.randn(4, 3, 16, 16)}, _FOR_PICTURES.get(self.name, {}) | picture_needs(self.name, tiny, self._empty("bank")))
+        return self._headed(
+            tiny,
+            "image classes",
+            {"pixel_values": torch.randn(4, 3, 16, 16)},
+            _FOR_PICTURES.get(self.name, {}) | picture_needs(self.name, tiny, self._empty("bank")),
+        )
 
     def _headed(self, folder: Path, head: str, given: dict, options: dict | None = None) -> str:
         """Does it learn under a head for classes, and does what is saved bring the head along?"""
         if self.method.words_only:
             return "words"
+
         def load(place):
-            return load_base(place, quantisation=self.method.quantisation or "none", head=head, labels=["red", "green", "blue"])
+            return load_base(
+                place, quantisation=self.method.quantisation or "none", head=head, labels=["red", "green", "blue"]
+            )
 
         batch = {**given, "labels": torch.tensor([0, 1, 2, 1])}
-        method, _, model = wrapped(self.name, self.shelf, load(folder), task_type="SEQ_CLS", drawn=lambda count: [batch] * count, options=options)
+        method, _, model = wrapped(
+            self.name,
+            self.shelf,
+            load(folder),
+            task_type="SEQ_CLS",
+            drawn=lambda count: [batch] * count,
+            options=options,
+        )
         before = snapshot(model)
         teach(model, method, [batch] * 4)
         if not any("score" in name or "classifier" in name for name in learnt(model)):
@@ -188,7 +211,9 @@ class Probes:
         else:
             method.save(model, saved)
             fresh = load(folder)
-            torch.nn.init.normal_(getattr(fresh, "score" if hasattr(fresh, "score") else "classifier").weight)  # another head than before
+            torch.nn.init.normal_(
+                getattr(fresh, "score" if hasattr(fresh, "score") else "classifier").weight
+            )  # another head than before
             again = lay(fresh, saved)
         return YES if (logits(again, **given) - logits(model, **given)).abs().max() < SAME else "reload"
 
@@ -201,7 +226,9 @@ class Probes:
         if model.active_peft_config.is_prompt_learning:
             return "input"
         expected = logits(model)
-        return YES if (logits(model.merge_and_unload(safe_merge=True)) - expected).abs().max() < 10 * SAME else "differs"
+        return (
+            YES if (logits(model.merge_and_unload(safe_merge=True)) - expected).abs().max() < 10 * SAME else "differs"
+        )
 
     def hotswap(self) -> str:
         if self.whole:
@@ -259,7 +286,9 @@ class Probes:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.methods.capabilities", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.methods.capabilities", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("names", nargs="*", metavar="METHOD", help="default: all")
     parser.add_argument("--why", action="store_true", help="print the errors behind 'raises'")
     options = parser.parse_args()
@@ -275,7 +304,12 @@ def main() -> int:
             for what, error in probes.errors.items() if options.why else ():
                 print(f"    {what}: {error}")
             shutil.rmtree(place)
-            FILE.write_text("{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(table[key])}" for key in METHODS if key in table) + "\n}\n", encoding="utf-8")
+            FILE.write_text(
+                "{\n"
+                + ",\n".join(f" {json.dumps(key)}: {json.dumps(table[key])}" for key in METHODS if key in table)
+                + "\n}\n",
+                encoding="utf-8",
+            )
     return 0
 
 

@@ -35,10 +35,24 @@ def strangers(tmp_path_factory):
     def ask(folder, *, own: bool, whole: bool, quantisation: str | None) -> torch.Tensor:
         if own not in started:
             command = [sys.executable, str(REPOSITORY / "tests" / "methods" / "stranger.py"), *(["own"] if own else [])]
-            started[own] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=folder,
-                                            env=os.environ | ({"PYTHONPATH": str(REPOSITORY)} if own else {}))
+            started[own] = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                cwd=folder,
+                env=os.environ | ({"PYTHONPATH": str(REPOSITORY)} if own else {}),
+            )
             assert started[own].stdout.readline().strip() == "ready"
-        request = {"base": str(STARTER), "folder": str(folder), "whole": whole, "quantisation": quantisation, "ids": IDS.tolist(), "answer": str(answer)}
+        request = {
+            "base": str(STARTER),
+            "folder": str(folder),
+            "whole": whole,
+            "quantisation": quantisation,
+            "ids": IDS.tolist(),
+            "answer": str(answer),
+        }
         started[own].stdin.write(json.dumps(request) + "\n")
         started[own].stdin.flush()
         said = started[own].stdout.readline().strip()

@@ -20,14 +20,44 @@ from tests.methods.bench import Shelf, learnt, logits, made, moved, snapshot
 
 STEPS = 12
 KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed run has two steps to do again
-RECIPE = {"max_steps": STEPS, "batch_size": 8, "evaluations": 2, "checkpoint_steps": 4, "schedule": "constant", "warmup": 0, "max_length": 48,
-          "evaluation_rows": 0, "sample_prompts": 0}
+RECIPE = {
+    "max_steps": STEPS,
+    "batch_size": 8,
+    "evaluations": 2,
+    "checkpoint_steps": 4,
+    "schedule": "constant",
+    "warmup": 0,
+    "max_length": 48,
+    "evaluation_rows": 0,
+    "sample_prompts": 0,
+}
 # Learning rate where ten times the method's own is not right for so small a model and so few steps.
-LEARNING_RATE: dict[str, float] = {"full": 1e-3, "loha": 1e-2, "diff_pruning": 2e-2, "group_mask": 2e-3, "hybrid": 1e-2, "mam": 1e-2, "unipelt": 1e-2, "s4": 1e-2,
-                                   "corda": 5e-4, "lora_ga": 5e-4}
+LEARNING_RATE: dict[str, float] = {
+    "full": 1e-3,
+    "loha": 1e-2,
+    "diff_pruning": 2e-2,
+    "group_mask": 2e-3,
+    "hybrid": 1e-2,
+    "mam": 1e-2,
+    "unipelt": 1e-2,
+    "s4": 1e-2,
+    "corda": 5e-4,
+    "lora_ga": 5e-4,
+}
 # By how many nats a token the held-out loss must fall below the base model's.
 MARGIN = 2.0
-MARGINS = {"full": 7.0, "lora": 5.0, "qlora": 5.0, "dora": 5.0, "lora_plus": 6.0, "lora_fa": 4.0, "adapter": 5.0, "prompt_tuning": 4.0, "prompt_ensemble": 4.0, "vera": 4.0}
+MARGINS = {
+    "full": 7.0,
+    "lora": 5.0,
+    "qlora": 5.0,
+    "dora": 5.0,
+    "lora_plus": 6.0,
+    "lora_fa": 4.0,
+    "adapter": 5.0,
+    "prompt_tuning": 4.0,
+    "prompt_ensemble": 4.0,
+    "vera": 4.0,
+}
 # Parameters that move though no gradient moves them: a part of their names → why.
 ALSO_MOVE: dict[str, tuple[str, str]] = {}
 # Parameters that may stay as they are: a part of their names → why.
@@ -113,7 +143,11 @@ class watching:
             self.seen.logits = logits(model).cpu()
             save(method, model, *rest)
 
-        self.patches = [patch.object(worker, "build", building), patch.object(worker, "settle", settling), patch.object(worker, "save", saving)]
+        self.patches = [
+            patch.object(worker, "build", building),
+            patch.object(worker, "settle", settling),
+            patch.object(worker, "save", saving),
+        ]
         for each in self.patches:
             each.start()
 

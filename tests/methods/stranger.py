@@ -20,11 +20,19 @@ def loaded(request: dict):
         return AutoModelForCausalLM.from_pretrained(request["folder"], dtype=torch.float32)
     more = {}
     if request["quantisation"] == "nf4":
-        more["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.float32,
+        )
     rope = Path(request["folder"], "rope.json")
     if rope.exists():
         config, words = AutoConfig.from_pretrained(request["base"]), json.loads(rope.read_text())
-        config.rope_parameters, config.max_position_embeddings = words["rope_parameters"], words["max_position_embeddings"]
+        config.rope_parameters, config.max_position_embeddings = (
+            words["rope_parameters"],
+            words["max_position_embeddings"],
+        )
         more["config"] = config
     base = AutoModelForCausalLM.from_pretrained(request["base"], dtype=torch.float32, **more)
     for module in base.modules():  # else some CPUs calculate 4-bit layers in another way, a little less exact

@@ -15,14 +15,20 @@ LAYERS = 2 * 5
 
 
 def ranks(folder) -> list[int]:
-    return [len(tensor) for name, tensor in load_file(folder / "adapter_model.safetensors").items() if name.endswith("lora_E")]
+    return [
+        len(tensor)
+        for name, tensor in load_file(folder / "adapter_model.safetensors").items()
+        if name.endswith("lora_E")
+    ]
 
 
 @pytest.fixture
 def spied(monkeypatch):
     """The trainer that the last run had."""
     seen, build = {}, worker.build
-    monkeypatch.setattr(worker, "build", lambda *args: seen.setdefault("trainers", []).append(build(*args)) or seen["trainers"][-1])
+    monkeypatch.setattr(
+        worker, "build", lambda *args: seen.setdefault("trainers", []).append(build(*args)) or seen["trainers"][-1]
+    )
     return seen
 
 
@@ -36,7 +42,10 @@ def test_it_ends_on_its_budget_and_a_resumed_run_keeps_the_same_ranks(runs, spie
     resumed = runs.start(METHOD, max_steps=20, learning_rate=5e-3, stop_after=7)
     runs.resume(resumed)
     assert json.loads((runs.home.adapter(resumed) / "adapter_config.json").read_text())["rank_pattern"] == pattern
-    first, again = load_file(folder / "adapter_model.safetensors"), load_file(runs.home.adapter(resumed) / "adapter_model.safetensors")
+    first, again = (
+        load_file(folder / "adapter_model.safetensors"),
+        load_file(runs.home.adapter(resumed) / "adapter_model.safetensors"),
+    )
     assert all((first[name] - again[name]).abs().max() < 1e-6 for name in first if first[name].numel())
 
 
@@ -53,5 +62,7 @@ def test_stopped_early_it_ships_the_ranks_that_it_has(runs):
 
 
 def test_a_budget_that_leaves_nothing_to_prune_is_refused():
-    assert "must be higher than the rank budget (8)" in str(check(METHODS["adalora"], {"rank": 8, "start_rank": 8})[1][""])
+    assert "must be higher than the rank budget (8)" in str(
+        check(METHODS["adalora"], {"rank": 8, "start_rank": 8})[1][""]
+    )
     assert "take 95% of the run together" in str(check(METHODS["adalora"], {"before": 0.5, "after": 0.45})[1][""])

@@ -34,7 +34,12 @@ def test_the_row_is_what_the_probes_find(name, bench, tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_person_is_told_before_the_run(name):
     method, shape = METHODS[name], read_shape(STARTER)
-    for what, machine, training in (("checkpointing", {"checkpointing": True}, {}), ("packing", {}, {"packing": True}), ("nf4", {"quantisation": "nf4"}, {}), ("int8", {"quantisation": "int8"}, {})):
+    for what, machine, training in (
+        ("checkpointing", {"checkpointing": True}, {}),
+        ("packing", {}, {"packing": True}),
+        ("nf4", {"quantisation": "nf4"}, {}),
+        ("int8", {"quantisation": "int8"}, {}),
+    ):
         if method.quantisation and what in ("nf4", "int8"):
             continue  # its own base counts, whatever the machine says
         recipe = recipe_from({"method": {"name": name}, "machine": machine, "training": training})

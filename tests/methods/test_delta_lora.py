@@ -74,11 +74,17 @@ def test_it_is_the_loop_of_the_paper_and_ships_as_stock_lora(start, tmp_path):
         assert again.peft_config["default"].r == (8 if start == 0 else 16)
         assert (again(input_ids=ids).logits - expected).abs().max() < 2e-4
         with model.disable_adapter():
-            assert torch.equal(model(input_ids=ids).logits, load_base(STARTER)(input_ids=ids).logits)  # the base stayed as it was
+            assert torch.equal(
+                model(input_ids=ids).logits, load_base(STARTER)(input_ids=ids).logits
+            )  # the base stayed as it was
 
 
 def test_it_is_not_plain_lora():
     losses, _ = taught(0.25)
     torch.manual_seed(0)
     plain = by_the_paper(STEPS)
-    assert max(abs(ours - theirs) for ours, theirs in zip(losses[:4], plain[:4], strict=True)) < 1e-4 < abs(losses[-1] - plain[-1])
+    assert (
+        max(abs(ours - theirs) for ours, theirs in zip(losses[:4], plain[:4], strict=True))
+        < 1e-4
+        < abs(losses[-1] - plain[-1])
+    )

@@ -50,7 +50,11 @@ def test_stock_peft_loads_exactly_what_was_measured(groups, tmp_path):
     method.save(model, tmp_path)
     shipped = PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))
     assert (logits(shipped) - measured).abs().max() < 1e-5
-    numbers = sum(tensor.count_nonzero().item() for name, tensor in load_file(tmp_path / "adapter_model.safetensors").items() if "weight" in name)
+    numbers = sum(
+        tensor.count_nonzero().item()
+        for name, tensor in load_file(tmp_path / "adapter_model.safetensors").items()
+        if "weight" in name
+    )
     assert numbers == round(0.005 * WEIGHTS)
     assert (logits(shipped.merge_and_unload()) - measured).abs().max() < 1e-4
     with model.disable_adapter():
@@ -74,7 +78,10 @@ def test_settling_keeps_the_choice_and_learns_on():
     layer = next(iter(model.base_model.layers().values()))
     kept = hard(layer.diff_gate["default"]) == 1
     assert layer.diff_gate["default"].grad is None
-    assert layer.diff_weight["default"].grad[~kept].count_nonzero() == 0 and layer.diff_weight["default"].grad[kept].count_nonzero() > 0
+    assert (
+        layer.diff_weight["default"].grad[~kept].count_nonzero() == 0
+        and layer.diff_weight["default"].grad[kept].count_nonzero() > 0
+    )
     weight = {key: each.diff_weight["default"].clone() for key, each in model.base_model.layers().items()}
     model.base_model.settle("default")  # as after a resume
     assert all(torch.equal(each.diff_weight["default"], weight[key]) for key, each in model.base_model.layers().items())

@@ -39,7 +39,12 @@ def test_a_spans_most_of_what_the_layer_sees_and_is_the_same_again():
 def test_what_would_wait_for_ever_is_a_sentence():
     with pytest.raises(StudioError, match="at least 200 learnt tokens"):
         METHODS["eva"](rank=200).wrap(load_base(STARTER), Setting(batches=batches))
-    rows = [{"input_ids": torch.tensor([[5, 6, 7]]), "labels": torch.tensor([1])}]  # classes: no token is learnt, so all count
+    rows = [
+        {"input_ids": torch.tensor([[5, 6, 7]]), "labels": torch.tensor([1])}
+    ]  # classes: no token is learnt, so all count
     with pytest.raises(StudioError, match="at least 8 learnt tokens"):
-        METHODS["eva"]().wrap(load_base(STARTER, head="text classes", labels=["a", "b"]), Setting(task_type="SEQ_CLS", batches=lambda count: rows * count))
+        METHODS["eva"]().wrap(
+            load_base(STARTER, head="text classes", labels=["a", "b"]),
+            Setting(task_type="SEQ_CLS", batches=lambda count: rows * count),
+        )
     assert "at most 256" in METHODS["eva"](rank=300).refusal(read_shape(STARTER), "chat", "none").say()

@@ -71,12 +71,21 @@ def test_a_bad_value_is_refused_with_a_sentence(each):
 def bad_values(cls):
     for entry in form_fields(cls):
         key = entry["key"]
-        limits = {name: getattr(item, name) for item in cls.model_fields[key].metadata for name in ("ge", "gt", "le", "lt", "max_length", "min_length") if hasattr(item, name)}
+        limits = {
+            name: getattr(item, name)
+            for item in cls.model_fields[key].metadata
+            for name in ("ge", "gt", "le", "lt", "max_length", "min_length")
+            if hasattr(item, name)
+        }
         if entry["kind"] in ("number", "integer"):
             step = 1 if entry["kind"] == "integer" else 1e-6
             assert {"ge", "gt"} & limits.keys(), f"{key} has no lower limit"
             yield key, "many"
-            yield from ((key, limits[limit] + by) for limit, by in (("ge", -step), ("gt", 0), ("le", step * max(1, limits.get("le", 1))), ("lt", 0)) if limit in limits)
+            yield from (
+                (key, limits[limit] + by)
+                for limit, by in (("ge", -step), ("gt", 0), ("le", step * max(1, limits.get("le", 1))), ("lt", 0))
+                if limit in limits
+            )
         if entry["kind"] == "integer":
             yield key, 1.5
         if entry["choices"]:
@@ -108,9 +117,13 @@ def test_a_model_it_does_not_know_is_refused_with_a_sentence(each, bench):
 @pytest.mark.parametrize("each", METHODS)
 def test_it_starts_as_the_base_model_and_learns_as_many_numbers_as_the_paper_says(each, bench):
     method, _, model = wrapped(each, bench)
-    assert sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad) == method.parameter_count(read_shape(STARTER))
+    assert sum(
+        parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+    ) == method.parameter_count(read_shape(STARTER))
     base = load_base(STARTER, quantisation=method.quantisation or "none")
-    difference = (logits(model)[:, -IDS.shape[1] :] - logits(base)).abs().max()  # virtual tokens stand before the real ones
+    difference = (
+        (logits(model)[:, -IDS.shape[1] :] - logits(base)).abs().max()
+    )  # virtual tokens stand before the real ones
     if each in STARTS_ELSEWHERE:
         assert difference > 1e-3, "it does start as the base model: take it off the list"
     else:
@@ -135,7 +148,9 @@ def test_a_stranger_loads_it_and_gets_the_same_logits(name, lesson, strangers):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
     assert lesson.state == "done" and lesson.card["ships_as"] == method.ships_as
-    found = strangers(lesson.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation)
+    found = strangers(
+        lesson.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation
+    )
     assert (found - lesson.logits).abs().max() <= 1e-5
 
 
@@ -143,14 +158,19 @@ def test_a_stranger_loads_it_and_gets_the_same_logits(name, lesson, strangers):
 def test_killed_stopped_and_resumed_gives_the_same_curve(name, lesson):
     assert lesson.stops == ["failed", "stopped", "done"]
     assert set(lesson.interrupted) == set(lesson.losses) and len(lesson.losses) == lessons.STEPS
-    assert all(abs(loss - lesson.losses[step]) < 1e-5 for step, loss in lesson.interrupted.items()), (lesson.losses, lesson.interrupted)
+    assert all(abs(loss - lesson.losses[step]) < 1e-5 for step, loss in lesson.interrupted.items()), (
+        lesson.losses,
+        lesson.interrupted,
+    )
 
 
 @pytest.mark.slow
 def test_it_beats_the_base_model_on_what_it_has_not_seen(name, lesson):
     metrics, margin = lesson.card["metrics"], lessons.MARGINS.get(name, lessons.MARGIN)
     won = metrics["base_eval_loss"] - metrics["eval_loss"]
-    print(f"{name}: held-out loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})")
+    print(
+        f"{name}: held-out loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})"
+    )
     assert won >= margin
 
 

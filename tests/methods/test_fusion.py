@@ -49,7 +49,11 @@ def test_the_file_stands_alone_and_the_bank_is_frozen(bank, tmp_path):
     bank("one"), bank("other", scale=2.0)
     model = fused(bank, "one", "other")
     learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert sum(model.get_parameter(name).numel() for name in learnt) == METHODS["fusion"]().parameter_count(read_shape(STARTER)) == 5 * 3 * 256 * 256
+    assert (
+        sum(model.get_parameter(name).numel() for name in learnt)
+        == METHODS["fusion"]().parameter_count(read_shape(STARTER))
+        == 5 * 3 * 256 * 256
+    )
     for name in learnt:
         torch.nn.init.normal_(model.get_parameter(name), std=0.1)
     taught, base = logits(model), logits(load_base(STARTER))
@@ -76,8 +80,12 @@ def test_attention_on_one_adapter_is_that_adapter(bank):
     for layer in fusion_layers(model).values():
         for part in ("fusion_up", "fusion_up_bias"):
             getattr(layer, part)["default"][1] = getattr(layer, part)["default"][0]
-            getattr(layer, part.replace("up", "down"))["default"][1] = getattr(layer, part.replace("up", "down"))["default"][0]
-    assert (logits(model) - alone).abs().max() < 1e-3  # both of the bank are that one now, so the mix is, whatever the shares
+            getattr(layer, part.replace("up", "down"))["default"][1] = getattr(layer, part.replace("up", "down"))[
+                "default"
+            ][0]
+    assert (
+        logits(model) - alone
+    ).abs().max() < 1e-3  # both of the bank are that one now, so the mix is, whatever the shares
     assert METHODS["fusion"]().penalty(model) == 0
 
 
@@ -90,8 +98,19 @@ def test_the_order_of_the_bank_is_no_matter_at_the_start_but_the_shares_add_up(b
 
 
 def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
-    bank("one"), bank("wide", size=32), bank("beside", place="parallel"), bank("both", place="houlsby"), bank("biases", method="bitfit")
-    for other, word in (("wide", "one size"), ("beside", "Pfeiffer"), ("both", "Pfeiffer"), ("biases", "no bottleneck adapter")):
+    (
+        bank("one"),
+        bank("wide", size=32),
+        bank("beside", place="parallel"),
+        bank("both", place="houlsby"),
+        bank("biases", method="bitfit"),
+    )
+    for other, word in (
+        ("wide", "one size"),
+        ("beside", "Pfeiffer"),
+        ("both", "Pfeiffer"),
+        ("biases", "no bottleneck adapter"),
+    ):
         with pytest.raises(StudioError, match=word):
             fused(bank, "one", other)
     (bank.folder / "stranger").mkdir()
@@ -111,16 +130,33 @@ def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
 
 def mixed_data(folder, rows: int, heldout: int) -> dict[str, dict]:
     """The captain and the extraction as chats, each alone and both mixed; all share the mixed held-out part."""
-    captain = {part: [json.loads(line)["messages"] for line in (SAMPLES / f"captain{part}.jsonl").read_text().splitlines()] for part in ("", ".heldout")}
-    extract = {part: [_messages(row) for row in json.loads((SAMPLES / f"extract{part}.json").read_text())] for part in ("", ".heldout")}
+    captain = {
+        part: [json.loads(line)["messages"] for line in (SAMPLES / f"captain{part}.jsonl").read_text().splitlines()]
+        for part in ("", ".heldout")
+    }
+    extract = {
+        part: [_messages(row) for row in json.loads((SAMPLES / f"extract{part}.json").read_text())]
+        for part in ("", ".heldout")
+    }
 
     def write(name: str, chats) -> str:
         path = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats), encoding="utf-8")
         return str(path)
 
-    held = write("held", [chat for pair in zip(captain[".heldout"][:heldout], extract[".heldout"][:heldout], strict=True) for chat in pair])
-    train = {"captain": captain[""][:rows], "extract": extract[""][:rows], "mixed": [chat for pair in zip(captain[""][:rows], extract[""][:rows], strict=True) for chat in pair]}
+    held = write(
+        "held",
+        [
+            chat
+            for pair in zip(captain[".heldout"][:heldout], extract[".heldout"][:heldout], strict=True)
+            for chat in pair
+        ],
+    )
+    train = {
+        "captain": captain[""][:rows],
+        "extract": extract[""][:rows],
+        "mixed": [chat for pair in zip(captain[""][:rows], extract[""][:rows], strict=True) for chat in pair],
+    }
     return {name: {"source": write(name, chats), "heldout": held, "max_rows": None} for name, chats in train.items()}
 
 
@@ -132,11 +168,24 @@ def _messages(row: dict) -> list[dict]:
 @pytest.mark.slow
 def test_fusion_of_two_tasks_is_at_least_as_good_as_the_better_adapter_on_both(runs, tmp_path):
     data = mixed_data(tmp_path, rows=96, heldout=12)
-    budget = {"max_steps": 40, "batch_size": 8, "max_length": 128, "evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0, "checkpoint_steps": 100, "learning_rate": 5e-3}
+    budget = {
+        "max_steps": 40,
+        "batch_size": 8,
+        "max_length": 128,
+        "evaluations": 0,
+        "evaluation_rows": 0,
+        "sample_prompts": 0,
+        "checkpoint_steps": 100,
+        "learning_rate": 5e-3,
+    }
     loss, made = {}, {}
     for task in ("captain", "extract"):
         made[task] = runs.start("adapter", data=data[task], **budget)
-    made["fusion"] = runs.start({"name": "fusion", "adapters": [made["captain"], made["extract"]]}, data=data["mixed"], **{**budget, "learning_rate": 1e-3})
+    made["fusion"] = runs.start(
+        {"name": "fusion", "adapters": [made["captain"], made["extract"]]},
+        data=data["mixed"],
+        **{**budget, "learning_rate": 1e-3},
+    )
     for name, run in made.items():
         card = shelf.find(runs.home, runs.store, run)[1]
         loss[name], loss["base"] = card["metrics"]["eval_loss"], card["metrics"]["base_eval_loss"]

@@ -14,7 +14,11 @@ SETTING = Setting(batches=lambda count: [{"input_ids": IDS + at, "labels": IDS +
 
 
 def learnt(model) -> set[str]:
-    return {name.removeprefix("base_model.model.").partition(".ln_tuning_layers")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name.removeprefix("base_model.model.").partition(".ln_tuning_layers")[0]
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 @torch.no_grad()
@@ -23,7 +27,11 @@ def logits(model) -> torch.Tensor:
 
 
 def test_it_picks_by_score():
-    scores = {f"layers.{block}.{kind}": float(value) for kind, values in {"a": (1, 9, 3, 2), "b": (8, 1, 2, 50)}.items() for block, value in enumerate(values)}
+    scores = {
+        f"layers.{block}.{kind}": float(value)
+        for kind, values in {"a": (1, 9, 3, 2), "b": (8, 1, 2, 50)}.items()
+        for block, value in enumerate(values)
+    }
     pick = {groups: METHODS["group_mask"](groups=groups, kept=25).pick(scores) for groups in ("matrix", "block")}
     assert pick == {"matrix": ["layers.1.a", "layers.3.b"], "block": ["layers.3.a", "layers.3.b"]}
 
@@ -41,7 +49,10 @@ def test_the_same_data_picks_the_same_and_the_run_remembers(score):
 def test_the_scores_are_of_the_data():
     """A batch that pulls at the last block only (nothing else learns from it) is seen."""
     base = load_base(STARTER)
-    modules = {f"model.layers.{at}.self_attn.q_proj": base.get_submodule(f"model.layers.{at}.self_attn.q_proj") for at in range(5)}
+    modules = {
+        f"model.layers.{at}.self_attn.q_proj": base.get_submodule(f"model.layers.{at}.self_attn.q_proj")
+        for at in range(5)
+    }
     for at in range(4):
         modules[f"model.layers.{at}.self_attn.q_proj"].weight.data.zero_()  # with k = 0, nothing pulls at q
         base.get_submodule(f"model.layers.{at}.self_attn.k_proj").weight.data.zero_()

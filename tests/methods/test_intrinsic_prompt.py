@@ -39,14 +39,19 @@ def test_a_subspace_gives_its_prompts_back_and_zero_is_their_middle(tmp_path):
 def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
     one = runs.start("prompt_tuning", learning_rate=3e-2, max_steps=3, **SHORT)
     two = runs.start({"name": "prompt_tuning", "start": "random"}, learning_rate=3e-2, max_steps=3, **SHORT)
-    found = runs.start({"name": "intrinsic_prompt", "prompts": [one, two], "width": 16}, learning_rate=1e-2, max_steps=3, **SHORT)
+    found = runs.start(
+        {"name": "intrinsic_prompt", "prompts": [one, two], "width": 16}, learning_rate=1e-2, max_steps=3, **SHORT
+    )
     taught = {"name": "intrinsic_prompt", "stage": "teach", "subspace": found}
     whole = runs.start(taught, learning_rate=1e-1, **SHORT)
     card = runs.store.adapter(whole)["card"]
     assert card["parameters"] == 5 and card["ships_as"] == "PROMPT_TUNING"
     shipped = load_file(runs.home.adapter(whole) / "adapter_model.safetensors")
     assert list(shipped) == ["prompt_embeddings"] and shipped["prompt_embeddings"].shape == (20, 256)
-    assert PeftModel.from_pretrained(load_base(STARTER), str(runs.home.adapter(whole))).peft_config["default"].peft_type == "PROMPT_TUNING"
+    assert (
+        PeftModel.from_pretrained(load_base(STARTER), str(runs.home.adapter(whole))).peft_config["default"].peft_type
+        == "PROMPT_TUNING"
+    )
     run = runs.start(taught, stop_after=3, learning_rate=1e-1, **SHORT)
     runs.resume(run)
     curve, resumed = runs.losses(whole), runs.losses(run)
@@ -56,7 +61,11 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
     assert "subspace.safetensors" in zipfile.ZipFile(zip_adapter(runs.home, runs.store, found, tmp_path)).namelist()
 
     setting = Setting(adapter=runs.home.adapter)
-    for options, word in (({"subspace": one}, "holds no subspace"), ({"subspace": found, "intrinsic": 6}, "set Intrinsic size to 5"), ({"subspace": found, "virtual_tokens": 7}, "another length")):
+    for options, word in (
+        ({"subspace": one}, "holds no subspace"),
+        ({"subspace": found, "intrinsic": 6}, "set Intrinsic size to 5"),
+        ({"subspace": found, "virtual_tokens": 7}, "another length"),
+    ):
         with pytest.raises(StudioError, match=word):
             METHODS["intrinsic_prompt"](stage="teach", **options).wrap(load_base(STARTER), setting)
     with pytest.raises(StudioError, match="has 20 virtual tokens"):

@@ -31,7 +31,10 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     from studio.jobs.job import Job
     from studio.library import export
 
-    long, plain = (runs.start(method, max_steps=2, learning_rate=3e-3, max_length=48) for method in (LONG, {"name": "lora", "rank": 4}))
+    long, plain = (
+        runs.start(method, max_steps=2, learning_rate=3e-3, max_length=48)
+        for method in (LONG, {"name": "lora", "rank": 4})
+    )
     folders = {name: runs.home.adapter(name) for name in (long, plain)}
     assert json.loads((folders[long] / "rope.json").read_text())["max_position_embeddings"] == 4096
     expected = {None: logits(load_base(STARTER)), **{name: logits(loaded(folder)) for name, folder in folders.items()}}
@@ -53,8 +56,13 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     code = re.search(r"```python\n(.*?)answer = ", (tmp_path / "zip" / "README.md").read_text(), re.S)[1]
     assert "studio" not in code
     names: dict = {}
-    exec(code.replace('"path/to/starter"', repr(str(STARTER))).replace("path/to/this/folder", str(tmp_path / "zip")), names)
-    assert (logits(names["model"].float()) - expected[long]).abs().max() < 0.3  # the starter's weights are 16-bit where nobody asks for 32
+    exec(
+        code.replace('"path/to/starter"', repr(str(STARTER))).replace("path/to/this/folder", str(tmp_path / "zip")),
+        names,
+    )
+    assert (
+        logits(names["model"].float()) - expected[long]
+    ).abs().max() < 0.3  # the starter's weights are 16-bit where nobody asks for 32
 
     # Merged, the context is in the model's own configuration.
     job_id = runs.store.queue_job("export", {"adapter": long, "what": "merged"})
@@ -72,7 +80,10 @@ def test_it_reads_four_times_as_far_as_the_base():
     from studio.methods import METHODS
     from studio.models.codec import Codec
 
-    notes, heldout = (torch.tensor(Codec(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids) for name in ("notes.txt", "notes.heldout.txt"))
+    notes, heldout = (
+        torch.tensor(Codec(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids)
+        for name in ("notes.txt", "notes.heldout.txt")
+    )
     row = heldout[None, :4096]
     assert row.shape[1] == 4 * load_base(STARTER).config.max_position_embeddings
 

@@ -28,7 +28,9 @@ def test_layers_share_one_lora_and_the_file_is_stock_lora(runs, monkeypatch):
     assert len(a) == 5 and len(different) == 3  # two of their own, and one that three layers share
     kept = sorted(measured[0], key=measured[0].get)[-2:]
     alone = [name for name, tensor in a.items() if sum(tensor.equal(other) for other in a.values()) == 1]
-    assert sorted(name.removesuffix(".lora_A.weight").removeprefix("base_model.model.") for name in alone) == sorted(name.removeprefix("base_model.model.") for name in kept)
+    assert sorted(name.removesuffix(".lora_A.weight").removeprefix("base_model.model.") for name in alone) == sorted(
+        name.removeprefix("base_model.model.") for name in kept
+    )
 
 
 def test_measuring_leaves_the_model_as_it_was(runs):
@@ -52,7 +54,15 @@ def test_sixty_per_cent_of_the_numbers_within_two_points(runs):
     right, as the mean probability of a held-out token (80 exact matches alone jump by 1.25 points each)."""
     import math
 
-    budget = {"max_steps": 100, "batch_size": 8, "learning_rate": 5e-3, "evaluation_rows": 2, "sample_prompts": 0, "evaluations": 1, "checkpoint_steps": 1000}
+    budget = {
+        "max_steps": 100,
+        "batch_size": 8,
+        "learning_rate": 5e-3,
+        "evaluation_rows": 2,
+        "sample_prompts": 0,
+        "evaluations": 1,
+        "checkpoint_steps": 1000,
+    }
     found = {name: runs.start(name, data={"max_rows": None}, **budget) for name in ("lora", "lora_drop")}
     cards = {name: runs.store.adapter(run)["card"] for name, run in found.items()}
     assert cards["lora_drop"]["parameters"] <= 0.6 * cards["lora"]["parameters"]

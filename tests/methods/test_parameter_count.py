@@ -14,7 +14,9 @@ from tests.methods.bench import NEEDS, picture_needs
 from tests.methods.settings import setting
 
 VARIANTS = {
-    **{name: {"name": name} for name in METHODS if name not in NEEDS},  # the others build on adapters: the suite counts them
+    **{
+        name: {"name": name} for name in METHODS if name not in NEEDS
+    },  # the others build on adapters: the suite counts them
     "psoft": {"name": "psoft", "rank": 16},  # its usual 32 are more directions than this model has
     "full, embeddings frozen": {"name": "full", "embeddings": False},
     "lora, attention": {"name": "lora", "targets": "attention", "rank": 3},
@@ -23,7 +25,13 @@ VARIANTS = {
     "diff pruning, matrices": {"name": "diff_pruning", "groups": "matrix", "targets": "attention"},
     "group mask, blocks": {"name": "group_mask", "groups": "block", "kept": 50},
     "hybrid, parallel and biases": {"name": "hybrid", "place": "parallel", "bitfit": True, "targets": "all-linear"},
-    "hybrid, LoRA and added biases": {"name": "hybrid", "adapter": False, "prefix": False, "bitfit": True, "added": True},
+    "hybrid, LoRA and added biases": {
+        "name": "hybrid",
+        "adapter": False,
+        "prefix": False,
+        "bitfit": True,
+        "added": True,
+    },
     "dora, attention": {"name": "dora", "targets": "attention"},
     "ia3, attention": {"name": "ia3", "mlp": False},
     "ia3, mlp": {"name": "ia3", "attention": False},
@@ -92,8 +100,15 @@ def folder(request, tmp_path_factory):
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
-    config = Qwen2Config(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                         tie_word_embeddings=request.param)
+    config = Qwen2Config(
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=request.param,
+    )
     folder = tmp_path_factory.mktemp("qwen2")
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
@@ -119,7 +134,9 @@ def gpt2(tmp_path_factory):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("gpt2")
-    GPT2LMHeadModel(GPT2Config(vocab_size=96, n_embd=64, n_layer=4, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=96, n_embd=64, n_layer=4, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -138,22 +155,39 @@ def test_formula_counts_what_is_built_on_gpt2(gpt2, name):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
 
 
-OTHER_SIZES = {"vblora": {"length": 24}, "road": {"group": 24}, "c3a": {"block": 24}}  # their usual ones do not divide the width of the starter for pictures
+OTHER_SIZES = {
+    "vblora": {"length": 24},
+    "road": {"group": 24},
+    "c3a": {"block": 24},
+}  # their usual ones do not divide the width of the starter for pictures
 
 
-@pytest.mark.parametrize("name", sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None)
+)
 def test_what_the_table_promises_for_pictures_is_offered_and_counted(name, tmp_path):
     """Beside the head, which every method learns whole."""
     import torch
 
-    folder, method = STARTER.parent / "starter_vit", METHODS[name](**OTHER_SIZES.get(name, {}), **picture_needs(name, STARTER.parent / "starter_vit", tmp_path))
+    folder, method = (
+        STARTER.parent / "starter_vit",
+        METHODS[name](**OTHER_SIZES.get(name, {}), **picture_needs(name, STARTER.parent / "starter_vit", tmp_path)),
+    )
     shape = read_shape(folder)
     assert method.refusal(shape, "image", "none") is None
     if name == "full":
         return
-    batch = {"pixel_values": torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)), "labels": torch.tensor([0, 1])}
-    model = method.wrap(load_base(folder, head="image classes", labels=["red", "green"]), setting(task_type="SEQ_CLS", base=folder, adapter=Path, batches=lambda count: [batch] * count))
-    assert sum(p.numel() for name, p in model.named_parameters() if p.requires_grad and "classifier" not in name) == method.parameter_count(shape)
+    batch = {
+        "pixel_values": torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)),
+        "labels": torch.tensor([0, 1]),
+    }
+    model = method.wrap(
+        load_base(folder, head="image classes", labels=["red", "green"]),
+        setting(task_type="SEQ_CLS", base=folder, adapter=Path, batches=lambda count: [batch] * count),
+    )
+    assert sum(
+        p.numel() for name, p in model.named_parameters() if p.requires_grad and "classifier" not in name
+    ) == method.parameter_count(shape)
 
 
 FALCON_WIDTHS = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group": 32}}
@@ -164,7 +198,9 @@ FALCON_WIDTHS = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group
 def test_on_falcon_and_bloom_it_learns_or_the_form_says_why_not(kind, name, tmp_path):
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(vocab_size=96, hidden_size=64, num_hidden_layers=4, num_attention_heads=4)
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=96, hidden_size=64, num_hidden_layers=4, num_attention_heads=4
+    )
     base = getattr(transformers, f"{kind}ForCausalLM")(config)
     base.save_pretrained(tmp_path)
     base.config._name_or_path = str(tmp_path)
@@ -172,7 +208,9 @@ def test_on_falcon_and_bloom_it_learns_or_the_form_says_why_not(kind, name, tmp_
     if name == "prompt_tuning":
         method.start = "random"
     if said := method.refusal(shape, "chat", "none"):
-        assert name in {"beft", "hybrid", "long_lora", "mam", "p_tuning_v2", "prefix_tuning", "s4", "unipelt"} | ({"glora", "lora_ga", "bitfit"} if kind == "Falcon" else set()), said
+        assert name in {"beft", "hybrid", "long_lora", "mam", "p_tuning_v2", "prefix_tuning", "s4", "unipelt"} | (
+            {"glora", "lora_ga", "bitfit"} if kind == "Falcon" else set()
+        ), said
         return
     model = method.wrap(base.requires_grad_(name == "full"), setting(base=tmp_path))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
@@ -184,16 +222,46 @@ def mixture(tmp_path_factory):
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
     folder = tmp_path_factory.mktemp("mixture")
-    Qwen2MoeForCausalLM(Qwen2MoeConfig(
-        vocab_size=96, hidden_size=64, intermediate_size=96, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, num_experts=4, num_experts_per_tok=2,
-        moe_intermediate_size=64, shared_expert_intermediate_size=48)).save_pretrained(folder)
+    Qwen2MoeForCausalLM(
+        Qwen2MoeConfig(
+            vocab_size=96,
+            hidden_size=64,
+            intermediate_size=96,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_experts=4,
+            num_experts_per_tok=2,
+            moe_intermediate_size=64,
+            shared_expert_intermediate_size=48,
+        )
+    ).save_pretrained(folder)
     return folder
 
 
-FITTING = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group": 32}, "waveft": {"coefficients": 500}}  # what the sentences of their refusals say
-UNKNOWN = {"adapter", "bitfit, added", "group_mask", "hybrid", "layer_selection, experts", "long_lora", "mam", "s4", "unipelt"}
-ON_A_MIXTURE = {**{name: {"name": name, **FITTING.get(name, {})} for name in sorted(set(METHODS) - set(NEEDS))}, "lora, a list": {"name": "lora", "targets": "q_proj,o_proj"},
-                "layer_selection, experts": {"name": "layer_selection", "modules": "down_proj"}, "bitfit, added": VARIANTS["bitfit, added"]}
+FITTING = {
+    "c3a": {"block": 32},
+    "vblora": {"length": 32},
+    "road": {"group": 32},
+    "waveft": {"coefficients": 500},
+}  # what the sentences of their refusals say
+UNKNOWN = {
+    "adapter",
+    "bitfit, added",
+    "group_mask",
+    "hybrid",
+    "layer_selection, experts",
+    "long_lora",
+    "mam",
+    "s4",
+    "unipelt",
+}
+ON_A_MIXTURE = {
+    **{name: {"name": name, **FITTING.get(name, {})} for name in sorted(set(METHODS) - set(NEEDS))},
+    "lora, a list": {"name": "lora", "targets": "q_proj,o_proj"},
+    "layer_selection, experts": {"name": "layer_selection", "modules": "down_proj"},
+    "bitfit, added": VARIANTS["bitfit, added"],
+}
 
 
 @pytest.mark.parametrize("variant", ON_A_MIXTURE)
@@ -202,7 +270,10 @@ def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
     from transformers import Qwen2MoeForCausalLM
 
     values = ON_A_MIXTURE[variant]
-    shape, method = read_shape(mixture), METHODS[values["name"]](**{key: value for key, value in values.items() if key != "name"})
+    shape, method = (
+        read_shape(mixture),
+        METHODS[values["name"]](**{key: value for key, value in values.items() if key != "name"}),
+    )
     if variant == "prompt_tuning":
         method.start = "random"
     said = method.refusal(shape, "chat", "none")
@@ -217,4 +288,6 @@ def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
 
 
 def test_targets_that_are_experts_are_refused_with_a_sentence(mixture):
-    assert "match no layer" in str(METHODS["lora"](targets="gate_proj,down_proj").refusal(read_shape(mixture), "chat", "none"))
+    assert "match no layer" in str(
+        METHODS["lora"](targets="gate_proj,down_proj").refusal(read_shape(mixture), "chat", "none")
+    )

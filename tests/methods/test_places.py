@@ -16,11 +16,20 @@ def gpt2(tmp_path_factory):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     folder = tmp_path_factory.mktemp("gpt2")
-    GPT2LMHeadModel(GPT2Config(vocab_size=96, n_embd=32, n_layer=4, n_head=4, n_positions=CONTEXT, bos_token_id=1, eos_token_id=2)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=96, n_embd=32, n_layer=4, n_head=4, n_positions=CONTEXT, bos_token_id=1, eos_token_id=2)
+    ).save_pretrained(folder)
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(name for name, method in METHODS.items() if "virtual_tokens" in method.model_fields and name != "intrinsic_prompt"))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name, method in METHODS.items()
+        if "virtual_tokens" in method.model_fields and name != "intrinsic_prompt"
+    ),
+)
 def test_what_does_not_fit_is_said_and_what_is_not_said_fits(gpt2, name):
     from transformers import GPT2LMHeadModel
 

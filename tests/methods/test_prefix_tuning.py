@@ -18,7 +18,17 @@ pytestmark = pytest.mark.slow
 
 
 def losses(runs, method=None, **more):
-    return runs.losses(runs.start({"name": "prefix_tuning", **(method or {})}, evaluations=0, evaluation_rows=0, sample_prompts=0, max_steps=3, learning_rate=1e-2, **more))
+    return runs.losses(
+        runs.start(
+            {"name": "prefix_tuning", **(method or {})},
+            evaluations=0,
+            evaluation_rows=0,
+            sample_prompts=0,
+            max_steps=3,
+            learning_rate=1e-2,
+            **more,
+        )
+    )
 
 
 def close(one, other, limit):
@@ -45,9 +55,19 @@ def test_it_goes_on_from_a_trained_prefix_of_any_origin(runs, tmp_path):
     """One of ours, and one that stock peft made: step 0 has its logits."""
     first = runs.start("prefix_tuning", max_steps=2, learning_rate=1e-2)
     torch.manual_seed(2)
-    stock = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(STARTER), peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=20)).eval()
+    stock = peft.get_peft_model(
+        AutoModelForCausalLM.from_pretrained(STARTER),
+        peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=20),
+    ).eval()
     stock.save_pretrained(tmp_path / "stock")
-    shelf.add(runs.home, runs.store, source=tmp_path / "stock", name="stock", run_id="stock", card={"kind": "adapter", "base": "starter", "ships_as": "PREFIX_TUNING"})
+    shelf.add(
+        runs.home,
+        runs.store,
+        source=tmp_path / "stock",
+        name="stock",
+        run_id="stock",
+        card={"kind": "adapter", "base": "starter", "ships_as": "PREFIX_TUNING"},
+    )
     from studio.methods import Setting
 
     setting = Setting(adapter=lambda key: shelf.find(runs.home, runs.store, key)[0])
@@ -71,7 +91,9 @@ def test_it_begins_as_the_text_it_is_given():
     read = torch.cat([torch.tensor([Codec(STARTER).encode(text).ids[:6]]), IDS], 1)
     with torch.no_grad():
         assert (model(IDS).logits - load_base(STARTER)(read).logits[:, 6:]).abs().max() < 1e-4
-    again = METHODS["prefix_tuning"](start="text", text="Aye.", virtual_tokens=9, reparameterise=True).wrap(load_base(STARTER))
+    again = METHODS["prefix_tuning"](start="text", text="Aye.", virtual_tokens=9, reparameterise=True).wrap(
+        load_base(STARTER)
+    )
     assert len(prefix_layers(again)) == 5 and all(len(layer.pairs("default")) == 9 for layer in prefix_layers(again))
 
 

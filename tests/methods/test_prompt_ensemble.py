@@ -30,16 +30,26 @@ def tiny(kind: str) -> torch.nn.Module:
     import transformers as t
 
     torch.manual_seed(1)
-    return {
-        "qwen2": lambda: t.Qwen2ForCausalLM(t.Qwen2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, tie_word_embeddings=True)),
-        "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)),
-        "opt": lambda: t.OPTForCausalLM(t.OPTConfig(**SMALL, ffn_dim=48, word_embed_proj_dim=32)),
-        "gemma2": lambda: t.Gemma2ForCausalLM(t.Gemma2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)),  # caps its logits behind the head
-    }[kind]().eval().requires_grad_(False)
+    return (
+        {
+            "qwen2": lambda: t.Qwen2ForCausalLM(
+                t.Qwen2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, tie_word_embeddings=True)
+            ),
+            "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)),
+            "opt": lambda: t.OPTForCausalLM(t.OPTConfig(**SMALL, ffn_dim=48, word_embed_proj_dim=32)),
+            "gemma2": lambda: t.Gemma2ForCausalLM(
+                t.Gemma2Config(**SMALL, intermediate_size=48, num_key_value_heads=2, head_dim=8)
+            ),  # caps its logits behind the head
+        }[kind]()
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def ensemble(base: torch.nn.Module, **options) -> torch.nn.Module:
-    return METHODS["prompt_ensemble"](**{"members": MEMBERS, "virtual_tokens": 4, "start": "random", **options}).wrap(base, Setting(seed=3))
+    return METHODS["prompt_ensemble"](**{"members": MEMBERS, "virtual_tokens": 4, "start": "random", **options}).wrap(
+        base, Setting(seed=3)
+    )
 
 
 def mean(logits: list[torch.Tensor]) -> torch.Tensor:
@@ -52,7 +62,10 @@ def test_it_answers_with_the_mean_of_its_stock_prompts(kind, tmp_path):
     model = ensemble(tiny(kind)).eval()
     found = model(input_ids=IDS).logits.exp()
     METHODS["prompt_ensemble"]().save(model, tmp_path)
-    alone = [PeftModel.from_pretrained(tiny(kind), str(tmp_path / f"member{at}")).eval()(input_ids=IDS).logits[:, 4:] for at in range(1, MEMBERS + 1)]
+    alone = [
+        PeftModel.from_pretrained(tiny(kind), str(tmp_path / f"member{at}")).eval()(input_ids=IDS).logits[:, 4:]
+        for at in range(1, MEMBERS + 1)
+    ]
     assert (found - mean(alone)).abs().max() < 1e-6 and (alone[0] - alone[1]).abs().max() > 1e-3
     with model.disable_adapter():
         assert torch.equal(model(input_ids=IDS).logits, tiny(kind)(input_ids=IDS).logits)
@@ -76,7 +89,15 @@ def test_generation_with_a_cache_and_padding_says_what_each_row_says_alone(kind,
         expected.append(ids[0, len(row) :].tolist())
     padded = torch.tensor([rows[0], [1] * 3 + rows[1]])
     mask = torch.tensor([[1] * 8, [0] * 3 + [1] * 5])
-    made = model.generate(input_ids=padded, attention_mask=mask, max_new_tokens=6, min_new_tokens=6, do_sample=False, pad_token_id=1, eos_token_id=399)
+    made = model.generate(
+        input_ids=padded,
+        attention_mask=mask,
+        max_new_tokens=6,
+        min_new_tokens=6,
+        do_sample=False,
+        pad_token_id=1,
+        eos_token_id=399,
+    )
     assert made[:, 8:].tolist() == expected
 
 
@@ -108,7 +129,9 @@ def test_it_costs_as_many_rows_as_it_has_members():
 
     shape, parts = read_shape(STARTER), {}
     for name, options in (("prompt_tuning", {}), ("prompt_ensemble", {"members": 4})):
-        parts[name] = memory_parts(recipe_from({"method": {"name": name, **options}}), shape, 60, device="cpu", precision="fp32")
+        parts[name] = memory_parts(
+            recipe_from({"method": {"name": name, **options}}), shape, 60, device="cpu", precision="fp32"
+        )
     assert parts["prompt_ensemble"]["activations"] == pytest.approx(4 * parts["prompt_tuning"]["activations"], abs=4)
     assert parts["prompt_ensemble"]["gradients"] == 4 * parts["prompt_tuning"]["gradients"]
 
@@ -128,29 +151,58 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, strangers, 
 
     def finishing(job, name, recipe, base, kind, material, trainer, began):
         seen["loss"] = trainer.heldout()["loss"]
-        model, codec, questions = trainer.model, Codec(STARTER), [[{"role": "user", "content": "Who are you?"}], [{"role": "user", "content": "Hi"}]]
+        model, codec, questions = (
+            trainer.model,
+            Codec(STARTER),
+            [[{"role": "user", "content": "Who are you?"}], [{"role": "user", "content": "Hi"}]],
+        )
         seen["answers"], seen["questions"] = answer.answers(model, codec, questions, 12), questions
         with answer.evaluating(model):
             seen["logits"] = model(input_ids=IDS).logits
         return outcome(job, name, recipe, base, kind, material, trainer, began)
 
     with patch.object(worker, "finish", finishing):
-        run = runs.start({"name": "prompt_ensemble", "members": MEMBERS}, learning_rate=5e-2, max_steps=6, evaluations=1, sample_prompts=1, evaluation_rows=4)
+        run = runs.start(
+            {"name": "prompt_ensemble", "members": MEMBERS},
+            learning_rate=5e-2,
+            max_steps=6,
+            evaluations=1,
+            sample_prompts=1,
+            evaluation_rows=4,
+        )
     folder, card, _ = shelf.find(runs.home, runs.store, run)
     assert card["metrics"]["eval_loss"] == pytest.approx(seen["loss"], abs=1e-6) and "exact_match" in card["metrics"]
 
     packed = zip_adapter(runs.home, runs.store, run, tmp_path)
     with zipfile.ZipFile(packed) as archive:
-        files = {name for at in range(1, MEMBERS + 1) for name in (f"member{at}/adapter_config.json", f"member{at}/adapter_model.safetensors")}
+        files = {
+            name
+            for at in range(1, MEMBERS + 1)
+            for name in (f"member{at}/adapter_config.json", f"member{at}/adapter_model.safetensors")
+        }
         assert files | {"README.md", "adapter_config.json", "adapter_model.safetensors"} <= set(archive.namelist())
         archive.extractall(tmp_path / "home")
-    assert 'PeftModel.from_pretrained(base, "path/to/this/folder/member1")' in (tmp_path / "home" / "README.md").read_text(encoding="utf-8")
-    assert json.loads((tmp_path / "home" / "member2" / "adapter_config.json").read_text())["base_model_name_or_path"] == "starter"
-    alone = [strangers(tmp_path / "home" / f"member{at}", own=False, whole=False, quantisation=None)[:, 20:] for at in range(1, MEMBERS + 1)]
+    assert 'PeftModel.from_pretrained(base, "path/to/this/folder/member1")' in (
+        tmp_path / "home" / "README.md"
+    ).read_text(encoding="utf-8")
+    assert (
+        json.loads((tmp_path / "home" / "member2" / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == "starter"
+    )
+    alone = [
+        strangers(tmp_path / "home" / f"member{at}", own=False, whole=False, quantisation=None)[:, 20:]
+        for at in range(1, MEMBERS + 1)
+    ]
     whole = strangers(tmp_path / "home", own=True, whole=False, quantisation=None)
     assert (whole - seen["logits"]).abs().max() <= 1e-5 and (whole.exp() - mean(alone)).abs().max() <= 1e-6
 
-    engine = Engine(load_base(STARTER), Codec(STARTER), name="starter", find=lambda key: shelf.find(runs.home, runs.store, key)[:2], load_whole=load_base)
+    engine = Engine(
+        load_base(STARTER),
+        Codec(STARTER),
+        name="starter",
+        find=lambda key: shelf.find(runs.home, runs.store, key)[:2],
+        load_whole=load_base,
+    )
     for question, expected in zip(seen["questions"], seen["answers"], strict=True):
         pieces = []
         engine.chat(run, question, Sampling(max_tokens=12), pieces.append, lambda: False)

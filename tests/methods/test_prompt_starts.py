@@ -12,7 +12,12 @@ from studio.models.load import load_base
 
 def prompt(**options) -> torch.Tensor:
     torch.manual_seed(0)
-    return METHODS["prompt_tuning"](**options).wrap(load_base(STARTER), Setting(base=STARTER)).prompt_encoder["default"].embedding.weight.detach()
+    return (
+        METHODS["prompt_tuning"](**options)
+        .wrap(load_base(STARTER), Setting(base=STARTER))
+        .prompt_encoder["default"]
+        .embedding.weight.detach()
+    )
 
 
 def test_prompt_tuning_begins_as_it_was_told():

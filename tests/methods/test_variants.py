@@ -19,9 +19,43 @@ from studio.models.load import load_base
 from studio.models.shape import read_shape
 from tests.methods.settings import batches, setting
 
-VARIANTS = ("rslora", "pissa", "olora", "loha", "lokr", "oft", "boft", "fourierft", "waveft", "vblora", "hra", "miss", "randlora", "c3a", "gralora", "hira",
-            "delora", "road", "shira", "fish", "layer_selection", "glora", "corda", "lora_ga", "mica", "velora", "bdlora", "psoft", "tinylora", "peanut", "unilora",
-            "pvera", "beft", "osf", "deft")
+VARIANTS = (
+    "rslora",
+    "pissa",
+    "olora",
+    "loha",
+    "lokr",
+    "oft",
+    "boft",
+    "fourierft",
+    "waveft",
+    "vblora",
+    "hra",
+    "miss",
+    "randlora",
+    "c3a",
+    "gralora",
+    "hira",
+    "delora",
+    "road",
+    "shira",
+    "fish",
+    "layer_selection",
+    "glora",
+    "corda",
+    "lora_ga",
+    "mica",
+    "velora",
+    "bdlora",
+    "psoft",
+    "tinylora",
+    "peanut",
+    "unilora",
+    "pvera",
+    "beft",
+    "osf",
+    "deft",
+)
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 
 
@@ -30,7 +64,9 @@ def taught(name: str, **options):
     method = METHODS[name](**options)
     torch.manual_seed(0)
     model = method.wrap(load_base(STARTER), setting())
-    optimiser = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=method.learning_rate * 10)
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=method.learning_rate * 10
+    )
     for batch in batches(3):
         model(**batch).loss.backward()
         optimiser.step()
@@ -74,34 +110,37 @@ def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
         assert furthest(logits(merged), wanted) < 2e-4
 
 
-@pytest.mark.parametrize(("name", "options", "words"), [
-    ("oft", {"block": 48}, ("Block size b 48", "640", "down_proj", "32, 64")),
-    ("boft", {"block": 3}, ("Block size b 3", "2, 4, 8, 16")),
-    ("c3a", {"block": 256}, ("Block size b 256", "128", "down_proj")),
-    ("vblora", {"length": 100}, ("Vector length b 100", "64", "128")),
-    ("vblora", {"vectors": 2, "mixed": 3}, ("mix 3", "bank of 2")),
-    ("hra", {"rank": 7}, ("even rank", "6 or 8")),
-    ("miss", {"rank": 300}, ("300", "256")),
-    ("miss", {"rank": 48, "variant": "bat"}, ("Rank r 48", "32")),
-    ("gralora", {"rank": 9}, ("rank 9", "2 parts", "rank of 8")),
-    ("gralora", {"rank": 27, "parts": 27}, ("Parts k 27", "32")),
-    ("road", {"group": 63}, ("even", "64")),
-    ("road", {"group": 96}, ("Group size 96", "64", "128")),
-    ("fourierft", {"frequencies": 40_000}, ("40000 frequencies", "32768")),
-    ("waveft", {"coefficients": 40_000}, ("40000 coefficients", "32768")),
-    ("shira", {"rank": 100}, ("100", "85")),
-    ("layer_selection", {"layers": 9}, ("9", "5")),
-    ("layer_selection", {"modules": "c_attn"}, ("c_attn", "down_proj")),
-    ("hira", {"targets": "c_attn"}, ("c_attn", "q_proj")),
-    ("lora_ga", {"rank": 65}, ("Rank r is 65", "128 wide", "64 or less")),
-    ("mica", {"rank": 129}, ("Rank r is 129", "128 or less")),
-    ("corda", {"rank": 129}, ("Rank r is 129", "128 or less")),
-    ("psoft", {"rank": 129}, ("Rank r is 129", "128 or less")),
-    ("deft", {"rank": 129}, ("Rank r is 129", "128 or less")),
-    ("bdlora", {"blocks": 3, "rank": 8}, ("3 blocks", "rank of 9")),
-    ("bdlora", {"blocks": 3, "rank": 9}, ("Blocks 3", "640")),
-    ("unilora", {"length": 100_000, "rank": 2}, ("100000", "44800")),
-])
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("oft", {"block": 48}, ("Block size b 48", "640", "down_proj", "32, 64")),
+        ("boft", {"block": 3}, ("Block size b 3", "2, 4, 8, 16")),
+        ("c3a", {"block": 256}, ("Block size b 256", "128", "down_proj")),
+        ("vblora", {"length": 100}, ("Vector length b 100", "64", "128")),
+        ("vblora", {"vectors": 2, "mixed": 3}, ("mix 3", "bank of 2")),
+        ("hra", {"rank": 7}, ("even rank", "6 or 8")),
+        ("miss", {"rank": 300}, ("300", "256")),
+        ("miss", {"rank": 48, "variant": "bat"}, ("Rank r 48", "32")),
+        ("gralora", {"rank": 9}, ("rank 9", "2 parts", "rank of 8")),
+        ("gralora", {"rank": 27, "parts": 27}, ("Parts k 27", "32")),
+        ("road", {"group": 63}, ("even", "64")),
+        ("road", {"group": 96}, ("Group size 96", "64", "128")),
+        ("fourierft", {"frequencies": 40_000}, ("40000 frequencies", "32768")),
+        ("waveft", {"coefficients": 40_000}, ("40000 coefficients", "32768")),
+        ("shira", {"rank": 100}, ("100", "85")),
+        ("layer_selection", {"layers": 9}, ("9", "5")),
+        ("layer_selection", {"modules": "c_attn"}, ("c_attn", "down_proj")),
+        ("hira", {"targets": "c_attn"}, ("c_attn", "q_proj")),
+        ("lora_ga", {"rank": 65}, ("Rank r is 65", "128 wide", "64 or less")),
+        ("mica", {"rank": 129}, ("Rank r is 129", "128 or less")),
+        ("corda", {"rank": 129}, ("Rank r is 129", "128 or less")),
+        ("psoft", {"rank": 129}, ("Rank r is 129", "128 or less")),
+        ("deft", {"rank": 129}, ("Rank r is 129", "128 or less")),
+        ("bdlora", {"blocks": 3, "rank": 8}, ("3 blocks", "rank of 9")),
+        ("bdlora", {"blocks": 3, "rank": 9}, ("Blocks 3", "640")),
+        ("unilora", {"length": 100_000, "rank": 2}, ("100000", "44800")),
+    ],
+)
 def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, options, words):
     method = METHODS[name](**options)
     refusal = str(method.refusal(read_shape(STARTER), "chat", "none"))
@@ -109,14 +148,35 @@ def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, opt
     assert METHODS[name]().refusal(read_shape(STARTER), "chat", "none") is None
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("pissa", {"decomposition": "exact"}), ("lokr", {"factor": 8, "both": True}), ("oft", {"shared": True, "exact": True}), ("hra", {"gram_schmidt": True}),
-    ("miss", {"variant": "bat", "rank": 32}), ("gralora", {"hybrid": 4}), ("road", {"variant": "road_4"}), ("waveft", {"wavelet": "db2"}), ("vblora", {"compact": False}),
-    ("glora", {"biases": False}), ("corda", {"mode": "kpm"}), ("lora_ga", {"stability": 64}), ("psoft", {"rotation": False, "stretch": False}), ("tinylora", {"shared": 1.0}),
-    ("peanut", {"depth": 0, "activation": "tanh"}), ("unilora", {"indices": False, "start": 0.05}), ("osf", {"frozen": 0.9}), ("deft", {"directions": "relu"}),
-    ("velora", {"groups": 8}), ("bdlora", {"blocks": 4}),
-    ("shira", {"mask": "magnitude"}), ("shira", {"mask": "gradient"}), ("layer_selection", {"modules": "attention"}), ("pissa", {"rslora": True}),
-])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("pissa", {"decomposition": "exact"}),
+        ("lokr", {"factor": 8, "both": True}),
+        ("oft", {"shared": True, "exact": True}),
+        ("hra", {"gram_schmidt": True}),
+        ("miss", {"variant": "bat", "rank": 32}),
+        ("gralora", {"hybrid": 4}),
+        ("road", {"variant": "road_4"}),
+        ("waveft", {"wavelet": "db2"}),
+        ("vblora", {"compact": False}),
+        ("glora", {"biases": False}),
+        ("corda", {"mode": "kpm"}),
+        ("lora_ga", {"stability": 64}),
+        ("psoft", {"rotation": False, "stretch": False}),
+        ("tinylora", {"shared": 1.0}),
+        ("peanut", {"depth": 0, "activation": "tanh"}),
+        ("unilora", {"indices": False, "start": 0.05}),
+        ("osf", {"frozen": 0.9}),
+        ("deft", {"directions": "relu"}),
+        ("velora", {"groups": 8}),
+        ("bdlora", {"blocks": 4}),
+        ("shira", {"mask": "magnitude"}),
+        ("shira", {"mask": "gradient"}),
+        ("layer_selection", {"modules": "attention"}),
+        ("pissa", {"rslora": True}),
+    ],
+)
 def test_its_options_survive_saving_and_loading(name, options, tmp_path):
     method, model = taught(name, **options)
     wanted = logits(model)
@@ -128,11 +188,17 @@ def test_its_options_survive_saving_and_loading(name, options, tmp_path):
 def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise(name, tmp_path):
     """As on another machine, whose decomposition gives other signs and other noise."""
     method, model = taught(name)
-    wanted, learnt, state = logits(model), {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}, method.state(model)
+    wanted, learnt, state = (
+        logits(model),
+        {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad},
+        method.state(model),
+    )
     resumed = METHODS[name](rank=method.rank).wrap(load_base(STARTER), setting())
     with torch.no_grad():
         for layer in (module for module in resumed.modules() if hasattr(module, "lora_A")):
-            layer.get_base_layer().weight += layer.scaling["default"] * 0.75 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            layer.get_base_layer().weight += (
+                layer.scaling["default"] * 0.75 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+            )
     resumed.initial = {key: tensor * 0.5 for key, tensor in resumed.initial.items()}  # B₀·A₀ a quarter of what it was
     method.load_state(resumed, state)
     with torch.no_grad():
@@ -147,7 +213,18 @@ def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise
 def opt():
     """A tiny OPT, which lays all rows of a batch in one before its MLP."""
     torch.manual_seed(0)
-    return OPTForCausalLM(OPTConfig(vocab_size=96, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.0)).eval()
+    return OPTForCausalLM(
+        OPTConfig(
+            vocab_size=96,
+            hidden_size=32,
+            ffn_dim=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            word_embed_proj_dim=32,
+            dropout=0.0,
+        )
+    ).eval()
 
 
 @pytest.mark.parametrize("name", ["corda", "eva", "fish", "lora_ga", "velora"])
@@ -166,8 +243,13 @@ def test_what_looks_at_the_data_also_reads_an_opt(opt, name):
 @pytest.mark.parametrize("architecture", ["starter", "opt"])
 def test_the_scores_are_those_of_autograd(fisher, architecture, request):
     model = load_base(STARTER) if architecture == "starter" else request.getfixturevalue("opt").requires_grad_(False)
-    names = {"starter": ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"), "opt": ("model.decoder.layers.0.self_attn.q_proj", "model.decoder.layers.1.fc1")}[architecture]
-    scores = from_gradients(model, target_layers(model, "q_proj,down_proj,fc1", Setting()).values(), batches(2), fisher=fisher)
+    names = {
+        "starter": ("model.layers.0.self_attn.q_proj", "model.layers.4.mlp.down_proj"),
+        "opt": ("model.decoder.layers.0.self_attn.q_proj", "model.decoder.layers.1.fc1"),
+    }[architecture]
+    scores = from_gradients(
+        model, target_layers(model, "q_proj,down_proj,fc1", Setting()).values(), batches(2), fisher=fisher
+    )
     for name in names:
         layer, total = model.get_submodule(name), 0
         layer.weight.requires_grad_(True)
@@ -175,7 +257,7 @@ def test_the_scores_are_those_of_autograd(fisher, architecture, request):
             rows = [{key: value[at : at + 1] for key, value in batch.items()} for at in range(2)] if fisher else [batch]
             for row in rows:
                 count = (row["labels"][:, 1:] != -100).sum()
-                gradient, = torch.autograd.grad(model(**row).loss * count, layer.weight)
+                (gradient,) = torch.autograd.grad(model(**row).loss * count, layer.weight)
                 total = total + (gradient**2 if fisher else gradient)
         layer.weight.requires_grad_(False)
         assert torch.allclose(scores(layer), total.abs(), rtol=1e-3, atol=1e-5 * total.abs().max().item())
@@ -187,11 +269,24 @@ def test_more_directions_than_a_layer_has_are_refused(name):
     """A decomposition would give fewer than were asked for, and what is saved would not load."""
     shape = read_shape(STARTER)
     narrowest = min(min(pair) for pair in shape.linears.values())
-    assert str(narrowest) in str(METHODS[name].model_construct(rank=narrowest + 1).refusal(shape, "chat", METHODS[name].quantisation or "none"))
-    assert METHODS[name].model_construct(rank=narrowest).refusal(shape, "chat", METHODS[name].quantisation or "none") is None
+    assert str(narrowest) in str(
+        METHODS[name].model_construct(rank=narrowest + 1).refusal(shape, "chat", METHODS[name].quantisation or "none")
+    )
+    assert (
+        METHODS[name].model_construct(rank=narrowest).refusal(shape, "chat", METHODS[name].quantisation or "none")
+        is None
+    )
 
 
-@pytest.mark.parametrize(("name", "targets", "idle"), [("lora", "q_proj,v_prj", "v_prj"), ("lora", "q_proj, v_proj", None), ("lora", "attention", None), ("beft", "v_proj,value", None)])
+@pytest.mark.parametrize(
+    ("name", "targets", "idle"),
+    [
+        ("lora", "q_proj,v_prj", "v_prj"),
+        ("lora", "q_proj, v_proj", None),
+        ("lora", "attention", None),
+        ("beft", "v_proj,value", None),
+    ],
+)
 def test_a_layer_that_is_not_there_is_said(name, targets, idle):
     said = METHODS[name](targets=targets).remark(read_shape(STARTER))
     assert (idle is None and said is None) or f"is called {idle}," in str(said)
@@ -222,7 +317,11 @@ def test_a_resumed_mask_is_the_one_of_the_checkpoint():
 def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, monkeypatch):
     """On another machine, whose decomposition finds other signs; and whoever loads the adapter there gets the same answers."""
     method, model = taught(name)
-    wanted, learnt, state = logits(model), {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}, method.state(model)
+    wanted, learnt, state = (
+        logits(model),
+        {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad},
+        method.state(model),
+    )
     method.save(model, tmp_path)
     usual = torch.linalg.svd
 
@@ -246,7 +345,10 @@ def test_it_ships_as_a_plain_lora(name, tmp_path):
     """That servers load which know no more than A and B."""
     method, model = taught(name)
     method.save(model, tmp_path)
-    config, tensors = json.loads((tmp_path / "adapter_config.json").read_text()), load_file(tmp_path / "adapter_model.safetensors")
+    config, tensors = (
+        json.loads((tmp_path / "adapter_config.json").read_text()),
+        load_file(tmp_path / "adapter_model.safetensors"),
+    )
     assert config["peft_type"] == "LORA" and config["init_lora_weights"] is True
     assert not any(config[key] for key in ("velora_config", "corda_config", "lora_ga_config", "use_dora"))
     assert {key.rsplit(".", 2)[-2] for key in tensors} == {"lora_A", "lora_B"}
@@ -260,12 +362,16 @@ def test_loftq_starts_nearer_to_the_whole_model_than_its_base_is():
 
 def test_corda_looks_past_the_padding():
     rows = [torch.randint(3, 3000, (1, length), generator=torch.Generator().manual_seed(length)) for length in (9, 5)]
-    padded = {"input_ids": torch.cat([torch.nn.functional.pad(row, (0, 9 - row.shape[1])) for row in rows]),
-              "attention_mask": torch.tensor([[1] * row.shape[1] + [0] * (9 - row.shape[1]) for row in rows])}
+    padded = {
+        "input_ids": torch.cat([torch.nn.functional.pad(row, (0, 9 - row.shape[1])) for row in rows]),
+        "attention_mask": torch.tensor([[1] * row.shape[1] + [0] * (9 - row.shape[1]) for row in rows]),
+    }
     blind = {**padded, "attention_mask": torch.ones_like(padded["attention_mask"])}
 
     def start(given: list[dict]) -> torch.Tensor:
-        model = METHODS["corda"](sample=len(given), targets="v_proj").wrap(load_base(STARTER), Setting(batches=lambda count: given))
+        model = METHODS["corda"](sample=len(given), targets="v_proj").wrap(
+            load_base(STARTER), Setting(batches=lambda count: given)
+        )
         layer = model.get_submodule("base_model.model.model.layers.2.self_attn.v_proj")
         return layer.lora_B["default"].weight @ layer.lora_A["default"].weight
 

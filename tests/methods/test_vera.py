@@ -10,14 +10,33 @@ from studio.models.shape import Shape, read_shape
 
 def seven_billion() -> Shape:
     """The attention of Llama-2 7B, where the paper's tables stand."""
-    tensors = {f"model.layers.{layer}.self_attn.{name}.weight": (4096, 4096) for layer in range(32) for name in ("q_proj", "v_proj")}
-    return Shape(architecture="LlamaForCausalLM", model_type="llama", hidden=4096, layers=32, heads=32, key_value_heads=32, head_size=128, intermediate=11008,
-                 vocabulary=32000, context=4096, tied=False, bytes=0, tensors=tensors)
+    tensors = {
+        f"model.layers.{layer}.self_attn.{name}.weight": (4096, 4096)
+        for layer in range(32)
+        for name in ("q_proj", "v_proj")
+    }
+    return Shape(
+        architecture="LlamaForCausalLM",
+        model_type="llama",
+        hidden=4096,
+        layers=32,
+        heads=32,
+        key_value_heads=32,
+        head_size=128,
+        intermediate=11008,
+        vocabulary=32000,
+        context=4096,
+        tied=False,
+        bytes=0,
+        tensors=tensors,
+    )
 
 
 @pytest.mark.parametrize("rank", [16, 64, 256])
 def test_by_the_formula_on_a_model_of_the_papers_size(rank):
-    lora, vera = (METHODS[name](rank=rank, targets="q_proj,v_proj").parameter_count(seven_billion()) for name in ("lora", "vera"))
+    lora, vera = (
+        METHODS[name](rank=rank, targets="q_proj,v_proj").parameter_count(seven_billion()) for name in ("lora", "vera")
+    )
     assert lora == 32 * 2 * rank * 2 * 4096 and vera == 32 * 2 * (rank + 4096)
     assert lora >= 10 * vera
 

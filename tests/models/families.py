@@ -7,31 +7,117 @@ from pathlib import Path
 from model_folders import tokenizer
 
 WORDS = 320
-TINY = {"vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
-        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 257}
+TINY = {
+    "vocab_size": WORDS,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 257,
+}
 _BARE = {key: TINY[key] for key in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}
 _GPT2 = {**_BARE, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
 _MAMBA = {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
-_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
-_SSM = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_chunk_size": 16}
+_EXPERTS = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
+_SSM = {
+    "mamba_d_ssm": 32,
+    "mamba_n_heads": 4,
+    "mamba_d_head": 8,
+    "mamba_n_groups": 1,
+    "mamba_d_state": 8,
+    "mamba_chunk_size": 16,
+}
 DECODERS: dict[str, dict] = {
     "gpt_neox": {key: value for key, value in TINY.items() if key != "num_key_value_heads"},
-    **dict.fromkeys(("llama", "qwen2", "mistral", "phi", "phi3", "olmo", "olmo2", "olmo3", "smollm3", "granite", "cohere", "stablelm", "starcoder2", "nemotron",
-                     "arcee", "apertus"), TINY),
-    **dict.fromkeys(("qwen3", "gemma", "gemma2", "gemma3_text", "cohere2", "seed_oss", "ernie4_5", "helium", "ministral", "hunyuan_v1_dense"), {**TINY, "head_dim": 8}),
-    "gpt2": _GPT2, "bloom": {**_BARE, "hidden_size": 32, "n_layer": 2, "n_head": 4}, "falcon": {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
-    "opt": {**{key: value for key, value in TINY.items() if key != "num_key_value_heads"}, "ffn_dim": 48, "word_embed_proj_dim": 32}, "qwen2_moe": {**TINY, **_EXPERTS}, "qwen3_moe": {**TINY, **_EXPERTS, "head_dim": 8},
-    "mixtral": {**TINY, "num_local_experts": 4}, "olmoe": {**TINY, "num_experts": 4, "num_experts_per_tok": 2}, "granitemoe": {**TINY, "num_local_experts": 4}, "phimoe": {**TINY, "num_local_experts": 4},
-    "mamba": _MAMBA, "falcon_mamba": _MAMBA, "mamba2": {**_MAMBA, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 16}, "falcon_h1": {**TINY, **_SSM, "head_dim": 8},
+    **dict.fromkeys(
+        (
+            "llama",
+            "qwen2",
+            "mistral",
+            "phi",
+            "phi3",
+            "olmo",
+            "olmo2",
+            "olmo3",
+            "smollm3",
+            "granite",
+            "cohere",
+            "stablelm",
+            "starcoder2",
+            "nemotron",
+            "arcee",
+            "apertus",
+        ),
+        TINY,
+    ),
+    **dict.fromkeys(
+        (
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "cohere2",
+            "seed_oss",
+            "ernie4_5",
+            "helium",
+            "ministral",
+            "hunyuan_v1_dense",
+        ),
+        {**TINY, "head_dim": 8},
+    ),
+    "gpt2": _GPT2,
+    "bloom": {**_BARE, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "falcon": {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "opt": {
+        **{key: value for key, value in TINY.items() if key != "num_key_value_heads"},
+        "ffn_dim": 48,
+        "word_embed_proj_dim": 32,
+    },
+    "qwen2_moe": {**TINY, **_EXPERTS},
+    "qwen3_moe": {**TINY, **_EXPERTS, "head_dim": 8},
+    "mixtral": {**TINY, "num_local_experts": 4},
+    "olmoe": {**TINY, "num_experts": 4, "num_experts_per_tok": 2},
+    "granitemoe": {**TINY, "num_local_experts": 4},
+    "phimoe": {**TINY, "num_local_experts": 4},
+    "mamba": _MAMBA,
+    "falcon_mamba": _MAMBA,
+    "mamba2": {**_MAMBA, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 16},
+    "falcon_h1": {**TINY, **_SSM, "head_dim": 8},
 }
 ENCODERS: dict[str, dict] = {
-    **dict.fromkeys(("bert", "roberta", "electra", "deberta-v2", "albert", "modernbert"), {key: value for key, value in TINY.items() if key != "num_key_value_heads"}),
+    **dict.fromkeys(
+        ("bert", "roberta", "electra", "deberta-v2", "albert", "modernbert"),
+        {key: value for key, value in TINY.items() if key != "num_key_value_heads"},
+    ),
     "distilbert": {**_BARE, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 256},
 }
 TWO_PARTS: dict[str, dict] = {
     "t5": {**_BARE, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
-    **dict.fromkeys(("bart", "marian"), {**_BARE, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 48,
-                                         "decoder_ffn_dim": 48, "max_position_embeddings": 256, "decoder_start_token_id": 0, "forced_eos_token_id": 257}),
+    **dict.fromkeys(
+        ("bart", "marian"),
+        {
+            **_BARE,
+            "d_model": 32,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+            "max_position_embeddings": 256,
+            "decoder_start_token_id": 0,
+            "forced_eos_token_id": 257,
+        },
+    ),
 }
 
 
@@ -48,7 +134,13 @@ def family(kind: str, folder: Path, **more) -> Path:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
     torch.manual_seed(0)
-    auto = AutoModelForCausalLM if kind in DECODERS else AutoModelForMaskedLM if kind in ENCODERS else AutoModelForSeq2SeqLM
+    auto = (
+        AutoModelForCausalLM
+        if kind in DECODERS
+        else AutoModelForMaskedLM
+        if kind in ENCODERS
+        else AutoModelForSeq2SeqLM
+    )
     model = auto.from_config(config_of(kind))
     model.save_pretrained(folder, **more)
     return tokenizer(folder)

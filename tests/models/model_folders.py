@@ -11,8 +11,16 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 CONFIG = {
-    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "intermediate_size": 24, "vocab_size": 300, "max_position_embeddings": 64, "tie_word_embeddings": True,
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 24,
+    "vocab_size": 300,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
 }
 
 
@@ -20,9 +28,17 @@ def tensors() -> dict[str, np.ndarray]:
     """The weights of the model that CONFIG describes, all zero, in 16 bit."""
     sizes = {"model.embed_tokens.weight": (300, 16), "model.norm.weight": (16,)}
     for layer in range(2):
-        for name, size in {"self_attn.q_proj.weight": (16, 16), "self_attn.q_proj.bias": (16,), "self_attn.k_proj.weight": (8, 16), "self_attn.v_proj.weight": (8, 16),
-                           "self_attn.o_proj.weight": (16, 16), "mlp.gate_proj.weight": (24, 16), "mlp.up_proj.weight": (24, 16), "mlp.down_proj.weight": (16, 24),
-                           "input_layernorm.weight": (16,)}.items():
+        for name, size in {
+            "self_attn.q_proj.weight": (16, 16),
+            "self_attn.q_proj.bias": (16,),
+            "self_attn.k_proj.weight": (8, 16),
+            "self_attn.v_proj.weight": (8, 16),
+            "self_attn.o_proj.weight": (16, 16),
+            "mlp.gate_proj.weight": (24, 16),
+            "mlp.up_proj.weight": (24, 16),
+            "mlp.down_proj.weight": (16, 24),
+            "input_layernorm.weight": (16,),
+        }.items():
             sizes[f"model.layers.{layer}.{name}"] = size
     return {name: np.zeros(size, np.float16) for name, size in sizes.items()}
 
@@ -53,10 +69,15 @@ def torn(folder: Path, how: str) -> Path:
     """A model whose weight file is damaged: "cut", "empty", "text", "huge" header length, or "json" garbage in the header."""
     path = model_folder(folder) / "model.safetensors"
     whole = path.read_bytes()
-    path.write_bytes({
-        "cut": whole[: len(whole) - 100], "empty": b"", "text": b"<html>404: not found</html>", "huge": struct.pack("<Q", 2**60) + whole[8:],
-        "json": whole[:8] + b"?" * 50 + whole[58:],
-    }[how])
+    path.write_bytes(
+        {
+            "cut": whole[: len(whole) - 100],
+            "empty": b"",
+            "text": b"<html>404: not found</html>",
+            "huge": struct.pack("<Q", 2**60) + whole[8:],
+            "json": whole[:8] + b"?" * 50 + whole[58:],
+        }[how]
+    )
     return folder
 
 

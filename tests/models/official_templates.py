@@ -82,28 +82,68 @@ def _qwen35(name: str, file: str, source: str, opens_thought: str = "") -> Famil
 def _llama(name: str, file: str, source: str) -> Family:
     special = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
     more = {"trims": True, "calls": llama_calls, "generation_ends": ("<|end_of_text|>", "<|eom_id|>"), **_TOOLS}
-    return Family(name, file, "<|begin_of_text|>", "<|eot_id|>", special, "<|eot_id|>", source,
-                  takes_content_with_calls=False, **more)
+    return Family(
+        name,
+        file,
+        "<|begin_of_text|>",
+        "<|eot_id|>",
+        special,
+        "<|eot_id|>",
+        source,
+        takes_content_with_calls=False,
+        **more,
+    )
 
 
 def _gemma(name: str, file: str, source: str, **more) -> Family:
     special = ("<bos>", "<start_of_turn>", "<end_of_turn>")
-    return Family(name, file, "<bos>", "<eos>", special, "<end_of_turn>", source, generation_ends=("<end_of_turn>",),
-                  trims=True, **more)
+    return Family(
+        name,
+        file,
+        "<bos>",
+        "<eos>",
+        special,
+        "<end_of_turn>",
+        source,
+        generation_ends=("<end_of_turn>",),
+        trims=True,
+        **more,
+    )
 
 
 def _mistral(name: str, file: str, source: str, **more) -> Family:
     # The system text is written only where the last message is the user's: a finished conversation loses it.
-    special = ("<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]",
-               "[TOOL_RESULTS]", "[/TOOL_RESULTS]")
-    return Family(name, file, "<s>", "</s>", special, "</s>", source, takes_content_with_calls=False,
-                  calls=mistral_calls, **_PARALLEL, **more)
+    special = (
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "[TOOL_CALLS]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+    )
+    return Family(
+        name,
+        file,
+        "<s>",
+        "</s>",
+        special,
+        "</s>",
+        source,
+        takes_content_with_calls=False,
+        calls=mistral_calls,
+        **_PARALLEL,
+        **more,
+    )
 
 
 def _phi3(name: str, file: str, source: str) -> Family:
     special = (*_ROLES, "<|end|>", "<|endoftext|>")
-    return Family(name, file, "<s>", "<|endoftext|>", special, "<|end|>", source,
-                  generation_ends=("<|assistant|>", "<|end|>"))
+    return Family(
+        name, file, "<s>", "<|endoftext|>", special, "<|end|>", source, generation_ends=("<|assistant|>", "<|end|>")
+    )
 
 
 def _granite(name: str, file: str, source: str, **more) -> Family:
@@ -115,8 +155,13 @@ def _granite(name: str, file: str, source: str, **more) -> Family:
 FAMILIES: tuple[Family, ...] = (
     _qwen("Qwen2.5", "qwen2_5", "Qwen/Qwen2.5-7B-Instruct; Qwen documentation, Function Calling"),
     _qwen("Qwen3", "qwen3", "Qwen/Qwen3-8B", takes_reasoning="reasoning_content"),
-    _qwen("Qwen3-Thinking-2507", "qwen3_thinking_2507", "Qwen/Qwen3-4B-Thinking-2507",
-          takes_reasoning="reasoning_content", opens_thought="<think>\n"),
+    _qwen(
+        "Qwen3-Thinking-2507",
+        "qwen3_thinking_2507",
+        "Qwen/Qwen3-4B-Thinking-2507",
+        takes_reasoning="reasoning_content",
+        opens_thought="<think>\n",
+    ),
     _qwen("Qwen3-Instruct-2507", "qwen3_instruct_2507", "Qwen/Qwen3-4B-Instruct-2507"),
     # Qwen3.5 writes a think block, be it empty, into every answer behind the last question. Its generation ends are not
     # confirmed.
@@ -126,61 +171,155 @@ FAMILIES: tuple[Family, ...] = (
     _llama("Llama 3.1", "llama3_1", "meta-llama/Llama-3.1-8B-Instruct; Meta's prompt format page of Llama 3.1"),
     _llama("Llama 3.2", "llama3_2", "meta-llama/Llama-3.2-3B-Instruct"),
     _llama("Llama 3.3", "llama3_1", "meta-llama/Llama-3.3-70B-Instruct, whose template is that of 3.1 byte for byte"),
-    _gemma("Gemma 2", "gemma2", "google/gemma-2-2b-it; Gemma documentation, Formatting and system instructions",
-           takes_system=False),
+    _gemma(
+        "Gemma 2",
+        "gemma2",
+        "google/gemma-2-2b-it; Gemma documentation, Formatting and system instructions",
+        takes_system=False,
+    ),
     _gemma("Gemma 3", "gemma3", "google/gemma-3-1b-it; Gemma documentation, Formatting and system instructions"),
     _mistral("Mistral v0.3", "mistral_v0_3", "mistralai/Mistral-7B-Instruct-v0.3", trims=True),  # answers only
     _mistral("Mistral Nemo", "mistral_nemo", "mistralai/Mistral-Nemo-Instruct-2407"),
-    Family("Mistral Small 3", "mistral_small_3", "<s>", "</s>",
-           ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"), "</s>",
-           "mistralai/Mistral-Small-24B-Instruct-2501"),
+    Family(
+        "Mistral Small 3",
+        "mistral_small_3",
+        "<s>",
+        "</s>",
+        ("<s>", "</s>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+        "</s>",
+        "mistralai/Mistral-Small-24B-Instruct-2501",
+    ),
     _phi3("Phi-3", "phi3", "microsoft/Phi-3-mini-4k-instruct"),
     _phi3("Phi-3.5", "phi3_5", "microsoft/Phi-3.5-mini-instruct"),
     Family("Phi-4", "phi4", "<|endoftext|>", "<|im_end|>", (*_TURNS, "<|im_sep|>"), "<|im_end|>", "microsoft/phi-4"),
     # A result is a turn as any other; <|tool|> and <|/tool|> stand only around a system message's own `tools`.
-    Family("Phi-4-mini", "phi4_mini", "<|endoftext|>", "<|endoftext|>",
-           (*_ROLES, "<|tool|>", "<|/tool|>", "<|end|>", "<|endoftext|>"), "<|end|>", "microsoft/Phi-4-mini-instruct",
-           generation_ends=("<|end|>",)),
-    Family("SmolLM2", "smollm2", "<|im_start|>", "<|im_end|>", _TURNS, "<|im_end|>",
-           "HuggingFaceTB/SmolLM2-1.7B-Instruct"),
+    Family(
+        "Phi-4-mini",
+        "phi4_mini",
+        "<|endoftext|>",
+        "<|endoftext|>",
+        (*_ROLES, "<|tool|>", "<|/tool|>", "<|end|>", "<|endoftext|>"),
+        "<|end|>",
+        "microsoft/Phi-4-mini-instruct",
+        generation_ends=("<|end|>",),
+    ),
+    Family(
+        "SmolLM2", "smollm2", "<|im_start|>", "<|im_end|>", _TURNS, "<|im_end|>", "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+    ),
     # Answers lose line breaks at their front. That `tools` are taken for `xml_tools` is what the file's history on the
     # hub says; how it does that is not confirmed.
     Family("SmolLM3", "smollm3", "", "<|im_end|>", _TURNS, "<|im_end|>", "HuggingFaceTB/SmolLM3-3B", takes_tools=True),
     # The comma in the Chinese sentence behind a tool is full-width where projects quote it; the hub's page was seen
     # with an ASCII one.
-    Family("GLM-4", "glm4", "", "<|endoftext|>", ("[gMASK]", "<sop>", *_ROLES, "<|observation|>"), "",
-           "zai-org/GLM-4-32B-0414, chat_template.jinja", generation_ends=("<|user|>", "<|observation|>"),
-           takes_tools=True),
-    Family("GLM-4-9B-Chat", "glm4_9b_chat", "", "<|endoftext|>", ("[gMASK]", "<sop>", *_ROLES), "",
-           "THUDM/glm-4-9b-chat", generation_ends=("<|user|>", "<|observation|>")),
+    Family(
+        "GLM-4",
+        "glm4",
+        "",
+        "<|endoftext|>",
+        ("[gMASK]", "<sop>", *_ROLES, "<|observation|>"),
+        "",
+        "zai-org/GLM-4-32B-0414, chat_template.jinja",
+        generation_ends=("<|user|>", "<|observation|>"),
+        takes_tools=True,
+    ),
+    Family(
+        "GLM-4-9B-Chat",
+        "glm4_9b_chat",
+        "",
+        "<|endoftext|>",
+        ("[gMASK]", "<sop>", *_ROLES),
+        "",
+        "THUDM/glm-4-9b-chat",
+        generation_ends=("<|user|>", "<|observation|>"),
+    ),
     # Content beside a call is written as a thought, as long as no answer follows; of several calls the first is
     # written; an answer that is a call ends with <|call|>.
-    Family("GPT-OSS", "gpt_oss", "<|startoftext|>", "<|return|>",
-           ("<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>", "<|return|>"), "<|return|>",
-           "openai/gpt-oss-20b; OpenAI's harmony format page", generation_ends=("<|endoftext|>", "<|call|>"),
-           takes_content_with_calls=False, takes_reasoning="thinking", calls=harmony_calls, **_TOOLS),
+    Family(
+        "GPT-OSS",
+        "gpt_oss",
+        "<|startoftext|>",
+        "<|return|>",
+        ("<|start|>", "<|message|>", "<|channel|>", "<|end|>", "<|call|>", "<|return|>"),
+        "<|return|>",
+        "openai/gpt-oss-20b; OpenAI's harmony format page",
+        generation_ends=("<|endoftext|>", "<|call|>"),
+        takes_content_with_calls=False,
+        takes_reasoning="thinking",
+        calls=harmony_calls,
+        **_TOOLS,
+    ),
     # Confirmed for Command R7B, which shares the format; that Command A's default template is the same is not. The
     # template called tool_use beside it is another one.
-    Family("Command A", "command_a", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>",
-           ("<BOS_TOKEN>", "<|START_OF_TURN_TOKEN|>", "<|SYSTEM_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>",
-            "<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|END_OF_TURN_TOKEN|>"),
-           "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>", "CohereLabs/c4ai-command-r7b-12-2024", trims=True),
+    Family(
+        "Command A",
+        "command_a",
+        "<BOS_TOKEN>",
+        "<|END_OF_TURN_TOKEN|>",
+        (
+            "<BOS_TOKEN>",
+            "<|START_OF_TURN_TOKEN|>",
+            "<|SYSTEM_TOKEN|>",
+            "<|USER_TOKEN|>",
+            "<|CHATBOT_TOKEN|>",
+            "<|START_RESPONSE|>",
+            "<|END_RESPONSE|>",
+            "<|END_OF_TURN_TOKEN|>",
+        ),
+        "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
+        "CohereLabs/c4ai-command-r7b-12-2024",
+        trims=True,
+    ),
     # Thoughts stand in the content, and the template cuts them off; calls are written only beside a content that is
     # null, and then their arguments must be text.
-    Family("DeepSeek-R1-Distill", "deepseek_r1_distill", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
-           ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<｜tool▁outputs▁begin｜>",
-            "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>", "<｜tool▁outputs▁end｜>"),
-           "<｜end▁of▁sentence｜>", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", opens_thought="<think>\n"),
+    Family(
+        "DeepSeek-R1-Distill",
+        "deepseek_r1_distill",
+        "<｜begin▁of▁sentence｜>",
+        "<｜end▁of▁sentence｜>",
+        (
+            "<｜begin▁of▁sentence｜>",
+            "<｜User｜>",
+            "<｜Assistant｜>",
+            "<｜end▁of▁sentence｜>",
+            "<｜tool▁outputs▁begin｜>",
+            "<｜tool▁output▁begin｜>",
+            "<｜tool▁output▁end｜>",
+            "<｜tool▁outputs▁end｜>",
+        ),
+        "<｜end▁of▁sentence｜>",
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
+        opens_thought="<think>\n",
+    ),
     # <|system|>, <|user|> and <|assistant|> are plain text to OLMo 2's tokenizer.
-    Family("OLMo 2", "olmo2", "<|endoftext|>", "<|endoftext|>", ("<|endoftext|>",), "<|endoftext|>",
-           "allenai/OLMo-2-1124-7B-Instruct"),
+    Family(
+        "OLMo 2",
+        "olmo2",
+        "<|endoftext|>",
+        "<|endoftext|>",
+        ("<|endoftext|>",),
+        "<|endoftext|>",
+        "allenai/OLMo-2-1124-7B-Instruct",
+    ),
     # An answer that is not the last message ends with <|im_end|>. Its generation ends are not confirmed.
-    Family("OLMo 3", "olmo3", "<|endoftext|>", "<|endoftext|>", (*_TURNS, "<|endoftext|>"), "<|endoftext|>",
-           "allenai/Olmo-3-7B-Instruct; allenai/Olmo-3-7B-Instruct-SFT, chat_template.jinja",
-           generation_ends=("<|im_end|>",), calls=pythonic_calls, **_PARALLEL),
+    Family(
+        "OLMo 3",
+        "olmo3",
+        "<|endoftext|>",
+        "<|endoftext|>",
+        (*_TURNS, "<|endoftext|>"),
+        "<|endoftext|>",
+        "allenai/Olmo-3-7B-Instruct; allenai/Olmo-3-7B-Instruct-SFT, chat_template.jinja",
+        generation_ends=("<|im_end|>",),
+        calls=pythonic_calls,
+        **_PARALLEL,
+    ),
     # Calls and results are messages with the roles assistant_tool_call and tool_response; `tool_calls` is not read.
-    _granite("Granite 3", "granite3", "ibm-granite/granite-3.3-2b-instruct",
-             special=("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>", "<|tool_call|>")),
+    _granite(
+        "Granite 3",
+        "granite3",
+        "ibm-granite/granite-3.3-2b-instruct",
+        special=("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>", "<|tool_call|>"),
+    ),
     _granite("Granite 4", "granite4", "ibm-granite/granite-4.0-micro", calls=json_calls, **_PARALLEL),
     # <|system|>, <|user|> and <|assistant|> are plain text to TinyLlama's tokenizer.
     Family("TinyLlama", "tinyllama", "<s>", "</s>", ("</s>",), "</s>", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
@@ -189,27 +328,40 @@ FAMILIES: tuple[Family, ...] = (
 BY_NAME = {family.name: family for family in FAMILIES}
 
 OFFERED = {
-    "HuggingFaceTB/SmolLM2-135M-Instruct": "SmolLM2", "HuggingFaceTB/SmolLM2-360M-Instruct": "SmolLM2",
-    "HuggingFaceTB/SmolLM2-1.7B-Instruct": "SmolLM2", "HuggingFaceTB/SmolLM3-3B": "SmolLM3",
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "SmolLM2",
+    "HuggingFaceTB/SmolLM2-360M-Instruct": "SmolLM2",
+    "HuggingFaceTB/SmolLM2-1.7B-Instruct": "SmolLM2",
+    "HuggingFaceTB/SmolLM3-3B": "SmolLM3",
     **{f"Qwen/Qwen3-{size}B": "Qwen3" for size in ("0.6", "1.7", "4", "8", "14", "32")},
-    "Qwen/Qwen3-4B-Instruct-2507": "Qwen3-Instruct-2507", "Qwen/Qwen3-4B-Thinking-2507": "Qwen3-Thinking-2507",
+    "Qwen/Qwen3-4B-Instruct-2507": "Qwen3-Instruct-2507",
+    "Qwen/Qwen3-4B-Thinking-2507": "Qwen3-Thinking-2507",
     **{f"Qwen/Qwen2.5-{size}B-Instruct": "Qwen2.5" for size in ("0.5", "1.5", "3", "7", "14", "32")},
-    "meta-llama/Llama-3.2-1B-Instruct": "Llama 3.2", "meta-llama/Llama-3.2-3B-Instruct": "Llama 3.2",
-    "meta-llama/Llama-3.1-8B-Instruct": "Llama 3.1", "meta-llama/Llama-3.3-70B-Instruct": "Llama 3.3",
-    "google/gemma-3-270m-it": "Gemma 3", "google/gemma-3-1b-it": "Gemma 3",
+    "meta-llama/Llama-3.2-1B-Instruct": "Llama 3.2",
+    "meta-llama/Llama-3.2-3B-Instruct": "Llama 3.2",
+    "meta-llama/Llama-3.1-8B-Instruct": "Llama 3.1",
+    "meta-llama/Llama-3.3-70B-Instruct": "Llama 3.3",
+    "google/gemma-3-270m-it": "Gemma 3",
+    "google/gemma-3-1b-it": "Gemma 3",
     **{f"google/gemma-2-{size}b-it": "Gemma 2" for size in (2, 9, 27)},
-    "mistralai/Mistral-7B-Instruct-v0.3": "Mistral v0.3", "mistralai/Mistral-Nemo-Instruct-2407": "Mistral Nemo",
-    "mistralai/Mistral-Small-24B-Instruct-2501": "Mistral Small 3", "microsoft/phi-4": "Phi-4",
+    "mistralai/Mistral-7B-Instruct-v0.3": "Mistral v0.3",
+    "mistralai/Mistral-Nemo-Instruct-2407": "Mistral Nemo",
+    "mistralai/Mistral-Small-24B-Instruct-2501": "Mistral Small 3",
+    "microsoft/phi-4": "Phi-4",
     "microsoft/Phi-4-mini-instruct": "Phi-4-mini",
     **{f"allenai/OLMo-2-{size}B-Instruct": "OLMo 2" for size in ("0425-1", "1124-7", "1124-13", "0325-32")},
-    "allenai/Olmo-3-7B-Instruct": "OLMo 3", "allenai/Olmo-3.1-32B-Instruct": "OLMo 3",
+    "allenai/Olmo-3-7B-Instruct": "OLMo 3",
+    "allenai/Olmo-3.1-32B-Instruct": "OLMo 3",
     **{f"ibm-granite/granite-3.3-{size}b-instruct": "Granite 3" for size in (2, 8)},
     **{f"ibm-granite/granite-4.0-{size}": "Granite 4" for size in ("350m", "1b", "micro")},
     **{f"ibm-granite/granite-4.1-{size}b": "Granite 4.1" for size in (3, 8)},
     **{f"Qwen/Qwen3.5-{size}B": "Qwen3.5 up to 2B" for size in ("0.8", "2")},
-    **{f"Qwen/Qwen3.5-{size}B": "Qwen3.5" for size in ("4", "9", "27")}, "Qwen/Qwen3.6-27B": "Qwen3.6",
-    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "TinyLlama", "zai-org/GLM-4-9B-0414": "GLM-4",
-    **{f"deepseek-ai/DeepSeek-R1-Distill-{base}B": "DeepSeek-R1-Distill"
-       for base in ("Qwen-1.5", "Qwen-7", "Qwen-32", "Llama-8")},
+    **{f"Qwen/Qwen3.5-{size}B": "Qwen3.5" for size in ("4", "9", "27")},
+    "Qwen/Qwen3.6-27B": "Qwen3.6",
+    "TinyLlama/TinyLlama-1.1B-Chat-v1.0": "TinyLlama",
+    "zai-org/GLM-4-9B-0414": "GLM-4",
+    **{
+        f"deepseek-ai/DeepSeek-R1-Distill-{base}B": "DeepSeek-R1-Distill"
+        for base in ("Qwen-1.5", "Qwen-7", "Qwen-32", "Llama-8")
+    },
 }
 """Hub id of each model on offer (presets/models.yaml) that chats → its family here."""

@@ -13,8 +13,9 @@ TOOL = (
     '{"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}}}'
 )
 XML_TOOLS = (
-    "# Tools\n\nYou have access to the following functions:\n\n<tools>\n" + TOOL +
-    "\n</tools>\n\nIf you choose to call a function ONLY reply in the following format with NO suffix:\n\n"
+    "# Tools\n\nYou have access to the following functions:\n\n<tools>\n"
+    + TOOL
+    + "\n</tools>\n\nIf you choose to call a function ONLY reply in the following format with NO suffix:\n\n"
     "<tool_call>\n<function=example_function_name>\n<parameter=example_parameter_1>\nvalue_1\n</parameter>\n"
     "<parameter=example_parameter_2>\nThis is the value for the second parameter\nthat can span\nmultiple "
     "lines\n</parameter>\n</function>\n</tool_call>\n\n<IMPORTANT>\nReminder:\n- Function calls MUST follow "
@@ -26,16 +27,18 @@ XML_TOOLS = (
 )
 JSON_TOOLS = (
     "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with "
-    "function signatures within <tools></tools> XML tags:\n<tools>\n" + TOOL +
-    "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
+    "function signatures within <tools></tools> XML tags:\n<tools>\n"
+    + TOOL
+    + "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
     '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>'
     "}\n</tool_call>"
 )
 GRANITE_TOOLS = (
     "You are a helpful assistant with access to the following tools. You may call one or more tools to assist "
     "with the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n"
-    "<tools>\n" + TOOL +
-    "\n</tools>\n\nFor each tool call, return a json object with function name and arguments within <tool_call>"
+    "<tools>\n"
+    + TOOL
+    + "\n</tools>\n\nFor each tool call, return a json object with function name and arguments within <tool_call>"
     '</tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n'
     "</tool_call>. If a tool does not exist in the provided list of tools, notify the user that you do not "
     "have the ability to fulfill the request."
@@ -56,141 +59,132 @@ INDENTED = (
 )
 WRITTEN = {
     "qwen2_5": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "called":
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n\n" + JSON_TOOLS
+        "called": "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n\n"
+        + JSON_TOOLS
         + '<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n<tool_call>\n{"name": "weather", '
         '"arguments": {"town": "Köln"}}\n</tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n'
         "</tool_response><|im_end|>\n<|im_start|>assistant\nNine.<|im_end|>\n",
     },
     "qwen3": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "called":
-        "<|im_start|>system\n" + JSON_TOOLS
+        "called": "<|im_start|>system\n"
+        + JSON_TOOLS
         + '<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n<tool_call>\n{"name": "weather", '
         '"arguments": {"town": "Köln"}}\n</tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n'
         "</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "qwen3_thinking_2507": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        "called":
-        "<|im_start|>system\n" + JSON_TOOLS
+        "called": "<|im_start|>system\n"
+        + JSON_TOOLS
         + '<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n<tool_call>\n{"name": "weather", '
         '"arguments": {"town": "Köln"}}\n</tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n'
         "</tool_response><|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "qwen3_instruct_2507": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "called":
-        "<|im_start|>system\n" + JSON_TOOLS
+        "called": "<|im_start|>system\n"
+        + JSON_TOOLS
         + '<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n<tool_call>\n{"name": "weather", '
         '"arguments": {"town": "Köln"}}\n</tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n'
         "</tool_response><|im_end|>\n<|im_start|>assistant\nNine.<|im_end|>\n",
     },
     "qwen3_5": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
         "<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        "called":
-        "<|im_start|>system\n" + XML_TOOLS
+        "called": "<|im_start|>system\n"
+        + XML_TOOLS
         + "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         "<tool_call>\n<function=weather>\n<parameter=town>\nKöln\n</parameter>\n</function>\n</tool_call>"
         "<|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n</tool_response><|im_end|>\n<|im_start|>"
         "assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "qwen3_5_small": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
         "<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
-        "called":
-        "<|im_start|>system\n" + XML_TOOLS
+        "called": "<|im_start|>system\n"
+        + XML_TOOLS
         + "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         "<tool_call>\n<function=weather>\n<parameter=town>\nKöln\n</parameter>\n</function>\n</tool_call>"
         "<|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n</tool_response><|im_end|>\n<|im_start|>"
         "assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "qwen3_6": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello"
         "<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        "called":
-        "<|im_start|>system\n" + XML_TOOLS
+        "called": "<|im_start|>system\n"
+        + XML_TOOLS
         + "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         "<tool_call>\n<function=weather>\n<parameter=town>\nKöln\n</parameter>\n</function>\n</tool_call>"
         "<|im_end|>\n<|im_start|>user\n<tool_response>\n9 degrees\n</tool_response><|im_end|>\n<|im_start|>"
         "assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "llama3_1": {
-        "asked":
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
         "Today Date: 26 Jul 2024\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user"
         "<|end_header_id|>\n\nAnd?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        "called":
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nCutting "
+        "called": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nCutting "
         "Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n<|eot_id|><|start_header_id|>user"
-        "<|end_header_id|>\n\n" + LLAMA_TOOLS
+        "<|end_header_id|>\n\n"
+        + LLAMA_TOOLS
         + 'Hi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{"name": "weather", "parameters": '
         '{"town": "Köln"}}<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n"9 degrees"<|eot_id|>'
         "<|start_header_id|>assistant<|end_header_id|>\n\nNine.<|eot_id|>",
     },
     "llama3_2": {
-        "asked":
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
-        "Today Date: " f"{TODAY:%d %b %Y}"
+        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+        "Today Date: "
+        f"{TODAY:%d %b %Y}"
         "\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>"
         "assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nAnd?"
         "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-        "called":
-        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nCutting "
-        "Knowledge Date: December 2023\nToday Date: " f"{TODAY:%d %b %Y}"
-        "\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n" + LLAMA_TOOLS
+        "called": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nEnvironment: ipython\nCutting "
+        "Knowledge Date: December 2023\nToday Date: "
+        f"{TODAY:%d %b %Y}"
+        "\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+        + LLAMA_TOOLS
         + 'Hi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n{"name": "weather", "parameters": '
         '{"town": "Köln"}}<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n"9 degrees"<|eot_id|>'
         "<|start_header_id|>assistant<|end_header_id|>\n\nNine.<|eot_id|>",
     },
     "gemma2": {
-        "asked":
-        "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n<start_of_turn>"
+        "asked": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n<start_of_turn>"
         "user\nAnd?<end_of_turn>\n<start_of_turn>model\n",
         "plain": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n",
     },
     "gemma3": {
-        "asked":
-        "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"
+        "asked": "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"
         "<start_of_turn>user\nAnd?<end_of_turn>\n<start_of_turn>model\n",
         "plain": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n",
     },
     "mistral_v0_3": {
         "asked": "<s>[INST]  Hi [/INST] Hello</s>[INST] Be brief.\n\nAnd?[/INST]",
-        "called":
-        "<s>[AVAILABLE_TOOLS] [" + TOOL
+        "called": "<s>[AVAILABLE_TOOLS] ["
+        + TOOL
         + '][/AVAILABLE_TOOLS][INST]  Hi [/INST][TOOL_CALLS] [{"name": "weather", "arguments": {"town": "Köln"}, '
         '"id": "call12345"}]</s>[TOOL_RESULTS] {"content": 9 degrees, "call_id": "call12345"}[/TOOL_RESULTS] '
         "Nine.</s>",
     },
     "mistral_nemo": {
         "asked": "<s>[INST] Hi [/INST] Hello </s>[INST]Be brief.\n\nAnd?[/INST]",
-        "called":
-        "<s>[AVAILABLE_TOOLS][" + TOOL
+        "called": "<s>[AVAILABLE_TOOLS]["
+        + TOOL
         + '][/AVAILABLE_TOOLS][INST] Hi [/INST][TOOL_CALLS][{"name": "weather", "arguments": {"town": "Köln"}, '
         '"id": "call12345"}]</s>[TOOL_RESULTS]{"content": 9 degrees, "call_id": '
         '"call12345"}[/TOOL_RESULTS]Nine.</s>',
     },
     "mistral_small_3": {
         "asked": "<s>[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST] Hi [/INST] Hello </s>[INST]And?[/INST]",
-        "plain":
-        "<s>[SYSTEM_PROMPT]You are Mistral Small 3, a Large Language Model (LLM) created by Mistral AI, a "
+        "plain": "<s>[SYSTEM_PROMPT]You are Mistral Small 3, a Large Language Model (LLM) created by Mistral AI, a "
         "French startup headquartered in Paris.\nYour knowledge base was last updated on 2023-10-01. The "
-        "current date is " f"{TODAY:%Y-%m-%d}"
+        "current date is "
+        f"{TODAY:%Y-%m-%d}"
         ".\n\nWhen you're not sure about some information, you say that you don't have the information and "
         "don't make up anything.\nIf the user's question is not clear, ambiguous, or does not provide enough "
         "context for you to accurately answer the question, you do not try to answer it right away and you "
@@ -199,45 +193,39 @@ WRITTEN = {
         'from?")[/SYSTEM_PROMPT][INST] Hi [/INST] Hello </s>',
     },
     "phi3": {
-        "asked":
-        "<|system|>\nBe brief.<|end|>\n<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|user|>\nAnd?"
+        "asked": "<|system|>\nBe brief.<|end|>\n<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|user|>\nAnd?"
         "<|end|>\n<|assistant|>\n",
         "plain": "<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|endoftext|>",
     },
     "phi3_5": {
-        "asked":
-        "<|system|>\nBe brief.<|end|>\n<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|user|>\nAnd?"
+        "asked": "<|system|>\nBe brief.<|end|>\n<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|user|>\nAnd?"
         "<|end|>\n<|assistant|>\n",
         "plain": "<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|endoftext|>",
     },
     "phi4": {
-        "asked":
-        "<|im_start|>system<|im_sep|>Be brief.<|im_end|><|im_start|>user<|im_sep|> Hi <|im_end|><|im_start|>"
+        "asked": "<|im_start|>system<|im_sep|>Be brief.<|im_end|><|im_start|>user<|im_sep|> Hi <|im_end|><|im_start|>"
         "assistant<|im_sep|> Hello <|im_end|><|im_start|>user<|im_sep|>And?<|im_end|><|im_start|>assistant"
         "<|im_sep|>",
         "plain": "<|im_start|>user<|im_sep|> Hi <|im_end|><|im_start|>assistant<|im_sep|> Hello <|im_end|>",
     },
     "phi4_mini": {
-        "asked":
-        "<|system|>Be brief.<|end|><|user|> Hi <|end|><|assistant|> Hello <|end|><|user|>And?<|end|>"
+        "asked": "<|system|>Be brief.<|end|><|user|> Hi <|end|><|assistant|> Hello <|end|><|user|>And?<|end|>"
         "<|assistant|>",
         "plain": "<|user|> Hi <|end|><|assistant|> Hello <|end|><|endoftext|>",
     },
     "smollm2": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "plain":
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "plain": "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
         "<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n Hello <|im_end|>\n",
     },
     "smollm3": {
-        "asked":
-        "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: " f"{TODAY:%d %B %Y}"
+        "asked": "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: "
+        f"{TODAY:%d %B %Y}"
         "\nReasoning Mode: /think\n\n## Custom Instructions\n\nBe brief.\n\n<|im_start|>user\n Hi <|im_end|>\n"
         "<|im_start|>assistant\n Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "called":
-        "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: " f"{TODAY:%d %B %Y}"
+        "called": "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nToday Date: "
+        f"{TODAY:%d %B %Y}"
         "\nReasoning Mode: /think\n\n## Custom Instructions\n\nYou are a helpful AI assistant named SmolLM, "
         "trained by Hugging Face. Your role as an assistant involves thoroughly exploring questions through a "
         "systematic thinking process before providing the final precise and accurate solutions. This requires "
@@ -261,26 +249,25 @@ WRITTEN = {
     },
     "glm4": {
         "asked": "[gMASK]<sop><|system|>\nBe brief.<|user|>\n Hi <|assistant|>\n Hello <|user|>\nAnd?<|assistant|>",
-        "called":
-        "[gMASK]<sop><|system|>\n# 可用工具\n\n## weather\n\n" + INDENTED
+        "called": "[gMASK]<sop><|system|>\n# 可用工具\n\n## weather\n\n"
+        + INDENTED
         + "\n在调用上述函数时，请使用 Json 格式表示调用的参数。<|user|>\n Hi <|assistant|>\n<|assistant|>\nNine.",
     },
     "glm4_9b_chat": {
-        "asked":
-        "[gMASK]<sop><|system|>\nBe brief.<|user|>\n Hi <|assistant|>\n Hello <|user|>\nAnd?<|assistant|>\n",
+        "asked": "[gMASK]<sop><|system|>\nBe brief.<|user|>\n Hi <|assistant|>\n Hello <|user|>\nAnd?<|assistant|>\n",
         "plain": "[gMASK]<sop><|user|>\n Hi <|assistant|>\n Hello ",
     },
     "gpt_oss": {
-        "asked":
-        "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge "
-        "cutoff: 2024-06\nCurrent date: " f"{TODAY:%Y-%m-%d}"
+        "asked": "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge "
+        "cutoff: 2024-06\nCurrent date: "
+        f"{TODAY:%Y-%m-%d}"
         "\n\nReasoning: medium\n\n# Valid channels: analysis, commentary, final. Channel must be included for "
         "every message.<|end|><|start|>developer<|message|># Instructions\n\nBe brief.\n\n<|end|><|start|>user"
         "<|message|> Hi <|end|><|start|>assistant<|channel|>final<|message|> Hello <|end|><|start|>user"
         "<|message|>And?<|end|><|start|>assistant",
-        "called":
-        "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge "
-        "cutoff: 2024-06\nCurrent date: " f"{TODAY:%Y-%m-%d}"
+        "called": "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge "
+        "cutoff: 2024-06\nCurrent date: "
+        f"{TODAY:%Y-%m-%d}"
         "\n\nReasoning: medium\n\n# Valid channels: analysis, commentary, final. Channel must be included for "
         "every message.\nCalls to these tools must go to the commentary channel: 'functions'.<|end|><|start|>"
         "developer<|message|># Tools\n\n## functions\n\nnamespace functions {\n\n// Says the weather\ntype "
@@ -290,48 +277,41 @@ WRITTEN = {
         "<|start|>assistant<|channel|>final<|message|>Nine.<|return|>",
     },
     "command_a": {
-        "asked":
-        "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|>"
+        "asked": "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>Be brief.<|END_OF_TURN_TOKEN|>"
         "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>"
         "<|START_RESPONSE|>Hello<|END_RESPONSE|><|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|USER_TOKEN|>And?"
         "<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|><|START_RESPONSE|>",
-        "plain":
-        "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|><|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|>"
+        "plain": "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|><|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|>"
         "<|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|><|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|><|START_RESPONSE|>Hello"
         "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
     },
     "deepseek_r1_distill": {
-        "asked":
-        "<｜begin▁of▁sentence｜>Be brief.<｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜><｜User｜>And?"
+        "asked": "<｜begin▁of▁sentence｜>Be brief.<｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜><｜User｜>And?"
         "<｜Assistant｜><think>\n",
         "plain": "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜>",
     },
     "olmo2": {
-        "asked":
-        "<|endoftext|><|system|>\nBe brief.\n<|user|>\n Hi \n<|assistant|>\n Hello <|endoftext|>\n<|user|>\n"
+        "asked": "<|endoftext|><|system|>\nBe brief.\n<|user|>\n Hi \n<|assistant|>\n Hello <|endoftext|>\n<|user|>\n"
         "And?\n<|assistant|>\n",
         "plain": "<|endoftext|><|user|>\n Hi \n<|assistant|>\n Hello <|endoftext|>",
     },
     "olmo3": {
-        "asked":
-        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
+        "asked": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n "
         "Hello <|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
-        "called":
-        "<|im_start|>system\nYou are a helpful function-calling AI assistant. You are provided with function "
+        "called": "<|im_start|>system\nYou are a helpful function-calling AI assistant. You are provided with function "
         "signatures within <functions></functions> XML tags. You may call one or more functions to assist with "
         "the user query. Output any function calls within <function_calls></function_calls> XML tags. Do not "
-        "make assumptions about what values to plug into functions.<functions>[" + TOOL
+        "make assumptions about what values to plug into functions.<functions>["
+        + TOOL
         + "]</functions><|im_end|>\n<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n<function_calls>"
         'weather(town="Köln")</function_calls><|im_end|>\n<|im_start|>environment\n9 degrees<|im_end|>\n'
         "<|im_start|>assistant\nNine.<|endoftext|>",
     },
     "granite3": {
-        "asked":
-        "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
+        "asked": "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
         "Hi <|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|> Hello <|end_of_text|>\n<|start_of_role|>"
         "user<|end_of_role|>And?<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
-        "called":
-        "<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: "
+        "called": "<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: "
         f"{TODAY:%B %d, %Y}"
         ". You are Granite, developed by IBM. You are a helpful assistant with access to the following tools. "
         "When a tool is required to answer the user's query, respond only with <|tool_call|> followed by a "
@@ -347,30 +327,27 @@ WRITTEN = {
         "<|start_of_role|>assistant<|end_of_role|>Nine.<|end_of_text|>\n",
     },
     "granite4": {
-        "asked":
-        "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
+        "asked": "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
         "Hi <|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|> Hello <|end_of_text|>\n<|start_of_role|>"
         "user<|end_of_role|>And?<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
-        "called":
-        "<|start_of_role|>system<|end_of_role|>" + GRANITE_TOOLS
+        "called": "<|start_of_role|>system<|end_of_role|>"
+        + GRANITE_TOOLS
         + "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> Hi <|end_of_text|>\n<|start_of_role|>assistant"
         '<|end_of_role|><tool_call>\n{"name": "weather", "arguments": {"town": "Köln"}}\n</tool_call>'
         "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>\n<tool_response>\n9 degrees\n</tool_response>"
         "<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>Nine.<|end_of_text|>\n",
     },
     "tinyllama": {
-        "asked":
-        "<|system|>\nBe brief.</s>\n<|user|>\n Hi </s>\n<|assistant|>\n Hello </s>\n<|user|>\nAnd?</s>\n"
+        "asked": "<|system|>\nBe brief.</s>\n<|user|>\n Hi </s>\n<|assistant|>\n Hello </s>\n<|user|>\nAnd?</s>\n"
         "<|assistant|>\n",
         "plain": "<|user|>\n Hi </s>\n<|assistant|>\n Hello </s>\n",
     },
     "granite4_1": {
-        "asked":
-        "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
+        "asked": "<|start_of_role|>system<|end_of_role|>Be brief.<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> "
         "Hi <|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|> Hello <|end_of_text|>\n<|start_of_role|>"
         "user<|end_of_role|>And?<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>",
-        "called":
-        "<|start_of_role|>system<|end_of_role|>" + GRANITE_TOOLS
+        "called": "<|start_of_role|>system<|end_of_role|>"
+        + GRANITE_TOOLS
         + "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|> Hi <|end_of_text|>\n<|start_of_role|>assistant"
         '<|end_of_role|><tool_call>\n{"name": "weather", "arguments": {"town": "Köln"}}\n</tool_call>'
         "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>\n<tool_response>\n9 degrees\n</tool_response>"

@@ -14,7 +14,11 @@ def test_the_offers():
     offers = catalogue()
     assert offers[0].id == "starter" and not offers[0].gated and offers[0].link == ""
     assert len(offers) >= 40 and len({offer.id for offer in offers}) == len(offers)
-    assert all(is_hub_id(offer.id) for offer in offers[2:]) and offers[1].id == "starter-vit" and offers[1].reads == "pictures"
+    assert (
+        all(is_hub_id(offer.id) for offer in offers[2:])
+        and offers[1].id == "starter-vit"
+        and offers[1].reads == "pictures"
+    )
     sizes = [offer.parameters for offer in offers[2:]]
     assert min(sizes) < 0.2 and max(sizes) > 70
     assert {"Apache-2.0", "MIT"} <= {offer.licence for offer in offers}
@@ -46,10 +50,18 @@ def test_labels():
     assert [size_title(size) for size in (16e6, 1.19e9, 141.2e9)] == ["16 MB", "1.2 GB", "141 GB"]
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("- {id: a/b, title: x}", "entry 1"), ("- {id: 'no id', title: x, family: y, parameters: 1, licence: MIT, context: 2048, gated: no, model_type: z}", "entry 1: id"),
-    ("- {id: [", "not valid YAML"), ("just text", "entry 1"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- {id: a/b, title: x}", "entry 1"),
+        (
+            "- {id: 'no id', title: x, family: y, parameters: 1, licence: MIT, context: 2048, gated: no, model_type: z}",
+            "entry 1: id",
+        ),
+        ("- {id: [", "not valid YAML"),
+        ("just text", "entry 1"),
+    ],
+)
 def test_an_edited_file_that_does_not_fit(text, says, tmp_path):
     (tmp_path / "models.yaml").write_text(text)
     with pytest.raises(StudioError, match=says):

@@ -30,19 +30,37 @@ def test_the_template_of_a_model_without_one(tmp_path):
 
 def test_where_a_template_comes_from(tmp_path):
     assert Codec(tokenizer(tmp_path / "a", chat_template="one")).template == "one"
-    assert Codec(tokenizer(tmp_path / "b", chat_template=[{"name": "tool", "template": "x"}, {"name": "default", "template": "two"}])).template == "two"
+    assert (
+        Codec(
+            tokenizer(
+                tmp_path / "b",
+                chat_template=[{"name": "tool", "template": "x"}, {"name": "default", "template": "two"}],
+            )
+        ).template
+        == "two"
+    )
     folder = tokenizer(tmp_path / "c", chat_template="one")
     (folder / "chat_template.jinja").write_text("three", encoding="utf-8")
     assert Codec(folder).template == "three"
 
 
 def test_what_templates_use(tmp_path):
-    template = ("{% generation %}{{ messages[0].content | tojson }}{% endgeneration %}{{ strftime_now('%Y') | length }}{{ eos_token }}"
-                "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% endfor %}")
+    template = (
+        "{% generation %}{{ messages[0].content | tojson }}{% endgeneration %}{{ strftime_now('%Y') | length }}{{ eos_token }}"
+        "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% endfor %}"
+    )
     assert Codec(tokenizer(tmp_path, chat_template=template)).render(TALK) == '"Grüße, 世界 👋"4<|im_end|>assistant'
 
 
-@pytest.mark.parametrize("template", ["{{ raise_exception('roles must alternate') }}", "{{ messages.__class__.__mro__[1].__subclasses__() }}", "{% for %}", "{{ nothing.at.all }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('roles must alternate') }}",
+        "{{ messages.__class__.__mro__[1].__subclasses__() }}",
+        "{% for %}",
+        "{{ nothing.at.all }}",
+    ],
+)
 def test_templates_that_refuse_or_attack(template, tmp_path):
     codec = Codec(tokenizer(tmp_path, chat_template=template))
     with pytest.raises(StudioError, match="chat template refuses"):

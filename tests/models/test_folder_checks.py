@@ -21,7 +21,9 @@ from studio.store import Store
 from studio.words import StudioError
 
 ROWS = {
-    "chat": [{"messages": [{"role": "user", "content": f"q{at}"}, {"role": "assistant", "content": "a"}]} for at in range(4)],
+    "chat": [
+        {"messages": [{"role": "user", "content": f"q{at}"}, {"role": "assistant", "content": "a"}]} for at in range(4)
+    ],
     "text": [{"text": f"some words {at}"} for at in range(4)],
     "preference": [{"prompt": f"q{at}", "chosen": "a", "rejected": "b"} for at in range(4)],
     "feedback": [{"prompt": f"q{at}", "answer": "a", "rating": at % 2 == 0} for at in range(4)],
@@ -54,7 +56,12 @@ def llama(tmp_path_factory) -> Path:
 def said(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
     """What the Method tab says of the model in `folder`; "" where nothing stands in the way of Start."""
     desk.use(data[task])
-    desk.change(name=str(time.monotonic()), task={"name": task}, model={"name": str(folder), "revision": None}, method={"name": "lora"})  # what was seen of the same draft is kept for a moment
+    desk.change(
+        name=str(time.monotonic()),
+        task={"name": task},
+        model={"name": str(folder), "revision": None},
+        method={"name": "lora"},
+    )  # what was seen of the same draft is kept for a moment
     problems = desk.outlook().problems
     assert problems.keys() <= {"model"}, problems
     if problems:
@@ -83,9 +90,15 @@ def test_an_encoder_decoder(kind, desk, data, tmp_path):
 
 
 OTHER_KINDS = {
-    "adapter_config.json": ({"base_model_name_or_path": "Qwen/Qwen3-0.6B", "peft_type": "LORA"}, "holds an adapter (adapter_config.json).*(Qwen/Qwen3-0.6B)"),
-    "model_index.json": ({"_class_name": "StableDiffusionPipeline"}, "pipeline that makes pictures (model_index.json)"), "modules.json": ([], "sentence-transformers (modules.json)"),
-    "params.json": ({"dim": 4096}, "its maker's own form (params.json)"), "model-q4.gguf": ("GGUF", "only as GGUF (model-q4.gguf)"), "notes.txt": ("", "no config.json"),
+    "adapter_config.json": (
+        {"base_model_name_or_path": "Qwen/Qwen3-0.6B", "peft_type": "LORA"},
+        "holds an adapter (adapter_config.json).*(Qwen/Qwen3-0.6B)",
+    ),
+    "model_index.json": ({"_class_name": "StableDiffusionPipeline"}, "pipeline that makes pictures (model_index.json)"),
+    "modules.json": ([], "sentence-transformers (modules.json)"),
+    "params.json": ({"dim": 4096}, "its maker's own form (params.json)"),
+    "model-q4.gguf": ("GGUF", "only as GGUF (model-q4.gguf)"),
+    "notes.txt": ("", "no config.json"),
 }
 
 
@@ -113,18 +126,36 @@ def test_only_gguf_beside_a_config(desk, data, tmp_path):
 # ---- broken files -------------------------------------------------------------------------------------------------
 
 CONFIGS = [
-    ({"model_type": "brand_new"}, "'brand_new' (model_type), which transformers 5.23 does not know"), ({"model_type": None}, "of which type the model is (model_type)"),
-    ({"model_type": 7}, "'7' (model_type)"), ({"model_type": "clip"}, "'clip' (model_type in config.json) is no language model"), ({"is_encoder_decoder": True}, "encoder-decoder"),
-    *(({"quantization_config": {"quant_method": method}}, f"already quantised ({method}, quantization_config.quant_method in config.json)")
-      for method in ("awq", "gptq", "compressed-tensors", "fp8", "bitsandbytes")),
-    ({"compression_config": {"format": "int"}}, "compression_config"), ({"quantization_config": "awq"}, "already quantised (?"),
-    ({"num_hidden_layers": 3}, "lack the tensor model.layers.2.self_attn.q_proj.weight"), ({"num_hidden_layers": 1}, "2 layers, but config.json says num_hidden_layers = 1"),
-    ({"vocab_size": 400}, "model.embed_tokens.weight is 320 × 32 in the weights, but 400 × 32 by config.json (vocab_size"), ({"hidden_size": 64}, "(vocab_size, hidden_size)"),
-    ({"intermediate_size": 96}, "mlp.gate_proj.weight"), ({"num_key_value_heads": 4}, "self_attn.k_proj.weight"), ({"vocab_size": "many"}, "vocab_size is 'many'"),
+    ({"model_type": "brand_new"}, "'brand_new' (model_type), which transformers 5.23 does not know"),
+    ({"model_type": None}, "of which type the model is (model_type)"),
+    ({"model_type": 7}, "'7' (model_type)"),
+    ({"model_type": "clip"}, "'clip' (model_type in config.json) is no language model"),
+    ({"is_encoder_decoder": True}, "encoder-decoder"),
+    *(
+        (
+            {"quantization_config": {"quant_method": method}},
+            f"already quantised ({method}, quantization_config.quant_method in config.json)",
+        )
+        for method in ("awq", "gptq", "compressed-tensors", "fp8", "bitsandbytes")
+    ),
+    ({"compression_config": {"format": "int"}}, "compression_config"),
+    ({"quantization_config": "awq"}, "already quantised (?"),
+    ({"num_hidden_layers": 3}, "lack the tensor model.layers.2.self_attn.q_proj.weight"),
+    ({"num_hidden_layers": 1}, "2 layers, but config.json says num_hidden_layers = 1"),
+    (
+        {"vocab_size": 400},
+        "model.embed_tokens.weight is 320 × 32 in the weights, but 400 × 32 by config.json (vocab_size",
+    ),
+    ({"hidden_size": 64}, "(vocab_size, hidden_size)"),
+    ({"intermediate_size": 96}, "mlp.gate_proj.weight"),
+    ({"num_key_value_heads": 4}, "self_attn.k_proj.weight"),
+    ({"vocab_size": "many"}, "vocab_size is 'many'"),
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), CONFIGS, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("change", "words"), CONFIGS, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else ""
+)
 def test_a_config_that_does_not_fit(change, words, desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     path = folder / "config.json"
@@ -142,13 +173,19 @@ def test_a_broken_file_is_named(file, how, desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / file).write_bytes(TEXTS[how] if isinstance(TEXTS[how], bytes) else TEXTS[how].encode())
     found = said(desk, data, folder)
-    assert file in found and not any(other in found for other in FILES if other not in file and file not in other), found
+    assert file in found and not any(other in found for other in FILES if other not in file and file not in other), (
+        found
+    )
 
 
 VALUES = [
-    ("config.json", {}, "model_type"), ("tokenizer_config.json", {"eos_token": 5}, "eos_token is 5"), ("tokenizer_config.json", {"chat_template": 3}, "chat_template is 3"),
-    ("tokenizer_config.json", {"chat_template": [3]}, "chat_template is [3]"), ("tokenizer_config.json", {"chat_template": "{% for %}"}, "The chat template in tokenizer_config.json"),
-    ("tokenizer_config.json", {"chat_template": "{{ x | nonsense }}"}, "nonsense"), ("generation_config.json", {"eos_token_id": "end"}, "eos_token_id is 'end'"),
+    ("config.json", {}, "model_type"),
+    ("tokenizer_config.json", {"eos_token": 5}, "eos_token is 5"),
+    ("tokenizer_config.json", {"chat_template": 3}, "chat_template is 3"),
+    ("tokenizer_config.json", {"chat_template": [3]}, "chat_template is [3]"),
+    ("tokenizer_config.json", {"chat_template": "{% for %}"}, "The chat template in tokenizer_config.json"),
+    ("tokenizer_config.json", {"chat_template": "{{ x | nonsense }}"}, "nonsense"),
+    ("generation_config.json", {"eos_token_id": "end"}, "eos_token_id is 'end'"),
 ]
 
 
@@ -180,11 +217,28 @@ def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     path = folder / "tokenizer.json"
     whole = json.loads(path.read_text())
-    marks = [{"id": 320, "content": "<|new|>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}]
+    marks = [
+        {
+            "id": 320,
+            "content": "<|new|>",
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+    ]
     fill = [{**marks[0], "id": at, "content": f"<|{at}|>"} for at in range(258, 320)]
     path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, *marks]}))
-    assert "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has nothing for '<|new|>'" in said(desk, data, folder)
-    path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, {**marks[0], "content": "<image_soft_token>"}]}))
+    assert (
+        "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has nothing for '<|new|>'"
+        in said(desk, data, folder)
+    )
+    path.write_text(
+        json.dumps(
+            {**whole, "added_tokens": [*whole["added_tokens"], *fill, {**marks[0], "content": "<image_soft_token>"}]}
+        )
+    )
     assert said(desk, data, folder) == ""  # as in Gemma 3 with 1 B
 
 
@@ -199,7 +253,9 @@ def test_an_index_that_names_what_is_not_there(desk, data, llama, tmp_path):
     assert "'part.safetensors', but neither model.safetensors nor" in said(desk, data, folder)
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict.fromkeys([*whole, "model.extra"], "part.safetensors")}))
-    assert "model.safetensors.index.json" in said(desk, data, folder) and "the tensor model.extra" in said(desk, data, folder)
+    assert "model.safetensors.index.json" in said(desk, data, folder) and "the tensor model.extra" in said(
+        desk, data, folder
+    )
     for broken in ("[", "[]", json.dumps({"weight_map": {"a": 3}})):
         index.write_text(broken)
         assert "model.safetensors.index.json" in said(desk, data, folder)
@@ -215,11 +271,34 @@ def test_other_safetensors_are_neither_counted_nor_downloaded(tmp_path):
     one = model_folder(tmp_path / "c")
     shutil.copy(one / "model.safetensors", one / "consolidated.safetensors")
     assert read_shape(one).bytes == read_shape(model_folder(tmp_path / "d")).bytes
-    names = ["config.json", "consolidated.safetensors", "m-1.safetensors", "m-2.safetensors", "model.safetensors.index.json", "tokenizer.model", "onnx/model.safetensors", "onnx/config.json",
-             "pytorch_model.bin", "modeling.py", "LICENSE.txt", "chat_template.jinja", "model.fp16.safetensors"]
-    kept = {"config.json", "m-1.safetensors", "m-2.safetensors", "model.safetensors.index.json", "tokenizer.model", "LICENSE.txt", "chat_template.jinja"}
+    names = [
+        "config.json",
+        "consolidated.safetensors",
+        "m-1.safetensors",
+        "m-2.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.model",
+        "onnx/model.safetensors",
+        "onnx/config.json",
+        "pytorch_model.bin",
+        "modeling.py",
+        "LICENSE.txt",
+        "chat_template.jinja",
+        "model.fp16.safetensors",
+    ]
+    kept = {
+        "config.json",
+        "m-1.safetensors",
+        "m-2.safetensors",
+        "model.safetensors.index.json",
+        "tokenizer.model",
+        "LICENSE.txt",
+        "chat_template.jinja",
+    }
     assert set(wanted(names, {"a": "m-1.safetensors", "b": "m-2.safetensors"})) == kept
-    assert set(wanted([*names, "model.safetensors"], None)) == kept - {"m-1.safetensors", "m-2.safetensors"} | {"model.safetensors"}
+    assert set(wanted([*names, "model.safetensors"], None)) == kept - {"m-1.safetensors", "m-2.safetensors"} | {
+        "model.safetensors"
+    }
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
@@ -242,7 +321,9 @@ def test_what_only_loading_shows_is_a_sentence(llama, tmp_path):
     whole = load_file(folder / "model.safetensors")
     del whole["gpt_neox.layers.1.attention.dense.bias"]
     save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StudioError, match=r"lack 1 of the model's tensors.*gpt_neox\.layers\.1\.attention\.dense\.bias"):
+    with pytest.raises(
+        StudioError, match=r"lack 1 of the model's tensors.*gpt_neox\.layers\.1\.attention\.dense\.bias"
+    ):
         load_base(folder)
 
 
@@ -265,7 +346,15 @@ def runs(tmp_path_factory):
     return Runs(tmp_path_factory.mktemp("home"))
 
 
-SHORT = {"max_steps": 1, "batch_size": 2, "evaluations": 1, "evaluation_rows": 1, "answer_length": 2, "checkpoint_steps": 50, "max_length": 32}
+SHORT = {
+    "max_steps": 1,
+    "batch_size": 2,
+    "evaluations": 1,
+    "evaluation_rows": 1,
+    "answer_length": 2,
+    "checkpoint_steps": 50,
+    "max_length": 32,
+}
 
 
 @pytest.mark.slow
@@ -284,5 +373,5 @@ def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
     assert adapter["state"] == "done"
     made = next(row for row in shelf.listing(runs.store, base=str(folder)))
     model = lay(load_base(folder), shelf.find(runs.home, runs.store, made["id"])[0])
-    answer, = answers(model, Codec(folder), [ROWS["chat"][0]["messages"][:1]], 4)
+    (answer,) = answers(model, Codec(folder), [ROWS["chat"][0]["messages"][:1]], 4)
     assert isinstance(answer, str)

@@ -17,9 +17,13 @@ def made() -> dict:
 
     to_text = {*auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES, *auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES}
     return {
-        "transformers": transformers.__version__.rpartition(".")[0], "known": sorted(CONFIG_MAPPING_NAMES), "language": sorted(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-        "text classes": sorted(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES), "image classes": sorted(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
-        "encoder": sorted(set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) - to_text), "encoder-decoder": sorted(to_text),
+        "transformers": transformers.__version__.rpartition(".")[0],
+        "known": sorted(CONFIG_MAPPING_NAMES),
+        "language": sorted(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        "text classes": sorted(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        "image classes": sorted(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        "encoder": sorted(set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) - to_text),
+        "encoder-decoder": sorted(to_text),
     }
 
 

@@ -27,10 +27,19 @@ def call(**arguments):
 SYSTEM, ASK, REPLY = say("system", "Be brief."), say("user", " Hi "), say("assistant", " Hello ")
 AGAIN, NINE = say("user", "And?"), say("assistant", "Nine.")
 RESULT = say("tool", "9 degrees", tool_call_id="call12345", name="weather")
-TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Says the weather", "parameters": {
-    "type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "description": "Says the weather",
+            "parameters": {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]},
+        },
+    }
+]
 CASES = {
-    "asked": [SYSTEM, ASK, REPLY, AGAIN], "plain": [ASK, REPLY],
+    "asked": [SYSTEM, ASK, REPLY, AGAIN],
+    "plain": [ASK, REPLY],
     "called": [ASK, say("assistant", "", tool_calls=[call(town="Köln")]), RESULT, NINE],
 }
 TWO = [call(town="Köln", days=[1, 2]), call(town="Bonn", near=True)]
@@ -39,6 +48,7 @@ TWO = [call(town="Köln", days=[1, 2]), call(town="Bonn", near=True)]
 @pytest.fixture(scope="module")
 def codec(tmp_path_factory):
     """codec(family): its template in a model folder with its begin and end tokens."""
+
     def made(family):
         tokens = {f"{key}_token": text for key in ("bos", "eos") if (text := getattr(family, key))}
         folder = tokenizer(tmp_path_factory.mktemp("model"), **tokens)
@@ -211,8 +221,11 @@ def test_mistral_lists_tools_in_json(codec, name):
 
 
 def test_qwen3_5_refuses(codec):
-    for messages, says in (([SYSTEM], "No user query"), ([ASK, SYSTEM], "must be at the beginning"),
-                           ([ASK, say("developer", "x")], "Unexpected message role")):
+    for messages, says in (
+        ([SYSTEM], "No user query"),
+        ([ASK, SYSTEM], "must be at the beginning"),
+        ([ASK, say("developer", "x")], "Unexpected message role"),
+    ):
         with pytest.raises(StudioError, match=says):
             codec("Qwen3.5").render(messages)
 
@@ -221,11 +234,16 @@ def test_qwen3_5_refuses(codec):
 def test_mistral_refuses_and_loses(codec, name):
     calls = say("assistant", "", tool_calls=TWO[1:])
     short = say("assistant", "", tool_calls=[{**TWO[1], "id": "1"}])
-    for messages, says in (([ASK, AGAIN], "must alternate"), ([SYSTEM, SYSTEM, ASK], "must alternate"),
-                           ([ASK, SYSTEM], "Only user and assistant roles")):
+    for messages, says in (
+        ([ASK, AGAIN], "must alternate"),
+        ([SYSTEM, SYSTEM, ASK], "must alternate"),
+        ([ASK, SYSTEM], "Only user and assistant roles"),
+    ):
         with pytest.raises(StudioError, match=says):
             codec(name).render(messages)
-    assert '"id": "000000000"' in codec(name).render([ASK, short])  # ids that it refuses are numbered anew, and the results with them
+    assert '"id": "000000000"' in codec(name).render(
+        [ASK, short]
+    )  # ids that it refuses are numbered anew, and the results with them
     assert '"call_id": "000000000"' in codec(name).render([ASK, calls, say("tool", "9")])
     assert "Be brief." not in codec(name).render([SYSTEM, ASK, REPLY])
     assert "Be brief." in codec(name).render([SYSTEM, ASK, REPLY, AGAIN])
@@ -236,25 +254,31 @@ def test_mistral_refuses_and_loses(codec, name):
 def test_deepseek_cuts_thoughts_off_and_a_result_needs_no_prompt(codec):
     render, thinks = codec("DeepSeek-R1-Distill").render, say("assistant", "<think>\nhm\n</think>\n\nHello")
     assert render([ASK, thinks, AGAIN], for_answer=True) == (
-        "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜>\n\nHello<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>\n")
+        "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜>\n\nHello<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>\n"
+    )
     output = "<｜tool▁output▁begin｜>9 degrees<｜tool▁output▁end｜>"
     assert render([ASK, say("assistant", "I look."), RESULT, RESULT], for_answer=True).endswith(
-        f"<｜tool▁outputs▁begin｜>{output}\n{output}<｜tool▁outputs▁end｜>")
+        f"<｜tool▁outputs▁begin｜>{output}\n{output}<｜tool▁outputs▁end｜>"
+    )
 
 
 def test_gpt_oss_channels(codec):
     thinks = say("assistant", "Hello", thinking="hm")
     render, answer = codec("GPT-OSS").render, "<|start|>assistant<|channel|>final<|message|>Hello"
     assert render([ASK, thinks]).endswith(
-        f" Hi <|end|><|start|>assistant<|channel|>analysis<|message|>hm<|end|>{answer}<|return|>")
+        f" Hi <|end|><|start|>assistant<|channel|>analysis<|message|>hm<|end|>{answer}<|return|>"
+    )
     assert render([ASK, thinks, AGAIN], for_answer=True).endswith(
-        f" Hi <|end|>{answer}<|end|><|start|>user<|message|>And?<|end|><|start|>assistant")
+        f" Hi <|end|>{answer}<|end|><|start|>user<|message|>And?<|end|><|start|>assistant"
+    )
     calls = say("assistant", "", tool_calls=TWO[1:], thinking="which town?")
     assert "<|channel|>analysis<|message|>which town?<|end|>" in render([ASK, calls, RESULT], for_answer=True)
     assert "which town?" not in render([ASK, calls, RESULT, NINE])
-    for messages, says in (([ASK, RESULT], "no previous assistant message"),
-                           ([ASK, {**calls, "content": "x"}], "both content and thinking"),
-                           ([ASK, say("assistant", "<|channel|>final<|message|>x")], "channel.* tags")):
+    for messages, says in (
+        ([ASK, RESULT], "no previous assistant message"),
+        ([ASK, {**calls, "content": "x"}], "both content and thinking"),
+        ([ASK, say("assistant", "<|channel|>final<|message|>x")], "channel.* tags"),
+    ):
         with pytest.raises(StudioError, match=says):
             render(messages)
 
@@ -262,12 +286,17 @@ def test_gpt_oss_channels(codec):
 def test_gpt_oss_writes_parameters_as_typescript(codec):
     properties = {
         "town": {"type": "string", "enum": ["Köln", "Bonn"], "description": "Where", "default": "Bonn"},
-        "days": {"type": "array", "items": {"type": "integer"}}, "near": {"type": "boolean", "default": True},
-        "at": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]}, "any": {}}
+        "days": {"type": "array", "items": {"type": "integer"}},
+        "near": {"type": "boolean", "default": True},
+        "at": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]},
+        "any": {},
+    }
     parameters = {"type": "object", "properties": properties, "required": ["days"]}
     tools = [{"type": "function", "function": {"name": "f", "description": "F", "parameters": parameters}}]
-    expected = ('type f = (_: {\n// Where\ntown?: "Köln" | "Bonn", // default: Bonn,\ndays: number[],\n'
-                "near?: boolean, // default: true,\nat?: {\nx: \n                number},\nany?: any,\n}) => any;")
+    expected = (
+        'type f = (_: {\n// Where\ntown?: "Köln" | "Bonn", // default: Bonn,\ndays: number[],\n'
+        "near?: boolean, // default: true,\nat?: {\nx: \n                number},\nany?: any,\n}) => any;"
+    )
     assert expected in codec("GPT-OSS").render([ASK], tools=tools)
 
 
@@ -285,22 +314,26 @@ def test_phi_leaves_out_an_empty_system_text_and_reads_tools_from_the_system_mes
     assert codec("Phi-3").render([say("system", ""), ASK]).startswith("<|system|>\n<|end|>\n")
     assert codec("Phi-3.5").render([say("system", ""), ASK]).startswith("<|user|>")
     text = codec("Phi-4-mini").render([{**SYSTEM, "tools": '[{"name": "weather"}]'}, ASK, REPLY])
-    assert text == ('<|system|>Be brief.<|tool|>[{"name": "weather"}]<|/tool|><|end|>'
-                    "<|user|> Hi <|end|><|assistant|> Hello <|end|><|endoftext|>")
+    assert text == (
+        '<|system|>Be brief.<|tool|>[{"name": "weather"}]<|/tool|><|end|>'
+        "<|user|> Hi <|end|><|assistant|> Hello <|end|><|endoftext|>"
+    )
 
 
 def test_glm_4_calls_are_metadata_and_results_observations(codec):
     talked = [ASK, say("assistant", '{"town": "Köln"}', metadata="weather"), say("observation", "9 degrees"), NINE]
     assert codec("GLM-4").render(talked) == (
-        '[gMASK]<sop><|user|>\n Hi <|assistant|>weather\n{"town": "Köln"}'
-        "<|observation|>\n9 degrees<|assistant|>\nNine.")
+        '[gMASK]<sop><|user|>\n Hi <|assistant|>weather\n{"town": "Köln"}<|observation|>\n9 degrees<|assistant|>\nNine.'
+    )
 
 
 def test_olmo_3_ends_its_last_answer_with_another_token(codec):
     text = codec("OLMo 3").render([SYSTEM, ASK, REPLY, AGAIN, say("assistant", "I look.", tool_calls=TWO)], tools=TOOLS)
     assert text.startswith("<|im_start|>system\nBe brief.<functions>[") and "assistant\n Hello <|im_end|>\n" in text
-    assert text.endswith('assistant\nI look.<function_calls>weather(town="Köln", days=[1, 2])\n'
-                         'weather(town="Bonn", near=true)</function_calls><|endoftext|>')
+    assert text.endswith(
+        'assistant\nI look.<function_calls>weather(town="Köln", days=[1, 2])\n'
+        'weather(town="Bonn", near=true)</function_calls><|endoftext|>'
+    )
     assert "You do not currently have access to any functions. <functions></functions>" in codec("OLMo 3").render([ASK])
 
 
@@ -310,10 +343,20 @@ def test_mistral_small_3_refuses_results(codec):
 
 
 def test_default_system_texts(codec):
-    assert codec("Qwen2.5").render([ASK]).startswith(
-        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n")
-    assert codec("Granite 3").render([ASK]).startswith(
-        f"<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: {TODAY:%B %d, %Y}. "
-        "You are Granite, developed by IBM. You are a helpful AI assistant.<|end_of_text|>\n")
+    assert (
+        codec("Qwen2.5")
+        .render([ASK])
+        .startswith(
+            "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        )
+    )
+    assert (
+        codec("Granite 3")
+        .render([ASK])
+        .startswith(
+            f"<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: {TODAY:%B %d, %Y}. "
+            "You are Granite, developed by IBM. You are a helpful AI assistant.<|end_of_text|>\n"
+        )
+    )
     assert "professional, accurate, and safe.<|end_of_text|>" in codec("Granite 4").render([ASK])
     assert "system" not in codec("Granite 4.1").render([ASK])

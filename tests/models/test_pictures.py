@@ -10,12 +10,31 @@ from studio.home import STARTER
 from studio.models.pictures import Processor, Sight, read_sight
 
 STARTER_VIT = STARTER.parent / "starter_vit"
-NORMAL = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_normalize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_resize": True}
+NORMAL = {
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "do_normalize": True,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_resize": True,
+}
 KINDS = {
     "own": json.loads((STARTER_VIT / "preprocessor_config.json").read_text()),
-    "square": {**NORMAL, "image_processor_type": "ViTImageProcessor", "size": {"height": 56, "width": 40}, "resample": 3},
+    "square": {
+        **NORMAL,
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"height": 56, "width": 40},
+        "resample": 3,
+    },
     "bare number": {**NORMAL, "image_processor_type": "ViTImageProcessor", "size": 56, "resample": 2},
-    "shorter side, cut": {**NORMAL, "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 64}, "resample": 3, "do_center_crop": True, "crop_size": {"height": 48, "width": 48}},
+    "shorter side, cut": {
+        **NORMAL,
+        "image_processor_type": "BitImageProcessor",
+        "size": {"shortest_edge": 64},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": 48, "width": 48},
+    },
 }
 
 
@@ -31,7 +50,18 @@ def test_it_is_what_the_processor_makes(tmp_path, kind, size):
     assert sight.low <= pixels.min() and pixels.max() <= sight.high
 
 
-@pytest.mark.parametrize("config", ["", "[]", "{}", '{"size": {"longest_edge": 5}, "do_center_crop": false, "image_mean": [0], "image_std": [1]}', '{"size": {"height": 8, "width": 8}, "do_center_crop": false, "do_pad": true, "image_mean": [0], "image_std": [1]}', '{"size": {"height": 8, "width": 8}, "do_center_crop": true, "image_mean": [0], "image_std": [1]}', '{"size": {"height": 8, "width": 8}, "image_mean": [0], "image_std": [1]}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"size": {"longest_edge": 5}, "do_center_crop": false, "image_mean": [0], "image_std": [1]}',
+        '{"size": {"height": 8, "width": 8}, "do_center_crop": false, "do_pad": true, "image_mean": [0], "image_std": [1]}',
+        '{"size": {"height": 8, "width": 8}, "do_center_crop": true, "image_mean": [0], "image_std": [1]}',
+        '{"size": {"height": 8, "width": 8}, "image_mean": [0], "image_std": [1]}',
+    ],
+)
 def test_what_is_not_known_is_not_shown(tmp_path, config):
     assert read_sight(tmp_path) is None
     (tmp_path / "preprocessor_config.json").write_text(config)

@@ -8,9 +8,19 @@ from studio.models.resolve import folder_of, is_hub_id, local_folder
 from studio.words import StudioError
 
 
-@pytest.mark.parametrize(("name", "yes"), [
-    ("Qwen/Qwen3-0.6B", True), ("a/b", True), ("starter", False), ("./here/model", False), ("/abs/path", False), ("a/b/c", False), ("../a", False), ("", False),
-])
+@pytest.mark.parametrize(
+    ("name", "yes"),
+    [
+        ("Qwen/Qwen3-0.6B", True),
+        ("a/b", True),
+        ("starter", False),
+        ("./here/model", False),
+        ("/abs/path", False),
+        ("a/b/c", False),
+        ("../a", False),
+        ("", False),
+    ],
+)
 def test_what_looks_like_a_hub_id(name, yes):
     assert is_hub_id(name) is yes
 

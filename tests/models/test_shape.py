@@ -15,7 +15,14 @@ LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 @pytest.mark.parametrize("make", [model_folder, sharded])
 def test_a_whole_folder(make, tmp_path):
     shape = read_shape(make(tmp_path / "m"))
-    assert (shape.hidden, shape.layers, shape.heads, shape.key_value_heads, shape.head_size, shape.intermediate) == (16, 2, 4, 2, 4, 24)
+    assert (shape.hidden, shape.layers, shape.heads, shape.key_value_heads, shape.head_size, shape.intermediate) == (
+        16,
+        2,
+        4,
+        2,
+        4,
+        24,
+    )
     assert shape.vocabulary == 300 and shape.context == 64 and shape.tied
     assert shape.parameters == sum(array.size for array in tensors().values()) and shape.bytes == 2 * shape.parameters
     assert {name.rsplit(".", 1)[-1] for name in shape.linears} == LINEARS
@@ -35,7 +42,10 @@ def test_targets_of_a_shape(tmp_path):
 
 
 def test_text_part_of_a_model_with_pictures(tmp_path):
-    folder = model_folder(tmp_path / "m", {"text_config": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8, "vocab_size": 9}})
+    folder = model_folder(
+        tmp_path / "m",
+        {"text_config": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8, "vocab_size": 9}},
+    )
     shape = read_shape(folder)
     assert (shape.hidden, shape.layers, shape.head_size, shape.intermediate) == (32, 3, 4, 128)
 
@@ -66,8 +76,12 @@ def test_a_missing_shard(tmp_path):
 
 def test_remote_code(tmp_path):
     with pytest.raises(StudioError, match="remote code"):
-        read_shape(model_folder(tmp_path / "m", {"auto_map": {"AutoModel": "modeling_x.X"}, "model_type": "of_its_own"}))
-    assert read_shape(model_folder(tmp_path / "known", {"auto_map": {"AutoModel": "modeling_x.X"}})).layers  # transformers has a class for it
+        read_shape(
+            model_folder(tmp_path / "m", {"auto_map": {"AutoModel": "modeling_x.X"}, "model_type": "of_its_own"})
+        )
+    assert read_shape(
+        model_folder(tmp_path / "known", {"auto_map": {"AutoModel": "modeling_x.X"}})
+    ).layers  # transformers has a class for it
 
 
 def test_no_model_at_all(tmp_path):
@@ -83,10 +97,15 @@ def test_no_model_at_all(tmp_path):
         read_shape(tmp_path)
 
 
-@pytest.mark.parametrize(("config", "patch", "places"), [
-    ({"image_size": 224, "patch_size": 16}, 16, 197), ({"image_size": [224, 224], "patch_size": [14, 14]}, 14, 257), ({"image_size": {"height": 32, "width": 32}, "patch_size": 8}, 8, 17),
-    ({}, 0, 2048),
-])
+@pytest.mark.parametrize(
+    ("config", "patch", "places"),
+    [
+        ({"image_size": 224, "patch_size": 16}, 16, 197),
+        ({"image_size": [224, 224], "patch_size": [14, 14]}, 14, 257),
+        ({"image_size": {"height": 32, "width": 32}, "patch_size": 8}, 8, 17),
+        ({}, 0, 2048),
+    ],
+)
 def test_patches_of_a_model_for_pictures(tmp_path, config, patch, places):
     shape = read_shape(model_folder(tmp_path / "m", {"vocab_size": 0, "max_position_embeddings": None, **config}))
     assert (shape.patch, shape.context) == (patch, places)
@@ -102,18 +121,43 @@ def test_layers_are_called_as_in_memory(tmp_path, kind):
     """transformers renames them while it loads; whoever names target modules, or knows where adapters stand, names those in memory."""
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=8, num_labels=2)
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=16,
+        patch_size=8,
+        num_labels=2,
+    )
     model = getattr(transformers, f"{kind}ForImageClassification")(config)
     model.save_pretrained(tmp_path / "m")
-    linears = {name for name, module in model.named_modules() if hasattr(module, "in_features") and name != "classifier"}
+    linears = {
+        name for name, module in model.named_modules() if hasattr(module, "in_features") and name != "classifier"
+    }
     assert linears == set(read_shape(tmp_path / "m").linears)
 
 
 MIXTURES = {
-    "Qwen3Moe": {"num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 8}, "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 1},
-    "DeepseekV3": {"n_routed_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 8, "n_group": 1, "topk_group": 1, "q_lora_rank": 4, "kv_lora_rank": 4, "qk_rope_head_dim": 4,
-                   "qk_nope_head_dim": 4, "v_head_dim": 4, "first_k_dense_replace": 1, "num_key_value_heads": 4},
-    "GptOss": {"num_local_experts": 4, "num_experts_per_tok": 1}, "GraniteMoe": {"num_local_experts": 4, "num_experts_per_tok": 1}, "Phimoe": {"num_local_experts": 4, "num_experts_per_tok": 1},
+    "Qwen3Moe": {"num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 8},
+    "Mixtral": {"num_local_experts": 4, "num_experts_per_tok": 1},
+    "DeepseekV3": {
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 1,
+        "moe_intermediate_size": 8,
+        "n_group": 1,
+        "topk_group": 1,
+        "q_lora_rank": 4,
+        "kv_lora_rank": 4,
+        "qk_rope_head_dim": 4,
+        "qk_nope_head_dim": 4,
+        "v_head_dim": 4,
+        "first_k_dense_replace": 1,
+        "num_key_value_heads": 4,
+    },
+    "GptOss": {"num_local_experts": 4, "num_experts_per_tok": 1},
+    "GraniteMoe": {"num_local_experts": 4, "num_experts_per_tok": 1},
+    "Phimoe": {"num_local_experts": 4, "num_experts_per_tok": 1},
 }
 
 
@@ -121,16 +165,39 @@ MIXTURES = {
 def test_a_mixture_of_experts_has_the_layers_outside_its_mlps(tmp_path, kind):
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(**{"vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-                                                       "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **MIXTURES[kind]})
+    config = getattr(transformers, f"{kind}Config")(
+        **{
+            "vocab_size": 32,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            **MIXTURES[kind],
+        }
+    )
     model = getattr(transformers, f"{kind}ForCausalLM")(config)
     model.save_pretrained(tmp_path / "m")
     shape = read_shape(tmp_path / "m")
-    outside = {name: (module.in_features, module.out_features) for name, module in model.named_modules() if hasattr(module, "in_features") and "self_attn" in name}
+    outside = {
+        name: (module.in_features, module.out_features)
+        for name, module in model.named_modules()
+        if hasattr(module, "in_features") and "self_attn" in name
+    }
     assert shape.linears == outside and shape.experts
-    assert shape.active == 0.25 and sum(rows * columns for rows, columns in outside.values()) < shape.used < shape.parameters
+    assert (
+        shape.active == 0.25
+        and sum(rows * columns for rows, columns in outside.values()) < shape.used < shape.parameters
+    )
 
 
 def test_a_model_without_experts_uses_all_its_matrices():
     shape = read_shape(STARTER)
-    assert not shape.experts and shape.active == 1 and shape.used == sum(rows * columns for rows, columns in shape.linears.values())
+    assert (
+        not shape.experts
+        and shape.active == 1
+        and shape.used == sum(rows * columns for rows, columns in shape.linears.values())
+    )

@@ -28,11 +28,32 @@ def say(role, content, **more):
 
 SYSTEM, ASK, REPLY = say("system", "Be brief."), say("user", "Hi there"), say("assistant", "Hello")
 TALKS = {
-    "short": {"messages": [ASK, REPLY]}, "system": {"messages": [SYSTEM, ASK, REPLY]}, "long": {"messages": [SYSTEM, ASK, REPLY, say("user", "And Grüße, 世界 👋?"), say("assistant", "Fine,\nthanks.")]},
-    "thoughts": {"messages": [ASK, say("assistant", "<think>\nfirst thought\n</think>\n\nHello"), say("user", "Again"), say("assistant", "<think>\nnew thought\n</think>\n\nHello again")]},
+    "short": {"messages": [ASK, REPLY]},
+    "system": {"messages": [SYSTEM, ASK, REPLY]},
+    "long": {"messages": [SYSTEM, ASK, REPLY, say("user", "And Grüße, 世界 👋?"), say("assistant", "Fine,\nthanks.")]},
+    "thoughts": {
+        "messages": [
+            ASK,
+            say("assistant", "<think>\nfirst thought\n</think>\n\nHello"),
+            say("user", "Again"),
+            say("assistant", "<think>\nnew thought\n</think>\n\nHello again"),
+        ]
+    },
 }
-CALL = {"messages": [SYSTEM, ASK, say("assistant", "", tool_calls=[{"type": "function", "function": {"name": "weather", "arguments": {"town": "Köln"}}}]), say("tool", "9 degrees"), say("assistant", "Nine.")],
-        "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]}
+CALL = {
+    "messages": [
+        SYSTEM,
+        ASK,
+        say(
+            "assistant",
+            "",
+            tool_calls=[{"type": "function", "function": {"name": "weather", "arguments": {"town": "Köln"}}}],
+        ),
+        say("tool", "9 degrees"),
+        say("assistant", "Nine."),
+    ],
+    "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
+}
 WRITTEN = {
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n",
     "qwen3": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello<|im_end|>\n",
@@ -78,15 +99,21 @@ def test_view_batch_prompt_and_transformers_agree(model, name):
     for record in found:
         *earlier, encoded = task.encode(record, codec, 4096)
         shown = codec.decode(encoded.ids, keep_special=True)
-        assert task.rendered(record, codec).endswith(shown) and bool(earlier) == (name == "qwen3" and record not in (TALKS["short"], TALKS["system"]))
+        assert task.rendered(record, codec).endswith(shown) and bool(earlier) == (
+            name == "qwen3" and record not in (TALKS["short"], TALKS["system"])
+        )
         batch = Collator(codec.pad_id)([Examples([encoded])[0]])
         assert batch["input_ids"].tolist() == [encoded.ids] and batch["labels"].tolist() == [encoded.labels]
         given = {"chat_template": codec.template, "tools": record.get("tools"), "tokenize": False}
         assert stock.apply_chat_template(record["messages"], **given) == shown
         question = task.question(record)
         asked = prompt_ids(codec, question.messages, question.tools)
-        assert stock.apply_chat_template(question.messages, add_generation_prompt=True, **given) == codec.decode(asked, keep_special=True)
-        first = max(at for at, label in enumerate(encoded.labels) if label != IGNORED and encoded.labels[at - 1] == IGNORED)
+        assert stock.apply_chat_template(question.messages, add_generation_prompt=True, **given) == codec.decode(
+            asked, keep_special=True
+        )
+        first = max(
+            at for at, label in enumerate(encoded.labels) if label != IGNORED and encoded.labels[at - 1] == IGNORED
+        )
         assert encoded.ids[:first] == asked  # what is learnt begins where the prompt of Chat ends
         answer = codec.decode([label for label in encoded.labels[first:] if label != IGNORED], keep_special=True)
         assert answer.strip().startswith((question.expected.strip(), "<think>"))
@@ -95,13 +122,20 @@ def test_view_batch_prompt_and_transformers_agree(model, name):
 @pytest.mark.parametrize("name", ["chatml", "qwen3", "llama3"])
 def test_tools_are_offered_without_a_system_text_too(model, name):
     codec, record = Codec(model, name), {**CALL, "messages": CALL["messages"][1:]}
-    assert re.search(r'"name": "weather", "parameters": .*Hi there.*Köln.*Nine', Chat().rendered(record, codec), re.DOTALL)
+    assert re.search(
+        r'"name": "weather", "parameters": .*Hi there.*Köln.*Nine', Chat().rendered(record, codec), re.DOTALL
+    )
     assert not any(Chat().unseen(given, codec) for given in (record, CALL, *TALKS.values()))
 
 
 def test_what_a_template_does_not_write_is_told(model):
     called = {"messages": [ASK, CALL["messages"][2]]}
-    for name, record in ((OWN, CALL), (OWN, called), ("gemma", called), ("gemma", {**TALKS["short"], "tools": CALL["tools"]})):
+    for name, record in (
+        (OWN, CALL),
+        (OWN, called),
+        ("gemma", called),
+        ("gemma", {**TALKS["short"], "tools": CALL["tools"]}),
+    ):
         assert Chat().unseen(record, Codec(STARTER if name == OWN else model, name))
     assert not any(Chat().unseen(record, Codec(STARTER)) for record in TALKS.values())
 
@@ -111,12 +145,17 @@ def test_a_call_is_hoped_for_as_the_model_says_it(model, name, tmp_path):
     class Job:
         home, run_id = Home(tmp_path), "1"
 
-    kind, record = Generation(Job, Recipe(model={"name": "starter", "template": name}), model), {"messages": CALL["messages"][:3], "tools": CALL["tools"]}
+    kind, record = (
+        Generation(Job, Recipe(model={"name": "starter", "template": name}), model),
+        {"messages": CALL["messages"][:3], "tools": CALL["tools"]},
+    )
     (encoded,) = Chat().encode(record, kind.codec, 4096)
     learnt = kind.codec.decode([label for label in encoded.labels if label != IGNORED])
     hoped = kind.hoped_for(Chat().question(record), record).expected
     learnt = split_reasoning(learnt)[1]  # Qwen3 writes an empty block of thoughts first
-    assert "Köln" in hoped and learnt.strip().startswith(hoped) and len(learnt.strip()) - len(hoped) <= len("<|im_end|>")
+    assert (
+        "Köln" in hoped and learnt.strip().startswith(hoped) and len(learnt.strip()) - len(hoped) <= len("<|im_end|>")
+    )
     assert kind.hoped_for(Chat().question(CALL), CALL).expected == "Nine."
 
 
@@ -125,24 +164,46 @@ def test_packed_rows_hold_the_same_tokens(model):
     encoded = [task.encode(record, codec, 4096)[0] for record in TALKS.values()]
     batch = Collator(codec.pad_id, packed=True)([Examples(encoded)[at] for at in range(len(encoded))])
     assert batch["input_ids"][0].tolist() == [token for item in encoded for token in item.ids]
-    assert torch.equal((batch["position_ids"][0] == 0).nonzero().flatten(), torch.tensor([0, *torch.tensor([len(item.ids) for item in encoded]).cumsum(0)[:-1]]))
+    assert torch.equal(
+        (batch["position_ids"][0] == 0).nonzero().flatten(),
+        torch.tensor([0, *torch.tensor([len(item.ids) for item in encoded]).cumsum(0)[:-1]]),
+    )
 
 
 def test_thoughts_of_earlier_turns_are_left_out(model):
     text = Codec(model, "qwen3").render(TALKS["thoughts"]["messages"])
-    assert "first thought" not in text and "<think>\nnew thought\n</think>\n\nHello again" in text and "assistant\nHello<|im_end|>" in text
+    assert (
+        "first thought" not in text
+        and "<think>\nnew thought\n</think>\n\nHello again" in text
+        and "assistant\nHello<|im_end|>" in text
+    )
 
 
 @pytest.mark.parametrize("name", ["chatml", "qwen3", "llama3"])
 def test_tools_and_calls_are_rendered(model, name):
     text = Codec(model, name).render(CALL["messages"], tools=CALL["tools"])
-    assert '"parameters": {"type": "object"}' in text and '"name": "weather"' in text and '{"town": "Köln"}' in text and "9 degrees" in text
-    assert re.search(r"Be brief\..*weather.*Hi there.*Köln.*9 degrees.*Nine", text, re.DOTALL) and text.count("Be brief.") == 1
+    assert (
+        '"parameters": {"type": "object"}' in text
+        and '"name": "weather"' in text
+        and '{"town": "Köln"}' in text
+        and "9 degrees" in text
+    )
+    assert (
+        re.search(r"Be brief\..*weather.*Hi there.*Köln.*9 degrees.*Nine", text, re.DOTALL)
+        and text.count("Be brief.") == 1
+    )
 
 
 def test_an_adapter_brings_its_template_along(model, tmp_path):
     codec = Codec(model)
-    assert codec.template == template("chatml") and codec.own_template is None and codec.as_taught(tmp_path) is codec and codec.as_taught(None) is codec
+    assert (
+        codec.template == template("chatml")
+        and codec.own_template is None
+        and codec.as_taught(tmp_path) is codec
+        and codec.as_taught(None) is codec
+    )
     (tmp_path / "chat_template.jinja").write_text(template("gemma"), encoding="utf-8")
     assert codec.render([ASK]) == "<|im_start|>user\nHi there<|im_end|>\n"
-    assert codec.as_taught(tmp_path).render([ASK]) == "<s><start_of_turn>user\nHi there<end_of_turn>\n" and codec.template == template("chatml")
+    assert codec.as_taught(tmp_path).render(
+        [ASK]
+    ) == "<s><start_of_turn>user\nHi there<end_of_turn>\n" and codec.template == template("chatml")

@@ -25,10 +25,27 @@ from studio.tasks import TASKS
 
 STUDIO = REPOSITORY / "studio"
 # The call → which arguments are English templates. `option` declares a field of a form.
-SAYING = {"Sentence": (0,), "StudioError": (0,), "StudioErrorValue": (0,), "RowProblem": (1,), "t": (0,), "translate": (0,), "option": (1, 2),
-          "report": (2,), "warn": (2,), "refuse": (1,)}  # this line: what reading the data says of a row or a file
+SAYING = {
+    "Sentence": (0,),
+    "StudioError": (0,),
+    "StudioErrorValue": (0,),
+    "RowProblem": (1,),
+    "t": (0,),
+    "translate": (0,),
+    "option": (1, 2),
+    "report": (2,),
+    "warn": (2,),
+    "refuse": (1,),
+}  # this line: what reading the data says of a row or a file
 # Small parts of the house that have no translation file of their own.
-_ROOMS = {"options": "recipe", "tasks": "recipe", "home": "recipe", "registry": "recipe", "words": "recipe", "store": "recipe"}
+_ROOMS = {
+    "options": "recipe",
+    "tasks": "recipe",
+    "home": "recipe",
+    "registry": "recipe",
+    "words": "recipe",
+    "store": "recipe",
+}
 OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
 # Texts that reach a call in a way that `Walk` cannot follow.
 HAND_LISTED = {
@@ -42,25 +59,64 @@ SAID_ELSEWHERE = {
     "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
-    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description", "title", "OtherFile.model_fields['weight'].description"),  # tasks, presets, ROLE_TITLES, options
+    "studio/ui/data_tab.py": (
+        "task.help",
+        "item.title",
+        "item.description",
+        "title",
+        "OtherFile.model_fields['weight'].description",
+    ),  # tasks, presets, ROLE_TITLES, options
     "studio/ui/token_view.py": ("title", "BaseModelChoice.model_fields['template'].description"),  # TEMPLATES, options
     "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets
-    "studio/ui/method_tab.py": ("offer.note", "title", "FAMILIES[method.family]", "card.idea", "card.good_for", "card.cost", "card.limits", "method.title"),  # cards
-    "studio/ui/method_cards.py": ("FAMILIES[method.family]", "METHODS[item.name].title", "METHODS[name].title", "REASONS[reason]", "capability.title", "card.cost", "card.good_for",
-                                  "card.idea", "card.limits", "each.title", "method.title", "text"),  # cards and capabilities
+    "studio/ui/method_tab.py": (
+        "offer.note",
+        "title",
+        "FAMILIES[method.family]",
+        "card.idea",
+        "card.good_for",
+        "card.cost",
+        "card.limits",
+        "method.title",
+    ),  # cards
+    "studio/ui/method_cards.py": (
+        "FAMILIES[method.family]",
+        "METHODS[item.name].title",
+        "METHODS[name].title",
+        "REASONS[reason]",
+        "capability.title",
+        "card.cost",
+        "card.good_for",
+        "card.idea",
+        "card.limits",
+        "each.title",
+        "method.title",
+        "text",
+    ),  # cards and capabilities
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
     "studio/methods/parts.py": ("self.title",),
     "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
-    "studio/methods/capabilities.py": ("title", "capability.feature", "REASONS[reason]", "capability.advice"),  # `_cards`
-    "studio/methods/targets.py": ("self.title", "type(self).model_fields[key].title",),  # an option's title
+    "studio/methods/capabilities.py": (
+        "title",
+        "capability.feature",
+        "REASONS[reason]",
+        "capability.advice",
+    ),  # `_cards`
+    "studio/methods/targets.py": ("self.title", "type(self).model_fields[key].title"),  # an option's title
     "studio/training/checks.py": ("method.title",),
     "studio/tasks/preference.py": ("recipe.method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
-    "studio/forecast/estimate.py": ("TASKS[recipe.task.name].verb", "title", "summary"),  # tasks, method titles with their numbers
+    "studio/forecast/estimate.py": (
+        "TASKS[recipe.task.name].verb",
+        "title",
+        "summary",
+    ),  # tasks, method titles with their numbers
     "studio/data/source.py": ("text",),  # Source.report and Source.warn themselves
-    "studio/data/readers_text.py": ("error.msg", "_ALL_ZERO"),  # Python's json module: NOT_OURS in the test; bytes.translate
+    "studio/data/readers_text.py": (
+        "error.msg",
+        "_ALL_ZERO",
+    ),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
@@ -132,7 +188,11 @@ class Walk:
                 parts = values
             case ast.Subscript(value=holder, slice=key):
                 items = self._items(holder, depth + 1)
-                parts = [item.elts[1] for item in items if not isinstance(key, ast.Constant) or item.elts[0].value == key.value]
+                parts = [
+                    item.elts[1]
+                    for item in items
+                    if not isinstance(key, ast.Constant) or item.elts[0].value == key.value
+                ]
             case ast.Call(func=ast.Attribute(value=holder, attr="get"), args=args):
                 parts = [*(item.elts[1] for item in self._items(holder, depth + 1)), *args[1:]]
             case ast.Name() | ast.Attribute(value=ast.Name(id="self" | "cls")):
@@ -150,7 +210,12 @@ class Walk:
             match node:
                 case ast.For(target=target, iter=table):
                     loops = [(target, table)]
-                case ast.GeneratorExp(generators=parts) | ast.ListComp(generators=parts) | ast.SetComp(generators=parts) | ast.DictComp(generators=parts):
+                case (
+                    ast.GeneratorExp(generators=parts)
+                    | ast.ListComp(generators=parts)
+                    | ast.SetComp(generators=parts)
+                    | ast.DictComp(generators=parts)
+                ):
                     loops = [(part.target, part.iter) for part in parts]
                 case _:
                     loops = []
@@ -163,7 +228,11 @@ class Walk:
                     return found
             if isinstance(node, ast.FunctionDef) and wanted in (names := [each.arg for each in node.args.args]):
                 at = names.index(wanted) - (names[0] == "self")
-                return [call.args[at] for call in ast.walk(self.tree) if isinstance(call, ast.Call) and _called(call) == node.name and len(call.args) > at]
+                return [
+                    call.args[at]
+                    for call in ast.walk(self.tree)
+                    if isinstance(call, ast.Call) and _called(call) == node.name and len(call.args) > at
+                ]
         return []
 
     def _elements(self, table: ast.expr, depth: int) -> list[ast.expr]:
@@ -172,7 +241,11 @@ class Walk:
             case _ if depth > 8:
                 return []
             case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
-                return [each for part in parts for each in (self._elements(part.value, depth + 1) if isinstance(part, ast.Starred) else [part])]
+                return [
+                    each
+                    for part in parts
+                    for each in (self._elements(part.value, depth + 1) if isinstance(part, ast.Starred) else [part])
+                ]
             case ast.Call(func=ast.Attribute(value=holder, attr="items")):
                 return self._items(holder, depth + 1)
             case ast.Call(func=ast.Attribute(value=holder, attr="values")):
@@ -193,7 +266,12 @@ class Walk:
                 return [ast.Tuple([key, value]) for key, value in zip(keys, values, strict=True) if key is not None]
             case ast.Subscript(value=ast.Name() as outer, slice=ast.Constant(value=str(key))):
                 inside = [item for value in self._bound(outer) for item in self._items(value, depth + 1)]
-                return [each for item in inside if getattr(item.elts[0], "value", None) == key for each in self._items(item.elts[1], depth + 1)]
+                return [
+                    each
+                    for item in inside
+                    if getattr(item.elts[0], "value", None) == key
+                    for each in self._items(item.elts[1], depth + 1)
+                ]
             case ast.Name() | ast.Attribute(value=ast.Name(id="self" | "cls")):
                 return [item for value in self._bound(holder) for item in self._items(value, depth + 1)]
             case _:
@@ -206,7 +284,13 @@ def _called(call: ast.Call) -> str:
 
 def _assigned(node: ast.AST, wanted: str) -> list[ast.expr]:
     """The value if `node` assigns to the name `wanted`."""
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value else []
+    targets = (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AnnAssign | ast.NamedExpr) and node.value
+        else []
+    )
     return [node.value for target in targets if isinstance(target, ast.Name) and target.id == wanted]
 
 
@@ -215,7 +299,9 @@ def _taken(target: ast.expr, item: ast.expr, wanted: str) -> list[ast.expr]:
     if isinstance(target, ast.Name):
         return [item] if target.id == wanted else []
     if isinstance(target, ast.Tuple) and isinstance(item, ast.Tuple | ast.List):
-        return [found for part, value in zip(target.elts, item.elts, strict=False) for found in _taken(part, value, wanted)]
+        return [
+            found for part, value in zip(target.elts, item.elts, strict=False) for found in _taken(part, value, wanted)
+        ]
     return []
 
 
@@ -224,7 +310,11 @@ def strings() -> set[str]:
     found = {text for text, _ in [*_options(), *_cards(), *_yaml()]}
     for path in [*STUDIO.rglob("*.py"), REPOSITORY / "app.py"]:
         if path.exists():
-            found |= {node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+            found |= {
+                node.value
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
     return found
 
 
@@ -242,7 +332,12 @@ def _options():
 
 
 def _below(cls: type) -> list[type]:
-    return [each for child in cls.__subclasses__() for each in (child, *_below(child)) if each.__module__.startswith("studio.")]
+    return [
+        each
+        for child in cls.__subclasses__()
+        for each in (child, *_below(child))
+        if each.__module__.startswith("studio.")
+    ]
 
 
 def _cards():
@@ -250,12 +345,18 @@ def _cards():
         yield family, "studio/methods/base.py"
     yield from ((part, "studio/forecast/estimate.py") for part in PARTS.values())
     for capability in CAPABILITIES.values():
-        yield from ((text, "studio/methods/capabilities.py") for text in (capability.title, capability.feature, capability.advice))
+        yield from (
+            (text, "studio/methods/capabilities.py")
+            for text in (capability.title, capability.feature, capability.advice)
+        )
     yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
     yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
-        yield from ((text, place) for text in (method.title, *filter(None, [method.branch]), card.idea, card.good_for, card.cost, card.limits))
+        yield from (
+            (text, place)
+            for text in (method.title, *filter(None, [method.branch]), card.idea, card.good_for, card.cost, card.limits)
+        )
     for name, task in TASKS.items():
         yield from ((text, f"task {name} (studio/tasks)") for text in (task.title, task.verb, task.help))
 
@@ -279,7 +380,10 @@ def placeholders(text: str) -> set[str]:
 
 def translation_files(language: str) -> dict[str, dict[str, str]]:
     """File name → its translations, as written."""
-    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted((ASSETS / "i18n" / language).glob("*.json"))}
+    return {
+        path.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((ASSETS / "i18n" / language).glob("*.json"))
+    }
 
 
 def room(places: set[str]) -> str:

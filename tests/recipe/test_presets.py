@@ -16,7 +16,15 @@ ALL = presets()
 
 
 def test_what_is_there():
-    assert [item.name for item in presets("sample")] == ["captain", "tickets", "letters", "extract", "preferences", "notes", "leaves"]
+    assert [item.name for item in presets("sample")] == [
+        "captain",
+        "tickets",
+        "letters",
+        "extract",
+        "preferences",
+        "notes",
+        "leaves",
+    ]
     assert [item.name for item in presets("effort")] == ["fast_look", "balanced", "best_quality", "smallest_memory"]
     assert [item.order for item in ALL] == sorted({item.order for item in ALL})
 
@@ -26,7 +34,9 @@ def test_each_is_a_recipe(item):
     made = recipe_from(apply(item, Recipe().to_dict()))
     assert recipe_from_yaml(made.to_yaml()) == made
     shape = read_shape(local_folder(made.model.name))
-    assert made.task.model_refusal(shape) is None and made.method.refusal(shape, made.task.name, made.quantisation) is None
+    assert (
+        made.task.model_refusal(shape) is None and made.method.refusal(shape, made.task.name, made.quantisation) is None
+    )
     assert item.description.endswith(".") and str(item.say()).startswith(item.title)
 
 
@@ -65,15 +75,23 @@ def test_the_learning_rate_goes_with_the_method():
 
 
 def test_a_sample_keeps_the_machine_and_forgets_the_rest():
-    mine = Recipe.model_validate({"name": "old", "machine": {"device": "cpu", "precision": "bf16"}, "training": {"epochs": 50}}).to_dict()
+    mine = Recipe.model_validate(
+        {"name": "old", "machine": {"device": "cpu", "precision": "bf16"}, "training": {"epochs": 50}}
+    ).to_dict()
     made = recipe_from(apply(preset("tickets"), mine))
     assert (made.machine.precision, made.training.epochs, made.name) == ("bf16", 3, "Tickets")
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("training: {epochs: 1}", "needs a heading"), ("preset: {title: x, description: y, kind: z}", "needs a heading"), ("a: [", "not valid YAML"), ("text", "needs a heading"),
-    ("preset: {title: x, description: y, kind: effort}\ntraining: {epochs: -1}", "Epochs must be more than"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("training: {epochs: 1}", "needs a heading"),
+        ("preset: {title: x, description: y, kind: z}", "needs a heading"),
+        ("a: [", "not valid YAML"),
+        ("text", "needs a heading"),
+        ("preset: {title: x, description: y, kind: effort}\ntraining: {epochs: -1}", "Epochs must be more than"),
+    ],
+)
 def test_files_that_do_not_fit(text, says, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(StudioError, match=says):

@@ -46,7 +46,11 @@ def test_every_number_has_limits_and_says_so(cls, field):
 def test_forms_are_complete(cls):
     made = cls()
     for field in form_fields(cls):
-        assert field["title"] and field["help"] and field["help"][0].isupper() | field["help"].startswith(("starter", "auto")), field["key"]
+        assert (
+            field["title"]
+            and field["help"]
+            and field["help"][0].isupper() | field["help"].startswith(("starter", "auto"))
+        ), field["key"]
         assert field["help"].endswith((".", "…")), field["help"]
         assert getattr(made, field["key"]) == field["default"]
         if field["kind"] == "choice" and not field["adapters"]:
@@ -62,7 +66,14 @@ def test_unknown_keys_are_refused(cls):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_round_trip(name):
-    recipe = recipe_from({"name": "Käpt'n 船长", "method": name, "training": {"learning_rate": 3e-3, "max_steps": 7}, "machine": {"device": "cuda:1"}})
+    recipe = recipe_from(
+        {
+            "name": "Käpt'n 船长",
+            "method": name,
+            "training": {"learning_rate": 3e-3, "max_steps": 7},
+            "machine": {"device": "cuda:1"},
+        }
+    )
     again = recipe_from_yaml(recipe.to_yaml())
     assert again == recipe and again.to_yaml() == recipe.to_yaml() and type(again.method) is METHODS[name]
     assert "船长" in recipe.to_yaml()
@@ -75,27 +86,52 @@ def test_an_empty_recipe_is_the_default():
 
 def test_every_wrong_field_is_named():
     with pytest.raises(StudioError) as caught:
-        recipe_from({"training": {"learning_rate": 0, "epochs": "x"}, "machine": {"device": "gpu"}, "colour": "red", "method": {"name": "lora", "rank": 0}})
+        recipe_from(
+            {
+                "training": {"learning_rate": 0, "epochs": "x"},
+                "machine": {"device": "gpu"},
+                "colour": "red",
+                "method": {"name": "lora", "rank": 0},
+            }
+        )
     said = str(caught.value)
-    for part in ("training.learning_rate: Learning rate must be more than 0", "Epochs must be a number", "machine.device: Device", "'colour' is not an option", "at least 1"):
+    for part in (
+        "training.learning_rate: Learning rate must be more than 0",
+        "Epochs must be a number",
+        "machine.device: Device",
+        "'colour' is not an option",
+        "at least 1",
+    ):
         assert part in said
     assert "学习率必须大于" in caught.value.sentence.say("zh")
 
 
-@pytest.mark.parametrize(("method", "says"), [
-    ({"name": "lora", "rank": "abc"}, "method.rank: Rank r must be a whole number, but is 'abc'."), ({"name": "lora", "rank": None}, "method.rank: Rank r is missing."),
-    ({"name": "adalora", "start_rank": 0}, "method.start_rank: Starting rank r₀ must be at least 2, but is 0."),
-])
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ({"name": "lora", "rank": "abc"}, "method.rank: Rank r must be a whole number, but is 'abc'."),
+        ({"name": "lora", "rank": None}, "method.rank: Rank r is missing."),
+        ({"name": "adalora", "start_rank": 0}, "method.start_rank: Starting rank r₀ must be at least 2, but is 0."),
+    ],
+)
 def test_an_option_of_a_method_is_called_as_on_the_page(method, says):
     with pytest.raises(StudioError) as caught:
         recipe_from({"method": method})
     assert str(caught.value) == says
 
 
-@pytest.mark.parametrize(("values", "says"), [
-    ({"method": "magic"}, "'magic' is not offered; choose one of .*lora"), ({"method": {"name": "lora", "ratio": 2}}, "'ratio' is not an option"),
-    ({"task": {"name": "dance"}}, "'dance' is not offered"), ({"method": {}}, "is not offered"), ({"method": None}, "is not offered"), ("text", "is not a recipe"), ([], "is not a recipe"),
-])
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"method": "magic"}, "'magic' is not offered; choose one of .*lora"),
+        ({"method": {"name": "lora", "ratio": 2}}, "'ratio' is not an option"),
+        ({"task": {"name": "dance"}}, "'dance' is not offered"),
+        ({"method": {}}, "is not offered"),
+        ({"method": None}, "is not offered"),
+        ("text", "is not a recipe"),
+        ([], "is not a recipe"),
+    ],
+)
 def test_wrong_parts(values, says):
     with pytest.raises(StudioError, match=says):
         recipe_from(values)

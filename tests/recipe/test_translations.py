@@ -38,9 +38,15 @@ def test_translations_hold_the_same_values(language):
     wrong: dict[str, list[str]] = defaultdict(list)
     for name, file in said.translation_files(language).items():
         for key, value in file.items():
-            if said.placeholders(key) != said.placeholders(value) or key.count("**") != value.count("**") or not value.strip():
+            if (
+                said.placeholders(key) != said.placeholders(value)
+                or key.count("**") != value.count("**")
+                or not value.strip()
+            ):
                 wrong[name].append(f"{key!r} → {value!r}")
-    assert not wrong, listing("The translation has other {placeholders} or ** marks than the English, or is empty:", wrong)
+    assert not wrong, listing(
+        "The translation has other {placeholders} or ** marks than the English, or is empty:", wrong
+    )
 
 
 @pytest.mark.parametrize("language", FOREIGN)
@@ -49,21 +55,31 @@ def test_no_text_is_translated_in_two_ways(language):
     for name, file in said.translation_files(language).items():
         for key, value in file.items():
             seen[key][name] = value
-    differ = {key: [f"{name}: {value}" for name, value in found.items()] for key, found in seen.items() if len(set(found.values())) > 1}
+    differ = {
+        key: [f"{name}: {value}" for name, value in found.items()]
+        for key, found in seen.items()
+        if len(set(found.values())) > 1
+    }
     assert not differ, listing("Translated differently in several files; the last file would win:", differ)
 
 
 @pytest.mark.parametrize("language", FOREIGN)
 def test_no_translation_is_stale(language):
     used = said.strings()
-    stale = {name: [key for key in file if key not in used and not NOT_OURS.match(key)] for name, file in said.translation_files(language).items()}
+    stale = {
+        name: [key for key in file if key not in used and not NOT_OURS.match(key)]
+        for name, file in said.translation_files(language).items()
+    }
     stale = {name: keys for name, keys in stale.items() if keys}
     assert not stale, listing("Nothing says this any more; remove it, or mend the key:", stale)
 
 
 def test_every_text_can_be_followed():
     lost = {place: sorted(sources) for place, sources in said.unfollowed().items()}
-    assert not lost, listing("Nobody knows which texts these hold; write them so that said.Walk can follow, or list them in said.SAID_ELSEWHERE:", lost)
+    assert not lost, listing(
+        "Nobody knows which texts these hold; write them so that said.Walk can follow, or list them in said.SAID_ELSEWHERE:",
+        lost,
+    )
 
 
 def test_the_walk_sees_what_it_should():
@@ -73,8 +89,20 @@ def test_the_walk_sees_what_it_should():
     assert any("Leaves every weight" in text for text in found)  # a card
     assert "Balanced" in found  # a preset
     assert {"Hyperparameters", "Perplexity", "Good for"} <= found.keys()  # out of a table that a loop goes through
-    assert {"Bring back", "The trash is empty.", "Running", "nats per token", "held-out"} <= found.keys()  # through a parameter, a name, a dict, CHARTS
-    assert {"Best result first", "System text", "Top-p"} <= found.keys()  # orders of the library; options of forms made in the window, and of the chat
+    assert {
+        "Bring back",
+        "The trash is empty.",
+        "Running",
+        "nats per token",
+        "held-out",
+    } <= found.keys()  # through a parameter, a name, a dict, CHARTS
+    assert {
+        "Best result first",
+        "System text",
+        "Top-p",
+    } <= found.keys()  # orders of the library; options of forms made in the window, and of the chat
     assert not {"gradient_norm", "eval_loss", "queued"} & found.keys()  # keys are not texts
-    assert said.literals(ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")) == ["one", "two", "three", "four"]
+    assert said.literals(
+        ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")
+    ) == ["one", "two", "three", "four"]
     assert said.placeholders("{a} {b:.1g} {c!r} {d:row|rows}") == {"a", "b", "c"}

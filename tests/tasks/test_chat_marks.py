@@ -97,12 +97,20 @@ def test_reasoning_is_learnt_or_read_or_left_out():
     assert Chat().question(record).expected == "A town."
 
 
-@pytest.mark.parametrize(("reasoning", "said"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)])
+@pytest.mark.parametrize(
+    ("reasoning", "said"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)]
+)
 def test_reasoning_of_answers_that_are_judged(reasoning, said):
-    better, worse, codec = join_reasoning("Think.", "A town."), join_reasoning("Think.", "A lake."), Codec(STARTER, "qwen3")
+    better, worse, codec = (
+        join_reasoning("Think.", "A town."),
+        join_reasoning("Think.", "A lake."),
+        Codec(STARTER, "qwen3"),
+    )
     record = {"prompt": [ASK], "chosen": better, "rejected": worse}
     pair = TASKS["preference"](reasoning=reasoning).encode(record, codec, 512)[0]
-    judged = TASKS["feedback"](reasoning=reasoning).encode({"prompt": [ASK], "completion": better, "label": True}, codec, 512)[0]
+    judged = TASKS["feedback"](reasoning=reasoning).encode(
+        {"prompt": [ASK], "completion": better, "label": True}, codec, 512
+    )[0]
     for row, words in ((pair, "A town."), (pair.rejected, "A lake."), (judged, "A town.")):
         text = codec.decode([label for label in row.labels if label != IGNORED], keep_special=True)
         assert text == f"{said}{words}<|im_end|>"

@@ -24,17 +24,29 @@ def words(record: dict) -> int:
 
 
 CALL = say("assistant", "", tool_calls=[{"type": "function", "function": {"name": "tide", "arguments": {}}}])
-TALK = [say("system", "Be brief."), say("user", "one two"), CALL, say("tool", "low"), say("assistant", "low tide"), say("user", "and then"), say("assistant", "high"),
-        say("user", "the long last question"), say("assistant", "answer")]
+TALK = [
+    say("system", "Be brief."),
+    say("user", "one two"),
+    CALL,
+    say("tool", "low"),
+    say("assistant", "low tide"),
+    say("user", "and then"),
+    say("assistant", "high"),
+    say("user", "the long last question"),
+    say("assistant", "answer"),
+]
 
 
-@pytest.mark.parametrize("most, kept", [
-    (14, [TALK[0], *TALK[5:]]),  # an exchange goes with its calls and their results, the system text stays
-    (9, [TALK[0], *TALK[7:]]),
-    (6, [TALK[0], say("user", "long last question"), TALK[8]]),
-    (4, [TALK[0], say("user", "question"), TALK[8]]),
-    (3, TALK),  # not even one word of the question fits: it stays as it was
-])
+@pytest.mark.parametrize(
+    "most, kept",
+    [
+        (14, [TALK[0], *TALK[5:]]),  # an exchange goes with its calls and their results, the system text stays
+        (9, [TALK[0], *TALK[7:]]),
+        (6, [TALK[0], say("user", "long last question"), TALK[8]]),
+        (4, [TALK[0], say("user", "question"), TALK[8]]),
+        (3, TALK),  # not even one word of the question fits: it stays as it was
+    ],
+)
 def test_a_conversation_loses_its_oldest_exchanges_and_then_the_first_words_of_the_question(most, kept):
     record = {"messages": TALK, "tools": ["tide"]}
     found = shortened(record, lambda record: words(record) <= most)
@@ -52,7 +64,9 @@ def test_texts_begin_at_a_word_wherever_words_begin():
 def test_a_very_long_text_costs_little_more_than_what_is_kept_of_it():
     tried = []
     text = " ".join(["word"] * 100_000)
-    kept = shortened({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)["text"]
+    kept = shortened({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)[
+        "text"
+    ]
     assert len(kept) == 899 and sum(tried) < 20 * 900
 
 
@@ -60,8 +74,14 @@ def test_the_playground_reads_a_long_text_as_training_did():
     from studio.chat.classifier import Classifiers
 
     classifiers = Classifiers(STARTER, name="starter", how={}, find=None)
-    for remedies, first, last in (({}, "word0", False), ({"long": "trim"}, "word", True), ({"long": "drop"}, "word0", False)):
-        recipe = recipe_from({"task": {"name": "classification"}, "training": {"max_length": 64}, "data": {"remedies": remedies}})
+    for remedies, first, last in (
+        ({}, "word0", False),
+        ({"long": "trim"}, "word", True),
+        ({"long": "drop"}, "word0", False),
+    ):
+        recipe = recipe_from(
+            {"task": {"name": "classification"}, "training": {"max_length": 64}, "data": {"remedies": remedies}}
+        )
         read = Codec(STARTER).decode(classifiers._tokens(recipe, LONG)["input_ids"][0].tolist())
         assert read.strip().startswith(first) and ("word119" in read) == last, read
 
@@ -69,7 +89,15 @@ def test_the_playground_reads_a_long_text_as_training_did():
 LONG = " ".join(f"word{n}" for n in range(120))
 NAMES = ("red", "blue")
 ROWS = {
-    "chat": ["messages", lambda n, text: [say("user", f"Old {n}?"), say("assistant", "Old."), say("user", f"{text} {n}?"), say("assistant", f"Yes {n}.")]],
+    "chat": [
+        "messages",
+        lambda n, text: [
+            say("user", f"Old {n}?"),
+            say("assistant", "Old."),
+            say("user", f"{text} {n}?"),
+            say("assistant", f"Yes {n}."),
+        ],
+    ],
     "preference": ["prompt", lambda n, text: f"{text} {n}?", {"chosen": "Yes, it is so.", "rejected": "No."}],
     "feedback": ["prompt", lambda n, text: f"{text} {n}?", {"completion": "Yes.", "label": True}],
     "classification": ["text", lambda n, text: f"{text} {n}", {"label": NAMES}],
@@ -80,7 +108,13 @@ ROWS = {
 def rows(task: str) -> list[dict]:
     """24 rows, four of them too long for 64 tokens, and one of these beyond help where its answer can be."""
     column, made, *more = ROWS[task]
-    found = [{column: made(n, LONG if n % 6 == 1 else "Is this"), **{key: values[n % 2] if values is NAMES else values for key, values in (more[0] if more else {}).items()}} for n in range(24)]
+    found = [
+        {
+            column: made(n, LONG if n % 6 == 1 else "Is this"),
+            **{key: values[n % 2] if values is NAMES else values for key, values in (more[0] if more else {}).items()},
+        }
+        for n in range(24)
+    ]
     answer = "completion" if task == "feedback" else "chosen"
     if task == "chat":
         found[7]["messages"][-1] = say("assistant", LONG)
@@ -118,24 +152,40 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(task)))
     desk.use(str(path))
     desk.choose_task(task)
-    desk.change(training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    desk.change(
+        training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0}
+    )
     helpless = 0 if "text" in rows(task)[0] else 1
 
     before = desk.outlook()
     finding = next(item for item in before.report.findings if item.kind == "long")
-    assert finding.count == 4 and finding.lines == [2, 8, 14, 20] and set(finding.remedies) == {"trim", "drop"} and max(before.lengths) > 64
+    assert (
+        finding.count == 4
+        and finding.lines == [2, 8, 14, 20]
+        and set(finding.remedies) == {"trim", "drop"}
+        and max(before.lengths) > 64
+    )
 
     desk.set_remedy("long", "trim")
     found = desk.outlook()
     assert found.report.remedied["long"] == 4 - helpless and found.rows == 24
-    assert sum(length > 64 for length in found.lengths) == helpless == sum(item.count for item in found.report.findings if item.kind == "still_long")
+    assert (
+        sum(length > 64 for length in found.lengths)
+        == helpless
+        == sum(item.count for item in found.report.findings if item.kind == "still_long")
+    )
     assert found.report.lengths["tokens"].total == sum(found.lengths) < before.report.lengths["tokens"].total
     assert found.forecast.question.lengths == found.lengths
     material, logs = prepared(desk)
     assert f'"count": {4 - helpless}' in text_of(logs) and "shortened at the front" in text_of(logs)
-    left_out = sum(item.count for item in found.report.findings if item.kind == "nothing")  # an answer that begins behind the cut
+    left_out = sum(
+        item.count for item in found.report.findings if item.kind == "nothing"
+    )  # an answer that begins behind the cut
     assert left_out == (helpless if task != "chat" else 0)
-    assert sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train) == sorted(found.lengths)[: 24 - left_out]
+    assert (
+        sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train)
+        == sorted(found.lengths)[: 24 - left_out]
+    )
     assert_shown_as_learnt(desk, found, material)
 
     desk.set_remedy("long", "drop")
@@ -143,7 +193,9 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     assert found.report.remedied["long"] == 4 and found.rows == 20 == len(found.lengths) and max(found.lengths) <= 64
     assert not {item.kind for item in found.report.findings} & {"long", "still_long", "nothing"}
     material, logs = prepared(desk)
-    assert len(material.train) == 20 and sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train) == sorted(found.lengths)
+    assert len(material.train) == 20 and sorted(
+        max(len(row.ids) + row.cut for row in example.sequences) for example in material.train
+    ) == sorted(found.lengths)
 
     desk.set_remedy("long", None)
     assert desk.outlook().lengths == before.lengths and desk.outlook().report.findings == before.report.findings
@@ -155,18 +207,32 @@ def assert_shown_as_learnt(desk, found, material):
     value = Fitting(recipe, codec)(found.dataset.train[1].value)
     (shown,) = recipe.task.encode(value, codec, 64)
     (example,) = [example for example in material.train if example.ids == shown.ids]
-    assert example.labels == shown.labels and not example.cut and "word119" in codec.decode(example.ids) and "word0" not in codec.decode(example.ids)
+    assert (
+        example.labels == shown.labels
+        and not example.cut
+        and "word119" in codec.decode(example.ids)
+        and "word0" not in codec.decode(example.ids)
+    )
 
 
 def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("chat")))
     desk.use(str(path))
-    desk.change(training={**desk.draft()["training"], "max_length": 64, "packing": True}, data={**desk.draft()["data"], "heldout_fraction": 0.0})
-    assert "is left out" not in view_html(bare_page(), desk.outlook(), 2) and "shortened" not in view_html(bare_page(), desk.outlook(), 2)
+    desk.change(
+        training={**desk.draft()["training"], "max_length": 64, "packing": True},
+        data={**desk.draft()["data"], "heldout_fraction": 0.0},
+    )
+    assert "is left out" not in view_html(bare_page(), desk.outlook(), 2) and "shortened" not in view_html(
+        bare_page(), desk.outlook(), 2
+    )
     desk.set_remedy("long", "trim")
     shown = view_html(bare_page(), desk.outlook(), 2)
-    assert "It was shortened at the front: the row as it stands in the file has" in shown and "token cut\">w" not in shown and "word119" in shown
+    assert (
+        "It was shortened at the front: the row as it stands in the file has" in shown
+        and 'token cut">w' not in shown
+        and "word119" in shown
+    )
     desk.set_remedy("long", "drop")
     assert "This row is longer than 64 tokens and is left out." in view_html(bare_page(), desk.outlook(), 2)
     assert packed_row(desk.outlook(), STARTER, 1) is None and packed_row(desk.outlook(), STARTER, 0)
@@ -176,19 +242,28 @@ def test_long_texts_are_learnt_in_pieces_and_nothing_is_offered(desk, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": f"{n} {LONG if n == 3 else 'short'}"}) + "\n" for n in range(8)))
     desk.use(str(path))
-    desk.change(training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    desk.change(
+        training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0}
+    )
     found = desk.outlook()
     pieces = next(item for item in found.report.findings if item.kind == "pieces")
-    assert (pieces.lines, pieces.level, pieces.remedies) == ([4], "info", {}) and "long" not in {item.kind for item in found.report.findings}
+    assert (pieces.lines, pieces.level, pieces.remedies) == ([4], "info", {}) and "long" not in {
+        item.kind for item in found.report.findings
+    }
     material, _ = prepared(desk)
-    assert found.rows == len(material.train) > 8 and sorted(len(example.ids) for example in material.train) == sorted(found.lengths)
+    assert found.rows == len(material.train) > 8 and sorted(len(example.ids) for example in material.train) == sorted(
+        found.lengths
+    )
 
 
 def test_a_remedy_that_leaves_nothing_blocks_the_run(desk, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{LONG} {n}?", "completion": "Yes."}) + "\n" for n in range(4)))
     desk.use(str(path))
-    desk.change(training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0, "remedies": {"long": "drop"}})
+    desk.change(
+        training={**desk.draft()["training"], "max_length": 64},
+        data={**desk.draft()["data"], "heldout_fraction": 0.0, "remedies": {"long": "drop"}},
+    )
     assert "undo the remedy" in str(desk.outlook().problems["data"])
 
 

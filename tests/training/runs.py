@@ -16,7 +16,16 @@ from studio.recipe import recipe_from
 from studio.store import Store
 from tests.conftest import REPOSITORY
 
-SHORT = {"max_steps": 6, "batch_size": 4, "evaluations": 2, "evaluation_rows": 2, "answer_length": 8, "sample_prompts": 1, "checkpoint_steps": 2, "max_length": 64}
+SHORT = {
+    "max_steps": 6,
+    "batch_size": 4,
+    "evaluations": 2,
+    "evaluation_rows": 2,
+    "answer_length": 8,
+    "sample_prompts": 1,
+    "checkpoint_steps": 2,
+    "max_length": 64,
+}
 
 
 class StoppingJob(Job):
@@ -33,7 +42,9 @@ def _forking() -> tuple[subprocess.Popen, BinaryIO]:
     """`killed.py`, started once, and where it complains."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
     command = [sys.executable, "-m", "tests.training.killed"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=REPOSITORY)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=REPOSITORY
+    )
     atexit.register(process.kill)
     return process, log
 
@@ -45,12 +56,29 @@ class Runs:
         self.home = Home(folder)
         self.store = Store(self.home.database)
 
-    def start(self, method: dict | str = "lora", *, stop_after: int | None = None, kill_after: int | None = None, task: dict | str = "chat", data: dict | None = None, machine: dict | None = None, model: dict | None = None, **training) -> str:
+    def start(
+        self,
+        method: dict | str = "lora",
+        *,
+        stop_after: int | None = None,
+        kill_after: int | None = None,
+        task: dict | str = "chat",
+        data: dict | None = None,
+        machine: dict | None = None,
+        model: dict | None = None,
+        **training,
+    ) -> str:
         """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process, for whose kill -9 `killed` waits."""
-        recipe = recipe_from({
-            "data": {"source": "captain", "max_rows": 24, **(data or {})}, "task": task if isinstance(task, dict) else {"name": task}, "method": method, "machine": machine or {}, "model": model or {},
-            "training": {"learning_rate": 1e-3, **SHORT, **training},
-        })
+        recipe = recipe_from(
+            {
+                "data": {"source": "captain", "max_rows": 24, **(data or {})},
+                "task": task if isinstance(task, dict) else {"name": task},
+                "method": method,
+                "machine": machine or {},
+                "model": model or {},
+                "training": {"learning_rate": 1e-3, **SHORT, **training},
+            }
+        )
         run_id, job_id = self.store.create_run("test", recipe.to_dict(), "cpu")
         if kill_after:
             process, _ = _forking()
@@ -66,7 +94,9 @@ class Runs:
         code = process.stdout.readline().strip()
         if code != str(-signal.SIGKILL):
             log.seek(0)
-            raise AssertionError(f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}")
+            raise AssertionError(
+                f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}"
+            )
         self.store.job_ended(self.store.run(run_id)["job_id"], "failed")
 
     def resume(self, run_id: str, stop_after: int | None = None) -> dict | None:

@@ -66,22 +66,41 @@ def test_labels_of_a_record():
         one.names({"label": ["late", "damaged"]})
     with pytest.raises(StudioError, match="One row has no label; switch on Several labels"):
         one.names({"label": []})
-    assert chosen([0.2, 0.5, 0.9], ["a", "b", "c"], True) == ("b", "c") and chosen([0.2, 0.5, 0.3], ["a", "b", "c"], False) == ("b",)
+    assert chosen([0.2, 0.5, 0.9], ["a", "b", "c"], True) == ("b", "c") and chosen(
+        [0.2, 0.5, 0.3], ["a", "b", "c"], False
+    ) == ("b",)
 
 
 @pytest.mark.slow
 def test_tickets_are_sorted(runs):
     """From 21 % (always the commonest label) to well above 80 % of the held-out letters, in 50 steps."""
-    run = runs.start(**TICKETS, learning_rate=3e-3, max_steps=50, batch_size=16, max_length=128, sample_prompts=1, checkpoint_steps=50)
+    run = runs.start(
+        **TICKETS,
+        learning_rate=3e-3,
+        max_steps=50,
+        batch_size=16,
+        max_length=128,
+        sample_prompts=1,
+        checkpoint_steps=50,
+    )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_correct"] == pytest.approx(19 / 90) and metrics["correct"] > 0.8 and metrics["macro_f1"] > 0.8
     assert metrics["intervals"]["correct"]["difference"][0] > 0.4
     sure = metrics["intervals"]["macro_f1"]
-    for who, value in (("base", metrics["base_macro_f1"]), ("taught", metrics["macro_f1"]), ("difference", metrics["macro_f1"] - metrics["base_macro_f1"])):
+    for who, value in (
+        ("base", metrics["base_macro_f1"]),
+        ("taught", metrics["macro_f1"]),
+        ("difference", metrics["macro_f1"] - metrics["base_macro_f1"]),
+    ):
         assert sure[who][0] <= value <= sure[who][1] and 0.01 < sure[who][1] - sure[who][0] < 0.35
     classes = metrics["classes"]
-    assert classes["names"] == ["billing", "fault", "login", "praise", "refund", "shipping"] and classes["always"] == "shipping"
-    assert sum(map(sum, classes["counts"])) == 90 and sum(classes["counts"][at][at] for at in range(6)) == round(90 * metrics["correct"])
+    assert (
+        classes["names"] == ["billing", "fault", "login", "praise", "refund", "shipping"]
+        and classes["always"] == "shipping"
+    )
+    assert sum(map(sum, classes["counts"])) == 90 and sum(classes["counts"][at][at] for at in range(6)) == round(
+        90 * metrics["correct"]
+    )
     live = runs.losses(run, "eval_accuracy")
     assert len(live) == 2 and live[50] == metrics["correct"]
     rows = predictions.read(runs.home.run(run))
@@ -95,9 +114,24 @@ def test_several_labels_a_text(runs, tmp_path):
 
     rows = list(csv.DictReader((STARTER.parent / "samples" / "tickets.csv").open()))
     path = tmp_path / "several.jsonl"
-    path.write_text("\n".join(json.dumps({"text": row["text"], "label": [row["label"], "long"] if len(row["text"]) > 60 else row["label"]}) for row in rows))
+    path.write_text(
+        "\n".join(
+            json.dumps(
+                {"text": row["text"], "label": [row["label"], "long"] if len(row["text"]) > 60 else row["label"]}
+            )
+            for row in rows
+        )
+    )
     assert open_source(path).columns == ["text", "label"]
-    run = runs.start(task={"name": "classification", "several": True}, data={"source": str(path), "max_rows": 400}, learning_rate=3e-3, max_steps=60, batch_size=16, max_length=128, checkpoint_steps=60)
+    run = runs.start(
+        task={"name": "classification", "several": True},
+        data={"source": str(path), "max_rows": 400},
+        learning_rate=3e-3,
+        max_steps=60,
+        batch_size=16,
+        max_length=128,
+        checkpoint_steps=60,
+    )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["macro_f1"] > metrics["base_macro_f1"] + 0.2 and metrics["correct"] > metrics["base_correct"] + 0.1
     assert "long" in metrics["classes"]["names"] and all(len(counts) == 3 for counts in metrics["classes"]["counts"])
@@ -106,15 +140,29 @@ def test_several_labels_a_text(runs, tmp_path):
 @pytest.mark.slow
 def test_a_column_for_each_label(runs, tmp_path):
     """0 and 1 in a column for each label, as sets about tone are kept; letters with none of them are learnt to have none."""
-    rows, names = list(csv.DictReader((STARTER.parent / "samples" / "tickets.csv").open())), ("billing", "fault", "shipping")
+    rows, names = (
+        list(csv.DictReader((STARTER.parent / "samples" / "tickets.csv").open())),
+        ("billing", "fault", "shipping"),
+    )
     with (tmp_path / "columns.csv").open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["text", *names])
         out.writerows([row["text"], *(int(row["label"] == name) for name in names)] for row in rows)
-    run = runs.start(task={"name": "classification", "several": True}, data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "heldout_fraction": 0.2},
-                     learning_rate=3e-3, max_steps=60, batch_size=16, max_length=128, checkpoint_steps=60)
+    run = runs.start(
+        task={"name": "classification", "several": True},
+        data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "heldout_fraction": 0.2},
+        learning_rate=3e-3,
+        max_steps=60,
+        batch_size=16,
+        max_length=128,
+        checkpoint_steps=60,
+    )
     found = runs.store.run(run)["result"]["metrics"]
-    assert found["classes"]["names"] == list(names) and found["macro_f1"] > found["base_macro_f1"] + 0.3 and found["correct"] > found["base_correct"] + 0.1
+    assert (
+        found["classes"]["names"] == list(names)
+        and found["macro_f1"] > found["base_macro_f1"] + 0.3
+        and found["correct"] > found["base_correct"] + 0.1
+    )
     assert {row.taught for row in predictions.read(runs.home.run(run))} >= {"–", "billing"}  # none, and one
 
 
@@ -131,8 +179,18 @@ def test_methods_made_for_classification_learn_it(name, runs):
     """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were taught classes of their own."""
     method = {"name": name}
     if name == "fusion":
-        method["adapters"] = [runs.start("adapter", **TICKETS, seed=seed, evaluations=0, evaluation_rows=0) for seed in (0, 1)]
-    run = runs.start(method, **TICKETS, learning_rate=2e-2 if name == "p_tuning_v2" else 5e-3, max_steps=60, batch_size=16, evaluations=0, checkpoint_steps=60)
+        method["adapters"] = [
+            runs.start("adapter", **TICKETS, seed=seed, evaluations=0, evaluation_rows=0) for seed in (0, 1)
+        ]
+    run = runs.start(
+        method,
+        **TICKETS,
+        learning_rate=2e-2 if name == "p_tuning_v2" else 5e-3,
+        max_steps=60,
+        batch_size=16,
+        evaluations=0,
+        checkpoint_steps=60,
+    )
     losses = list(runs.losses(run).values())
     assert runs.store.run(run)["state"] == "done" and sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert runs.store.adapter(run)["card"]["labels"] == ["billing", "fault", "login", "praise", "refund", "shipping"]

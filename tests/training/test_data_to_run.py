@@ -19,7 +19,13 @@ def run(tmp_path_factory):
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     runs = Runs(folder / "home")
-    data = {"source": str(path), "heldout_fraction": 0.1, "remedies": {"duplicate": "drop", "long": "drop"}, "more": [{"source": "captain", "weight": 0.5}], "max_rows": 20}
+    data = {
+        "source": str(path),
+        "heldout_fraction": 0.1,
+        "remedies": {"duplicate": "drop", "long": "drop"},
+        "more": [{"source": "captain", "weight": 0.5}],
+        "max_rows": 20,
+    }
     return runs, runs.start(data=data, model={"template": "llama3"}, max_steps=2, max_length=400)
 
 
@@ -29,7 +35,9 @@ def test_the_lent_template_is_saved_with_the_adapter_and_taken_up_by_chat(run):
     adapter = runs.home.adapter(row["id"])
     assert (adapter / "chat_template.jinja").read_text() == template("llama3") != Codec(STARTER).template
     taught = Codec(STARTER).as_taught(adapter)
-    assert taught.render([{"role": "user", "content": "Hi"}], for_answer=True).endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+    assert taught.render([{"role": "user", "content": "Hi"}], for_answer=True).endswith(
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
 
 
 def test_rows_that_are_left_out_are_said_and_counted(run):

@@ -10,7 +10,17 @@ from studio.recipe import Training
 from studio.training.events import Events
 from studio.words import StudioError
 
-STEP = {"loss", "learning_rate", "gradient_norm", "tokens", "seconds", "tokens_per_second", "memory_allocated", "memory_reserved", "memory_device"}
+STEP = {
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "tokens",
+    "seconds",
+    "tokens_per_second",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_device",
+}
 
 
 @pytest.fixture
@@ -18,7 +28,9 @@ def events(runs):
     """Events of a job that nobody runs, over a real store; no token has been seen."""
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
-    made = Events(job, Training(patience=2), tokens_seen=lambda: 0, samples=list, keep_best=lambda: made.kept.append(made.best))
+    made = Events(
+        job, Training(patience=2), tokens_seen=lambda: 0, samples=list, keep_best=lambda: made.kept.append(made.best)
+    )
     made.kept = []
     return made
 
@@ -35,7 +47,9 @@ def evaluate(events: Events, step: int, loss: float) -> TrainerControl:
 
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_one_row_each_optimiser_step(runs, accumulation):
-    run_id = runs.start(batch_size=2, accumulation=accumulation, max_steps=4, evaluations=2, evaluation_rows=0, sample_prompts=0)
+    run_id = runs.start(
+        batch_size=2, accumulation=accumulation, max_steps=4, evaluations=2, evaluation_rows=0, sample_prompts=0
+    )
     rows = runs.store.metrics(run_id)
     steps = [row for row in rows if "loss" in row["values"]]
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
@@ -43,7 +57,9 @@ def test_one_row_each_optimiser_step(runs, accumulation):
         values = row["values"]
         assert set(values) == STEP and all(math.isfinite(value) for value in values.values())
         assert values["seconds"] > 0 and values["memory_device"] > 0
-        assert 0 < values["memory_allocated"] <= values["memory_reserved"] * 1.01  # both in bytes, the second the peak so far
+        assert (
+            0 < values["memory_allocated"] <= values["memory_reserved"] * 1.01
+        )  # both in bytes, the second the peak so far
         assert values["tokens_per_second"] == pytest.approx(values["tokens"] / values["seconds"])
     others = [row for row in rows if "loss" not in row["values"]]
     assert [(row["step"], set(row["values"])) for row in others] == [(2, {"eval_loss"}), (4, {"eval_loss"})]
@@ -53,7 +69,9 @@ def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
     """One epoch sees every token of the data once, however it is cut into batches, and padding does not count."""
     plans, seen = [], []
     for batch, accumulation in ((2, 2), (8, 1)):
-        run_id = runs.start(batch_size=batch, accumulation=accumulation, max_steps=None, epochs=1, evaluations=0, evaluation_rows=0)
+        run_id = runs.start(
+            batch_size=batch, accumulation=accumulation, max_steps=None, epochs=1, evaluations=0, evaluation_rows=0
+        )
         plans.append(runs.store.events(run_id, kind="plan")[0]["data"]["tokens"])
         seen.append(sum(row["values"]["tokens"] for row in runs.store.metrics(run_id)))
     assert seen == plans and plans[0] == plans[1] > 0
@@ -64,7 +82,9 @@ def test_a_broken_loss_is_recorded_and_ends_the_run_with_a_sentence(events, loss
     log(events, 1, loss=2.0, learning_rate=2e-4)
     with pytest.raises(StudioError) as caught:
         log(events, 2, loss=loss, learning_rate=2e-4)
-    assert str(caught.value).startswith(f"The loss became {loss} at step 2: the model broke. Use a learning rate of 6.7e-05 or less")
+    assert str(caught.value).startswith(
+        f"The loss became {loss} at step 2: the model broke. Use a learning rate of 6.7e-05 or less"
+    )
     assert [row["step"] for row in events.job.store.metrics(events.job.run_id)] == [1, 2]
 
 
@@ -80,7 +100,10 @@ def test_a_row_without_a_gradient_norm(events):
 
 
 def test_a_new_low_is_kept_and_patience_ends_the_run(events):
-    asked = [evaluate(events, step, loss).should_training_stop for step, loss in ((1, 2.0), (2, 1.0), (3, 1.5), (4, 1.0), (5, 0.5))]
+    asked = [
+        evaluate(events, step, loss).should_training_stop
+        for step, loss in ((1, 2.0), (2, 1.0), (3, 1.5), (4, 1.0), (5, 0.5))
+    ]
     assert events.kept == [2.0, 1.0, 0.5]
     assert asked == [False, False, False, True, False] and events.stopped_early
     said = events.job.store.events(events.job.run_id, kind="log")[0]["data"]

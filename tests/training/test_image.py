@@ -1,6 +1,5 @@
 """Pictures and their classes, on the starter for pictures."""
 
-
 import zipfile
 
 import pytest
@@ -21,7 +20,9 @@ LEAVES = {"model": {"name": "starter-vit"}, "task": "image", "data": {"source": 
 def test_a_model_that_does_not_fit_the_task_is_refused():
     text, vit = read_shape(STARTER), read_shape(STARTER_VIT)
     assert (text.reads, vit.reads, vit.context) == ("text", "pictures", 37)
-    assert "choose the Starter for pictures" in str(TASKS["image"].model_refusal(text)) and "reads text" in str(TASKS["chat"].model_refusal(vit))
+    assert "choose the Starter for pictures" in str(TASKS["image"].model_refusal(text)) and "reads text" in str(
+        TASKS["chat"].model_refusal(vit)
+    )
     assert TASKS["image"].model_refusal(vit) is None and TASKS["classification"].model_refusal(text) is None
     refusal = recipe_from({"model": {"name": "starter-vit"}, "task": "image", "method": "prompt_tuning"}).refusal(vit)
     assert refusal and "Prompt tuning" in str(refusal) and "LoRA" in str(refusal)
@@ -55,13 +56,19 @@ def test_leaves_are_told_apart(runs):
     assert metrics["intervals"]["correct"]["difference"][0] > 0.2
     assert metrics["classes"]["names"] == ["eaten", "healthy", "spotted", "wilted"]
 
-
     row = predictions.read(runs.home.run(run))[0]
     with zipfile.ZipFile(SAMPLES / "leaves.heldout.zip") as archive:
         data = archive.read(row.prompt)
-    asked = Classifiers(STARTER_VIT, name="starter-vit", how={"quantisation": "none", "precision": "auto", "device": "cpu"}, find=lambda who: shelf.find(runs.home, runs.store, who)[:2])
+    asked = Classifiers(
+        STARTER_VIT,
+        name="starter-vit",
+        how={"quantisation": "none", "precision": "auto", "device": "cpu"},
+        find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
+    )
     found = asked.classify(run, "", data)
-    assert found["labels"][max(range(4), key=found["probabilities"].__getitem__)] == row.taught and sum(found["probabilities"]) == pytest.approx(1)
+    assert found["labels"][max(range(4), key=found["probabilities"].__getitem__)] == row.taught and sum(
+        found["probabilities"]
+    ) == pytest.approx(1)
     with pytest.raises(StudioError, match="choose a picture first"):
         asked.classify(run, "", b"")
 

@@ -10,7 +10,13 @@ from studio.store import Store
 
 
 def run(recipe, home):
-    return subprocess.run([sys.executable, "-m", "studio.training", str(recipe), "--home", str(home)], cwd=REPOSITORY, capture_output=True, text=True, timeout=200)
+    return subprocess.run(
+        [sys.executable, "-m", "studio.training", str(recipe), "--home", str(home)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
 
 
 @pytest.mark.slow

@@ -18,5 +18,7 @@ def test_an_epoch_holds_each_example_once_longest_step_first():
     order = grouped(lengths, 8, seed=3).tolist()
     assert sorted(order) == list(range(1003)) and order != grouped(lengths, 8, seed=3, epoch=1).tolist()
     assert max(lengths) in [lengths[index] for index in order[:8]]
-    spread = [max(part) - min(part) for at in range(0, 1000, 8) if (part := [lengths[index] for index in order[at : at + 8]])]
+    spread = [
+        max(part) - min(part) for at in range(0, 1000, 8) if (part := [lengths[index] for index in order[at : at + 8]])
+    ]
     assert sum(spread) / len(spread) < 10

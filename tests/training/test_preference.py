@@ -24,8 +24,17 @@ QUIET = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
 # Ours → the same for TRL's DPOConfig.
 ALIKE = [
     ({}, {}, {"beta": 0.1, "per_device_train_batch_size": 4}),
-    ({"beta": 0.3, "imitation": 0.5}, {"batch_size": 2, "accumulation": 2},
-     {"beta": 0.3, "loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5], "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}),
+    (
+        {"beta": 0.3, "imitation": 0.5},
+        {"batch_size": 2, "accumulation": 2},
+        {
+            "beta": 0.3,
+            "loss_type": ["sigmoid", "sft"],
+            "loss_weights": [1.0, 0.5],
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+        },
+    ),
     ({"algorithm": "ipo"}, {}, {"beta": 0.1, "loss_type": ["ipo"], "per_device_train_batch_size": 4}),
 ]
 
@@ -38,8 +47,19 @@ def preference(**options) -> dict:
 def trl_losses(tmp_path_factory) -> list[list[float]]:
     """The first 20 losses of TRL's DPOTrainer for each of ALIKE."""
     folder = tmp_path_factory.mktemp("trl")
-    command = [sys.executable, str(Path(__file__).parent / "reference" / "dpo.py"), str(STARTER), str(PAIRS), json.dumps([theirs for _, _, theirs in ALIKE]), str(folder)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_CACHE": str(folder / "cache")}
+    command = [
+        sys.executable,
+        str(Path(__file__).parent / "reference" / "dpo.py"),
+        str(STARTER),
+        str(PAIRS),
+        json.dumps([theirs for _, _, theirs in ALIKE]),
+        str(folder),
+    ]
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_DATASETS_CACHE": str(folder / "cache"),
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=480)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -50,7 +70,11 @@ def trl_losses(tmp_path_factory) -> list[list[float]]:
 def test_the_first_20_losses_are_those_of_trl(runs, trl_losses, at):
     task, training, _ = ALIKE[at]
     options = {"max_steps": 20, "batch_size": 4, "max_length": 96, "group_by_length": False, **QUIET, **training}
-    ours = list(runs.losses(runs.start(task=preference(**task), data={"source": "preferences", "max_rows": None}, **options)).values())
+    ours = list(
+        runs.losses(
+            runs.start(task=preference(**task), data={"source": "preferences", "max_rows": None}, **options)
+        ).values()
+    )
     assert len(ours) == len(trl_losses[at]) == 20
     assert max(abs(one - other) for one, other in zip(ours, trl_losses[at], strict=True)) < 1e-5, (ours, trl_losses[at])
 
@@ -59,7 +83,9 @@ def trainer_of(algorithm: str, task: str = "preference", **options):
     """A trainer's losses without a trainer: what its methods need of `self`."""
     from types import SimpleNamespace
 
-    return SimpleNamespace(task=TASKS[task].model_validate({**({"algorithm": algorithm} if task == "preference" else {}), **options}))
+    return SimpleNamespace(
+        task=TASKS[task].model_validate({**({"algorithm": algorithm} if task == "preference" else {}), **options})
+    )
 
 
 def test_kto_and_orpo_are_those_of_trl(monkeypatch):
@@ -71,11 +97,16 @@ def test_kto_and_orpo_are_those_of_trl(monkeypatch):
     torch.manual_seed(0)
     sums, counts = -torch.rand(6) * 40 - 1, torch.randint(3, 20, (6,))
     said = Said(sums, counts)
-    theirs = ORPOTrainer.odds_ratio_loss(type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *said.means.chunk(2))[0]
+    theirs = ORPOTrainer.odds_ratio_loss(
+        type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *said.means.chunk(2)
+    )[0]
     assert torch.allclose(PreferenceTrainer._orpo(trainer_of("orpo", beta=0.3), said), -theirs, atol=1e-6)
     gains, moved, good = torch.randn(6), torch.tensor(0.4), torch.tensor([True, False, True, True, False, False])
     found = PreferenceTrainer._kto(trainer_of("kto", "feedback", beta=0.5, bad_weight=2.0), gains, good, moved)
-    by_hand = [1 - torch.sigmoid(0.5 * (gain - moved)) if wanted else 2 * (1 - torch.sigmoid(0.5 * (moved - gain))) for gain, wanted in zip(gains, good, strict=True)]
+    by_hand = [
+        1 - torch.sigmoid(0.5 * (gain - moved)) if wanted else 2 * (1 - torch.sigmoid(0.5 * (moved - gain)))
+        for gain, wanted in zip(gains, good, strict=True)
+    ]
     assert torch.allclose(found, torch.stack(by_hand))
 
 
@@ -83,12 +114,16 @@ def test_both_answers_are_encoded_as_chat_encodes_them():
     codec = Codec(STARTER)
     pair = TASKS["preference"](system="Be brief.").encode(ROW, codec, 512)[0]
     for row, answer in zip(pair.sequences, (ROW["chosen"], ROW["rejected"]), strict=True):
-        chat = TASKS["chat"](system="Be brief.").encode({"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, codec, 512)[0]
+        chat = TASKS["chat"](system="Be brief.").encode(
+            {"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, codec, 512
+        )[0]
         assert (row.ids, row.labels) == (chat.ids, chat.labels)
     assert TASKS["preference"](system="Be brief.").measure(ROW, codec)[0] == [len(row.ids) for row in pair.sequences]
     short = TASKS["preference"]().encode(ROW, codec, 16)[0]
     assert short.learnt == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
-    judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[0]
+    judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[
+        0
+    ]
     assert judged.good is False and codec.decode([token for token in judged.labels if token != IGNORED]) == "Arr, 5!"
 
 
@@ -110,11 +145,14 @@ def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
     assert batch["tokens"] == examples.tokens
 
 
-@pytest.mark.parametrize(("recipe", "said"), [
-    ({"task": "preference", "method": "full"}, "Choose ORPO, or another method such as LoRA"),
-    ({"task": preference(algorithm="kto"), "training": {"batch_size": 1}}, "batch size of 2"),
-    ({"task": "feedback", "training": {"packing": True}}, "Switch Packing off"),
-])
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"task": "preference", "method": "full"}, "Choose ORPO, or another method such as LoRA"),
+        ({"task": preference(algorithm="kto"), "training": {"batch_size": 1}}, "batch size of 2"),
+        ({"task": "feedback", "training": {"packing": True}}, "Switch Packing off"),
+    ],
+)
 def test_what_cannot_be_learnt_is_a_sentence(recipe, said):
     assert said in recipe_from(recipe).refusal(None).say()
     assert recipe_from({"task": preference(algorithm="orpo"), "method": "full"}).refusal(None) is None
@@ -132,11 +170,17 @@ def few(tmp_path_factory):
     for part, rows in (("preferences", 12), ("preferences.heldout", 4)):
         lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
         (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {"source": str(folder / "preferences.jsonl"), "heldout": str(folder / "preferences.heldout.jsonl"), "max_rows": None}
+    return {
+        "source": str(folder / "preferences.jsonl"),
+        "heldout": str(folder / "preferences.heldout.jsonl"),
+        "max_rows": None,
+    }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks])
+@pytest.mark.parametrize(
+    "name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks]
+)
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
@@ -147,12 +191,21 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
 
     def built(*args):
         seen["trainer"] = trainer = build(*args)
-        seen["before"] = {key: value.detach().clone() for key, value in trainer.model.named_parameters() if value.requires_grad}
+        seen["before"] = {
+            key: value.detach().clone() for key, value in trainer.model.named_parameters() if value.requires_grad
+        }
         return trainer
 
     monkeypatch.setattr(worker, "build", built)
     monkeypatch.setattr(worker, "finish", lambda *args: {})  # saving and loading again is the methods' own suite
-    run = runs.start(method, task="preference", data=few, learning_rate=METHODS[name].learning_rate * 3, warmup=0, **{**QUIET, "max_steps": 3, "evaluations": 1})
+    run = runs.start(
+        method,
+        task="preference",
+        data=few,
+        learning_rate=METHODS[name].learning_rate * 3,
+        warmup=0,
+        **{**QUIET, "max_steps": 3, "evaluations": 1},
+    )
     losses = runs.losses(run)
     if name not in STARTS_ELSEWHERE:
         assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].quantisation else 1e-3)
@@ -177,7 +230,16 @@ def test_stopped_and_resumed_gives_the_same_curve(algorithm, runs):
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "steps"), [(preference(algorithm=name), 30) for name in ("dpo", "kto", "orpo")])
 def test_the_sample_is_learnt_without_imitation(runs, task, steps):
-    run = runs.start(task=task, data={"source": "preferences", "max_rows": None}, learning_rate=2e-3, max_steps=steps, batch_size=8, evaluations=1, evaluation_rows=2, max_length=128)
+    run = runs.start(
+        task=task,
+        data={"source": "preferences", "max_rows": None},
+        learning_rate=2e-3,
+        max_steps=steps,
+        batch_size=8,
+        evaluations=1,
+        evaluation_rows=2,
+        max_length=128,
+    )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_preferred"] == pytest.approx(0.48, abs=0.02) and metrics["preferred"] >= 0.85
     kept = read(runs.home.run(run))
@@ -187,8 +249,20 @@ def test_the_sample_is_learnt_without_imitation(runs, task, steps):
 @pytest.mark.slow
 def test_feedback_of_thumbs(runs, tmp_path):
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()[:60]]
-    judged = [{"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"} for row in rows for key in ("chosen", "rejected")]
+    judged = [
+        {"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"}
+        for row in rows
+        for key in ("chosen", "rejected")
+    ]
     (tmp_path / "thumbs.jsonl").write_text("\n".join(json.dumps(row) for row in judged))
-    run = runs.start(task="feedback", data={"source": str(tmp_path / "thumbs.jsonl"), "max_rows": None}, learning_rate=2e-3, max_steps=20, batch_size=8, evaluations=1, max_length=128)
+    run = runs.start(
+        task="feedback",
+        data={"source": str(tmp_path / "thumbs.jsonl"), "max_rows": None},
+        learning_rate=2e-3,
+        max_steps=20,
+        batch_size=8,
+        evaluations=1,
+        max_length=128,
+    )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_heeded"] == 0.5 and metrics["heeded"] >= 0.8

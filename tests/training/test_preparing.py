@@ -18,8 +18,11 @@ from tests.training.runs import Runs, StoppingJob
 TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
 ASKED = {"prompt": TALK["messages"][:1]}
 EXAMPLES = [
-    ("chat", TALK), ("text", {"text": "The sea was calm and the wind was low. " * 20}), ("classification", {"text": "The parcel is late", "label": "shipping"}),
-    ("multitask", {"text": "The parcel is late", "label": {"topic": "shipping", "tone": "calm"}}), ("preference", {**ASKED, "chosen": "Arr, 5!", "rejected": "No."}),
+    ("chat", TALK),
+    ("text", {"text": "The sea was calm and the wind was low. " * 20}),
+    ("classification", {"text": "The parcel is late", "label": "shipping"}),
+    ("multitask", {"text": "The parcel is late", "label": {"topic": "shipping", "tone": "calm"}}),
+    ("preference", {**ASKED, "chosen": "Arr, 5!", "rejected": "No."}),
     ("feedback", {**ASKED, "completion": "No.", "label": False}),
 ]
 # What the worker does up to its first step, in a process of its own, so that the peak of its memory is its own.
@@ -57,7 +60,9 @@ def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
     rows = [[len(row.ids) for row in example.sequences] for example in examples]
     assert kept.lengths.tolist() == [max(lengths) for lengths in rows] and kept.tokens == sum(map(sum, rows))
     assert kept.cut == sum(any(row.cut for row in example.sequences) for example in examples)
-    assert kept.places.tolist() == [place + 7 for place in range(len(examples))] and kept.names == [example.names for example in examples]
+    assert kept.places.tolist() == [place + 7 for place in range(len(examples))] and kept.names == [
+        example.names for example in examples
+    ]
     assert list(tmp_path.iterdir()) == []  # the file has no name, so it goes with the process
     with pytest.raises(IndexError):
         kept[len(examples)]
@@ -84,7 +89,10 @@ class Watched(StoppingJob):
         self.said.append(sentence)
 
 
-@pytest.mark.parametrize(("task", "data"), [("chat", "captain"), ("classification", "tickets"), ("preference", "preferences"), ("image", "leaves")])
+@pytest.mark.parametrize(
+    ("task", "data"),
+    [("chat", "captain"), ("classification", "tickets"), ("preference", "preferences"), ("image", "leaves")],
+)
 def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, monkeypatch):
     from studio.jobs.job import Stopped
     from studio.recipe import recipe_from
@@ -93,7 +101,9 @@ def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, mon
 
     monkeypatch.setattr(base, "_SAY_EVERY", 0)
     runs = Runs(tmp_path / "home")
-    recipe = recipe_from({"data": {"source": data}, "task": task, "model": {"name": "starter-vit" if task == "image" else "starter"}})
+    recipe = recipe_from(
+        {"data": {"source": data}, "task": task, "model": {"name": "starter-vit" if task == "image" else "starter"}}
+    )
     run, number = runs.store.create_run("test", recipe.to_dict(), "cpu")
     job = Watched(runs.store.job(number), runs.store, runs.home)
     job.after = 20
@@ -101,7 +111,9 @@ def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, mon
         train(job)
     prepared = [sentence for sentence in job.said if "done" in sentence.values]
     assert [sentence.values["done"] for sentence in prepared] == list(range(21)) and prepared[-1].values["count"] > 100
-    assert runs.store.run(run)["doing"]["values"]["done"] == 20 and str(prepared[-1]).startswith("Preparing the data: 20 of ")
+    assert runs.store.run(run)["doing"]["values"]["done"] == 20 and str(prepared[-1]).startswith(
+        "Preparing the data: 20 of "
+    )
     assert any(sentence.text.startswith("Reading the data: {rows") for sentence in job.said)
     logged = [event["data"]["text"] for event in runs.store.events(run) if event["kind"] == "log"]
     assert logged == ["Stopped while the data was being prepared; Resume prepares it anew."]
@@ -111,25 +123,39 @@ def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, mon
 def rows(task: str, many: int):
     """Small records that make 50 to 100 tokens each."""
     for number in range(many):
-        asked, said = f"What comes after the number {number}, and what before it?", f"After it comes {number + 1}, and before it came {number - 1}, as everybody knows."
+        asked, said = (
+            f"What comes after the number {number}, and what before it?",
+            f"After it comes {number + 1}, and before it came {number - 1}, as everybody knows.",
+        )
         yield {
-            "chat": {"prompt": asked, "completion": said}, "text": {"text": f"{asked} {said}"}, "classification": {"text": f"{asked} {said}", "label": str(number % 7)},
+            "chat": {"prompt": asked, "completion": said},
+            "text": {"text": f"{asked} {said}"},
+            "classification": {"text": f"{asked} {said}", "label": str(number % 7)},
             "preference": {"prompt": asked, "chosen": said, "rejected": f"No idea about {number}."},
         }[task]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "many"), [("chat", 100_000), ("text", 200_000), ("classification", 100_000), ("preference", 50_000)])
+@pytest.mark.parametrize(
+    ("task", "many"), [("chat", 100_000), ("text", 200_000), ("classification", 100_000), ("preference", 50_000)]
+)
 def test_many_rows_are_prepared_in_bounded_memory(task, many, tmp_path):
     """And two steps are learnt from them. As lists of Python integers 100,000 rows would be more than 200 MB."""
     path = tmp_path / "many.jsonl"
     with path.open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows(task, many))
     recipe = {
-        "data": {"source": str(path)}, "task": task,
+        "data": {"source": str(path)},
+        "task": task,
         "training": {"max_steps": 2, "batch_size": 4, "max_length": 128, "evaluations": 0, "sample_prompts": 0},
     }
-    done = subprocess.run([sys.executable, "-c", PREPARES, str(tmp_path / "home"), json.dumps(recipe)], capture_output=True, text=True, cwd=REPOSITORY, timeout=250)
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARES, str(tmp_path / "home"), json.dumps(recipe)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=250,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["train"] == many - APART and found["steps"] == 2 and found["tokens"] > 40 * many

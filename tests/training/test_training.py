@@ -32,13 +32,23 @@ def test_only_the_answer_and_its_end_are_learnt():
 
 
 def test_an_answer_of_weight_0_is_read_and_not_learnt():
-    codec, value = Codec(STARTER), [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "6.", "weight": 0},
-                                    {"role": "user", "content": "No."}, {"role": "assistant", "content": "5.", "weight": 1}]
+    codec, value = (
+        Codec(STARTER),
+        [
+            {"role": "user", "content": "2+3?"},
+            {"role": "assistant", "content": "6.", "weight": 0},
+            {"role": "user", "content": "No."},
+            {"role": "assistant", "content": "5.", "weight": 1},
+        ],
+    )
     record = apply(Mapping(roles={"messages": "m"}), Row(1, {"m": value}))
 
     def learnt(**options):
         example = TASKS["chat"](**options).encode(record, codec, 512)[0]
-        return codec.decode([token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED], keep_special=True)
+        return codec.decode(
+            [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED],
+            keep_special=True,
+        )
 
     assert "5." in learnt() and "6." not in learnt() and "6." in TASKS["chat"]().rendered(record, codec)
     assert "6." not in learnt(learn_from="questions") and "No." in learnt(learn_from="questions")
@@ -48,7 +58,10 @@ def test_the_codec_is_the_tokenizer_of_transformers():
     from transformers import AutoTokenizer
 
     stock, codec = AutoTokenizer.from_pretrained(STARTER), Codec(STARTER)
-    for messages in (TALK["messages"], [{"role": "system", "content": "Be brief."}, *TALK["messages"], {"role": "user", "content": "Naïve 日本 ⏎?"}]):
+    for messages in (
+        TALK["messages"],
+        [{"role": "system", "content": "Be brief."}, *TALK["messages"], {"role": "user", "content": "Naïve 日本 ⏎?"}],
+    ):
         for answer in (False, True):
             text = stock.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer)
             assert codec.render(messages, for_answer=answer) == text
@@ -65,7 +78,10 @@ def test_long_text_becomes_several_examples_and_loses_nothing():
 
 def test_padded_rows_and_packed_rows_give_the_logits_of_single_rows():
     model = load_base(STARTER)
-    items = [{"input_ids": [7, 8, 9, 10, 11], "labels": [IGNORED, 8, 9, 10, 11]}, {"input_ids": [50, 51, 52], "labels": [IGNORED, 51, 52]}]
+    items = [
+        {"input_ids": [7, 8, 9, 10, 11], "labels": [IGNORED, 8, 9, 10, 11]},
+        {"input_ids": [50, 51, 52], "labels": [IGNORED, 51, 52]},
+    ]
     with torch.no_grad():
         single = [model(torch.tensor([item["input_ids"]])).logits[0] for item in items]
         padded = model(pad(items, 0)["input_ids"], use_cache=False).logits
@@ -90,7 +106,9 @@ def test_the_order_is_the_same_for_the_same_seed_and_epoch_and_groups_lengths():
     other = LengthGrouped(lengths, 8, seed=1)
     other.set_epoch(1)
     assert list(other) != order
-    waste = sum(max(lengths[i] for i in order[at : at + 8]) * len(order[at : at + 8]) for at in range(0, 403, 8)) / sum(lengths)
+    waste = sum(max(lengths[i] for i in order[at : at + 8]) * len(order[at : at + 8]) for at in range(0, 403, 8)) / sum(
+        lengths
+    )
     assert waste < 1.15
 
 
@@ -120,7 +138,16 @@ def test_nothing_to_learn_is_a_sentence():
         checks.something_to_learn(load_base(STARTER), METHODS["lora"]())
 
 
-@pytest.mark.parametrize(("examples", "training"), [(400, {"epochs": 3}), (401, {"epochs": 1, "accumulation": 4}), (3, {"epochs": 2, "accumulation": 8}), (50, {"epochs": 0.5}), (50, {"max_steps": 7})])
+@pytest.mark.parametrize(
+    ("examples", "training"),
+    [
+        (400, {"epochs": 3}),
+        (401, {"epochs": 1, "accumulation": 4}),
+        (3, {"epochs": 2, "accumulation": 8}),
+        (50, {"epochs": 0.5}),
+        (50, {"max_steps": 7}),
+    ],
+)
 def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_path):
     from transformers import Trainer
 
@@ -157,20 +184,31 @@ def test_a_run_without_a_held_out_part(runs, tmp_path):
 
 @pytest.mark.slow
 def test_text_task_learns(runs):
-    run = runs.start(task="text", data={"source": "notes", "max_rows": 60}, learning_rate=3e-3, max_steps=20, max_length=128, evaluation_rows=0)
+    run = runs.start(
+        task="text",
+        data={"source": "notes", "max_rows": 60},
+        learning_rate=3e-3,
+        max_steps=20,
+        max_length=128,
+        evaluation_rows=0,
+    )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["eval_loss"] < metrics["base_eval_loss"] and "exact_match" not in metrics
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"])
+@pytest.mark.parametrize(
+    "optimiser", ["sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"]
+)
 def test_every_optimiser_steps(optimiser, runs):
     run = runs.start(optimiser=optimiser, max_steps=3, evaluations=0, evaluation_rows=0)
     assert len(runs.losses(run)) == 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", [{"checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}])
+@pytest.mark.parametrize(
+    "machine", [{"checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}]
+)
 def test_every_machine_option_trains(machine, runs):
     run = runs.start(machine=machine, learning_rate=3e-3)
     assert runs.store.run(run)["state"] == "done"

@@ -41,13 +41,18 @@ def test_packed_padded_and_cached_are_the_same(name):
     assert max((row[: len(one)] - one).abs().max() for row, one in zip(found, alone, strict=True)) < 1e-4
     ids, seen = torch.zeros(3, 8, dtype=torch.long), torch.zeros(3, 8, dtype=torch.long)
     for row, item in enumerate(items):  # padded in front, as the chat answers several at once
-        ids[row, 8 - len(item["input_ids"]) :], seen[row, 8 - len(item["input_ids"]) :] = torch.tensor(item["input_ids"]), 1
+        ids[row, 8 - len(item["input_ids"]) :], seen[row, 8 - len(item["input_ids"]) :] = (
+            torch.tensor(item["input_ids"]),
+            1,
+        )
     found = logits(model, input_ids=ids, attention_mask=seen, position_ids=(seen.cumsum(1) - 1).clamp(min=0))
     assert max((row[-len(one) :] - one).abs().max() for row, one in zip(found, alone, strict=True)) < 1e-4
     said = model.generate(input_ids=IDS, max_new_tokens=6, do_sample=False, eos_token_id=None)
     step_by_step = IDS
     for _ in range(6):
-        step_by_step = torch.cat([step_by_step, logits(model, input_ids=step_by_step, use_cache=False)[:, -1:].argmax(-1)], 1)
+        step_by_step = torch.cat(
+            [step_by_step, logits(model, input_ids=step_by_step, use_cache=False)[:, -1:].argmax(-1)], 1
+        )
     assert torch.equal(said, step_by_step)
 
 
@@ -67,7 +72,9 @@ def test_checkpointing_changes_no_gradient(name):
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
         model(input_ids=IDS, labels=IDS, use_cache=False).loss.backward()
-        gradients.append({key: parameter.grad for key, parameter in model.named_parameters() if parameter.requires_grad})
+        gradients.append(
+            {key: parameter.grad for key, parameter in model.named_parameters() if parameter.requires_grad}
+        )
     assert all(gradients[0][key].count_nonzero() > 0 for key in gradients[0])
     assert all(torch.allclose(gradients[0][key], gradients[1][key], atol=1e-5) for key in gradients[0])
 
@@ -89,7 +96,10 @@ def test_all_mixes_share_one_model_in_the_chat(tmp_path):
     house.activate(None)
     assert torch.equal(logits(base), bare)
     house.unload()
-    assert torch.equal(logits(base), bare) and base.config._attn_implementation == load_base(STARTER).config._attn_implementation
+    assert (
+        torch.equal(logits(base), bare)
+        and base.config._attn_implementation == load_base(STARTER).config._attn_implementation
+    )
 
 
 def test_a_shut_gate_is_the_base_model():
@@ -111,7 +121,9 @@ def test_s4_is_a_spindle_of_four_mixes():
 
 def test_what_cannot_be_mixed_is_refused_in_a_sentence():
     shape = read_shape(STARTER)
-    bare = shape.__class__(**{**vars(shape), "tensors": {key: size for key, size in shape.tensors.items() if not key.endswith(".bias")}})
+    bare = shape.__class__(
+        **{**vars(shape), "tensors": {key: size for key, size in shape.tensors.items() if not key.endswith(".bias")}}
+    )
     strange = shape.__class__(**{**vars(shape), "tensors": {"layers.0.strange.weight": (4, 4)}})
     none = METHODS["hybrid"](adapter=False, prefix=False, lora=False)
     assert "no part" in str(none.refusal(shape, "chat", "none"))
@@ -120,7 +132,9 @@ def test_what_cannot_be_mixed_is_refused_in_a_sentence():
     assert "layer names" in str(METHODS["mam"]().refusal(strange, "chat", "none"))
     assert "nothing_like_it" in str(METHODS["hybrid"](targets="nothing_like_it").refusal(shape, "chat", "none"))
     assert METHODS["hybrid"](adapter=False, prefix=False, bitfit=True).merge_refusal() is None
-    assert "added biases" in str(METHODS["hybrid"](adapter=False, prefix=False, bitfit=True, added=True).merge_refusal())
+    assert "added biases" in str(
+        METHODS["hybrid"](adapter=False, prefix=False, bitfit=True, added=True).merge_refusal()
+    )
 
 
 def test_stock_loading_needs_the_own_type(tmp_path):

@@ -30,7 +30,13 @@ def tiny(kind: str) -> torch.nn.Module:
     import transformers as t
 
     torch.manual_seed(1)
-    small = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    small = {
+        "vocab_size": 400,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     if kind == "starter":
         return load_base(STARTER)
     if kind == "starter, eager":
@@ -38,18 +44,47 @@ def tiny(kind: str) -> torch.nn.Module:
         model.set_attn_implementation("eager")
         return model
     made = {
-        "qwen3": lambda: t.Qwen3ForCausalLM(t.Qwen3Config(**small, num_key_value_heads=2, head_dim=16)),  # heads wider than hidden / heads
+        "qwen3": lambda: t.Qwen3ForCausalLM(
+            t.Qwen3Config(**small, num_key_value_heads=2, head_dim=16)
+        ),  # heads wider than hidden / heads
         "gpt2": lambda: t.GPT2LMHeadModel(t.GPT2Config(vocab_size=400, n_embd=32, n_layer=2, n_head=4)),
-        "opt": lambda: t.OPTForCausalLM(t.OPTConfig(vocab_size=400, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=32)),
+        "opt": lambda: t.OPTForCausalLM(
+            t.OPTConfig(
+                vocab_size=400,
+                hidden_size=32,
+                ffn_dim=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                word_embed_proj_dim=32,
+            )
+        ),
         "phi3": lambda: t.Phi3ForCausalLM(t.Phi3Config(**small, pad_token_id=0)),
         "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**small)),
-        "vit": lambda: t.ViTForImageClassification(t.ViTConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=16, patch_size=4)),
+        "vit": lambda: t.ViTForImageClassification(
+            t.ViTConfig(
+                hidden_size=32,
+                intermediate_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                image_size=16,
+                patch_size=4,
+            )
+        ),
     }[kind]()
     return made.eval().requires_grad_(False)
 
 
 def hooked(model, hidden=0, gated=False, task="CAUSAL_LM"):
-    model = get_peft_model(model, PrefixConfig(task_type=task, target_modules=["k_proj", "key", "c_attn", "qkv_proj"], num_virtual_tokens=TOKENS, hidden=hidden, gated=gated))
+    model = get_peft_model(
+        model,
+        PrefixConfig(
+            task_type=task,
+            target_modules=["k_proj", "key", "c_attn", "qkv_proj"],
+            num_virtual_tokens=TOKENS,
+            hidden=hidden,
+            gated=gated,
+        ),
+    )
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.5)
@@ -74,7 +109,10 @@ def test_stock_peft_reads_what_it_writes(kind, hidden, tmp_path):
     how = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 8, "do_sample": False}
     assert torch.equal(stock.generate(input_ids=IDS, **how), model.generate(input_ids=IDS, **how))
     read = from_stock(tiny(kind), tmp_path)
-    assert all(torch.equal(pairs, layer.pairs("default").detach()) for pairs, layer in zip(read, prefix_layers(model), strict=True))
+    assert all(
+        torch.equal(pairs, layer.pairs("default").detach())
+        for pairs, layer in zip(read, prefix_layers(model), strict=True)
+    )
 
 
 @pytest.mark.parametrize("kind", ["starter", "qwen3", "gpt2", "opt"])
@@ -84,7 +122,7 @@ def test_a_prefix_made_of_a_text_is_the_text(kind):
     model = hooked(tiny(kind))
     for layer, pairs in zip(prefix_layers(model), activations(tiny(kind), text), strict=True):
         layer.begin_with("default", pairs)
-    read = logits(tiny(kind), input_ids=torch.cat([text.expand(2, -1), IDS], 1))[:, len(text):]
+    read = logits(tiny(kind), input_ids=torch.cat([text.expand(2, -1), IDS], 1))[:, len(text) :]
     assert (logits(model, input_ids=IDS) - read).abs().max() < 1e-4
 
 
@@ -115,7 +153,9 @@ def test_padding_changes_nothing(kind):
     mask = torch.ones_like(padded)
     mask[0, :4] = 0
     assert torch.equal(model.generate(input_ids=padded, attention_mask=mask, **how)[0, 8 : 8 + len(alone)], alone)
-    assert torch.equal(model.generate(input_ids=short, attention_mask=torch.ones_like(short), use_cache=False, **how)[0, 4:], alone)
+    assert torch.equal(
+        model.generate(input_ids=short, attention_mask=torch.ones_like(short), use_cache=False, **how)[0, 4:], alone
+    )
 
 
 @pytest.mark.parametrize("hidden", [0, 8])
@@ -132,7 +172,9 @@ def test_checkpointing_gives_the_same_gradients(hidden, gated):
         model(input_ids=IDS, labels=IDS, use_cache=False).loss.backward()
         found.append({name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad})
     plain, saved = found
-    assert set(plain) == set(saved) and all(grad is not None and grad.abs().max() > 0 for name, grad in plain.items() if "gate" not in name)
+    assert set(plain) == set(saved) and all(
+        grad is not None and grad.abs().max() > 0 for name, grad in plain.items() if "gate" not in name
+    )
     assert all(torch.allclose(plain[name], saved[name], atol=1e-6) for name in plain)
 
 
@@ -149,8 +191,14 @@ def test_bidirectional_models_and_pictures():
     """Every token of every row sees the prefix, padding apart."""
     bert = hooked(tiny("bert"), task="SEQ_CLS")
     whole = logits(bert, input_ids=IDS[:1, :5])
-    padded = logits(bert, input_ids=torch.cat([IDS[:1, :5], torch.zeros(1, 3, dtype=torch.long)], 1), attention_mask=torch.tensor([[1] * 5 + [0] * 3]))
-    assert (whole - padded).abs().max() < 1e-5 and (whole - logits(tiny("bert"), input_ids=IDS[:1, :5])).abs().max() > 1e-3
+    padded = logits(
+        bert,
+        input_ids=torch.cat([IDS[:1, :5], torch.zeros(1, 3, dtype=torch.long)], 1),
+        attention_mask=torch.tensor([[1] * 5 + [0] * 3]),
+    )
+    assert (whole - padded).abs().max() < 1e-5 and (
+        whole - logits(tiny("bert"), input_ids=IDS[:1, :5])
+    ).abs().max() > 1e-3
     picture = torch.randn(2, 3, 16, 16)
     vit = hooked(tiny("vit"), task=None)
     assert (logits(vit, pixel_values=picture) - logits(tiny("vit"), pixel_values=picture)).abs().max() > 1e-3
@@ -178,7 +226,11 @@ def test_off_and_unloaded_it_is_the_base_and_two_live_side_by_side(tmp_path):
     with pytest.raises(ValueError, match="cannot be merged"):
         both.merge_adapter()
     bare = both.unload()
-    assert torch.equal(logits(bare, input_ids=IDS), base) and bare.config._attn_implementation == "sdpa" and not prefix_layers(bare)
+    assert (
+        torch.equal(logits(bare, input_ids=IDS), base)
+        and bare.config._attn_implementation == "sdpa"
+        and not prefix_layers(bare)
+    )
 
 
 @pytest.mark.parametrize("kind", ["starter", "starter, eager"])

@@ -18,7 +18,11 @@ def test_it_is_full_attention_under_the_mask_of_the_groups(length, heads, group)
     expected = scaled_dot_product_attention(*parts, attn_mask=seen(length, heads, group))
     found = shifted_attention(*parts, group)
     assert (found - expected).abs().max() < 1e-5
-    for first, second in zip(torch.autograd.grad(found.square().sum(), parts), torch.autograd.grad(expected.square().sum(), parts), strict=True):
+    for first, second in zip(
+        torch.autograd.grad(found.square().sum(), parts),
+        torch.autograd.grad(expected.square().sum(), parts),
+        strict=True,
+    ):
         assert (first - second).abs().max() < 1e-4
 
 
@@ -31,8 +35,17 @@ def test_no_logit_changes_when_a_later_token_does(architecture, tmp_path):
     from studio.models.shape import read_shape
 
     torch.manual_seed(0)
-    config = getattr(transformers, f"{architecture}Config")(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
-                                                           head_dim=8, max_position_embeddings=64, sliding_window=None)
+    config = getattr(transformers, f"{architecture}Config")(
+        vocab_size=96,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=64,
+        sliding_window=None,
+    )
     getattr(transformers, f"{architecture}ForCausalLM")(config).save_pretrained(tmp_path)
     method = METHODS["long_lora"](group=16)
     model = method.wrap(load_base(tmp_path)).train()
@@ -46,7 +59,9 @@ def test_no_logit_changes_when_a_later_token_does(architecture, tmp_path):
             other[:, at:] = (other[:, at:] + 7) % 96
             changed = (model(input_ids=other, use_cache=False).logits - whole).abs().amax((0, 2))
             assert changed[:at].max() == 0 and changed[at] > 0
-        assert (model.eval()(input_ids=ids, use_cache=False).logits - whole).abs().max() > 1e-3  # evaluation is not shifted
+        assert (
+            model.eval()(input_ids=ids, use_cache=False).logits - whole
+        ).abs().max() > 1e-3  # evaluation is not shifted
 
 
 def test_packed_rows_are_cut_by_groups_and_by_examples():

@@ -13,9 +13,19 @@ from studio.models.shape import read_shape
 from studio.tuners.register import register
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
-VARIANTS = [("adapter", {"place": place}) for place in ("houlsby", "pfeiffer", "parallel")] + [("bitfit", {}), ("bitfit", {"added": True})]
-VARIANTS += [("hybrid", {}), ("hybrid", {"place": "parallel", "bitfit": True}), ("hybrid", {"adapter": False, "prefix": False, "bitfit": True}),
-             ("hybrid", {"adapter": False, "prefix": False, "targets": "all-linear"}), ("mam", {}), ("unipelt", {}), ("s4", {})]
+VARIANTS = [("adapter", {"place": place}) for place in ("houlsby", "pfeiffer", "parallel")] + [
+    ("bitfit", {}),
+    ("bitfit", {"added": True}),
+]
+VARIANTS += [
+    ("hybrid", {}),
+    ("hybrid", {"place": "parallel", "bitfit": True}),
+    ("hybrid", {"adapter": False, "prefix": False, "bitfit": True}),
+    ("hybrid", {"adapter": False, "prefix": False, "targets": "all-linear"}),
+    ("mam", {}),
+    ("unipelt", {}),
+    ("s4", {}),
+]
 
 
 @torch.no_grad()
@@ -25,7 +35,11 @@ def logits(model) -> torch.Tensor:
 
 def test_registering_twice_is_registering_once():
     before = list(PeftType)
-    assert register("bottleneck", tuners.BottleneckConfig, tuners.BottleneckModel) is PeftType("BOTTLENECK") is PeftType.BOTTLENECK
+    assert (
+        register("bottleneck", tuners.BottleneckConfig, tuners.BottleneckModel)
+        is PeftType("BOTTLENECK")
+        is PeftType.BOTTLENECK
+    )
     assert list(PeftType) == before and len(set(before)) == len(before)
 
 

@@ -43,7 +43,16 @@ def words(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", html))
 
 
-WELCOME = [{"conversations": [{"from": "gpt", "value": "Welcome!"}, {"from": "human", "value": f"Hi {n}"}, {"from": "gpt", "value": f"Hello {n}."}]} for n in range(12)]
+WELCOME = [
+    {
+        "conversations": [
+            {"from": "gpt", "value": "Welcome!"},
+            {"from": "human", "value": f"Hi {n}"},
+            {"from": "gpt", "value": f"Hello {n}."},
+        ]
+    }
+    for n in range(12)
+]
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in another process"])
@@ -55,27 +64,67 @@ def test_a_remedy_that_every_row_needs_has_its_button(desk, tmp_path, monkeypatc
     assert "12 rows not used" in html and 'data-item="order:merge"' in html and "Used to learn 0" in words(html)
     desk.set_remedy("order", "merge")
     html = about_read(desk)
-    assert "all rows usable" in html and "Merge neighbours and drop what has no answer 12 rows" in words(html) and 'data-item="order:merge"' not in html
+    assert (
+        "all rows usable" in html
+        and "Merge neighbours and drop what has no answer 12 rows" in words(html)
+        and 'data-item="order:merge"' not in html
+    )
 
 
 def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
-    rows = [{"messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"It is {n}."}], "loss_weight": n % 3} for n in range(12)]
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"It is {n}."}],
+            "loss_weight": n % 3,
+        }
+        for n in range(12)
+    ]
     desk.use(written(tmp_path / "some.jsonl", rows))
     desk.split({"heldout": None, "heldout_fraction": 0})
     html = about(desk)
-    assert "4 rows not used" in html and "Used to learn 8" in words(html) and "4 of 12 rows looked at have no token to learn" in html
+    assert (
+        "4 rows not used" in html
+        and "Used to learn 8" in words(html)
+        and "4 of 12 rows looked at have no token to learn" in html
+    )
     desk.use(written(tmp_path / "none.jsonl", [row | {"loss_weight": 0} for row in rows]))
     desk.split({"heldout": None, "heldout_fraction": 0})
-    assert "12 rows not used" in about(desk) and "Used to learn 0" in words(about(desk)) and "data" in desk.outlook().problems
+    assert (
+        "12 rows not used" in about(desk)
+        and "Used to learn 0" in words(about(desk))
+        and "data" in desk.outlook().problems
+    )
 
 
 def test_columns_and_marks_are_said(desk, tmp_path):
-    rows = [{"messages": [{"role": "user", "content": f"<image>What is {n}?"}, {"role": "assistant", "content": f"Tree {n}."}], "images": [f"{n}.png"], "id": n} for n in range(12)]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"<image>What is {n}?"},
+                {"role": "assistant", "content": f"Tree {n}."},
+            ],
+            "images": [f"{n}.png"],
+            "id": n,
+        }
+        for n in range(12)
+    ]
     desk.use(written(tmp_path / "photos.jsonl", rows))
     html = about(desk)
-    assert "These columns are not used: images, id." in html and "cannot be learnt from as it is" in html and "all rows usable" not in html
-    assert desk.outlook().problems["data"] and 'data-item="media:trim"' in html and 'data-item="media:drop"' not in html  # which would leave none
+    assert (
+        "These columns are not used: images, id." in html
+        and "cannot be learnt from as it is" in html
+        and "all rows usable" not in html
+    )
+    assert (
+        desk.outlook().problems["data"] and 'data-item="media:trim"' in html and 'data-item="media:drop"' not in html
+    )  # which would leave none
     desk.set_remedy("media", "trim")
     html = about(desk)
-    assert "all rows usable" in html and "data" not in desk.outlook().problems and desk.outlook().dataset.train[0].value["messages"][0]["content"].startswith("What is")
-    assert "Take the marks out and learn the words alone 12 rows" in words(html) and "Column images holds pictures" in html
+    assert (
+        "all rows usable" in html
+        and "data" not in desk.outlook().problems
+        and desk.outlook().dataset.train[0].value["messages"][0]["content"].startswith("What is")
+    )
+    assert (
+        "Take the marks out and learn the words alone 12 rows" in words(html) and "Column images holds pictures" in html
+    )

@@ -49,7 +49,10 @@ class Asked:
 
     def __init__(self, name):
         user = {"name": name, "preferred_username": name, "profile": "", "picture": ""}
-        self.scope = {"type": "http", "session": {"oauth_info": {"userinfo": user, "access_token": "t", "scope": "", "expires_at": 9e12}}}
+        self.scope = {
+            "type": "http",
+            "session": {"oauth_info": {"userinfo": user, "access_token": "t", "scope": "", "expires_at": 9e12}},
+        }
 
 
 def rename(name: str, suffix: str = "!", request: gr.Request | None = None):

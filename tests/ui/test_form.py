@@ -14,7 +14,9 @@ from tests.ui.bare import bare_page
 
 class Example(Options):
     rank: int = option(8, "Rank r", "Width of the added matrices.", ge=1, le=256, slider=True, group="Adapter")
-    bias: Literal["none", "all"] = option("none", "Biases", "Which biases.", labels={"all": "All of them"}, group="Adapter")
+    bias: Literal["none", "all"] = option(
+        "none", "Biases", "Which biases.", labels={"all": "All of them"}, group="Adapter"
+    )
     rate: float = option(2e-4, "Learning rate", "How far one step goes.", gt=0, unit="per step", group="Training")
     steps: int | None = option(None, "Steps", "Empty: by epochs.", ge=1, group="Training")
     packing: bool = option(True, "Packing", "Several examples a row.", group="Training")
@@ -44,7 +46,13 @@ def test_the_defaults_make_the_options_with_their_defaults():
 def test_what_was_typed_becomes_the_type_it_should_be():
     raw = {"rank": 16, "rate": 1e-5, "steps": None, "packing": False, "targets": "q_proj, v_proj,"}
     made, _ = form_values(raw, Example)
-    assert (made.rank, made.rate, made.steps, made.packing, made.targets) == (16, 1e-5, None, False, ["q_proj", "v_proj"])
+    assert (made.rank, made.rate, made.steps, made.packing, made.targets) == (
+        16,
+        1e-5,
+        None,
+        False,
+        ["q_proj", "v_proj"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,9 +86,15 @@ def test_an_update_for_other_options_brings_their_defaults():
 
 
 def test_options_that_choose_from_the_library_offer_its_adapters():
-    fields = {field["key"]: field for field in said_fields(Chosen, adapters=lambda kind, made_with: {"id1": f"a {kind}"})}
-    assert fields["one"]["kind"] == "choice" and fields["one"]["choices"] == [{"value": "id1", "label": "a PROMPT_TUNING"}]
-    assert fields["bank"]["kind"] == "several" and fields["bank"]["choices"] == [{"value": "id1", "label": "a BOTTLENECK"}]
+    fields = {
+        field["key"]: field for field in said_fields(Chosen, adapters=lambda kind, made_with: {"id1": f"a {kind}"})
+    }
+    assert fields["one"]["kind"] == "choice" and fields["one"]["choices"] == [
+        {"value": "id1", "label": "a PROMPT_TUNING"}
+    ]
+    assert fields["bank"]["kind"] == "several" and fields["bank"]["choices"] == [
+        {"value": "id1", "label": "a BOTTLENECK"}
+    ]
     made, wrong = form_values({"one": None, "bank": ["id1", "id2"]}, Chosen)
     assert wrong == {} and made == Chosen(bank=["id1", "id2"])
 
@@ -94,7 +108,12 @@ def address(serve):
     with gr.Blocks(analytics_enabled=False) as demo:
         form = OptionForm(Example)
         times = gr.Textbox(elem_id="times")
-        heard, preset, other, lock = gr.Textbox(elem_id="heard"), gr.Button("preset"), gr.Button("other"), gr.Button("lock")
+        heard, preset, other, lock = (
+            gr.Textbox(elem_id="heard"),
+            gr.Button("preset"),
+            gr.Button("other"),
+            gr.Button("lock"),
+        )
 
         def check(raw):
             return form.complain(form_values(raw, Example)[1]), json.dumps(raw)
@@ -102,7 +121,12 @@ def address(serve):
         page.on(form.input, check, form, [form, heard])
         page.on(heard.change, lambda count: str(int(count or 0) + 1), times, times)
         page.on(preset.click, lambda: form.show(values=Example(rank=64, rate=0.5)), None, form)
-        page.on(other.click, lambda: form.show(Other, errors={"": Sentence("Whole form."), "rank": Sentence("Oh.")}), None, form)
+        page.on(
+            other.click,
+            lambda: form.show(Other, errors={"": Sentence("Whole form."), "rank": Sentence("Oh.")}),
+            None,
+            form,
+        )
         page.on(lock.click, lambda: form.show(locked=True), None, form)
     return serve(demo)
 
@@ -115,7 +139,9 @@ def page(open_page, address):
 
 
 def heard(page, text):
-    page.wait_for_function("text => document.querySelector('#heard textarea').value.includes(text)", arg=text, timeout=5000)
+    page.wait_for_function(
+        "text => document.querySelector('#heard textarea').value.includes(text)", arg=text, timeout=5000
+    )
 
 
 def error_at(page, key):
@@ -148,7 +174,9 @@ def test_a_wrong_value_shows_its_sentence_at_the_field_until_it_is_mended(page):
 def test_an_answer_of_the_server_does_not_touch_the_field_that_is_being_typed_in(page):
     field = page.get_by_label("Learning rate")
     field.fill("0.01")
-    page.get_by_role("button", name="preset").evaluate("node => node.click()")  # a click that leaves the focus where it is
+    page.get_by_role("button", name="preset").evaluate(
+        "node => node.click()"
+    )  # a click that leaves the focus where it is
     page.wait_for_function("() => document.querySelector('[data-key=rank] input.of-input').value === '64'")
     assert field.input_value() == "0.01"
     heard(page, '"rate": 0.01')
@@ -217,7 +245,11 @@ def test_a_locked_form_shows_and_does_not_take(page):
 def test_adapters_of_the_library_are_ticked_and_a_lost_one_can_be_taken_off(serve, open_page):
     page = bare_page()
     with gr.Blocks(analytics_enabled=False) as demo:
-        form = OptionForm(Chosen, value={"bank": ["lost"]}, adapters=lambda kind, made_with: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {})
+        form = OptionForm(
+            Chosen,
+            value={"bank": ["lost"]},
+            adapters=lambda kind, made_with: {"a": "First", "b": "Second"} if kind == "BOTTLENECK" else {},
+        )
         heard_box = gr.Textbox(elem_id="heard")
         page.on(form.input, lambda raw: json.dumps(raw), form, heard_box)
     opened = open_page(serve(demo))

@@ -15,9 +15,13 @@ from studio.ui.live_plot import METRICS, LivePlot, answer, said_charts
 
 def values(step):
     found = {
-        "loss": 0.4 + 2 * math.exp(-step / 80) + (step * 7919 % 101) / 500, "learning_rate": 1e-4 * (1 + math.cos(step / 4e4)),
-        "gradient_norm": 1 + (step * 104729 % 997) / 997, "tokens_per_second": 3000 + step * 31 % 397,
-        "memory_allocated": 912_345_678 + step * 4096 % 131072, "memory_reserved": 1.31e9, "memory_device": 1.92e9 + step % 7,
+        "loss": 0.4 + 2 * math.exp(-step / 80) + (step * 7919 % 101) / 500,
+        "learning_rate": 1e-4 * (1 + math.cos(step / 4e4)),
+        "gradient_norm": 1 + (step * 104729 % 997) / 997,
+        "tokens_per_second": 3000 + step * 31 % 397,
+        "memory_allocated": 912_345_678 + step * 4096 % 131072,
+        "memory_reserved": 1.31e9,
+        "memory_device": 1.92e9 + step % 7,
     }
     return found | ({"eval_loss": 0.5 + 2 * math.exp(-step / 80)} if step % 20 == 0 else {})
 
@@ -82,20 +86,34 @@ def show(page, run, charts=5):
     page.get_by_label("run id").press("Enter")
     if charts:
         page.locator(f'.live-plot[data-drawn="{run}"]').wait_for()
-        page.wait_for_function("count => document.querySelectorAll('.lp-card .lp-plot .scatterlayer').length === count", arg=charts)
+        page.wait_for_function(
+            "count => document.querySelectorAll('.lp-card .lp-plot .scatterlayer').length === count", arg=charts
+        )
 
 
 def drawn(page, chart="loss", trace=0):
     """The points that Plotly holds: {"x": [...], "y": [...]}."""
     return page.evaluate(
-        "([key, i]) => { const {x, y} = document.querySelector(`[data-key=${key}] .lp-plot`).data[i]; return {x: [...x], y: [...y]}; }", [chart, trace]
+        "([key, i]) => { const {x, y} = document.querySelector(`[data-key=${key}] .lp-plot`).data[i]; return {x: [...x], y: [...y]}; }",
+        [chart, trace],
     )
 
 
 # ---- what the server function answers ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [None, [], {}, {"run": 7}, {"run": "x" * 999}, {"run": "nobody", "have": [1], "epoch": "?"}, {"run": "nobody", "have": {"loss": "x"}}])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        [],
+        {},
+        {"run": 7},
+        {"run": "x" * 999},
+        {"run": "nobody", "have": [1], "epoch": "?"},
+        {"run": "nobody", "have": {"loss": "x"}},
+    ],
+)
 def test_whatever_is_asked_is_answered_without_an_error(store, request_):
     assert answer(Feed(store), request_)["series"] == {}
 
@@ -112,8 +130,15 @@ def test_units_are_those_of_the_run_s_task(store):
         return answer(Feed(store), {"run": run}, language)["units"]
 
     assert units({"name": "chat"}) == units({"name": "text"}) == {"loss": "nats per token", "speed": "tokens/s"}
-    assert units({"name": "image"}) == {"loss": "nats per example", "speed": "patches/s"} != units({"name": "image"}, "zh")
-    assert units({"name": "classification"})["loss"] == "nats per example" and units({"name": "classification", "several": True})["loss"] == units({"name": "multitask"})["loss"] == "nats per label"
+    assert (
+        units({"name": "image"}) == {"loss": "nats per example", "speed": "patches/s"} != units({"name": "image"}, "zh")
+    )
+    assert (
+        units({"name": "classification"})["loss"] == "nats per example"
+        and units({"name": "classification", "several": True})["loss"]
+        == units({"name": "multitask"})["loss"]
+        == "nats per label"
+    )
     assert units({"name": "preference"})["loss"] == "per example"
 
 
@@ -143,7 +168,9 @@ def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, 
     show(page, run)
     page.evaluate("() => Plotly.relayout(document.querySelector('[data-key=loss] .lp-plot'), {'xaxis.range': [2, 4]})")
     sizes = []
-    page.on("requestfinished", lambda request: sizes.append(request.sizes()) if "component_server" in request.url else None)
+    page.on(
+        "requestfinished", lambda request: sizes.append(request.sizes()) if "component_server" in request.url else None
+    )
     with Growing(store, run, before + 6, speed):
         page.wait_for_timeout(1000)
         sizes.clear()
@@ -161,11 +188,21 @@ def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, 
     assert [round(end, 3) for end in shown] == [2, 4]
 
 
-def test_a_spike_reaches_the_screen_and_the_viewer_that_merged_sees_what_a_newcomer_sees(page, open_page, address, store):
+def test_a_spike_reaches_the_screen_and_the_viewer_that_merged_sees_what_a_newcomer_sees(
+    page, open_page, address, store
+):
     fill(store, "spike", 1, 1500)
     show(page, "spike")
-    fill(store, "spike", 1501, 20_000, change=lambda step: values(step) | ({"gradient_norm": 98.75} if step == 12_345 else {}))
-    page.wait_for_function("() => document.querySelector('[data-key=gradient_norm] .lp-plot').data[0].x.at(-1) === 20000")
+    fill(
+        store,
+        "spike",
+        1501,
+        20_000,
+        change=lambda step: values(step) | ({"gradient_norm": 98.75} if step == 12_345 else {}),
+    )
+    page.wait_for_function(
+        "() => document.querySelector('[data-key=gradient_norm] .lp-plot').data[0].x.at(-1) === 20000"
+    )
     curve = drawn(page, "gradient_norm")
     assert dict(zip(curve["x"], curve["y"], strict=True))[12_345] == 98.75
     assert curve["x"] == sorted(curve["x"]) and len(curve["x"]) <= 2050
@@ -189,7 +226,11 @@ def test_every_chart_has_its_data_as_a_table_and_a_file(page, store):
     show(page, "table")
     card = page.locator("[data-key=loss]")
     card.get_by_role("button", name="Table / CSV").click()
-    assert card.locator("thead th").all_inner_texts() == ["step", "training (nats per token)", "held-out (nats per token)"]
+    assert card.locator("thead th").all_inner_texts() == [
+        "step",
+        "training (nats per token)",
+        "held-out (nats per token)",
+    ]
     assert card.locator("tbody tr").first.locator("td").first.inner_text() == "40"
     with page.expect_download() as download:
         card.get_by_role("button", name="Download CSV").click()

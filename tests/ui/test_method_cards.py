@@ -52,8 +52,21 @@ def test_search_finds_names_purposes_and_papers(desk):
         return set(method_cards.search(kind, words, page.language))
 
     assert "dora" in found("weight-decomposed") and "qlora" in found("4 bit") and found("xyzzy") == set()
-    assert found("4bit") == found("4 bit") and "qlora" in found("q-lora") and "adapter" in found("adpter") and "lora" in found("loar") and found("lora+") == {"lora_plus"}
-    assert found("soft prompt") == {"prompt_tuning", "prompt_ensemble", "p_tuning", "p_tuning_v2", "prefix_tuning", "intrinsic_prompt"}
+    assert (
+        found("4bit") == found("4 bit")
+        and "qlora" in found("q-lora")
+        and "adapter" in found("adpter")
+        and "lora" in found("loar")
+        and found("lora+") == {"lora_plus"}
+    )
+    assert found("soft prompt") == {
+        "prompt_tuning",
+        "prompt_ensemble",
+        "p_tuning",
+        "p_tuning_v2",
+        "prefix_tuning",
+        "intrinsic_prompt",
+    }
     assert found("", "baseline") == {"full"}
     assert "No method fits" in method_cards.cards_html(page, desk.outlook(), desk.draft(), "", "xyzzy")
 
@@ -67,7 +80,12 @@ def test_the_comparison_has_every_row_for_both(desk):
 
 
 def test_a_third_method_takes_the_place_of_the_first():
-    assert beside([], "a") == ["a"] and beside(["a"], "b") == ["a", "b"] and beside(["a", "b"], "c") == ["b", "c"] and beside(["a", "b"], "b") == ["a", "b"]
+    assert (
+        beside([], "a") == ["a"]
+        and beside(["a"], "b") == ["a", "b"]
+        and beside(["a", "b"], "c") == ["b", "c"]
+        and beside(["a", "b"], "b") == ["a", "b"]
+    )
 
 
 def test_what_a_switch_bars_is_said_on_the_card(desk):
@@ -88,7 +106,16 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
     """Phi-3 computes queries, keys and values in one layer, so (IA)³ can scale the MLP alone."""
     from transformers import Phi3Config, Phi3ForCausalLM
 
-    Phi3ForCausalLM(Phi3Config(vocab_size=300, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0)).save_pretrained(tokenizer(tmp_path / "phi3"))
+    Phi3ForCausalLM(
+        Phi3Config(
+            vocab_size=300,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            pad_token_id=0,
+        )
+    ).save_pretrained(tokenizer(tmp_path / "phi3"))
     desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
     desk.choose_method("ia3")
     said = chosen_html(FakePage(desk), METHODS["ia3"])
@@ -103,11 +130,27 @@ def test_a_chooser_offers_only_what_its_method_can_take(desk):
 
     page = FakePage(desk)
     page.store = desk.store
-    for name, method in {"plain": {"name": "prompt_tuning"}, "found": {"name": "intrinsic_prompt", "stage": "find"}, "taught": {"name": "intrinsic_prompt", "stage": "teach"}}.items():
-        desk.store.add_adapter(name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}})
+    for name, method in {
+        "plain": {"name": "prompt_tuning"},
+        "found": {"name": "intrinsic_prompt", "stage": "find"},
+        "taught": {"name": "intrinsic_prompt", "stage": "teach"},
+    }.items():
+        desk.store.add_adapter(
+            name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}}
+        )
     for place in ("pfeiffer", "houlsby", "parallel"):
-        desk.store.add_adapter(place, place, None, {"base": "starter", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": place}}})
-    desk.store.add_adapter("other", "other", None, {"base": "elsewhere", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}}})
+        desk.store.add_adapter(
+            place,
+            place,
+            None,
+            {"base": "starter", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": place}}},
+        )
+    desk.store.add_adapter(
+        "other",
+        "other",
+        None,
+        {"base": "elsewhere", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}}},
+    )
 
     def offered(method, key):
         field = next(field for field in form_fields(METHODS[method]) if field["key"] == key)

@@ -8,9 +8,29 @@ from studio.store import Store
 from studio.ui.window import build
 
 CHANGING = [
-    "examples.click", "upload.upload", "use-place.click", "place.submit", "task.input", "task-form.input", "roles.input", "proposed-roles.click",
-    "split.input", "base-model.change", "methods.click", "recommended.click", "method-form.input", "about-model.click", "presets.click", "training-form.input",
-    "machine-form.input", "forecast.click", "run-name.input", "load-recipe.upload", "start.click", "stop.click", "resume.click",
+    "examples.click",
+    "upload.upload",
+    "use-place.click",
+    "place.submit",
+    "task.input",
+    "task-form.input",
+    "roles.input",
+    "proposed-roles.click",
+    "split.input",
+    "base-model.change",
+    "methods.click",
+    "recommended.click",
+    "method-form.input",
+    "about-model.click",
+    "presets.click",
+    "training-form.input",
+    "machine-form.input",
+    "forecast.click",
+    "run-name.input",
+    "load-recipe.upload",
+    "start.click",
+    "stop.click",
+    "resume.click",
 ]
 
 
@@ -21,7 +41,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def handlers(home):
-    """"elem_id.event" → the handlers in every language."""
+    """ "elem_id.event" → the handlers in every language."""
     demo = build(home)
     found = {}
     for handler in demo.fns.values():

@@ -99,7 +99,9 @@ sys.stdout.flush()
 os._exit(0)
 """
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, env=environment
+    )
     assert json.loads(done.stdout.splitlines()[-1]) == [[200, 200], []], done.stderr
 
 

@@ -24,8 +24,14 @@ def desk(tmp_path):
 def test_a_picture_as_the_model_gets_it(desk):
     shown = view_html(bare_page(), desk.outlook(), 3)
     record = desk.outlook().dataset.train[2]
-    assert f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, {record.value['label']}." in shown
-    assert "48 × 48 pixels, their colours as numbers from -1 to 1" in shown.replace("−", "-") and "6 × 6 patches of 8 × 8 pixels" in shown
+    assert (
+        f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, {record.value['label']}."
+        in shown
+    )
+    assert (
+        "48 × 48 pixels, their colours as numbers from -1 to 1" in shown.replace("−", "-")
+        and "6 × 6 patches of 8 × 8 pixels" in shown
+    )
     assert shown.count("<img src=") == 2 and 'class="grid"' in shown and "mirrored" not in shown
     desk.change(task={**desk.draft()["task"], "vary": True})
     assert "mirrored and shifted" in view_html(bare_page(), desk.outlook(), 999)

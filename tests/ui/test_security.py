@@ -53,7 +53,10 @@ def test_a_foreign_host_is_refused(address, host):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "https://evil.com"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.com"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
     ids=lambda headers: str(next(iter(headers.values()))),
@@ -67,8 +70,13 @@ def test_what_another_site_posts_is_refused(address, question, path, headers):
 @pytest.mark.parametrize(
     "path",
     [
-        "/etc/passwd", f"{REPOSITORY}/pyproject.toml", f"{REPOSITORY}/assets/ui/../../pyproject.toml",
-        f"{REPOSITORY}/assets/ui/%2e%2e/%2e%2e/pyproject.toml", "..%2f..%2fpyproject.toml", "pyproject.toml", "app.py",
+        "/etc/passwd",
+        f"{REPOSITORY}/pyproject.toml",
+        f"{REPOSITORY}/assets/ui/../../pyproject.toml",
+        f"{REPOSITORY}/assets/ui/%2e%2e/%2e%2e/pyproject.toml",
+        "..%2f..%2fpyproject.toml",
+        "pyproject.toml",
+        "app.py",
     ],
 )
 def test_files_outside_our_static_folder_are_not_served(address, path):
@@ -92,7 +100,11 @@ def test_nothing_is_remembered_and_nothing_shared(demo, address):
 
 def test_plotly_comes_out_of_the_installed_package_once(address):
     answer = httpx.get(address + PLOTLY)
-    assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"] and "plotly.js v" in answer.text[:200]
+    assert (
+        answer.status_code == 200
+        and "immutable" in answer.headers["cache-control"]
+        and "plotly.js v" in answer.text[:200]
+    )
 
 
 def test_the_page_and_the_plots_answers_are_compressed(address):
@@ -125,8 +137,14 @@ def test_a_port_that_is_taken_is_passed_over(address):
 @pytest.mark.parametrize(
     "header, language",
     [
-        ("", "en"), ("en-US,en;q=0.9", "en"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("de,zh;q=0.5,en;q=0.4", "zh"), ("zh;q=0", "en"),
-        ("en;q=0.5,zh-TW", "zh"), ("de-DE", "en"), ("*;q=x,;;", "en"),
+        ("", "en"),
+        ("en-US,en;q=0.9", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("de,zh;q=0.5,en;q=0.4", "zh"),
+        ("zh;q=0", "en"),
+        ("en;q=0.5,zh-TW", "zh"),
+        ("de-DE", "en"),
+        ("*;q=x,;;", "en"),
     ],
 )
 def test_the_language_that_a_browser_prefers(header, language):

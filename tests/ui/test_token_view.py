@@ -35,22 +35,39 @@ def counted(outlook):
 
 def test_tokens_in_all_are_those_of_both_answers(desk, tmp_path):
     pair = {"prompt": "How many sails has she?", "chosen": "Five, and a flag.", "rejected": "No."}
-    found = brought(desk, tmp_path, pair, {**pair, "prompt": "Where to?", "rejected": "To the far end of the world and back again by tea time."})
+    found = brought(
+        desk,
+        tmp_path,
+        pair,
+        {**pair, "prompt": "Where to?", "rejected": "To the far end of the world and back again by tea time."},
+    )
     facts = dict(length_facts(bare_page(), found))
     assert desk.draft()["task"]["name"] == "preference" and facts["Tokens in all"] == str(counted(found))
     better, worse = view_html(bare_page(), found, 1).split("<h4>")[1:]
-    assert better.startswith("Better answer<") and worse.startswith("Worse answer<") and better.count("token learnt") > worse.count("token learnt") > 0
+    assert (
+        better.startswith("Better answer<")
+        and worse.startswith("Worse answer<")
+        and better.count("token learnt") > worse.count("token learnt") > 0
+    )
     assert counted(found) > sum(found.lengths) and facts["Longest row"] == f"{max(found.lengths)} tokens"
 
 
-@pytest.mark.parametrize("row", [{"text": "A letter about a late parcel.", "label": "late"}, {"prompt": "Why?", "completion": "Because."}])
+@pytest.mark.parametrize(
+    "row", [{"text": "A letter about a late parcel.", "label": "late"}, {"prompt": "Why?", "completion": "Because."}]
+)
 def test_tokens_in_all_elsewhere(desk, tmp_path, row):
     found = brought(desk, tmp_path, *({key: value + str(n % 2) for key, value in row.items()} for n in range(8)))
     assert dict(length_facts(bare_page(), found))["Tokens in all"] == str(counted(found)) == str(sum(found.lengths))
 
 
 def test_feedback_says_whether_the_answer_is_good(desk, tmp_path):
-    found = brought(desk, tmp_path, *({"prompt": f"Question {n}?", "completion": f"Answer {n}.", "label": n % 2 == 0} for n in range(4)))
+    found = brought(
+        desk,
+        tmp_path,
+        *({"prompt": f"Question {n}?", "completion": f"Answer {n}.", "label": n % 2 == 0} for n in range(4)),
+    )
     assert desk.draft()["task"]["name"] == "feedback"
-    assert "The answer is marked good: it is learnt" in view_html(bare_page(), found, 1) and "marked bad" not in view_html(bare_page(), found, 1)
+    assert "The answer is marked good: it is learnt" in view_html(
+        bare_page(), found, 1
+    ) and "marked bad" not in view_html(bare_page(), found, 1)
     assert "The answer is marked bad: it is learnt to be given less often." in view_html(bare_page(), found, 2)

@@ -18,7 +18,11 @@ from studio.training.kinds.base import Kind, Material
 def kind_of(job: Job, recipe: Recipe, base: Path) -> Kind:
     """The kind of the recipe's task, made for this one run over the base model in the folder `base`."""
     module = importlib.import_module(f"{__name__}.{recipe.task.kind}")
-    found = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Kind) and item.__module__ == module.__name__]
+    found = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and issubclass(item, Kind) and item.__module__ == module.__name__
+    ]
     return found[0](job, recipe, base)
 
 

@@ -64,7 +64,13 @@ class Kind:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
         self.job.doing(Sentence("Reading the data"))
         self.folder.mkdir(parents=True, exist_ok=True)
-        dataset = load(self.recipe.data, want=self.recipe.task.wants, separator=self.recipe.task.labels_between, progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)), place=self.folder)
+        dataset = load(
+            self.recipe.data,
+            want=self.recipe.task.wants,
+            separator=self.recipe.task.labels_between,
+            progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)),
+            place=self.folder,
+        )
         dataset = self.fitted(dataset)
         return Material(dataset, *self.examples(dataset))
 
@@ -74,9 +80,14 @@ class Kind:
         if fitting is None or not fitting.action:
             return dataset
         train, heldout = (fitted(records, fitting, self.each(records)) for records in (dataset.train, dataset.heldout))
-        self.job.log(Sentence(_FITTED[fitting.action], count=train.changed, more=heldout.changed, length=fitting.length))
+        self.job.log(
+            Sentence(_FITTED[fitting.action], count=train.changed, more=heldout.changed, length=fitting.length)
+        )
         if not len(train.records):
-            raise StudioError("Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.", length=fitting.length)
+            raise StudioError(
+                "Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.",
+                length=fitting.length,
+            )
         return replace(dataset, train=train.records, heldout=heldout.records)
 
     def going_on(self, sentence: Sentence) -> None:
@@ -89,7 +100,9 @@ class Kind:
     def each(self, records: Records) -> Iterator[dict]:
         """The value of each record, one after the other; says how far it is."""
         for done, record in enumerate(records):
-            self.going_on(Sentence("Preparing the data: {done:,} of {count:,} {count:row|rows}", done=done, count=len(records)))
+            self.going_on(
+                Sentence("Preparing the data: {done:,} of {count:,} {count:row|rows}", done=done, count=len(records))
+            )
             yield record.value
 
     def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
@@ -103,17 +116,34 @@ class Kind:
             except TemplateRefusal as error:
                 self.refused.append(error)
         if self.refused:
-            self.job.log(Sentence("{count} {count:row was|rows were} left out. The first: {reason}", count=len(self.refused), reason=self.refused[0].sentence))
+            self.job.log(
+                Sentence(
+                    "{count} {count:row was|rows were} left out. The first: {reason}",
+                    count=len(self.refused),
+                    reason=self.refused[0].sentence,
+                )
+            )
 
     def say_cut(self, train: Encodings) -> None:
         if train.cut:
-            self.job.log(Sentence("{count} {count:example is|examples are} longer than {length} tokens and {count:was|were} cut there.", count=train.cut, length=self.recipe.training.max_length))
+            self.job.log(
+                Sentence(
+                    "{count} {count:example is|examples are} longer than {length} tokens and {count:was|were} cut there.",
+                    count=train.cut,
+                    length=self.recipe.training.max_length,
+                )
+            )
 
     def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
         """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""
         return load_base(
-            folder, quantisation=self.recipe.quantisation, precision=precision or self.recipe.machine.precision, device=self.job.torch_device,
-            double_quantisation=getattr(self.recipe.method, "double_quantisation", True), head=self.head, labels=self.labels,
+            folder,
+            quantisation=self.recipe.quantisation,
+            precision=precision or self.recipe.machine.precision,
+            device=self.job.torch_device,
+            double_quantisation=getattr(self.recipe.method, "double_quantisation", True),
+            head=self.head,
+            labels=self.labels,
         )
 
     def check(self, model: torch.nn.Module, material: Material) -> None:
@@ -129,7 +159,9 @@ class Kind:
         """A function that gives the first n training batches as arguments of the model's forward: `methods.Setting.batches`."""
         raise NotImplementedError
 
-    def trainer(self, model: torch.nn.Module, options: TrainingArguments, material: Material, callbacks: list) -> StudioTrainer:
+    def trainer(
+        self, model: torch.nn.Module, options: TrainingArguments, material: Material, callbacks: list
+    ) -> StudioTrainer:
         raise NotImplementedError
 
     def samples(self, trainer: StudioTrainer, material: Material) -> list[dict]:

@@ -50,7 +50,10 @@ class ClassTrainer(StudioTrainer):
         for inputs in self.get_eval_dataloader():
             with self.compute_loss_context_manager():
                 logits, labels = self.classified(model, self._prepare_inputs(inputs))
-            total, count = total + class_loss(logits, labels, self.kind.sizes).item(), count + int((labels != IGNORED).sum())
+            total, count = (
+                total + class_loss(logits, labels, self.kind.sizes).item(),
+                count + int((labels != IGNORED).sum()),
+            )
             rows += probabilities(logits, self.kind.several, self.kind.sizes).tolist()
         return total / max(1, count), rows
 
@@ -61,7 +64,9 @@ class ClassTrainer(StudioTrainer):
         return {"loss": loss, **self.kind.figures(expected, self.kind.answers(rows, expected))}
 
 
-def class_figures(expected: Sequence[Names], given: Sequence[Names], names: list[str], several: bool) -> dict[str, float]:
+def class_figures(
+    expected: Sequence[Names], given: Sequence[Names], names: list[str], several: bool
+) -> dict[str, float]:
     """accuracy (for several labels a row: all of them right) and macro F1."""
     flat = (lambda rows: [set(row) for row in rows]) if several else (lambda rows: [row[0] for row in rows])
     return {"accuracy": accuracy(expected, given), "macro_f1": macro_f1(flat(expected), flat(given), names)}
@@ -78,8 +83,10 @@ class Classes(Kind):
         names = sorted({name for row in train for name in row})
         least = 1 if self.several else 2
         if len(names) < least:
-            raise StudioError("There is only one label in the data ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
-                              label=names[0] if names else "-")
+            raise StudioError(
+                "There is only one label in the data ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
+                label=names[0] if names else "-",
+            )
         return names
 
     def known(self, heldout: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
@@ -93,7 +100,13 @@ class Classes(Kind):
             if left is not None:
                 yield left, item
         if count:
-            self.job.log(Sentence("{count} held-out {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.", count=count, labels=", ".join(sorted(unknown)[:5])))
+            self.job.log(
+                Sentence(
+                    "{count} held-out {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.",
+                    count=count,
+                    labels=", ".join(sorted(unknown)[:5]),
+                )
+            )
 
     def measurable(self, names: Names, strange: set[str]) -> Names | None:
         """What is measured of a held-out row, None if nothing. strange: those of its labels that no training row has."""
@@ -116,7 +129,10 @@ class Classes(Kind):
 
     def answers(self, rows: list[list[float]], expected: Sequence[Names]) -> list[Names]:
         """What the probabilities of each row say."""
-        return [self.asked(chosen(row, self.labels, self.several, self.sizes), hoped) for row, hoped in zip(rows, expected, strict=True)]
+        return [
+            self.asked(chosen(row, self.labels, self.several, self.sizes), hoped)
+            for row, hoped in zip(rows, expected, strict=True)
+        ]
 
     def figures(self, expected: Sequence[Names], given: Sequence[Names]) -> dict[str, float]:
         """{"accuracy", "macro_f1"}"""
@@ -130,7 +146,13 @@ class Classes(Kind):
             low, high = before(times), after(times)
             return low, high, high - low
 
-        return dict(zip(("base", "taught", "difference"), bootstrap_figures(len(expected), figures, (SHARE, SHARE, DIFFERENCE)), strict=True))
+        return dict(
+            zip(
+                ("base", "taught", "difference"),
+                bootstrap_figures(len(expected), figures, (SHARE, SHARE, DIFFERENCE)),
+                strict=True,
+            )
+        )
 
     def matrix(self, expected: Sequence[Names], given: Sequence[Names], always: Names) -> dict:
         """Which labels are taken for which: {"names", "several", "counts"}; with "sets" where there are several label sets."""
@@ -141,8 +163,14 @@ class Classes(Kind):
         if not self.several:
             return confusion([row[0] for row in expected], [row[0] for row in given], names)
         pairs = list(zip(expected, given, strict=True))
-        return [[sum(name in hoped and name in said for hoped, said in pairs), sum(name in hoped and name not in said for hoped, said in pairs),
-                 sum(name not in hoped and name in said for hoped, said in pairs)] for name in names]
+        return [
+            [
+                sum(name in hoped and name in said for hoped, said in pairs),
+                sum(name in hoped and name not in said for hoped, said in pairs),
+                sum(name not in hoped and name in said for hoped, said in pairs),
+            ]
+            for name in names
+        ]
 
     def shown(self, index: int) -> str:
         """What a person reads of held-out example `index`."""
@@ -158,9 +186,12 @@ class Classes(Kind):
         trainer.model.eval()
         with torch.no_grad():
             logits, _ = trainer.classified(trainer.model, trainer._prepare_inputs(trainer.data_collator(part)))
-        expected = trainer.eval_dataset.expected[:len(part)]
+        expected = trainer.eval_dataset.expected[: len(part)]
         given = self.answers(probabilities(logits, self.several, self.sizes).tolist(), expected)
-        return [{"prompt": self.shown(at), "expected": _said(expected[at]), "answer": _said(answer)} for at, answer in enumerate(given)]
+        return [
+            {"prompt": self.shown(at), "expected": _said(expected[at]), "answer": _said(answer)}
+            for at, answer in enumerate(given)
+        ]
 
     def outcome(self, trainer, material, bare):
         """eval_loss, correct, macro_f1 with intervals; under "classes" the confusion matrix and what the base was taken to say."""
@@ -172,15 +203,26 @@ class Classes(Kind):
         given, always = self.answers(rows, expected), self.commonest(trainer.train_dataset.expected)
         blind = [self.asked(always, hoped) for hoped in expected]
         table = [
-            predictions.Prediction(self.shown(at), _said(hoped), _said(guess), _said(said), {"correct": (float(guess == hoped), float(said == hoped))})
+            predictions.Prediction(
+                self.shown(at),
+                _said(hoped),
+                _said(guess),
+                _said(said),
+                {"correct": (float(guess == hoped), float(said == hoped))},
+            )
             for at, (hoped, guess, said) in enumerate(zip(expected, blind, given, strict=True))
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
         sure = fmean(max(row) for row in rows)
         measured = predictions.figures(table)
         measured["intervals"]["macro_f1"] = self.sure_of_macro_f1(expected, blind, given)
-        return {"eval_loss": loss, **measured, "macro_f1": self.figures(expected, given)["macro_f1"], "base_macro_f1": self.figures(expected, blind)["macro_f1"],
-                "classes": {**self.matrix(expected, given, always), "always": _said(always), "confidence": sure}}
+        return {
+            "eval_loss": loss,
+            **measured,
+            "macro_f1": self.figures(expected, given)["macro_f1"],
+            "base_macro_f1": self.figures(expected, blind)["macro_f1"],
+            "classes": {**self.matrix(expected, given, always), "always": _said(always), "confidence": sure},
+        }
 
     def card(self) -> dict:
         return {"labels": self.labels, "several": self.several}

@@ -36,8 +36,11 @@ class Collator:
     pad_id: int
 
     def __call__(self, items: list[dict]) -> dict:
-        return {**text_batch([item["input_ids"] for item in items], self.pad_id), "labels": torch.tensor([item["labels"] for item in items]),
-                "tokens": sum(len(item["input_ids"]) for item in items)}
+        return {
+            **text_batch([item["input_ids"] for item in items], self.pad_id),
+            "labels": torch.tensor([item["labels"] for item in items]),
+            "tokens": sum(len(item["input_ids"]) for item in items),
+        }
 
 
 class Classification(Classes):
@@ -70,15 +73,28 @@ class Classification(Classes):
         training, data, collate = self.recipe.training, Labelled(material.train, self), Collator(self.codec.pad_id)
 
         def batches(count: int) -> list[dict]:
-            made = [collate([data[index] for index in part]) for part in in_order(len(data), training.batch_size, training.seed, count)]
-            return [{name: tensor.to(self.job.torch_device) for name, tensor in batch.items() if name != "tokens"} for batch in made]
+            made = [
+                collate([data[index] for index in part])
+                for part in in_order(len(data), training.batch_size, training.seed, count)
+            ]
+            return [
+                {name: tensor.to(self.job.torch_device) for name, tensor in batch.items() if name != "tokens"}
+                for batch in made
+            ]
 
         return batches
 
     def trainer(self, model, options, material, callbacks):
         made = ClassTrainer(
-            model, options, method=self.recipe.method, train=Labelled(material.train, self), heldout=Labelled(material.heldout, self) if material.heldout else None,
-            collator=Collator(self.codec.pad_id), group_by_length=self.recipe.training.group_by_length, callbacks=callbacks)
+            model,
+            options,
+            method=self.recipe.method,
+            train=Labelled(material.train, self),
+            heldout=Labelled(material.heldout, self) if material.heldout else None,
+            collator=Collator(self.codec.pad_id),
+            group_by_length=self.recipe.training.group_by_length,
+            callbacks=callbacks,
+        )
         made.kind = self
         return made
 
@@ -89,4 +105,8 @@ class Classification(Classes):
         inputs = text_batch([item.ids[:64] for item in material.train[:3]], self.codec.pad_id)
         device = next(model.parameters()).device
         with torch.no_grad():
-            return class_logits(model.eval(), {name: tensor.to(device) for name, tensor in inputs.items()}, prompts=self.recipe.method.prompt_learning).cpu()
+            return class_logits(
+                model.eval(),
+                {name: tensor.to(device) for name, tensor in inputs.items()},
+                prompts=self.recipe.method.prompt_learning,
+            ).cpu()

@@ -42,10 +42,20 @@ class Generation(Kind):
             raise self.refused[0]
         checks.labelled(train, left, training.max_length)
         if left:
-            self.job.log(Sentence("{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.", count=left, length=training.max_length))
+            self.job.log(
+                Sentence(
+                    "{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.",
+                    count=left,
+                    length=training.max_length,
+                )
+            )
         self.say_cut(train)
         heldout, _ = self.learnable(dataset.heldout)
-        questions = (self.hoped_for(question, record.value) for record in dataset.heldout if (question := self.recipe.task.question(record.value)) and self.takes(question))
+        questions = (
+            self.hoped_for(question, record.value)
+            for record in dataset.heldout
+            if (question := self.recipe.task.question(record.value)) and self.takes(question)
+        )
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, heldout
 
@@ -62,7 +72,12 @@ class Generation(Kind):
         *before, last = record["messages"]
         if not last.get("tool_calls"):
             return question
-        answer = find_answer(self.codec, self.recipe.task.messages({"messages": [*before, {**last, "weight": 1}]}), len(question.messages), question.tools)
+        answer = find_answer(
+            self.codec,
+            self.recipe.task.messages({"messages": [*before, {**last, "weight": 1}]}),
+            len(question.messages),
+            question.tools,
+        )
         said, end = self.codec.decode(self.codec.encode(answer.text).ids), chat_end(self.codec).text
         return replace(question, expected=split_reasoning(said.partition(end)[0] if end else said)[1].strip())
 
@@ -82,21 +97,38 @@ class Generation(Kind):
 
     def batches(self, material):
         training = self.recipe.training
-        return sample_batches(material.train, training.batch_size, training.seed, self.codec.pad_id, self.job.torch_device)
+        return sample_batches(
+            material.train, training.batch_size, training.seed, self.codec.pad_id, self.job.torch_device
+        )
 
     def trainer(self, model, options, material, callbacks):
         return StudioTrainer(
-            model, options, method=self.recipe.method, train=Examples(material.train), heldout=Examples(material.heldout) if material.heldout else None,
-            collator=Collator(self.codec.pad_id, self.packed), group_by_length=self.recipe.training.group_by_length, callbacks=callbacks)
+            model,
+            options,
+            method=self.recipe.method,
+            train=Examples(material.train),
+            heldout=Examples(material.heldout) if material.heldout else None,
+            collator=Collator(self.codec.pad_id, self.packed),
+            group_by_length=self.recipe.training.group_by_length,
+            callbacks=callbacks,
+        )
 
     def samples(self, trainer, material):
         """The fixed held-out prompts with what the model says to them now."""
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
-        said = answers(trainer.model, self.codec, [question.messages for question in asked], self.recipe.training.answer_length,
-                       tools=[question.tools for question in asked])
-        return [{"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer} for q, answer in zip(asked, said, strict=True)]
+        said = answers(
+            trainer.model,
+            self.codec,
+            [question.messages for question in asked],
+            self.recipe.training.answer_length,
+            tools=[question.tools for question in asked],
+        )
+        return [
+            {"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer}
+            for q, answer in zip(asked, said, strict=True)
+        ]
 
     def outcome(self, trainer, material, bare):
         """eval_loss, perplexity, and how the answers compare with those hoped for."""
@@ -107,7 +139,10 @@ class Generation(Kind):
                 loss = trainer.heldout(model if prefix else None)["loss"]
                 found |= {f"{prefix}eval_loss": loss, f"{prefix}perplexity": math.exp(min(loss, 50))}
             said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
-        rows = [compared(question, base, taught) for question, base, taught in zip(self.questions, said["base_"], said[""], strict=False)]
+        rows = [
+            compared(question, base, taught)
+            for question, base, taught in zip(self.questions, said["base_"], said[""], strict=False)
+        ]
         return found | kept(self.job, rows)
 
     def answered(self, model: torch.nn.Module, asked: list[Question]) -> list[str]:
@@ -117,7 +152,14 @@ class Generation(Kind):
         for start in range(0, len(asked), size):
             self.job.raise_if_stopped()
             part = asked[start : start + size]
-            said += answers(model, self.codec, [question.messages for question in part], training.answer_length, batch_size=size, tools=[question.tools for question in part])
+            said += answers(
+                model,
+                self.codec,
+                [question.messages for question in part],
+                training.answer_length,
+                batch_size=size,
+                tools=[question.tools for question in part],
+            )
         return said
 
     def probe(self, model, material):
@@ -132,7 +174,10 @@ class Generation(Kind):
 def compared(question: Question, base: str, taught: str) -> Prediction:
     """Both answers, each scored without its reasoning against the one hoped for."""
     pair = [split_reasoning(answer)[1] for answer in (base, taught)]
-    scores = {score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1])) for score in (exact_match, token_f1, rouge_l)}
+    scores = {
+        score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1]))
+        for score in (exact_match, token_f1, rouge_l)
+    }
     return Prediction(asked(question), question.expected.strip(), base, taught, scores)
 
 

@@ -89,29 +89,51 @@ class Image(Classes):
 
     def examples(self, dataset):
         same: dict[Names, Names] = {}  # one tuple for all that are equal
-        train = Album(dataset.train, [same.setdefault(names, names) for names in ((value["label"],) for value in self.each(dataset.train))])
+        train = Album(
+            dataset.train,
+            [same.setdefault(names, names) for names in ((value["label"],) for value in self.each(dataset.train))],
+        )
         self.labels = self.found_names(train.expected)
         found = list(self.known(((value["label"],), place) for place, value in enumerate(self.each(dataset.heldout))))
-        self.measured = Album(dataset.heldout[np.array([place for _, place in found], np.int64)], [names for names, _ in found])
+        self.measured = Album(
+            dataset.heldout[np.array([place for _, place in found], np.int64)], [names for names, _ in found]
+        )
         return train, self.measured
 
     def collate(self, items: list[dict]) -> dict:
         """Items → {"pixel_values", "labels"}; "tokens" counts the patches."""
-        return {"pixel_values": torch.stack([item["pixel_values"] for item in items]), "labels": torch.tensor([item["labels"] for item in items]), "tokens": self.patches * len(items)}
+        return {
+            "pixel_values": torch.stack([item["pixel_values"] for item in items]),
+            "labels": torch.tensor([item["labels"] for item in items]),
+            "tokens": self.patches * len(items),
+        }
 
     def batches(self, material):
         training, data = self.recipe.training, Pictures(material.train, self)
 
         def batches(count: int) -> list[dict]:
-            made = [self.collate([data[index] for index in part]) for part in in_order(len(data), training.batch_size, training.seed, count)]
-            return [{name: tensor.to(self.job.torch_device) for name, tensor in batch.items() if name != "tokens"} for batch in made]
+            made = [
+                self.collate([data[index] for index in part])
+                for part in in_order(len(data), training.batch_size, training.seed, count)
+            ]
+            return [
+                {name: tensor.to(self.job.torch_device) for name, tensor in batch.items() if name != "tokens"}
+                for batch in made
+            ]
 
         return batches
 
     def trainer(self, model, options, material, callbacks):
         made = ClassTrainer(
-            model, options, method=self.recipe.method, train=Pictures(material.train, self, self.recipe.task.vary), heldout=Pictures(material.heldout, self) if material.heldout else None,
-            collator=self.collate, group_by_length=False, callbacks=callbacks)
+            model,
+            options,
+            method=self.recipe.method,
+            train=Pictures(material.train, self, self.recipe.task.vary),
+            heldout=Pictures(material.heldout, self) if material.heldout else None,
+            collator=self.collate,
+            group_by_length=False,
+            callbacks=callbacks,
+        )
         made.kind = self
         made.train_dataset.epoch = lambda: made.state.epoch
         self.job.log(Sentence("{count} classes: {names}.", count=len(self.labels), names=", ".join(self.labels[:20])))

@@ -25,8 +25,11 @@ def label_sets(labels: Iterable[dict[str, str]]) -> dict[str, list[str]]:
             found.setdefault(name, set()).add(label)
     for name, own in found.items():
         if len(own) < 2:
-            raise StudioError("The label column '{column}' has only one label in the training part ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
-                              column=name, label=min(own))
+            raise StudioError(
+                "The label column '{column}' has only one label in the training part ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
+                column=name,
+                label=min(own),
+            )
     return {name: sorted(own) for name, own in found.items()}
 
 
@@ -36,7 +39,11 @@ class MultiTask(Classification):
     def examples(self, dataset):
         self.sets = label_sets(value["label"] for value in self.each(dataset.train))
         self.sizes = [len(labels) for labels in self.sets.values()]
-        self.place = {set_label(name, label): (at, number) for at, (name, labels) in enumerate(self.sets.items()) for number, label in enumerate(labels)}
+        self.place = {
+            set_label(name, label): (at, number)
+            for at, (name, labels) in enumerate(self.sets.items())
+            for number, label in enumerate(labels)
+        }
         return super().examples(dataset)
 
     def found_names(self, train):
@@ -66,7 +73,10 @@ class MultiTask(Classification):
 
     def figures(self, expected, given):
         """Means over the sets that some row has a label of."""
-        found = [class_figures(*self._of_set(at, expected, given), list(self.place), False) for at in self._measured(expected)]
+        found = [
+            class_figures(*self._of_set(at, expected, given), list(self.place), False)
+            for at in self._measured(expected)
+        ]
         return {name: fmean(figures[name] for figures in found) for name in ("accuracy", "macro_f1")} if found else {}
 
     def matrix(self, expected, given, always):
@@ -77,8 +87,21 @@ class MultiTask(Classification):
             own = [set_label(name, label) for label in labels]
             blind = [(always[at],)] * len(hoped)
             taught, base = class_figures(hoped, said, own, False), class_figures(hoped, blind, own, False)
-            one = {"names": labels, "several": False, "always": labels[self.place[always[at]][1]], "counts": self.counted(hoped, said, own)}
-            tables.append({"set": name, **one, "rows": len(hoped), **taught, **{f"base_{key}": value for key, value in base.items()}})
+            one = {
+                "names": labels,
+                "several": False,
+                "always": labels[self.place[always[at]][1]],
+                "counts": self.counted(hoped, said, own),
+            }
+            tables.append(
+                {
+                    "set": name,
+                    **one,
+                    "rows": len(hoped),
+                    **taught,
+                    **{f"base_{key}": value for key, value in base.items()},
+                }
+            )
         return {"names": self.labels, "several": False, "counts": [], "sets": tables}
 
     def card(self):
@@ -89,6 +112,7 @@ class MultiTask(Classification):
 
     def _of_set(self, at: int, expected: Sequence[Names], given: Sequence[Names]) -> tuple[list[Names], list[Names]]:
         """The labels of set `at` alone, in the rows that have one."""
+
         def own(row: Names) -> Names:
             return tuple(name for name in row if self.place[name][0] == at)
 

@@ -35,8 +35,16 @@ class Preference(Generation):
     def trainer(self, model, options, material, callbacks):
         task, training = self.recipe.task, self.recipe.training
         return PreferenceTrainer(
-            model, options, task=task, method=self.recipe.method, train=Answers(material.train), heldout=Answers(material.heldout) if material.heldout else None,
-            collator=AnswerCollator(self.codec.pad_id, training.max_length, mismatched=task.algorithm == "kto"), group_by_length=training.group_by_length, callbacks=callbacks)
+            model,
+            options,
+            task=task,
+            method=self.recipe.method,
+            train=Answers(material.train),
+            heldout=Answers(material.heldout) if material.heldout else None,
+            collator=AnswerCollator(self.codec.pad_id, training.max_length, mismatched=task.algorithm == "kto"),
+            group_by_length=training.group_by_length,
+            callbacks=callbacks,
+        )
 
     def outcome(self, trainer, material, bare):
         """eval_loss, and which answers both models find likelier; the first held-out prompts are answered too."""
@@ -50,7 +58,9 @@ class Preference(Generation):
         rows = self._rows(thought["base_"], thought[""], iter(zip(said["base_"], said[""], strict=True)))
         return found | kept(self.job, rows)
 
-    def _rows(self, before: list[Judgement], after: list[Judgement], said: Iterator[tuple[str, str]]) -> list[Prediction]:
+    def _rows(
+        self, before: list[Judgement], after: list[Judgement], said: Iterator[tuple[str, str]]
+    ) -> list[Prediction]:
         rows = []
         for record, old, new in zip((record.value for record in self.records), before, after, strict=False):
             base, taught = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")

@@ -32,11 +32,22 @@ def test_twenty_steps_have_the_same_losses(method, tmp_path, monkeypatch):
     seen, build = {}, worker.build
     monkeypatch.setattr(worker, "build", lambda *args: seen.setdefault("trainer", build(*args)))
     runs = Runs(tmp_path / "home")
-    run = runs.start({"name": method, **OPTIONS.get(method, {})}, data={"max_rows": 64}, max_steps=20, learning_rate=RATES[method], group_by_length=False,
-                     evaluations=0, evaluation_rows=0, sample_prompts=0, checkpoint_steps=1000)
+    run = runs.start(
+        {"name": method, **OPTIONS.get(method, {})},
+        data={"max_rows": 64},
+        max_steps=20,
+        learning_rate=RATES[method],
+        group_by_length=False,
+        evaluations=0,
+        evaluation_rows=0,
+        sample_prompts=0,
+        checkpoint_steps=1000,
+    )
     rows = [{"input_ids": item.ids, "labels": item.labels} for item in seen["trainer"].train_dataset.encoded]
     expected = plain.losses(method, str(STARTER), rows, collate, str(tmp_path), RATES[method])
     found = runs.losses(run)
     assert METHODS[method].ships_as == plain.CONFIGS[method].peft_type.value
     assert len(expected) == 20 and expected[-1] < expected[0]
-    assert max(abs(found[step + 1] - loss) for step, loss in enumerate(expected)) < 1e-5, list(zip(found.values(), expected, strict=True))
+    assert max(abs(found[step + 1] - loss) for step, loss in enumerate(expected)) < 1e-5, list(
+        zip(found.values(), expected, strict=True)
+    )

@@ -19,7 +19,9 @@ tokenizer = AutoTokenizer.from_pretrained(base)
 
 
 def rendered(row: dict) -> dict:
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": row["prompt"]}], tokenize=False, add_generation_prompt=True)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": row["prompt"]}], tokenize=False, add_generation_prompt=True
+    )
     return {"prompt": prompt, "chosen": row["chosen"] + "<|im_end|>", "rejected": row["rejected"] + "<|im_end|>"}
 
 
@@ -28,9 +30,26 @@ def losses(options: dict) -> list[float]:
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     lora = LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules="all-linear")
     config = DPOConfig(
-        sys.argv[4], learning_rate=1e-3, lr_scheduler_type="cosine", warmup_steps=0.05, max_steps=20, seed=42, data_seed=42, use_cpu=True, bf16=False,
-        gradient_checkpointing=False, max_length=96, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, **options)
-    rows = Dataset.from_list([rendered(json.loads(line)) for line in Path(pairs).read_text(encoding="utf-8").splitlines()])
+        sys.argv[4],
+        learning_rate=1e-3,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        max_steps=20,
+        seed=42,
+        data_seed=42,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=96,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **options,
+    )
+    rows = Dataset.from_list(
+        [rendered(json.loads(line)) for line in Path(pairs).read_text(encoding="utf-8").splitlines()]
+    )
     trainer = DPOTrainer(model, args=config, train_dataset=rows, processing_class=tokenizer, peft_config=lora)
     trainer.train()
     return [row["loss"] for row in trainer.state.log_history if "loss" in row]
