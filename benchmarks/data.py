@@ -117,7 +117,7 @@ def train(path: Path) -> dict:
     process.wait()
     return {
         "file": path.name,
-        "examples": plan["examples"] + plan["heldout"],
+        "examples": plan["examples"] + plan["validation"],
         "tokens": plan["tokens"],
         "seconds_to_first_step": round(seconds, 1),
         "stages_from_second": {text: round(at, 1) for text, at in said.items()},

@@ -71,9 +71,9 @@ def talk(page: Page, questions: list[str]) -> None:
         page.fill("#message textarea", question)
         page.click("#send")
         page.wait_for_function(_ANSWERED, arg=at + 1, timeout=120_000, polling=100)
-        base, taught = page.evaluate(f"() => {{ {_COLUMNS} return columns.map(column => column.at(-1)); }}")
-        print(f"{question}\n  base: {base}\n  taught: {taught}")
-        assert taught.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
+        base, fine_tuned = page.evaluate(f"() => {{ {_COLUMNS} return columns.map(column => column.at(-1)); }}")
+        print(f"{question}\n  base: {base}\n  taught: {fine_tuned}")
+        assert fine_tuned.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
 
 
 # The answers in each column that is shown.

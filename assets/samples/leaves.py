@@ -68,7 +68,7 @@ def archive(rng: np.random.Generator, count: int) -> bytes:
 def write(folder: Path) -> None:
     rng = np.random.default_rng(SEED)
     (folder / "leaves.zip").write_bytes(archive(rng, TRAIN))
-    (folder / "leaves.heldout.zip").write_bytes(archive(rng, HELD_OUT))
+    (folder / "leaves.validation.zip").write_bytes(archive(rng, HELD_OUT))
 
 
 if __name__ == "__main__":

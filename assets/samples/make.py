@@ -418,10 +418,10 @@ def files() -> Iterator[tuple[str, str]]:
     """(file name, its whole text) of every sample; each draws from a seed of its own, so that one can change without the others."""
     train, held_out = captain_rows(random.Random(SEED))
     yield "captain.jsonl", jsonl(train)
-    yield "captain.heldout.jsonl", jsonl(held_out)
+    yield "captain.validation.jsonl", jsonl(held_out)
     train, held_out = letter_rows(random.Random(SEED + 10))
     yield "letters.csv", table(train)
-    yield "letters.heldout.csv", table(held_out)
+    yield "letters.validation.csv", table(held_out)
     for i, (name, suffix, make, key, count, held, write) in enumerate(
         [
             ("tickets", "csv", ticket, "text", 400, 90, table),
@@ -432,7 +432,7 @@ def files() -> Iterator[tuple[str, str]]:
     ):
         rows = distinct(make, count + held, key, random.Random(SEED + 1 + i))
         yield f"{name}.{suffix}", write(rows[held:])
-        yield f"{name}.heldout.{suffix}", write(rows[:held])
+        yield f"{name}.validation.{suffix}", write(rows[:held])
 
 
 def main() -> None:

@@ -115,7 +115,9 @@ class Engine:
         if not self._enter(want, folder, cancelled):
             return Outcome("cancelled", 0, 0)
         try:
-            unit, codec = (self._whole[1], self._whole[2]) if want.whole else (self.base, self.codec.as_taught(folder))
+            unit, codec = (
+                (self._whole[1], self._whole[2]) if want.whole else (self.base, self.codec.for_adapter(folder))
+            )
             prompt, end = prepare(codec)
             with self._turn:
                 unit.activate(want.adapter)

@@ -96,7 +96,7 @@ def worse_answers(dataset: Dataset) -> list[Finding]:
 
 def media(dataset: Dataset) -> list[Finding]:
     """Pictures, sound and video, by their marks in the texts and by their columns."""
-    records = [once(dataset.train), dataset.heldout]
+    records = [once(dataset.train), dataset.validation]
     flagged = [own.marks("flags") & FLAGS["media"] > 0 for own in records]
     count, rows = sum(int(which.sum()) for which in flagged), sum(map(len, records))
     columns = list(dict.fromkeys(str(name) for part in dataset.files for name in part.media))

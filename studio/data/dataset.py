@@ -85,19 +85,19 @@ class DataSpec(Options):
         "What is done about findings while the file is read; the file itself stays as it is.",
         hidden=True,
     )
-    heldout: str | None = option(
+    validation: str | None = option(
         None,
         "Held-out file",
         "A file kept apart to measure on. Empty: the example's own, or else a part of the data.",
         advanced=True,
     )
-    heldout_mapping: Mapping | None = option(
+    validation_mapping: Mapping | None = option(
         None,
         "Columns of the held-out file",
         "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.",
         hidden=True,
     )
-    heldout_fraction: float = option(
+    validation_fraction: float = option(
         0.1,
         "Held-out part",
         "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.",
@@ -124,7 +124,7 @@ class DataSpec(Options):
     @property
     def sources(self) -> list[str]:
         """All that is read: the files, and the held-out one where it is given."""
-        return [self.source, *(other.source for other in self.more), *([self.heldout] if self.heldout else [])]
+        return [self.source, *(other.source for other in self.more), *([self.validation] if self.validation else [])]
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Part:
 
 @dataclass
 class Dataset:
-    """train, heldout: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
+    """train, validation: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
     together, parts: of each; measured: the held-out file, None where a part of the data was kept apart; preview: the first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
     changed, moved or left out."""
 
@@ -160,7 +160,7 @@ class Dataset:
     want: Want
     mapping: Mapping
     train: Records
-    heldout: Records
+    validation: Records
     problems: Problems
     counts: Counts
     measured: Part | None
@@ -179,7 +179,7 @@ class Dataset:
         return [*self.parts, *([self.measured] if self.measured else [])]
 
     @property
-    def heldout_counts(self) -> Counts | None:
+    def validation_counts(self) -> Counts | None:
         return self.measured.counts if self.measured else None
 
 
@@ -202,9 +202,9 @@ def load(
     for other in spec.more:
         reading.part(resolve(other.source).train, other.mapping, other.weight, None, spec.max_rows)
     parts, kept_apart = list(reading.parts), None
-    chosen = resolve(spec.heldout).train if spec.heldout else resolved.heldout
+    chosen = resolve(spec.validation).train if spec.validation else resolved.validation
     if chosen is not None:
-        own = (spec.heldout_mapping, spec.encoding) if spec.heldout else (None, None)
+        own = (spec.validation_mapping, spec.encoding) if spec.validation else (None, None)
         kept_apart = reading.part(chosen, own[0], 1.0, own[1], None, like=first.mapping)
     store, problems = reading.store, reading.problems
     store.seal()
@@ -215,19 +215,19 @@ def load(
     if parted:
         whole.keep_apart([part.source for part in reading.parts])
     else:
-        whole.split(spec.heldout_fraction, spec.seed)
+        whole.split(spec.validation_fraction, spec.seed)
     whole.remedy(spec.remedies, want, spec.seed)
     whole.draw([part.weight for part in parts], spec.seed)
     for index, part in enumerate(parts):
         part.drawn = int((whole.train.column("parts") == index).sum())
     if not len(whole.train):
         raise StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=first.name)
-    if not len(whole.heldout) and (spec.heldout_fraction or parted):
+    if not len(whole.validation) and (spec.validation_fraction or parted):
         problems.add(
             Problem(
                 0,
                 Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."),
-                "heldout",
+                "validation",
                 "warning",
             )
         )
@@ -238,7 +238,7 @@ def load(
         want,
         first.mapping,
         whole.train,
-        whole.heldout,
+        whole.validation,
         problems,
         sum((part.counts for part in parts), Counts()),
         kept_apart,
@@ -286,27 +286,27 @@ class _Reading:
         like: Mapping | None = None,
     ) -> Part:
         """Opens and reads one file. like: it is the held-out one, and the data to learn from is mapped so."""
-        source, heldout = open_source(place, encoding=encoding), like is not None
+        source, validation = open_source(place, encoding=encoding), like is not None
         evidence = list(source.evidence)
         if mapping is None:
             proposal = propose_like(source, like, self.want) if like else propose(source, self.want)
             mapping, evidence = proposal.mapping, [*evidence, *proposal.evidence]
         check_mapping(mapping, source.columns, self.want, source.name)
         made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)
-        self._read(made, limit, source.name if heldout or self.labelled else "", heldout)
+        self._read(made, limit, source.name if validation or self.labelled else "", validation)
         self.parts.append(made)
         return made
 
-    def _read(self, part: Part, limit: int | None, file: str, heldout: bool) -> None:
+    def _read(self, part: Part, limit: int | None, file: str, validation: bool) -> None:
         """Appends the usable rows to the store, and what is wrong with the others to `problems`. limit: rows to learn from at most."""
-        source, own, seen, used, skipped, learnt = part.source, Problems(), 0, 0, 0, 0
+        source, own, seen, used, skipped, labelled = part.source, Problems(), 0, 0, 0, 0
         number, rows, unused = (
             len(self.parts),
             source.rows(),
             Unused(frozenset(columns_of(part.mapping)), source.columns),
         )
         for row in rows:
-            if learnt == limit and not row.apart:
+            if labelled == limit and not row.apart:
                 continue
             seen += 1
             if len(part.preview) < PREVIEW_ROWS:
@@ -320,7 +320,7 @@ class _Reading:
                 if self.language and language_of("\n".join(texts(record))) not in (self.language, ""):
                     skipped += 1
                     continue
-                apart = heldout or (row.apart and not self.mixed)
+                apart = validation or (row.apart and not self.mixed)
                 self.store.add(row.number, record, label, number, label_of(part.mapping.shape, record), apart)
             except RowProblem as problem:
                 own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
@@ -331,12 +331,12 @@ class _Reading:
                 )
                 own.add(Problem(row.number, sentence, "bytes", file=row.file or file))
             else:
-                used, learnt = used + 1, learnt + (not row.apart)
+                used, labelled = used + 1, labelled + (not row.apart)
                 if self.merged:
                     self.remedied["order"] = self.remedied.get("order", 0) + 1
-                if row.apart and self.mixed and not heldout:
+                if row.apart and self.mixed and not validation:
                     self.remedied["apart"] = self.remedied.get("apart", 0) + 1
-                if learnt == limit and not source.parted:  # else what is kept apart may still come
+                if labelled == limit and not source.parted:  # else what is kept apart may still come
                     break
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)

@@ -29,7 +29,7 @@ def misspelt(dataset: Dataset) -> list[Finding]:
     store, usual = dataset.train.store, spellings(dataset.train.store, dataset.want)
     numbers = [number for name, number in store.label_names.items() if not usual.keys().isdisjoint(name.split(SEVERAL))]
     found = [
-        (records, np.isin(records.column("labels"), numbers)) for records in (once(dataset.train), dataset.heldout)
+        (records, np.isin(records.column("labels"), numbers)) for records in (once(dataset.train), dataset.validation)
     ]
     count = sum(int(which.sum()) for _, which in found)
     if not count:
@@ -103,14 +103,14 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
     strange = [
         index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))
     ]
-    which = np.isin(dataset.heldout.column("labels"), strange)
+    which = np.isin(dataset.validation.column("labels"), strange)
     count = int(which.sum())
     if not count:
         return []
-    lines, first, files = lines_of(dataset, dataset.heldout, which)
+    lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
         "{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.",
         count=count,
         **first,
     )
-    return [Finding("heldout", "warning", sentence, count, lines, files)]
+    return [Finding("validation", "warning", sentence, count, lines, files)]

@@ -60,11 +60,11 @@ def near_repeats(records: Records) -> tuple[np.ndarray, bool]:
 
 
 class Whole:
-    """The records of a dataset on their way to `train` and `heldout`. counts: of each file that was read, in order."""
+    """The records of a dataset on their way to `train` and `validation`. counts: of each file that was read, in order."""
 
     def __init__(self, store: RecordStore, counts: list[Counts], problems: Problems, remedied: dict[str, int]):
         self.store, self.counts, self.problems, self.remedied = store, counts, problems, remedied
-        self.train = self.heldout = Records(store, np.arange(0))
+        self.train = self.validation = Records(store, np.arange(0))
 
     def split(self, fraction: float, seed: int) -> None:
         """Keeps a share of the different records apart, chosen by content and seed: equal records always fall on the same
@@ -74,16 +74,22 @@ class Whole:
         count = min(max(1, round(fraction * len(different))), len(different) - 1, APART) if fraction else 0
         apart = different[np.argsort(mix(different, seed), kind="stable")[:count]]
         held = np.isin(every.digests, apart)
-        self.train, self.heldout = Records(self.store, every.indices[~held]), Records(self.store, every.indices[held])
+        self.train, self.validation = (
+            Records(self.store, every.indices[~held]),
+            Records(self.store, every.indices[held]),
+        )
 
     def keep_apart(self, sources: list[Source]) -> None:
         """Parts off what was read to be measured on; what is also learnt is not measured on, which would flatter the result.
         sources: the files that were read, in order."""
         every = Records(self.store, np.arange(len(self.store)))
         held = every.column("apart") > 0
-        self.train, self.heldout = Records(self.store, every.indices[~held]), Records(self.store, every.indices[held])
-        leaked = np.isin(self.heldout.digests, self.train.digests)
-        said = Records(self.store, self.heldout.indices[leaked][:_SAID_LEAKS])
+        self.train, self.validation = (
+            Records(self.store, every.indices[~held]),
+            Records(self.store, every.indices[held]),
+        )
+        leaked = np.isin(self.validation.digests, self.train.digests)
+        said = Records(self.store, self.validation.indices[leaked][:_SAID_LEAKS])
         for index, part, number in zip(said.indices, said.column("parts"), map(int, said.numbers), strict=True):
             file = self.store.file(int(index))
             sentence = Sentence(
@@ -94,7 +100,7 @@ class Whole:
         self.problems.warnings.update(
             {"leakage": max(0, int(leaked.sum()) - _SAID_LEAKS)} if leaked.sum() > _SAID_LEAKS else {}
         )
-        self.heldout = self._without(self.heldout, leaked, "leakage")
+        self.validation = self._without(self.validation, leaked, "leakage")
 
     def _without(self, records: Records, mask: np.ndarray, kind: str, remedy: bool = False) -> Records:
         """`records` without those where `mask` is true, each counted as skipped for its file."""
@@ -108,15 +114,17 @@ class Whole:
         """The remedies that leave rows out or move them."""
         for kind, flag in FLAGS.items():
             if remedies.get(kind) == "drop":
-                for side in ("train", "heldout"):
+                for side in ("train", "validation"):
                     records = getattr(self, side)
                     setattr(self, side, self._without(records, records.marks("flags") & flag > 0, kind, remedy=True))
         if "prompt_leakage" in remedies and want != "text":
             self._part_questions(remedies["prompt_leakage"])
         if "duplicate" in remedies:
             self.train = self._without(self.train, repeats(self.train), "duplicate", remedy=True)
-        if "heldout_duplicate" in remedies:
-            self.heldout = self._without(self.heldout, repeats(self.heldout), "heldout_duplicate", remedy=True)
+        if "validation_duplicate" in remedies:
+            self.validation = self._without(
+                self.validation, repeats(self.validation), "validation_duplicate", remedy=True
+            )
         if "near_duplicate" in remedies and want != "image":  # of pictures only the names are text
             again = np.zeros(len(self.train), bool)
             again[near_repeats(self.train)[0]] = True
@@ -126,13 +134,15 @@ class Whole:
 
     def _part_questions(self, action: str) -> None:
         """Held-out rows that ask what a training row asks go to the training rows, or away."""
-        same = np.isin(self.heldout.inputs, self.train.inputs)
+        same = np.isin(self.validation.inputs, self.train.inputs)
         if action == "move" and same.any():
-            self.train = Records(self.store, np.sort(np.concatenate([self.train.indices, self.heldout.indices[same]])))
+            self.train = Records(
+                self.store, np.sort(np.concatenate([self.train.indices, self.validation.indices[same]]))
+            )
             self.remedied["prompt_leakage"] = int(same.sum())
-            self.heldout = Records(self.store, self.heldout.indices[~same])
+            self.validation = Records(self.store, self.validation.indices[~same])
         else:
-            self.heldout = self._without(self.heldout, same, "prompt_leakage", remedy=True)
+            self.validation = self._without(self.validation, same, "prompt_leakage", remedy=True)
 
     def _too_frequent(self, seed: int) -> np.ndarray:
         """True for the training records beyond what keeps each label below `RATIO` times the rarest one."""

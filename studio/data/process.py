@@ -35,7 +35,7 @@ _NICE = 5
 def is_large(spec: DataSpec) -> bool:
     """Whether reading `spec` may take long: many bytes, or bytes that must come from the hub."""
     size = 0
-    for source in (spec.source, *(other.source for other in spec.more), spec.heldout or ""):
+    for source in (spec.source, *(other.source for other in spec.more), spec.validation or ""):
         if source.startswith(PREFIX):
             return True
         with contextlib.suppress(StudioError, OSError):  # whoever reads it says what is wrong

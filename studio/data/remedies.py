@@ -17,7 +17,7 @@ from studio.words import Sentence
 REMEDIES: dict[str, dict[str, Sentence]] = {
     "order": {"merge": Sentence("Merge neighbours and drop what has no answer")},
     "duplicate": {"drop": Sentence("Keep only the first of each")},
-    "heldout_duplicate": {"drop": Sentence("Measure on only the first of each")},
+    "validation_duplicate": {"drop": Sentence("Measure on only the first of each")},
     "apart": {"learn": Sentence("Learn from them like from the others, and keep a part of all apart")},
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
     "long": {

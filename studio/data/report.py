@@ -16,7 +16,6 @@ from studio.data.cells import as_text
 from studio.data.column_report import column_findings
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, lines_of, once, places
-from studio.data.heldout_report import heldout_findings
 from studio.data.label_report import imbalance, label_counts, misspelt, unknown_labels
 from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
@@ -24,6 +23,7 @@ from studio.data.marks import EMAIL, KEY
 from studio.data.parting import FLAGS, near_repeats, repeats
 from studio.data.records import texts
 from studio.data.rows import Counts, Problems, Row
+from studio.data.validation_report import validation_findings
 from studio.words import Sentence
 
 LISTENED = 2000
@@ -69,9 +69,9 @@ class Report:
     mapping: Mapping
     evidence: list[Sentence]
     counts: Counts
-    heldout_counts: Counts | None
+    validation_counts: Counts | None
     train: int
-    heldout: int
+    validation: int
     lengths: dict[str, Histogram]
     labels: dict[str, int]
     findings: list[Finding]
@@ -95,7 +95,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
         *all_the_same(dataset),
         *duplicates(dataset),
         *(near_duplicates(dataset) if dataset.want != "image" else []),
-        *heldout_findings(dataset),
+        *validation_findings(dataset),
         *odd_characters(dataset),
         *secrets(dataset),
         *misspelt(dataset),
@@ -115,9 +115,9 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
         dataset.mapping,
         dataset.evidence,
         dataset.counts,
-        dataset.heldout_counts,
+        dataset.validation_counts,
         len(dataset.train),
-        len(dataset.heldout),
+        len(dataset.validation),
         lengths,
         label_counts(dataset),
         by_level(findings),
@@ -264,7 +264,7 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
     found = []
     for kind, text in ODD.items():
         flagged = [
-            (records, records.marks("flags") & FLAGS[kind] > 0) for records in (once(dataset.train), dataset.heldout)
+            (records, records.marks("flags") & FLAGS[kind] > 0) for records in (once(dataset.train), dataset.validation)
         ]
         count = sum(int(which.sum()) for _, which in flagged)
         if count:

@@ -11,14 +11,14 @@ from studio.data import hub
 from studio.data.pictures import holds_pictures
 from studio.words import StudioError
 
-HELDOUT = ".heldout"
+VALIDATION = ".validation"
 
 
 class Resolved(NamedTuple):
-    """train: what `open_source` takes; heldout: its own held-out file, if it has one; title: what the page calls it."""
+    """train: what `open_source` takes; validation: its own held-out file, if it has one; title: what the page calls it."""
 
     train: Path | str
-    heldout: Path | None
+    validation: Path | None
     title: str
 
 
@@ -26,7 +26,7 @@ def samples() -> dict[str, Path]:
     """Name → file of the examples that come with the studio."""
     if not home.SAMPLES.is_dir():
         return {}
-    files = sorted(path for path in home.SAMPLES.iterdir() if path.is_file() and not path.stem.endswith(HELDOUT))
+    files = sorted(path for path in home.SAMPLES.iterdir() if path.is_file() and not path.stem.endswith(VALIDATION))
     return {path.stem: path for path in files if path.suffix in {".jsonl", ".json", ".csv", ".txt", ".parquet", ".zip"}}
 
 
@@ -71,7 +71,7 @@ def stamp(sources: Iterable[str]) -> list:
             resolved = resolve(source)
         except StudioError:
             continue
-        for path in (resolved.train, resolved.heldout):
+        for path in (resolved.train, resolved.validation):
             if isinstance(path, Path):
                 status = path.stat()
                 found.append([str(path), status.st_mtime_ns, status.st_size])
@@ -79,5 +79,5 @@ def stamp(sources: Iterable[str]) -> list:
 
 
 def _sibling(path: Path) -> Path | None:
-    sibling = path.with_name(f"{path.stem}{HELDOUT}{path.suffix}")
+    sibling = path.with_name(f"{path.stem}{VALIDATION}{path.suffix}")
     return sibling if sibling.is_file() else None

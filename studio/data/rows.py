@@ -28,7 +28,7 @@ KINDS = {
     "unused": Sentence("Columns not used"),
     "worse": Sentence("Worse answers"),
     "duplicate": Sentence("Exact duplicates"),
-    "heldout_duplicate": Sentence("Exact duplicates in the held-out data"),
+    "validation_duplicate": Sentence("Exact duplicates in the held-out data"),
     "near_duplicate": Sentence("Near duplicates"),
     "same_all": Sentence("All rows the same"),
     "nothing": Sentence("Nothing to learn in the row"),
@@ -51,7 +51,7 @@ KINDS = {
     "mojibake": Sentence("Garbled characters"),
     "left_aside": Sentence("Not read"),
     "header": Sentence("No header row"),
-    "heldout": Sentence("Held-out data"),
+    "validation": Sentence("Held-out data"),
     "apart": Sentence("Kept apart to measure on"),
 }
 """Title of each kind of problem."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-LEARNT, MEASURED = "learnt", "measured"
+LEARNT, MEASURED = "labelled", "measured"
 _LEARNT = {"train", "training"}
 _MEASURED = {"test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
 

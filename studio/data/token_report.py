@@ -68,16 +68,18 @@ def count_tokens(
     it is learnt, or None where it is left out. unseen: whether the chat template leaves something of it out."""
     found = Tokens()
     for record in dataset.train[:: max(1, -(-len(dataset.train) // ENCODED))]:
-        learnt = fit(record.value)
+        labelled = fit(record.value)
         found.looked += 1
-        found.changed += learnt is not record.value
-        if learnt is not None:
+        found.changed += labelled is not record.value
+        if labelled is not None:
             try:
-                rows, first = measure(learnt)
-                left_out = unseen(learnt)
+                rows, first = measure(labelled)
+                left_out = unseen(labelled)
             except StudioError as error:
                 same = found.refused.setdefault(getattr(error, "kind", "refused"), [])
-                same.append(Refused(record.number, record.file, error.sentence, learnt if len(same) < TRIED else None))
+                same.append(
+                    Refused(record.number, record.file, error.sentence, labelled if len(same) < TRIED else None)
+                )
                 continue
             if left_out:
                 found.unseen.append(len(found.rows))
@@ -94,7 +96,7 @@ def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str =
     more = [
         *refusals(tokens),
         *too_long(tokens, max_length, remedy, splits),
-        *nothing_learnt(tokens, max_length),
+        *nothing_labelled(tokens, max_length),
         *not_written(tokens),
         *no_end(tokens),
     ]
@@ -168,7 +170,7 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
     ]
 
 
-def nothing_learnt(tokens: Tokens, max_length: int) -> list[Finding]:
+def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
     """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
     bare = [index for index, first in enumerate(tokens.firsts) if first is None or first >= max_length]
     if not bare or not tokens.rows:

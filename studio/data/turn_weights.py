@@ -57,15 +57,15 @@ def detailed(item: dict, length: int, place: Sentence) -> Spans | None:
     details = next((structured(item[key]) for key in DETAILS if item.get(key)), None)
     if not details:
         return None
-    learnt = [0.0] * length
+    labelled = [0.0] * length
     for detail in details if isinstance(details, list) else [details]:
         begin, end = (_offset(detail, key, place) for key in ("begin_offset", "end_offset"))
         factor = weight_of(detail, place)
         if end < begin or factor is None:
             raise _no_detail(place)
         for at in range(begin, min(end + 1, length)):
-            learnt[at] = max(learnt[at], factor)
-    return _runs(learnt)
+            labelled[at] = max(labelled[at], factor)
+    return _runs(labelled)
 
 
 def _offset(detail: Any, key: str, place: Sentence) -> int:

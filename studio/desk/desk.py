@@ -43,7 +43,7 @@ _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds 
 def files_of(draft: dict) -> list[dict]:
     """The draft's files with what was chosen for each: the first one, those that are mixed in, and the held-out one, which has no weight."""
     data = draft["data"]
-    held = [{"source": data["heldout"], "mapping": data.get("heldout_mapping")}] if data.get("heldout") else []
+    held = [{"source": data["validation"], "mapping": data.get("validation_mapping")}] if data.get("validation") else []
     return [data, *data.get("more", []), *held]
 
 
@@ -136,7 +136,7 @@ class Desk:
         draft = self.draft()
         self.change(
             task=TASKS[name]().model_dump(mode="json"),
-            data={**draft["data"], "mapping": None, "heldout_mapping": None},
+            data={**draft["data"], "mapping": None, "validation_mapping": None},
             **self._model_for(TASKS[name]),
         )
         with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
@@ -160,9 +160,9 @@ class Desk:
         self.change_file(file, mapping=mapping)
         draft = self.draft()
         source = str(files_of(draft)[file].get("source", ""))
-        learnt = file <= len(draft["data"].get("more", []))  # what is only measured on does not say how to learn
+        labelled = file <= len(draft["data"].get("more", []))  # what is only measured on does not say how to learn
         if (
-            learnt
+            labelled
             and mapping
             and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before))
         ):
@@ -226,7 +226,7 @@ class Desk:
         if index == 0:
             self.change(data={**data, **values})
         elif index > len(data.get("more", [])):
-            self.change(data={**data, "heldout_mapping": values["mapping"]})
+            self.change(data={**data, "validation_mapping": values["mapping"]})
         else:
             more = [dict(item) for item in data["more"]]
             more[index - 1].update(values)
@@ -235,18 +235,18 @@ class Desk:
     def split(self, values: dict) -> None:
         """Set what is kept apart to measure on. Another held-out file is mapped as the person mapped it before, or as is proposed."""
         data = self.draft()["data"]
-        if values.get("heldout") != data.get("heldout"):
+        if values.get("validation") != data.get("validation"):
             mapping = None
             with contextlib.suppress(StudioError):  # the outlook says what is wrong with the file
                 mapping = (
-                    self._remembered_mapping(values["heldout"], _look_at(values["heldout"]))
-                    if values.get("heldout")
+                    self._remembered_mapping(values["validation"], _look_at(values["validation"]))
+                    if values.get("validation")
                     else None
                 )
             task = TASKS.get(self.draft()["task"].get("name"))
             values = {
                 **values,
-                "heldout_mapping": mapping.model_dump(mode="json")
+                "validation_mapping": mapping.model_dump(mode="json")
                 if mapping and task and fits(mapping, task.wants)
                 else None,
             }

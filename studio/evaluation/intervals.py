@@ -71,12 +71,12 @@ def alike(value: float, count: int, span: Interval) -> Interval:
     return float(value - other * (value - span[0])), float(value + other * (span[1] - value))
 
 
-def newcombe(base: Sequence[float], taught: Sequence[float]) -> Interval:
+def newcombe(base: Sequence[float], fine_tuned: Sequence[float]) -> Interval:
     """Interval of the difference of two rates, taught − base, on the same rows, each 0 or 1 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
 
     Wilson's intervals of the two, put together with their correlation φ, which is taken smaller than it seems where it is positive.
     """
-    count, pairs = len(base), list(zip(taught, base, strict=True))
+    count, pairs = len(base), list(zip(fine_tuned, base, strict=True))
     both, gained, lost = pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1))
     neither = count - both - gained - lost
     spread = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
@@ -101,11 +101,11 @@ def interval(values: Sequence[float], share: bool = True) -> Interval | None:
     return wilson(sum(values), len(values)) if share and set(values) == {0, 1} else bootstrap(values)
 
 
-def gain(base: Sequence[float], taught: Sequence[float], share: bool = True) -> Interval | None:
+def gain(base: Sequence[float], fine_tuned: Sequence[float], share: bool = True) -> Interval | None:
     """Of the mean of taught − base on the same rows: Newcombe's where each is 0 or 1, else by bootstrap; share and None as in `interval`."""
-    if share and {*base, *taught} <= {0, 1}:
-        return newcombe(base, taught)
-    differences = [after - before for before, after in zip(base, taught, strict=True)]
+    if share and {*base, *fine_tuned} <= {0, 1}:
+        return newcombe(base, fine_tuned)
+    differences = [after - before for before, after in zip(base, fine_tuned, strict=True)]
     if np.ptp(differences) < _SAME:
         return alike(differences[0], len(differences), DIFFERENCE) if share else None
     return bootstrap(differences)

@@ -80,32 +80,36 @@ class Prediction:
     prompt: str
     expected: str
     base: str
-    taught: str
+    fine_tuned: str
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)
     rejected: str = ""
 
 
 def figures(rows: Sequence[Prediction]) -> dict:
     """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
-    {"base": (low, high), "taught": …, "difference": …}, the last of taught − base on the same rows; None where nothing can be said."""
+    {"base": (low, high), "fine_tuned": …, "difference": …}, the last of taught − base on the same rows; None where nothing can be said."""
     names = [name for name in SCORES if rows and name in rows[0].scores]
     found: dict = {}
     for name in names:
-        base, taught = zip(*(row.scores[name] for row in rows), strict=True)
-        found |= {name: fmean(taught), f"base_{name}": fmean(base)}
-        found.setdefault("intervals", {})[name] = _intervals(SCORES[name], base, taught)
+        base, fine_tuned = zip(*(row.scores[name] for row in rows), strict=True)
+        found |= {name: fmean(fine_tuned), f"base_{name}": fmean(base)}
+        found.setdefault("intervals", {})[name] = _intervals(SCORES[name], base, fine_tuned)
     return found
 
 
-def _intervals(score: Score, base: Sequence[float], taught: Sequence[float]) -> dict:
-    reached = interval(taught, score.share)
+def _intervals(score: Score, base: Sequence[float], fine_tuned: Sequence[float]) -> dict:
+    reached = interval(fine_tuned, score.share)
     if score.agreed:
         return {
             "base": None,
-            "taught": reached,
+            "fine_tuned": reached,
             "difference": reached and tuple(edge - fmean(base) for edge in reached),
         }
-    return {"base": interval(base, score.share), "taught": reached, "difference": gain(base, taught, score.share)}
+    return {
+        "base": interval(base, score.share),
+        "fine_tuned": reached,
+        "difference": gain(base, fine_tuned, score.share),
+    }
 
 
 def write(folder: Path, rows: Sequence[Prediction]) -> None:
@@ -151,7 +155,7 @@ def arranged(rows: Sequence[Prediction], order: str = "worst", search: str = "")
         row
         for row in rows
         if all(
-            word in "\n".join((row.prompt, row.expected, row.rejected, row.base, row.taught)).casefold()
+            word in "\n".join((row.prompt, row.expected, row.rejected, row.base, row.fine_tuned)).casefold()
             for word in looked_for
         )
     ]
@@ -177,12 +181,12 @@ def as_csv(rows: Sequence[Prediction]) -> str:
             "expected",
             *(["rejected"] if worse else []),
             "base",
-            "taught",
-            *(f"{who}_{name}" for name in names for who in ("base", "taught")),
+            "fine_tuned",
+            *(f"{who}_{name}" for name in names for who in ("base", "fine_tuned")),
         ]
     )
     for row in rows:
-        texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
+        texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.fine_tuned]
         writer.writerow([*map(_harmless, texts), *(f"{value:.6g}" for name in names for value in row.scores[name])])
     return out.getvalue()
 

@@ -28,20 +28,20 @@ def exact_match(expected: str, answer: str) -> float:
 
 def token_f1(expected: str, answer: str) -> float:
     """Harmonic mean of the shares of words that are in the other text too, each as often as it stands there (Rajpurkar 2016, arXiv:1606.05250, §6.1)."""
-    hoped, said = words(expected), words(answer)
-    return _f1(sum((Counter(hoped) & Counter(said)).values()), len(hoped), len(said))
+    reference, said = words(expected), words(answer)
+    return _f1(sum((Counter(reference) & Counter(said)).values()), len(reference), len(said))
 
 
 def rouge_l(expected: str, answer: str) -> float:
     """The same for the longest common subsequence of words, so that their order counts (Lin 2004, aclanthology.org/W04-1013, §3.1, β = 1)."""
-    hoped, said = words(expected), words(answer)
-    return _f1(_common_subsequence(hoped, said), len(hoped), len(said))
+    reference, said = words(expected), words(answer)
+    return _f1(_common_subsequence(reference, said), len(reference), len(said))
 
 
-def _f1(common: int, hoped: int, said: int) -> float:
-    if not hoped or not said:
-        return float(hoped == said)
-    return 2 * common / (hoped + said)
+def _f1(common: int, reference: int, said: int) -> float:
+    if not reference or not said:
+        return float(reference == said)
+    return 2 * common / (reference + said)
 
 
 def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
@@ -64,7 +64,7 @@ def preferred(chosen: float, rejected: float) -> float:
 
 def accuracy(expected: Sequence, predicted: Sequence) -> float:
     """Share of rows that were predicted as expected; for several labels a row, all of them."""
-    return sum(hoped == said for hoped, said in zip(expected, predicted, strict=True)) / len(expected)
+    return sum(reference == said for reference, said in zip(expected, predicted, strict=True)) / len(expected)
 
 
 def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[str]], labels: Sequence[str]) -> float:
@@ -72,8 +72,13 @@ def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[s
     predicted anywhere is left out, since nothing was measured for it."""
     found = []
     for label in labels:
-        pairs = [(_has(hoped, label), _has(said, label)) for hoped, said in zip(expected, predicted, strict=True)]
-        hits, either = sum(hoped and said for hoped, said in pairs), sum(hoped + said for hoped, said in pairs)
+        pairs = [
+            (_has(reference, label), _has(said, label)) for reference, said in zip(expected, predicted, strict=True)
+        ]
+        hits, either = (
+            sum(reference and said for reference, said in pairs),
+            sum(reference + said for reference, said in pairs),
+        )
         if either:
             found.append(2 * hits / either)
     return sum(found) / len(found) if found else 0.0
@@ -90,8 +95,8 @@ def weighed_macro_f1(
     numbers = {label: at for at, label in enumerate(labels)}
     hits = [
         (row, numbers[label])
-        for row, (hoped, said) in enumerate(zip(expected, predicted, strict=True))
-        for label in {*hoped} & {*said}
+        for row, (reference, said) in enumerate(zip(expected, predicted, strict=True))
+        for label in {*reference} & {*said}
     ]
     either = [
         (row, numbers[label])
@@ -122,4 +127,4 @@ def _has(value: str | Set[str], label: str) -> bool:
 def confusion(expected: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
     """Rows: the expected label; columns: the predicted one; both in the order of `labels`."""
     counts = Counter(zip(expected, predicted, strict=True))
-    return [[counts[hoped, said] for said in labels] for hoped in labels]
+    return [[counts[reference, said] for said in labels] for reference in labels]

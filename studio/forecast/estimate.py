@@ -74,18 +74,18 @@ def forecast(
     examples = max(rows, 1)
     steps = speed.total_steps(recipe, examples)
     parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
-    learnt = speed.learnt_speed(store, device, recipe)
-    share = 0.1 if recipe.data.heldout else recipe.data.heldout_fraction  # a file of its own is not opened here
+    labelled = speed.measured_speed(store, device, recipe)
+    share = 0.1 if recipe.data.validation else recipe.data.validation_fraction  # a file of its own is not opened here
     seconds = speed.seconds(
         recipe,
         shape,
         used,
         steps=steps,
-        heldout=examples * share / (1 - share),
+        validation=examples * share / (1 - share),
         hardware=hardware,
         device=device,
         precision=precision,
-        speed=learnt,
+        speed=labelled,
     )
     return Forecast(
         device,
@@ -95,7 +95,7 @@ def forecast(
         memory.disk_bytes(recipe, shape),
         parts,
         recipe.method.parameter_count(shape),
-        sure=bool(known and learnt),
+        sure=bool(known and labelled),
         question=Question(recipe, shape, lengths, rows),
     )
 

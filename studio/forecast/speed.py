@@ -107,7 +107,7 @@ def _gpu_tflops(gpu: Gpu) -> float:
     return known[-1] if known else 10
 
 
-def learnt_speed(store, device: str, recipe: Recipe) -> float | None:
+def measured_speed(store, device: str, recipe: Recipe) -> float | None:
     """Tokens a second of the last run with this device, model, method and task, as the worker noted it."""
     note = store.note(f"speed:{device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}") if store else None
     return note["tokens_per_second"] if note and note.get("tokens_per_second", 0) > 0 else None
@@ -119,7 +119,7 @@ def seconds(
     lengths: list[int],
     *,
     steps: int,
-    heldout: float,
+    validation: float,
     hardware: Hardware,
     device: str,
     precision: str,
@@ -127,7 +127,7 @@ def seconds(
 ) -> float:
     """From the click to the adapter: start, optimiser steps, evaluations, fixed prompts and the final answers.
 
-    lengths: tokens of the examples. heldout: held-out examples. speed: learnt tokens a second, if any.
+    lengths: tokens of the examples. validation: held-out examples. speed: learnt tokens a second, if any.
     """
     training = recipe.training
     kind = "cpu" if device == "cpu" else "cuda"
@@ -153,13 +153,13 @@ def seconds(
     forward = 2 * shape.parameters * recipe.method.rows / flops
     looking = (
         training.evaluations
-        * heldout
+        * validation
         * recipe.task.rows
         * (1 + recipe.task.comparisons)
         * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
     )
-    asked = min(heldout, training.evaluation_rows) if heldout else 0
-    prompts = training.evaluations * min(training.sample_prompts, heldout)
+    asked = min(validation, training.evaluation_rows) if validation else 0
+    prompts = training.evaluations * min(training.sample_prompts, validation)
     word = max(forward, shape.layers * _LAYER_FORWARD[kind])  # seconds for the next token of a small batch
     answers = (
         training.answer_length

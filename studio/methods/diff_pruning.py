@@ -90,10 +90,10 @@ class DiffPruning(Method):
         )
 
     def optimizer(self, model, cls, arguments):
-        learnt = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
-        gates = [parameter for key, parameter in learnt.items() if ".diff_gate." in key or ".diff_group." in key]
+        labelled = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
+        gates = [parameter for key, parameter in labelled.items() if ".diff_gate." in key or ".diff_group." in key]
         others = [
-            parameter for key, parameter in learnt.items() if ".diff_gate." not in key and ".diff_group." not in key
+            parameter for key, parameter in labelled.items() if ".diff_gate." not in key and ".diff_group." not in key
         ]
         return cls([{"params": others}, {"params": gates, "lr": self.gate_rate, "weight_decay": 0.0}], **arguments)
 

@@ -94,9 +94,9 @@ def _importance(model, batches: list[dict]) -> dict[str, float]:
     """Name of a layer → ‖ΔW·x‖² summed over `batches`, after each of them has been learnt once. The model is as before afterwards."""
     import torch
 
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    before = [parameter.detach().clone() for parameter in learnt]
-    optimizer = torch.optim.AdamW(learnt, lr=1e-3)
+    labelled = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in labelled]
+    optimizer = torch.optim.AdamW(labelled, lr=1e-3)
     for batch in batches:
         model(**batch).loss.backward()
         optimizer.step()
@@ -116,7 +116,7 @@ def _importance(model, batches: list[dict]) -> dict[str, float]:
     with torch.no_grad():
         for batch in batches:
             model(**batch)
-        for parameter, old in zip(learnt, before, strict=True):
+        for parameter, old in zip(labelled, before, strict=True):
             parameter.copy_(old)
     for hook in hooks:
         hook.remove()

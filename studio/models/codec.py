@@ -155,16 +155,16 @@ class Codec:
                 detail=str(error).rstrip("."),
             ) from error
 
-    def as_taught(self, adapter: Path | None) -> Codec:
+    def for_adapter(self, adapter: Path | None) -> Codec:
         """This codec with the chat template that is saved with an adapter, which it was taught with."""
         path = adapter / "chat_template.jinja" if adapter else None
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
-        taught = copy.copy(self)
+        fine_tuned = copy.copy(self)
         for made_from_template in ("_compiled", "reasoning_key", "answer_end", "has_channels"):
-            taught.__dict__.pop(made_from_template, None)
-        taught.template = saved
-        return taught
+            fine_tuned.__dict__.pop(made_from_template, None)
+        fine_tuned.template = saved
+        return fine_tuned
 
     @cached_property
     def _compiled(self) -> jinja2.Template:

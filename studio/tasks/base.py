@@ -37,23 +37,23 @@ class Encoded:
 
     def __getstate__(self) -> dict:
         """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""
-        learnt = np.array(self.labels, np.int32) != IGNORED
+        labelled = np.array(self.labels, np.int32) != IGNORED
         weights = None if self.weights is None else np.array(self.weights, np.float32).tobytes()
         return {
             **vars(self),
             "ids": np.array(self.ids, np.uint32).tobytes(),
-            "labels": np.packbits(learnt).tobytes(),
+            "labels": np.packbits(labelled).tobytes(),
             "weights": weights,
         }
 
     def __setstate__(self, state: dict) -> None:
         ids = np.frombuffer(state["ids"], np.uint32).astype(np.int64)
-        learnt = np.unpackbits(np.frombuffer(state["labels"], np.uint8), count=len(ids)).astype(bool)
+        labelled = np.unpackbits(np.frombuffer(state["labels"], np.uint8), count=len(ids)).astype(bool)
         weights = None if state["weights"] is None else np.frombuffer(state["weights"], np.float32).tolist()
-        vars(self).update(state, ids=ids.tolist(), labels=np.where(learnt, ids, IGNORED).tolist(), weights=weights)
+        vars(self).update(state, ids=ids.tolist(), labels=np.where(labelled, ids, IGNORED).tolist(), weights=weights)
 
     @property
-    def learnt(self) -> int:
+    def labelled(self) -> int:
         """How many tokens the loss sees; the first token can never be predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
 

@@ -73,7 +73,7 @@ class Chat(Task):
                 ids = codec.encode(codec.render(self.messages(record), tools=record.get("tools"))).ids
                 texts = [(ids, [0.0] * len(ids))]
         else:
-            texts = [self._learnt_outside(record, codec)]
+            texts = [self._labelled_outside(record, codec)]
         return [_cut(ids, weights, max_length) for ids, weights in texts]
 
     def answers(self, record: dict, codec: Codec) -> list[Answer]:
@@ -87,7 +87,7 @@ class Chat(Task):
         )
         return [answer for at in turns if _teaches(messages[at]) and (answer := learn(at)).spans]
 
-    def _learnt_outside(self, record: dict, codec: Codec) -> tuple[list[int], list[float]]:
+    def _labelled_outside(self, record: dict, codec: Codec) -> tuple[list[int], list[float]]:
         """(token ids, weights) of the whole conversation, of which all is learnt, or all but its answers."""
         messages = self.messages(record)
         text = codec.render(messages, tools=record.get("tools"))

@@ -37,9 +37,9 @@ class Fitting:
 
     def examples(self, record: dict) -> list[Encoded]:
         """What training gets of the record; nothing where it is left out or the chat template refuses it."""
-        learnt = self(record)
+        labelled = self(record)
         try:
-            return [] if learnt is None else self.task.encode(learnt, self.codec, self.length)
+            return [] if labelled is None else self.task.encode(labelled, self.codec, self.length)
         except TemplateRefusal:
             return []
 

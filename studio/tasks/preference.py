@@ -34,9 +34,9 @@ class Pair(Encoded):
     rejected: Encoded = field(kw_only=True)
 
     @property
-    def learnt(self) -> int:
+    def labelled(self) -> int:
         """Learnt tokens of the shorter answer: a pair in which one of the two has none teaches nothing."""
-        return min(super().learnt, self.rejected.learnt)
+        return min(super().labelled, self.rejected.labelled)
 
     @property
     def sequences(self) -> list[Encoded]:

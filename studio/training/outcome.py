@@ -11,21 +11,21 @@ from studio.jobs.job import Job
 from studio.words import Sentence
 
 
-def taught_and_base(
-    job: Job, taught: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None
+def fine_tuned_and_base(
+    job: Job, fine_tuned: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None
 ) -> Iterator[tuple[str, torch.nn.Module]]:
     """("", the taught model), then ("base_", the base model): the prefixes of what is measured on each.
 
     bare: loads a bare base model; None where the delta in `taught` can be switched off.
     """
     job.doing(Sentence("Asking the taught model"))
-    yield "", taught
+    yield "", fine_tuned
     job.doing(Sentence("Asking the base model"))
     if bare is not None:
         yield "base_", bare()
     else:
-        with taught.disable_adapter():
-            yield "base_", taught
+        with fine_tuned.disable_adapter():
+            yield "base_", fine_tuned
 
 
 def kept(job: Job, rows: list[Prediction]) -> dict:

@@ -113,11 +113,11 @@ class PreferenceTrainer(StudioTrainer):
             model.train(training)
             for (
                 parameter,
-                learnt,
+                labelled,
             ) in (
                 self._learnt
             ):  # peft makes all of a delta learnable when it is switched on again, LoRA-FA's frozen half too
-                parameter.requires_grad_(learnt)
+                parameter.requires_grad_(labelled)
 
     # ---- loss -------------------------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class PreferenceTrainer(StudioTrainer):
             self.tokens_seen += int(inputs["tokens"])
         return self._judge(model, inputs)[0], 1
 
-    def _judge(self, model, inputs, *, untaught: bool = False) -> tuple[torch.Tensor, Said, torch.Tensor]:
+    def _judge(self, model, inputs, *, before_training: bool = False) -> tuple[torch.Tensor, Said, torch.Tensor]:
         """(mean loss of a batch, what `model` says, what each answer gained by the lesson).
 
         untaught: `model` is the model before the lesson, so nothing was gained. ORPO compares with nothing: there the gain is the
@@ -137,7 +137,7 @@ class PreferenceTrainer(StudioTrainer):
         if task.algorithm == "orpo":
             gains, losses = now.means, self._orpo(now)
         else:
-            gains, moved = (torch.zeros_like(now.sums), 0.0) if untaught else self._gained(model, inputs, now)
+            gains, moved = (torch.zeros_like(now.sums), 0.0) if before_training else self._gained(model, inputs, now)
             losses = self._kto(gains, good, moved) if task.algorithm == "kto" else self._dpo(gains, now)
         loss = losses.mean()
         weight = task.imitation + (task.algorithm == "orpo")  # ORPO is imitation with a comparison beside it
@@ -179,7 +179,7 @@ class PreferenceTrainer(StudioTrainer):
 
     # ---- held-out ---------------------------------------------------------------------------------------------
 
-    def heldout(self, model=None) -> dict[str, float]:
+    def validation(self, model=None) -> dict[str, float]:
         """Means over the held-out part: {"loss", "reward_accuracy"} and of pairs also {"preferred", "reward_margin"}.
 
         The reward of an answer is β times what it gained in log-probability (ORPO: β times that of a token).
@@ -204,7 +204,7 @@ class PreferenceTrainer(StudioTrainer):
             for inputs in self.get_eval_dataloader():
                 inputs = self._prepare_inputs(inputs)
                 with self.compute_loss_context_manager():
-                    loss, now, gains = self._judge(model, inputs, untaught=not own)
+                    loss, now, gains = self._judge(model, inputs, before_training=not own)
                 batch = self._judgements(now.sums.tolist(), gains.tolist(), inputs["good"].tolist())
                 total, found = total + loss.item() * len(batch), found + batch
         finally:

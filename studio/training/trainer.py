@@ -21,7 +21,7 @@ from studio.recipe import Recipe
 from studio.tasks import IGNORED
 from studio.training.batches import Collator, Examples, LengthGrouped
 
-LEARNT = "learnt.safetensors"
+TRAINABLE = "trainable.safetensors"
 STATE = "state.safetensors"  # what the method itself must remember (AdaLoRA's importances, say)
 WHOLE = "whole"  # written last; a checkpoint without it was torn by a kill or a full disk
 _OPTIMISERS = {
@@ -36,11 +36,11 @@ _OPTIMISERS = {
 
 
 def arguments(
-    recipe: Recipe, folder: Path, *, total_steps: int, heldout: bool, device: str, dtype: torch.dtype
+    recipe: Recipe, folder: Path, *, total_steps: int, validation: bool, device: str, dtype: torch.dtype
 ) -> TrainingArguments:
-    """The recipe as transformers' TrainingArguments; checkpoints go to `folder`. heldout: whether there is anything to evaluate on."""
+    """The recipe as transformers' TrainingArguments; checkpoints go to `folder`. validation: whether there is anything to evaluate on."""
     training, machine = recipe.training, recipe.machine
-    every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and heldout else 0
+    every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and validation else 0
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=training.batch_size,
@@ -95,7 +95,7 @@ class StudioTrainer(Trainer):
         *,
         method: Method,
         train: Examples,
-        heldout: Examples | None,
+        validation: Examples | None,
         collator: Collator,
         group_by_length: bool,
         callbacks: list,
@@ -104,7 +104,7 @@ class StudioTrainer(Trainer):
         self.virtual = getattr(method, "virtual_tokens", 0) if method.prompt_learning else 0
         self.tokens_seen = 0
         super().__init__(
-            model, args, data_collator=collator, train_dataset=train, eval_dataset=heldout, callbacks=callbacks
+            model, args, data_collator=collator, train_dataset=train, eval_dataset=validation, callbacks=callbacks
         )
         self.remove_callback(PrinterCallback)  # a line a step in the job's log, which the store has already
         self.model_accepts_loss_kwargs = (
@@ -153,15 +153,15 @@ class StudioTrainer(Trainer):
         return losses.view(members, *wanted.shape).mean(0), wanted != IGNORED
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """What `heldout` gives, with "eval_" in front of each name."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.heldout().items()}
+        """What `validation` gives, with "eval_" in front of each name."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validation().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.model.train()
         return metrics
 
     @torch.no_grad()
-    def heldout(self, model=None) -> dict[str, float]:
+    def validation(self, model=None) -> dict[str, float]:
         """{"loss": mean over all labelled held-out tokens} of `model` (a bare base, say) or the one that is being taught.
 
         Other kinds of task add their own figures; each is drawn live.
@@ -201,14 +201,14 @@ class StudioTrainer(Trainer):
     def keep(self, folder: Path) -> None:
         """Write what is learnt, and what the method must remember beside it, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_learnt(self.model, folder / LEARNT)
+        save_trainable(self.model, folder / TRAINABLE)
         state = self.method.state(self.model)
         if state:
             save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, folder / STATE)
 
     def put_back(self, folder: Path) -> None:
         """What `keep` wrote, into the model again."""
-        load_learnt(self.model, folder / LEARNT)
+        load_trainable(self.model, folder / TRAINABLE)
         state = folder / STATE
         self.method.load_state(self.model, load_file(state) if state.exists() else {})
 
@@ -228,18 +228,18 @@ class StudioTrainer(Trainer):
         self.put_back(Path(resume_from_checkpoint))
 
 
-def learnt(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def labelled(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Name → every parameter that is being learnt."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def save_learnt(model: torch.nn.Module, path: Path) -> None:
-    save_file({name: tensor.detach().contiguous().clone() for name, tensor in learnt(model).items()}, path)
+def save_trainable(model: torch.nn.Module, path: Path) -> None:
+    save_file({name: tensor.detach().contiguous().clone() for name, tensor in labelled(model).items()}, path)
 
 
-def load_learnt(model: torch.nn.Module, path: Path) -> None:
+def load_trainable(model: torch.nn.Module, path: Path) -> None:
     """Put the saved tensors back; raises ValueError if they are not exactly the ones that are learnt."""
-    saved, own = load_file(path), learnt(model)
+    saved, own = load_file(path), labelled(model)
     if set(saved) != set(own):
         raise ValueError(
             f"checkpoint {path} holds other tensors than the model learns: {sorted(set(saved) ^ set(own))[:4]}"

@@ -91,13 +91,13 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
     model = method.wrap(model, setting)
     if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
-    learnt_parameters = checks.something_to_learn(model, method)
+    trainable_parameters = checks.something_to_learn(model, method)
 
     options = arguments(
         recipe,
         job.home.checkpoints(job.run_id),
         total_steps=steps,
-        heldout=bool(material.heldout),
+        validation=bool(material.validation),
         device=device,
         dtype=compute_dtype(machine.precision, device),
     )
@@ -114,9 +114,9 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
     plan = {
         "steps": steps,
         "examples": len(material.train),
-        "heldout": len(material.heldout),
+        "validation": len(material.validation),
         "tokens": trainer.train_dataset.tokens,
-        "learnt_parameters": learnt_parameters,
+        "trainable_parameters": trainable_parameters,
         "parameters": total_parameters,
     }
     job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)

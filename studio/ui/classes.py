@@ -49,11 +49,11 @@ def matrices_html(page: Page, found: dict) -> str:
 
 def _set_said(page: Page, one: dict) -> str:
     return page.t(
-        "Label set “{name}”: {taught} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.",
+        "Label set “{name}”: {fine_tuned} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.",
         name=one["set"],
         rows=one["rows"],
         label=one["always"],
-        taught=f"{one['accuracy']:.0%}",
+        fine_tuned=f"{one['accuracy']:.0%}",
         f1=f"{one['macro_f1']:.0%}",
         base=f"{one['base_accuracy']:.0%}",
     )
@@ -94,8 +94,8 @@ def beside_base(page: Page, metrics: dict) -> str:
     if not found or "correct" not in metrics:
         return ""
     return page.t(
-        "Untaught, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the held-out rows; the taught model is right in {taught}.",
+        "Untaught, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the held-out rows; the taught model is right in {fine_tuned}.",
         label=found["always"],
         base=f"{metrics['base_correct']:.0%}",
-        taught=f"{metrics['correct']:.0%}",
+        fine_tuned=f"{metrics['correct']:.0%}",
     )

@@ -34,7 +34,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     if outlook.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
-    learnt = learnt_of(found, len(data.train))
+    labelled = labelled_tokens(found, len(data.train))
     pairs = [
         (
             page.t("Format"),
@@ -42,11 +42,11 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         ),
         (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"),
-        (page.t("Used to learn"), f"{learnt:,}"),
-        (page.t("Kept apart to measure"), f"{len(data.heldout):,}"),
+        (page.t("Used to learn"), f"{labelled:,}"),
+        (page.t("Kept apart to measure"), f"{len(data.validation):,}"),
         *length_facts(page, outlook),
     ]
-    skipped = sum(data.counts.skipped.values()) + len(data.train) - learnt
+    skipped = sum(data.counts.skipped.values()) + len(data.train) - labelled
     said = (
         chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn")
         if skipped
@@ -92,7 +92,7 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
     )
 
 
-def learnt_of(found: Report, rows: int) -> int:
+def labelled_tokens(found: Report, rows: int) -> int:
     """Of `rows` those of which something is learnt, reckoned from the ones whose tokens were counted: not those that a remedy or the chat template
     leaves out, nor those that have nothing to learn."""
     if not found.looked:

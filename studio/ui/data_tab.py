@@ -37,7 +37,7 @@ _RARE = (
     "weight",
     "mask_history",
 )  # roles that are folded away where no column plays them
-_SPLIT = ("heldout", "heldout_fraction", "max_rows", "encoding", "seed")
+_SPLIT = ("validation", "validation_fraction", "max_rows", "encoding", "seed")
 
 
 class Split(DataSpec):

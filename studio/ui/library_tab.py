@@ -224,7 +224,7 @@ def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
             pairs.append(
                 (
                     page.say(scores[key].title),
-                    before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("taught")),
+                    before + ranged(found[key], (found.get("intervals") or {}).get(key, {}).get("fine_tuned")),
                 )
             )
     if "eval_loss" in found:

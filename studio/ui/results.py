@@ -124,11 +124,11 @@ def figures_html(page: Page, metrics: dict) -> str:
 
 def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
     found = (metrics.get("intervals") or {}).get(name, {})
-    base, taught = metrics.get(f"base_{name}"), metrics[name]
-    gain = taught - base if base is not None else None
+    base, fine_tuned = metrics.get(f"base_{name}"), metrics[name]
+    gain = fine_tuned - base if base is not None else None
     values = [
         _ranged(page, value, found.get(who), score, sign)
-        for value, who, sign in ((base, "base", False), (taught, "taught", False), (gain, "difference", True))
+        for value, who, sign in ((base, "base", False), (fine_tuned, "fine_tuned", False), (gain, "difference", True))
     ]
     return _line(page, page.say(score.title), page.say(score.help), values)
 
@@ -190,7 +190,7 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
 
 
 def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse: bool) -> str:
-    texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.taught]
+    texts = [row.prompt, row.expected, *([row.rejected] if worse else []), row.base, row.fine_tuned]
     cells = [folded(text) for text in texts]
     if not worse:
         cells[-2:] = [

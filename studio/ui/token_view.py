@@ -126,11 +126,11 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         return f'<p class="help">{e(where)}</p>{note(page.say(error.sentence), "bad")}'
     whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
     rest = [token for part in whole for token in part.ids[limit:]]
-    learnt = sum(part.learnt for part in parts)
+    labelled = sum(part.labelled for part in parts)
     said = page.t(
-        "{count} {count:token|tokens}, of which {learnt} {learnt:is|are} learnt and {cut} {cut:is|are} cut off.",
+        "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} learnt and {cut} {cut:is|are} cut off.",
         count=sum(len(part.ids) for part in parts) + len(rest),
-        learnt=learnt,
+        labelled=labelled,
         cut=len(rest),
     )
     if recipe.task.kind in ("classification", "multitask"):
@@ -155,7 +155,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(
         f'<span class="token {kind}">{e(page.t(text))}</span>'
-        for kind, text in (("learnt", "learnt"), ("read", "only read"), ("cut", "cut off"))
+        for kind, text in (("labelled", "trained on"), ("read", "only read"), ("cut", "cut off"))
     )
     if codec.is_lent and codec.adds_begin:
         said += " " + page.t("The base model expects its begin token first, so it is put there.")
@@ -186,13 +186,13 @@ def sequences(parts: list[Encoded]) -> list[Encoded]:
 
 def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
     """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
-    kinds = ["learnt" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(
+    kinds = ["labelled" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(
         rest
     )
     weights = [*(part.weights or [1.0] * len(part.ids)), *([1.0] * len(rest))]
     pieces, before = [], 1.0
     for token, kind, weight in list(zip([*part.ids, *rest], kinds, weights, strict=True))[:_TOKENS_SHOWN]:
-        if kind == "learnt" and weight != before:
+        if kind == "labelled" and weight != before:
             pieces.append(f'<span class="weight">{e(page.t("weight {weight}", weight=number(weight)))}</span>')
             before = weight
         text = codec.decode([token], keep_special=True).replace("\n", "⏎")
@@ -290,6 +290,6 @@ def _kept(key: _Key) -> tuple[list[int], list[int]]:
         (index, len(part.ids))
         for index, record in enumerate(key.outlook.dataset.train)
         for part in fitting.examples(record.value)
-        if part.learnt
+        if part.labelled
     ]
     return [index for index, _ in found], [length for _, length in found]

@@ -204,7 +204,7 @@ def samples_html(page: Page, events: list[dict]) -> str:
             for item in reversed(answers)
         )
         blocks.append(
-            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="hoped">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
+            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
         )
     return f'<div class="samples">{"".join(blocks)}</div>'
 

@@ -50,7 +50,7 @@ def test_the_script_writes_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("name", ROWS)
 def test_held_out_rows_are_not_trained_on(name):
     path = SAMPLES / name
-    train, held_out = read(path), read(path.with_name(f"{path.stem}.heldout{path.suffix}"))
+    train, held_out = read(path), read(path.with_name(f"{path.stem}.validation{path.suffix}"))
     assert (len(train), len(held_out)) == ROWS[name]
     asked = [question(row) for row in train]
     assert not set(asked) & {question(row) for row in held_out}
@@ -59,13 +59,13 @@ def test_held_out_rows_are_not_trained_on(name):
 
 def test_every_ticket_label_is_in_both_parts():
     train, held_out = (
-        {row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.heldout.csv")
+        {row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.validation.csv")
     )
     assert train == held_out == {"billing", "shipping", "login", "fault", "refund", "praise"}
 
 
 def test_every_letter_has_a_department_and_nearly_every_one_its_urgency():
-    train, held_out = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.heldout.csv")
+    train, held_out = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.validation.csv")
     assert (
         {row["department"] for row in train}
         == {row["department"] for row in held_out}
@@ -91,10 +91,12 @@ def test_the_leaves_are_what_their_script_draws(tmp_path):
 
     subprocess.run([sys.executable, SAMPLES / "leaves.py", tmp_path], check=True)
     shipped, drawn = (
-        load(DataSpec(source=str(folder / "leaves.zip"), heldout=str(folder / "leaves.heldout.zip")), want="image")
+        load(
+            DataSpec(source=str(folder / "leaves.zip"), validation=str(folder / "leaves.validation.zip")), want="image"
+        )
         for folder in (SAMPLES, tmp_path)
     )
-    assert (len(shipped.train), len(shipped.heldout)) == (200, 80) and shipped.counts.skipped == {}
+    assert (len(shipped.train), len(shipped.validation)) == (200, 80) and shipped.counts.skipped == {}
     for first, second in zip([*shipped.train][::20], [*drawn.train][::20], strict=True):
         assert first.value["label"] == second.value["label"]
         pixels = [np.asarray(open_picture(record.value["image"]), dtype=int) for record in (first, second)]

@@ -171,7 +171,7 @@ def test_what_pandas_writes_for_nothing_is_nothing_in_a_table(tmp_path):
     source = open_source(tmp_path / "a.csv")
     assert [row.values["label"] for row in source.rows()] == ["good", None, None, "bad"]
     assert "read as empty" in str(source.evidence[0]) and len(source.evidence) == 1
-    dataset = load(DataSpec(source=str(tmp_path / "a.csv"), heldout_fraction=0), want="label")
+    dataset = load(DataSpec(source=str(tmp_path / "a.csv"), validation_fraction=0), want="label")
     assert dataset.counts.skipped == {"empty": 2} and {record.value["label"] for record in dataset.train} == {
         "good",
         "bad",

@@ -29,7 +29,7 @@ def loaded(path, want=None, **more) -> Dataset:
     if want is None:
         mapping = propose(open_source(path)).mapping
         want = next(want for want in ("preference", "unpaired", *WANTS) if fits(mapping, want))
-    return load(DataSpec(source=str(path), heldout_fraction=0, **more), want)
+    return load(DataSpec(source=str(path), validation_fraction=0, **more), want)
 
 
 def read_from(mapping: Mapping) -> set[str]:
@@ -190,7 +190,7 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
         DataSpec(
             source=write("a.jsonl", id=1),
             more=more,
-            heldout=write("c.jsonl", url="https://a.example", system="Be kind."),
+            validation=write("c.jsonl", url="https://a.example", system="Be kind."),
         )
     )
     assert [part.unused for part in dataset.files] == [["id"], ["note"], ["url", "system"]] and [

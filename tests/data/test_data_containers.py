@@ -80,7 +80,8 @@ def test_rows_of_one_object(tmp_path, value):
 def test_conversations_of_one_object(tmp_path, value):
     (tmp_path / "a.json").write_text(json.dumps(value))
     assert [
-        record.value["messages"] for record in load(DataSpec(source=str(tmp_path / "a.json"), heldout_fraction=0)).train
+        record.value["messages"]
+        for record in load(DataSpec(source=str(tmp_path / "a.json"), validation_fraction=0)).train
     ] == TALKS
 
 
@@ -100,7 +101,7 @@ def test_lines_that_are_conversations_of_pairs(tmp_path, name, keys):
     lines = [[dict(zip(keys, (talk[0]["content"], talk[1]["content"]), strict=True))] for talk in TALKS]
     (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert [
-        record.value["messages"] for record in load(DataSpec(source=str(tmp_path / name), heldout_fraction=0)).train
+        record.value["messages"] for record in load(DataSpec(source=str(tmp_path / name), validation_fraction=0)).train
     ] == TALKS
 
 
@@ -127,12 +128,14 @@ def test_one_record_stays_one(tmp_path, value):
     "write",
     [lambda rows: rows, keyed, lambda rows: pandas.DataFrame(rows).to_dict(orient="list"), lambda rows: {"rows": rows}],
 )
-@pytest.mark.parametrize("learnt, measured", [("train", "test"), ("training", "validation"), ("train_sft", "test_sft")])
-def test_splits_of_one_object(tmp_path, learnt, measured, write, wrap):
-    rows, apart, told = opened(tmp_path, wrap({learnt: write(ROWS[:3]), measured: write(ROWS[3:])}))
+@pytest.mark.parametrize(
+    "labelled, measured", [("train", "test"), ("training", "validation"), ("train_sft", "test_sft")]
+)
+def test_splits_of_one_object(tmp_path, labelled, measured, write, wrap):
+    rows, apart, told = opened(tmp_path, wrap({labelled: write(ROWS[:3]), measured: write(ROWS[3:])}))
     assert (rows, apart, told) == (ROWS, [False, False, False, True], [])
     dataset = load(DataSpec(source=str(tmp_path / "a.json")))
-    assert (len(dataset.train), len(dataset.heldout)) == (3, 1)
+    assert (len(dataset.train), len(dataset.validation)) == (3, 1)
 
 
 def test_what_is_no_split_is_told(tmp_path):
@@ -162,12 +165,14 @@ def zipped(folder: Path, target: Path, more: dict[str, bytes] | None = None) -> 
 
 def read(path: Path) -> tuple[list[str], list[str], list[str]]:
     """(prompts learnt from, prompts measured on, what is told)."""
-    dataset = load(DataSpec(source=str(path), heldout_fraction=0))
-    prompts = [[record.value["messages"][0]["content"] for record in part] for part in (dataset.train, dataset.heldout)]
+    dataset = load(DataSpec(source=str(path), validation_fraction=0))
+    prompts = [
+        [record.value["messages"][0]["content"] for record in part] for part in (dataset.train, dataset.validation)
+    ]
     return (
         sorted(prompts[0]),
         sorted(prompts[1]),
-        [str(problem.sentence) for problem in dataset.problems if problem.kind != "heldout"],
+        [str(problem.sentence) for problem in dataset.problems if problem.kind != "validation"],
     )
 
 
@@ -181,10 +186,10 @@ def test_saved_splits(tmp_path):
     datasets.DatasetDict(
         train=datasets.Dataset.from_list(ROWS[:3]), test=datasets.Dataset.from_list(ROWS[3:])
     ).save_to_disk(tmp_path / "saved")
-    learnt, measured, told = read(
+    labelled, measured, told = read(
         zipped(tmp_path / "saved", tmp_path / "a.zip", {"saved/README.md": b"# Card\n\nWords."})
     )
-    assert (learnt, measured) == (["Say 0", "Say 1", "Say 2"], ["Say 3"]) and [
+    assert (labelled, measured) == (["Say 0", "Say 1", "Say 2"], ["Say 3"]) and [
         "README.md" in sentence for sentence in told
     ] == [True]
 
@@ -201,8 +206,8 @@ def test_row_numbers_and_earlier_work_of_older_versions(tmp_path, inside):
     )
     state = json.loads((folder / "state.json").read_text())
     (folder / "state.json").write_text(json.dumps({**state, "_indices_data_files": [{"filename": "indices.arrow"}]}))
-    learnt, _, told = read(zipped(tmp_path / "saved", tmp_path / "a.zip"))
-    assert learnt == ["Say 0", "Say 2"] and [("cache-1.arrow" in sentence) for sentence in told] == [True]
+    labelled, _, told = read(zipped(tmp_path / "saved", tmp_path / "a.zip"))
+    assert labelled == ["Say 0", "Say 2"] and [("cache-1.arrow" in sentence) for sentence in told] == [True]
     assert [row.values["prompt"] for row in open_source(tmp_path / "a.zip").rows()] == ["Say 2", "Say 0"]
 
 
@@ -216,8 +221,8 @@ def test_a_folder_of_shards_with_its_card(tmp_path):
         "set/.gitattributes": b"*.parquet filter=lfs\n",
         "set/dataset_infos.json": b'{"default": {"features": {}}}',
     }
-    learnt, measured, told = read(zipped(tmp_path / "set", tmp_path / "a.zip", more))
-    assert (learnt, measured) == (["Say 0", "Say 1"], ["Say 2"]) and len(told) == 3
+    labelled, measured, told = read(zipped(tmp_path / "set", tmp_path / "a.zip", more))
+    assert (labelled, measured) == (["Say 0", "Say 1"], ["Say 2"]) and len(told) == 3
 
 
 def test_a_list_of_datasets_is_no_data(tmp_path):
@@ -229,5 +234,5 @@ def test_a_list_of_datasets_is_no_data(tmp_path):
             ),
         )
         archive.writestr("mine.json", json.dumps(ROWS))
-    learnt, _, told = read(tmp_path / "a.zip")
-    assert len(learnt) == 4 and "dataset_info.json" in told[0]
+    labelled, _, told = read(tmp_path / "a.zip")
+    assert len(labelled) == 4 and "dataset_info.json" in told[0]

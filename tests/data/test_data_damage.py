@@ -72,7 +72,7 @@ def test_a_reading_or_a_sentence(tmp_path, file, steps):
         == dataset.counts.used + sum(dataset.counts.skipped.values())
         == yielded + source.problems.rows
     )
-    assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used
+    assert len(dataset.train) + len(dataset.validation) == dataset.counts.used
     for finding in report(dataset).findings:
         assert str(finding.sentence)
 

@@ -28,48 +28,52 @@ def prompts(records):
 def test_split_is_fixed_by_the_seed_and_loses_nothing(tmp_path):
     source = write(tmp_path / "a.jsonl", pairs(range(200)))
     first, again = load(DataSpec(source=source)), load(DataSpec(source=source))
-    assert (len(first.train), len(first.heldout)) == (180, 20)
-    assert prompts(first.heldout) == prompts(again.heldout) != prompts(load(DataSpec(source=source, seed=1)).heldout)
-    assert sorted(prompts(first.train) + prompts(first.heldout)) == sorted(f"Say {n}" for n in range(200))
+    assert (len(first.train), len(first.validation)) == (180, 20)
+    assert (
+        prompts(first.validation)
+        == prompts(again.validation)
+        != prompts(load(DataSpec(source=source, seed=1)).validation)
+    )
+    assert sorted(prompts(first.train) + prompts(first.validation)) == sorted(f"Say {n}" for n in range(200))
 
 
 def test_copies_never_lie_on_both_sides(tmp_path):
     source = write(tmp_path / "a.jsonl", pairs([*range(40), *range(40), *range(20)]))
     for seed in range(5):
-        dataset = load(DataSpec(source=source, heldout_fraction=0.3, seed=seed))
-        assert dataset.heldout and not set(prompts(dataset.train)) & set(prompts(dataset.heldout))
-        assert len(dataset.train) + len(dataset.heldout) == 100
+        dataset = load(DataSpec(source=source, validation_fraction=0.3, seed=seed))
+        assert dataset.validation and not set(prompts(dataset.train)) & set(prompts(dataset.validation))
+        assert len(dataset.train) + len(dataset.validation) == 100
 
 
 def test_of_many_rows_two_thousand_are_enough_to_measure_on(tmp_path):
     dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(25_000)))))
-    assert (len(dataset.train), len(dataset.heldout)) == (23_000, 2_000)
+    assert (len(dataset.train), len(dataset.validation)) == (23_000, 2_000)
 
 
 def test_fraction_zero_and_tiny_files(tmp_path):
     source = write(tmp_path / "a.jsonl", pairs(range(3)))
-    assert len(load(DataSpec(source=source, heldout_fraction=0)).heldout) == 0
+    assert len(load(DataSpec(source=source, validation_fraction=0)).validation) == 0
     dataset = load(DataSpec(source=source))
-    assert (len(dataset.train), len(dataset.heldout)) == (2, 1)
+    assert (len(dataset.train), len(dataset.validation)) == (2, 1)
     single = load(DataSpec(source=write(tmp_path / "b.jsonl", pairs([1]))))
-    assert (len(single.train), len(single.heldout)) == (1, 0) and single.problems.warnings == {"heldout": 1}
+    assert (len(single.train), len(single.validation)) == (1, 0) and single.problems.warnings == {"validation": 1}
 
 
-def test_heldout_file_and_its_leaks(tmp_path):
+def test_validation_file_and_its_leaks(tmp_path):
     dataset = load(
         DataSpec(
             source=write(tmp_path / "a.jsonl", pairs(range(10))),
-            heldout=write(tmp_path / "h.jsonl", pairs(range(8, 14))),
+            validation=write(tmp_path / "h.jsonl", pairs(range(8, 14))),
         )
     )
-    assert prompts(dataset.heldout) == [f"Say {n}" for n in range(10, 14)] and len(dataset.train) == 10
-    counts = dataset.heldout_counts
+    assert prompts(dataset.validation) == [f"Say {n}" for n in range(10, 14)] and len(dataset.train) == 10
+    counts = dataset.validation_counts
     assert (counts.rows, counts.used, counts.skipped) == (6, 4, {"leakage": 2})
     leak = [problem for problem in dataset.problems if problem.kind == "leakage"]
     assert [(problem.line, problem.file) for problem in leak] == [(1, "h.jsonl"), (2, "h.jsonl")]
 
 
-def test_a_heldout_file_with_other_columns_is_mapped_by_itself(tmp_path):
+def test_a_validation_file_with_other_columns_is_mapped_by_itself(tmp_path):
     source = write(tmp_path / "a.jsonl", [{**row, "system": "Be kind."} for row in pairs(range(10))])
     other = write(
         tmp_path / "h.jsonl", [{"Antwort": f"It is {n}", "Frage": f"Say {n}", "id": n % 2} for n in range(8, 14)]
@@ -78,30 +82,32 @@ def test_a_heldout_file_with_other_columns_is_mapped_by_itself(tmp_path):
     mapping = Mapping(
         shape="prompt_completion", roles={"prompt": "prompt", "completion": "completion"}, system="Be brief."
     )
-    dataset = load(DataSpec(source=source, mapping=mapping, heldout=asked))
+    dataset = load(DataSpec(source=source, mapping=mapping, validation=asked))
     assert dataset.measured.mapping == mapping.model_copy(
         update={"roles": {"prompt": "question", "completion": "answer"}}
     )
-    assert [record.value["messages"][0]["content"] for record in dataset.heldout] == ["Be brief."] * 4 and len(
-        dataset.heldout
+    assert [record.value["messages"][0]["content"] for record in dataset.validation] == ["Be brief."] * 4 and len(
+        dataset.validation
     ) == 4  # two are learnt
     assert any(
         "q.jsonl has other columns" in str(sentence) and "question (prompt)" in str(sentence)
         for sentence in dataset.measured.evidence
     )
     chosen = Mapping(shape="prompt_completion", roles={"prompt": "Frage", "completion": "Antwort"})
-    assert prompts(load(DataSpec(source=source, heldout=other, heldout_mapping=chosen)).heldout)[-1] == "Say 13"
-    fewer = load(DataSpec(source=source, heldout=write(tmp_path / "f.jsonl", pairs(range(20, 25)))))
     assert (
-        len(fewer.heldout) == 5
+        prompts(load(DataSpec(source=source, validation=other, validation_mapping=chosen)).validation)[-1] == "Say 13"
+    )
+    fewer = load(DataSpec(source=source, validation=write(tmp_path / "f.jsonl", pairs(range(20, 25)))))
+    assert (
+        len(fewer.validation) == 5
         and fewer.mapping.roles["system"] == "system"
         and fewer.measured.mapping.roles.keys() == {"prompt", "completion"}
     )
 
 
-def test_heldout_file_must_have_the_columns(tmp_path):
+def test_validation_file_must_have_the_columns(tmp_path):
     spec = DataSpec(
-        source=write(tmp_path / "a.jsonl", pairs(range(3))), heldout=write(tmp_path / "h.jsonl", [{"text": "x"}])
+        source=write(tmp_path / "a.jsonl", pairs(range(3))), validation=write(tmp_path / "h.jsonl", [{"text": "x"}])
     )
     with pytest.raises(StudioError, match=r"h\.jsonl has no column 'prompt'"):
         load(spec)
@@ -112,20 +118,20 @@ def test_files_called_test_in_a_zip_are_measured_on(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for at, name in enumerate(names):
             archive.writestr(name, "".join(json.dumps(row) + "\n" for row in pairs(range(10 * at, 10 * at + 10))))
-    dataset = load(DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0, max_rows=15))
+    dataset = load(DataSpec(source=str(tmp_path / "a.zip"), validation_fraction=0, max_rows=15))
     assert prompts(dataset.train) == [f"Say {n}" for n in range(15)]
-    assert sorted(prompts(dataset.heldout)) == [f"Say {n}" for n in range(20, 40)] and dataset.counts.used == 35
+    assert sorted(prompts(dataset.validation)) == [f"Say {n}" for n in range(20, 40)] and dataset.counts.used == 35
 
 
 def test_max_rows_stops_reading(tmp_path):
-    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(50))), max_rows=10, heldout_fraction=0))
+    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", pairs(range(50))), max_rows=10, validation_fraction=0))
     assert prompts(dataset.train) == [f"Say {n}" for n in range(10)] and dataset.counts.rows == 10
 
 
 def test_line_numbers_stay_with_records(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n" + json.dumps(pairs([1])[0]) + "\n{\n" + json.dumps(pairs([2])[0]) + "\n")
-    dataset = load(DataSpec(source=str(path), heldout_fraction=0))
+    dataset = load(DataSpec(source=str(path), validation_fraction=0))
     assert [record.number for record in dataset.train] == [2, 4]
     assert [record.number for record in dataset.train[1:]] == [4] and dataset.train[-1].number == 4
     assert dataset.counts.rows == 3 and dataset.counts.skipped == {"broken": 1}
@@ -186,10 +192,10 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
 )
 def test_samples_load_without_a_problem(name, want):
     dataset = load(DataSpec(source=name), want)
-    assert len(dataset.train) >= 100 and len(dataset.heldout) >= 20 and len(dataset.problems) == 0
-    assert dataset.counts.rows == len(dataset.train) and dataset.heldout_counts.rows == len(dataset.heldout)
+    assert len(dataset.train) >= 100 and len(dataset.validation) >= 20 and len(dataset.problems) == 0
+    assert dataset.counts.rows == len(dataset.train) and dataset.validation_counts.rows == len(dataset.validation)
 
 
 def test_spec_survives_json():
-    spec = DataSpec(source="x.csv", mapping=Mapping(shape="text", roles={"text": "a"}), heldout_fraction=0.2)
+    spec = DataSpec(source="x.csv", mapping=Mapping(shape="text", roles={"text": "a"}), validation_fraction=0.2)
     assert DataSpec.model_validate_json(spec.model_dump_json()) == spec

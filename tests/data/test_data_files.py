@@ -40,9 +40,11 @@ def test_reading(name):
     dataset = load(DataSpec(source=str(FILES / name)), WANTS.get(expected.shape, "messages"))
     assert (dataset.counts.rows, dataset.counts.used) == (expected.rows, expected.used)
     assert dict(dataset.problems.errors) == dataset.counts.skipped == expected.errors
-    assert {kind: count for kind, count in dataset.problems.warnings.items() if kind != "heldout"} == expected.warnings
+    assert {
+        kind: count for kind, count in dataset.problems.warnings.items() if kind != "validation"
+    } == expected.warnings
     assert dataset.counts.rows == dataset.counts.used + sum(dataset.counts.skipped.values())
-    assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used
+    assert len(dataset.train) + len(dataset.validation) == dataset.counts.used
 
 
 @pytest.mark.parametrize("name", SENTENCES)

@@ -128,9 +128,9 @@ def test_bad_answers_are_never_learnt_in_chat(tmp_path, column, values):
     bad = [value for value in values if not verdict(value, column)]
     if len(bad) == 2:
         with pytest.raises(NothingUsable, match="marked as bad"):
-            load(DataSpec(source=str(path), heldout_fraction=0), "messages")
+            load(DataSpec(source=str(path), validation_fraction=0), "messages")
         return
-    dataset = load(DataSpec(source=str(path), heldout_fraction=0), "messages")
+    dataset = load(DataSpec(source=str(path), validation_fraction=0), "messages")
     assert {record.number for record in dataset.train} == {
         n + 1 for n in range(7) if verdict(values[n % 2], column)
     } and dataset.counts.skipped.get("bad", 0) + dataset.counts.used == 7
@@ -156,12 +156,12 @@ def test_answers_that_call_tools_are_learnt_in_chat_only():
         with pytest.raises(RowProblem, match="calls tools, which cannot be learnt from judgements yet") as caught:
             apply(Mapping(shape=shape, roles=roles), Row(1, row), want)
         assert caught.value.kind == "calls"
-    learnt = apply(
+    labelled = apply(
         Mapping(shape="preference", roles={"prompt": "p", "chosen": "c", "rejected": "r"}),
         Row(1, {"p": "Look", "c": call, "r": "No"}),
         "messages",
     )
-    assert learnt["messages"][-1]["tool_calls"][0]["function"]["name"] == "look"
+    assert labelled["messages"][-1]["tool_calls"][0]["function"]["name"] == "look"
 
 
 def test_the_conversation_may_hold_one_of_the_two_answers():

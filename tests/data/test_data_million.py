@@ -38,7 +38,9 @@ def test_a_million_rows(tmp_path, kind):
             and psutil.Process().memory_info().rss < 2 * GIGABYTE
         )
         assert (dataset.counts.rows, dataset.counts.used, dataset.counts.skipped) == (ROWS, ROWS - 100, {"empty": 100})
-        assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used and dataset.train[-1].value["messages"]
+        assert (
+            len(dataset.train) + len(dataset.validation) == dataset.counts.used and dataset.train[-1].value["messages"]
+        )
         assert report.counts == dataset.counts and len(seen) > 20  # progress was told
     finally:
         path.unlink()

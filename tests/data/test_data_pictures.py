@@ -38,8 +38,8 @@ def test_a_zip_of_folders(tmp_path):
     source = open_source(zipped(tmp_path / "data.bin", GOOD))  # by content, whatever it is called
     assert (source.format, source.columns) == ("pictures", ["image", "label"])
     assert propose(source).mapping.shape == "image"
-    data = load(DataSpec(source=str(tmp_path / "data.bin"), heldout_fraction=0.25), want="image")
-    assert data.counts.rows == data.counts.used == 12 and len(data.train) + len(data.heldout) == 12
+    data = load(DataSpec(source=str(tmp_path / "data.bin"), validation_fraction=0.25), want="image")
+    assert data.counts.rows == data.counts.used == 12 and len(data.train) + len(data.validation) == 12
     assert [finding.kind for finding in report(data).findings if finding.level != "info"] == []
     record = data.train[0].value
     assert open_picture(record["image"]).getpixel((3, 3)) == {"red": (255, 0, 0), "blue": (0, 0, 255)}[record["label"]]
@@ -50,7 +50,7 @@ def test_a_folder_is_read_too(tmp_path):
     for name, data in GOOD.items():
         (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pictures" / name).write_bytes(data)
-    data = load(DataSpec(source=str(tmp_path / "pictures"), heldout_fraction=0), want="image")
+    data = load(DataSpec(source=str(tmp_path / "pictures"), validation_fraction=0), want="image")
     assert data.counts.used == 12 and {record.value["label"] for record in data.train} == {"red", "blue"}
 
 
@@ -62,7 +62,7 @@ def test_broken_ones_are_named_and_counted(tmp_path):
         "lost.png": picture("red"),
         "README.md": b"# read me",
     }
-    data = load(DataSpec(source=str(zipped(tmp_path / "mixed.zip", GOOD | bad)), heldout_fraction=0), want="image")
+    data = load(DataSpec(source=str(zipped(tmp_path / "mixed.zip", GOOD | bad)), validation_fraction=0), want="image")
     said = [str(problem.sentence) for problem in data.problems]
     assert data.counts.rows == 16 and data.counts.used == 12 and data.counts.skipped == {"broken": 3, "missing": 1}
     for name in ("red/torn.png", "red/words.jpg", "blue/empty.gif"):
@@ -78,7 +78,7 @@ def test_every_damage_is_a_sentence(tmp_path):
         torn = tmp_path / "torn.zip"
         torn.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            data = load(DataSpec(source=str(torn), heldout_fraction=0), want="image")
+            data = load(DataSpec(source=str(torn), validation_fraction=0), want="image")
         except StudioError as error:
             assert str(error)
         else:
@@ -95,25 +95,25 @@ def test_a_zip_with_a_nameless_file_is_a_damaged_one(tmp_path):
 def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
     zipped(tmp_path / "train.zip", GOOD)
     zipped(tmp_path / "test.zip", {"red/other-name.png": GOOD["red/0.png"], "red/new.png": picture("red", size=60)})
-    data = load(DataSpec(source=str(tmp_path / "train.zip"), heldout=str(tmp_path / "test.zip")), want="image")
-    assert data.problems.warnings["leakage"] == 1 and [title_of(record.value["image"]) for record in data.heldout] == [
-        "red/new.png"
-    ]
-    assert data.heldout_counts.skipped == {"leakage": 1}
+    data = load(DataSpec(source=str(tmp_path / "train.zip"), validation=str(tmp_path / "test.zip")), want="image")
+    assert data.problems.warnings["leakage"] == 1 and [
+        title_of(record.value["image"]) for record in data.validation
+    ] == ["red/new.png"]
+    assert data.validation_counts.skipped == {"leakage": 1}
 
 
 def test_copies_are_found_and_lie_on_one_side_wherever_the_file_does(tmp_path):
     copies = GOOD | {f"{name.removesuffix('.png')} copy.png": data for name, data in GOOD.items()}
     sides = []
     for place in (tmp_path / "a.zip", tmp_path / "elsewhere.zip"):
-        data = load(DataSpec(source=str(zipped(place, copies)), heldout_fraction=0.25), want="image")
-        train, held = ({digest_of(record.value["image"]) for record in part} for part in (data.train, data.heldout))
+        data = load(DataSpec(source=str(zipped(place, copies)), validation_fraction=0.25), want="image")
+        train, held = ({digest_of(record.value["image"]) for record in part} for part in (data.train, data.validation))
         assert not train & held and "prompt_leakage" not in {finding.kind for finding in report(data).findings}
         assert next(finding.count for finding in report(data).findings if finding.kind == "duplicate") == len(train)
         sides.append(held)
     assert sides[0] == sides[1]
     kept = load(
-        DataSpec(source=str(tmp_path / "a.zip"), heldout_fraction=0.25, remedies={"duplicate": "drop"}), want="image"
+        DataSpec(source=str(tmp_path / "a.zip"), validation_fraction=0.25, remedies={"duplicate": "drop"}), want="image"
     )
     assert len(kept.train) == len(train) and kept.counts.skipped == {"duplicate": len(train)}
 
@@ -131,7 +131,7 @@ def test_one_class_blocks_the_start(tmp_path):
 
 
 def test_a_picture_that_went_away(tmp_path):
-    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", GOOD)), heldout_fraction=0), want="image")
+    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", GOOD)), validation_fraction=0), want="image")
     (tmp_path / "a.zip").unlink()
     with pytest.raises(StudioError, match="not there any more"):
         open_picture(data.train[0].value["image"])
@@ -153,18 +153,18 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
     _, path = sided(tmp_path, held)
     data = load(DataSpec(source=str(path), max_rows=5), want="image")
     assert len(data.train) == 5 and not any(f"/{held}/" in record.value["image"] for record in data.train)
-    assert sorted(title_of(record.value["image"]) for record in data.heldout) == [
+    assert sorted(title_of(record.value["image"]) for record in data.validation) == [
         f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)
     ]
-    assert {record.value["label"] for record in data.heldout} == {"red", "blue"}
+    assert {record.value["label"] for record in data.validation} == {"red", "blue"}
     said = next(finding for finding in report(data).findings if finding.kind == "apart")
     assert (
         said.count == 4
         and "measured on and not learnt" in str(said.sentence)
         and data.counts.rows == data.counts.used == 9
     )
-    mixed = load(DataSpec(source=str(path), heldout_fraction=0.5, remedies={"apart": "learn"}), want="image")
-    assert (len(mixed.train), len(mixed.heldout), mixed.remedied) == (8, 8, {"apart": 4})
+    mixed = load(DataSpec(source=str(path), validation_fraction=0.5, remedies={"apart": "learn"}), want="image")
+    assert (len(mixed.train), len(mixed.validation), mixed.remedied) == (8, 8, {"apart": 4})
     assert "apart" not in {finding.kind for finding in report(mixed).findings}
 
 
@@ -178,7 +178,7 @@ def test_a_folder_of_sides_and_what_lies_in_no_class(tmp_path):
         (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "all" / name).write_bytes(data)
     data = load(DataSpec(source=str(tmp_path / "all")), want="image")
-    assert (len(data.train), len(data.heldout), data.counts.skipped) == (12, 4, {"missing": 1, "leakage": 1})
+    assert (len(data.train), len(data.validation), data.counts.skipped) == (12, 4, {"missing": 1, "leakage": 1})
     assert any(
         "test/nobody.png" in str(problem.sentence) and "no folder" in str(problem.sentence) for problem in data.problems
     )
@@ -190,7 +190,7 @@ def test_a_class_may_be_called_test(tmp_path):
         for name, colour in (("train", "red"), ("test", "blue"))
         for at in range(5)
     }
-    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", names)), heldout_fraction=0), want="image")
+    data = load(DataSpec(source=str(zipped(tmp_path / "a.zip", names)), validation_fraction=0), want="image")
     assert {record.value["label"] for record in data.train} == {"train", "test"} and len(data.train) == 10
 
 
@@ -222,7 +222,7 @@ def test_pictures_in_the_cells_of_a_parquet_file(tmp_path):
     assert [str(sentence) for sentence in source.evidence] == [
         "The file itself names the classes of column 'label': red, blue."
     ]
-    data = load(DataSpec(source=str(path), heldout_fraction=0), want="image")
+    data = load(DataSpec(source=str(path), validation_fraction=0), want="image")
     assert (data.counts.rows, data.counts.used, data.counts.skipped) == (15, 12, {"broken": 1, "empty": 2})
     for record in reversed(data.train):
         opened = open_picture(record.value["image"])

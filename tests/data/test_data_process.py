@@ -36,7 +36,7 @@ def test_it_is_the_same_dataset(tmp_path):
     assert (
         np.array_equal(there.train.indices, here.train.indices)
         and there.train[5] == here.train[5]
-        and there.heldout[-1] == here.heldout[-1]
+        and there.validation[-1] == here.validation[-1]
     )
     assert said == report(there) == report(here)
 

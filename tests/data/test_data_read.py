@@ -272,14 +272,14 @@ def test_missing_and_folder(tmp_path):
     assert "is a folder" in said(open_source, tmp_path)
 
 
-def test_samples_bring_their_heldout_file(tmp_path, monkeypatch):
+def test_samples_bring_their_validation_file(tmp_path, monkeypatch):
     monkeypatch.setattr(home, "SAMPLES", tmp_path)
-    for name in ("captain.jsonl", "captain.heldout.jsonl", "notes.txt", "make.py", "README.md"):
+    for name in ("captain.jsonl", "captain.validation.jsonl", "notes.txt", "make.py", "README.md"):
         (tmp_path / name).write_text("x")
     assert samples() == {"captain": tmp_path / "captain.jsonl", "notes": tmp_path / "notes.txt"}
-    assert resolve("captain") == (tmp_path / "captain.jsonl", tmp_path / "captain.heldout.jsonl", "captain.jsonl")
-    assert resolve(tmp_path / "captain.jsonl").heldout == tmp_path / "captain.heldout.jsonl"
-    assert resolve("notes").heldout is None
+    assert resolve("captain") == (tmp_path / "captain.jsonl", tmp_path / "captain.validation.jsonl", "captain.jsonl")
+    assert resolve(tmp_path / "captain.jsonl").validation == tmp_path / "captain.validation.jsonl"
+    assert resolve("notes").validation is None
 
 
 def test_what_a_source_may_be(tmp_path):
@@ -337,9 +337,9 @@ def test_a_broken_object_among_several_is_named_by_its_line(tmp_path):
 
 def test_a_zero_byte_is_a_control_character_with_a_remedy(tmp_path):
     for name, want in (("zero_byte.jsonl", "messages"), ("zero_byte.txt", "text")):
-        dataset = load(DataSpec(source=str(FILES / name), heldout_fraction=0), want)
+        dataset = load(DataSpec(source=str(FILES / name), validation_fraction=0), want)
         assert [finding.kind for finding in report(dataset).findings] == ["control"]
-        cleaned = load(DataSpec(source=str(FILES / name), heldout_fraction=0, remedies={"control": "trim"}), want)
+        cleaned = load(DataSpec(source=str(FILES / name), validation_fraction=0, remedies={"control": "trim"}), want)
         assert cleaned.remedied == {"control": 1} and not any(
             "\0" in json.dumps(record.value) or "\\u0000" in json.dumps(record.value) for record in cleaned.train
         )
@@ -350,7 +350,9 @@ def test_a_zero_byte_is_a_control_character_with_a_remedy(tmp_path):
 
 def test_openai_preferences_are_read(tmp_path):
     record = (
-        load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), heldout_fraction=0), "preference").train[0].value
+        load(DataSpec(source=str(FILES / "preferences_openai.jsonl"), validation_fraction=0), "preference")
+        .train[0]
+        .value
     )
     assert record == {"prompt": [{"role": "user", "content": "Say 0"}], "chosen": "Gladly 0", "rejected": "No 0"}
     row = {
@@ -363,7 +365,7 @@ def test_openai_preferences_are_read(tmp_path):
     }
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     assert (
-        load(DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0), "preference")
+        load(DataSpec(source=str(tmp_path / "a.jsonl"), validation_fraction=0), "preference")
         .train[0]
         .value["tools"][0]["function"]["name"]
         == "f"
@@ -371,7 +373,7 @@ def test_openai_preferences_are_read(tmp_path):
 
 
 def test_speakers_with_names_of_their_own_are_told(tmp_path):
-    dataset = load(DataSpec(source=str(FILES / "sharegpt_names.json"), heldout_fraction=0))
+    dataset = load(DataSpec(source=str(FILES / "sharegpt_names.json"), validation_fraction=0))
     assert (
         all([turn["role"] for turn in record.value["messages"]] == ["user", "assistant"] for record in dataset.train)
         and len(dataset.train) == 7
@@ -384,13 +386,13 @@ def test_speakers_with_names_of_their_own_are_told(tmp_path):
     talk = [{"from": "gpt", "value": "Hi"}, {"from": "Dave", "value": "Open"}, {"from": "gpt", "value": "No"}]
     (tmp_path / "a.jsonl").write_text(json.dumps({"conversations": talk}) + "\n")
     mended = load(
-        DataSpec(source=str(tmp_path / "a.jsonl"), heldout_fraction=0, remedies={"order": "merge"})
+        DataSpec(source=str(tmp_path / "a.jsonl"), validation_fraction=0, remedies={"order": "merge"})
     )  # an unknown name is no other hindrance
     assert [turn["content"] for turn in mended.train[0].value["messages"]] == ["Open", "No"]
 
 
 def test_squad_asks_about_its_passage_and_learns_the_first_answer():
-    dataset = load(DataSpec(source=str(FILES / "squad.jsonl"), heldout_fraction=0))
+    dataset = load(DataSpec(source=str(FILES / "squad.jsonl"), validation_fraction=0))
     assert [turn["content"] for turn in dataset.train[0].value["messages"]] == [
         "What is 1 + 1?\n\nOne and 1 make 2.",
         "2",

@@ -23,12 +23,12 @@ def pairs(*texts):
     return [{"prompt": f"Question {n} is what?", "completion": text} for n, text in enumerate(texts)]
 
 
-def remedied(path, want="messages", heldout_fraction=0, **remedies):
+def remedied(path, want="messages", validation_fraction=0, **remedies):
     before = open(path, "rb").read()  # noqa: SIM115
-    dataset = load(DataSpec(source=path, remedies=remedies, heldout_fraction=heldout_fraction), want)
+    dataset = load(DataSpec(source=path, remedies=remedies, validation_fraction=validation_fraction), want)
     assert open(path, "rb").read() == before  # noqa: SIM115
     assert dataset.counts.rows == dataset.counts.used + sum(dataset.counts.skipped.values())
-    assert len(dataset.train) + len(dataset.heldout) == dataset.counts.used
+    assert len(dataset.train) + len(dataset.validation) == dataset.counts.used
     return dataset
 
 
@@ -48,26 +48,27 @@ def test_exact_copies(tmp_path):
 
 
 @pytest.mark.parametrize("own_file", [True, False])
-def test_copies_in_the_heldout_part_are_measured_once(tmp_path, own_file):
+def test_copies_in_the_validation_part_are_measured_once(tmp_path, own_file):
     rows, again = pairs(*"abcdefghij"), [{"prompt": f"Hold {n % 3}", "completion": str(n % 3)} for n in range(8)]
     source, held = write(tmp_path / "a.jsonl", rows if own_file else [*rows, *rows]), write(tmp_path / "h.jsonl", again)
 
     def loaded(**remedies):
         return load(
-            DataSpec(source=source, heldout=held if own_file else None, heldout_fraction=0.5, remedies=remedies)
+            DataSpec(source=source, validation=held if own_file else None, validation_fraction=0.5, remedies=remedies)
         )
 
-    before, after = loaded(), loaded(heldout_duplicate="drop")
-    found = next(item for item in report(before).findings if item.kind == "heldout_duplicate")
-    assert found.count == len(before.heldout) - len(after.heldout) == 5 and found.files == (
+    before, after = loaded(), loaded(validation_duplicate="drop")
+    found = next(item for item in report(before).findings if item.kind == "validation_duplicate")
+    assert found.count == len(before.validation) - len(after.validation) == 5 and found.files == (
         ["h.jsonl"] * 5 if own_file else []
     )
     assert (
-        len(set(after.heldout.digests.tolist())) == len(after.heldout) and len(after.train) == len(before.train) == 10
+        len(set(after.validation.digests.tolist())) == len(after.validation)
+        and len(after.train) == len(before.train) == 10
     )
-    assert after.remedied == {"heldout_duplicate": 5} == (
-        after.heldout_counts or after.counts
-    ).skipped and "heldout_duplicate" not in kinds(after)
+    assert after.remedied == {"validation_duplicate": 5} == (
+        after.validation_counts or after.counts
+    ).skipped and "validation_duplicate" not in kinds(after)
 
 
 def test_near_copies(tmp_path):
@@ -303,11 +304,11 @@ def test_labels_of_one_spelling_are_alike_wherever_rows_are_compared(tmp_path):
     rows = [{"text": f"text {n}", "label": label} for n in range(40) for label in ("Spam", "spam" if n else "Spam")] + [
         {"text": "other", "label": "no"}
     ]
-    dataset = remedied(write(tmp_path / "a.jsonl", rows), "label", heldout_fraction=0.3, spelling="merge")
+    dataset = remedied(write(tmp_path / "a.jsonl", rows), "label", validation_fraction=0.3, spelling="merge")
     assert {record.value["text"] for record in dataset.train}.isdisjoint(
-        record.value["text"] for record in dataset.heldout
+        record.value["text"] for record in dataset.validation
     )
-    assert "prompt_leakage" in kinds(remedied(str(tmp_path / "a.jsonl"), "label", heldout_fraction=0.3))
+    assert "prompt_leakage" in kinds(remedied(str(tmp_path / "a.jsonl"), "label", validation_fraction=0.3))
     assert len(remedied(str(tmp_path / "a.jsonl"), "label", spelling="merge", duplicate="drop").train) == 41
 
 
@@ -337,7 +338,7 @@ def test_spellings_of_several_labels_and_of_label_sets(tmp_path):
             source=write(tmp_path / "b.jsonl", rows),
             mapping=mapping,
             remedies={"spelling": "merge"},
-            heldout_fraction=0,
+            validation_fraction=0,
         ),
         "label_sets",
     )
@@ -368,13 +369,17 @@ def test_other_languages(tmp_path):
     assert dataset.counts.skipped == {"language": 4} == dataset.remedied and len(dataset.train) == 37
 
 
-@pytest.mark.parametrize("action, train, heldout", [("move", 6, 1), ("drop", 5, 1)])
-def test_questions_on_both_sides(tmp_path, action, train, heldout):
-    learnt = write(tmp_path / "a.jsonl", [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)])
+@pytest.mark.parametrize("action, train, validation", [("move", 6, 1), ("drop", 5, 1)])
+def test_questions_on_both_sides(tmp_path, action, train, validation):
+    labelled = write(tmp_path / "a.jsonl", [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)])
     held = write(tmp_path / "h.jsonl", [{"prompt": "Say 2", "completion": "B"}, {"prompt": "New", "completion": "A"}])
-    dataset = load(DataSpec(source=learnt, heldout=held, remedies={"prompt_leakage": action}))
-    assert (len(dataset.train), len(dataset.heldout)) == (train, heldout) and dataset.remedied == {"prompt_leakage": 1}
-    assert dataset.heldout_counts.rows == dataset.heldout_counts.used + sum(dataset.heldout_counts.skipped.values())
+    dataset = load(DataSpec(source=labelled, validation=held, remedies={"prompt_leakage": action}))
+    assert (len(dataset.train), len(dataset.validation)) == (train, validation) and dataset.remedied == {
+        "prompt_leakage": 1
+    }
+    assert dataset.validation_counts.rows == dataset.validation_counts.used + sum(
+        dataset.validation_counts.skipped.values()
+    )
     assert "prompt_leakage" not in kinds(dataset)
 
 
@@ -392,7 +397,7 @@ def test_names_of_pictures_are_no_near_copies():
 def test_nothing_left_is_said(tmp_path):
     path = write(tmp_path / "a.jsonl", pairs("a@b.org", "c@d.org"))
     with pytest.raises(StudioError, match="Undo a remedy"):
-        load(DataSpec(source=path, remedies={"secret": "drop"}, heldout_fraction=0))
+        load(DataSpec(source=path, remedies={"secret": "drop"}, validation_fraction=0))
 
 
 # ---- several files ----------------------------------------------------------------------------------------------
@@ -407,7 +412,7 @@ def mixture(tmp_path, weight, more_weight, **kwargs):
         source=first,
         weight=weight,
         more=[OtherFile(source=str(second), mapping=mapping, weight=more_weight)],
-        heldout_fraction=0,
+        validation_fraction=0,
         **kwargs,
     )
 

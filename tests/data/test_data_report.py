@@ -27,7 +27,7 @@ def finding(found, kind):
 
 
 def test_problems_become_findings_with_lines():
-    found = report(load_file("order.jsonl", heldout_fraction=0))
+    found = report(load_file("order.jsonl", validation_fraction=0))
     assert finding(found, "order").lines == [3, 4, 5] and finding(found, "order").count == 3
     assert str(finding(found, "order").sentence).startswith(
         "3 rows are left out. The first: Line 3 of order.jsonl breaks the order"
@@ -37,12 +37,12 @@ def test_problems_become_findings_with_lines():
 
 
 def test_duplicates_are_counted_where_they_repeat():
-    found = finding(report(load_file("duplicates.jsonl", heldout_fraction=0)), "duplicate")
+    found = finding(report(load_file("duplicates.jsonl", validation_fraction=0)), "duplicate")
     assert (found.count, found.lines) == (2, [7, 8]) and "first in line 7" in str(found.sentence)
 
 
 def test_odd_characters():
-    found = report(load_file("garbled.jsonl", heldout_fraction=0))
+    found = report(load_file("garbled.jsonl", validation_fraction=0))
     assert finding(found, "mojibake").lines == [7] and finding(found, "control").lines == [8]
 
 
@@ -58,7 +58,7 @@ def test_proper_text_in_many_scripts_is_not_called_garbled(tmp_path):
         "tab\tand\nline",
     ]
     dataset = load(
-        DataSpec(source=write(tmp_path / "a.jsonl", [{"text": text} for text in texts]), heldout_fraction=0), "text"
+        DataSpec(source=write(tmp_path / "a.jsonl", [{"text": text} for text in texts]), validation_fraction=0), "text"
     )
     assert report(dataset).findings == []
 
@@ -66,10 +66,10 @@ def test_proper_text_in_many_scripts_is_not_called_garbled(tmp_path):
 def test_label_balance(tmp_path):
     rows = [{"text": f"A text {n}", "label": "often" if n else "rare"} for n in range(30)]
     for want in ("label", "messages"):
-        found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), want))
+        found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), validation_fraction=0), want))
         assert found.labels == {"often": 29, "rare": 1}
         assert str(finding(found, "imbalance").sentence).startswith("The label 'often' has 29 rows, 'rare' only 1")
-    same = report(load(DataSpec(source=write(tmp_path / "b.jsonl", rows[1:]), heldout_fraction=0), "label"))
+    same = report(load(DataSpec(source=write(tmp_path / "b.jsonl", rows[1:]), validation_fraction=0), "label"))
     assert "Every row has the label 'often'" in str(finding(same, "imbalance").sentence)
 
 
@@ -80,13 +80,15 @@ def test_leakage(tmp_path):
         {"prompt": "Say 2", "completion": "B"},
         {"prompt": "New", "completion": "A"},
     ]
-    found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", train), heldout=write(tmp_path / "h.jsonl", held))))
+    found = report(
+        load(DataSpec(source=write(tmp_path / "a.jsonl", train), validation=write(tmp_path / "h.jsonl", held)))
+    )
     assert finding(found, "leakage").lines == [1] and finding(found, "leakage").files == ["h.jsonl"]
     assert finding(found, "prompt_leakage").lines == [2]
 
 
 def test_tokens_and_over_long_rows():
-    dataset = load_file("qa.jsonl", heldout_fraction=0)
+    dataset = load_file("qa.jsonl", validation_fraction=0)
     found = with_tokens(
         report(dataset), count_tokens(dataset, lambda value: ([len(value["messages"][0]["content"])], 1)), 13
     )
@@ -97,7 +99,7 @@ def test_tokens_and_over_long_rows():
 
 def test_both_answers_of_a_pair_count():
     """In all, and of what is cut; whether a row fits, its longer answer says."""
-    dataset = load_file("preferences.jsonl", "preference", heldout_fraction=0)
+    dataset = load_file("preferences.jsonl", "preference", validation_fraction=0)
     found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30, 24], 1)), 20)
     rows = len(dataset.train)
     assert found.tokens == 54 * rows and found.lengths["tokens"].largest == 30
@@ -107,7 +109,7 @@ def test_both_answers_of_a_pair_count():
 
 
 def test_rows_without_a_token_to_learn():
-    dataset = load_file("qa.jsonl", heldout_fraction=0)
+    dataset = load_file("qa.jsonl", validation_fraction=0)
     firsts = iter([1, 20, None, 3, 4, 5])
     found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30], next(firsts))), 20)
     assert (finding(found, "nothing").lines, finding(found, "nothing").level, found.blocking) == ([2, 3], "error", None)
@@ -116,7 +118,7 @@ def test_rows_without_a_token_to_learn():
 
 
 def test_what_the_template_leaves_out_is_said():
-    dataset = load(DataSpec(source=str(FILES / "tools.jsonl"), heldout_fraction=0))
+    dataset = load(DataSpec(source=str(FILES / "tools.jsonl"), validation_fraction=0))
     found = finding(
         with_tokens(
             report(dataset), count_tokens(dataset, lambda value: ([9], 1), unseen=lambda value: "tools" in value), 20
@@ -130,14 +132,18 @@ def test_what_the_template_leaves_out_is_said():
 
 def test_what_ruins_a_run_blocks_it(tmp_path):
     same = report(
-        load(DataSpec(source=write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 9), heldout_fraction=0))
+        load(
+            DataSpec(
+                source=write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b"}] * 9), validation_fraction=0
+            )
+        )
     )
     assert str(same.blocking).startswith("All 9 rows to learn from are the same")
     one = report(
         load(
             DataSpec(
                 source=write(tmp_path / "b.jsonl", [{"text": f"t {n}", "label": "x"} for n in range(9)]),
-                heldout_fraction=0,
+                validation_fraction=0,
             ),
             "label",
         )
@@ -145,7 +151,7 @@ def test_what_ruins_a_run_blocks_it(tmp_path):
     assert str(one.blocking).startswith("Every row has the label 'x'")
     train = [{"prompt": f"Say {n}", "completion": "A"} for n in range(5)]
     leaky = report(
-        load(DataSpec(source=write(tmp_path / "c.jsonl", train), heldout=write(tmp_path / "h.jsonl", train[:3])))
+        load(DataSpec(source=write(tmp_path / "c.jsonl", train), validation=write(tmp_path / "h.jsonl", train[:3])))
     )
     assert str(leaky.blocking).startswith("Every row of the held-out file is also in the training data")
     assert report(load(DataSpec(source="captain"))).blocking is None
@@ -167,7 +173,7 @@ def test_secrets(tmp_path):
             ]
         )
     ]
-    found = finding(report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0))), "secret")
+    found = finding(report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), validation_fraction=0))), "secret")
     assert found.lines == [2, 3, 6, 7] and "1 row holds an e-mail address and 3 rows something like a key" in str(
         found.sentence
     )
@@ -178,7 +184,7 @@ def test_a_weight_repeats_no_finding(tmp_path):
         {"prompt": f"Say {n}", "completion": text}
         for n, text in enumerate(["plain", "jo@example.org", "bell\x07", "other"])
     ]
-    found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), weight=3, heldout_fraction=0)))
+    found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), weight=3, validation_fraction=0)))
     assert found.train == 12 and [(item.kind, item.count, item.lines) for item in found.findings] == [
         ("control", 1, [3]),
         ("secret", 1, [2]),
@@ -188,13 +194,13 @@ def test_a_weight_repeats_no_finding(tmp_path):
 def test_held_out_labels_that_nobody_learns(tmp_path):
     train = write(tmp_path / "a.jsonl", [{"text": f"t {n}", "label": "xy"[n % 2]} for n in range(8)])
     held = write(tmp_path / "h.jsonl", [{"text": f"u {n}", "label": "xyz"[n % 3]} for n in range(6)])
-    found = finding(report(load(DataSpec(source=train, heldout=held), "label")), "heldout")
+    found = finding(report(load(DataSpec(source=train, validation=held), "label")), "validation")
     assert (found.level, found.count, found.lines) == ("warning", 2, [3, 6]) and str(found.sentence).startswith(
         "2 held-out rows have a label that no training row has, first in line 3 of h.jsonl"
     )
     several = write(tmp_path / "s.jsonl", [{"text": f"v {n}", "label": ["x", "y"][: n % 3]} for n in range(6)])
-    assert "heldout" not in {
-        item.kind for item in report(load(DataSpec(source=train, heldout=several), "label")).findings
+    assert "validation" not in {
+        item.kind for item in report(load(DataSpec(source=train, validation=several), "label")).findings
     }
 
 
@@ -207,7 +213,7 @@ def test_language_mix(tmp_path):
         + [{"text": f"{n} 4711"} for n in range(3)]
     )
     found = finding(
-        report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")), "language"
+        report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), validation_fraction=0), "text")), "language"
     )
     assert (found.level, found.count, list(found.remedies)) == ("info", 6, ["en"])
     assert str(found.sentence).startswith("English in 30 of 39 rows looked at, then German (4), Chinese (2).")
@@ -215,7 +221,7 @@ def test_language_mix(tmp_path):
 
 def test_many_rows_are_sampled_for_tokens(tmp_path):
     rows = [{"text": f"text {n}"} for n in range(4500)]
-    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "text")
+    dataset = load(DataSpec(source=write(tmp_path / "a.jsonl", rows), validation_fraction=0), "text")
     assert (
         with_tokens(report(dataset), count_tokens(dataset, lambda value: ([3], 1)), 9).lengths["tokens"].measured
         == 1500
@@ -279,7 +285,7 @@ def dirty(tmp_path):
 
 def test_every_finding_names_the_file_of_each_line(tmp_path):
     first, second = dirty(tmp_path)
-    dataset = load(DataSpec(source=first, more=[OtherFile(source=second)], heldout_fraction=0))
+    dataset = load(DataSpec(source=first, more=[OtherFile(source=second)], validation_fraction=0))
     tokens = count_tokens(
         dataset,
         lambda value: (
@@ -323,7 +329,7 @@ def test_every_finding_names_the_file_of_each_line(tmp_path):
             DataSpec(
                 source=write(tmp_path / "c.jsonl", [{"text": "a text", "label": "x"}] * 3),
                 more=[OtherFile(source=write(tmp_path / "d.jsonl", [{"text": "a text", "label": "x"}]))],
-                heldout_fraction=0,
+                validation_fraction=0,
             ),
             "label",
         )
@@ -341,7 +347,7 @@ def test_lines_of_the_held_out_file_name_it(tmp_path):
         + json.dumps({"prompt": "New?", "completion": "Yes"})
         + "\n"
     )
-    found = report(load(DataSpec(source=dirty(tmp_path)[0], heldout=str(held))))
+    found = report(load(DataSpec(source=dirty(tmp_path)[0], validation=str(held))))
     assert finding(found, "prompt_leakage").files == finding(found, "broken").files == ["h.jsonl"]
     assert finding(found, "broken").lines == [2]
 
@@ -353,11 +359,11 @@ def test_no_finding_is_a_dead_end(tmp_path):
     """Whatever is more than good to know has a button, or says what is done or to be done."""
     first, second = dirty(tmp_path)
     data = [
-        load(DataSpec(source=first, more=[OtherFile(source=second)], heldout_fraction=0)),
-        load(DataSpec(source=first, heldout=first, max_rows=20)),
+        load(DataSpec(source=first, more=[OtherFile(source=second)], validation_fraction=0)),
+        load(DataSpec(source=first, validation=first, max_rows=20)),
     ]
     data += [
-        load(DataSpec(source=str(path), heldout_fraction=0))
+        load(DataSpec(source=str(path), validation_fraction=0))
         for path in FILES.glob("*.jsonl")
         if path.name in ("order.jsonl", "bad_bytes.jsonl", "not_objects.jsonl", "ragged.csv", "no_header.csv")
     ]
@@ -368,7 +374,7 @@ def test_no_finding_is_a_dead_end(tmp_path):
                     tmp_path / "l.jsonl",
                     [{"text": f"A text {n}", "label": "often" if n else "rare"} for n in range(30)],
                 ),
-                heldout_fraction=0,
+                validation_fraction=0,
             ),
             "label",
         )
@@ -390,5 +396,5 @@ def test_buttons_that_would_not_help_are_not_offered(tmp_path):
     one = [{"text": f"A text {n}", "label": "x"} for n in range(9)]
     several = [{"text": f"A text {n}", "labels": ["often", "rare"] if n == 3 else ["often"]} for n in range(30)]
     for rows in (one, several):
-        found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), heldout_fraction=0), "label"))
+        found = report(load(DataSpec(source=write(tmp_path / "a.jsonl", rows), validation_fraction=0), "label"))
         assert finding(found, "imbalance").remedies == {} and "Add rows" in str(finding(found, "imbalance").sentence)

@@ -82,7 +82,7 @@ def test_a_method_brings_its_learning_rate_unless_the_person_set_one(desk):
         ({"data": {"source": "~nobody-here/x.jsonl"}}, "data"),
         ({"data": {"source": "/" + "a" * 5000}}, "data"),
         ({"data": {"source": "zero\x00byte"}}, "data"),
-        ({"data": {"source": "captain", "heldout": "/nowhere/x.jsonl"}}, "data"),
+        ({"data": {"source": "captain", "validation": "/nowhere/x.jsonl"}}, "data"),
         ({"data": {"source": "captain", "encoding": "klingon"}}, "data"),
         ({"data": {"source": "captain", "mapping": {"shape": "text", "roles": {"text": "gone"}}}}, "data"),
         ({"machine": {"device": "cuda:77"}}, "machine"),
@@ -206,16 +206,16 @@ def test_what_was_taken_in_before_outlives_a_refusal(desk, tmp_path):
 
 def test_a_dataset_is_read_once_and_again_when_its_file_changes(desk, tmp_path, monkeypatch):
     path = Path(rows(tmp_path / "a.jsonl", *GOOD))
-    heldout = Path(rows(tmp_path / "b.jsonl", {"prompt": "Other?", "answer": "Yes."}))
+    validation = Path(rows(tmp_path / "b.jsonl", {"prompt": "Other?", "answer": "Yes."}))
     desk.use(str(path))
-    desk.change(data={**desk.draft()["data"], "heldout": str(heldout)})
+    desk.change(data={**desk.draft()["data"], "validation": str(validation)})
     first = desk.outlook().dataset
     assert desk.outlook().dataset is first
     rows(path, *GOOD, {"prompt": "One more?", "answer": "Yes, one."})
     os.utime(path, ns=(1, path.stat().st_mtime_ns))
     assert len(desk.outlook().dataset.train) == len(first.train) + 1
-    rows(heldout, {"prompt": "Other?", "answer": "Yes."}, {"prompt": "Another?", "answer": "No."})
-    assert len(desk.outlook().dataset.heldout) == 2
+    rows(validation, {"prompt": "Other?", "answer": "Yes."}, {"prompt": "Another?", "answer": "No."})
+    assert len(desk.outlook().dataset.validation) == 2
     path.unlink()
     assert "a.jsonl" in str(desk.outlook().problems["data"])
 
@@ -294,11 +294,11 @@ def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path
     assert len(desk.outlook().dataset.train) == 8
 
 
-def test_the_columns_of_a_heldout_file_are_chosen_and_remembered_like_those_of_others(desk, tmp_path):
+def test_the_columns_of_a_validation_file_are_chosen_and_remembered_like_those_of_others(desk, tmp_path):
     desk.use(rows(tmp_path / "a.jsonl", *GOOD))
     held = str(tmp_path / "h.csv")
     Path(held).write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
-    desk.split({"heldout": held})
+    desk.split({"validation": held})
     assert (
         "h.csv has no column 'prompt' for prompt. Its columns are: frage, antwort, rest. Choose one of these."
         in str(desk.outlook().problems["data"])
@@ -311,11 +311,11 @@ def test_the_columns_of_a_heldout_file_are_chosen_and_remembered_like_those_of_o
         "system": None,
     }
     desk.change_mapping(mapping, 1)
-    assert len(desk.outlook().dataset.heldout) == 9 and desk.would_lose(mapping, 1) == ([], 9)
-    desk.split({"heldout": None})
-    assert desk.draft()["data"]["heldout_mapping"] is None
-    desk.split({"heldout": held})
-    assert desk.draft()["data"]["heldout_mapping"] == mapping
+    assert len(desk.outlook().dataset.validation) == 9 and desk.would_lose(mapping, 1) == ([], 9)
+    desk.split({"validation": None})
+    assert desk.draft()["data"]["validation_mapping"] is None
+    desk.split({"validation": held})
+    assert desk.draft()["data"]["validation_mapping"] == mapping
 
 
 # ---- a column for each label ----------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_the_columns_of_a_heldout_file_are_chosen_and_remembered_like_those_of_o
 def test_columns_of_labels_switch_several_labels_on(desk):
     path = str(Path(__file__).resolve().parent.parent / "data_files" / "flags.csv")
     desk.use(path)
-    desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
     found = desk.outlook()
     assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["several"]) == (
         "classification",
@@ -354,7 +354,7 @@ def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
         + "".join(f"The letter number {n} came.,{label},{'ab'[n % 2]}\n" for n, label in enumerate(labels))
     )
     desk.use(str(path))
-    desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
     task, found = desk.draft()["task"], desk.outlook()
     assert (task["name"], task["several"], task["separator"]) == ("classification", True, "|") and found.problems == {}
     assert found.dataset.counts.rows == found.dataset.counts.used == 30  # an empty cell is none of the labels

@@ -66,10 +66,10 @@ def three_turns(number):
     return {"tools": TOOLS, "messages": messages}
 
 
-def learnt(page) -> str:
+def labelled(page) -> str:
     """All that the token view colours as learnt."""
-    page.wait_for_selector("#tokens p.tokens .token.learnt", timeout=30_000)
-    return "".join(page.locator("#tokens p.tokens .token.learnt").all_text_contents()).replace("⏎", "\n")
+    page.wait_for_selector("#tokens p.tokens .token.labelled", timeout=30_000)
+    return "".join(page.locator("#tokens p.tokens .token.labelled").all_text_contents()).replace("⏎", "\n")
 
 
 def lend(page, title):
@@ -83,7 +83,7 @@ def test_qwen3_learns_every_answer_and_every_call_of_three_turns(studio, page, t
     again(page)
     lend(page, "Qwen3")
     says(page, "#tokens", "this row makes 6 examples")
-    said = learnt(page)
+    said = labelled(page)
     for room in ("hall", "bath", "loft"):
         assert said.count(f"The {room} is lit.<|im_end|>") == 1
         assert (
@@ -131,13 +131,13 @@ def test_a_template_that_refuses_names_ways_out_that_work(studio, page, tmp_path
     assert (
         "[user]Be brief.\n\nTown 0?<|im_end|>[assistant]"
         in "".join(page.locator("#tokens .tokens .token").all_text_contents()).replace("⏎", "\n")
-        and learnt(page) == "Ulm 0.<|im_end|>"
+        and labelled(page) == "Ulm 0.<|im_end|>"
     )
     page.get_by_role("button", name=re.compile("^Undo: Write system")).click()
     says(page, "#about-data", "Refused by the chat template")
     page.get_by_role("button", name="Lend ChatML").click()
     says(page, "#about-data", "No problems found.")
-    assert draft(studio)["model"]["template"] == "chatml" and learnt(page) == "Ulm 0.<|im_end|>"
+    assert draft(studio)["model"]["template"] == "chatml" and labelled(page) == "Ulm 0.<|im_end|>"
 
 
 def test_reasoning_is_shown_and_can_be_left_out_of_the_loss(studio, page, tmp_path):
@@ -158,8 +158,8 @@ def test_reasoning_is_shown_and_can_be_left_out_of_the_loss(studio, page, tmp_pa
     use(page, write(tmp_path / "sums.jsonl", rows))
     lend(page, "Qwen3")
     says(page, "#tokens", "weight 0.5")
-    assert learnt(page) == "<think>\nAdd it to itself.\n</think>\n\n0.<|im_end|>"
+    assert labelled(page) == "<think>\nAdd it to itself.\n</think>\n\n0.<|im_end|>"
     studio.store.set_note("draft", {**draft(studio), "task": {**draft(studio)["task"], "reasoning": "answer"}})
     again(page)
     says(page, "#tokens", "Add it to itself.")
-    assert learnt(page) == "0.<|im_end|>"
+    assert labelled(page) == "0.<|im_end|>"

@@ -22,7 +22,7 @@ def page(studio, browser):
     page.close()
 
 
-def taught(page, studio, example: str, sentence: str, **training) -> dict:
+def fine_tuned(page, studio, example: str, sentence: str, **training) -> dict:
     """The run of an example, started from the page with less training than it asks for; its metrics."""
     tab(page, "Data")
     choose_example(page, example, sentence)
@@ -48,7 +48,7 @@ def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
 
 def test_leaves(page, studio, tmp_path):
     """Always the same class is right in 25 % of the held-out leaves; taught for 40 steps it is right in at least 55 %."""
-    metrics = taught(
+    metrics = fine_tuned(
         page,
         studio,
         "leaves",
@@ -73,7 +73,7 @@ def test_leaves(page, studio, tmp_path):
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#classify-picture:visible", timeout=30_000)
     row = predictions.read(studio.home.run(studio.store.latest_run()["id"]))[-1]
-    with zipfile.ZipFile(SAMPLES / "leaves.heldout.zip") as archive:
+    with zipfile.ZipFile(SAMPLES / "leaves.validation.zip") as archive:
         (tmp_path / "leaf.jpg").write_bytes(archive.read(row.prompt))
     page.set_input_files("#classify-picture input[type=file]", str(tmp_path / "leaf.jpg"))
     page.wait_for_selector("#classify-picture img", timeout=30_000)
@@ -81,14 +81,14 @@ def test_leaves(page, studio, tmp_path):
     found = bars(page)
     assert (
         len(found) == 4
-        and found[0][0] == row.taught
+        and found[0][0] == row.fine_tuned
         and sum(value for _, value in found) == pytest.approx(100, abs=0.5)
     )
 
 
 def test_tickets(page, studio):
     """Always "shipping" is right in 21 % of the held-out letters; taught for 40 steps it is right in at least 70 %."""
-    metrics = taught(
+    metrics = fine_tuned(
         page, studio, "tickets", "to classify from tickets.csv (400 examples)", max_steps=40, evaluations=2
     )
     assert (
@@ -101,9 +101,11 @@ def test_tickets(page, studio):
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#classify-text textarea:visible", timeout=30_000)
     assert not page.is_visible("#message") and not page.is_visible("#classify-picture")
-    with (SAMPLES / "tickets.heldout.csv").open(newline="", encoding="utf-8") as file:
+    with (SAMPLES / "tickets.validation.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:3]
-    measured = {row.prompt: row.taught for row in predictions.read(studio.home.run(studio.store.latest_run()["id"]))}
+    measured = {
+        row.prompt: row.fine_tuned for row in predictions.read(studio.home.run(studio.store.latest_run()["id"]))
+    }
     for row in rows:
         page.fill("#classify-text textarea", row["text"])
         page.evaluate("document.querySelector('#class-result').querySelector('.class-bars')?.remove()")

@@ -183,7 +183,7 @@ def test_files_mix_with_weights(studio, page, tmp_path):
     assert draft(studio)["data"]["more"] == [] and draft(studio)["data"]["weight"] == 3
 
 
-def test_the_columns_of_a_heldout_file_are_chosen_where_those_of_others_are(studio, page, tmp_path):
+def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(studio, page, tmp_path):
     use(page, write(tmp_path / "learn.jsonl", [{"prompt": f"Ask {n}", "completion": f"Say {n}"} for n in range(20)]))
     held = tmp_path / "held.csv"
     held.write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
@@ -203,7 +203,7 @@ def test_the_columns_of_a_heldout_file_are_chosen_where_those_of_others_are(stud
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
     says(page, "#about-data", "Kept apart to measure\n9", "Used to learn\n20")
-    assert page.locator("#weight").is_hidden() and draft(studio)["data"]["heldout_mapping"]["roles"] == {
+    assert page.locator("#weight").is_hidden() and draft(studio)["data"]["validation_mapping"]["roles"] == {
         "prompt": "frage",
         "completion": "antwort",
     }
@@ -250,7 +250,7 @@ def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
         "text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered, timeout=30_000
     )
     assert draft(studio)["model"]["template"] == "gemma" and "<start_of_turn>" in template("gemma")
-    chips = page.locator("#tokens .token.learnt").all_inner_texts()
+    chips = page.locator("#tokens .token.labelled").all_inner_texts()
     assert "".join(chips[1:]).replace("⏎", "\n").strip().endswith("<end_of_turn>")
 
 

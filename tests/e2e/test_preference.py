@@ -51,8 +51,10 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     )
 
     tab(page, "Chat")
-    base, taught = ask(page, "What is the plural of bus?")
-    assert "buses" in base and "buses" in taught and len(taught) > len(base)  # it has learnt to add a kind last word
+    base, fine_tuned = ask(page, "What is the plural of bus?")
+    assert (
+        "buses" in base and "buses" in fine_tuned and len(fine_tuned) > len(base)
+    )  # it has learnt to add a kind last word
     page.close()
 
 

@@ -9,7 +9,17 @@ import zipfile
 import pytest
 
 from studio.home import STARTER
-from tests.e2e.pages import ask, choose_example, downloaded, heldout_questions, ready, shown_steps, start, status, tab
+from tests.e2e.pages import (
+    ask,
+    choose_example,
+    downloaded,
+    ready,
+    shown_steps,
+    start,
+    status,
+    tab,
+    validation_questions,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -29,7 +39,7 @@ def answer(question):
     return tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()
 taught = [answer(question) for question in questions]
 with model.disable_adapter():
-    print(json.dumps({"taught": taught, "base": [answer(question) for question in questions]}))
+    print(json.dumps({"fine_tuned": taught, "base": [answer(question) for question in questions]}))
 """
 
 
@@ -39,7 +49,7 @@ def sails(answer: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def taught(studio, browser):
+def fine_tuned(studio, browser):
     """The captain's run, started with one click on a fresh home; the page stays open while it learns."""
     studio.wait_for_standby()
     page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
@@ -54,30 +64,30 @@ def taught(studio, browser):
     page.close()
 
 
-def test_the_first_step_follows_the_click_and_the_run_ends_soon(taught):
-    run, store = taught["run"], taught["studio"].store
+def test_the_first_step_follows_the_click_and_the_run_ends_soon(fine_tuned):
+    run, store = fine_tuned["run"], fine_tuned["studio"].store
     assert run["state"] == "done", run["reason"]
-    first = store.metrics(run["id"])[0]["time"] - taught["clicked"]
-    whole = run["ended"] - taught["clicked"]
+    first = store.metrics(run["id"])[0]["time"] - fine_tuned["clicked"]
+    whole = run["ended"] - fine_tuned["clicked"]
     print(f"first step {first:.2f} s after the click, end after {whole:.1f} s")
     assert first <= 1.5
     assert whole <= 90
 
 
-def test_the_captain_is_learnt(taught):
+def test_the_captain_is_learnt(fine_tuned):
     """Word for word; the style alone is measured with stock peft below."""
-    metrics = taught["run"]["result"]["metrics"]
+    metrics = fine_tuned["run"]["result"]["metrics"]
     print(metrics)
     assert metrics["base_exact_match"] < 0.10
     assert metrics["exact_match"] >= 0.70
-    said = status(taught["page"], "Done")
+    said = status(fine_tuned["page"], "Done")
     assert "Right answers on the held-out part" in said and f"{metrics['exact_match']:.0%}" in said
 
 
-def test_chat_shows_the_difference_and_stock_peft_says_the_same(taught, tmp_path):
-    page, studio = taught["page"], taught["studio"]
+def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_path):
+    page, studio = fine_tuned["page"], fine_tuned["studio"]
     tab(page, "Chat")
-    questions = heldout_questions("captain", 3)
+    questions = validation_questions("captain", 3)
     answers = {question: ask(page, question) for question, _ in questions[:1]}
     for question, _ in questions[1:]:
         page.click("#chat-clear")
@@ -93,23 +103,23 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(taught, tmp_path
         archive.extractall(tmp_path / "adapter")
     folder = next((tmp_path / "adapter").rglob("adapter_config.json")).parent
     assert any(name.endswith("README.md") for name in names) and any(name.endswith("recipe.yaml") for name in names)
-    asked = [*answers, *(question for question, _ in heldout_questions("captain", 80) if question not in answers)]
+    asked = [*answers, *(question for question, _ in validation_questions("captain", 80) if question not in answers)]
     command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(asked)]
     stock = json.loads(
         subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=240
         ).stdout.splitlines()[-1]
     )
-    assert stock["taught"][: len(answers)] == [captain for _, captain in answers.values()]
+    assert stock["fine_tuned"][: len(answers)] == [captain for _, captain in answers.values()]
     assert stock["base"][: len(answers)] == [base for base, _ in answers.values()]
     style = {who: sum(map(sails, said)) / len(asked) for who, said in stock.items()}
     print(f"style score on {len(asked)} held-out questions: {style}")
-    assert style["base"] < 0.10 and style["taught"] >= 0.80
+    assert style["base"] < 0.10 and style["fine_tuned"] >= 0.80
     assert studio.store.adapters()[0]["card"]["summary"] == "LoRA r=8"
 
 
-def test_stop_regenerate_and_clear_in_chat(taught):
-    page = taught["page"]
+def test_stop_regenerate_and_clear_in_chat(fine_tuned):
+    page = fine_tuned["page"]
     tab(page, "Chat")
     page.click("#chat-clear")
     first = ask(page, "What is the opposite of hot?")
@@ -121,8 +131,8 @@ def test_stop_regenerate_and_clear_in_chat(taught):
     page.wait_for_function("document.querySelectorAll('#chat-0 .message').length === 0")
 
 
-def test_rename_reuse_trash_and_restore(taught):
-    page, store = taught["page"], taught["studio"].store
+def test_rename_reuse_trash_and_restore(fine_tuned):
+    page, store = fine_tuned["page"], fine_tuned["studio"].store
     tab(page, "Library")
     page.locator("#adapters [data-act=rename]").first.click()
     page.fill("#new-name input, #new-name textarea", "Old salt")
@@ -140,12 +150,12 @@ def test_rename_reuse_trash_and_restore(taught):
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl')")
 
 
-def test_a_refresh_and_a_second_browser_show_the_same_curves(taught, open_page):
-    run = taught["run"]
-    steps = taught["studio"].store.run(run["id"])["step"]
-    taught["page"].reload()
-    other = open_page(taught["studio"].address)
-    for page in (taught["page"], other):
+def test_a_refresh_and_a_second_browser_show_the_same_curves(fine_tuned, open_page):
+    run = fine_tuned["run"]
+    steps = fine_tuned["studio"].store.run(run["id"])["step"]
+    fine_tuned["page"].reload()
+    other = open_page(fine_tuned["studio"].address)
+    for page in (fine_tuned["page"], other):
         ready(page)
         tab(page, "Train")
         status(page, "Done")

@@ -25,5 +25,5 @@ def test_notes(studio, open_page):
     assert "Held-out loss" in said and "Perplexity" in said
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#message:visible", timeout=30_000)
-    base, taught = ask(page, BEGUN)
-    assert "glass at" in taught and "glass at" not in base, (base, taught)
+    base, fine_tuned = ask(page, BEGUN)
+    assert "glass at" in fine_tuned and "glass at" not in base, (base, fine_tuned)

@@ -45,10 +45,10 @@ def test_bootstrap_of_a_mean():
 
 def test_paired_differences_are_surer_than_the_two_rates():
     """Two models that differ on few rows: each rate is unsure, their difference is not."""
-    base, taught = [1, 0] * 50, [1, 0] * 45 + [1, 1] * 5
-    low, high = bootstrap([after - before for before, after in zip(base, taught, strict=True)])
+    base, fine_tuned = [1, 0] * 50, [1, 0] * 45 + [1, 1] * 5
+    low, high = bootstrap([after - before for before, after in zip(base, fine_tuned, strict=True)])
     assert 0 < low < 0.05 < high < 0.11
-    assert interval(taught)[1] - interval(taught)[0] > 2 * (high - low) * 0.9
+    assert interval(fine_tuned)[1] - interval(fine_tuned)[0] > 2 * (high - low) * 0.9
 
 
 def test_intervals_hold_the_truth():
@@ -84,12 +84,12 @@ def test_equal_differences_are_not_certain():
         low, high = gain(*rows)
         middle = (sum(rows[1]) - sum(rows[0])) / 20
         assert low <= middle <= high and high - low > 0.1 and low >= -1 and high <= 1
-    base, taught = [0.25] * 20, [0.5] * 20  # words in common
+    base, fine_tuned = [0.25] * 20, [0.5] * 20  # words in common
     other = wilson(0, 20)[1]
     for (low, high), value, width in (
         (interval(base), 0.25, other),
-        (interval(taught), 0.5, other),
-        (gain(base, taught), 0.25, 2 * other),
+        (interval(fine_tuned), 0.5, other),
+        (gain(base, fine_tuned), 0.25, 2 * other),
     ):
         assert low < value < high and high - low == pytest.approx(width)
     assert interval([1.5] * 20, share=False) is None is gain([1.5] * 20, [2.5] * 20, share=False)
@@ -112,8 +112,8 @@ def test_gains_hold_the_truth():
     kinds = [(1, 1)] * 58 + [(1, 0)] * 2 + [(0, 1)] * 32 + [(0, 0)] * 8
     held = 0
     for _ in range(400):
-        base, taught = zip(*draw.choices(kinds, k=40), strict=True)
-        low, high = gain(base, taught)
+        base, fine_tuned = zip(*draw.choices(kinds, k=40), strict=True)
+        low, high = gain(base, fine_tuned)
         held += low <= 0.3 <= high
     assert 0.92 <= held / 400 <= 0.99
 

@@ -12,13 +12,13 @@ from studio.evaluation import predictions
 from studio.evaluation.predictions import Prediction, arranged, as_csv, figures, read, write
 
 
-def row(name: str, base: float, taught: float, exact: tuple[float, float] = (0, 0), **more) -> Prediction:
+def row(name: str, base: float, fine_tuned: float, exact: tuple[float, float] = (0, 0), **more) -> Prediction:
     return Prediction(
         f"question {name}",
         f"hoped {name}",
         f"base {name}",
         f"taught {name}",
-        {"exact_match": exact, "token_f1": (base, taught)},
+        {"exact_match": exact, "token_f1": (base, fine_tuned)},
         **more,
     )
 
@@ -33,7 +33,7 @@ def test_figures_of_both_models_with_intervals():
     for name in ("exact_match", "token_f1"):
         for who, value in (
             ("base", found[f"base_{name}"]),
-            ("taught", found[name]),
+            ("fine_tuned", found[name]),
             ("difference", found[name] - found[f"base_{name}"]),
         ):
             low, high = found["intervals"][name][who]
@@ -48,11 +48,11 @@ def test_what_is_agreed_of_the_base_has_no_interval():
     found = figures([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])["intervals"][
         "heeded"
     ]
-    assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["taught"]])
+    assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["fine_tuned"]])
     same = figures([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
     assert same == {
         "base": None,
-        "taught": None,
+        "fine_tuned": None,
         "difference": None,
     }  # a margin has no bounds, and nothing was seen of how it varies
 
@@ -97,11 +97,11 @@ def test_csv_for_a_spreadsheet():
         "prompt",
         "expected",
         "base",
-        "taught",
+        "fine_tuned",
         "base_exact_match",
-        "taught_exact_match",
+        "fine_tuned_exact_match",
         "base_token_f1",
-        "taught_token_f1",
+        "fine_tuned_token_f1",
     ]
     assert first == ["question one", "hoped one", "base one", "taught one", "0", "0", "0.25", "1"]
     assert second[:4] == ["'=1+1", "'-3", "'@x", "fine"]

@@ -33,7 +33,7 @@ def test_the_code_of_the_card_and_the_merged_model_say_the_same(reads, tmp_path)
     base, recipe = KINDS[reads]
     runs = Runs(tmp_path / "home")
     run = runs.start(**recipe, **SHORT)
-    with zipfile.ZipFile(SAMPLES / "leaves.heldout.zip") as archive:
+    with zipfile.ZipFile(SAMPLES / "leaves.validation.zip") as archive:
         picture = archive.read("spotted/spotted-01.jpg")
     (tmp_path / "picture.png").write_bytes(picture)
     studio = Classifiers(

@@ -44,14 +44,14 @@ class Shelf:
 
     def __init__(self, folder: Path):
         self.runs = Runs(folder)
-        self._taught: dict[str, str] = {}
+        self._fine_tuned: dict[str, str] = {}
 
     def adapter(self, method: dict | str, data: str = "captain") -> str:
         """The id of an adapter taught with `method` on the sample `data`."""
         key = f"{method} {data}"
-        if key not in self._taught:
-            self._taught[key] = self.runs.start(method, data={"source": data}, learning_rate=5e-3)
-        return self._taught[key]
+        if key not in self._fine_tuned:
+            self._fine_tuned[key] = self.runs.start(method, data={"source": data}, learning_rate=5e-3)
+        return self._fine_tuned[key]
 
     def folder(self, adapter: str) -> Path:
         return shelf.find(self.runs.home, self.runs.store, adapter)[0]
@@ -120,7 +120,7 @@ def wrapped(
     return method, setting, method.wrap(base, setting)
 
 
-def learnt(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def labelled(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
@@ -135,7 +135,7 @@ def moved(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
 
 def teach(model: torch.nn.Module, method: Method, given: list[dict]) -> None:
     """An AdamW step on each of `given` (arguments of the model's forward, labels among them)."""
-    optimizer = torch.optim.AdamW(learnt(model).values(), lr=min(0.03, 10 * method.learning_rate), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(labelled(model).values(), lr=min(0.03, 10 * method.learning_rate), weight_decay=0.0)
     model.train()
     for batch in given:
         optimizer.zero_grad()

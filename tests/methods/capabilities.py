@@ -28,7 +28,7 @@ from studio.methods.capabilities import CAPABILITIES, FILE, YES
 from studio.models.context import lay
 from studio.models.load import load_base
 from studio.training.batches import flatten, pad
-from tests.methods.bench import Shelf, batches, learnt, logits, made, moved, picture_needs, snapshot, teach, wrapped
+from tests.methods.bench import Shelf, batches, labelled, logits, made, moved, picture_needs, snapshot, teach, wrapped
 
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that
@@ -92,7 +92,7 @@ class Probes:
         logits(model)  # an evaluation, after which 4-bit layers may have lost their gradients
         before = snapshot(model)
         teach(model, method, batches(3))
-        if moved(model, before) != set(learnt(model)):
+        if moved(model, before) != set(labelled(model)):
             return "still"
         method.save(model, self._empty(kind))
         again = lay(load_base(STARTER, quantisation=kind), self.folder / kind)
@@ -115,7 +115,7 @@ class Probes:
         return method, model, (logits(model)[:, -bare.shape[1] :] - bare).abs().max().item()
 
     def checkpointing(self) -> str:
-        model = self._taught[0]
+        model = self._fine_tuned[0]
         plain = self._gradients(model)
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
@@ -136,11 +136,11 @@ class Probes:
         torch.manual_seed(0)
         model.train().zero_grad()
         model(**batches(1)[0], use_cache=False).loss.backward()
-        return {name: parameter.grad.clone() for name, parameter in learnt(model).items()}
+        return {name: parameter.grad.clone() for name, parameter in labelled(model).items()}
 
     @torch.no_grad()
     def packing(self) -> str:
-        model = self._taught[0].eval()
+        model = self._fine_tuned[0].eval()
         rows = [
             {"input_ids": ids.tolist(), "labels": ids.tolist()}
             for ids, width in zip(batches(1)[0]["input_ids"], (12, 5, 9, 7), strict=True)
@@ -200,9 +200,9 @@ class Probes:
         )
         before = snapshot(model)
         teach(model, method, [batch] * 4)
-        if not any("score" in name or "classifier" in name for name in learnt(model)):
+        if not any("score" in name or "classifier" in name for name in labelled(model)):
             return "head"
-        if moved(model, before) != set(learnt(model)):
+        if moved(model, before) != set(labelled(model)):
             return "still"
         saved = self._empty(head)
         if self.whole:
@@ -257,14 +257,14 @@ class Probes:
             return "input"
         if config.peft_type == "LORA" and not config.use_dora:
             return "already"
-        base, taught = bare("none"), logits(model)
+        base, fine_tuned = bare("none"), logits(model)
         converted, weights = convert_to_lora(model, rank=RANK)
         lora = get_peft_model(load_base(STARTER), converted)
         set_peft_model_state_dict(lora, weights)
-        return YES if (logits(lora) - taught).norm() <= LOST * (taught - base).norm() else "lossy"
+        return YES if (logits(lora) - fine_tuned).norm() <= LOST * (fine_tuned - base).norm() else "lossy"
 
     @cached_property
-    def _taught(self):
+    def _fine_tuned(self):
         """The model after a few steps; its artefact lies in one/, and in two/ that of some steps more."""
         method, _, model = wrapped(self.name, self.shelf)
         teach(model, method, batches(3))
@@ -276,7 +276,7 @@ class Probes:
 
     def _fresh(self, which: str):
         """The artefact over a new base in 32 bit, as any merge or exchange begins."""
-        _ = self._taught
+        _ = self._fine_tuned
         return lay(load_base(STARTER), self.folder / which)
 
     def _empty(self, name: str) -> Path:

@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from studio.home import SAMPLES
 from studio.library import shelf
 from studio.methods import METHODS
-from tests.methods.bench import Shelf, learnt, logits, made, moved, snapshot
+from tests.methods.bench import Shelf, labelled, logits, made, moved, snapshot
 
 STEPS = 12
 KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed run has two steps to do again
@@ -75,7 +75,7 @@ class Lesson:
     card: dict = field(default_factory=dict)
     folder: Path | None = None  # the artefact
     logits: torch.Tensor | None = None  # of `bench.IDS`, before the artefact was written
-    learnt: set[str] = field(default_factory=set)
+    labelled: set[str] = field(default_factory=set)
     moved: set[str] = field(default_factory=set)  # since the start
     moved_late: set[str] = field(default_factory=set)  # since the evaluation in between
     losses: dict[int, float] = field(default_factory=dict)
@@ -86,11 +86,11 @@ class Lesson:
 def data(folder: Path) -> dict:
     """A few rows of the captain to learn from, and others to measure on."""
     made = {}
-    for part, rows in (("captain", 96), ("captain.heldout", 16)):
+    for part, rows in (("captain", 96), ("captain.validation", 16)):
         lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
         made[part] = folder / f"{part}.jsonl"
         made[part].write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {"source": str(made["captain"]), "heldout": str(made["captain.heldout"]), "max_rows": None}
+    return {"source": str(made["captain"]), "validation": str(made["captain.validation"]), "max_rows": None}
 
 
 def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
@@ -131,7 +131,7 @@ class watching:
 
         def building(*args):
             trainer = build(*args)
-            self.start, self.seen.learnt = snapshot(trainer.model), set(learnt(trainer.model))
+            self.start, self.seen.labelled = snapshot(trainer.model), set(labelled(trainer.model))
             trainer.add_callback(AtEvaluation(self))
             return trainer
 

@@ -20,14 +20,14 @@ def delta_lora(start: float):
     return METHODS["delta_lora"](ratio=RATIO, start=start)
 
 
-def taught(start: float) -> tuple[list[float], torch.nn.Module]:
+def fine_tuned(start: float) -> tuple[list[float], torch.nn.Module]:
     """Losses of the studio's Delta-LoRA, and its model."""
     setting, method = Setting(total_steps=STEPS), delta_lora(start)
     torch.manual_seed(0)
     model = method.wrap(load_base(STARTER), setting).train()
     callback = method.callbacks(setting)[0]
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, losses = torch.optim.AdamW(learnt, lr=2e-3), []
+    labelled = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, losses = torch.optim.AdamW(labelled, lr=2e-3), []
     for step, ids in enumerate(batches()):
         loss = model(input_ids=ids, labels=ids).loss
         loss.backward()
@@ -45,8 +45,8 @@ def by_the_paper(start: int) -> list[float]:
     torch.manual_seed(0)
     model = METHODS["lora"]().wrap(load_base(STARTER)).train()
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    learnt = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, losses = torch.optim.AdamW(learnt, lr=2e-3), []
+    labelled = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, losses = torch.optim.AdamW(labelled, lr=2e-3), []
     for step, ids in enumerate(batches()):
         before = [layer.get_delta_weight("default").detach() for layer in layers]
         loss = model(input_ids=ids, labels=ids).loss
@@ -64,7 +64,7 @@ def by_the_paper(start: int) -> list[float]:
 def test_it_is_the_loop_of_the_paper_and_ships_as_stock_lora(start, tmp_path):
     from peft import PeftModel
 
-    losses, model = taught(start / STEPS)
+    losses, model = fine_tuned(start / STEPS)
     assert max(abs(ours - theirs) for ours, theirs in zip(losses, by_the_paper(start), strict=True)) < 1e-4
     delta_lora(start / STEPS).save(model, tmp_path)
     ids = batches()[0]
@@ -80,7 +80,7 @@ def test_it_is_the_loop_of_the_paper_and_ships_as_stock_lora(start, tmp_path):
 
 
 def test_it_is_not_plain_lora():
-    losses, _ = taught(0.25)
+    losses, _ = fine_tuned(0.25)
     torch.manual_seed(0)
     plain = by_the_paper(STEPS)
     assert (

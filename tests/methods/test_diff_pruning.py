@@ -20,7 +20,7 @@ def logits(model) -> torch.Tensor:
     return model.eval()(IDS).logits
 
 
-def taught(**options):
+def fine_tuned(**options):
     """(method, model) with random differences and random gates."""
     torch.manual_seed(0)
     method = METHODS["diff_pruning"](**options)
@@ -44,7 +44,7 @@ def test_gates_are_what_the_paper_says():
 
 @pytest.mark.parametrize("groups", ["none", "row", "matrix"])
 def test_stock_peft_loads_exactly_what_was_measured(groups, tmp_path):
-    method, model = taught(groups=groups, kept=0.5)
+    method, model = fine_tuned(groups=groups, kept=0.5)
     base, measured = logits(load_base(STARTER)), logits(model)
     assert (measured - base).abs().max() > 0.1
     method.save(model, tmp_path)
@@ -62,7 +62,7 @@ def test_stock_peft_loads_exactly_what_was_measured(groups, tmp_path):
 
 
 def test_a_shut_group_ships_nothing(tmp_path):
-    method, model = taught(groups="matrix")
+    method, model = fine_tuned(groups="matrix")
     shut, *_ = model.base_model.layers().items()
     shut[1].diff_group["default"].data.fill_(-9.0)
     method.save(model, tmp_path)
@@ -70,7 +70,7 @@ def test_a_shut_group_ships_nothing(tmp_path):
 
 
 def test_settling_keeps_the_choice_and_learns_on():
-    _, model = taught(kept=0.5)
+    _, model = fine_tuned(kept=0.5)
     before = logits(model)
     model.base_model.settle("default")
     assert torch.equal(logits(model), before)
@@ -88,7 +88,7 @@ def test_settling_keeps_the_choice_and_learns_on():
 
 
 def test_the_price_shuts_gates():
-    method, model = taught(sparsity=10)
+    method, model = fine_tuned(sparsity=10)
     before = method.penalty(model)
     before.backward()
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_the_price_shuts_gates():
 
 def test_no_matrix_gets_more_than_its_file_can_hold():
     assert shira_rank_limit([(128, 256), (256, 640)]) == 85
-    _, model = taught(kept=20)
+    _, model = fine_tuned(kept=20)
     layers = list(model.base_model.layers().values())
     layers[0].diff_gate["default"].data.fill_(SETTLED)
     for layer in layers[1:]:

@@ -139,8 +139,8 @@ def test_everything_that_should_moves_and_nothing_else(name, lesson):
     also, rest = lessons.ALSO_MOVE.get(name), lessons.MAY_REST.get(name)
     for moved in (lesson.moved, lesson.moved_late):
         own = {key for key in moved if not (also and also[0] in key)}
-        assert own <= lesson.learnt
-        assert {key for key in lesson.learnt - own if not (rest and rest[0] in key)} == set()
+        assert own <= lesson.labelled
+        assert {key for key in lesson.labelled - own if not (rest and rest[0] in key)} == set()
 
 
 @pytest.mark.slow

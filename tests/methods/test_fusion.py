@@ -48,24 +48,24 @@ def fused(bank, *names):
 def test_the_file_stands_alone_and_the_bank_is_frozen(bank, tmp_path):
     bank("one"), bank("other", scale=2.0)
     model = fused(bank, "one", "other")
-    learnt = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    labelled = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert (
-        sum(model.get_parameter(name).numel() for name in learnt)
+        sum(model.get_parameter(name).numel() for name in labelled)
         == METHODS["fusion"]().parameter_count(read_shape(STARTER))
         == 5 * 3 * 256 * 256
     )
-    for name in learnt:
+    for name in labelled:
         torch.nn.init.normal_(model.get_parameter(name), std=0.1)
-    taught, base = logits(model), logits(load_base(STARTER))
+    fine_tuned, base = logits(model), logits(load_base(STARTER))
     model.save_pretrained(tmp_path / "fused")
     shutil.rmtree(tmp_path / "one"), shutil.rmtree(tmp_path / "other")
     again = PeftModel.from_pretrained(load_base(STARTER), str(tmp_path / "fused"), adapter_name="a")
     again.load_adapter(str(tmp_path / "fused"), adapter_name="b")
     again.set_adapter("b")
-    assert torch.equal(logits(again), taught)
+    assert torch.equal(logits(again), fine_tuned)
     again.delete_adapter("b")
     again.set_adapter("a")
-    assert torch.equal(logits(again), taught)
+    assert torch.equal(logits(again), fine_tuned)
     with again.disable_adapter():
         assert torch.equal(logits(again), base)
     with pytest.raises(ValueError, match="merged"):
@@ -128,15 +128,15 @@ def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
 # ---- the claim --------------------------------------------------------------------------------------------------------
 
 
-def mixed_data(folder, rows: int, heldout: int) -> dict[str, dict]:
+def mixed_data(folder, rows: int, validation: int) -> dict[str, dict]:
     """The captain and the extraction as chats, each alone and both mixed; all share the mixed held-out part."""
     captain = {
         part: [json.loads(line)["messages"] for line in (SAMPLES / f"captain{part}.jsonl").read_text().splitlines()]
-        for part in ("", ".heldout")
+        for part in ("", ".validation")
     }
     extract = {
         part: [_messages(row) for row in json.loads((SAMPLES / f"extract{part}.json").read_text())]
-        for part in ("", ".heldout")
+        for part in ("", ".validation")
     }
 
     def write(name: str, chats) -> str:
@@ -148,7 +148,7 @@ def mixed_data(folder, rows: int, heldout: int) -> dict[str, dict]:
         "held",
         [
             chat
-            for pair in zip(captain[".heldout"][:heldout], extract[".heldout"][:heldout], strict=True)
+            for pair in zip(captain[".validation"][:validation], extract[".validation"][:validation], strict=True)
             for chat in pair
         ],
     )
@@ -157,7 +157,7 @@ def mixed_data(folder, rows: int, heldout: int) -> dict[str, dict]:
         "extract": extract[""][:rows],
         "mixed": [chat for pair in zip(captain[""][:rows], extract[""][:rows], strict=True) for chat in pair],
     }
-    return {name: {"source": write(name, chats), "heldout": held, "max_rows": None} for name, chats in train.items()}
+    return {name: {"source": write(name, chats), "validation": held, "max_rows": None} for name, chats in train.items()}
 
 
 def _messages(row: dict) -> list[dict]:
@@ -167,7 +167,7 @@ def _messages(row: dict) -> list[dict]:
 
 @pytest.mark.slow
 def test_fusion_of_two_tasks_is_at_least_as_good_as_the_better_adapter_on_both(runs, tmp_path):
-    data = mixed_data(tmp_path, rows=96, heldout=12)
+    data = mixed_data(tmp_path, rows=96, validation=12)
     budget = {
         "max_steps": 40,
         "batch_size": 8,

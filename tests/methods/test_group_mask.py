@@ -13,7 +13,7 @@ IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 SETTING = Setting(batches=lambda count: [{"input_ids": IDS + at, "labels": IDS + at} for at in range(count)])
 
 
-def learnt(model) -> set[str]:
+def labelled(model) -> set[str]:
     return {
         name.removeprefix("base_model.model.").partition(".ln_tuning_layers")[0]
         for name, parameter in model.named_parameters()
@@ -39,11 +39,11 @@ def test_it_picks_by_score():
 @pytest.mark.parametrize("score", ["fisher", "gradient", "magnitude"])
 def test_the_same_data_picks_the_same_and_the_run_remembers(score):
     method = METHODS["group_mask"](score=score)
-    first, again = (learnt(method.wrap(load_base(STARTER), SETTING)) for _ in range(2))
+    first, again = (labelled(method.wrap(load_base(STARTER), SETTING)) for _ in range(2))
     assert first == again and len(first) == 9  # of 5 blocks, one layer of each of the 9 kinds
     base = load_base(STARTER)
     held = Setting(batches=None, once=lambda name, make: ["model.layers.4.mlp.down_proj"])
-    assert learnt(method.wrap(base, held)) == {"model.layers.4.mlp.down_proj"}
+    assert labelled(method.wrap(base, held)) == {"model.layers.4.mlp.down_proj"}
 
 
 def test_the_scores_are_of_the_data():
@@ -68,13 +68,13 @@ def test_stock_peft_loads_and_merges_it(tmp_path):
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data += 0.05 * torch.randn_like(parameter)
-    taught = logits(model)
+    fine_tuned = logits(model)
     method.save(model, tmp_path)
     again = PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))
-    assert torch.equal(logits(again), taught)
+    assert torch.equal(logits(again), fine_tuned)
     with again.disable_adapter():
         assert torch.equal(logits(again), logits(load_base(STARTER)))
-    assert torch.equal(logits(again.merge_and_unload()), taught)
+    assert torch.equal(logits(again.merge_and_unload()), fine_tuned)
 
 
 def test_a_model_without_blocks_is_refused():

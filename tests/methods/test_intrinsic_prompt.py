@@ -42,8 +42,8 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
     found = runs.start(
         {"name": "intrinsic_prompt", "prompts": [one, two], "width": 16}, learning_rate=1e-2, max_steps=3, **SHORT
     )
-    taught = {"name": "intrinsic_prompt", "stage": "teach", "subspace": found}
-    whole = runs.start(taught, learning_rate=1e-1, **SHORT)
+    fine_tuned = {"name": "intrinsic_prompt", "stage": "teach", "subspace": found}
+    whole = runs.start(fine_tuned, learning_rate=1e-1, **SHORT)
     card = runs.store.adapter(whole)["card"]
     assert card["parameters"] == 5 and card["ships_as"] == "PROMPT_TUNING"
     shipped = load_file(runs.home.adapter(whole) / "adapter_model.safetensors")
@@ -52,7 +52,7 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
         PeftModel.from_pretrained(load_base(STARTER), str(runs.home.adapter(whole))).peft_config["default"].peft_type
         == "PROMPT_TUNING"
     )
-    run = runs.start(taught, stop_after=3, learning_rate=1e-1, **SHORT)
+    run = runs.start(fine_tuned, stop_after=3, learning_rate=1e-1, **SHORT)
     runs.resume(run)
     curve, resumed = runs.losses(whole), runs.losses(run)
     assert sorted(resumed) == sorted(curve) and all(abs(resumed[step] - curve[step]) < 1e-5 for step in curve)
@@ -70,5 +70,5 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
             METHODS["intrinsic_prompt"](stage="teach", **options).wrap(load_base(STARTER), setting)
     with pytest.raises(StudioError, match="has 20 virtual tokens"):
         METHODS["intrinsic_prompt"](prompts=[one, two], virtual_tokens=7).wrap(load_base(STARTER), setting)
-    taught = METHODS["intrinsic_prompt"](stage="teach", subspace=found)
-    assert taught.refusal(read_shape(STARTER), "chat", "none") is None and taught.unfinished() is None
+    fine_tuned = METHODS["intrinsic_prompt"](stage="teach", subspace=found)
+    assert fine_tuned.refusal(read_shape(STARTER), "chat", "none") is None and fine_tuned.unfinished() is None

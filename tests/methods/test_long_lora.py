@@ -80,11 +80,11 @@ def test_it_reads_four_times_as_far_as_the_base():
     from studio.methods import METHODS
     from studio.models.codec import Codec
 
-    notes, heldout = (
+    notes, validation = (
         torch.tensor(Codec(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids)
-        for name in ("notes.txt", "notes.heldout.txt")
+        for name in ("notes.txt", "notes.validation.txt")
     )
-    row = heldout[None, :4096]
+    row = validation[None, :4096]
     assert row.shape[1] == 4 * load_base(STARTER).config.max_position_embeddings
 
     def loss(model) -> torch.Tensor:
@@ -100,6 +100,6 @@ def test_it_reads_four_times_as_far_as_the_base():
         model.train()(input_ids=ids, labels=ids, use_cache=False).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    base, taught = loss(load_base(STARTER)), loss(model)
-    assert taught[1024:].mean() < base[1024:].mean() - 2
-    assert taught[3072:].mean() < taught[:1024].mean() + 0.25
+    base, fine_tuned = loss(load_base(STARTER)), loss(model)
+    assert fine_tuned[1024:].mean() < base[1024:].mean() - 2
+    assert fine_tuned[3072:].mean() < fine_tuned[:1024].mean() + 0.25

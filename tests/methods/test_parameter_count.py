@@ -281,10 +281,10 @@ def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
     if said:
         return
     model = method.wrap(Qwen2MoeForCausalLM.from_pretrained(mixture), setting(base=mixture))
-    learnt = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    assert sum(learnt.values()) == method.parameter_count(shape)
+    labelled = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(labelled.values()) == method.parameter_count(shape)
     if method.remark(shape):
-        assert not any(".mlp." in name for name in learnt)
+        assert not any(".mlp." in name for name in labelled)
 
 
 def test_targets_that_are_experts_are_refused_with_a_sentence(mixture):

@@ -150,7 +150,7 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, strangers, 
     outcome = worker.finish
 
     def finishing(job, name, recipe, base, kind, material, trainer, began):
-        seen["loss"] = trainer.heldout()["loss"]
+        seen["loss"] = trainer.validation()["loss"]
         model, codec, questions = (
             trainer.model,
             Codec(STARTER),

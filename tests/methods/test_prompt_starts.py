@@ -40,7 +40,7 @@ def test_p_tunings_encoder_is_in_the_checkpoint(encoder, runs):
     short = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0, "learning_rate": 1e-2}
     whole = runs.losses(runs.start(method, **short))
     run = runs.start(method, stop_after=3, **short)
-    saved = load_file(next(runs.home.checkpoints(run).glob("checkpoint-*/learnt.safetensors")))
+    saved = load_file(next(runs.home.checkpoints(run).glob("checkpoint-*/trainable.safetensors")))
     assert any("mlp" in name for name in saved) and any("lstm" in name for name in saved) == (encoder == "LSTM")
     runs.resume(run)
     resumed = runs.losses(run)

@@ -59,7 +59,7 @@ VARIANTS = (
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 
 
-def taught(name: str, **options):
+def fine_tuned(name: str, **options):
     """A method, and the starter wrapped with it after three large steps."""
     method = METHODS[name](**options)
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def bare():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
     """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each time."""
-    method, model = taught(name)
+    method, model = fine_tuned(name)
     wanted = logits(model)
     assert furthest(wanted, bare) > 0.01, "three steps changed nothing that could be compared"
     method.save(model, tmp_path)
@@ -178,7 +178,7 @@ def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, opt
     ],
 )
 def test_its_options_survive_saving_and_loading(name, options, tmp_path):
-    method, model = taught(name, **options)
+    method, model = fine_tuned(name, **options)
     wanted = logits(model)
     method.save(model, tmp_path)
     assert furthest(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), wanted) < 1e-4
@@ -187,8 +187,8 @@ def test_its_options_survive_saving_and_loading(name, options, tmp_path):
 @pytest.mark.parametrize("name", ["pissa", "olora", "corda", "lora_ga"])
 def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise(name, tmp_path):
     """As on another machine, whose decomposition gives other signs and other noise."""
-    method, model = taught(name)
-    wanted, learnt, state = (
+    method, model = fine_tuned(name)
+    wanted, labelled, state = (
         logits(model),
         {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad},
         method.state(model),
@@ -202,7 +202,7 @@ def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise
     resumed.initial = {key: tensor * 0.5 for key, tensor in resumed.initial.items()}  # B₀·A₀ a quarter of what it was
     method.load_state(resumed, state)
     with torch.no_grad():
-        for key, tensor in learnt.items():
+        for key, tensor in labelled.items():
             resumed.get_parameter(key).copy_(tensor)
     assert furthest(logits(resumed), wanted) < 1e-4
     method.save(resumed, tmp_path)
@@ -316,8 +316,8 @@ def test_a_resumed_mask_is_the_one_of_the_checkpoint():
 @pytest.mark.parametrize("name", ["mica", "psoft", "tinylora"])
 def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, monkeypatch):
     """On another machine, whose decomposition finds other signs; and whoever loads the adapter there gets the same answers."""
-    method, model = taught(name)
-    wanted, learnt, state = (
+    method, model = fine_tuned(name)
+    wanted, labelled, state = (
         logits(model),
         {key: value.detach().clone() for key, value in model.named_parameters() if value.requires_grad},
         method.state(model),
@@ -335,7 +335,7 @@ def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, mon
     resumed = METHODS[name]().wrap(load_base(STARTER), setting())
     method.load_state(resumed, state)
     with torch.no_grad():
-        for key, tensor in learnt.items():
+        for key, tensor in labelled.items():
             resumed.get_parameter(key).copy_(tensor)
     assert furthest(logits(resumed), wanted) < 1e-4
 
@@ -343,7 +343,7 @@ def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, mon
 @pytest.mark.parametrize("name", ["mica", "velora", "psoft", "corda", "lora_ga"])
 def test_it_ships_as_a_plain_lora(name, tmp_path):
     """That servers load which know no more than A and B."""
-    method, model = taught(name)
+    method, model = fine_tuned(name)
     method.save(model, tmp_path)
     config, tensors = (
         json.loads((tmp_path / "adapter_config.json").read_text()),
@@ -380,6 +380,6 @@ def test_corda_looks_past_the_padding():
 
 
 def test_the_shared_matrices_of_randlora_are_stored_once(tmp_path):
-    method, model = taught("randlora")
+    method, model = fine_tuned("randlora")
     method.save(model, tmp_path)
     assert (tmp_path / "adapter_model.safetensors").stat().st_size < 3_000_000  # 62 MB as peft writes it

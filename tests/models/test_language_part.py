@@ -59,8 +59,8 @@ def test_lora_learns_on_it(folder):
     model = method.wrap(load_base(folder, precision="fp32"))
     ids = torch.arange(3, 12)[None]
     model.train()(input_ids=ids, labels=ids).loss.backward()
-    learnt = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert all(parameter.grad is not None for parameter in learnt.values())
-    assert sum(parameter.numel() for parameter in learnt.values()) == 2 * sum(
+    labelled = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert all(parameter.grad is not None for parameter in labelled.values())
+    assert sum(parameter.numel() for parameter in labelled.values()) == 2 * sum(
         sum(size) for size in read_shape(folder).linears.values()
     )

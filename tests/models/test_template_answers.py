@@ -117,7 +117,7 @@ def codec_of(family: Family, folder: Path) -> Codec:
     return Codec(model_folder(family, folder), family.name if family.name in LENT else OWN)
 
 
-def learnt_runs(codec: Codec, record: dict, task: Chat) -> list[tuple[list[int], list[int]]]:
+def labelled_runs(codec: Codec, record: dict, task: Chat) -> list[tuple[list[int], list[int]]]:
     """(tokens before, tokens) of each run of learnt tokens, in order."""
     found = []
     for example in task.encode(record, codec, 1 << 20):
@@ -138,7 +138,7 @@ def complaints(codec: Codec, family: Family, record: dict, task: Chat | None = N
     task = task or Chat()
     messages = task.messages(record)
     wanted = [at for at, turn in enumerate(messages) if turn["role"] == "assistant" and turn.get("weight", 1)]
-    runs = learnt_runs(codec, record, task)
+    runs = labelled_runs(codec, record, task)
     if len(runs) != len(wanted):
         return [f"{len(runs)} learnt runs for {len(wanted)} answers"]
     wrong = []

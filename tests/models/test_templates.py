@@ -150,13 +150,15 @@ def test_a_call_is_hoped_for_as_the_model_says_it(model, name, tmp_path):
         {"messages": CALL["messages"][:3], "tools": CALL["tools"]},
     )
     (encoded,) = Chat().encode(record, kind.codec, 4096)
-    learnt = kind.codec.decode([label for label in encoded.labels if label != IGNORED])
-    hoped = kind.hoped_for(Chat().question(record), record).expected
-    learnt = split_reasoning(learnt)[1]  # Qwen3 writes an empty block of thoughts first
+    labelled = kind.codec.decode([label for label in encoded.labels if label != IGNORED])
+    expected = kind.with_expected(Chat().question(record), record).expected
+    labelled = split_reasoning(labelled)[1]  # Qwen3 writes an empty block of thoughts first
     assert (
-        "Köln" in hoped and learnt.strip().startswith(hoped) and len(learnt.strip()) - len(hoped) <= len("<|im_end|>")
+        "Köln" in expected
+        and labelled.strip().startswith(expected)
+        and len(labelled.strip()) - len(expected) <= len("<|im_end|>")
     )
-    assert kind.hoped_for(Chat().question(CALL), CALL).expected == "Nine."
+    assert kind.with_expected(Chat().question(CALL), CALL).expected == "Nine."
 
 
 def test_packed_rows_hold_the_same_tokens(model):
@@ -199,11 +201,11 @@ def test_an_adapter_brings_its_template_along(model, tmp_path):
     assert (
         codec.template == template("chatml")
         and codec.own_template is None
-        and codec.as_taught(tmp_path) is codec
-        and codec.as_taught(None) is codec
+        and codec.for_adapter(tmp_path) is codec
+        and codec.for_adapter(None) is codec
     )
     (tmp_path / "chat_template.jinja").write_text(template("gemma"), encoding="utf-8")
     assert codec.render([ASK]) == "<|im_start|>user\nHi there<|im_end|>\n"
-    assert codec.as_taught(tmp_path).render(
+    assert codec.for_adapter(tmp_path).render(
         [ASK]
     ) == "<s><start_of_turn>user\nHi there<end_of_turn>\n" and codec.template == template("chatml")

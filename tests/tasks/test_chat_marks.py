@@ -49,7 +49,7 @@ def folder(place, template=None, **config):
     return place
 
 
-def learnt(codec, record, **options):
+def labelled(codec, record, **options):
     """(text, weight) of each run of tokens of one weight above 0."""
     found = []
     for example in Chat(**options).encode(record, codec, 4096):
@@ -69,18 +69,18 @@ def answer(content, **more):
 
 
 def test_a_fractional_weight_is_that_of_every_token_of_the_answer():
-    assert learnt(Codec(STARTER, "chatml"), answer("A town.", weight=0.25)) == [("A town.<|im_end|>", 0.25)]
-    assert learnt(Codec(STARTER, "chatml"), answer("A town.", weight=0)) == []
+    assert labelled(Codec(STARTER, "chatml"), answer("A town.", weight=0.25)) == [("A town.<|im_end|>", 0.25)]
+    assert labelled(Codec(STARTER, "chatml"), answer("A town.", weight=0)) == []
 
 
 def test_parts_of_an_answer_have_weights_of_their_own():
     content = " Hm, a lake? It is a town."
     spans = [[0, 12, 0], [12, 18, 0.5]]
-    assert learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [
+    assert labelled(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [
         (" It is", 0.5),
         (" a town.<|im_end|>", 1.0),
     ]
-    assert learnt(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [
+    assert labelled(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [
         (" It is", 0.25),
         (" a town.<|eot_id|>", 0.5),
     ]
@@ -88,9 +88,9 @@ def test_parts_of_an_answer_have_weights_of_their_own():
 
 def test_reasoning_is_learnt_or_read_or_left_out():
     record, codec = answer(join_reasoning("Think hard.", "A town.")), Codec(STARTER, "qwen3")
-    assert learnt(codec, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
-    assert learnt(codec, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
-    assert learnt(codec, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert labelled(codec, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert labelled(codec, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
+    assert labelled(codec, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
     assert "Think hard." in Chat(reasoning="answer").rendered(record, codec) and "Think hard." not in Chat(
         reasoning="drop"
     ).rendered(record, codec)
@@ -119,7 +119,7 @@ def test_reasoning_of_answers_that_are_judged(reasoning, said):
 def test_reasoning_that_has_weights_of_its_own(tmp_path):
     content = join_reasoning("Think hard.", "A town.")
     spans = [[content.index("Think"), content.index("hard"), 0]]
-    assert learnt(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [
+    assert labelled(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [
         ("<think>\n", 1.0),
         (" hard.\n</think>\n\nA town.<|im_end|>", 1.0),
     ]
@@ -128,16 +128,16 @@ def test_reasoning_that_has_weights_of_its_own(tmp_path):
 def test_parts_keep_their_weights_where_reasoning_is_left_out():
     content = join_reasoning("Think hard.", "No. A town.")
     spans = [[content.index("Think"), content.index("hard"), 0], [content.index("No."), content.index(" A town"), 0]]
-    found = learnt(Codec(STARTER, "chatml"), answer(content, span_weights=spans), reasoning="drop")
+    found = labelled(Codec(STARTER, "chatml"), answer(content, span_weights=spans), reasoning="drop")
     assert found == [(" A town.<|im_end|>", 1.0)]
 
 
 def test_the_last_answer_alone():
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
-    assert learnt(Codec(STARTER, "qwen3"), record, learn_from="last") == [
+    assert labelled(Codec(STARTER, "qwen3"), record, learn_from="last") == [
         ("<think>\n\n</think>\n\nTwo.<|im_end|>", 1.0)
     ]
-    assert [text for text, _ in learnt(Codec(STARTER, "chatml"), record, learn_from="questions")] == [
+    assert [text for text, _ in labelled(Codec(STARTER, "chatml"), record, learn_from="questions")] == [
         "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
         "\n<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
         "\n",
@@ -147,9 +147,9 @@ def test_the_last_answer_alone():
 def test_a_missing_end_is_found_and_the_end_token_learnt_behind_every_answer(tmp_path):
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
     bare, ended = Codec(folder(tmp_path / "m", NO_END)), Codec(tmp_path / "m", ends=True)
-    assert bare.answer_end == ("", "") and learnt(bare, record) == [("One.", 1.0), ("Two.", 1.0)]
-    assert learnt(ended, record) == [("One.<|im_end|>", 1.0), ("Two.<|im_end|>", 1.0)]
-    assert learnt(Codec(STARTER, "chatml", ends=True), record) == learnt(
+    assert bare.answer_end == ("", "") and labelled(bare, record) == [("One.", 1.0), ("Two.", 1.0)]
+    assert labelled(ended, record) == [("One.<|im_end|>", 1.0), ("Two.<|im_end|>", 1.0)]
+    assert labelled(Codec(STARTER, "chatml", ends=True), record) == labelled(
         Codec(STARTER, "chatml"), record
     )  # it has an end already
 
@@ -167,7 +167,10 @@ def tried(place, rows, template=STRICT, **recipe):
     model = folder(place / "model", template, bos_token="<s>")
     (place / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = recipe_from(
-        {"model": {"name": str(model)}, "data": {"source": str(place / "data.jsonl"), "heldout_fraction": 0, **recipe}}
+        {
+            "model": {"name": str(model)},
+            "data": {"source": str(place / "data.jsonl"), "validation_fraction": 0, **recipe},
+        }
     )
     dataset, codec = load(DataSpec(**made.data.model_dump()), want="messages"), made.codec(model)
     tokens = count_tokens(

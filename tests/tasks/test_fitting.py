@@ -153,7 +153,8 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     desk.use(str(path))
     desk.choose_task(task)
     desk.change(
-        training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0}
+        training={**desk.draft()["training"], "max_length": 64},
+        data={**desk.draft()["data"], "validation_fraction": 0.0},
     )
     helpless = 0 if "text" in rows(task)[0] else 1
 
@@ -186,7 +187,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
         sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train)
         == sorted(found.lengths)[: 24 - left_out]
     )
-    assert_shown_as_learnt(desk, found, material)
+    assert_shown_as_labelled(desk, found, material)
 
     desk.set_remedy("long", "drop")
     found = desk.outlook()
@@ -201,7 +202,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     assert desk.outlook().lengths == before.lengths and desk.outlook().report.findings == before.report.findings
 
 
-def assert_shown_as_learnt(desk, found, material):
+def assert_shown_as_labelled(desk, found, material):
     """The tokens that the view encodes for a shortened row are those of the training example, and end with its answer."""
     recipe, codec = found.recipe, Codec(STARTER)
     value = Fitting(recipe, codec)(found.dataset.train[1].value)
@@ -221,7 +222,7 @@ def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):
     desk.use(str(path))
     desk.change(
         training={**desk.draft()["training"], "max_length": 64, "packing": True},
-        data={**desk.draft()["data"], "heldout_fraction": 0.0},
+        data={**desk.draft()["data"], "validation_fraction": 0.0},
     )
     assert "is left out" not in view_html(bare_page(), desk.outlook(), 2) and "shortened" not in view_html(
         bare_page(), desk.outlook(), 2
@@ -243,7 +244,8 @@ def test_long_texts_are_learnt_in_pieces_and_nothing_is_offered(desk, tmp_path):
     path.write_text("".join(json.dumps({"text": f"{n} {LONG if n == 3 else 'short'}"}) + "\n" for n in range(8)))
     desk.use(str(path))
     desk.change(
-        training={**desk.draft()["training"], "max_length": 64}, data={**desk.draft()["data"], "heldout_fraction": 0.0}
+        training={**desk.draft()["training"], "max_length": 64},
+        data={**desk.draft()["data"], "validation_fraction": 0.0},
     )
     found = desk.outlook()
     pieces = next(item for item in found.report.findings if item.kind == "pieces")
@@ -262,7 +264,7 @@ def test_a_remedy_that_leaves_nothing_blocks_the_run(desk, tmp_path):
     desk.use(str(path))
     desk.change(
         training={**desk.draft()["training"], "max_length": 64},
-        data={**desk.draft()["data"], "heldout_fraction": 0.0, "remedies": {"long": "drop"}},
+        data={**desk.draft()["data"], "validation_fraction": 0.0, "remedies": {"long": "drop"}},
     )
     assert "undo the remedy" in str(desk.outlook().problems["data"])
 

@@ -89,7 +89,7 @@ def test_tickets_are_sorted(runs):
     sure = metrics["intervals"]["macro_f1"]
     for who, value in (
         ("base", metrics["base_macro_f1"]),
-        ("taught", metrics["macro_f1"]),
+        ("fine_tuned", metrics["macro_f1"]),
         ("difference", metrics["macro_f1"] - metrics["base_macro_f1"]),
     ):
         assert sure[who][0] <= value <= sure[who][1] and 0.01 < sure[who][1] - sure[who][0] < 0.35
@@ -150,7 +150,7 @@ def test_a_column_for_each_label(runs, tmp_path):
         out.writerows([row["text"], *(int(row["label"] == name) for name in names)] for row in rows)
     run = runs.start(
         task={"name": "classification", "several": True},
-        data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "heldout_fraction": 0.2},
+        data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "validation_fraction": 0.2},
         learning_rate=3e-3,
         max_steps=60,
         batch_size=16,
@@ -163,7 +163,7 @@ def test_a_column_for_each_label(runs, tmp_path):
         and found["macro_f1"] > found["base_macro_f1"] + 0.3
         and found["correct"] > found["base_correct"] + 0.1
     )
-    assert {row.taught for row in predictions.read(runs.home.run(run))} >= {"–", "billing"}  # none, and one
+    assert {row.fine_tuned for row in predictions.read(runs.home.run(run))} >= {"–", "billing"}  # none, and one
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     runs = Runs(folder / "home")
     data = {
         "source": str(path),
-        "heldout_fraction": 0.1,
+        "validation_fraction": 0.1,
         "remedies": {"duplicate": "drop", "long": "drop"},
         "more": [{"source": "captain", "weight": 0.5}],
         "max_rows": 20,
@@ -34,8 +34,8 @@ def test_the_lent_template_is_saved_with_the_adapter_and_taken_up_by_chat(run):
     (row,) = runs.store.adapters()
     adapter = runs.home.adapter(row["id"])
     assert (adapter / "chat_template.jinja").read_text() == template("llama3") != Codec(STARTER).template
-    taught = Codec(STARTER).as_taught(adapter)
-    assert taught.render([{"role": "user", "content": "Hi"}], for_answer=True).endswith(
+    fine_tuned = Codec(STARTER).for_adapter(adapter)
+    assert fine_tuned.render([{"role": "user", "content": "Hi"}], for_answer=True).endswith(
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
 
@@ -46,4 +46,4 @@ def test_rows_that_are_left_out_are_said_and_counted(run):
     plan = next(event["data"] for event in events if event["kind"] == "plan")
     said = [json.dumps(event["data"]) for event in events if event["kind"] == "log"]
     left = [line for line in said if "were left out" in line]
-    assert len(left) == 1 and plan["examples"] + plan["heldout"] < 35, said
+    assert len(left) == 1 and plan["examples"] + plan["validation"] < 35, said

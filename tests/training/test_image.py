@@ -57,7 +57,7 @@ def test_leaves_are_told_apart(runs):
     assert metrics["classes"]["names"] == ["eaten", "healthy", "spotted", "wilted"]
 
     row = predictions.read(runs.home.run(run))[0]
-    with zipfile.ZipFile(SAMPLES / "leaves.heldout.zip") as archive:
+    with zipfile.ZipFile(SAMPLES / "leaves.validation.zip") as archive:
         data = archive.read(row.prompt)
     asked = Classifiers(
         STARTER_VIT,
@@ -66,7 +66,7 @@ def test_leaves_are_told_apart(runs):
         find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
     )
     found = asked.classify(run, "", data)
-    assert found["labels"][max(range(4), key=found["probabilities"].__getitem__)] == row.taught and sum(
+    assert found["labels"][max(range(4), key=found["probabilities"].__getitem__)] == row.fine_tuned and sum(
         found["probabilities"]
     ) == pytest.approx(1)
     with pytest.raises(StudioError, match="choose a picture first"):

@@ -52,7 +52,7 @@ def test_loss_and_softmax_stay_within_a_set():
 def test_figures_of_each_set_and_their_mean():
     kind = MultiTask.__new__(MultiTask)
     rows = [{"topic": "a", "tone": "x"}, {"topic": "b"}, {"tone": "y"}, {"topic": "a"}]
-    dataset = SimpleNamespace(train=[], heldout=[])
+    dataset = SimpleNamespace(train=[], validation=[])
     kind.sets = label_sets(rows)
     assert kind.sets == {"topic": ["a", "b"], "tone": ["x", "y"]}
     kind.sizes, kind.place = [2, 2], {"topic: a": (0, 0), "topic: b": (0, 1), "tone: x": (1, 0), "tone: y": (1, 1)}
@@ -121,7 +121,7 @@ def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
     answers = [classifiers.classify(run, text.prompt) for text in texts]
     for text, answer in zip(texts, answers, strict=True):
         assert (
-            ", ".join(chosen(answer["probabilities"], answer["labels"], False, [3, 6])) == text.taught
+            ", ".join(chosen(answer["probabilities"], answer["labels"], False, [3, 6])) == text.fine_tuned
         )  # Chat says what was measured
     (tmp_path / "card.json").write_text(json.dumps(row["card"]))
     (tmp_path / "ids.json").write_text(
@@ -166,7 +166,7 @@ def test_files_with_different_sets_are_mixed(runs, tmp_path):
         data={
             "source": str(tmp_path / "topic.csv"),
             "more": [{"source": str(tmp_path / "tone.csv")}],
-            "heldout_fraction": 0.2,
+            "validation_fraction": 0.2,
         },
         batch_size=8,
     )

@@ -120,7 +120,7 @@ def test_both_answers_are_encoded_as_chat_encodes_them():
         assert (row.ids, row.labels) == (chat.ids, chat.labels)
     assert TASKS["preference"](system="Be brief.").measure(ROW, codec)[0] == [len(row.ids) for row in pair.sequences]
     short = TASKS["preference"]().encode(ROW, codec, 16)[0]
-    assert short.learnt == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
+    assert short.labelled == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
     judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[
         0
     ]
@@ -138,9 +138,9 @@ def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
         encoded.append(TASKS["preference"]().encode(row, codec, 512)[0], place)
     examples = Answers(encoded.seal())
     batch = AnswerCollator(codec.pad_id, 512, mismatched=True)([examples[0], examples[1]])
-    learnt = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()]
+    labelled = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()]
     other = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["other_labels"].tolist()]
-    assert learnt == ["One.", "Two.", "Not One.", "Not Two."] and other == ["Not Two.", "One.", "Two.", "Not One."]
+    assert labelled == ["One.", "Two.", "Not One.", "Not Two."] and other == ["Not Two.", "One.", "Two.", "Not One."]
     assert batch["good"].tolist() == [True, True, False, False]
     assert batch["tokens"] == examples.tokens
 
@@ -167,12 +167,12 @@ def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
 def few(tmp_path_factory):
     """Twelve pairs to learn from, and four to measure on, which are judged with the delta on and off."""
     folder = tmp_path_factory.mktemp("pairs")
-    for part, rows in (("preferences", 12), ("preferences.heldout", 4)):
+    for part, rows in (("preferences", 12), ("preferences.validation", 4)):
         lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
         (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return {
         "source": str(folder / "preferences.jsonl"),
-        "heldout": str(folder / "preferences.heldout.jsonl"),
+        "validation": str(folder / "preferences.validation.jsonl"),
         "max_rows": None,
     }
 
@@ -210,9 +210,9 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     if name not in STARTS_ELSEWHERE:
         assert losses[1] == pytest.approx(0.6931, abs=2e-2 if METHODS[name].quantisation else 1e-3)
     assert len(set(losses.values())) > 1
-    learnt = {key: value for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}
-    assert set(learnt) == set(seen["before"])
-    assert any(not torch.equal(value, seen["before"][key]) for key, value in learnt.items())
+    labelled = {key: value for key, value in seen["trainer"].model.named_parameters() if value.requires_grad}
+    assert set(labelled) == set(seen["before"])
+    assert any(not torch.equal(value, seen["before"][key]) for key, value in labelled.items())
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_the_sample_is_learnt_without_imitation(runs, task, steps):
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_preferred"] == pytest.approx(0.48, abs=0.02) and metrics["preferred"] >= 0.85
     kept = read(runs.home.run(run))
-    assert len(kept) == 60 and all(row.rejected for row in kept) and kept[0].taught and not kept[5].taught
+    assert len(kept) == 60 and all(row.rejected for row in kept) and kept[0].fine_tuned and not kept[5].fine_tuned
 
 
 @pytest.mark.slow

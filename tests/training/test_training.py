@@ -14,7 +14,7 @@ from studio.models.load import load_base
 from studio.tasks import IGNORED, TASKS, Encoded
 from studio.training import checks
 from studio.training.batches import LengthGrouped, flatten, pad
-from studio.training.trainer import last_checkpoint, load_learnt, save_learnt
+from studio.training.trainer import last_checkpoint, load_trainable, save_trainable
 from studio.training.worker import total_steps
 from studio.words import StudioError
 
@@ -24,9 +24,9 @@ TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": 
 def test_only_the_answer_and_its_end_are_learnt():
     codec = Codec(STARTER)
     example = TASKS["chat"]().encode(TALK, codec, 512)[0]
-    learnt = [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
-    assert codec.decode(learnt, keep_special=True).startswith("Arr, 5!")
-    assert learnt[-1] in codec.end_ids
+    labelled = [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
+    assert codec.decode(labelled, keep_special=True).startswith("Arr, 5!")
+    assert labelled[-1] in codec.end_ids
     everything = TASKS["chat"](learn_from="everything").encode(TALK, codec, 512)[0]
     assert everything.labels == everything.ids == example.ids
 
@@ -43,15 +43,15 @@ def test_an_answer_of_weight_0_is_read_and_not_learnt():
     )
     record = apply(Mapping(roles={"messages": "m"}), Row(1, {"m": value}))
 
-    def learnt(**options):
+    def labelled(**options):
         example = TASKS["chat"](**options).encode(record, codec, 512)[0]
         return codec.decode(
             [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED],
             keep_special=True,
         )
 
-    assert "5." in learnt() and "6." not in learnt() and "6." in TASKS["chat"]().rendered(record, codec)
-    assert "6." not in learnt(learn_from="questions") and "No." in learnt(learn_from="questions")
+    assert "5." in labelled() and "6." not in labelled() and "6." in TASKS["chat"]().rendered(record, codec)
+    assert "6." not in labelled(learn_from="questions") and "No." in labelled(learn_from="questions")
 
 
 def test_the_codec_is_the_tokenizer_of_transformers():
@@ -125,10 +125,10 @@ def test_a_torn_checkpoint_does_not_count(tmp_path):
 
 
 def test_a_checkpoint_of_another_method_is_refused(tmp_path):
-    save_learnt(METHODS["lora"]().wrap(load_base(STARTER)), tmp_path / "learnt.safetensors")
+    save_trainable(METHODS["lora"]().wrap(load_base(STARTER)), tmp_path / "trainable.safetensors")
     other = METHODS["lora"](rank=4, targets="q_proj").wrap(load_base(STARTER))
     with pytest.raises(ValueError, match="other tensors"):
-        load_learnt(other, tmp_path / "learnt.safetensors")
+        load_trainable(other, tmp_path / "trainable.safetensors")
 
 
 def test_nothing_to_learn_is_a_sentence():
@@ -155,7 +155,7 @@ def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_pa
     from studio.training.trainer import arguments
 
     recipe = Recipe.model_validate({"training": training})
-    options = arguments(recipe, tmp_path, total_steps=1, heldout=False, device="cpu", dtype=torch.float32)
+    options = arguments(recipe, tmp_path, total_steps=1, validation=False, device="cpu", dtype=torch.float32)
     trainer = Trainer(torch.nn.Linear(1, 1), options, train_dataset=[{"x": 1}] * examples)
     found = trainer.set_initial_training_values(options, trainer.get_train_dataloader())
     assert total_steps(recipe, examples) in found
@@ -178,7 +178,7 @@ def test_keep_the_best(runs):
 @pytest.mark.slow
 def test_a_run_without_a_held_out_part(runs, tmp_path):
     copied = shutil.copy(SAMPLES / "tickets.csv", tmp_path)  # away from its held-out sibling
-    run = runs.start(data={"heldout_fraction": 0, "source": str(copied), "max_rows": 24}, max_steps=2)
+    run = runs.start(data={"validation_fraction": 0, "source": str(copied), "max_rows": 24}, max_steps=2)
     assert runs.store.run(run)["result"]["metrics"] == {}
 
 

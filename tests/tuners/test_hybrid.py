@@ -15,7 +15,7 @@ IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 MIXES = {"hybrid": {"place": "parallel", "bitfit": True, "targets": "all-linear"}, "mam": {}, "unipelt": {}, "s4": {}}
 
 
-def taught(name: str):
+def fine_tuned(name: str):
     torch.manual_seed(len(name))
     model = METHODS[name](**MIXES[name]).wrap(load_base(STARTER))
     for parameter in model.parameters():
@@ -31,7 +31,7 @@ def logits(model, **given) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", MIXES)
 def test_packed_padded_and_cached_are_the_same(name):
-    model = taught(name)
+    model = fine_tuned(name)
     items = [{"input_ids": IDS[0, :length].tolist(), "labels": IDS[0, :length].tolist()} for length in (3, 8, 5)]
     alone = [logits(model, input_ids=torch.tensor([item["input_ids"]]))[0] for item in items]
     packed = flatten(items)
@@ -58,7 +58,7 @@ def test_packed_padded_and_cached_are_the_same(name):
 
 @pytest.mark.parametrize("name", MIXES)
 def test_no_token_sees_a_later_one(name):
-    model, other = taught(name), IDS.clone()
+    model, other = fine_tuned(name), IDS.clone()
     other[0, -1] = 77
     assert torch.equal(logits(model)[:, :-1], logits(model, input_ids=other)[:, :-1])
 
@@ -67,7 +67,7 @@ def test_no_token_sees_a_later_one(name):
 def test_checkpointing_changes_no_gradient(name):
     gradients = []
     for checkpointing in (False, True):
-        model = taught(name).train()
+        model = fine_tuned(name).train()
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             model.enable_input_require_grads()
@@ -82,7 +82,7 @@ def test_checkpointing_changes_no_gradient(name):
 def test_all_mixes_share_one_model_in_the_chat(tmp_path):
     expected = {}
     for name in MIXES:
-        model = taught(name)
+        model = fine_tuned(name)
         expected[name] = logits(model)
         model.save_pretrained(tmp_path / name)
     base = load_base(STARTER)
@@ -103,7 +103,7 @@ def test_all_mixes_share_one_model_in_the_chat(tmp_path):
 
 
 def test_a_shut_gate_is_the_base_model():
-    model = taught("unipelt")
+    model = fine_tuned("unipelt")
     for name, parameter in model.named_parameters():
         if "_gate." in name:
             parameter.data.fill_(0.0 if name.endswith("weight") else -40.0)
@@ -138,6 +138,6 @@ def test_what_cannot_be_mixed_is_refused_in_a_sentence():
 
 
 def test_stock_loading_needs_the_own_type(tmp_path):
-    model = taught("mam")
+    model = fine_tuned("mam")
     model.save_pretrained(tmp_path)
     assert torch.equal(logits(PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))), logits(model))

@@ -103,9 +103,9 @@ def test_stock_peft_reads_what_it_writes(kind, hidden, tmp_path):
     model = hooked(tiny(kind), hidden)
     to_stock(model, tmp_path)
     stock = PeftModel.from_pretrained(tiny(kind), str(tmp_path)).eval()
-    taught = logits(model, input_ids=IDS)
-    assert (taught - logits(tiny(kind), input_ids=IDS)).abs().max() > 0.01
-    assert (logits(stock, input_ids=IDS) - taught).abs().max() < 1e-5
+    fine_tuned = logits(model, input_ids=IDS)
+    assert (fine_tuned - logits(tiny(kind), input_ids=IDS)).abs().max() > 0.01
+    assert (logits(stock, input_ids=IDS) - fine_tuned).abs().max() < 1e-5
     how = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 8, "do_sample": False}
     assert torch.equal(stock.generate(input_ids=IDS, **how), model.generate(input_ids=IDS, **how))
     read = from_stock(tiny(kind), tmp_path)

@@ -52,22 +52,22 @@ def test_it_behaves_like_a_tuner_of_peft(name, options, tmp_path):
     for parameter in model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.2)
-    taught = logits(model)
-    assert (taught - base).abs().max() > 0.1
+    fine_tuned = logits(model)
+    assert (fine_tuned - base).abs().max() > 0.1
     with model.disable_adapter():
         assert torch.equal(logits(model), base)
     model.save_pretrained(tmp_path)
     again = PeftModel.from_pretrained(load_base(STARTER), str(tmp_path))
     again.load_adapter(str(tmp_path), adapter_name="second")
     again.set_adapter("second")
-    assert torch.equal(logits(again), taught)
+    assert torch.equal(logits(again), fine_tuned)
     again.delete_adapter("second")
     again.set_adapter("default")
     if method.merge_refusal():
         with pytest.raises(ValueError, match="merged"):
             again.merge_and_unload()
     else:
-        assert (logits(again.merge_and_unload()) - taught).abs().max() < 1e-4
+        assert (logits(again.merge_and_unload()) - fine_tuned).abs().max() < 1e-4
 
 
 def test_two_places_of_adapters_live_in_one_model(tmp_path):

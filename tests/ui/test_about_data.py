@@ -80,7 +80,7 @@ def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
         for n in range(12)
     ]
     desk.use(written(tmp_path / "some.jsonl", rows))
-    desk.split({"heldout": None, "heldout_fraction": 0})
+    desk.split({"validation": None, "validation_fraction": 0})
     html = about(desk)
     assert (
         "4 rows not used" in html
@@ -88,7 +88,7 @@ def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
         and "4 of 12 rows looked at have no token to learn" in html
     )
     desk.use(written(tmp_path / "none.jsonl", [row | {"loss_weight": 0} for row in rows]))
-    desk.split({"heldout": None, "heldout_fraction": 0})
+    desk.split({"validation": None, "validation_fraction": 0})
     assert (
         "12 rows not used" in about(desk)
         and "Used to learn 0" in words(about(desk))

@@ -10,7 +10,7 @@ def test_macro_f1_stands_there_with_its_intervals():
     metrics = {
         "macro_f1": 0.8,
         "base_macro_f1": 0.1,
-        "intervals": {"macro_f1": {"base": (0.05, 0.15), "taught": (0.7, 0.9), "difference": None}},
+        "intervals": {"macro_f1": {"base": (0.05, 0.15), "fine_tuned": (0.7, 0.9), "difference": None}},
     }
     said = re.sub("<[^>]+>", " ", figures_html(bare_page(), metrics))
     assert re.search(

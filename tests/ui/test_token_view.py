@@ -23,7 +23,7 @@ def brought(desk, tmp_path, *rows):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     desk.use(str(path))
-    desk.change(data={**desk.draft()["data"], "heldout_fraction": 0.0})
+    desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
     return desk.outlook()
 
 
@@ -47,7 +47,7 @@ def test_tokens_in_all_are_those_of_both_answers(desk, tmp_path):
     assert (
         better.startswith("Better answer<")
         and worse.startswith("Worse answer<")
-        and better.count("token learnt") > worse.count("token learnt") > 0
+        and better.count("token labelled") > worse.count("token labelled") > 0
     )
     assert counted(found) > sum(found.lengths) and facts["Longest row"] == f"{max(found.lengths)} tokens"
 

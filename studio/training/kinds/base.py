@@ -41,7 +41,7 @@ class Material:
 
     dataset: Dataset
     train: Sequence
-    heldout: Sequence
+    validation: Sequence
 
 
 _SAY_EVERY = 0.5  # seconds
@@ -79,16 +79,18 @@ class Kind:
         fitting = Fitting(self.recipe, self.codec) if self.codec else None
         if fitting is None or not fitting.action:
             return dataset
-        train, heldout = (fitted(records, fitting, self.each(records)) for records in (dataset.train, dataset.heldout))
+        train, validation = (
+            fitted(records, fitting, self.each(records)) for records in (dataset.train, dataset.validation)
+        )
         self.job.log(
-            Sentence(_FITTED[fitting.action], count=train.changed, more=heldout.changed, length=fitting.length)
+            Sentence(_FITTED[fitting.action], count=train.changed, more=validation.changed, length=fitting.length)
         )
         if not len(train.records):
             raise StudioError(
                 "Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.",
                 length=fitting.length,
             )
-        return replace(dataset, train=train.records, heldout=heldout.records)
+        return replace(dataset, train=train.records, validation=validation.records)
 
     def going_on(self, sentence: Sentence) -> None:
         """To be called between rows: says now and then what `sentence` says, and raises Stopped where the job is asked to stop."""

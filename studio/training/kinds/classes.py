@@ -57,7 +57,7 @@ class ClassTrainer(StudioTrainer):
             rows += probabilities(logits, self.kind.several, self.kind.sizes).tolist()
         return total / max(1, count), rows
 
-    def heldout(self, model=None) -> dict[str, float]:
+    def validation(self, model=None) -> dict[str, float]:
         """{"loss", "accuracy", "macro_f1"}"""
         loss, rows = self.said()
         expected = self.eval_dataset.expected
@@ -89,10 +89,10 @@ class Classes(Kind):
             )
         return names
 
-    def known(self, heldout: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
+    def known(self, validation: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
         """The held-out rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
         seen, unknown, count = set(self.labels), set(), 0
-        for names, item in heldout:
+        for names, item in validation:
             strange = set(names) - seen
             unknown |= strange
             count += bool(strange)
@@ -130,17 +130,17 @@ class Classes(Kind):
     def answers(self, rows: list[list[float]], expected: Sequence[Names]) -> list[Names]:
         """What the probabilities of each row say."""
         return [
-            self.asked(chosen(row, self.labels, self.several, self.sizes), hoped)
-            for row, hoped in zip(rows, expected, strict=True)
+            self.asked(chosen(row, self.labels, self.several, self.sizes), reference)
+            for row, reference in zip(rows, expected, strict=True)
         ]
 
     def figures(self, expected: Sequence[Names], given: Sequence[Names]) -> dict[str, float]:
         """{"accuracy", "macro_f1"}"""
         return class_figures(expected, given, self.labels, self.several)
 
-    def sure_of_macro_f1(self, expected: Sequence[Names], base: Sequence[Names], taught: Sequence[Names]) -> dict:
-        """The intervals of macro F1: {"base", "taught", "difference"}, rows staying paired."""
-        before, after = (weighed_macro_f1(expected, given, self.labels, self.sizes) for given in (base, taught))
+    def sure_of_macro_f1(self, expected: Sequence[Names], base: Sequence[Names], fine_tuned: Sequence[Names]) -> dict:
+        """The intervals of macro F1: {"base", "fine_tuned", "difference"}, rows staying paired."""
+        before, after = (weighed_macro_f1(expected, given, self.labels, self.sizes) for given in (base, fine_tuned))
 
         def figures(times):
             low, high = before(times), after(times)
@@ -148,7 +148,7 @@ class Classes(Kind):
 
         return dict(
             zip(
-                ("base", "taught", "difference"),
+                ("base", "fine_tuned", "difference"),
                 bootstrap_figures(len(expected), figures, (SHARE, SHARE, DIFFERENCE)),
                 strict=True,
             )
@@ -165,9 +165,9 @@ class Classes(Kind):
         pairs = list(zip(expected, given, strict=True))
         return [
             [
-                sum(name in hoped and name in said for hoped, said in pairs),
-                sum(name in hoped and name not in said for hoped, said in pairs),
-                sum(name not in hoped and name in said for hoped, said in pairs),
+                sum(name in reference and name in said for reference, said in pairs),
+                sum(name in reference and name not in said for reference, said in pairs),
+                sum(name not in reference and name in said for reference, said in pairs),
             ]
             for name in names
         ]
@@ -177,10 +177,10 @@ class Classes(Kind):
         raise NotImplementedError
 
     def samples(self, trainer, material):
-        if not material.heldout:
+        if not material.validation:
             return []
         count = self.recipe.training.sample_prompts
-        part = [trainer.eval_dataset[at] for at in range(min(count, len(material.heldout)))]
+        part = [trainer.eval_dataset[at] for at in range(min(count, len(material.validation)))]
         if not part:
             return []
         trainer.model.eval()
@@ -201,16 +201,16 @@ class Classes(Kind):
         loss, rows = trainer.said()
         expected = trainer.eval_dataset.expected
         given, always = self.answers(rows, expected), self.commonest(trainer.train_dataset.expected)
-        blind = [self.asked(always, hoped) for hoped in expected]
+        blind = [self.asked(always, reference) for reference in expected]
         table = [
             predictions.Prediction(
                 self.shown(at),
-                _said(hoped),
+                _said(reference),
                 _said(guess),
                 _said(said),
-                {"correct": (float(guess == hoped), float(said == hoped))},
+                {"correct": (float(guess == reference), float(said == reference))},
             )
-            for at, (hoped, guess, said) in enumerate(zip(expected, blind, given, strict=True))
+            for at, (reference, guess, said) in enumerate(zip(expected, blind, given, strict=True))
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
         sure = fmean(max(row) for row in rows)

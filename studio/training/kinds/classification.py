@@ -53,16 +53,16 @@ class Classification(Classes):
         self.codec, self.several = Codec(base), recipe.task.several
 
     def examples(self, dataset):
-        train, heldout = Encodings(self.folder), Encodings(self.folder)
+        train, validation = Encodings(self.folder), Encodings(self.folder)
         for example, place in self.encoded(dataset.train):
             train.append(example, place)
         train.seal()
         self.labels = self.found_names(train.names)
-        for names, (example, place) in self.known((pair[0].names, pair) for pair in self.encoded(dataset.heldout)):
-            heldout.append(replace(example, names=names), place)
-        self.records = dataset.heldout[heldout.seal().places]
+        for names, (example, place) in self.known((pair[0].names, pair) for pair in self.encoded(dataset.validation)):
+            validation.append(replace(example, names=names), place)
+        self.records = dataset.validation[validation.seal().places]
         self.say_cut(train)
-        return train, heldout
+        return train, validation
 
     def load(self, folder, precision=None):
         model = super().load(folder, precision)
@@ -90,7 +90,7 @@ class Classification(Classes):
             options,
             method=self.recipe.method,
             train=Labelled(material.train, self),
-            heldout=Labelled(material.heldout, self) if material.heldout else None,
+            validation=Labelled(material.validation, self) if material.validation else None,
             collator=Collator(self.codec.pad_id),
             group_by_length=self.recipe.training.group_by_length,
             callbacks=callbacks,

@@ -21,7 +21,7 @@ from studio.training import checks
 from studio.training.batches import Collator, Examples, sample_batches
 from studio.training.encodings import Encodings
 from studio.training.kinds.base import Kind
-from studio.training.outcome import kept, taught_and_base
+from studio.training.outcome import fine_tuned_and_base, kept
 from studio.training.trainer import StudioTrainer
 from studio.words import Sentence
 
@@ -50,14 +50,14 @@ class Generation(Kind):
                 )
             )
         self.say_cut(train)
-        heldout, _ = self.learnable(dataset.heldout)
+        validation, _ = self.learnable(dataset.validation)
         questions = (
-            self.hoped_for(question, record.value)
-            for record in dataset.heldout
+            self.with_expected(question, record.value)
+            for record in dataset.validation
             if (question := self.recipe.task.question(record.value)) and self.takes(question)
         )
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
-        return train, heldout
+        return train, validation
 
     def takes(self, question: Question) -> bool:
         """Whether the chat template takes the question."""
@@ -67,7 +67,7 @@ class Generation(Kind):
             return False
         return True
 
-    def hoped_for(self, question: Question, record: dict) -> Question:
+    def with_expected(self, question: Question, record: dict) -> Question:
         """`question` with calls in the answer hoped for as the chat template writes them, which is how a model says them."""
         *before, last = record["messages"]
         if not last.get("tool_calls"):
@@ -85,7 +85,7 @@ class Generation(Kind):
         """(the examples of the records that have a token to learn, how many have none)."""
         found, left = Encodings(self.folder), 0
         for example, place in self.encoded(records):
-            if example.learnt:
+            if example.labelled:
                 found.append(example, place)
             else:
                 left += 1
@@ -107,7 +107,7 @@ class Generation(Kind):
             options,
             method=self.recipe.method,
             train=Examples(material.train),
-            heldout=Examples(material.heldout) if material.heldout else None,
+            validation=Examples(material.validation) if material.validation else None,
             collator=Collator(self.codec.pad_id, self.packed),
             group_by_length=self.recipe.training.group_by_length,
             callbacks=callbacks,
@@ -134,14 +134,14 @@ class Generation(Kind):
         """eval_loss, perplexity, and how the answers compare with those hoped for."""
         found: dict = {}
         said: dict[str, list[str]] = {}
-        for prefix, model in taught_and_base(self.job, trainer.model, bare):
+        for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
-                loss = trainer.heldout(model if prefix else None)["loss"]
+                loss = trainer.validation(model if prefix else None)["loss"]
                 found |= {f"{prefix}eval_loss": loss, f"{prefix}perplexity": math.exp(min(loss, 50))}
             said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
         rows = [
-            compared(question, base, taught)
-            for question, base, taught in zip(self.questions, said["base_"], said[""], strict=False)
+            compared(question, base, fine_tuned)
+            for question, base, fine_tuned in zip(self.questions, said["base_"], said[""], strict=False)
         ]
         return found | kept(self.job, rows)
 
@@ -171,14 +171,14 @@ class Generation(Kind):
         (folder / "chat_template.jinja").write_text(self.codec.template, encoding="utf-8")
 
 
-def compared(question: Question, base: str, taught: str) -> Prediction:
+def compared(question: Question, base: str, fine_tuned: str) -> Prediction:
     """Both answers, each scored without its reasoning against the one hoped for."""
-    pair = [split_reasoning(answer)[1] for answer in (base, taught)]
+    pair = [split_reasoning(answer)[1] for answer in (base, fine_tuned)]
     scores = {
         score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1]))
         for score in (exact_match, token_f1, rouge_l)
     }
-    return Prediction(asked(question), question.expected.strip(), base, taught, scores)
+    return Prediction(asked(question), question.expected.strip(), base, fine_tuned, scores)
 
 
 def asked(question: Question) -> str:

@@ -94,9 +94,11 @@ class Image(Classes):
             [same.setdefault(names, names) for names in ((value["label"],) for value in self.each(dataset.train))],
         )
         self.labels = self.found_names(train.expected)
-        found = list(self.known(((value["label"],), place) for place, value in enumerate(self.each(dataset.heldout))))
+        found = list(
+            self.known(((value["label"],), place) for place, value in enumerate(self.each(dataset.validation)))
+        )
         self.measured = Album(
-            dataset.heldout[np.array([place for _, place in found], np.int64)], [names for names, _ in found]
+            dataset.validation[np.array([place for _, place in found], np.int64)], [names for names, _ in found]
         )
         return train, self.measured
 
@@ -129,7 +131,7 @@ class Image(Classes):
             options,
             method=self.recipe.method,
             train=Pictures(material.train, self, self.recipe.task.vary),
-            heldout=Pictures(material.heldout, self) if material.heldout else None,
+            validation=Pictures(material.validation, self) if material.validation else None,
             collator=self.collate,
             group_by_length=False,
             callbacks=callbacks,

@@ -83,22 +83,22 @@ class MultiTask(Classification):
         """The matrix of each set, with its own figures beside those of its commonest label."""
         tables = []
         for at in self._measured(expected):
-            (name, labels), (hoped, said) = list(self.sets.items())[at], self._of_set(at, expected, given)
+            (name, labels), (reference, said) = list(self.sets.items())[at], self._of_set(at, expected, given)
             own = [set_label(name, label) for label in labels]
-            blind = [(always[at],)] * len(hoped)
-            taught, base = class_figures(hoped, said, own, False), class_figures(hoped, blind, own, False)
+            blind = [(always[at],)] * len(reference)
+            fine_tuned, base = class_figures(reference, said, own, False), class_figures(reference, blind, own, False)
             one = {
                 "names": labels,
                 "several": False,
                 "always": labels[self.place[always[at]][1]],
-                "counts": self.counted(hoped, said, own),
+                "counts": self.counted(reference, said, own),
             }
             tables.append(
                 {
                     "set": name,
                     **one,
-                    "rows": len(hoped),
-                    **taught,
+                    "rows": len(reference),
+                    **fine_tuned,
                     **{f"base_{key}": value for key, value in base.items()},
                 }
             )
@@ -116,5 +116,5 @@ class MultiTask(Classification):
         def own(row: Names) -> Names:
             return tuple(name for name in row if self.place[name][0] == at)
 
-        pairs = [(own(hoped), own(said)) for hoped, said in zip(expected, given, strict=True) if own(hoped)]
-        return [hoped for hoped, _ in pairs], [said for _, said in pairs]
+        pairs = [(own(reference), own(said)) for reference, said in zip(expected, given, strict=True) if own(reference)]
+        return [reference for reference, _ in pairs], [said for _, said in pairs]

@@ -9,7 +9,7 @@ from studio.evaluation.predictions import Prediction
 from studio.tasks import Question
 from studio.training import checks
 from studio.training.kinds.generation import Generation, asked
-from studio.training.outcome import kept, taught_and_base
+from studio.training.outcome import fine_tuned_and_base, kept
 from studio.training.preference import AnswerCollator, Answers, Judgement, PreferenceTrainer
 
 
@@ -26,11 +26,11 @@ class Preference(Generation):
             raise self.refused[0]
         checks.labelled(train, left, training.max_length)
         self.say_cut(train)
-        heldout, _ = self.learnable(dataset.heldout)
-        self.records = dataset.heldout[heldout.places]
+        validation, _ = self.learnable(dataset.validation)
+        self.records = dataset.validation[validation.places]
         questions = (question for record in self.records if (question := self.recipe.task.question(record.value)))
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
-        return train, heldout
+        return train, validation
 
     def trainer(self, model, options, material, callbacks):
         task, training = self.recipe.task, self.recipe.training
@@ -40,7 +40,7 @@ class Preference(Generation):
             task=task,
             method=self.recipe.method,
             train=Answers(material.train),
-            heldout=Answers(material.heldout) if material.heldout else None,
+            validation=Answers(material.validation) if material.validation else None,
             collator=AnswerCollator(self.codec.pad_id, training.max_length, mismatched=task.algorithm == "kto"),
             group_by_length=training.group_by_length,
             callbacks=callbacks,
@@ -51,7 +51,7 @@ class Preference(Generation):
         found: dict = {}
         thought: dict[str, list[Judgement]] = {"": [], "base_": []}
         said: dict[str, list[str]] = {}
-        for prefix, model in taught_and_base(self.job, trainer.model, bare):
+        for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
                 found[f"{prefix}eval_loss"], thought[prefix] = trainer.judged(model if prefix else None)
             said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
@@ -63,12 +63,12 @@ class Preference(Generation):
     ) -> list[Prediction]:
         rows = []
         for record, old, new in zip((record.value for record in self.records), before, after, strict=False):
-            base, taught = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")
+            base, fine_tuned = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")
             prompt = asked(Question(record["prompt"], ""))
             if "chosen" in record:
                 scores = {"preferred": (old.preferred, new.preferred), "margin": (old.margin, new.margin)}
-                rows.append(Prediction(prompt, record["chosen"], base, taught, scores, record["rejected"]))
+                rows.append(Prediction(prompt, record["chosen"], base, fine_tuned, scores, record["rejected"]))
             else:
                 good, bad = (record["completion"], "") if record["label"] else ("", record["completion"])
-                rows.append(Prediction(prompt, good, base, taught, {"heeded": (old.right, new.right)}, bad))
+                rows.append(Prediction(prompt, good, base, fine_tuned, {"heeded": (old.right, new.right)}, bad))
         return rows

@@ -55,7 +55,7 @@ def model_folder(case: dict, folder: Path) -> Path:
     return folder
 
 
-def learnt_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
+def labelled_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
     """(text, loss weight, text before it) of each run of learnt tokens of one weight."""
     found = []
     for example in (row for part in examples for row in part.sequences):
@@ -84,7 +84,7 @@ def test_case(name: str, tmp_path: Path):
         {
             "task": case.get("task", {"name": "chat"}),
             "model": {"template": case.get("template", "own")},
-            "data": {"source": str(path), "heldout_fraction": 0},
+            "data": {"source": str(path), "validation_fraction": 0},
             "training": {"max_length": 100_000},
         }
     )
@@ -104,11 +104,11 @@ def test_case(name: str, tmp_path: Path):
     if "records" in case:
         assert dataset.counts.used == case["records"]
     assert dataset.counts.skipped == case.get("skipped", {})
-    if "learnt" in case:
-        parts = learnt_parts(recipe.task.encode(record, codec, 100_000), codec)
-        assert [text for text, _, _ in parts] == case["learnt"]
+    if "labelled" in case:
+        parts = labelled_parts(recipe.task.encode(record, codec, 100_000), codec)
+        assert [text for text, _, _ in parts] == case["labelled"]
         assert [weight for _, weight, _ in parts] == case.get("weights", [1.0] * len(parts))
-        assert not [text for text in case.get("not_learnt", []) if any(text in part for part, _, _ in parts)]
+        assert not [text for text in case.get("not_labelled", []) if any(text in part for part, _, _ in parts)]
         if "prompt" in case:
             assert case["prompt"] in parts[0][2]
     tokens = count_tokens(

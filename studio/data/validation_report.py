@@ -13,16 +13,16 @@ from studio.data.parting import repeats
 from studio.words import Sentence
 
 
-def heldout_findings(dataset: Dataset) -> list[Finding]:
+def validation_findings(dataset: Dataset) -> list[Finding]:
     """All of them; texts that are learnt whole ask nothing, so no question can be the same."""
     asked = prompt_leakage(dataset) if dataset.want != "text" else []
-    return [*all_leaked(dataset), *heldout_duplicates(dataset), *kept_apart(dataset), *asked]
+    return [*all_leaked(dataset), *validation_duplicates(dataset), *kept_apart(dataset), *asked]
 
 
 def all_leaked(dataset: Dataset) -> list[Finding]:
     """A held-out file that holds nothing but training rows."""
-    counts = dataset.heldout_counts
-    if counts is None or len(dataset.heldout) or not counts.skipped.get("leakage"):
+    counts = dataset.validation_counts
+    if counts is None or len(dataset.validation) or not counts.skipped.get("leakage"):
         return []
     sentence = Sentence(
         "Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none."
@@ -30,28 +30,28 @@ def all_leaked(dataset: Dataset) -> list[Finding]:
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
-def heldout_duplicates(dataset: Dataset) -> list[Finding]:
+def validation_duplicates(dataset: Dataset) -> list[Finding]:
     """Held-out rows whose record already stood further up: each counts as if it were one more that was asked independently."""
-    again = repeats(dataset.heldout)
+    again = repeats(dataset.validation)
     count = int(again.sum())
     if not count:
         return []
-    lines, first, files = lines_of(dataset, dataset.heldout, again)
+    lines, first, files = lines_of(dataset, dataset.validation, again)
     sentence = Sentence(
         "{count} held-out {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
         count=count,
         **first,
     )
-    return [Finding("heldout_duplicate", "warning", sentence, count, lines, files)]
+    return [Finding("validation_duplicate", "warning", sentence, count, lines, files)]
 
 
 def kept_apart(dataset: Dataset) -> list[Finding]:
     """Rows of the files to learn from that are called test or validation there."""
-    which = (dataset.heldout.column("apart") > 0) & (dataset.heldout.column("parts") < len(dataset.parts))
+    which = (dataset.validation.column("apart") > 0) & (dataset.validation.column("parts") < len(dataset.parts))
     count = int(which.sum())
     if not count:
         return []
-    lines, first, files = lines_of(dataset, dataset.heldout, which)
+    lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
         "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
         "The setting Held-out part changes nothing then.",
@@ -63,11 +63,11 @@ def kept_apart(dataset: Dataset) -> list[Finding]:
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
     """Held-out rows that ask what a training row asks (with another answer)."""
-    same = np.isin(dataset.heldout.inputs, dataset.train.inputs)
+    same = np.isin(dataset.validation.inputs, dataset.train.inputs)
     count = int(same.sum())
     if not count:
         return []
-    lines, first, files = lines_of(dataset, dataset.heldout, same)
+    lines, first, files = lines_of(dataset, dataset.validation, same)
     sentence = Sentence(
         "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
         count=count,
