@@ -1,0 +1,170 @@
+"""Take a screenshot of every tab in every state, to be looked at: light and dark, 1280, 768 and 390 pixels wide.
+
+    python assets/pictures/screens.py FOLDER [--states first done …] [--themes light dark] [--widths 1280 768 390]
+
+Needs tests/requirements.txt and Debian's chromium; about eight minutes for all of them. FOLDER gets
+<state>-<tab>-<theme>-<width>.jpg, the whole page from top to bottom, and index.html that shows them beside each other.
+A real studio in a home folder of its own is driven with the mouse; a failure is made by killing the worker.
+"""
+
+import argparse
+import html
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+from studio.presets import presets  # noqa: E402
+from tests.conftest import CHROMIUM, Studio, until  # noqa: E402
+from tests.e2e.pages import ask, choose_example, ready, start, tab, train_with  # noqa: E402
+
+TABS = ["Data", "Method", "Hyperparameters", "Train", "Chat", "Library"]
+WIDTHS = [1280, 768, 390]
+HEIGHT = 900
+_TALLEST = 6000  # pixels of one screenshot
+
+
+class Camera:
+    """One page for each theme; takes the same tab in all themes and widths."""
+
+    def __init__(self, browser: Browser, studio: Studio, folder: Path, themes: list[str], widths: list[int]):
+        self.studio, self.folder, self.widths = studio, folder, widths
+        self.pages = {
+            theme: browser.new_context(
+                viewport={"width": WIDTHS[0], "height": HEIGHT},
+                color_scheme=theme,
+                locale="en-US",
+                reduced_motion="reduce",
+            ).new_page()
+            for theme in themes
+        }
+
+    @property
+    def page(self) -> Page:
+        return next(iter(self.pages.values()))
+
+    def open(self) -> Page:
+        """Load the page anew in every theme; returns the first."""
+        for page in self.pages.values():
+            page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
+            page.goto(self.studio.address)
+            ready(page)
+        return self.page
+
+    def take(self, state: str, *tabs: str) -> None:
+        for theme, page in self.pages.items():
+            for name in tabs:
+                for width in self.widths:
+                    page.set_viewport_size({"width": width, "height": HEIGHT})
+                    tab(page, name)
+                    page.wait_for_timeout(700)  # a chart or a container query may redraw after the width has changed
+                    tall = min(page.evaluate("document.documentElement.scrollHeight"), _TALLEST)
+                    page.set_viewport_size({"width": width, "height": max(HEIGHT, tall)})
+                    path = self.folder / f"{state}-{name.lower()}-{theme}-{width}.jpg"
+                    page.screenshot(path=path, type="jpeg", quality=70, animations="disabled", caret="hide")
+                    print(path.name, flush=True)
+
+
+def first(camera: Camera) -> None:
+    """Nothing chosen, nothing trained yet."""
+    camera.open()
+    camera.take("first", *TABS)
+
+
+def tasks(camera: Camera) -> None:
+    """Each task with its example."""
+    for item in presets("sample"):
+        page = camera.open()
+        tab(page, "Data")
+        choose_example(page, item.name, Path(item.values["data"]["source"]).name)
+        camera.open()
+        camera.take(f"task-{item.name}", "Data", "Method", "Chat")
+
+
+def running_and_failed(camera: Camera) -> None:
+    """A run in its middle, then its worker killed."""
+    studio, page = camera.studio, camera.open()
+    choose_example(page, "captain", "captain.jsonl")
+    train_with(studio, epochs=60)
+    page = camera.open()
+    tab(page, "Train")
+    start(page, studio)
+    until(lambda: (studio.store.latest_run()["step"] or 0) > 60, 240, "the run does not go on")
+    camera.open()
+    camera.take("running", "Train", "Data")
+    run = studio.store.latest_run()
+    psutil.Process(studio.store.job(run["job_id"])["pid"]).send_signal(signal.SIGKILL)
+    studio.wait_for_run("failed")
+    camera.open()
+    camera.take("failed", "Train")
+
+
+def done(camera: Camera) -> None:
+    """A finished run: what it achieved, a chat with it, its adapter."""
+    studio, page = camera.studio, camera.open()
+    choose_example(page, "captain", "captain.jsonl")
+    train_with(studio, epochs=6)
+    page = camera.open()
+    tab(page, "Train")
+    start(page, studio)
+    studio.wait_for_run("done", seconds=600)
+    camera.open()
+    camera.take("done", "Train", "Library")
+    for page in camera.pages.values():
+        tab(page, "Chat")
+        ask(page, "What does a wolf do?")
+    camera.take("done", "Chat")
+
+
+STATES = {"first": first, "tasks": tasks, "running": running_and_failed, "done": done}
+
+
+def index(folder: Path) -> str:
+    """One page that shows all screenshots in FOLDER, those of a state and tab in one row."""
+    rows: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*.jpg")):
+        rows.setdefault("-".join(path.stem.split("-")[:-2]), []).append(path.name)
+    parts = [
+        f"<h2>{html.escape(title)}</h2>" + "".join(f'<img loading="lazy" src="{html.escape(name)}">' for name in names)
+        for title, names in rows.items()
+    ]
+    look = "<style>img { height: 420px; margin: 4px; border: 1px solid #999; vertical-align: top }</style>"
+    return f"<!doctype html><meta charset=utf-8><title>Delta Studio, every state</title>{look}{''.join(parts)}"
+
+
+def studios(folder: Path) -> Iterator[Studio]:
+    studio = Studio(folder)
+    studio.open_window()
+    try:
+        yield studio
+    finally:
+        studio.end()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--states", nargs="*", default=list(STATES), choices=STATES)
+    parser.add_argument("--themes", nargs="*", default=["light", "dark"], choices=["light", "dark"])
+    parser.add_argument("--widths", nargs="*", type=int, default=WIDTHS)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        for studio in studios(Path(home) / "home"):
+            camera = Camera(browser, studio, asked.folder, asked.themes, asked.widths)
+            for state in asked.states:
+                STATES[state](camera)
+        browser.close()
+    (asked.folder / "index.html").write_text(index(asked.folder), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
