@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from studio.home import ASSETS
-from studio.ui import notices
+from studio.ui import frame, notices
 from studio.ui.access import on_space
 from studio.ui.theme import style, theme
 from studio.words import LANGUAGES, StudioError
@@ -166,7 +166,7 @@ def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = Fal
             "redoc_url": None,
         },
         theme=theme(),
-        head=style() + notices.script(),
+        head=style() + notices.script() + frame.script(),
         favicon_path=ASSETS / "ui" / "icon.svg",
         i18n=None,
         inbrowser=open_browser,

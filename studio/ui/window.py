@@ -15,7 +15,7 @@ from studio.desk import Desk
 from studio.forecast import sentence
 from studio.home import Home
 from studio.store import Store
-from studio.ui import chat_tab, data_tab, hyper_tab, library_tab, method_tab, train_tab
+from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab
 from studio.ui.access import login_button
 from studio.ui.envelope import Feed
 from studio.ui.page import Page
@@ -37,23 +37,18 @@ def build(home: Home, store: Store | None = None) -> gr.Blocks:
 
 def build_page(page: Page) -> None:
     """One language's page, into the Blocks that is open. A tab's `build` draws it and returns what binds its events."""
-    tabs = [
-        ("Data", "data", data_tab),
-        ("Method", "method", method_tab),
-        ("Hyperparameters", "hyperparameters", hyper_tab),
-        ("Train", "train", train_tab),
-        ("Chat", "chat", chat_tab),
-        ("Library", "library", library_tab),
-    ]
+    modules = [data_tab, method_tab, hyper_tab, train_tab, chat_tab, library_tab]
     _header(page)
     page.sentence = gr.HTML(elem_id="sentence", apply_default_css=False)
     page.run = gr.Textbox(visible="hidden", elem_id="run", label=page.t("Run"))
     page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
+    frame.build_steps(page)
     binders = []
     with gr.Tabs(elem_id="rooms") as page.tabs:
-        for title, key, module in tabs:
+        for (key, title), module in zip(frame.STEPS.items(), modules, strict=True):
             with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
                 binders.append(module.build(page))
+    binders.append(frame.build_status_bar(page))
     load = partial(page.demo.load)
     page.on(
         load,
@@ -115,7 +110,8 @@ def _header(page: Page) -> None:
     with gr.Row(elem_id="header"):
         gr.HTML(
             f'<header class="top"><div><h1><span class="mark" aria-hidden="true">Δ</span> Delta Studio</h1><p>{html.escape(page.t("Teach an open model from your own data, without code."))}</p></div>'
-            f'<nav aria-label="{html.escape(page.t("Language"))}">{"".join(links)}</nav></header>',
+            f'<div class="top-tools">{frame.theme_switch_html(page)}'
+            f'<nav aria-label="{html.escape(page.t("Language"))}">{"".join(links)}</nav></div></header>',
             js_on_load=_HEADER.replace("LANGUAGE", "zh-CN" if page.language == "zh" else page.language),
             apply_default_css=False,
         )

@@ -1,0 +1,180 @@
+"""The frame around the tabs: the step bar on top, the status bar at the bottom, theme switch, keyboard and tour.
+
+The step bar shows the six tabs as steps with their state; the status bar shows the device, its free memory, what runs,
+and a button to the next step. Both are drawn from the draft and the store; `assets/ui/frame.js` does what needs no server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import gradio as gr
+
+from studio import hardware
+from studio.home import ASSETS
+from studio.ui.board import Board, e, size
+from studio.ui.page import Page
+from studio.words import LANGUAGES, translate
+
+STEPS = {
+    "data": "Data",
+    "method": "Method",
+    "hyperparameters": "Hyperparameters",
+    "train": "Train",
+    "chat": "Chat",
+    "library": "Library",
+}
+# Which step has the controls for each kind of problem that `Outlook.problems` names.
+_STEP_OF = {
+    "data": "data",
+    "model": "method",
+    "method": "method",
+    "machine": "hyperparameters",
+    "recipe": "hyperparameters",
+}
+_STATES = {"done": "done", "attention": "needs you", "running": "running", "next": "next", "todo": "not yet"}
+_REFRESH_SECONDS = 3.0
+# The tour for a first visit: (CSS selector of what it points at, step, sentence).
+_TOUR = [
+    ("#sentence", "data", "This sentence says what Start will do. It changes with everything you choose."),
+    ("#examples", "data", "Begin with an example, or drop a file of your own anywhere on this page."),
+    (
+        "#methods",
+        "method",
+        "Each card is a fine-tuning method. LoRA is a good first choice; no other setting is needed.",
+    ),
+    (
+        "#start",
+        "train",
+        "Start trains in the background. You can close this page: the run goes on, and nothing is lost.",
+    ),
+    (
+        "#status-bar",
+        "data",
+        "The device, its free memory and what runs. The button on the right leads to the next step.",
+    ),
+]
+
+
+def build_steps(page: Page) -> None:
+    """Draw the step bar: one button for each tab, in place of Gradio's own, which hides tabs on narrow screens."""
+    items = "".join(
+        f'<button type="button" role="tab" id="step-{key}" data-step="{key}" aria-controls="tab-{key}" aria-selected="false" '
+        f'tabindex="-1"><span class="dot" aria-hidden="true">{at}</span><span class="name">{e(page.t(title))}</span></button>'
+        for at, (key, title) in enumerate(STEPS.items(), 1)
+    )
+    gr.HTML(
+        f'<div class="steps" role="tablist" aria-label="{e(page.t("Steps"))}">{items}</div>',
+        elem_id="steps",
+        apply_default_css=False,
+    )
+
+
+def build_status_bar(page: Page) -> Callable[[], None]:
+    """Draw the status bar at the bottom of the window; returns what binds it."""
+    bar = Board(elem_id="status-bar")
+    seen = gr.State("")
+    timer = gr.Timer(_REFRESH_SECONDS)
+
+    def refresh(before: str):
+        shown = status_bar_html(page)
+        return (gr.skip(), gr.skip()) if shown == before else (shown, shown)
+
+    def bind():
+        page.on(timer.tick, refresh, seen, [bar, seen])
+        page.on(page.changed.change, refresh, seen, [bar, seen])
+
+    return bind
+
+
+def step_states(page: Page) -> dict[str, tuple[str, str]]:
+    """Step → (state, hint). States: done, attention (something keeps Start from working), running, next, todo."""
+    problems = page.desk.outlook().problems
+    hints = {}
+    for part, problem in problems.items():
+        hints.setdefault(_STEP_OF.get(part, "hyperparameters"), page.say(problem))
+    run = page.store.latest_run()
+    adapters = bool(page.store.adapters())
+    live = bool(run and run["state"] in ("queued", "running"))
+    states = {key: "attention" if key in hints else "done" for key in ("data", "method", "hyperparameters")}
+    trained = adapters or bool(run and run["state"] == "done")
+    states["train"] = "running" if live else "done" if trained else "todo" if hints else "next"
+    states["chat"] = states["library"] = "next" if trained and not live else "todo"
+    return {key: (state, hints.get(key, "")) for key, state in states.items()}
+
+
+def status_bar_html(page: Page) -> str:
+    """Device, free memory, the run that is going on, and the states of all steps for the step bar."""
+    here = hardware.machine()
+    device = hardware.pick_device(hardware=here)
+    total, free = here.memory_of(device), here.free_on(device)
+    used = 100 * (1 - free / total) if total else 0.0
+    said = page.t("{free} of {total} free", free=size(_rounded(free)), total=size(total))
+    states = {
+        key: {"state": state, "title": f"{page.t(_STATES[state])}. {hint}".strip() if hint else page.t(_STATES[state])}
+        for key, (state, hint) in step_states(page).items()
+    }
+    return (
+        f'<div class="status-bar" data-steps="{e(json.dumps(states))}">'
+        f'<span class="device" title="{e(page.say(here.title(device)))}">{e(_device(page, here, device))}</span>'
+        f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span></span>{e(said)}</span>'
+        f'<span class="running">{_running_html(page)}</span>'
+        f'<button type="button" class="small-button primary" data-next hidden></button></div>'
+    )
+
+
+def _device(page: Page, here: hardware.Hardware, device: str) -> str:
+    """The device in a few words."""
+    if device == "cpu":
+        return page.t("CPU · {count} {count:core|cores}", count=here.cores)
+    return page.say(here.short(device))
+
+
+def _rounded(count: int) -> int:
+    """Bytes to a tenth of a gigabyte, so that the bar changes when something happens and not all the time."""
+    return round(count / 1e8) * 100_000_000
+
+
+def _running_html(page: Page) -> str:
+    """The run that is going on, with its progress; runs that wait are counted."""
+    runs = [run for run in page.store.runs(20) if run["state"] in ("queued", "running")]
+    running = [run for run in runs if run["state"] == "running"]
+    if not runs:
+        return e(page.t("Nothing is running"))
+    if not running:
+        return e(page.t("{count} {count:run|runs} waiting", count=len(runs)))
+    run = running[0]
+    plan = page.store.events(run["id"], kind="plan", limit=1)
+    steps = plan[-1]["data"].get("steps", 0) if plan else 0
+    share = f"{min(1.0, (run['step'] or 0) / steps):.0%}" if steps else page.say(run["doing"])
+    more = f" · {page.t('{count} {count:run|runs} waiting', count=len(runs) - 1)}" if len(runs) > 1 else ""
+    return f'<span class="pulse" aria-hidden="true"></span>{e(run["name"])} · {e(share)}{e(more)}'
+
+
+def script() -> str:
+    """The script for the page's head."""
+    settings = json.dumps({language: _words(language) for language in LANGUAGES}, ensure_ascii=False)
+    return f"<script>\nconst FRAME = {settings};\n{(ASSETS / 'ui' / 'frame.js').read_text(encoding='utf-8')}</script>"
+
+
+def theme_switch_html(page: Page) -> str:
+    """The header's buttons for light and dark and for the tour."""
+    return (
+        f'<button type="button" class="tour-button" data-tour>{e(page.t("Take the tour"))}</button>'
+        f'<button type="button" class="theme-button" data-theme-switch aria-label="{e(page.t("Light or dark"))}" '
+        f'title="{e(page.t("Light or dark"))}"><span aria-hidden="true">◐</span></button>'
+    )
+
+
+def _words(language: str) -> dict:
+    return {
+        "next": {
+            key: translate("Next: {step}", language, step=translate(title, language)) for key, title in STEPS.items()
+        },
+        "drop": translate("Drop the file to use it as training data", language),
+        "tour": [{"at": at, "step": step, "text": translate(text, language)} for at, step, text in _TOUR],
+        "forward": translate("Next hint", language),
+        "finish": translate("Done", language),
+        "skip": translate("Skip the tour", language),
+    }
