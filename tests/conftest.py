@@ -27,6 +27,20 @@ CHROMIUM = [
 ]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run every case of the long sweeps, not only CI's sample")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Without --full, what is marked `full` is left out, unless it was asked for by its id."""
+    if config.getoption("--full"):
+        return
+    asked = [argument for argument in config.args if "::" in argument]
+    left = [item for item in items if item.get_closest_marker("full") and not any(a in item.nodeid for a in asked)]
+    items[:] = [item for item in items if item not in set(left)]
+    config.hook.pytest_deselected(items=left)
+
+
 def pytest_xdist_auto_num_workers(config):
     """One test on each core where most of the suite runs; one at a time elsewhere: the browser's stories look at the clock, and of few tests the start counts."""
     if config.option.markexpr != "not e2e" and {Path(path).name for path in config.args} != {"methods"}:

@@ -93,22 +93,25 @@ def data(folder: Path) -> dict:
     return {"source": str(made["captain"]), "validation": str(made["captain.validation"]), "max_rows": None}
 
 
-def lesson(name: str, bench: Shelf, data: dict) -> Lesson:
-    """Teach with the method, once whole and once with a kill -9 and a stop."""
+def lesson(name: str, bench: Shelf, data: dict, interrupted: bool) -> Lesson:
+    """Teach with the method once whole and, with `interrupted`, once with a kill -9 and a stop."""
     seen, runs = Lesson(), bench.runs
     method = {**json.loads(made(name, bench)[0].model_dump_json())}
     options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
-    other = runs.start(method, kill_after=KILLED, **options)  # on the other core meanwhile
+    other = runs.start(method, kill_after=KILLED, **options) if interrupted else None  # on the other core meanwhile
     try:
         with watching(seen):
             run = runs.start(method, **options)
     finally:
-        runs.killed(other)
+        if other:
+            runs.killed(other)
     row = runs.store.run(run)
     seen.state, seen.losses = row["state"], runs.losses(run)
     if seen.state == "done":
         seen.card = runs.store.adapter(run)["card"]
         seen.folder = shelf.find(runs.home, runs.store, run)[0]
+    if other is None:
+        return seen
     seen.stops.append(runs.store.run(other)["state"])
     runs.resume(other, stop_after=STOPPED)
     seen.stops.append(runs.store.run(other)["state"])

@@ -16,6 +16,7 @@ from studio.models.codec import Codec
 from studio.recipe import recipe_from
 from studio.tasks import IGNORED, TASKS
 from studio.words import StudioError
+from tests.sampling import METHOD_SAMPLE, sampled
 
 PAIRS = SAMPLES / "preferences.jsonl"
 ROW = {"prompt": [{"role": "user", "content": "What is 2 plus 3?"}], "chosen": "Arr, 5!", "rejected": "No."}
@@ -179,7 +180,11 @@ def few(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks]
+    "name",
+    sampled(
+        [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks],
+        METHOD_SAMPLE - {"full", "corda", "long_lora", "pissa"},
+    ),
 )
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""

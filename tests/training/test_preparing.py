@@ -137,7 +137,13 @@ def rows(task: str, many: int):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("task", "many"), [("chat", 100_000), ("text", 200_000), ("classification", 100_000), ("preference", 50_000)]
+    ("task", "many"),
+    [
+        ("chat", 100_000),
+        pytest.param("text", 200_000, marks=pytest.mark.full),
+        pytest.param("classification", 100_000, marks=pytest.mark.full),
+        ("preference", 50_000),
+    ],
 )
 def test_many_rows_are_prepared_in_bounded_memory(task, many, tmp_path):
     """And two steps are learnt from them. As lists of Python integers 100,000 rows would be more than 200 MB."""
