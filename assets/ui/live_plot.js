@@ -3,6 +3,7 @@
 // `charts`, `words` and `script_address` (where its script is) stand in front of this script.
 
 const COLOURS = { light: ["#0072B2", "#D55E00", "#009E73"], dark: ["#56B4E9", "#E69F00", "#009E73"] }; // of Okabe and Ito: told apart by everybody
+const MARKED = 60; // points up to which each is marked, and nothing is smoothed
 const DASHES = ["solid", "dash", "dot"]; // … and without colour
 const root = element.querySelector(".live-plot");
 let run = null;
@@ -10,6 +11,7 @@ let epoch = 0;
 let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
 let units = {}; // chart key → unit, where the run's task says it
 let cards = {}; // chart key → {chart, box, plot, table, changed}
+const views = {}; // chart key → {log, smooth}: what the person chose; undefined where they did not
 let wait = 1000;
 let timer = null;
 
@@ -156,15 +158,41 @@ function colours() {
   return { text: get("--body-text-color-subdued"), line: get("--border-color-primary"), paper: get("--block-background-fill"), strong: get("--body-text-color") };
 }
 
+// Curves whose largest value is more than 30 times the smallest are unreadable on a linear axis.
+function logByItself(chart) {
+  const values = chart.series.flatMap((item) => points(item.key, chart.scale).y);
+  const low = Math.min(...values), high = Math.max(...values);
+  return low > 0 && high / low > 30;
+}
+const isLog = (chart) => chart.log && (views[chart.key]?.log ?? logByItself(chart));
+const isSmooth = (chart) => chart.smooth && (views[chart.key]?.smooth ?? true);
+
+// An exponential moving average over a fortieth of the points, corrected for its start as Adam corrects its moments.
+function smoothed(values) {
+  const keep = 1 - 2 / (Math.max(5, values.length / 40) + 1);
+  let sum = 0, weight = 0;
+  return values.map((value) => {
+    sum = keep * sum + (1 - keep) * value;
+    weight = keep * weight + (1 - keep);
+    return sum / weight;
+  });
+}
+
 function traces(chart) {
   const palette = COLOURS[document.body.classList.contains("dark") ? "dark" : "light"];
-  return chart.series.map((item, place) => ({
+  const found = chart.series.map((item, place) => ({
     ...points(item.key, chart.scale),
     name: item.name, type: "scatter", uid: item.key,
-    mode: (series[item.key]?.n || 0) <= 60 ? "lines+markers" : "lines", marker: { size: 5 },
+    mode: (series[item.key]?.n || 0) <= MARKED ? "lines+markers" : "lines", marker: { size: 5 },
     line: { color: palette[place % 3], width: 1.8, dash: DASHES[place % 3] },
     hovertemplate: `%{y:.5~g} ${unitOf(chart)}<extra>${chart.series.length > 1 ? item.name : ""}</extra>`,
   })).filter((trace) => trace.x.length);
+  // The measured points stay, pale; the hover names them and not the average.
+  for (const trace of isSmooth(chart) ? found.filter((trace) => trace.x.length > MARKED) : []) {
+    found.push({ ...trace, y: smoothed(trace.y), uid: `${trace.uid}-smooth`, hoverinfo: "skip", hovertemplate: undefined, showlegend: false });
+    trace.opacity = 0.35;
+  }
+  return found;
 }
 
 function layout(chart, look) {
@@ -174,7 +202,7 @@ function layout(chart, look) {
     font: { family: getComputedStyle(root).fontFamily, size: 12, color: look.text }, hovermode: "x unified",
     hoverlabel: { bgcolor: look.paper, bordercolor: look.line, font: { color: look.strong } },
     xaxis: { ...axis, title: { text: words.step, standoff: 6 }, rangemode: "nonnegative", tickformat: "~s", hoverformat: ",d", showgrid: false },
-    yaxis: { ...axis, exponentformat: "e", rangemode: chart.zero ? "tozero" : "normal", nticks: 6 },
+    yaxis: { ...axis, exponentformat: "e", rangemode: chart.zero ? "tozero" : "normal", nticks: 6, ...(isLog(chart) ? { type: "log", dtick: 1 } : { type: "linear" }) },
     showlegend: chart.series.length > 1, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: look.strong } },
     datarevision: chart.series.map((item) => series[item.key]?.n || 0).join(),
   };
@@ -202,10 +230,25 @@ function cardFor(chart) {
     cards[chart.key].changed = true;
     draw();
   });
-  head.append(title, now, button);
+  const buttons = make("div", "lp-buttons");
+  for (const kind of ["log", "smooth"]) if (chart[kind]) buttons.append(switchFor(chart, kind));
+  buttons.append(button);
+  head.append(title, now, buttons);
   box.append(head, plot, table);
   grid.append(box);
   return { chart, box, plot, table, now, changed: true };
+}
+
+function switchFor(chart, kind) {
+  const button = make("button", "lp-button", words[kind]);
+  button.type = "button";
+  button.dataset.kind = kind;
+  button.addEventListener("click", () => {
+    views[chart.key] = { ...views[chart.key], [kind]: button.getAttribute("aria-pressed") !== "true" };
+    cards[chart.key].changed = true;
+    draw();
+  });
+  return button;
 }
 
 async function draw() {
@@ -241,6 +284,8 @@ function describe(card) {
     return chart.series.length > 1 ? `${item.name} ${value}` : value;
   });
   card.now.textContent = newest.join(" · ");
+  for (const button of card.box.querySelectorAll("[data-kind]"))
+    button.setAttribute("aria-pressed", String(button.dataset.kind === "log" ? isLog(chart) : isSmooth(chart)));
   card.plot.setAttribute("aria-label", `${chart.title}${unitOf(chart) ? ` (${unitOf(chart)})` : ""}: ${newest.join(", ")}`);
 }
 

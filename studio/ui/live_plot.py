@@ -22,10 +22,16 @@ from studio.ui.envelope import Feed
 from studio.ui.launch import PLOTLY
 from studio.words import Sentence, translate
 
-# One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; log: whether a log axis is
-# offered first; zero: whether the axis starts at 0. Metrics that no entry names are not drawn.
+# One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; zero: whether the axis starts
+# at 0; log, smooth: whether a log axis and a moving average are offered, each on by itself where the curve needs it. Metrics that no entry names are not drawn.
 CHARTS = [
-    {"key": "loss", "title": "Loss", "series": {"loss": "training", "eval_loss": "held-out"}},
+    {
+        "key": "loss",
+        "title": "Loss",
+        "log": True,
+        "smooth": True,
+        "series": {"loss": "training", "eval_loss": "held-out"},
+    },
     {
         "key": "classes",
         "title": "Held-out classes",
@@ -52,8 +58,14 @@ CHARTS = [
         "series": {"eval_reward_margin": "held-out"},
     },
     {"key": "learning_rate", "title": "Learning rate", "zero": True, "series": {"learning_rate": "learning rate"}},
-    {"key": "gradient_norm", "title": "Gradient norm", "series": {"gradient_norm": "gradient norm"}},
-    {"key": "speed", "title": "Speed", "zero": True, "series": {"tokens_per_second": "speed"}},
+    {
+        "key": "gradient_norm",
+        "title": "Gradient norm",
+        "log": True,
+        "smooth": True,
+        "series": {"gradient_norm": "gradient norm"},
+    },
+    {"key": "speed", "title": "Speed", "zero": True, "smooth": True, "series": {"tokens_per_second": "speed"}},
     {
         "key": "memory",
         "title": "Memory",
@@ -144,6 +156,8 @@ def said_charts(language: str) -> list[dict]:
                 "unit": translate(chart["unit"], language) if "unit" in chart else "",
                 "scale": chart.get("scale", 1),
                 "zero": chart.get("zero", False),
+                "log": chart.get("log", False),
+                "smooth": chart.get("smooth", False),
                 "series": series,
             }
         )
@@ -158,6 +172,8 @@ def _words(language: str) -> dict[str, str]:
         "step": "step",
         "table": "Table / CSV",
         "chart": "Chart",
+        "log": "Log",
+        "smooth": "Smooth",
         "download": "Download CSV",
         "rows": "The newest {shown} of {count} points; the CSV file has all of them that the chart shows.",
         "waiting": "No connection to the studio; trying again …",

@@ -58,6 +58,7 @@ SAID_ELSEWHERE = {
     "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
     "studio/options.py": ("text",),  # StudioErrorValue itself
     "studio/ui/page.py": ("text",),  # Page.t itself
+    "studio/ui/method_plots.py": ("METHODS[name].title", "FAMILIES[key]"),  # methods and their families
     "studio/ui/window.py": ("title",),  # frame.STEPS
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": (
