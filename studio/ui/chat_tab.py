@@ -139,7 +139,7 @@ def build_talk(page: Page) -> SimpleNamespace:
                         buttons=["copy"],
                     )
                 )
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_id="message-row"):
             message = gr.Textbox(
                 label=page.t("Message"),
                 placeholder=page.t("What would you like to ask?"),

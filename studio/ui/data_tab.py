@@ -53,13 +53,13 @@ def build(page: Page):
         with gr.Column(scale=2, min_width=300):
             ui.examples = Board(elem_id="examples")
             ui.upload = gr.File(
-                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=130
+                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=104
             )
             gr.HTML(
                 f'<p class="help">{e(page.t("JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures."))}</p>',
                 apply_default_css=False,
             )
-            with gr.Row(equal_height=True):
+            with gr.Row(elem_classes="beside-button"):
                 ui.place = gr.Textbox(
                     label=page.t("Or a file on this machine, or hub:owner/name"),
                     placeholder="/data/chats.jsonl",
@@ -73,22 +73,15 @@ def build(page: Page):
                 elem_id="task",
             )
             ui.task_help = gr.HTML(apply_default_css=False)
-            ui.task_form = OptionForm(language=page.language, elem_id="task-form")
         with gr.Column(scale=3, min_width=320):
             ui.about = Board(elem_id="about-data")
             ui.timer = gr.Timer(1.0, active=False)
-            build_files(page, ui)
-            with gr.Accordion(page.t("Which column plays which role"), open=False):
-                ui.roles = OptionForm(language=page.language, elem_id="roles")
-                ui.check = Board(elem_id="roles-check")
-                ui.proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
-            with gr.Accordion(page.t("What is kept apart to measure on"), open=False):
-                ui.split = OptionForm(Split, language=page.language, elem_id="split")
-    with gr.Tabs():
-        with gr.Tab(page.t("First rows")):
-            ui.preview = gr.HTML(elem_id="preview", apply_default_css=False)
-        with gr.Tab(page.t("What the model sees")):
-            ui.tokens, ui.example, ui.template, bind_tokens = token_view.build(page)
+            with gr.Tabs():
+                with gr.Tab(page.t("First rows")):
+                    ui.preview = gr.HTML(elem_id="preview", apply_default_css=False)
+                with gr.Tab(page.t("What the model sees")):
+                    ui.tokens, ui.example, ui.template, bind_tokens = token_view.build(page)
+    build_options(page, ui)
 
     def bind_all():
         bind(page, ui)
@@ -98,11 +91,26 @@ def build(page: Page):
     return bind_all
 
 
+def build_options(page: Page, ui: SimpleNamespace) -> None:
+    """The task's options, and what is rarely changed: more files, columns, and the validation set."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            ui.task_form = OptionForm(language=page.language, elem_id="task-form")
+        with gr.Column(scale=2, min_width=300):
+            build_files(page, ui)
+            with gr.Accordion(page.t("Which column plays which role"), open=False):
+                ui.roles = OptionForm(language=page.language, elem_id="roles")
+                ui.check = Board(elem_id="roles-check")
+                ui.proposed = gr.Button(page.t("Back to the proposed columns"), size="sm", elem_id="proposed-roles")
+            with gr.Accordion(page.t("Validation set"), open=False):
+                ui.split = OptionForm(Split, language=page.language, elem_id="split")
+
+
 def build_files(page: Page, ui: SimpleNamespace) -> None:
     """The files of a mixture, and which of them weight and columns are about."""
     with gr.Accordion(page.t("Mix in more files"), open=False, elem_id="mixture"):
         ui.files = Board(elem_id="files")
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="beside-button"):
             ui.other = gr.Textbox(
                 label=page.t("Another file on this machine, an example, or hub:owner/name"),
                 scale=4,

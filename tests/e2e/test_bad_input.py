@@ -324,11 +324,11 @@ def test_rows_that_a_changed_role_loses_are_counted(page, tmp_path):
 
 
 def test_an_encoding_that_does_not_exist(page):
-    page.get_by_role("button", name="What is kept apart to measure on").click()
+    page.get_by_role("button", name="Validation set").click()
     page.locator("#split details summary").first.click()
     page.get_by_label("Encoding").fill("klingon")
     noticed(page, "#about-data", "'klingon' is no known encoding", "utf-8")
-    page.get_by_role("button", name="What is kept apart to measure on").click()
+    page.get_by_role("button", name="Validation set").click()
 
 
 # ---- names ------------------------------------------------------------------------------------------------------

@@ -187,7 +187,7 @@ def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(s
     use(page, write(tmp_path / "learn.jsonl", [{"prompt": f"Ask {n}", "completion": f"Say {n}"} for n in range(20)]))
     held = tmp_path / "held.csv"
     held.write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
-    page.get_by_role("button", name="What is kept apart to measure on").click()
+    page.get_by_role("button", name="Validation set").click()
     page.locator("#split summary").click()
     page.locator("#split").get_by_label("Held-out file").fill(str(held))
     says(page, "#about-data", "held.csv has no column 'prompt' for prompt")
