@@ -16,9 +16,25 @@ from studio.methods import FAMILIES, METHODS, Method
 from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell
 from studio.models.shape import Shape
 from studio.ui.board import button, chip, e, note, size
+from studio.ui.method_plots import bars_html, overview_html
 from studio.ui.page import Page
 from studio.words import Sentence, translate
 
+COMMON = "common"  # the choice of the family filter that shows the methods in most use
+_IN_MOST_USE = (
+    "lora",
+    "qlora",
+    "dora",
+    "full",
+    "rslora",
+    "lora_plus",
+    "adalora",
+    "adapter",
+    "ia3",
+    "prefix_tuning",
+    "prompt_tuning",
+    "bitfit",
+)
 _ALIKE = 0.75  # at which difflib takes "loar" for "lora" and "adpter" for "adapter"
 
 
@@ -42,10 +58,13 @@ def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
 
 
 def search(kind: str, words: str, language: str) -> list[str]:
-    """The methods of the family `kind` ("": any) whose cards hold all `words`; where none does, those that hold them joined or
+    """The methods of the family `kind` ("": any; COMMON: without words those in most use) whose cards hold all `words`; where none does, those that hold them joined or
     parted otherwise ("4bit", "q-lora"), else those that hold words much like them ("adpter")."""
-    offered = [name for name in METHODS if not kind or METHODS[name].family == kind]
     asked = (words or "").lower().split()
+    if kind == COMMON:
+        offered = list(METHODS if asked else _IN_MOST_USE)
+    else:
+        offered = [name for name in METHODS if not kind or METHODS[name].family == kind]
     for holds in (_holds, _holds_joined, _holds_alike):
         if found := [name for name in offered if all(holds(word, _searched(name, language)) for word in asked)]:
             return found
@@ -84,11 +103,15 @@ def _searched(name: str, language: str) -> str:
 
 def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:
     """A card for each method that is looked for, with the reason where it cannot be used now."""
-    found = [_card(page, name, outlook.shape, draft) for name in search(kind, words, page.language)]
-    if not found:
+    names = search(kind, words, page.language)
+    if not names:
         return note(page.t("No method fits these words; search for less."))
-    count = page.t("{count} of {all} methods", count=len(found), all=len(METHODS))
-    return f'<p class="count">{e(count)}</p><div class="cards">{"".join(found)}</div>'
+    chosen = draft["method"].get("name", "")
+    if kind == COMMON and not words and chosen in METHODS and chosen not in names:
+        names = [chosen, *names]
+    count = page.t("{count} of {all} methods", count=len(names), all=len(METHODS))
+    cards = "".join(_card(page, name, outlook.shape, draft) for name in names)
+    return f'{overview_html(page, names, chosen)}<p class="count">{e(count)}</p><div class="cards">{cards}</div>'
 
 
 def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
@@ -112,7 +135,7 @@ def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
         name,
         says=page.t("Compare {method} with another method", method=page.t(method.title)),
     )
-    return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'
+    return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{bars_html(page, name)}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'
 
 
 @cache

@@ -20,7 +20,7 @@ from studio.models.resolve import is_hub_id, local_folder
 from studio.options import form_fields
 from studio.ui.board import Board, button, e, facts, note, number, size
 from studio.ui.form import OptionForm, form_values
-from studio.ui.method_cards import cards_html, compare_html, recommended_html, share
+from studio.ui.method_cards import COMMON, cards_html, compare_html, recommended_html, share
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 
@@ -41,6 +41,7 @@ def build(page: Page):
     with gr.Row(equal_height=True):
         family = gr.Radio(
             [
+                (page.t("Most used"), COMMON),
                 (page.t("All"), ""),
                 *(
                     (page.t(title), key)
@@ -48,7 +49,7 @@ def build(page: Page):
                     if any(m.family == key for m in METHODS.values())
                 ),
             ],
-            value="",
+            value=COMMON,
             label=page.t("Family"),
             scale=3,
             min_width=280,
