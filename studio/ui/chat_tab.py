@@ -22,9 +22,10 @@ from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.library import shelf
 from studio.ui import class_play
 from studio.ui.access import may_change
-from studio.ui.board import note
+from studio.ui.board import Board, note
 from studio.ui.form import OptionForm, form_values
 from studio.ui.page import Page
+from studio.ui.suggestions import suggestions_html
 from studio.words import Sentence, StudioError
 
 BASE = "base"
@@ -115,6 +116,16 @@ def build(page: Page):
         given, shown = [message, base, voices, system, sampling, *chats], [message, doing, *chats]
         for event in (talk.send.click, message.submit):
             page.on(event, ask, given, shown, queue=True, concurrency_limit=8)
+
+        def suggest(chosen, profile: gr.OAuthProfile | None):
+            return suggestions_html(page, rows_of(page, chosen), owner=may_change(profile))
+
+        def pick(event: gr.EventData):
+            return event.item
+
+        page.on(voices.change, suggest, voices, talk.suggested)
+        picked = page.on(talk.suggested.click, pick, None, message)
+        page.on(picked.then, ask, given, shown, queue=True, concurrency_limit=8)
         page.on(talk.again.click, ask_again, given, shown, queue=True, concurrency_limit=8)
         page.on(talk.stop.click, press_stop)
         page.on(talk.clear.click, lambda: ["", [], [], []], None, [doing, *chats])
@@ -139,6 +150,7 @@ def build_talk(page: Page) -> SimpleNamespace:
                         buttons=["copy"],
                     )
                 )
+        suggested = Board(elem_id="suggestions")
         with gr.Row(elem_id="message-row"):
             message = gr.Textbox(
                 label=page.t("Message"),
@@ -149,7 +161,7 @@ def build_talk(page: Page) -> SimpleNamespace:
                 elem_id="message",
             )
             send = gr.Button(page.t("Send"), variant="primary", scale=1, min_width=90, elem_id="send")
-        with gr.Row():
+        with gr.Row(elem_id="chat-buttons"):
             stop = gr.Button(page.t("Stop"), size="sm", elem_id="chat-stop")
             again = gr.Button(page.t("Answer again"), size="sm", elem_id="regenerate")
             clear = gr.Button(page.t("Clear"), size="sm", elem_id="chat-clear")
@@ -158,6 +170,7 @@ def build_talk(page: Page) -> SimpleNamespace:
             sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
     return SimpleNamespace(
         column=column,
+        suggested=suggested,
         chats=chats,
         message=message,
         send=send,
