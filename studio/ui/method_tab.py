@@ -18,6 +18,7 @@ from studio.methods import FAMILIES, METHODS, Method
 from studio.models.catalogue import catalogue, offer_of
 from studio.models.resolve import is_hub_id, local_folder
 from studio.options import form_fields
+from studio.ui import hub_search
 from studio.ui.board import Board, button, e, facts, note, number, size
 from studio.ui.form import OptionForm, form_values
 from studio.ui.method_cards import COMMON, cards_html, compare_html, recommended_html, share
@@ -36,6 +37,7 @@ def build(page: Page):
             scale=4,
             elem_id="base-model",
         )
+    bind_search = hub_search.build(page, "model", lambda name: page.desk.change(model={"name": name, "revision": None}))
     about = Board(elem_id="about-model")
     recommended = Board(elem_id="recommended")
     with gr.Row(equal_height=True):
@@ -79,9 +81,13 @@ def build(page: Page):
         )
         table = gr.HTML(elem_id="compared", apply_default_css=False)
     timer = gr.Timer(1.0, active=False)
-    return partial(
-        bind, page, Parts(model, about, recommended, family, search, cards, chosen, form, fold, pair, table, timer)
-    )
+    parts = Parts(model, about, recommended, family, search, cards, chosen, form, fold, pair, table, timer)
+
+    def bind_all():
+        bind(page, parts)
+        bind_search()
+
+    return bind_all
 
 
 class Parts(NamedTuple):

@@ -65,9 +65,9 @@ SAID_ELSEWHERE = {
         "task.help",
         "item.title",
         "item.description",
-        "title",
         "OtherFile.model_fields['weight'].description",
-    ),  # tasks, presets, ROLE_TITLES, options
+    ),  # tasks, presets, options
+    "studio/ui/roles_form.py": ("title",),  # ROLE_TITLES
     "studio/ui/token_view.py": ("title", "BaseModelChoice.model_fields['template'].description"),  # TEMPLATES, options
     "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
     "studio/ui/hyper_tab.py": ("item.title", "item.description"),  # presets

@@ -1,0 +1,115 @@
+"""The form of the Data tab that says which column plays which role, made from one file's columns."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import create_model
+
+from studio.data.dataset import Dataset
+from studio.data.mapping import ROLE_TITLES, ROLES, SHAPES, Mapping, fits
+from studio.data.read import open_source
+from studio.data.resolve import resolve
+from studio.options import Options, option
+from studio.tasks import Task
+from studio.ui.form import OptionForm
+from studio.ui.page import Page
+from studio.words import StudioError
+
+_RARE = (
+    "input",
+    "history",
+    "tools",
+    "reasoning",
+    "weight",
+    "mask_history",
+)  # roles that are folded away where no column plays them
+
+
+def columns_and_mapping(
+    data: Dataset | None, files: list[dict], file: int, task: type[Task] | None
+) -> tuple[list[str], dict, bool]:
+    """One file's columns, how they are mapped now, and whether there may be more than one label column."""
+    sets = task is not None and task.wants == "label_sets"
+    if data and file < len(data.files):
+        return data.files[file].columns, data.files[file].mapping.model_dump(), sets
+    return (
+        columns_of(files[file]["source"]),
+        files[file].get("mapping") or {"shape": first_shape(task), "roles": {}},
+        sets,
+    )
+
+
+def columns_of(source: str) -> list[str]:
+    """The columns of a file whose mapping does not fit, so that another one can be chosen."""
+    try:
+        return open_source(resolve(source).train).columns
+    except StudioError:
+        return []
+
+
+def first_shape(task: type[Task] | None) -> str:
+    """The usual shape of what `task` learns from, for a file in which none was recognised."""
+    return next((shape for shape in SHAPES if task is None or fits(Mapping(shape=shape), task.wants)), "messages")
+
+
+def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, sets: bool):
+    """A form whose choices are this file's columns."""
+    if not columns:
+        return form.show(Options, values={})
+    shape = mapping["shape"]
+    fields = {
+        "shape": (
+            Literal[tuple(SHAPES)],
+            option(
+                shape,
+                "Shape",
+                "How one row of the data is built.",
+                labels={key: page.say(text) for key, text in SHAPES.items()},
+            ),
+        )
+    }
+    for role, needed in ROLES[shape].items():
+        kind = Literal[tuple(columns)]
+        title = page.say(ROLE_TITLES[role])
+        rare = not needed and role in _RARE and role not in mapping["roles"]
+        fields[role] = (
+            kind if needed else kind | None,
+            option(None, title, "", labels={name: name for name in columns}, advanced=rare),
+        )
+    if sets and shape == "label":
+        fields["labels"] = (
+            list[Literal[tuple(columns)]],
+            option(
+                [],
+                "More label columns",
+                "Each of these columns is a label set of its own, beside the label's.",
+                labels={name: name for name in columns},
+            ),
+        )
+    if shape == "label_columns":
+        fields["labels"] = (
+            list[Literal[tuple(columns)]],
+            option(
+                [],
+                "Label columns",
+                "A row has the label of each of these columns that says yes, true or 1.",
+                labels={name: name for name in columns},
+            ),
+        )
+    fields["system_text"] = (
+        str | None,
+        option(
+            None,
+            "System text",
+            "Put before every conversation that has no system message of its own. Empty: none.",
+            advanced=True,
+        ),
+    )
+    values = {
+        "shape": shape,
+        **{role: mapping["roles"].get(role) for role in ROLES[shape]},
+        "labels": mapping.get("labels") or [],
+        "system_text": mapping.get("system"),
+    }
+    return form.show(create_model("Roles", __base__=Options, **fields), values=values)
