@@ -186,7 +186,7 @@
     setTimeout(() => {
       const target = document.querySelector(found.at);
       target?.classList.add("tour-target");
-      target?.scrollIntoView({ block: "center" });
+      target?.scrollIntoView({ block: "nearest" });
       forward.focus({ preventScroll: true });
     }, 150);
   }

@@ -40,7 +40,7 @@ _TOUR = [
     ("#sentence", "data", "This sentence says what Start will do. It changes with everything you choose."),
     ("#examples", "data", "Begin with an example, or drop a file of your own anywhere on this page."),
     (
-        "#methods",
+        "#recommended",
         "method",
         "Each card is a fine-tuning method. LoRA is a good first choice; no other setting is needed.",
     ),
