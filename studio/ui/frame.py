@@ -61,7 +61,7 @@ def build_steps(page: Page) -> None:
     """Draw the step bar: one button for each tab, in place of Gradio's own, which hides tabs on narrow screens."""
     items = "".join(
         f'<button type="button" role="tab" id="step-{key}" data-step="{key}" aria-controls="tab-{key}" aria-selected="false" '
-        f'tabindex="-1"><span class="dot" aria-hidden="true">{at}</span><span class="name">{e(page.t(title))}</span></button>'
+        f'tabindex="-1"><span class="dot" data-number="{at}" aria-hidden="true"></span><span class="name">{e(page.t(title))}</span></button>'
         for at, (key, title) in enumerate(STEPS.items(), 1)
     )
     gr.HTML(

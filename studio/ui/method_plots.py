@@ -87,7 +87,7 @@ def _point(page: Page, name: str, point: Measured, x: float, y: float, chosen: b
     )
     label = f'<text x="{x:.1f}" y="{y - 10:.1f}">{e(title)}</text>' if chosen else ""
     return (
-        f'<g class="point{" chosen" if chosen else ""}" data-act="method" data-item="{e(name)}" role="button" tabindex="0" aria-label="{e(said)}">'
+        f'<g class="point{" chosen" if chosen else ""}" data-act="point" data-item="{e(name)}" role="button" tabindex="0" aria-label="{e(said)}">'
         f'<title>{e(said)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{7 if chosen else 5}" fill="{_colour(METHODS[name].family)}"/>{label}</g>'
     )
 

@@ -42,6 +42,13 @@ def test_search_recommended_compare_choose(studio, open_page):
     page.get_by_label("Rank r").fill("4")
     says(page, "#chosen-method", "Learns 101,120")
 
+    # The plot: the methods in most use, or all; a point chooses.
+    assert page.locator("#methods .point").count() == 12
+    page.get_by_label("All", exact=True).check()
+    page.wait_for_function("document.querySelectorAll('#methods .point').length > 50")
+    page.locator("#methods .point[data-item=ia3] circle").click()
+    says(page, "#sentence", "(IA)³")
+
 
 def test_the_person_is_told_why_a_switch_does_not_go_with_the_method(studio, open_page):
     page = open_page(studio.address)
@@ -66,6 +73,7 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
     page = open_page(studio.address)
     ready(page)
     tab(page, "Method")
+    page.get_by_label("All", exact=True).check()
     page.locator("#methods [data-act=method][data-item=fusion]").click()
     says(page, "#chosen-method", "at least two adapters, but 0 are chosen")
     says(page, "#sentence", "at least two adapters, but 0 are chosen")  # the reason why Start does nothing yet
