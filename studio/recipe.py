@@ -52,18 +52,10 @@ class Training(Options):
         "Size of each step. Too small learns nothing, too large breaks the model.",
         gt=0,
         le=10,
-        group="Length and speed",
+        group="What matters most",
     )
     epochs: float = option(
-        3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="Length and speed"
-    )
-    max_steps: int | None = option(
-        None,
-        "Steps at most",
-        "Ends the run after so many optimiser steps. Empty: epochs decide.",
-        unit="steps",
-        ge=1,
-        group="Length and speed",
+        3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="What matters most"
     )
     batch_size: int = option(
         8,
@@ -72,16 +64,7 @@ class Training(Options):
         unit="examples",
         ge=1,
         le=4096,
-        group="Length and speed",
-    )
-    accumulation: int = option(
-        1,
-        "Accumulation",
-        "Batches added up before a step. Effective batch size = batch size × accumulation.",
-        unit="batches",
-        ge=1,
-        le=4096,
-        group="Length and speed",
+        group="What matters most",
     )
     max_length: int = option(
         512,
@@ -90,12 +73,55 @@ class Training(Options):
         unit="tokens",
         ge=_SHORTEST,
         le=1_048_576,
-        group="Length and speed",
+        group="What matters most",
+    )
+    max_steps: int | None = option(
+        None,
+        "Steps at most",
+        "Ends the run after so many optimiser steps. Empty: epochs decide.",
+        unit="steps",
+        ge=1,
+        advanced=True,
+        group="Length and batches",
+    )
+    accumulation: int = option(
+        1,
+        "Accumulation",
+        "Batches added up before a step. Effective batch size = batch size × accumulation.",
+        unit="batches",
+        ge=1,
+        le=4096,
+        advanced=True,
+        group="Length and batches",
+    )
+    packing: bool = option(
+        False,
+        "Packing",
+        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the run.",
+        advanced=True,
+        group="Length and batches",
+    )
+    group_by_length: bool = option(
+        True,
+        "Group by length",
+        "Batches of examples of like length: less padding, about twice the speed.",
+        advanced=True,
+        group="Length and batches",
+    )
+    seed: int = option(
+        42,
+        "Seed",
+        "Same seed, same order of data, same start.",
+        ge=0,
+        le=2**31 - 1,
+        advanced=True,
+        group="Length and batches",
     )
     schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
         "cosine",
         "Schedule",
         "How the learning rate changes over the run.",
+        advanced=True,
         group="Optimiser",
         labels={
             "linear": "Linear to zero",
@@ -112,6 +138,7 @@ class Training(Options):
         unit="of the run",
         ge=0,
         le=0.9,
+        advanced=True,
         group="Optimiser",
     )
     optimiser: Literal["adamw", "sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"] = (
@@ -119,6 +146,7 @@ class Training(Options):
             "adamw",
             "Optimiser",
             "The rule that turns gradients into steps. 8-bit ones need a quarter of the memory.",
+            advanced=True,
             group="Optimiser",
             labels={
                 "adamw": "AdamW",
@@ -148,23 +176,6 @@ class Training(Options):
         advanced=True,
         group="Optimiser",
     )
-    packing: bool = option(
-        False,
-        "Packing",
-        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the run.",
-        advanced=True,
-        group="Batches",
-    )
-    group_by_length: bool = option(
-        True,
-        "Group by length",
-        "Batches of examples of like length: less padding, about twice the speed.",
-        advanced=True,
-        group="Batches",
-    )
-    seed: int = option(
-        42, "Seed", "Same seed, same order of data, same start.", ge=0, le=2**31 - 1, advanced=True, group="Batches"
-    )
     evaluations: int = option(
         4,
         "Evaluations",
@@ -172,6 +183,7 @@ class Training(Options):
         unit="times",
         ge=0,
         le=1000,
+        advanced=True,
         group="Evaluation",
     )
     evaluation_rows: int = option(
@@ -181,6 +193,7 @@ class Training(Options):
         unit="rows",
         ge=0,
         le=10_000,
+        advanced=True,
         group="Evaluation",
     )
     sample_prompts: int = option(
@@ -190,6 +203,7 @@ class Training(Options):
         unit="prompts",
         ge=0,
         le=16,
+        advanced=True,
         group="Evaluation",
     )
     answer_length: int = option(

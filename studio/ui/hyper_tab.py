@@ -25,11 +25,11 @@ _RECIPE_BYTES = 200_000
 def build(page: Page):
     """Draw the tab; returns what binds it."""
     boards = Board(elem_id="presets")
-    outlook = Board(elem_id="forecast")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             training = OptionForm(Training, language=page.language, elem_id="training-form")
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=2, min_width=300, elem_id="hyper-side"):
+            outlook = Board(elem_id="forecast")
             machine = OptionForm(Machine, language=page.language, elem_id="machine-form")
             name = gr.Textbox(
                 label=page.t("Name of the run"),
@@ -152,7 +152,7 @@ def forecast_html(page: Page) -> str:
     found = outlook.forecast
     if found is None:
         return "".join(problems)
-    recipe = outlook.recipe
+    recipe, here = outlook.recipe, hardware.machine()
     pairs = [
         (
             page.t("Effective batch"),
@@ -163,7 +163,6 @@ def forecast_html(page: Page) -> str:
         (page.t("Memory, about"), size(found.memory_bytes)),
         (page.t("Disk, about"), size(found.disk_bytes)),
     ]
-    here = hardware.machine()
     lack = memory_problem(found, here)
     ways = (
         "".join(button(page.say(text), "mend", str(at)) for at, (text, _) in enumerate(not_enough_memory(found, here)))
@@ -171,7 +170,19 @@ def forecast_html(page: Page) -> str:
         else ""
     )
     return (
-        "".join(problems)
+        f"<h3>{e(page.t('What to expect'))}</h3>"
+        + "".join(problems)
         + facts(pairs)
+        + memory_meter_html(page, found.memory_bytes, here.free_on(found.device))
         + (note(page.say(lack), "bad") + f'<p class="actions">{ways}</p>' if lack else "")
+    )
+
+
+def memory_meter_html(page: Page, needed: int, free: int) -> str:
+    """The memory that the run needs, as a part of what the device has free now."""
+    share = min(1.0, needed / free) if free else 1.0
+    kind = "bad" if needed > free else "warn" if share > 0.85 else ""
+    said = page.t("{needed} of {free} free on the device", needed=size(needed), free=size(free))
+    return (
+        f'<p class="memory-meter {kind}"><span class="bar"><span style="width:{share:.0%}"></span></span>{e(said)}</p>'
     )
