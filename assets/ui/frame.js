@@ -61,7 +61,7 @@
     const states = JSON.parse(bar.dataset.steps);
     for (const step of steps()) {
       const found = states[step.dataset.step];
-      if (!found || step.title === found.title && step.dataset.state === found.state) continue;
+      if (!found || (step.title === found.title && step.dataset.state === found.state)) continue;
       step.dataset.state = found.state;
       step.title = found.title;
       step.setAttribute("aria-description", found.title);
@@ -70,7 +70,7 @@
   }
 
   // ---- keyboard: / searches, Ctrl+Enter starts or sends, Esc stops ----
-  const SEARCHES = ["#adapter-search", "#result-search", "#method-search"];
+  const SEARCHES = ["#library-search", "#results-search", "#method-search"];
   const field = (node) => node?.matches?.("input, textarea, select, [contenteditable=true]");
   const press = (selector) => {
     const button = document.querySelector(selector);
@@ -209,15 +209,17 @@
     if (stored(TOURED)) document.body.classList.add("toured");
     applyTheme();
     new MutationObserver(applyTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-    // Gradio builds and rebuilds its elements when it likes; what it says is read from the page itself.
-    new MutationObserver((changes) => {
-      if (changes.some((change) => change.target.closest?.("#rooms > .tab-wrapper, #steps"))) syncSteps();
-      if (changes.some((change) => change.target.closest?.("#status-bar"))) showStates();
-      if (changes.some((change) => [...change.addedNodes].some((node) => node.querySelector?.("#steps, #status-bar, #rooms")))) {
+    // Gradio builds and rebuilds its elements when it likes; what they say is read again soon after any change.
+    let waiting = null;
+    const soon = () => {
+      waiting ??= requestAnimationFrame(() => {
+        waiting = null;
         syncSteps();
         showStates();
-      }
-    }).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected", "data-steps"] });
+      });
+    };
+    const watched = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected", "data-steps"] };
+    new MutationObserver(soon).observe(document.body, watched);
   }
   if (document.body) begin();
   else document.addEventListener("DOMContentLoaded", begin);

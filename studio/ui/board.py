@@ -38,6 +38,11 @@ class Board(gr.HTML):
         super().__init__(value, js_on_load=_SCRIPT, apply_default_css=False, html_template="${value}", **kwargs)
 
 
+def skeleton(height: int) -> str:
+    """A grey block of `height` pixels where something is still to come, so that nothing jumps when it does."""
+    return f'<div class="skeleton" style="height:{height}px" aria-hidden="true"></div>'
+
+
 def e(text) -> str:
     """Text for HTML, quotes included."""
     return html.escape(str(text), quote=True)

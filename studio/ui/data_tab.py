@@ -18,7 +18,7 @@ from studio.options import option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS
 from studio.ui import hub_search, token_view
-from studio.ui.board import Board, button, e, note
+from studio.ui.board import Board, button, e, note, skeleton
 from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
 from studio.ui.notices import discard_upload
@@ -40,7 +40,7 @@ def build(page: Page):
     ui = SimpleNamespace()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            ui.examples = Board(elem_id="examples")
+            ui.examples = Board(skeleton(332), elem_id="examples")
             ui.upload = gr.File(
                 label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=104
             )
@@ -64,11 +64,11 @@ def build(page: Page):
             )
             ui.task_help = gr.HTML(apply_default_css=False)
         with gr.Column(scale=3, min_width=320):
-            ui.about = Board(elem_id="about-data")
+            ui.about = Board(skeleton(372), elem_id="about-data")
             ui.timer = gr.Timer(1.0, active=False)
             with gr.Tabs():
                 with gr.Tab(page.t("First rows")):
-                    ui.preview = gr.HTML(elem_id="preview", apply_default_css=False)
+                    ui.preview = gr.HTML(skeleton(520), elem_id="preview", apply_default_css=False)
                 with gr.Tab(page.t("What the model sees")):
                     ui.tokens, ui.example, ui.template, bind_tokens = token_view.build(page)
     build_options(page, ui)

@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio import hardware
 from studio.home import ASSETS
-from studio.ui.board import Board, e, size
+from studio.ui.board import Board, e, size, skeleton
 from studio.ui.page import Page
 from studio.words import LANGUAGES, translate
 
@@ -73,7 +73,7 @@ def build_steps(page: Page) -> None:
 
 def build_status_bar(page: Page) -> Callable[[], None]:
     """Draw the status bar at the bottom of the window; returns what binds it."""
-    bar = Board(elem_id="status-bar")
+    bar = Board(skeleton(48), elem_id="status-bar")
     seen = gr.State("")
     timer = gr.Timer(_REFRESH_SECONDS)
 

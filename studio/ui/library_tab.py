@@ -17,20 +17,10 @@ from studio.library import export, shelf
 from studio.methods import METHODS
 from studio.ui.access import may_change, on_space
 from studio.ui.board import Board, button, chip, e, facts, note, number, size
+from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.page import Page
 from studio.ui.results import ranged
 from studio.words import StudioError
-
-# After a press that made a zip ready the browser takes it; after any other press there is no file.
-_TAKE = """(file) => {
-  if (file && file.url) {
-    const link = document.createElement('a');
-    link.href = file.url;
-    link.download = file.orig_name || '';
-    link.click();
-  }
-  return [];
-}"""
 
 
 def build(page: Page):
@@ -73,7 +63,7 @@ def build(page: Page):
 
         outputs = [cards, file, naming, target, name, page.changed, said]
         pressed = page.on(cards.click, press, controls, outputs, changes=True)
-        pressed.then(None, file, None, js=_TAKE)
+        pressed.then(None, file, None, js=TAKE)
         page.on(save.click, rename, [target, name, *controls], [naming, cards], changes=True)
         page.on(name.submit, rename, [target, name, *controls], [naming, cards], changes=True)
 
@@ -101,10 +91,7 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
     same = [gr.skip(), gr.update(value=None), *[gr.skip()] * 4, ""]
     match what:
         case "download":
-            for old in home.outbox.glob("*.zip"):  # the browser has its copy from Gradio's cache
-                old.unlink()
-            path = export.zip_adapter(home, store, adapter, home.outbox)
-            return [gr.skip(), gr.update(value=str(path)), *same[2:]]
+            return [gr.skip(), gr.update(value=str(adapter_zip(page, adapter))), *same[2:]]
         case "rename":
             return [*same[:2], gr.Row(visible=True), adapter, store.adapter(adapter)["name"], *same[5:]]
         case "recipe":

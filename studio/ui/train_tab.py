@@ -15,8 +15,10 @@ import gradio as gr
 from studio.forecast import duration
 from studio.jobs import client
 from studio.ui import results
+from studio.ui.access import require_owner
 from studio.ui.board import Board, button, chip, e, facts, folded, note, number
 from studio.ui.classes import beside_base, matrices_html
+from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -43,6 +45,7 @@ def build(page: Page):
         log = gr.HTML(elem_id="log", apply_default_css=False)
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
+    file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
     timer = gr.Timer(1.0)
     outputs = [seen, start, stop, resume, status, samples, log, runs]
 
@@ -63,12 +66,20 @@ def build(page: Page):
 
         page.on(runs.click, choose, None, page.run)
 
-        def press(run, event: gr.EventData):
+        def press(run, event: gr.EventData, profile: gr.OAuthProfile | None):
             if event.act == "chat":
-                return gr.Tabs(selected="chat"), page.stamp(f"chat {run}")
-            return (gr.Tabs(selected="library") if event.act == "library" else gr.skip()), gr.skip()
+                return gr.Tabs(selected="chat"), page.stamp(f"chat {run}"), gr.update(value=None)
+            if event.act == "download":
+                require_owner(profile, page.language)
+                return gr.skip(), gr.skip(), gr.update(value=str(adapter_zip(page, event.item)))
+            return (
+                (gr.Tabs(selected="library") if event.act == "library" else gr.skip()),
+                gr.skip(),
+                gr.update(value=None),
+            )
 
-        page.on(status.click, press, page.run, [page.tabs, page.changed])
+        pressed = page.on(status.click, press, page.run, [page.tabs, page.changed, file])
+        pressed.then(None, file, None, js=TAKE)
 
     return bind
 
@@ -179,8 +190,11 @@ def _done_html(page: Page, run: dict) -> str:
             )
             pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
     pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
-    next_steps = button(page.t("Try it in Chat"), "chat", kind="primary") + button(
-        page.t("See it in the Library"), "library"
+    adapter = (run["result"] or {}).get("adapter")
+    next_steps = (
+        button(page.t("Try it in Chat"), "chat", kind="primary")
+        + (button(page.t("Download adapter"), "download", adapter) if adapter else "")
+        + button(page.t("See it in the Library"), "library")
     )
     classes = (
         f'<p class="help">{e(beside_base(page, metrics))}</p>{matrices_html(page, metrics["classes"])}'

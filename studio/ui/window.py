@@ -17,6 +17,7 @@ from studio.home import Home
 from studio.store import Store
 from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab
 from studio.ui.access import login_button
+from studio.ui.board import skeleton
 from studio.ui.envelope import Feed
 from studio.ui.page import Page
 from studio.words import LANGUAGES
@@ -39,7 +40,7 @@ def build_page(page: Page) -> None:
     """One language's page, into the Blocks that is open. A tab's `build` draws it and returns what binds its events."""
     modules = [data_tab, method_tab, hyper_tab, train_tab, chat_tab, library_tab]
     _header(page)
-    page.sentence = gr.HTML(elem_id="sentence", apply_default_css=False)
+    page.sentence = gr.HTML(skeleton(56), elem_id="sentence", apply_default_css=False)
     page.run = gr.Textbox(visible="hidden", elem_id="run", label=page.t("Run"))
     page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
     frame.build_steps(page)
