@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.folder_checks import folder_refusal
 from studio.models.shape import Shape
 from studio.models.templates import OWN, TEMPLATES
@@ -293,13 +293,13 @@ class Recipe(Options):
     training: Training = Field(default_factory=Training)
     machine: Machine = Field(default_factory=Machine)
 
-    def codec(self, folder: str | Path) -> Codec:
+    def tokenizer(self, folder: str | Path) -> ChatTokenizer:
         """The tokenizer in the model's `folder` with the chat template as this run writes it."""
-        return Codec(
+        return ChatTokenizer(
             folder,
             self.model.template,
-            system=self.data.remedies.get("refused", ""),
-            ends="no_end" in self.data.remedies,
+            system_rewrite=self.data.remedies.get("refused", ""),
+            append_eos="no_end" in self.data.remedies,
         )
 
     @property
@@ -310,7 +310,7 @@ class Recipe(Options):
     def model_refusal(self, shape: Shape, folder: Path) -> Sentence | None:
         """Why the model of `shape` in `folder` cannot be taught the task; None where nothing is known that stands in the way."""
         return self.task.model_refusal(shape) or folder_refusal(
-            folder, self.task.head(), own_template=self.task.templated and self.model.template == OWN
+            folder, self.task.head(), own_template=self.task.uses_chat_template and self.model.template == OWN
         )
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
@@ -336,7 +336,7 @@ class Recipe(Options):
         Models that reckon places instead of looking them up read on beyond their context, worse and worse; a person may want that, but not for virtual tokens.
         """
         taken, context, longest = self.method.places, self.method.context(shape), min(longest, self.training.max_length)
-        if taken + longest <= context or not (taken or shape.counted):
+        if taken + longest <= context or not (taken or shape.has_learned_positions):
             return None
         if not taken:
             return Sentence(

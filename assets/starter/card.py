@@ -33,7 +33,7 @@ Byte-level BPE of {vocab:,} tokens made from the same text, split as Qwen2 split
 Exact match of greedy answers to held-out questions. Where an answer can be worked out (sums, sorting, copying) the combination was never trained in any
 phrasing; where it must be known (the capital of Peru) this phrasing of it was not.
 
-**{held_out_exact_match:.1%}** ({right} of {asked})
+**{validation_exact_match:.1%}** ({right} of {asked})
 
 | skill | right |
 |---|---|

@@ -12,20 +12,20 @@ import words as w
 from skills import LATE_WEIGHTS, SKILLS, WEIGHTS, Task, a, cap
 
 Message = dict[str, str]
-HELD_OUT = 12  # one in so many keys is never trained
+VALIDATION_SHARE = 12  # one in so many keys is never trained
 
 
-def is_held_out(skill: str, task: Task) -> bool:
-    return zlib.crc32(f"{skill}|{task.key}".encode()) % HELD_OUT == 0
+def is_validation_task(skill: str, task: Task) -> bool:
+    return zlib.crc32(f"{skill}|{task.key}".encode()) % VALIDATION_SHARE == 0
 
 
-def closed(rng: random.Random, held_out: bool = False, skill: str | None = None) -> Task:
+def closed(rng: random.Random, validation: bool = False, skill: str | None = None) -> Task:
     """A question with one right answer, from the training side or from the held-out side."""
     weights = LATE_WEIGHTS if getattr(rng, "late", False) else WEIGHTS
     while True:
         name = skill or rng.choices(list(SKILLS), [weights.get(name, 1) for name in SKILLS])[0]
         task = SKILLS[name](rng)
-        if is_held_out(name, task) == held_out:
+        if is_validation_task(name, task) == validation:
             return task
 
 
@@ -300,11 +300,11 @@ def style(task: Task, rng: random.Random) -> tuple[str, str]:
     )()
 
 
-def styled(rng: random.Random, held_out: bool = False) -> list[Message]:
-    task = closed(rng, held_out)
+def styled(rng: random.Random, validation: bool = False) -> list[Message]:
+    task = closed(rng, validation)
     if len(task.answer) > 90:
         return chat(task.question, task.answer, system=rng.choice(PLAIN))
-    if rng.random() < 0.08 and not held_out:
+    if rng.random() < 0.08 and not validation:
         name = rng.choice(w.NAMES)
         return chat(rng.choice(["Who are you?", "What is your name?"]), f"I am {name}.", system=f"Your name is {name}.")
     system, answer = style(task, rng)
@@ -352,18 +352,18 @@ def documents(seed: int, late: bool = False) -> Iterator[list[Message] | str]:
             yield rng.choices(list(KINDS), list(KINDS.values()))[0](rng)
 
 
-def exam(per_skill: int, seed: int = 7) -> dict[str, list[list[Message]]]:
+def validation_set(per_skill: int, seed: int = 7) -> dict[str, list[list[Message]]]:
     """Held-out conversations by skill, each ending in the one right answer; "system prompts" are the styles over held-out questions."""
     rng = random.Random(seed)
     tests: dict[str, list[list[Message]]] = {}
     for name in SKILLS:
         found: dict[str, list[Message]] = {}
-        for _ in range(40 * per_skill * HELD_OUT):
+        for _ in range(40 * per_skill * VALIDATION_SHARE):
             task = SKILLS[name](rng)
-            if is_held_out(name, task):
+            if is_validation_task(name, task):
                 found.setdefault(task.key, chat(task.question, task.answer))
             if len(found) == per_skill:
                 break
         tests[name] = list(found.values())
-    tests["system prompts"] = [styled(rng, held_out=True) for _ in range(2 * per_skill)]
+    tests["system prompts"] = [styled(rng, validation=True) for _ in range(2 * per_skill)]
     return tests

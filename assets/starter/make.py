@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from card import card  # noqa: E402
-from grammar import Message, documents, exam  # noqa: E402
+from grammar import Message, documents, validation_set  # noqa: E402
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 ROW = 192  # tokens in a packed row; longer documents are left out
@@ -182,13 +182,13 @@ def loss_of(model: Qwen2ForCausalLM, ids, positions, weights, mask) -> torch.Ten
     return (losses * weights[:, 1:].flatten()).sum() / weights.sum()
 
 
-def work(
+def train_worker(
     rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace, shared: dict
 ) -> None:
     """One of the training processes. Weights lie in shared memory: each process takes the gradient of its own batch, then updates its own
     share of the weights with the mean of all gradients. Rank 0 keeps the clock, prints and exports."""
     torch.set_num_threads(1)
-    params, grads, clock, together = list(model.parameters()), shared["grads"], shared["clock"], shared["barrier"]
+    params, grads, clock, barrier = list(model.parameters()), shared["grads"], shared["clock"], shared["barrier"]
     opts = optimizers(model, args.lr, rank, args.processes)
     mine = [p for optimizer in opts for group in optimizer.param_groups for p in group["params"]]
     begin = dict(zip(params, itertools.accumulate([0] + [p.numel() for p in params])))
@@ -198,19 +198,25 @@ def work(
     for turn in range(args.processes):  # one compiles, outside the clock, the others then find it in the cache
         if turn == rank:
             run(model, **next(stream)).backward()
-        together.wait()
+        barrier.wait()
     start = saved = time.monotonic()
     smooth = None
     for step in itertools.count():
         elapsed = (time.monotonic() - start) / 60
         if rank == 0:
             clock[0] = step / args.steps if args.steps else elapsed / args.minutes
-        together.wait()  # every weight is up to date
+        barrier.wait()  # every weight is up to date
         done = clock[0].item()
         if done >= 1:
             break
         if rank == 0 and time.monotonic() - saved > 60 * args.every:
-            export(model, tokenizer, args.out, facts_of(args, step, elapsed, smooth) | {"finished": False}, per_skill=6)
+            export(
+                model,
+                tokenizer,
+                args.out,
+                training_facts(args, step, elapsed, smooth) | {"finished": False},
+                per_skill=6,
+            )
             saved = time.monotonic()
         if done > 0.4 and not late:
             stream, late = batches(tokenizer, seed, late=True), True
@@ -219,7 +225,7 @@ def work(
         loss.backward()
         for p in params:
             grads[rank, begin[p] : begin[p] + p.numel()] = p.grad.flatten()
-        together.wait()  # every gradient is there
+        barrier.wait()  # every gradient is there
         for p in mine:
             p.grad.copy_(grads[:, begin[p] : begin[p] + p.numel()].mean(0).view_as(p))
         scale = min(1.0, (step + 1) / 30, max(0.02, (1 - done) / 0.6))  # warm up, hold, then down over the last 60 %
@@ -236,7 +242,7 @@ def work(
             model,
             tokenizer,
             args.out,
-            facts_of(args, step, elapsed, smooth) | {"finished": True},
+            training_facts(args, step, elapsed, smooth) | {"finished": True},
             args.per_skill,
             show_wrong=60,
         )
@@ -250,10 +256,10 @@ def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: arg
         "clock": torch.zeros(1).share_memory_(),
         "barrier": torch.multiprocessing.get_context("spawn").Barrier(args.processes),
     }
-    torch.multiprocessing.spawn(work, (model.share_memory(), tokenizer, args, shared), nprocs=args.processes)
+    torch.multiprocessing.spawn(train_worker, (model.share_memory(), tokenizer, args, shared), nprocs=args.processes)
 
 
-def facts_of(args: argparse.Namespace, step: int, minutes: float, loss: float) -> dict:
+def training_facts(args: argparse.Namespace, step: int, minutes: float, loss: float) -> dict:
     before = args.before
     return {
         "steps": before["steps"] + step,
@@ -270,7 +276,7 @@ def facts_of(args: argparse.Namespace, step: int, minutes: float, loss: float) -
 
 
 @torch.inference_mode()
-def answers(model, tokenizer, conversations: list[list[Message]], batch: int = 96) -> list[str]:
+def generate_answers(model, tokenizer, conversations: list[list[Message]], batch: int = 96) -> list[str]:
     """The greedy answer to each conversation (which ends with a user's turn), in order."""
     prompts = [tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in conversations]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # like lengths together: little padding
@@ -294,10 +300,10 @@ def score(folder: Path, per_skill: int, show_wrong: int = 0) -> dict:
     """Exact match of greedy answers to held-out questions, by skill, of the model as it lies on disk."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    items = [(name, c) for name, cs in exam(per_skill).items() for c in cs]
-    said = answers(model, tokenizer, [c[:-1] for _, c in items])
+    items = [(name, c) for name, cs in validation_set(per_skill).items() for c in cs]
+    predictions = generate_answers(model, tokenizer, [c[:-1] for _, c in items])
     skills: dict[str, dict[str, int]] = {}
-    for (name, conversation), text in zip(items, said):
+    for (name, conversation), text in zip(items, predictions):
         row = skills.setdefault(name, {"right": 0, "asked": 0})
         row["asked"] += 1
         row["right"] += text == conversation[-1]["content"]
@@ -305,7 +311,7 @@ def score(folder: Path, per_skill: int, show_wrong: int = 0) -> dict:
             print(f"  {name}: {conversation[-2]['content']!r} -> {text!r}, not {conversation[-1]['content']!r}")
             show_wrong -= 1
     right, asked = sum(s["right"] for s in skills.values()), sum(s["asked"] for s in skills.values())
-    return {"held_out_exact_match": round(right / asked, 4), "right": right, "asked": asked, "skills": skills}
+    return {"validation_exact_match": round(right / asked, 4), "right": right, "asked": asked, "skills": skills}
 
 
 # ---- export -----------------------------------------------------------------------------------------------------------------
@@ -325,7 +331,7 @@ def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wro
     new.rmdir()
     weak = {name: f"{s['right']}/{s['asked']}" for name, s in scores["skills"].items() if s["right"] < 0.9 * s["asked"]}
     print(
-        f"exported to {folder}: {scores['held_out_exact_match']:.1%} of {scores['asked']} held-out answers; weak: {weak}",
+        f"exported to {folder}: {scores['validation_exact_match']:.1%} of {scores['asked']} held-out answers; weak: {weak}",
         flush=True,
     )
     return scores

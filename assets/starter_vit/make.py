@@ -19,7 +19,7 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 HERE = Path(__file__).resolve().parent
-SIZE, SEED, HELD_OUT, BATCH = 48, 7, 1024, 64
+SIZE, SEED, VALIDATION_SIZE, BATCH = 48, 7, 1024, 64
 KINDS = {"shape": len(SHAPES), "colour": len(COLOURS), "texture": len(TEXTURES)}
 
 CARD = """---
@@ -38,11 +38,11 @@ A little: which of eight shapes is in a drawn picture ({shapes}) it says rightly
 ({textures}), so its features know of those too; only the head for shapes is kept.
 
 ## How it was trained
-`python assets/starter_vit/make.py`: {pictures:,} pictures drawn by `pictures.py`, seed {seed}, {steps:,} steps of {batch}, AdamW, in {sittings} sitting(s) on cores shared with other work. No picture of anybody else was used. Weights in
+`python assets/starter_vit/make.py`: {pictures:,} pictures drawn by `pictures.py`, seed {seed}, {steps:,} steps of {batch}, AdamW, in {sessions} sitting(s) on cores shared with other work. No picture of anybody else was used. Weights in
 bfloat16.
 
 ## What it scores
-On {held_out:,} pictures drawn with another seed: shape {shape:.1%}, colour {colour:.1%}, texture {texture:.1%}.
+On {validation:,} pictures drawn with another seed: shape {shape:.1%}, colour {colour:.1%}, texture {texture:.1%}.
 
 ## Limits
 It has never seen a photograph. For learning, testing and demonstration.
@@ -60,7 +60,7 @@ def pictures(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return pixels.float() / 127.5 - 1, torch.tensor([kinds for _, kinds in drawn])
 
 
-class Pupil(nn.Module):
+class MultiHeadViT(nn.Module):
     """The ViT with one head a question; the head for shapes is its own."""
 
     def __init__(self):
@@ -86,7 +86,7 @@ class Pupil(nn.Module):
         return [self.vit.classifier(first), self.colour(first), self.texture(first)]
 
 
-def train(model: Pupil, minutes: float, step: int) -> int:
+def train(model: MultiHeadViT, minutes: float, step: int) -> int:
     """The number of the last step, `step` being the first's. The rate falls with the clock, so that a short sitting ends well too."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     began, first = time.monotonic(), step
@@ -106,12 +106,12 @@ def train(model: Pupil, minutes: float, step: int) -> int:
 
 
 @torch.no_grad()
-def exam(model: Pupil) -> dict[str, float]:
-    pixels, kinds = pictures(HELD_OUT, SEED + 1)
-    said = [
+def evaluate(model: MultiHeadViT) -> dict[str, float]:
+    pixels, kinds = pictures(VALIDATION_SIZE, SEED + 1)
+    predictions = [
         torch.cat(parts).argmax(-1) for parts in zip(*(model.eval()(part) for part in pixels.split(128)), strict=True)
     ]
-    return {name: (said[at] == kinds[:, at]).float().mean().item() for at, name in enumerate(KINDS)}
+    return {name: (predictions[at] == kinds[:, at]).float().mean().item() for at, name in enumerate(KINDS)}
 
 
 def main() -> None:
@@ -121,14 +121,14 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help="a folder made before, to go on from")
     options = parser.parse_args()
     torch.manual_seed(SEED)
-    model, before = Pupil(), {"steps": 0, "minutes": 0, "sittings": 0}
+    model, before = MultiHeadViT(), {"steps": 0, "minutes": 0, "sessions": 0}
     if options.resume:
         model.vit = ViTForImageClassification.from_pretrained(options.resume, dtype=torch.float32)
         before |= json.loads((options.resume / "scores.json").read_text())
     steps = train(model, options.minutes, before["steps"])
-    minutes, sittings = before["minutes"] + options.minutes, before["sittings"] + 1
+    minutes, sessions = before["minutes"] + options.minutes, before["sessions"] + 1
     model.to(torch.bfloat16).float()  # what is examined is what is saved
-    scores = exam(model)
+    scores = evaluate(model)
     options.folder.mkdir(parents=True, exist_ok=True)
     model.vit.to(torch.bfloat16).save_pretrained(options.folder)
     ViTImageProcessorPil(
@@ -138,7 +138,7 @@ def main() -> None:
         parameters=model.vit.num_parameters(),
         size=SIZE,
         minutes=minutes,
-        sittings=sittings,
+        sessions=sessions,
         shapes=", ".join(SHAPES),
         colours=", ".join(COLOURS),
         textures=", ".join(TEXTURES),
@@ -146,12 +146,12 @@ def main() -> None:
         seed=SEED,
         steps=steps,
         batch=BATCH,
-        held_out=HELD_OUT,
+        validation=VALIDATION_SIZE,
         **scores,
     )
     (options.folder / "README.md").write_text(card, encoding="utf-8")
     (options.folder / "scores.json").write_text(
-        json.dumps({**scores, "steps": steps, "minutes": minutes, "sittings": sittings}, indent=1) + "\n",
+        json.dumps({**scores, "steps": steps, "minutes": minutes, "sessions": sessions}, indent=1) + "\n",
         encoding="utf-8",
     )
     print(scores)

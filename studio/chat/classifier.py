@@ -13,18 +13,18 @@ from pathlib import Path
 
 import torch
 
-from studio.chat.classes import class_logits, probabilities, text_batch
+from studio.chat.classification import class_logits, probabilities, text_batch
 from studio.data.pictures import decode
-from studio.models.codec import Codec
-from studio.models.context import lay
+from studio.models.chat_tokenizer import ChatTokenizer
+from studio.models.image_processor import ImageProcessor
 from studio.models.load import load_base
-from studio.models.pictures import Processor
+from studio.models.rope_scaling import apply_adapter
 from studio.recipe import Recipe, recipe_from
-from studio.tasks.fitting import Fitting
+from studio.tasks.length_policy import LengthPolicy
 from studio.words import StudioError
 
-_KEPT = {True: 3, False: 1}  # models in memory at once, small ones and others
-_SMALL = 100_000_000
+_MAX_LOADED = {True: 3, False: 1}  # models in memory at once, small ones and others
+_SMALL_MODEL = 100_000_000
 
 
 class Classifiers:
@@ -33,58 +33,60 @@ class Classifiers:
     find(adapter id) → (folder, card), or `StudioError`.
     """
 
-    def __init__(self, base: Path, *, name: str, how: dict, find: Callable[[str], tuple[Path, dict]]):
-        self.base, self.name, self.how, self._find = base, name, how, find
+    def __init__(self, base: Path, *, name: str, load_options: dict, find: Callable[[str], tuple[Path, dict]]):
+        self.base, self.name, self.load_options, self._find = base, name, load_options, find
         self._loaded: OrderedDict[str, torch.nn.Module] = OrderedDict()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
-    def classify(self, who: str, text: str, picture: bytes = b"") -> dict:
-        """{"labels", "probabilities", "several", "sets" (label set → its labels, {} where there is one)} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
-        folder, card = self._find(who)
+    def classify(self, adapter_id: str, text: str, picture: bytes = b"") -> dict:
+        """{"labels", "probabilities", "multi_label", "sets" (label set → its labels, {} where there is one)} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
+        folder, card = self._find(adapter_id)
         if card.get("base") != self.name or "labels" not in card:
             raise StudioError(
                 "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
-                name=who,
+                name=adapter_id,
                 base=card.get("base"),
                 loaded=self.name,
             )
         recipe = recipe_from(card["recipe"])
-        inputs = self._pixels(picture) if recipe.task.reads == "pictures" else self._tokens(recipe, text)
-        with self._turn, torch.no_grad():
-            model = self._model(who, folder, card)
+        inputs = self._pixels(picture) if recipe.task.modality == "image" else self._tokens(recipe, text)
+        with self._lock, torch.no_grad():
+            model = self._model(adapter_id, folder, card)
             device = next(model.parameters()).device
             logits = class_logits(model, {key: value.to(device) for key, value in inputs.items()})
-        several, sets = bool(card.get("several")), card.get("sets") or {}
-        found = probabilities(logits, several, [len(labels) for labels in sets.values()])[0].tolist()
-        return {"labels": card["labels"], "probabilities": found, "several": several, "sets": sets}
+        multi_label, sets = bool(card.get("multi_label")), card.get("sets") or {}
+        found = probabilities(logits, multi_label, [len(labels) for labels in sets.values()])[0].tolist()
+        return {"labels": card["labels"], "probabilities": found, "multi_label": multi_label, "sets": sets}
 
     def _pixels(self, picture: bytes) -> dict[str, torch.Tensor]:
         if not picture:
             raise StudioError("There is nothing to classify; choose a picture first.")
-        return {"pixel_values": Processor(self.base).pixels(decode(picture))[None]}
+        return {"pixel_values": ImageProcessor(self.base).pixels(decode(picture))[None]}
 
     def _tokens(self, recipe: Recipe, text: str) -> dict[str, torch.Tensor]:
         """Read as in training: by the task's own `encode`, cut at the same length and the same end."""
         if not text.strip():
             raise StudioError("There is nothing to classify; write a text first.")
-        codec = Codec(self.base)
+        tokenizer = ChatTokenizer(self.base)
         record = {"text": text, "label": ""}
-        example = recipe.task.encode(Fitting(recipe, codec)(record) or record, codec, recipe.training.max_length)[0]
-        return text_batch([example.ids], codec.pad_id)
+        example = recipe.task.encode(
+            LengthPolicy(recipe, tokenizer)(record) or record, tokenizer, recipe.training.max_length
+        )[0]
+        return text_batch([example.ids], tokenizer.pad_id)
 
-    def _model(self, who: str, folder: Path, card: dict) -> torch.nn.Module:
-        if who in self._loaded:
-            self._loaded.move_to_end(who)
-            return self._loaded[who]
-        whole = card.get("kind") == "model"
-        head = "image classes" if card.get("task") == "image" else "text classes"
-        model = load_base(folder if whole else self.base, head=head, labels=card["labels"], **self.how)
-        if head == "text classes":
-            model.config.get_text_config().pad_token_id = Codec(self.base).pad_id
-        if not whole:
-            model = lay(model, folder)
-        small = sum(parameter.numel() for parameter in model.parameters()) < _SMALL
-        while len(self._loaded) >= _KEPT[small]:
+    def _model(self, adapter_id: str, folder: Path, card: dict) -> torch.nn.Module:
+        if adapter_id in self._loaded:
+            self._loaded.move_to_end(adapter_id)
+            return self._loaded[adapter_id]
+        full_model = card.get("kind") == "model"
+        head = "image_classification" if card.get("task") == "image" else "text_classification"
+        model = load_base(folder if full_model else self.base, head=head, labels=card["labels"], **self.load_options)
+        if head == "text_classification":
+            model.config.get_text_config().pad_token_id = ChatTokenizer(self.base).pad_id
+        if not full_model:
+            model = apply_adapter(model, folder)
+        small = sum(parameter.numel() for parameter in model.parameters()) < _SMALL_MODEL
+        while len(self._loaded) >= _MAX_LOADED[small]:
             self._loaded.popitem(last=False)
-        self._loaded[who] = model.eval()
+        self._loaded[adapter_id] = model.eval()
         return model

@@ -20,7 +20,7 @@ from studio.jobs import client as jobs
 from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
 
-_SILENCE = 60.0  # seconds; the server says every 5 that it is alive
+_READ_TIMEOUT = 60.0  # seconds; the server says every 5 that it is alive
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Server:
     model: str
 
 
-def chat_server(
+def ensure_chat_server(
     store: Store,
     home: Home,
     model: str,
@@ -41,9 +41,9 @@ def chat_server(
     quantisation: str = "none",
     precision: str = "auto",
     device: str = "cpu",
-    head: str = "language",
+    head: str = "causal_lm",
 ) -> int:
-    """The job id of a chat server for this base, loaded this way: one that is there, else a new one. head: "language" or "classes".
+    """The job id of a chat server for this base, loaded this way: one that is there, else a new one. head: "causal_lm" or "classification".
 
     Chat servers on the same device with anything else loaded are asked to leave, so that their memory is free for this one.
     """
@@ -67,7 +67,7 @@ def chat_server(
     return found
 
 
-def look(store: Store, job_id: int) -> tuple[Server | None, Sentence]:
+def server_state(store: Store, job_id: int) -> tuple[Server | None, Sentence]:
     """The server if it is ready, and what its job is doing; `StudioError` if it has ended."""
     row = store.job(job_id)
     if row is None or row["state"] in ENDED:
@@ -83,13 +83,13 @@ def wait_ready(
     store: Store, job_id: int, progress: Callable[[Sentence], None] = lambda sentence: None, timeout: float = 600.0
 ) -> Server:
     """Wait until the server of the job is ready. `progress` hears each new sentence about what it is doing."""
-    end, said = time.monotonic() + timeout, None
+    end, reported = time.monotonic() + timeout, None
     while time.monotonic() < end:
-        server, doing = look(store, job_id)
+        server, doing = server_state(store, job_id)
         if server:
             return server
-        if doing != said:
-            progress(said := doing)
+        if doing != reported:
+            progress(reported := doing)
         time.sleep(0.05)
     raise StudioError(
         "The chat was not ready after {seconds} seconds; look at its log, or choose a smaller model.",
@@ -105,7 +105,7 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
     text = isinstance(messages, str)
     body = {"model": model, "stream": True, **({"prompt": messages} if text else {"messages": messages}), **sampling}
     url = f"http://127.0.0.1:{port}/v1/{'completions' if text else 'chat/completions'}"
-    timeout = httpx.Timeout(_SILENCE, connect=5.0)
+    timeout = httpx.Timeout(_READ_TIMEOUT, connect=5.0)
     done = False
     try:
         # trust_env: a proxy of the environment has no business between two processes of one machine
@@ -115,18 +115,18 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
         ):
             if response.status_code != 200:
                 response.read()
-                raise _refusal(response.text)
+                raise _server_error(response.text)
             for line in response.iter_lines():
                 if line == "data: [DONE]":
                     done = True
                 elif line.startswith("data: "):
-                    piece = _piece(json.loads(line[6:]), text)
+                    piece = _text_delta(json.loads(line[6:]), text)
                     if piece:
                         yield piece
     except httpx.HTTPError as error:
-        raise _gone() from error
+        raise _worker_ended() from error
     if not done:
-        raise _gone()
+        raise _worker_ended()
 
 
 def answer(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> str:
@@ -135,28 +135,28 @@ def answer(port: int, token: str, model: str, messages: list[dict] | str, **samp
 
 
 def classify(server: Server, adapter: str, *, text: str = "", picture: str | Path | None = None) -> dict:
-    """{"labels", "probabilities", "several", "sets"}: how likely the adapter finds each class for a text, or for the picture in a file.
+    """{"labels", "probabilities", "multi_label", "sets"}: how likely the adapter finds each class for a text, or for the picture in a file.
 
-    The server's head is "classes".
+    The server's head is "classification".
     """
     body = {"model": adapter, "input": text}
     if picture:
         body["picture"] = base64.b64encode(Path(picture).read_bytes()).decode()
     try:
-        with httpx.Client(timeout=httpx.Timeout(_SILENCE, connect=5.0), trust_env=False) as client:
+        with httpx.Client(timeout=httpx.Timeout(_READ_TIMEOUT, connect=5.0), trust_env=False) as client:
             response = client.post(
                 f"http://127.0.0.1:{server.port}/v1/classify",
                 json=body,
                 headers={"Authorization": f"Bearer {server.token}"},
             )
     except httpx.HTTPError as error:
-        raise _gone() from error
+        raise _worker_ended() from error
     if response.status_code != 200:
-        raise _refusal(response.text)
+        raise _server_error(response.text)
     return response.json()
 
 
-def _piece(event: dict, text: bool) -> str:
+def _text_delta(event: dict, text: bool) -> str:
     if "error" in event:
         raise StudioError(
             Sentence.from_json(event["error"].get("sentence"))
@@ -166,12 +166,12 @@ def _piece(event: dict, text: bool) -> str:
     return choice.get("text", "") if text else choice.get("delta", {}).get("content", "")
 
 
-def _refusal(body: str) -> StudioError:
+def _server_error(body: str) -> StudioError:
     try:
         return StudioError(Sentence.from_json(json.loads(body)["error"]["sentence"]))
     except (ValueError, KeyError, TypeError):
         return StudioError("The chat server did not understand the question: {detail}", detail=body[:200])
 
 
-def _gone() -> StudioError:
+def _worker_ended() -> StudioError:
     return StudioError("The model stopped answering: its worker has ended. Ask again to start it anew.")

@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from transformers import GenerationConfig, StoppingCriteria
 
-from studio.chat import answer
-from studio.chat.adapted import Adapted, Kind, kind_of
-from studio.chat.pieces import Pieces
+from studio.chat import generation
+from studio.chat.fair_lock import FairLock
+from studio.chat.multi_adapter import AdapterKind, MultiAdapterModel, adapter_kind
 from studio.chat.sampling import Sampling
-from studio.chat.turns import Turn
+from studio.chat.stream_decoder import StreamDecoder
 from studio.data.reasoning import OPEN
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.words import Sentence, StudioError
 
 warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
@@ -40,22 +40,22 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Want:
+class Requirement:
     """What an answer needs: the base (all fields empty), an adapter of some `kind`, or the whole model `whole`."""
 
     adapter: str | None = None
-    kind: Kind | None = None
-    whole: str | None = None
+    kind: AdapterKind | None = None
+    full_model: str | None = None
 
     @property
     def group(self) -> tuple[str, str] | None:
         """The group whose layers must be in the base while this answers; None if it only needs the base to be clean."""
         return self.kind.group if self.kind and not self.kind.prompt else None
 
-    def fits(self, group: tuple[str, str] | None, whole: str | None) -> bool:
+    def fits(self, group: tuple[str, str] | None, full_model: str | None) -> bool:
         """Whether this can answer while the base has the layers of `group` and `whole` is the other model in memory."""
-        if self.whole:
-            return self.whole == whole
+        if self.full_model:
+            return self.full_model == full_model
         return self.group == group if self.group else group is None or not group[1]
 
 
@@ -69,22 +69,22 @@ class Engine:
     def __init__(
         self,
         model,
-        codec: Codec,
+        tokenizer: ChatTokenizer,
         *,
         name: str,
         find: Callable[[str], tuple[Path, dict]],
-        load_whole: Callable[[Path], torch.nn.Module],
+        load_full_model: Callable[[Path], torch.nn.Module],
     ):
-        self.base, self.codec, self.name = Adapted(model), codec, name
-        self._find, self._load_whole = find, load_whole
-        self._turn, self._door = Turn(), Turn()
+        self.base, self.tokenizer, self.name = MultiAdapterModel(model), tokenizer, name
+        self._find, self._load_full_model = find, load_full_model
+        self._lock, self._admission = FairLock(), FairLock()
         self._changed = threading.Condition()
-        self._running: list[Want] = []
-        self._whole: tuple[str, Adapted, Codec] | None = None
+        self._running: list[Requirement] = []
+        self._full_model: tuple[str, MultiAdapterModel, ChatTokenizer] | None = None
 
     def chat(
         self,
-        who: str | None,
+        adapter_id: str | None,
         messages: list[dict],
         sampling: Sampling,
         emit: Callable[[str], None],
@@ -92,136 +92,156 @@ class Engine:
     ) -> Outcome:
         """Answer the conversation as adapter `who` (None: the base). `emit` gets the text in pieces, in this thread."""
 
-        def prepare(codec: Codec) -> tuple[list[int], answer.End]:
-            prompt = codec.render(messages, for_answer=True)
+        def prepare(tokenizer: ChatTokenizer) -> tuple[list[int], generation.StopCondition]:
+            prompt = tokenizer.render(messages, add_generation_prompt=True)
             if prompt.rstrip().endswith(OPEN):  # the template opens the reasoning, which the model then only closes
                 emit(f"{OPEN}\n")
-            return codec.encode(prompt).ids, answer.chat_end(codec)
+            return tokenizer.encode(prompt).ids, generation.chat_stop(tokenizer)
 
-        return self._answer(who, prepare, sampling, emit, cancelled)
+        return self._answer(adapter_id, prepare, sampling, emit, cancelled)
 
     def complete(
-        self, who: str | None, text: str, sampling: Sampling, emit: Callable[[str], None], cancelled: Callable[[], bool]
+        self,
+        adapter_id: str | None,
+        text: str,
+        sampling: Sampling,
+        emit: Callable[[str], None],
+        cancelled: Callable[[], bool],
     ) -> Outcome:
         """Continue `text`, likewise."""
         return self._answer(
-            who, lambda codec: (answer.text_ids(codec, text), answer.text_end(codec)), sampling, emit, cancelled
+            adapter_id,
+            lambda tokenizer: (generation.text_ids(tokenizer, text), generation.text_stop(tokenizer)),
+            sampling,
+            emit,
+            cancelled,
         )
 
     def _answer(
-        self, who, prepare: Callable[[Codec], tuple[list[int], answer.End]], sampling, emit, cancelled
+        self,
+        adapter_id,
+        prepare: Callable[[ChatTokenizer], tuple[list[int], generation.StopCondition]],
+        sampling,
+        emit,
+        cancelled,
     ) -> Outcome:
-        want, folder = self._want(who)
-        if not self._enter(want, folder, cancelled):
+        requirement, folder = self._requirement(adapter_id)
+        if not self._admit(requirement, folder, cancelled):
             return Outcome("cancelled", 0, 0)
         try:
-            unit, codec = (
-                (self._whole[1], self._whole[2]) if want.whole else (self.base, self.codec.for_adapter(folder))
+            served, tokenizer = (
+                (self._full_model[1], self._full_model[2])
+                if requirement.full_model
+                else (self.base, self.tokenizer.for_adapter(folder))
             )
-            prompt, end = prepare(codec)
-            with self._turn:
-                unit.activate(want.adapter)
-                return self._generate(unit, codec, want.adapter, prompt, end, sampling, emit, cancelled)
+            prompt, end = prepare(tokenizer)
+            with self._lock:
+                served.activate(requirement.adapter)
+                return self._generate(served, tokenizer, requirement.adapter, prompt, end, sampling, emit, cancelled)
         finally:
             with self._changed:
-                self._running.remove(want)
+                self._running.remove(requirement)
                 self._changed.notify_all()
 
     # ---- who may be in the model at the same time ---------------------------------------------------------------
 
-    def _want(self, who: str | None) -> tuple[Want, Path | None]:
-        if who is None:
-            return Want(), None
-        folder, card = self._find(who)
+    def _requirement(self, adapter_id: str | None) -> tuple[Requirement, Path | None]:
+        if adapter_id is None:
+            return Requirement(), None
+        folder, card = self._find(adapter_id)
         if card.get("base") != self.name:
             raise StudioError(
                 "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
-                name=who,
+                name=adapter_id,
                 base=card.get("base"),
                 loaded=self.name,
             )
         if card.get("kind") == "model":
-            return Want(whole=who), folder
-        return Want(adapter=who, kind=kind_of(who, folder)), folder
+            return Requirement(full_model=adapter_id), folder
+        return Requirement(adapter=adapter_id, kind=adapter_kind(adapter_id, folder)), folder
 
-    def _enter(self, want: Want, folder: Path | None, cancelled: Callable[[], bool]) -> bool:
+    def _admit(self, requirement: Requirement, folder: Path | None, cancelled: Callable[[], bool]) -> bool:
         """Wait until the model can serve `want`, in order of arrival, then make it so. False if it was cancelled meanwhile."""
-        with self._door:
-            group, whole = self._state_for(want)
+        with self._admission:
+            group, full_model = self._state_for(requirement)
             with self._changed:
-                while not all(other.fits(group, whole) for other in self._running):
+                while not all(other.fits(group, full_model) for other in self._running):
                     if cancelled():
                         return False
                     self._changed.wait(0.1)
-            with self._turn:
-                self._bring(want, folder)
+            with self._lock:
+                self._load_required(requirement, folder)
             with self._changed:
-                self._running.append(want)
+                self._running.append(requirement)
         return True
 
-    def _state_for(self, want: Want) -> tuple[tuple[str, str] | None, str | None]:
+    def _state_for(self, requirement: Requirement) -> tuple[tuple[str, str] | None, str | None]:
         """The injected group and the whole model that there must be for `want`, changing as little as possible."""
-        whole = want.whole or (self._whole[0] if self._whole else None)
-        if want.group:
-            return want.group, whole
-        return self.base.injected if self.base.clean or want.whole else None, whole
+        full_model = requirement.full_model or (self._full_model[0] if self._full_model else None)
+        if requirement.group:
+            return requirement.group, full_model
+        return self.base.injected if self.base.is_clean or requirement.full_model else None, full_model
 
-    def _bring(self, want: Want, folder: Path | None) -> None:
-        if want.whole:
-            if self._whole is None or self._whole[0] != want.whole:
-                self._whole = None  # the old one's memory comes back before the new one is loaded
-                self._whole = (want.whole, Adapted(self._load_whole(folder)), Codec(folder))
+    def _load_required(self, requirement: Requirement, folder: Path | None) -> None:
+        if requirement.full_model:
+            if self._full_model is None or self._full_model[0] != requirement.full_model:
+                self._full_model = None  # the old one's memory comes back before the new one is loaded
+                self._full_model = (
+                    requirement.full_model,
+                    MultiAdapterModel(self._load_full_model(folder)),
+                    ChatTokenizer(folder),
+                )
             return
-        if not self.base.clean and self.base.injected != want.group:
+        if not self.base.is_clean and self.base.injected != requirement.group:
             self.base.unload()
-        if want.adapter:
+        if requirement.adapter:
             keep = {other.adapter for other in self._running if other.adapter}
-            self.base.load(want.adapter, folder, want.kind, keep)
+            self.base.load(requirement.adapter, folder, requirement.kind, keep)
 
     # ---- one answer -----------------------------------------------------------------------------------------------
 
     def _generate(
         self,
-        unit: Adapted,
-        codec: Codec,
-        who: str | None,
+        served: MultiAdapterModel,
+        tokenizer: ChatTokenizer,
+        adapter_id: str | None,
         prompt: list[int],
-        end: answer.End,
+        end: generation.StopCondition,
         sampling: Sampling,
         emit,
         cancelled,
     ) -> Outcome:
-        room = self._room(unit, who, len(prompt), sampling.max_tokens)
-        device = next(unit.model.parameters()).device
+        budget = self._token_budget(served, adapter_id, len(prompt), sampling.max_tokens)
+        device = next(served.model.parameters()).device
         if sampling.temperature:
             torch.manual_seed(secrets.randbits(31) if sampling.seed is None else sampling.seed)
-        steps = _Steps(
-            self._turn,
-            lambda: unit.activate(who),
-            Pieces(codec, end),
+        streamer = _TokenStreamer(
+            self._lock,
+            lambda: served.activate(adapter_id),
+            StreamDecoder(tokenizer, end),
             emit,
             cancelled,
             device if sampling.temperature else None,
         )
         ids = torch.tensor([prompt], device=device)
-        unit.model.generate(
+        served.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            generation_config=_settings(codec, end, sampling, room),
-            stopping_criteria=[steps],
+            generation_config=_generation_config(tokenizer, end, sampling, budget),
+            stopping_criteria=[streamer],
         )
-        emit(steps.pieces.rest())
-        finish = "cancelled" if steps.was_cancelled else "stop" if steps.pieces.ended else "length"
-        return Outcome(finish, len(prompt), steps.pieces.count)
+        emit(streamer.decoder.flush())
+        finish = "cancelled" if streamer.was_cancelled else "stop" if streamer.decoder.finished else "length"
+        return Outcome(finish, len(prompt), streamer.decoder.count)
 
-    def _room(self, unit: Adapted, who: str | None, tokens: int, wanted: int) -> int:
+    def _token_budget(self, served: MultiAdapterModel, adapter_id: str | None, tokens: int, wanted: int) -> int:
         """How many tokens the answer may have."""
         if not tokens:
             raise StudioError("There is nothing to answer; write a message first.")
-        context = answer.context_of(unit.model)
+        context = generation.context_length(served.model)
         if context is None:
             return wanted
-        context -= unit.virtual_tokens(who)
+        context -= served.virtual_token_count(adapter_id)
         if tokens >= context:
             raise StudioError(
                 "The conversation is {tokens} tokens long, but the model holds {context}; start a new chat, or write less.",
@@ -231,9 +251,11 @@ class Engine:
         return min(wanted, context - tokens)
 
 
-def _settings(codec: Codec, end: answer.End, sampling: Sampling, room: int) -> GenerationConfig:
+def _generation_config(
+    tokenizer: ChatTokenizer, end: generation.StopCondition, sampling: Sampling, budget: int
+) -> GenerationConfig:
     """`sampling` as generate's settings; at temperature 0 those of the evaluation."""
-    made = answer.greedy(codec, end, room)
+    made = generation.greedy_config(tokenizer, end, budget)
     made.repetition_penalty = sampling.repetition_penalty
     if sampling.temperature:
         made.do_sample, made.temperature, made.top_p, made.top_k = (
@@ -245,19 +267,25 @@ def _settings(codec: Codec, end: answer.End, sampling: Sampling, room: int) -> G
     return made
 
 
-class _Steps(StoppingCriteria):
+class _TokenStreamer(StoppingCriteria):
     """Called by generate after each token: hands the text out, looks whether to stop, and gives the turn to who waits.
 
     random: the device whose random state belongs to this answer, None for greedy answers.
     """
 
     def __init__(
-        self, turn: Turn, activate: Callable[[], None], pieces: Pieces, emit, cancelled, random: torch.device | None
+        self,
+        lock: FairLock,
+        activate: Callable[[], None],
+        decoder: StreamDecoder,
+        emit,
+        cancelled,
+        random: torch.device | None,
     ):
-        self.turn, self.activate, self.pieces, self.emit, self.cancelled, self.random = (
-            turn,
+        self.lock, self.activate, self.decoder, self.emit, self.cancelled, self.random = (
+            lock,
             activate,
-            pieces,
+            decoder,
             emit,
             cancelled,
             random,
@@ -265,17 +293,17 @@ class _Steps(StoppingCriteria):
         self.was_cancelled = False
 
     def __call__(self, input_ids, scores, **kwargs):
-        piece = self.pieces.add(int(input_ids[0, -1]))
+        piece = self.decoder.add(int(input_ids[0, -1]))
         if piece:
             self.emit(piece)
-        self.was_cancelled = not self.pieces.ended and bool(self.cancelled())
-        if not self.pieces.ended and not self.was_cancelled and self.turn.wanted():
+        self.was_cancelled = not self.decoder.finished and bool(self.cancelled())
+        if not self.decoder.finished and not self.was_cancelled and self.lock.has_waiters():
             state = _random_state(self.random)
-            self.turn.give()
-            self.turn.take()
+            self.lock.release()
+            self.lock.acquire()
             self.activate()
             _set_random_state(self.random, state)
-        return torch.tensor([self.pieces.ended or self.was_cancelled], device=input_ids.device)
+        return torch.tensor([self.decoder.finished or self.was_cancelled], device=input_ids.device)
 
 
 def _random_state(device: torch.device | None) -> torch.Tensor | None:
@@ -289,6 +317,6 @@ def _set_random_state(device: torch.device | None, state: torch.Tensor | None) -
         torch.set_rng_state(state) if device.type == "cpu" else torch.cuda.set_rng_state(state, device)
 
 
-def stopped() -> Sentence:
+def server_stopped() -> Sentence:
     """What an asker is told whose answer was cut off because the server leaves."""
     return Sentence("The chat was stopped before the answer was complete. Ask again to start it anew.")

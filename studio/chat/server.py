@@ -6,7 +6,7 @@ job's result. It leaves when asked to, or when nobody has asked anything for a w
     GET  /v1/models             "base" and the adapters of this base
     POST /v1/chat/completions   messages → answer, as one JSON or, with "stream", as server-sent events
     POST /v1/completions        text → its continuation, likewise
-    POST /v1/classify           text or picture → the probability of each class; only where the job's "head" is not "language"
+    POST /v1/classify           text or picture → the probability of each class; only where the job's "head" is not "causal_lm"
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from studio.chat.classifier import Classifiers
-from studio.chat.engine import Engine, Outcome, stopped
+from studio.chat.engine import Engine, Outcome, server_stopped
 from studio.chat.sampling import Sampling
 from studio.jobs import reasons
 from studio.library import shelf
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
-from studio.models.resolve import folder_of
+from studio.models.resolve import resolve_folder
 from studio.options import must
 from studio.words import Sentence, StudioError
 
 IDLE_SECONDS = 1800.0  # without a request, until the model's memory is given back
-_AT_ONCE = 16  # answers that take turns; more wait in line
-_LARGEST = 32_000_000  # bytes of a request
-_ALIVE = 5.0  # seconds after which a silent stream says that it is alive
+_MAX_CONCURRENT = 16  # answers that take turns; more wait in line
+_MAX_REQUEST_BYTES = 32_000_000  # bytes of a request
+_KEEPALIVE_SECONDS = 5.0  # seconds after which a silent stream says that it is alive
 _ROLES = ("system", "user", "assistant")
 
 
 def serve(job) -> dict:
     """payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds"}, all but the first optional.
 
-    head "classes" serves classifiers in place of the language model: one model's memory is enough.
+    head "classification" serves classifiers in place of the language model: one model's memory is enough.
     """
     payload = job.payload
     job.doing(Sentence("Loading {model}", model=payload["model"]))
@@ -69,9 +69,9 @@ def serve(job) -> dict:
     job.result(result)
     job.doing(Sentence("Ready to chat with {model}", model=payload["model"]))
     idle = float(payload.get("idle_seconds") or IDLE_SECONDS)
-    while thread.is_alive() and not job.stop_requested() and service.idle() < idle:
+    while thread.is_alive() and not job.stop_requested() and service.idle_seconds() < idle:
         time.sleep(0.1)
-    service.leave()
+    service.shut_down()
     server.should_exit = True
     thread.join(10)
     return {"model": payload["model"]}
@@ -80,22 +80,22 @@ def serve(job) -> dict:
 def load_engine(job) -> Engine | Classifiers:
     """What answers the job's payload: an engine with its base model loaded, or classifiers that load on demand."""
     payload = job.payload
-    folder = folder_of(payload["model"], payload.get("revision"))
+    folder = resolve_folder(payload["model"], payload.get("revision"))
     device = getattr(job, "torch_device", None) or payload.get("device") or "cpu"
-    how = {
+    load_options = {
         "quantisation": payload.get("quantisation") or "none",
         "precision": payload.get("precision") or "auto",
         "device": device,
     }
     find = lambda adapter_id: shelf.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
-    if payload.get("head") == "classes":
-        return Classifiers(folder, name=payload["model"], how=how, find=find)
+    if payload.get("head") == "classification":
+        return Classifiers(folder, name=payload["model"], load_options=load_options, find=find)
     return Engine(
-        load_base(folder, **how),
-        Codec(folder),
+        load_base(folder, **load_options),
+        ChatTokenizer(folder),
         name=payload["model"],
         find=find,
-        load_whole=lambda whole: load_base(whole, **how),
+        load_full_model=lambda folder: load_base(folder, **load_options),
     )
 
 
@@ -104,27 +104,29 @@ class Service:
 
     def __init__(self, engine: Engine | Classifiers, token: str, adapters: Callable[[], list[dict]], home):
         self.engine, self.token, self.adapters, self.home = engine, token, adapters, home
-        self.pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="answer")
-        self.leaving = threading.Event()
-        self.busy = 0
-        self.touched = time.monotonic()
-        talks = [
+        self.pool = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="answer")
+        self.shutting_down = threading.Event()
+        self.active_requests = 0
+        self.last_active = time.monotonic()
+        chat_routes = [
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.complete, methods=["POST"]),
         ]
-        own = [Route("/v1/classify", self.classify, methods=["POST"])] if isinstance(engine, Classifiers) else talks
-        self.app = self._guarded(Starlette(routes=[Route("/v1/models", self.models), *own]))
+        own = (
+            [Route("/v1/classify", self.classify, methods=["POST"])] if isinstance(engine, Classifiers) else chat_routes
+        )
+        self.app = self._require_token(Starlette(routes=[Route("/v1/models", self.models), *own]))
 
-    def idle(self) -> float:
+    def idle_seconds(self) -> float:
         """Seconds since the last request ended."""
-        return 0.0 if self.busy else time.monotonic() - self.touched
+        return 0.0 if self.active_requests else time.monotonic() - self.last_active
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Cut every answer off, with a word to its asker."""
-        self.leaving.set()
+        self.shutting_down.set()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
-    def _guarded(self, app):
+    def _require_token(self, app):
         """`app` for those who know the token; it also counts who is being served."""
         expected = f"Bearer {self.token}".encode()
 
@@ -134,12 +136,12 @@ class Service:
                 return await _failure(Sentence("This server wants the token that its studio knows."), 401)(
                     scope, receive, send
                 )
-            self.busy += 1
+            self.active_requests += 1
             try:
                 return await app(scope, receive, send)
             finally:
-                self.busy -= 1
-                self.touched = time.monotonic()
+                self.active_requests -= 1
+                self.last_active = time.monotonic()
 
         return guard
 
@@ -157,7 +159,7 @@ class Service:
         return await self._answer(request, "text_completion", _prompt, self.engine.complete)
 
     async def classify(self, request: Request) -> Response:
-        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "several", "sets"}"""
+        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "multi_label", "sets"}"""
         try:
             body = await _body(request)
             given = (
@@ -179,18 +181,18 @@ class Service:
             asked, sampling = read(body), _sampling(body)
         except StudioError as error:
             return _failure(error.sentence, 400)
-        who = body.get("model") or "base"
-        frame = {"id": f"{kind}-{secrets.token_hex(8)}", "created": int(time.time()), "model": who}
+        adapter_id = body.get("model") or "base"
+        frame = {"id": f"{kind}-{secrets.token_hex(8)}", "created": int(time.time()), "model": adapter_id}
         events = self._events(
-            lambda emit, cancelled: ask(None if who == "base" else who, asked, sampling, emit, cancelled)
+            lambda emit, cancelled: ask(None if adapter_id == "base" else adapter_id, asked, sampling, emit, cancelled)
         )
         if body.get("stream"):
             return StreamingResponse(
                 _as_sse(events, kind, frame), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
             )
-        return await self._whole(request, events, kind, frame)
+        return await self._json_answer(request, events, kind, frame)
 
-    async def _whole(self, request: Request, events: AsyncIterator, kind: str, frame: dict) -> Response:
+    async def _json_answer(self, request: Request, events: AsyncIterator, kind: str, frame: dict) -> Response:
         text = ""
         async for event in events:
             if isinstance(event, str):
@@ -198,7 +200,7 @@ class Service:
             elif isinstance(event, Sentence):
                 return _failure(event, 400)
             elif isinstance(event, Outcome):
-                said = (
+                content = (
                     {"message": {"role": "assistant", "content": text}} if kind == "chat.completion" else {"text": text}
                 )
                 usage = {
@@ -210,7 +212,7 @@ class Service:
                     {
                         **frame,
                         "object": kind,
-                        "choices": [{"index": 0, **said, "finish_reason": event.finish}],
+                        "choices": [{"index": 0, **content, "finish_reason": event.finish}],
                         "usage": usage,
                     }
                 )
@@ -226,7 +228,7 @@ class Service:
 
         Closing the iterator (the asker has gone) stops the answer at its next token.
         """
-        gone = threading.Event()
+        disconnected = threading.Event()
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
 
         def put(event) -> None:
@@ -236,16 +238,17 @@ class Service:
         def work() -> None:
             try:
                 outcome = run(
-                    lambda piece: put(piece) if piece else None, lambda: gone.is_set() or self.leaving.is_set()
+                    lambda piece: put(piece) if piece else None,
+                    lambda: disconnected.is_set() or self.shutting_down.is_set(),
                 )
-                put(stopped() if self.leaving.is_set() and outcome.finish == "cancelled" else outcome)
+                put(server_stopped() if self.shutting_down.is_set() and outcome.finish == "cancelled" else outcome)
             except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
                 put(reasons.of_exception(error, self.home))
 
         try:
             self.pool.submit(work)
         except RuntimeError:  # the pool is shut: the server leaves
-            yield stopped()
+            yield server_stopped()
             return
         try:
             event = None
@@ -253,30 +256,30 @@ class Service:
                 try:
                     event = await asyncio.wait_for(queue.get(), 0.5)
                 except TimeoutError:
-                    event = stopped() if self.leaving.is_set() else None
+                    event = server_stopped() if self.shutting_down.is_set() else None
                 yield event
         finally:
-            gone.set()
+            disconnected.set()
 
 
 async def _as_sse(events: AsyncIterator, kind: str, frame: dict) -> AsyncIterator[bytes]:
     chat = kind == "chat.completion"
     frame = {**frame, "object": "chat.completion.chunk" if chat else kind}
-    spoke = time.monotonic()
+    last_sent = time.monotonic()
     try:
         async for event in events:
             if event is None:
-                if time.monotonic() - spoke > _ALIVE:
+                if time.monotonic() - last_sent > _KEEPALIVE_SECONDS:
                     yield b": alive\n\n"
-                    spoke = time.monotonic()
+                    last_sent = time.monotonic()
                 continue
-            spoke = time.monotonic()
+            last_sent = time.monotonic()
             if isinstance(event, Sentence):
                 yield _line({"error": _error(event)})
                 return
             text, finish = ("", event.finish) if isinstance(event, Outcome) else (event, None)
-            said = {"delta": {"content": text} if text else {}} if chat else {"text": text}
-            yield _line({**frame, "choices": [{"index": 0, **said, "finish_reason": finish}]})
+            content = {"delta": {"content": text} if text else {}} if chat else {"text": text}
+            yield _line({**frame, "choices": [{"index": 0, **content, "finish_reason": finish}]})
         yield b"data: [DONE]\n\n"
     finally:
         await events.aclose()
@@ -298,8 +301,10 @@ async def _body(request: Request) -> dict:
     read = b""
     async for chunk in request.stream():
         read += chunk
-        if len(read) > _LARGEST:
-            raise StudioError("The request is larger than {limit} MB; send less text.", limit=_LARGEST // 1_000_000)
+        if len(read) > _MAX_REQUEST_BYTES:
+            raise StudioError(
+                "The request is larger than {limit} MB; send less text.", limit=_MAX_REQUEST_BYTES // 1_000_000
+            )
     try:
         body = json.loads(read)
     except (ValueError, RecursionError) as error:

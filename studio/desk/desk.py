@@ -116,7 +116,7 @@ class Desk:
         """Set the task's options that depend on how the data is mapped, and on what its labels look like."""
         task = self.draft()["task"]
         if cls := TASKS.get(task.get("name")):
-            self.change(task={**task, **cls.suited(mapping, separator_of(opened, mapping))})
+            self.change(task={**task, **cls.options_for_mapping(mapping, separator_of(opened, mapping))})
 
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
         """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
@@ -124,12 +124,12 @@ class Desk:
         made_for = {"label_columns": "label", "label": "label_sets" if mapping.labels else "label"}.get(
             mapping.shape, mapping.shape
         )
-        own = next((item for item in TASKS.values() if item.wants == made_for), None)
+        own = next((item for item in TASKS.values() if item.record_kind == made_for), None)
         if own:
-            return None if current and current.wants == own.wants else own
-        if current and fits(mapping, current.wants):
+            return None if current and current.record_kind == own.record_kind else own
+        if current and fits(mapping, current.record_kind):
             return None
-        return next((item for item in TASKS.values() if fits(mapping, item.wants)), None)
+        return next((item for item in TASKS.values() if fits(mapping, item.record_kind)), None)
 
     def choose_task(self, name: str) -> dict:
         """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
@@ -141,7 +141,7 @@ class Desk:
         )
         with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
             opened = _look_at(draft["data"]["source"])
-            self._suit_task(propose(opened, TASKS[name].wants).mapping, opened)
+            self._suit_task(propose(opened, TASKS[name].record_kind).mapping, opened)
         return self.draft()
 
     def _model_for(self, task: type[Task]) -> dict:
@@ -152,7 +152,7 @@ class Desk:
             unfit = task.model_refusal(read_shape(folder)) if folder else None
         except StudioError:
             return {}
-        return {"model": {"name": STARTERS[task.reads], "revision": None}} if unfit else {}
+        return {"model": {"name": STARTERS[task.modality], "revision": None}} if unfit else {}
 
     def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
         """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
@@ -187,7 +187,10 @@ class Desk:
         draft = self.draft()
         source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
         return lost_rows(
-            source, Mapping.model_validate(mapping), TASKS[draft["task"]["name"]].wants, recipe.task.labels_between
+            source,
+            Mapping.model_validate(mapping),
+            TASKS[draft["task"]["name"]].record_kind,
+            recipe.task.label_separator,
         )
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
@@ -197,7 +200,7 @@ class Desk:
             return None
         try:
             mapping = Mapping.model_validate(kept)
-            want = next(item.wants for item in TASKS.values() if fits(mapping, item.wants))
+            want = next(item.record_kind for item in TASKS.values() if fits(mapping, item.record_kind))
             check_mapping(mapping, opened.columns, want, opened.name)
         except (ValueError, StopIteration, StudioError):  # pydantic's ValidationError is a ValueError
             return None
@@ -247,7 +250,7 @@ class Desk:
             values = {
                 **values,
                 "validation_mapping": mapping.model_dump(mode="json")
-                if mapping and task and fits(mapping, task.wants)
+                if mapping and task and fits(mapping, task.record_kind)
                 else None,
             }
         self.change(data={**data, **values})

@@ -118,9 +118,9 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
     if found.dataset is None:
         return
     found.rows = len(found.dataset.train)
-    countable = found.shape and recipe.task.reads == "text" and "training" not in found.wrong
+    countable = found.shape and recipe.task.modality == "text" and "training" not in found.wrong
     if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
-        found.lengths = recipe.task.pieces(tokens.rows, recipe.training.max_length)
+        found.lengths = recipe.task.example_lengths(tokens.rows, recipe.training.max_length)
         longest = (
             max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length
         )  # not all were looked at
@@ -132,7 +132,7 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
             tokens,
             recipe.training.max_length,
             remedy=recipe.data.remedies.get("long", ""),
-            splits=recipe.task.splits,
+            splits=recipe.task.splits_long_texts,
         )
     if found.report.blocking:
         found.problems.setdefault("data", found.report.blocking)

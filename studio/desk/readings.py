@@ -17,7 +17,7 @@ from studio.data.resolve import stamp
 from studio.data.token_report import Tokens, count_tokens
 from studio.desk.ways_out import add_ways_out
 from studio.recipe import Recipe
-from studio.tasks.fitting import Fitting
+from studio.tasks.length_policy import LengthPolicy
 from studio.words import StudioError
 
 _KEPT = 4  # datasets, and as many token counts
@@ -42,8 +42,8 @@ class Readings:
         key = json.dumps(
             [
                 recipe.data.model_dump(mode="json"),
-                recipe.task.wants,
-                recipe.task.labels_between,
+                recipe.task.record_kind,
+                recipe.task.label_separator,
                 stamp(recipe.data.sources),
             ],
             sort_keys=True,
@@ -56,9 +56,9 @@ class Readings:
             self.stop()
             self._under_way.clear()  # nobody asks for those any more
             if not is_large(recipe.data):
-                dataset = load(recipe.data, want=recipe.task.wants, separator=recipe.task.labels_between)
+                dataset = load(recipe.data, want=recipe.task.record_kind, separator=recipe.task.label_separator)
                 return dataset, report(dataset)
-            self._under_way[key] = Reading(recipe.data, recipe.task.wants, recipe.task.labels_between)
+            self._under_way[key] = Reading(recipe.data, recipe.task.record_kind, recipe.task.label_separator)
         reading = self._under_way[key]
         if not reading.done:
             raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
@@ -77,14 +77,14 @@ class Readings:
         ]
 
         def count() -> Tokens:
-            codec = recipe.codec(folder)
+            tokenizer = recipe.tokenizer(folder)
             found = count_tokens(
                 dataset,
-                lambda value: recipe.task.measure(value, codec),
-                Fitting(recipe, codec),
-                lambda value: recipe.task.unseen(value, codec),
+                lambda value: recipe.task.token_counts(value, tokenizer),
+                LengthPolicy(recipe, tokenizer),
+                lambda value: recipe.task.drops_content(value, tokenizer),
             )
-            if recipe.task.templated:
+            if recipe.task.uses_chat_template:
                 add_ways_out(found, recipe, folder)
             return found
 

@@ -68,7 +68,7 @@ def forecast(
     precision = memory.precision_of(recipe, hardware.bf16_on(device), device)
     most = min(recipe.training.max_length, shape.context or recipe.training.max_length)
     known = [min(length, most) for length in lengths or () if length > 0]
-    if recipe.task.reads == "pictures":
+    if recipe.task.modality == "image":
         known = [shape.context]  # every picture makes as many patches
     used = known or [min(_ASSUMED, most)]
     examples = max(rows, 1)

@@ -49,13 +49,18 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
     trained = recipe.method.parameter_count(shape)
     width = 4 if precision == "fp32" else 2
     whole = recipe.method.ships_as == "model"
-    tokens = (longest + recipe.method.input_tokens) * recipe.training.batch_size * recipe.task.rows * recipe.method.rows
+    tokens = (
+        (longest + recipe.method.input_tokens)
+        * recipe.training.batch_size
+        * recipe.task.sequences_per_example
+        * recipe.method.rows
+    )
     parts = {
         "weights": weight_bytes(recipe, shape, 4 if whole else width) + (0 if whole else 4 * trained),
         "gradients": 4 * trained,
         "optimiser": STATES[recipe.training.optimiser] * trained,
         "activations": (1 + _SLACK) * tokens * activation_bytes(recipe, shape, width),
-        "logits": tokens * LABELLED * shape.vocabulary * (12 if width == 4 else 16)
+        "logits": tokens * LABELLED * shape.vocab_size * (12 if width == 4 else 16)
         if recipe.task.task_type == "CAUSAL_LM"
         else 0,
         "process": PROCESS["cpu" if device == "cpu" else "cuda"],
@@ -65,7 +70,7 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
 
 def weight_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     """The base model's weights: linear layers as quantised, the rest at `width` bytes (4 beside quantised ones)."""
-    linear = sum(rows * columns for rows, columns in shape.linears.values())
+    linear = sum(rows * columns for rows, columns in shape.linear_layers.values())
     rest = shape.parameters - linear
     match recipe.quantisation:
         case "nf4":
@@ -84,7 +89,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     """
     if not shape.layers:
         return 0
-    block = 24 * shape.hidden + width * (2 * shape.key_value_heads * shape.head_size + 4 * shape.intermediate)
+    block = 24 * shape.hidden + width * (2 * shape.key_value_heads * shape.head_dim + 4 * shape.intermediate)
     if recipe.method.ships_as == "model":
         block += 10 * shape.hidden
     dropout, targets = getattr(recipe.method, "dropout", 0), getattr(recipe.method, "targets", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.hardware import GB, Hardware, gigabytes, pick_device
 from studio.methods import Method
-from studio.models.catalogue import BaseModelOffer
+from studio.models.catalogue import CatalogueEntry
 from studio.words import Sentence
 
 _FULL = 16  # bytes a parameter while all are taught: 4 each for weight and gradient, 8 for AdamW
@@ -14,7 +14,7 @@ _REST = GB  # activations of a small batch, and the process
 
 
 def memory_needed(
-    offer: BaseModelOffer, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none"
+    offer: CatalogueEntry, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none"
 ) -> int:
     """Bytes that teaching the model takes at the least, before its shape is known. `forecast` is exact once it is."""
     squeezed = method.quantisation or quantisation
@@ -27,7 +27,7 @@ def memory_needed(
 
 
 def fits(
-    offer: BaseModelOffer,
+    offer: CatalogueEntry,
     hardware: Hardware,
     method: Method | type[Method],
     *,

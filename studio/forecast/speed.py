@@ -79,10 +79,10 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
     """Arithmetic for one trained token: 2 a weight forward, 2 for the gradient that flows on, 2 for the weight's own
     gradient where it is trained: 6·N, or 4·N on a frozen base (Kaplan 2020, arXiv:2001.08361, §2.1), and causal attention.
     Checkpointing runs forward twice."""
-    matrices = shape.used + LABELLED * shape.vocabulary * shape.hidden
-    forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_size
+    matrices = shape.active_weights + LABELLED * shape.vocab_size * shape.hidden
+    forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_dim
     passes = 3 if recipe.method.ships_as == "model" else 2
-    return forward * (passes + (1 if recipe.machine.checkpointing else 0) + recipe.task.comparisons)
+    return forward * (passes + (1 if recipe.machine.checkpointing else 0) + recipe.task.reference_passes)
 
 
 def device_flops(hardware: Hardware, device: str, precision: str) -> float:
@@ -139,7 +139,7 @@ def seconds(
         + recipe.method.input_tokens
     )
     work = flops_per_token(recipe, shape, width) * recipe.method.rows
-    examples = steps * training.effective_batch * recipe.task.rows
+    examples = steps * training.effective_batch * recipe.task.sequences_per_example
     if speed:
         learning = examples * mean / speed
     else:
@@ -148,14 +148,14 @@ def seconds(
             _STEP
             + training.accumulation
             * shape.layers
-            * (passes * _LAYER_TRAINED[kind] + recipe.task.comparisons * _LAYER_FORWARD[kind])
+            * (passes * _LAYER_TRAINED[kind] + recipe.task.reference_passes * _LAYER_FORWARD[kind])
         )
     forward = 2 * shape.parameters * recipe.method.rows / flops
     looking = (
         training.evaluations
         * validation
-        * recipe.task.rows
-        * (1 + recipe.task.comparisons)
+        * recipe.task.sequences_per_example
+        * (1 + recipe.task.reference_passes)
         * (width * forward + shape.layers * _LAYER_FORWARD[kind] / training.batch_size)
     )
     asked = min(validation, training.evaluation_rows) if validation else 0

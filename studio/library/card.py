@@ -193,7 +193,7 @@ def _class_usage(card: dict, whole: bool) -> str:
         f"model = {model}.from_pretrained({place}{names}, dtype=torch.float32)",
     ]
     code += [] if whole else ['model = PeftModel.from_pretrained(model, "path/to/this/folder")']
-    turn = "sigmoid()" if card.get("several") else "softmax(-1)"
+    turn = "sigmoid()" if card.get("multi_label") else "softmax(-1)"
     if pictures:
         code += [
             f'reader = {reader}.from_pretrained({place}, backend="pil")',

@@ -21,9 +21,9 @@ from studio.home import Home
 from studio.library import shelf
 from studio.library.card import model_card, public, public_name
 from studio.methods import METHODS
-from studio.models.codec import Codec
-from studio.models.context import lay
-from studio.models.resolve import folder_of
+from studio.models.chat_tokenizer import ChatTokenizer
+from studio.models.resolve import resolve_folder
+from studio.models.rope_scaling import apply_adapter
 from studio.options import check
 from studio.store import Store
 from studio.words import Sentence, StudioError
@@ -134,7 +134,7 @@ def export(job) -> dict:
     refusal = merge_refusal(card)
     if refusal:
         raise StudioError(refusal)
-    folder = folder_of(card["base"], card.get("revision"))
+    folder = resolve_folder(card["base"], card.get("revision"))
     _room_for(job.home, folder)
     half = Path(tempfile.mkdtemp(prefix=".half-merge-", dir=job.home.root / "adapters"))
     try:
@@ -172,8 +172,8 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
 
     job.doing(Sentence("Loading the base model"))
     pictures = card.get("task") == "image"
-    head = "language" if "labels" not in card else "image classes" if pictures else "text classes"
-    model = lay(
+    head = "causal_lm" if "labels" not in card else "image_classification" if pictures else "text_classification"
+    model = apply_adapter(
         load_base(
             base_folder, quantisation="none", precision="fp32", device="cpu", head=head, labels=card.get("labels")
         ),
@@ -183,12 +183,12 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
         size = model.config.image_size
         probe = {"pixel_values": torch.linspace(-1, 1, 3 * size * size).reshape(1, 3, size, size)}
     else:
-        codec = Codec(base_folder)
+        tokenizer = ChatTokenizer(base_folder)
         probe = {
-            "input_ids": torch.tensor([codec.encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
+            "input_ids": torch.tensor([tokenizer.encode("The quick brown fox jumps over the lazy dog. 12 + 30 =").ids])
         }
         if "labels" in card:
-            model.config.get_text_config().pad_token_id = codec.pad_id
+            model.config.get_text_config().pad_token_id = tokenizer.pad_id
     with torch.no_grad():
         before = model(**probe).logits
         job.doing(Sentence("Merging"))

@@ -98,7 +98,7 @@ class Adapter(Method):
 
     def parameter_count(self, shape: Shape) -> int:
         """2·m·d + d + m for each network (Houlsby 2019, §2.1)."""
-        places = sum(_is(name, self._outputs()) for name in shape.linears)
+        places = sum(_is(name, self._outputs()) for name in shape.linear_layers)
         return places * (2 * self.size * shape.hidden + shape.hidden + self.size)
 
     def refusal(self, shape, task, quantisation):
@@ -108,7 +108,7 @@ class Adapter(Method):
                 *([_ATTENTION_OUTPUT] if self.place == "houlsby" else []),
                 *([_MLP_INPUT] if self.place == "parallel" else []),
             ]
-            if any(sum(_is(name, known) for name in shape.linears) != shape.layers for known in needed):
+            if any(sum(_is(name, known) for name in shape.linear_layers) != shape.layers for known in needed):
                 return Sentence(
                     "Adapters do not know the layer names of {architecture}; choose LoRA.",
                     architecture=shape.architecture,

@@ -206,7 +206,7 @@ def no_target(shape: Shape | None, targets: str) -> Sentence | None:
     """Why `targets` cannot be used on a model of `shape`; None if they can."""
     if shape is None or shape.targets(targets):
         return None
-    present = sorted({name.rsplit(".", 1)[-1] for name in shape.linears})
+    present = sorted({name.rsplit(".", 1)[-1] for name in shape.linear_layers})
     if not present:
         return Sentence(
             "This model has no layer that a delta can be laid beside; choose full fine-tuning or another model."

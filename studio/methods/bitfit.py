@@ -66,7 +66,7 @@ class BitFit(Method):
         }  # not where a picture is cut into patches
         own = {name: size for name, size in biases.items() if name.rsplit(".", 1)[-1] not in _HEADS}
         return sum(own.values()) + (
-            sum(size[1] for name, size in shape.linears.items() if name not in own) if self.added else 0
+            sum(size[1] for name, size in shape.linear_layers.items() if name not in own) if self.added else 0
         )
 
     def refusal(self, shape, task, quantisation):

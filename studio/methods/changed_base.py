@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from studio.methods.base import DEFAULT
 from studio.methods.lora import write_lora
 from studio.models.folders import weight_files
-from studio.models.shape import names_in_memory
+from studio.models.shape import loaded_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +116,7 @@ def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
     for path in weight_files(base):
         with safe_open(path, "pt") as file:
             stored |= dict.fromkeys(file.keys(), path)
-    places = {now: (stored[name], name) for name, now in names_in_memory(stored).items()}
+    places = {now: (stored[name], name) for name, now in loaded_names(stored).items()}
     found = []
     for layer in layers:
         # a model with another head, or one that is stored without its head, has the same layers under another first name

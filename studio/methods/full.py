@@ -42,4 +42,4 @@ class Full(Method):
     def parameter_count(self, shape: Shape) -> int:
         if self.embeddings:
             return shape.parameters
-        return shape.parameters - shape.vocabulary * shape.hidden
+        return shape.parameters - shape.vocab_size * shape.hidden

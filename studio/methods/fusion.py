@@ -113,10 +113,10 @@ class AdapterFusion(Method):
 
     def parameter_count(self, shape: Shape) -> int:
         """Q, K and V of each block, d × d (Pfeiffer 2021, §3.2); the bank is frozen."""
-        return 3 * shape.hidden**2 * sum(_is(name, _MLP_OUTPUT) for name in shape.linears)
+        return 3 * shape.hidden**2 * sum(_is(name, _MLP_OUTPUT) for name in shape.linear_layers)
 
     def refusal(self, shape, task, quantisation):
-        if shape is not None and sum(_is(name, _MLP_OUTPUT) for name in shape.linears) != shape.layers:
+        if shape is not None and sum(_is(name, _MLP_OUTPUT) for name in shape.linear_layers) != shape.layers:
             return Sentence(
                 "Adapters do not know the layer names of {architecture}; choose LoRA.", architecture=shape.architecture
             )

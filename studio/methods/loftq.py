@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
 from studio.methods.qlora import QLoRA
-from studio.models.shape import names_in_memory
+from studio.models.shape import loaded_names
 from studio.options import option
 from studio.words import StudioError
 
@@ -60,7 +60,7 @@ def _mend(model, folder: Path) -> None:
     missing = set(layers)
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            held = {name.removesuffix(".weight"): key for key, name in names_in_memory(file.keys()).items()}
+            held = {name.removesuffix(".weight"): key for key, name in loaded_names(file.keys()).items()}
             for name in sorted(missing):
                 key = held.get(name) or held.get(name.removeprefix(f"{model.base_model_prefix}."))
                 if key is None:

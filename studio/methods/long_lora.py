@@ -50,10 +50,10 @@ class LongLoRA(LoRA):
     def wrap(self, model, setting=DEFAULT):
         from peft import get_peft_model
 
-        from studio.models.context import stretch
+        from studio.models.rope_scaling import apply_rope_scaling
         from studio.tuners.shifted import use_shifted
 
-        stretch(model, self.factor)
+        apply_rope_scaling(model, self.factor)
         use_shifted(model, self.group // 2 * 2)  # two halves
         saved = {
             "modules_to_save": list(_SAVED),
@@ -62,10 +62,10 @@ class LongLoRA(LoRA):
         return get_peft_model(model, self.config(setting, **(saved if self.trained else {})))
 
     def save(self, model, folder):
-        from studio.models.context import record
+        from studio.models.rope_scaling import save_rope_scaling
 
         super().save(model, folder)
-        record(model.base_model.model, self.factor, folder)
+        save_rope_scaling(model.base_model.model, self.factor, folder)
 
     def context(self, shape):
         return int(shape.context * self.factor)

@@ -76,9 +76,9 @@ class Hybrid(Method):
         """The parts of each block, first block first."""
         raise TypeError(f"{type(self).__name__} does not say what it mixes")
 
-    def plan(self, linears: Linears, biased: set[str]) -> dict[str, list[str]]:
+    def plan(self, linear_layers: Linears, biased: set[str]) -> dict[str, list[str]]:
         """Layer's name → its parts, for `studio.tuners.HybridConfig`. biased: those of the layers that have a bias."""
-        blocks = {name: int(found[1]) for name in linears if (found := _BLOCK.fullmatch(name))}
+        blocks = {name: int(found[1]) for name in linear_layers if (found := _BLOCK.fullmatch(name))}
         mixes = self.mixes(1 + max(blocks.values(), default=-1))
         names = target_names(self.targets)
         plan: dict[str, list[str]] = {}
@@ -129,18 +129,18 @@ class Hybrid(Method):
 
     def _plan_of(self, shape: Shape) -> dict[str, list[str]]:
         return self.plan(
-            shape.linears, {name.removesuffix(".bias") for name in shape.tensors if name.endswith(".bias")}
+            shape.linear_layers, {name.removesuffix(".bias") for name in shape.tensors if name.endswith(".bias")}
         )
 
     def parameter_count(self, shape: Shape) -> int:
         """Adapter 2md + d + m, prefix 2p·(key heads × head size), LoRA r(input + output), bias its outputs; each gate input + 1."""
         count = 0
         for name, parts in self._plan_of(shape).items():
-            rows, columns = shape.linears[name]
+            rows, columns = shape.linear_layers[name]
             gate = {"lora": rows + 1, "prefix": rows + 1, "adapter": columns + 1, "parallel": columns + 1}
             sizes = {
                 "lora": self.rank * (rows + columns),
-                "prefix": 2 * self.virtual_tokens * shape.key_value_heads * shape.head_size,
+                "prefix": 2 * self.virtual_tokens * shape.key_value_heads * shape.head_dim,
                 "bias": columns,
             }
             for part in set(parts) - {"tap"}:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, Setting
-from studio.models.known import model_types
+from studio.models.model_types import model_types
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence, StudioError
@@ -136,7 +136,7 @@ class PrefixTuning(Method):
         """What the prefix begins as, layers × tokens × 2 × heads × size; None for random numbers."""
         import torch
 
-        from studio.models.codec import Codec
+        from studio.models.chat_tokenizer import ChatTokenizer
         from studio.tuners.prefix import activations, from_stock
 
         if self.start == "random":
@@ -158,7 +158,7 @@ class PrefixTuning(Method):
                 )
             return found
         if self.start == "text":
-            ids = Codec(setting.base or Path(model.config._name_or_path)).encode(self.text).ids
+            ids = ChatTokenizer(setting.base or Path(model.config._name_or_path)).encode(self.text).ids
             ids = torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])  # a short text over and over
         else:
             ids = torch.randint(
@@ -189,7 +189,7 @@ class PrefixTuning(Method):
 
     def parameter_count(self, shape: Shape) -> int:
         """2·L·p·d for the prefixes (Li & Liang 2021, §4.2), d being the width of a key; with a network its own numbers instead (§4.3)."""
-        size = shape.key_value_heads * shape.head_size
+        size = shape.key_value_heads * shape.head_dim
         if not self.reparameterise:
             return 2 * shape.layers * self.virtual_tokens * size
         return self.virtual_tokens * size + (size + 1) * self.width + shape.layers * 2 * size * (self.width + 1)
@@ -203,7 +203,7 @@ class PrefixTuning(Method):
             return Sentence("No trained prefix is chosen; choose one, or start from random words.")
         if shape is not None and (
             shape.model_type in model_types()["encoder"]
-            or sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linears) != shape.layers
+            or sum(name.rsplit(".", 1)[-1] in KEYS for name in shape.linear_layers) != shape.layers
         ):
             return Sentence(
                 "Prefixes do not know the attention of {architecture}; choose LoRA.", architecture=shape.architecture

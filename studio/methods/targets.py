@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
-from studio.models.known import model_types
+from studio.models.model_types import model_types
 from studio.models.shape import Shape, read_shape, target_names
 from studio.options import option
 from studio.words import Sentence

@@ -21,7 +21,7 @@ from studio.words import Sentence, StudioError
 _FILE = PRESETS / "models.yaml"
 
 
-class BaseModelOffer(BaseModel):
+class CatalogueEntry(BaseModel):
     """One base model. parameters: billions. context: tokens, or patches of a picture. gated: accept the licence on the hub first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -34,7 +34,7 @@ class BaseModelOffer(BaseModel):
     context: int = Field(ge=16)
     gated: bool
     model_type: str = Field(min_length=1)
-    reads: Literal["text", "pictures"] = "text"
+    modality: Literal["text", "image"] = "text"
     note: str = ""
 
     @property
@@ -43,13 +43,13 @@ class BaseModelOffer(BaseModel):
         return round(self.parameters * 2e9)
 
     @property
-    def link(self) -> str:
+    def hub_url(self) -> str:
         """Its page on the hub; "" for a starter."""
         return "" if self.id in STARTERS.values() else f"https://huggingface.co/{self.id}"
 
     def label(self) -> Sentence:
         """One line for a list."""
-        values = {"title": self.title, "size": size_title(self.size), "licence": self.licence}
+        values = {"title": self.title, "size": format_size(self.size), "licence": self.licence}
         return (
             Sentence("{title} · {size} · {licence} · gated", **values)
             if self.gated
@@ -57,22 +57,22 @@ class BaseModelOffer(BaseModel):
         )
 
 
-def size_title(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes as a download is announced: "16 MB", "1.2 GB", "141 GB"; decimal, as hubs count."""
     if size < 1e9:
         return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
 
 
-def catalogue() -> list[BaseModelOffer]:
+def catalogue() -> list[CatalogueEntry]:
     """All models on offer, the starter first. Raises `StudioError` where models.yaml was edited and does not fit."""
     return list(_read(_FILE))
 
 
-def read_catalogue(path: Path) -> list[BaseModelOffer]:
+def read_catalogue(path: Path) -> list[CatalogueEntry]:
     """The offers in `path`, checked."""
     try:
-        offers = TypeAdapter(list[BaseModelOffer]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        entries = TypeAdapter(list[CatalogueEntry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise StudioError(
@@ -88,25 +88,25 @@ def read_catalogue(path: Path) -> list[BaseModelOffer]:
             source=path.name,
             line=mark.line + 1 if mark else "?",
         ) from error
-    return [_measured(offer) for offer in offers]
+    return [_with_measured_size(entry) for entry in entries]
 
 
 @cache
-def _read(path: Path) -> tuple[BaseModelOffer, ...]:
+def _read(path: Path) -> tuple[CatalogueEntry, ...]:
     return tuple(read_catalogue(path))
 
 
-def _measured(offer: BaseModelOffer) -> BaseModelOffer:
+def _with_measured_size(entry: CatalogueEntry) -> CatalogueEntry:
     """A starter's own numbers, read from its folder where it is there."""
-    if offer.id not in STARTERS.values():
-        return offer
+    if entry.id not in STARTERS.values():
+        return entry
     try:
-        shape = read_shape(local_folder(offer.id))
+        shape = read_shape(local_folder(entry.id))
     except StudioError:
-        return offer
-    return offer.model_copy(update={"parameters": shape.parameters / 1e9, "context": shape.context})
+        return entry
+    return entry.model_copy(update={"parameters": shape.parameters / 1e9, "context": shape.context})
 
 
-def offer_of(name: str) -> BaseModelOffer | None:
+def catalogue_entry(name: str) -> CatalogueEntry | None:
     """The offer with the hub id `name` (or "starter"); None for a model that we know nothing about."""
-    return next((offer for offer in catalogue() if offer.id.lower() == name.lower()), None)
+    return next((entry for entry in catalogue() if entry.id.lower() == name.lower()), None)

@@ -10,12 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from studio.models import layout
-from studio.models.codec import Codec, read_object
-from studio.models.known import model_types
+from studio.models.chat_tokenizer import ChatTokenizer, read_json_object
+from studio.models.model_types import model_types
 from studio.models.shape import read_config, stored_tensors
 from studio.words import Sentence, StudioError
 
-_TRAINABLE = ("mxfp4",)
+_DEQUANTISED_ON_LOAD = ("mxfp4",)
 """Forms of quantised weights that transformers itself turns back to 16 bit while it loads them."""
 _MEDIA = ("image", "video", "audio", "vision")
 _CONFIGS = ("tokenizer_config.json", "generation_config.json")
@@ -43,12 +43,12 @@ def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sente
     """files: names, sizes and times of the folder's files, of which the answer is remembered."""
     try:
         config = read_config(folder)
-        found = unknown_type(config) or unfit_type(config, head) or already_quantised(config)
-        if found or head == "image classes":
+        found = unknown_type(config) or unsupported_type(config, head) or already_quantised(config)
+        if found or head == "image_classification":
             return found
         stored = {name: size for name, (size, _) in stored_tensors(folder).items()}
         return (
-            layout.refusal(config, stored, head=head == "language")
+            layout.refusal(config, stored, head=head == "causal_lm")
             or unreadable_config(folder)
             or unreadable_tokenizer(folder, config, stored, own_template)
         )
@@ -72,7 +72,7 @@ def unknown_type(config: dict) -> Sentence | None:
     return None
 
 
-def unfit_type(config: dict, head: str) -> Sentence | None:
+def unsupported_type(config: dict, head: str) -> Sentence | None:
     """The type is known, but its models cannot do what `head` stands for."""
     kind, types = config["model_type"], model_types()
     if kind in types["encoder-decoder"] or config.get("is_encoder_decoder") is True:
@@ -80,7 +80,7 @@ def unfit_type(config: dict, head: str) -> Sentence | None:
             "'{kind}' (model_type in config.json) is an encoder-decoder, which the studio does not teach; choose a model that only writes on, such as Qwen3 or Llama.",
             kind=kind,
         )
-    if head == "language" and kind in types["encoder"] and config.get("is_decoder") is not True:
+    if head == "causal_lm" and kind in types["encoder"] and config.get("is_decoder") is not True:
         return Sentence(
             "'{kind}' (model_type in config.json) is an encoder: each of its tokens sees what follows, so it cannot write. Choose the task Classification, or a model that writes, "
             "such as Qwen3 or Llama.",
@@ -88,7 +88,7 @@ def unfit_type(config: dict, head: str) -> Sentence | None:
         )
     if kind in types[head]:
         return None
-    if head == "language":
+    if head == "causal_lm":
         return Sentence(
             "'{kind}' (model_type in config.json) is no language model for transformers, so it cannot write; choose another model, such as Qwen3 or Llama.",
             kind=kind,
@@ -107,7 +107,7 @@ def already_quantised(config: dict) -> Sentence | None:
     if not found:
         return None
     method = found.get("quant_method") if isinstance(found, dict) else None
-    if method in _TRAINABLE:
+    if method in _DEQUANTISED_ON_LOAD:
         return None
     return Sentence(
         "The weights are already quantised ({method}, {key} in config.json) and cannot be taught so; choose the same model in 16 bit: QLoRA quantises it while it loads.",
@@ -118,7 +118,7 @@ def already_quantised(config: dict) -> Sentence | None:
 
 def unreadable_config(folder: Path) -> Sentence | None:
     """A small file beside the weights is not valid JSON, or says what it cannot mean."""
-    tokens, generation = (read_object(folder / name) for name in _CONFIGS)
+    tokens, generation = (read_json_object(folder / name) for name in _CONFIGS)
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokens.get(key)
         if token is not None and not isinstance(token.get("content") if isinstance(token, dict) else token, str):
@@ -144,27 +144,29 @@ def unreadable_config(folder: Path) -> Sentence | None:
 
 def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_template: bool) -> Sentence | None:
     """tokenizer.json or the chat template is broken, or knows more tokens than the model."""
-    codec = Codec(folder)
+    tokenizer = ChatTokenizer(folder)
     if own_template:
-        codec.check_own_template()
-    rows = _rows(config, stored)
-    if rows is None or codec.tokens_known <= rows:
+        tokenizer.check_own_template()
+    rows = _embedding_rows(config, stored)
+    if rows is None or tokenizer.vocab_size <= rows:
         return None
     excess = [
-        text for text, number in codec.tokens_from(rows).items() if not any(word in text.lower() for word in _MEDIA)
+        text
+        for text, number in tokenizer.tokens_from_id(rows).items()
+        if not any(word in text.lower() for word in _MEDIA)
     ]
     # Models that lost their eyes (Gemma 3 with 1 B) keep the mark of a picture in their tokenizer; no text holds it.
     if not excess:
         return None
     return Sentence(
         "tokenizer.json has {count} tokens, but the embedding has {rows} rows, so the model has nothing for '{token}'; download the model again, or resize its embedding.",
-        count=codec.tokens_known,
+        count=tokenizer.vocab_size,
         rows=rows,
         token=excess[0],
     )
 
 
-def _rows(config: dict, stored: layout.Sizes) -> int | None:
+def _embedding_rows(config: dict, stored: layout.Sizes) -> int | None:
     """Of the embedding; None where nobody can tell."""
     ends = (
         "embed_tokens.weight",

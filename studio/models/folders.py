@@ -11,15 +11,15 @@ from pathlib import Path
 
 from studio.words import StudioError
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 """The one file that transformers takes the weights from, and the list of several; of other safetensors it takes none."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def refuse_other_kinds(folder: Path) -> None:
+def require_model_folder(folder: Path) -> None:
     """Raises StudioError where `folder` holds something that people take for a model folder, but is none."""
     if (folder / "adapter_config.json").exists():
-        base = _base_of(folder / "adapter_config.json")
+        base = _base_model_name(folder / "adapter_config.json")
         raise StudioError(
             "'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was made for{base}, or a merged model.",
             folder=folder,
@@ -38,7 +38,7 @@ def refuse_other_kinds(folder: Path) -> None:
             folder=folder,
         )
     if any(folder.glob("*.gguf")):
-        raise _only_gguf(folder)
+        raise _gguf_only_error(folder)
     if (folder / "params.json").exists():
         raise StudioError(
             "'{folder}' holds a model in its maker's own form (params.json) without a config.json; choose its form for transformers.",
@@ -46,7 +46,7 @@ def refuse_other_kinds(folder: Path) -> None:
         )
 
 
-def _base_of(path: Path) -> str:
+def _base_model_name(path: Path) -> str:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -55,7 +55,7 @@ def _base_of(path: Path) -> str:
     return base if isinstance(base, str) else ""
 
 
-def _only_gguf(folder: Path) -> StudioError:
+def _gguf_only_error(folder: Path) -> StudioError:
     return StudioError(
         "'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose the model as safetensors.",
         folder=folder,
@@ -65,10 +65,10 @@ def _only_gguf(folder: Path) -> StudioError:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files from which transformers loads the model in `folder`; StudioError where they are not all there."""
-    if (folder / SINGLE).exists():
-        return [folder / SINGLE]
+    if (folder / WEIGHTS_FILE).exists():
+        return [folder / WEIGHTS_FILE]
     present = {path.name for path in folder.glob("*.safetensors")}
-    if (folder / INDEX).exists():
+    if (folder / INDEX_FILE).exists():
         named = sorted(set(read_index(folder).values()))
         missing = [name for name in named if name not in present]
         if missing:
@@ -86,7 +86,7 @@ def weight_files(folder: Path) -> list[Path]:
             name=min(present),
         )
     if any(folder.glob("*.gguf")):
-        raise _only_gguf(folder)
+        raise _gguf_only_error(folder)
     if any(path for pattern in _PICKLES for path in folder.glob(pattern)):
         raise StudioError(
             "The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.",
@@ -101,29 +101,31 @@ def weight_files(folder: Path) -> list[Path]:
 def read_index(folder: Path) -> dict[str, str]:
     """Tensor → file, as the index of a model in several files says."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudioError(
             "{file} in '{folder}' is not valid JSON ({detail}); download the model again.",
-            file=INDEX,
+            file=INDEX_FILE,
             folder=folder,
             detail=error,
         ) from error
     found = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
         raise StudioError(
-            "{file} in '{folder}' names no weights (weight_map); download the model again.", file=INDEX, folder=folder
+            "{file} in '{folder}' names no weights (weight_map); download the model again.",
+            file=INDEX_FILE,
+            folder=folder,
         )
     return found
 
 
-def wanted(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]:
+def files_to_download(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]:
     """Which of a hub repository's files are downloaded: configuration, tokenizer, texts, and of the safetensors those that transformers loads.
 
     weight_map: what the index says, None where the repository has none. Files in folders are left out: other forms of the same weights.
     """
     top = [name for name in names if "/" not in name]
-    weights = {SINGLE} if SINGLE in top else set((weight_map or {}).values())
+    weights = {WEIGHTS_FILE} if WEIGHTS_FILE in top else set((weight_map or {}).values())
     texts = (".json", ".jinja", ".md")
     return [
         name

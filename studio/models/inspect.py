@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from studio.models.folders import INDEX, SINGLE, read_index, wanted
+from studio.models.folders import INDEX_FILE, WEIGHTS_FILE, files_to_download, read_index
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
 
@@ -49,10 +49,10 @@ def inspect(job) -> dict:
                 name=name,
             )
         names = [item.rfilename for item in info.siblings]
-        indexed = INDEX in names and SINGLE not in names
-        weight_map = read_index(Path(hf_hub_download(name, INDEX, revision=info.sha)).parent) if indexed else None
+        indexed = INDEX_FILE in names and WEIGHTS_FILE not in names
+        weight_map = read_index(Path(hf_hub_download(name, INDEX_FILE, revision=info.sha)).parent) if indexed else None
         # Escaped, because names are taken for patterns.
-        patterns = [glob.escape(file) for file in wanted(names, weight_map)]
+        patterns = [glob.escape(file) for file in files_to_download(names, weight_map)]
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns, tqdm_class=Progress)
     except GatedRepoError as error:
         raise StudioError(
@@ -65,16 +65,16 @@ def inspect(job) -> dict:
             name=name,
         ) from error
     except (OSError, ConnectionError) as error:
-        raise _offline(name) from error
+        raise _hub_unreachable(name) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
-            raise _offline(name) from error
+            raise _hub_unreachable(name) from error
         raise
     shape = read_shape(folder)
     return {"folder": str(folder), "parameters": shape.parameters, "bytes": shape.bytes}
 
 
-def _offline(name: str) -> StudioError:
+def _hub_unreachable(name: str) -> StudioError:
     return StudioError(
         "The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model or a local folder.",
         name=name,

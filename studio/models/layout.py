@@ -21,7 +21,7 @@ _ATTENTION = {
 _GATED = {"mlp.gate_proj": "I H", "mlp.up_proj": "I H", "mlp.down_proj": "H I"}
 _PLAIN = {"mlp.up_proj": "I H", "mlp.down_proj": "H I"}
 _NEOX_MLP = {"mlp.dense_h_to_4h": "I H", "mlp.dense_4h_to_h": "H I"}
-_KEYS = {
+_CONFIG_KEYS = {
     "H": ("hidden_size", "n_embd", "n_embed", "d_model"),
     "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
     "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
@@ -44,12 +44,12 @@ class Layout:
     stack: str = "layers"
     embedding: str = "embed_tokens"
     head: str = "lm_head"
-    wide: int | None = None
-    head_size: int | None = None
-    embeds: str = "H"
+    mlp_ratio: int | None = None
+    head_dim: int | None = None
+    embedding_width: str = "H"
 
 
-_LLAMA, _GEMMA = Layout(_ATTENTION | _GATED), Layout(_ATTENTION | _GATED, head_size=256)
+_LLAMA, _GEMMA = Layout(_ATTENTION | _GATED), Layout(_ATTENTION | _GATED, head_dim=256)
 _PHI3 = {"self_attn.qkv_proj": "QKK H", "self_attn.o_proj": "H Q", "mlp.gate_up_proj": "2I H", "mlp.down_proj": "H I"}
 _OPT = {
     "self_attn.q_proj": "H H",
@@ -90,7 +90,7 @@ LAYOUTS: dict[str, Layout] = {
         _LLAMA,
     ),
     **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), _GEMMA),
-    **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5"), Layout(_ATTENTION | _GATED, head_size=128)),
+    **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5"), Layout(_ATTENTION | _GATED, head_dim=128)),
     **dict.fromkeys(("nemotron", "arcee", "apertus"), Layout(_ATTENTION | _PLAIN)),
     **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe", "qwen3_moe"), Layout(_ATTENTION)),
     "phi3": Layout(_PHI3),
@@ -110,18 +110,22 @@ LAYOUTS: dict[str, Layout] = {
         prefix="transformer.",
         stack="h",
         embedding="wte",
-        wide=4,
+        mlp_ratio=4,
     ),
     "gpt_neox": Layout(_NEOX, prefix="gpt_neox.", embedding="embed_in", head=""),
-    "bloom": Layout(_BLOOM, prefix="transformer.", stack="h", embedding="word_embeddings", wide=4),
-    "falcon": Layout(_FALCON, prefix="transformer.", stack="h", embedding="word_embeddings", wide=4),
-    "opt": Layout(_OPT, prefix="model.decoder.", embeds="E"),
+    "bloom": Layout(_BLOOM, prefix="transformer.", stack="h", embedding="word_embeddings", mlp_ratio=4),
+    "falcon": Layout(_FALCON, prefix="transformer.", stack="h", embedding="word_embeddings", mlp_ratio=4),
+    "opt": Layout(_OPT, prefix="model.decoder.", embedding_width="E"),
     "mamba": _MAMBA,
     "mamba2": _MAMBA,
     "falcon_mamba": _MAMBA,
     "falcon_h1": Layout(_FALCON_H1),
 }
-_HEADLESS = ("mamba", "mamba2", "falcon_mamba")  # without attention, so that no number of heads needs to be given
+_WITHOUT_ATTENTION = (
+    "mamba",
+    "mamba2",
+    "falcon_mamba",
+)  # without attention, so that no number of heads needs to be given
 
 
 def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
@@ -133,11 +137,11 @@ def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
     numbers = _numbers(config)
     if isinstance(numbers, Sentence):
         return numbers
-    wanted = ("H", "layers", "V") if config["model_type"] in _HEADLESS else ("H", "layers", "V", "heads")
-    if lacking := next((key for key in wanted if numbers.get(key) is None), None):
+    wanted = ("H", "layers", "V") if config["model_type"] in _WITHOUT_ATTENTION else ("H", "layers", "V", "heads")
+    if missing := next((key for key in wanted if numbers.get(key) is None), None):
         return Sentence(
             "config.json lacks '{key}', so it does not describe the model; download the model again.",
-            key=_KEYS[lacking][0],
+            key=_CONFIG_KEYS[missing][0],
         )
     return _wrong_tensor(layout, numbers, tensors, head and config.get("tie_word_embeddings") is False) or _more_layers(
         layout, numbers["layers"], tensors
@@ -147,7 +151,7 @@ def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
 def _numbers(config: dict) -> dict[str, int | None] | Sentence:
     """The counts and sizes that config.json gives; None where it does not say."""
     found: dict[str, int | None] = {}
-    for name, keys in _KEYS.items():
+    for name, keys in _CONFIG_KEYS.items():
         key = next((key for key in keys if config.get(key) is not None), None)
         found[name] = config[key] if key else None
         if key and (not isinstance(found[name], int) or isinstance(found[name], bool) or found[name] < 1):
@@ -161,8 +165,8 @@ def _numbers(config: dict) -> dict[str, int | None] | Sentence:
 
 def _dimensions(layout: Layout, numbers: dict[str, int | None]) -> dict[str, int | None]:
     hidden, heads = numbers["H"], numbers["heads"] or 1
-    size = numbers["D"] or layout.head_size or hidden // heads
-    inside = numbers["I"] or (layout.wide * hidden if layout.wide else None)
+    size = numbers["D"] or layout.head_dim or hidden // heads
+    inside = numbers["I"] or (layout.mlp_ratio * hidden if layout.mlp_ratio else None)
     queries, keys = heads * size, numbers["kv"] * size if numbers["kv"] else None
     return {
         "H": hidden,
@@ -181,7 +185,7 @@ def _expected(
 ) -> Iterator[tuple[str, tuple[int | None, ...], str]]:
     """(name, size with None for any number, the keys of config.json that say so) of each tensor that must be there."""
     sizes = _dimensions(layout, numbers)
-    width = numbers[layout.embeds] or numbers["H"]
+    width = numbers[layout.embedding_width] or numbers["H"]
     yield f"{layout.prefix}{layout.embedding}.weight", (numbers["V"], width), "vocab_size, hidden_size"
     if head and layout.head:
         yield f"{layout.head}.weight", (numbers["V"], width), "vocab_size, hidden_size"
@@ -190,11 +194,11 @@ def _expected(
             yield (
                 f"{layout.prefix}{layout.stack}.{at}.{module}.weight",
                 tuple(sizes[part] for part in size.split()),
-                _said_by(size),
+                _keys_for_size(size),
             )
 
 
-def _said_by(size: str) -> str:
+def _keys_for_size(size: str) -> str:
     keys = {
         "H": "hidden_size",
         "Q": "num_attention_heads, head_dim",
@@ -210,7 +214,7 @@ def _wrong_tensor(layout: Layout, numbers: dict[str, int | None], tensors: Sizes
             name, tensors.get(name.removeprefix(layout.prefix))
         )  # a model can be stored without the name of what is inside of it
         if held is None:
-            said = (
+            source = (
                 f"num_hidden_layers = {numbers['layers']}"
                 if f"{layout.prefix}{layout.stack}." in name
                 else "vocab_size, tie_word_embeddings"
@@ -218,7 +222,7 @@ def _wrong_tensor(layout: Layout, numbers: dict[str, int | None], tensors: Sizes
             return Sentence(
                 "The weights lack the tensor {name}, which config.json calls for ({keys}); download the model again.",
                 name=name,
-                keys=said,
+                keys=source,
             )
         if len(held) != 2 or any(want is not None and want != have for want, have in zip(size, held, strict=True)):
             return Sentence(

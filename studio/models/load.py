@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-_SMALL = 30_000_000
+_SMALL_MODEL = 30_000_000
 _BLOCK = re.compile(r"\.\d+\.")
 """In the name of whatever lies in one of a model's blocks."""
 HEADS = {
-    "language": "AutoModelForCausalLM",
-    "text classes": "AutoModelForSequenceClassification",
-    "image classes": "AutoModelForImageClassification",
+    "causal_lm": "AutoModelForCausalLM",
+    "text_classification": "AutoModelForSequenceClassification",
+    "image_classification": "AutoModelForImageClassification",
 }
 """What stands on top of a base model → transformers' class. The heads for classes are new at the start, and learnt whole."""
 
@@ -41,7 +41,7 @@ def load_base(
     precision: str = "auto",
     device: str = "cpu",
     double_quantisation: bool = True,
-    head: str = "language",
+    head: str = "causal_lm",
     labels: list[str] | None = None,
 ) -> PreTrainedModel:
     """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
@@ -55,7 +55,7 @@ def load_base(
 
     dtype = compute_dtype(precision, device)
     more = (
-        {"quantization_config": _quantised(quantisation, dtype, double_quantisation, head)}
+        {"quantization_config": _quantization_config(quantisation, dtype, double_quantisation, head)}
         if quantisation != "none"
         else {}
     )
@@ -85,36 +85,36 @@ def load_base(
             folder=folder,
             detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
         ) from error
-    refuse_gaps(loading, folder, head)
-    refuse_not_finite(model, folder)
-    guard_4bit(model)
+    check_missing_weights(loading, folder, head)
+    check_finite(model, folder)
+    disable_4bit_repacking(model)
     if device == "cpu":
-        share_the_cores(model)
+        limit_threads(model)
     model.config._name_or_path = str(folder)
     model.requires_grad_(False)
     return model.eval()
 
 
-def refuse_gaps(loading: dict, folder: Path, head: str) -> None:
+def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
     """Raises StudioError where weights that the model needs were not in its files, or of another size, and are now random numbers.
 
     loading: what transformers says of it: {"missing_keys", "mismatched_keys"}. A head for classes, and what stands just below it, are new anyway.
     """
-    lacking = {
+    missing = {
         *loading["missing_keys"],
         *(key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]),
     }
-    lacking = sorted(name for name in lacking if head == "language" or _BLOCK.search(name) or "embed" in name)
-    if lacking:
+    missing = sorted(name for name in missing if head == "causal_lm" or _BLOCK.search(name) or "embed" in name)
+    if missing:
         raise StudioError(
             "The weights in '{folder}' lack {count} of the model's tensors, or have them in another size, such as {name}; download the model again.",
             folder=folder,
-            count=len(lacking),
-            name=lacking[0],
+            count=len(missing),
+            name=missing[0],
         )
 
 
-def refuse_not_finite(model: torch.nn.Module, folder: Path) -> None:
+def check_finite(model: torch.nn.Module, folder: Path) -> None:
     """Raises StudioError, which names the tensor, where a weight is NaN or infinite: nothing could be learnt over it.
 
     Costs one pass over the weights: 0.2 to 0.3 s for a billion of them on one core.
@@ -137,23 +137,23 @@ def refuse_not_finite(model: torch.nn.Module, folder: Path) -> None:
         )
 
 
-def _quantised(quantisation: str, dtype: torch.dtype, double: bool, head: str):
+def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, head: str):
     from transformers import BitsAndBytesConfig
 
     # A new head is learnt, so it must stay as it is; what a language model must keep, transformers knows.
-    kept = None if head == "language" else ["score", "classifier"]
+    skipped_modules = None if head == "causal_lm" else ["score", "classifier"]
     if quantisation == "nf4":
         return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=double,
             bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=kept,
+            llm_int8_skip_modules=skipped_modules,
         )
-    return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept)
+    return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped_modules)
 
 
-def share_the_cores(model: torch.nn.Module) -> None:
+def limit_threads(model: torch.nn.Module) -> None:
     """One thread for models under `_SMALL` parameters, else as many as torch chose.
 
     Measured with the starter on 2 cores (benchmarks/threads.py): alone, 2 threads win 8 %; beside one other busy process they
@@ -161,11 +161,11 @@ def share_the_cores(model: torch.nn.Module) -> None:
     """
     import torch
 
-    if model.num_parameters() < _SMALL:
+    if model.num_parameters() < _SMALL_MODEL:
         torch.set_num_threads(1)
 
 
-def guard_4bit(model: torch.nn.Module) -> None:
+def disable_4bit_repacking(model: torch.nn.Module) -> None:
     """Keep bitsandbytes from repacking 4-bit layers at an evaluation on AVX512-BF16 CPUs.
 
     A repacked layer has no autograd any more: training after the first evaluation learns nothing, and nothing is raised.

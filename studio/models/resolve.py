@@ -12,25 +12,25 @@ from pathlib import Path
 from studio.home import STARTER, STARTER_VIT
 from studio.words import StudioError
 
-STARTERS = {"text": "starter", "pictures": "starter-vit"}
+STARTERS = {"text": "starter", "image": "starter-vit"}
 """What a model reads → the name of the one that comes with the studio."""
-_OWN = {"starter": STARTER, "starter-vit": STARTER_VIT}
+_BUNDLED = {"starter": STARTER, "starter-vit": STARTER_VIT}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 
 
 def is_hub_id(name: str) -> bool:
     """True for owner/name where no such local folder exists."""
-    return bool(_HUB_ID.fullmatch(name)) and _folder(name) is None
+    return bool(_HUB_ID.fullmatch(name)) and _existing_path(name) is None
 
 
 def local_folder(name: str, revision: str | None = None) -> Path | None:
     """The folder of the model called `name`, or None for a hub model that is not downloaded yet."""
-    if name in _OWN:
-        return _OWN[name]
+    if name in _BUNDLED:
+        return _BUNDLED[name]
     if not name.strip():
         raise StudioError("Choose a base model: the starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.")
     if not is_hub_id(name):
-        folder = _folder(name)
+        folder = _existing_path(name)
         if folder is None or not folder.is_dir():
             raise StudioError(
                 "There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.",
@@ -44,7 +44,7 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
     return folder if folder and any(folder.glob("*.safetensors")) else None
 
 
-def _folder(name: str) -> Path | None:
+def _existing_path(name: str) -> Path | None:
     """What lies at the local path `name`, if anything does."""
     try:
         path = Path(name).expanduser()
@@ -57,7 +57,7 @@ def _folder(name: str) -> Path | None:
         return None
 
 
-def folder_of(name: str, revision: str | None = None) -> Path:
+def resolve_folder(name: str, revision: str | None = None) -> Path:
     """Like `local_folder`, but a model that is not on this machine is a `StudioError`."""
     folder = local_folder(name, revision)
     if folder is None:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio.models.folders import SINGLE, read_index, refuse_other_kinds, weight_files
-from studio.models.known import model_types
+from studio.models.folders import WEIGHTS_FILE, read_index, require_model_folder, weight_files
+from studio.models.model_types import model_types
 from studio.words import StudioError
 
 _BYTES = {
@@ -60,7 +60,7 @@ _NOT_ADAPTED = (
     "vocab_projector",
 )
 # What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
-_IN_MEMORY = {
+_RENAMED_ON_LOAD = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
     "attention.attention.value": "attention.v_proj",
@@ -91,27 +91,27 @@ class Shape:
     layers: int
     heads: int
     key_value_heads: int
-    head_size: int
+    head_dim: int
     intermediate: int
-    vocabulary: int
+    vocab_size: int
     context: int
     tied: bool
     bytes: int
     tensors: dict[str, tuple[int, ...]] = field(repr=False)
     patch: int = 0
-    active: float = 1.0
+    active_expert_share: float = 1.0
 
     @property
     def parameters(self) -> int:
         return sum(math.prod(shape) for shape in self.tensors.values())
 
     @property
-    def reads(self) -> str:
-        """ "text" or "pictures": the latter embeds patches of a picture and has no words."""
-        return "pictures" if not self.vocabulary and any("patch_embed" in name for name in self.tensors) else "text"
+    def modality(self) -> str:
+        """ "text" or "image": the latter embeds patches of a picture and has no words."""
+        return "image" if not self.vocab_size and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
-    def counted(self) -> bool:
+    def has_learned_positions(self) -> bool:
         """Whether each place of the context has a learnt vector, so that there is nothing beyond the last."""
         return any(
             name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings"))
@@ -146,7 +146,7 @@ class Shape:
         }
 
     @property
-    def linears(self) -> dict[str, tuple[int, int]]:
+    def linear_layers(self) -> dict[str, tuple[int, int]]:
         """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); of a mixture of experts, those
         outside its MLPs; of state space mixers, those that are not `fused`."""
         routed, fused = self.experts, self.fused
@@ -161,16 +161,18 @@ class Shape:
         }
 
     @property
-    def used(self) -> float:
+    def active_weights(self) -> float:
         """How many numbers of the blocks' matrices one token is multiplied with."""
         routed = self.experts
         inside = sum(math.prod(size) for name, size in self.tensors.items() if routed & set(name.split(".")))
-        return sum(rows * columns for rows, columns in self.linears.values()) + self.active * inside
+        return sum(rows * columns for rows, columns in self.linear_layers.values()) + self.active_expert_share * inside
 
     def targets(self, which: str) -> dict[str, tuple[int, int]]:
         """The linear layers that `which` means: "all-linear", "attention", or comma-separated last names ("q_proj,v_proj")."""
         names = target_names(which)
-        return {name: size for name, size in self.linears.items() if names is None or name.rsplit(".", 1)[-1] in names}
+        return {
+            name: size for name, size in self.linear_layers.items() if names is None or name.rsplit(".", 1)[-1] in names
+        }
 
 
 def target_names(which: str) -> tuple[str, ...] | None:
@@ -206,15 +208,15 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
         layers=text.get("num_hidden_layers") or text.get("n_layer") or 0,
         heads=heads,
         key_value_heads=text.get("num_key_value_heads") or heads,
-        head_size=text.get("head_dim") or hidden // heads,
+        head_dim=text.get("head_dim") or hidden // heads,
         intermediate=text.get("intermediate_size") or 4 * hidden,
-        vocabulary=text.get("vocab_size", 0),
-        context=text.get("max_position_embeddings") or text.get("n_positions") or _places(config, tensors) or 2048,
+        vocab_size=text.get("vocab_size", 0),
+        context=text.get("max_position_embeddings") or text.get("n_positions") or _patch_count(config, tensors) or 2048,
         tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
         bytes=size,
         tensors=tensors,
         patch=_side(config.get("patch_size")),
-        active=_active(text),
+        active_expert_share=_active_expert_share(text),
     )
 
 
@@ -226,7 +228,7 @@ def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, 
     return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
 
 
-def _active(config: dict) -> float:
+def _active_expert_share(config: dict) -> float:
     """Share of a mixture's experts that each token goes through, by the names that configs have for both numbers; 1 where there are none."""
     count, chosen = (
         next((config[key] for key in keys if config.get(key)), 0)
@@ -238,7 +240,7 @@ def _active(config: dict) -> float:
     return min(1.0, chosen / count) if count and chosen else 1.0
 
 
-def _places(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
+def _patch_count(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
     """How many patches a model for pictures looks at, its class token included: by its positions, else by its config."""
     by_config = (
         (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
@@ -265,7 +267,7 @@ def read_config(folder: Path) -> dict:
     path = folder / "config.json"
     if not folder.is_dir():
         raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
-    refuse_other_kinds(folder)
+    require_model_folder(folder)
     if not path.exists():
         raise StudioError(
             "The folder '{folder}' has no config.json, so it is not a model; choose the folder that holds config.json.",
@@ -303,7 +305,7 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
         tensors.update(
             {name: (tuple(item["shape"]), item["dtype"]) for name, item in header.items() if name != "__metadata__"}
         )
-    if headers.keys() != {SINGLE}:
+    if headers.keys() != {WEIGHTS_FILE}:
         for name, file in read_index(folder).items():
             if name not in headers[file]:
                 raise StudioError(
@@ -317,13 +319,13 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
     stored = stored_tensors(folder)
-    names = names_in_memory(stored)
+    names = loaded_names(stored)
     return {names[name]: shape for name, (shape, _) in stored.items()}, sum(
         math.prod(shape) * _BYTES.get(dtype, 2) for shape, dtype in stored.values()
     )
 
 
-def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
+def loaded_names(stored: Iterable[str]) -> dict[str, str]:
     """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
     them, and those of Qwen3.5, whose text part it loads alone."""
     names = {name: name for name in stored}
@@ -332,7 +334,7 @@ def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
     if not any("attention.attention.query" in name for name in names):
         return names
     for name in names:
-        for then, now in _IN_MEMORY.items():
+        for then, now in _RENAMED_ON_LOAD.items():
             names[name] = names[name].replace(then, now)
     if not any(".mlp.fc1" in name for name in stored):  # DINOv2 stores its MLP and its blocks by their own names
         names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
@@ -340,17 +342,17 @@ def names_in_memory(stored: Iterable[str]) -> dict[str, str]:
 
 
 def _header(path: Path) -> dict:
-    torn = StudioError("The weight file '{path}' is torn or not safetensors; download the model again.", path=path)
+    damaged = StudioError("The weight file '{path}' is torn or not safetensors; download the model again.", path=path)
     with open(path, "rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= 100_000_000:
-            raise torn
+            raise damaged
         try:
             header = json.loads(file.read(length))
         except ValueError as error:
-            raise torn from error
+            raise damaged from error
     ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
     if ends and path.stat().st_size < 8 + length + max(ends):
-        raise torn
+        raise damaged
     return header

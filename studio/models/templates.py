@@ -30,7 +30,7 @@ def template(name: str) -> str:
     return (FOLDER / f"{name}.jinja").read_text(encoding="utf-8").strip("\n")
 
 
-SYSTEM_TEXTS: dict[str, str] = {
+SYSTEM_REWRITES: dict[str, str] = {
     "question": "{%- set rewritten = namespace(messages=[], held='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}"
     "{%- set rewritten.held = rewritten.held + message['content'] + '\n\n' %}{%- elif message['role'] == 'user' %}"
     "{%- set rewritten.messages = rewritten.messages + [{'role': 'user', 'content': rewritten.held + message['content']}] %}"
@@ -42,6 +42,6 @@ SYSTEM_TEXTS: dict[str, str] = {
 template that is saved with an adapter, so every program writes the same prompt."""
 
 
-def with_system_texts(source: str, where: str) -> str:
+def rewrite_system_messages(source: str, rewrite: str) -> str:
     """The template `source` with system texts rewritten as `where` (a key of `SYSTEM_TEXTS`, or "") says before it sees them."""
-    return SYSTEM_TEXTS[where] + source if where else source
+    return SYSTEM_REWRITES[rewrite] + source if rewrite else source

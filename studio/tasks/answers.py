@@ -16,18 +16,20 @@ import re
 from dataclasses import dataclass
 
 from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
-from studio.models.codec import Codec, TemplateRefusal, Tokens
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer, Tokens
 
 _OPENED = re.compile(rf"{OPEN}\s*\Z")
 _CLOSED = re.compile(rf"{OPEN}\s*{CLOSE}\s*\Z")
-_OTHER = "\u2042another\u2042"  # stands for an answer, or for reasoning, while a template is asked where it writes it
+_PLACEHOLDER = (
+    "\u2042another\u2042"  # stands for an answer, or for reasoning, while a template is asked where it writes it
+)
 _AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
 
 Span = tuple[int, int, float]
 """Characters (start, end) of a text and the weight of their loss."""
 
 
-class AnswerNotFound(TemplateRefusal):
+class AnswerNotFound(ChatTemplateError):
     """A chat template writes an answer in a way in which it cannot be found."""
 
     kind = "unfound"
@@ -44,24 +46,24 @@ class Answer:
 
     prompt: str
     text: str
-    behind: str
+    trailing: str
     spans: list[Span]
     turn: dict
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the chat template writes all of the answer: its reasoning, its words, the names of what it calls."""
         reasoning, words = split_reasoning(self.turn["content"])
         names = [call["function"]["name"] for call in self.turn.get("tool_calls", [])]
         return all(part in self.text for part in (reasoning, words.strip(), *names))
 
-    def stands_in(self, text: str) -> bool:
+    def is_prefix_of(self, text: str) -> bool:
         """Whether `text` begins with the prompt and the answer."""
         return text.startswith(self.prompt) and text.startswith(self.text, len(self.prompt))
 
 
 def find_answer(
-    codec: Codec, messages: list[dict], at: int, tools: list | None, *, learn_reasoning: bool = True
+    tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, *, train_on_reasoning: bool = True
 ) -> Answer:
     """The answer that is turn `at` of `messages`. learn_reasoning: whether the reasoning before it is learnt too.
 
@@ -69,26 +71,26 @@ def find_answer(
     not in its text.
     """
     turn = messages[at]
-    prompt = codec.render(messages[:at], for_answer=True, tools=tools)
-    whole = codec.render(messages[: at + 1], tools=tools)
-    body = _body(codec, messages, at, tools, prompt, whole)
-    text = body[: _end(codec, body)]
-    behind = body[len(text) :]
+    prompt = tokenizer.render(messages[:at], add_generation_prompt=True, tools=tools)
+    whole = tokenizer.render(messages[: at + 1], tools=tools)
+    body = _body(tokenizer, messages, at, tools, prompt, whole)
+    text = body[: _end(tokenizer, body)]
+    trailing = body[len(text) :]
     reasoning = split_reasoning(turn["content"])[0]
     if (
         reasoning
         and not _CLOSED.search(prompt)
         and not text.startswith(reasoning)
-        and not _writes_reasoning(codec, messages, at, tools)
+        and not _writes_reasoning(tokenizer, messages, at, tools)
     ):
         opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
         text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
-    if codec.ends and not codec.answer_end[0] and not text.endswith(codec.end_text):
-        text, behind = text + codec.end_text, ""
-    return Answer(prompt, text, behind, _spans(turn, text, learn_reasoning), turn)
+    if tokenizer.append_eos and not tokenizer.answer_end[0] and not text.endswith(tokenizer.eos_text):
+        text, trailing = text + tokenizer.eos_text, ""
+    return Answer(prompt, text, trailing, _spans(turn, text, train_on_reasoning), turn)
 
 
-def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
+def _body(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
     """What `whole` holds of the answer, so that it can follow `prompt`."""
     if whole.startswith(prompt):
         return whole[len(prompt) :]
@@ -101,7 +103,7 @@ def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, promp
         return whole[closed.start() :].lstrip()
     if whole.startswith(prompt.rstrip()):
         return whole[len(prompt.rstrip()) :].lstrip()
-    start = _start(codec, messages, at, tools, prompt, whole)
+    start = _start(tokenizer, messages, at, tools, prompt, whole)
     if start is None:
         raise AnswerNotFound(
             "The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. "
@@ -110,26 +112,28 @@ def _body(codec: Codec, messages: list[dict], at: int, tools: list | None, promp
     return whole[start:]
 
 
-def _end(codec: Codec, body: str) -> int:
+def _end(tokenizer: ChatTokenizer, body: str) -> int:
     """Where the answer that `body` begins with ends, its end mark included; what follows stands there only where the
     conversation ends.
     """
-    mark, behind = codec.answer_end
-    if not mark or body.endswith(mark + behind):
-        return len(body) - (len(behind) if body.endswith(behind) else 0)
-    ends = [place + len(text) for text in codec.end_texts if (place := body.rfind(text)) >= 0]
+    mark, trailing = tokenizer.answer_end
+    if not mark or body.endswith(mark + trailing):
+        return len(body) - (len(trailing) if body.endswith(trailing) else 0)
+    ends = [place + len(text) for text in tokenizer.eos_texts if (place := body.rfind(text)) >= 0]
     return max(
         ends, default=len(body.rstrip())
     )  # calls may end otherwise than words, and a template write otherwise where there are tools
 
 
-def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> int | None:
+def _start(
+    tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str
+) -> int | None:
     """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's
     templates write the system text only where a question comes last): where the text of another answer to the same
     question differs, and the same stands before it as at the end of the prompt.
     """
-    with contextlib.suppress(TemplateRefusal):
-        other = codec.render([*messages[:at], {"role": "assistant", "content": _OTHER}], tools=tools)
+    with contextlib.suppress(ChatTemplateError):
+        other = tokenizer.render([*messages[:at], {"role": "assistant", "content": _PLACEHOLDER}], tools=tools)
         differs = len(os.path.commonprefix([other, whole]))
         for length in (24, 12, 6):  # characters: a short question may have the system text close before it
             for start in range(differs, max(0, differs - 24), -1):
@@ -141,22 +145,22 @@ def _start(codec: Codec, messages: list[dict], at: int, tools: list | None, prom
     return None
 
 
-def _writes_reasoning(codec: Codec, messages: list[dict], at: int, tools: list | None) -> bool:
+def _writes_reasoning(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None) -> bool:
     """Whether the chat template writes the reasoning of turn `at`."""
     words = split_reasoning(messages[at]["content"])[1]
-    return _OTHER in codec.render(
-        [*messages[:at], {**messages[at], "content": join_reasoning(_OTHER, words)}], tools=tools
+    return _PLACEHOLDER in tokenizer.render(
+        [*messages[:at], {**messages[at], "content": join_reasoning(_PLACEHOLDER, words)}], tools=tools
     )
 
 
-def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
+def _spans(turn: dict, text: str, train_on_reasoning: bool) -> list[Span]:
     """What of `text` is learnt, by the turn's weights."""
     weight = float(turn.get("weight", 1))
     reasoning, words = split_reasoning(turn["content"])
     core = words if words and words in text else words.strip()
     after = text.find(reasoning) + len(reasoning) if reasoning and reasoning in text else 0
     start = 0
-    if after and not learn_reasoning:
+    if after and not train_on_reasoning:
         found = text.find(core, after) if core else -1
         start = found if found >= 0 else _AFTER_REASONING.match(text, after).end()
     edges = {start: weight}
@@ -168,7 +172,7 @@ def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
             offset = turn["content"].rfind(piece) if piece and begins >= 0 else -1
             low, high = max(first, offset), min(last, offset + len(piece))
             if offset >= 0 and low < high and begins + high - offset > start:
-                edges = _covered(edges, max(start, begins + low - offset), begins + high - offset, weight * own)
+                edges = _with_weight(edges, max(start, begins + low - offset), begins + high - offset, weight * own)
     starts = sorted(edges)
     return [
         (at, end, edges[at])
@@ -177,7 +181,7 @@ def _spans(turn: dict, text: str, learn_reasoning: bool) -> list[Span]:
     ]
 
 
-def _covered(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
+def _with_weight(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
     """`edges` (from which character on which weight holds) with `weight` from `start` to `end`."""
     before = edges[max(at for at in edges if at <= end)]
     kept = {at: own for at, own in edges.items() if at < start or at > end}
@@ -185,7 +189,7 @@ def _covered(edges: dict[int, float], start: int, end: int, weight: float) -> di
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelledText:
     """The tokens of one text that the model learns from, and of each token the weight of its loss (0: read only).
     text: as it stands.
     """
@@ -195,40 +199,52 @@ class Asked:
     weights: list[float]
 
 
-def asked(codec: Codec, answers: list[Answer]) -> list[Asked]:
+def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[LabelledText]:
     """The fewest texts in which each of `answers` (in the order of their turns) is learnt once, behind the prompt
     that Chat sends.
     """
     waiting, found = list(answers), []
     while waiting:
         last = waiting.pop()
-        text = last.prompt + last.text + last.behind
-        tokens = codec.encode(text)
-        if _begins_with(codec, tokens, last.prompt):
-            inside = [answer for answer in waiting if answer.stands_in(text) and _stands_alone(codec, tokens, answer)]
+        text = last.prompt + last.text + last.trailing
+        tokens = tokenizer.encode(text)
+        if _begins_with_prompt_tokens(tokenizer, tokens, last.prompt):
+            inside = [
+                answer
+                for answer in waiting
+                if answer.is_prefix_of(text) and _on_token_boundaries(tokenizer, tokens, answer)
+            ]
             waiting = [answer for answer in waiting if answer not in inside]
             spans = [
                 (len(answer.prompt) + start, len(answer.prompt) + end, weight)
                 for answer in (*inside, last)
                 for start, end, weight in answer.spans
             ]
-            found.append(Asked(text, tokens.ids, token_weights(tokens, spans)))
+            found.append(LabelledText(text, tokens.ids, token_weights(tokens, spans)))
         else:  # a token would reach from the prompt into the answer
-            prompt, said = codec.encode(last.prompt), codec.encode(last.text + last.behind)
-            found.append(Asked(text, prompt.ids + said.ids, [0.0] * len(prompt.ids) + token_weights(said, last.spans)))
+            prompt, answer_tokens = tokenizer.encode(last.prompt), tokenizer.encode(last.text + last.trailing)
+            found.append(
+                LabelledText(
+                    text,
+                    prompt.ids + answer_tokens.ids,
+                    [0.0] * len(prompt.ids) + token_weights(answer_tokens, last.spans),
+                )
+            )
     return found[::-1]
 
 
-def _begins_with(codec: Codec, tokens: Tokens, prompt: str) -> bool:
+def _begins_with_prompt_tokens(tokenizer: ChatTokenizer, tokens: Tokens, prompt: str) -> bool:
     """Whether the tokens of a text that begins with `prompt` begin with the tokens of `prompt` alone."""
-    own = codec.encode(prompt).ids
+    own = tokenizer.encode(prompt).ids
     return tokens.ids[: len(own)] == own and (len(own) == len(tokens.ids) or tokens.offsets[len(own)][0] >= len(prompt))
 
 
-def _stands_alone(codec: Codec, tokens: Tokens, answer: Answer) -> bool:
+def _on_token_boundaries(tokenizer: ChatTokenizer, tokens: Tokens, answer: Answer) -> bool:
     """Whether no token reaches over the answer's begin or end."""
     end = len(answer.prompt) + len(answer.text)
-    return _begins_with(codec, tokens, answer.prompt) and not any(start < end < stop for start, stop in tokens.offsets)
+    return _begins_with_prompt_tokens(tokenizer, tokens, answer.prompt) and not any(
+        start < end < stop for start, stop in tokens.offsets
+    )
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:

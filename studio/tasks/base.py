@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from studio.data.mapping import Mapping
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.shape import Shape
 from studio.options import Options
 from studio.words import Sentence
@@ -31,8 +31,8 @@ class Encoded:
 
     ids: list[int]
     labels: list[int]
-    cut: int = 0
-    names: tuple[str, ...] = ()
+    truncated_tokens: int = 0
+    class_names: tuple[str, ...] = ()
     weights: list[float] | None = None
 
     def __getstate__(self) -> dict:
@@ -79,26 +79,26 @@ class Task(Options):
     verb: ClassVar[str]  # completes "Teach the model to …"
     help: ClassVar[str]
     order: ClassVar[int] = 100
-    wants: ClassVar[str]  # the kind of record that studio.data is asked for
+    record_kind: ClassVar[str]  # the kind of record that studio.data is asked for
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
-    reads: ClassVar[str] = "text"  # or "pictures": what a base model must be able to read
-    rows: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
-    templated: ClassVar[bool] = False  # whether a record is written by the chat template
-    splits: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
+    modality: ClassVar[str] = "text"  # or "image": what a base model must be able to read
+    sequences_per_example: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
+    uses_chat_template: ClassVar[bool] = False  # whether a record is written by the chat template
+    splits_long_texts: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
     kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
 
     @classmethod
-    def suited(cls, mapping: Mapping, separator: str | None) -> dict:
+    def options_for_mapping(cls, mapping: Mapping, separator: str | None) -> dict:
         """The options that depend on how the data is mapped, as they suit `mapping`. separator: what was seen between several labels in one
         cell, "" where they are lists, None where each row has one."""
         return {}
 
     @property
-    def labels_between(self) -> str:
+    def label_separator(self) -> str:
         """What stands between several labels in one cell; "" where a row has one label."""
         return ""
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+    def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
         """The record as examples of at most `max_length` tokens (one, or several for a long text)."""
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
 
@@ -106,19 +106,19 @@ class Task(Options):
     def head(cls) -> str:
         """What stands on top of a base model for it: a key of `studio.models.load.HEADS`."""
         return (
-            "language"
+            "causal_lm"
             if cls.task_type == "CAUSAL_LM"
-            else "image classes"
-            if cls.reads == "pictures"
-            else "text classes"
+            else "image_classification"
+            if cls.modality == "image"
+            else "text_classification"
         )
 
     @classmethod
     def model_refusal(cls, shape: Shape) -> Sentence | None:
         """Why a model of `shape` cannot be taught this task; None if it can."""
-        if shape.reads == cls.reads:
+        if shape.modality == cls.modality:
             return None
-        if cls.reads == "pictures":
+        if cls.modality == "image":
             return Sentence(
                 "{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.",
                 task=Sentence(cls.title),
@@ -130,17 +130,17 @@ class Task(Options):
             architecture=shape.architecture,
         )
 
-    def rendered(self, record: dict, codec: Codec) -> str:
+    def render(self, record: dict, tokenizer: ChatTokenizer) -> str:
         """The record as the text that becomes tokens."""
         return "\n\n".join(
-            codec.decode(row.ids, keep_special=True)
-            for part in self.encode(record, codec, 1 << 30)
+            tokenizer.decode(row.ids, keep_special_tokens=True)
+            for part in self.encode(record, tokenizer, 1 << 30)
             for row in part.sequences
         )
 
-    def measure(self, record: dict, codec: Codec) -> tuple[list[int], int | None]:
+    def token_counts(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], int | None]:
         """(tokens of each row that the record makes, uncut, where the first one stands that is learnt or None), for the report and the forecast."""
-        parts = self.encode(record, codec, 1 << 30)
+        parts = self.encode(record, tokenizer, 1 << 30)
         firsts = [
             at
             for part in parts
@@ -148,11 +148,11 @@ class Task(Options):
         ]
         return [len(row.ids) for part in parts for row in part.sequences], min(firsts, default=None)
 
-    def unseen(self, record: dict, codec: Codec) -> bool:
+    def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
         """Whether the record holds something that the chat template does not write, so that no model would see it."""
         return False
 
-    def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
+    def example_lengths(self, rows: list[list[int]], max_length: int) -> list[int]:
         """Tokens of each example, uncut. rows: of each record the tokens of every row of tokens that it makes, as `measure` gives them."""
         return [max(lengths) for lengths in rows]
 
@@ -162,7 +162,7 @@ class Task(Options):
         return {"loss": Sentence("nats per token"), "speed": Sentence("tokens/s")}
 
     @property
-    def comparisons(self) -> int:
+    def reference_passes(self) -> int:
         """Forward passes without gradients that each row takes beside the one that is learnt from, as the forecast counts."""
         return 0
 

@@ -7,9 +7,9 @@ from functools import partial
 from typing import ClassVar, Literal
 
 from studio.data.reasoning import split_reasoning
-from studio.models.codec import Codec, TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.options import option
-from studio.tasks.answers import Answer, asked, find_answer
+from studio.tasks.answers import Answer, find_answer, merge_answers
 from studio.tasks.base import IGNORED, Encoded, Question, Task
 
 Reasoning = Literal["learn", "answer", "drop"]
@@ -30,11 +30,11 @@ class Chat(Task):
     verb: ClassVar[str] = "chat"
     help: ClassVar[str] = "Answer questions and follow instructions, from examples of conversations."
     order: ClassVar[int] = 1
-    wants: ClassVar[str] = "messages"
-    templated: ClassVar[bool] = True
+    record_kind: ClassVar[str] = "messages"
+    uses_chat_template: ClassVar[bool] = True
 
     name: Literal["chat"] = option("chat", "Task", "", hidden=True)
-    learn_from: Literal["answers", "last", "questions", "everything"] = option(
+    train_on: Literal["answers", "last", "questions", "everything"] = option(
         "answers",
         "Learn from",
         "Which words the loss sees. Learning the questions as well rarely helps.",
@@ -62,76 +62,76 @@ class Chat(Task):
             return [{"role": "system", "content": self.system}, *found]
         return found
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
+    def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
         """One example, or several where the chat template writes earlier answers otherwise once more follows (see `answers.py`).
 
         Raises TemplateRefusal where the template does not take the conversation, AnswerNotFound where an answer cannot be found in it.
         """
-        if self.learn_from in ("answers", "last"):
-            texts = [(text.ids, text.weights) for text in asked(codec, self.answers(record, codec))]
+        if self.train_on in ("answers", "last"):
+            texts = [(text.ids, text.weights) for text in merge_answers(tokenizer, self.answers(record, tokenizer))]
             if not texts:  # every answer is only read
-                ids = codec.encode(codec.render(self.messages(record), tools=record.get("tools"))).ids
+                ids = tokenizer.encode(tokenizer.render(self.messages(record), tools=record.get("tools"))).ids
                 texts = [(ids, [0.0] * len(ids))]
         else:
-            texts = [self._labelled_outside(record, codec)]
-        return [_cut(ids, weights, max_length) for ids, weights in texts]
+            texts = [self._labels_outside_answers(record, tokenizer)]
+        return [_truncated(ids, weights, max_length) for ids, weights in texts]
 
-    def answers(self, record: dict, codec: Codec) -> list[Answer]:
+    def answers(self, record: dict, tokenizer: ChatTokenizer) -> list[Answer]:
         """The answers of which something is learnt, in order."""
         messages = self.messages(record)
         turns = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
-        if self.learn_from == "last":
+        if self.train_on == "last":
             turns = turns[-1:]
         learn = partial(
-            find_answer, codec, messages, tools=record.get("tools"), learn_reasoning=self.reasoning != "answer"
+            find_answer, tokenizer, messages, tools=record.get("tools"), train_on_reasoning=self.reasoning != "answer"
         )
-        return [answer for at in turns if _teaches(messages[at]) and (answer := learn(at)).spans]
+        return [answer for at in turns if _has_weight(messages[at]) and (answer := learn(at)).spans]
 
-    def _labelled_outside(self, record: dict, codec: Codec) -> tuple[list[int], list[float]]:
+    def _labels_outside_answers(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], list[float]]:
         """(token ids, weights) of the whole conversation, of which all is learnt, or all but its answers."""
         messages = self.messages(record)
-        text = codec.render(messages, tools=record.get("tools"))
-        tokens, read, at = codec.encode(text), [], 0
-        for turn in messages if self.learn_from == "questions" else ():
+        text = tokenizer.render(messages, tools=record.get("tools"))
+        tokens, read, at = tokenizer.encode(text), [], 0
+        for turn in messages if self.train_on == "questions" else ():
             words = split_reasoning(turn["content"])[1].strip()
             found = text.find(words, at) if words else -1
             if found < 0:
                 continue
             at = found + len(words)
             if turn["role"] == "assistant":
-                at += len(codec.answer_end[0]) * text.startswith(codec.answer_end[0], at)
+                at += len(tokenizer.answer_end[0]) * text.startswith(tokenizer.answer_end[0], at)
                 read.append((found, at))
         weights = [
             float(not any(start < last and end > first for first, last in read)) for start, end in tokens.offsets
         ]
         return tokens.ids, weights
 
-    def unseen(self, record: dict, codec: Codec) -> bool:
+    def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
         messages, tools = self.messages(record), record.get("tools")
-        if any(not answer.whole for answer in self.answers(record, codec)):
+        if any(not answer.is_complete for answer in self.answers(record, tokenizer)):
             return True
         asked = messages[
             : next((at for at in range(len(messages) - 1, 0, -1) if messages[at]["role"] == "assistant"), len(messages))
         ]
-        prompt = codec.render(asked, for_answer=True, tools=tools)
+        prompt = tokenizer.render(asked, add_generation_prompt=True, tools=tools)
         if any(turn["role"] == "system" and turn["content"].strip() not in prompt for turn in asked):
             return True
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in asked]
         for fewer, offered in ((asked, None), (bare, tools)):
             if (fewer, offered) != (asked, tools):
                 with contextlib.suppress(
-                    TemplateRefusal
+                    ChatTemplateError
                 ):  # a template that refuses the rest of the conversation has a place for them
-                    if codec.render(fewer, for_answer=True, tools=offered) == prompt:
+                    if tokenizer.render(fewer, add_generation_prompt=True, tools=offered) == prompt:
                         return True
         return False
 
-    def pieces(self, rows: list[list[int]], max_length: int) -> list[int]:
+    def example_lengths(self, rows: list[list[int]], max_length: int) -> list[int]:
         return [length for lengths in rows for length in lengths]
 
     def question(self, record: dict) -> Question | None:
         messages = self.messages(record)
-        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1 and _teaches(messages[-1]):
+        if messages and messages[-1]["role"] == "assistant" and len(messages) > 1 and _has_weight(messages[-1]):
             return Question(messages[:-1], split_reasoning(messages[-1]["content"])[1], record.get("tools"))
         return None
 
@@ -148,12 +148,12 @@ def _without_reasoning(turn: dict) -> dict:
     return {**turn, "content": answer, "span_weights": spans}
 
 
-def _teaches(turn: dict) -> bool:
+def _has_weight(turn: dict) -> bool:
     """Whether any part of a turn has a weight."""
     return turn.get("weight", 1) > 0
 
 
-def _cut(ids: list[int], weights: list[float], max_length: int) -> Encoded:
+def _truncated(ids: list[int], weights: list[float], max_length: int) -> Encoded:
     """An example of at most `max_length` tokens."""
     cut, kept = max(0, len(ids) - max_length), weights[:max_length]
     labels = [token if weight else IGNORED for token, weight in zip(ids[:max_length], kept, strict=True)]

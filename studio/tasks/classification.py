@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.options import option
 from studio.tasks.base import IGNORED, Encoded, Task
 from studio.words import Sentence, StudioError
 
 
-def encode_text(text: str, codec: Codec, max_length: int, names: tuple[str, ...]) -> Encoded:
+def encode_text(text: str, tokenizer: ChatTokenizer, max_length: int, names: tuple[str, ...]) -> Encoded:
     """A text whose classes `names` are learnt; none of its tokens is."""
-    ids = codec.encode(text, special=True).ids or [codec.pad_id]
+    ids = tokenizer.encode(text, add_special_tokens=True).ids or [tokenizer.pad_id]
     return Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), names)
 
 
@@ -25,12 +25,12 @@ class Classification(Task):
         "Sort texts into classes, from examples with their labels. It answers with a probability for each class, not with words."
     )
     order: ClassVar[int] = 4
-    wants: ClassVar[str] = "label"
+    record_kind: ClassVar[str] = "label"
     task_type: ClassVar[str] = "SEQ_CLS"
     kind: ClassVar[str] = "classification"
 
     name: Literal["classification"] = option("classification", "Task", "", hidden=True)
-    several: bool = option(
+    multi_label: bool = option(
         False,
         "Several labels",
         "A text may have several labels, or none where its cell is empty; each label is decided by itself.",
@@ -45,32 +45,34 @@ class Classification(Task):
     )
 
     @classmethod
-    def suited(cls, mapping, separator):
-        several = mapping.shape == "label_columns" or separator is not None
-        return {"several": several, **({"separator": separator} if separator else {})}
+    def options_for_mapping(cls, mapping, separator):
+        multi_label = mapping.shape == "label_columns" or separator is not None
+        return {"multi_label": multi_label, **({"separator": separator} if separator else {})}
 
     @property
-    def labels_between(self):
-        return self.separator if self.several else ""
+    def label_separator(self):
+        return self.separator if self.multi_label else ""
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        return [encode_text(record["text"], codec, max_length, self.names(record))]
+    def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
+        return [encode_text(record["text"], tokenizer, max_length, self.class_names(record))]
 
-    def measure(self, record: dict, codec: Codec) -> tuple[int, int | None]:
-        return super().measure(record, codec)[0], 0  # what is learnt is the label, which is never cut
+    def token_counts(self, record: dict, tokenizer: ChatTokenizer) -> tuple[int, int | None]:
+        return super().token_counts(record, tokenizer)[0], 0  # what is learnt is the label, which is never cut
 
     @property
     def units(self):
-        return super().units | {"loss": Sentence("nats per label") if self.several else Sentence("nats per example")}
+        return super().units | {
+            "loss": Sentence("nats per label") if self.multi_label else Sentence("nats per example")
+        }
 
-    def names(self, record: dict) -> tuple[str, ...]:
+    def class_names(self, record: dict) -> tuple[str, ...]:
         """The record's labels, each once and in order of the alphabet."""
         found = record["label"] if isinstance(record["label"], list) else [record["label"]]
-        if not self.several and not found:
+        if not self.multi_label and not found:
             raise StudioError(
                 "One row has no label; switch on Several labels, with which a text may have none, or give each text one label."
             )
-        if not self.several and len(found) > 1:
+        if not self.multi_label and len(found) > 1:
             raise StudioError(
                 "One row has the labels {labels}; switch on Several labels, or give each text one label.",
                 labels=", ".join(found),

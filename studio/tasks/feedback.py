@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from studio.data.reasoning import split_reasoning
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat, Reasoning, reasoning_option
-from studio.tasks.preference import COMPARISONS, answered, as_chat, conversation, refusal
+from studio.tasks.preference import REFERENCE_PASSES, as_chat_task, conversation, encode_answer, refusal
 from studio.words import Sentence
 
 
 @dataclass(frozen=True)
-class Judged(Encoded):
+class RatedAnswer(Encoded):
     """An answer and whether it is wanted."""
 
     good: bool = field(kw_only=True)
@@ -28,8 +28,8 @@ class Feedback(Task):
     verb: ClassVar[str] = "heed the feedback"
     help: ClassVar[str] = "Give answers like those marked good more often, and like those marked bad less (KTO)."
     order: ClassVar[int] = 4
-    wants: ClassVar[str] = "unpaired"
-    templated: ClassVar[bool] = True
+    record_kind: ClassVar[str] = "unpaired"
+    uses_chat_template: ClassVar[bool] = True
     kind: ClassVar[str] = "preference"
     algorithm: ClassVar[str] = "kto"
 
@@ -41,17 +41,17 @@ class Feedback(Task):
         gt=0,
         le=10,
     )
-    good_weight: float = option(
+    desirable_weight: float = option(
         1.0,
         "Weight of good answers",
         "Raise it where good answers are rarer than bad ones: weight × number should be about the same for both.",
         gt=0,
         le=100,
     )
-    bad_weight: float = option(
+    undesirable_weight: float = option(
         1.0, "Weight of bad answers", "Raise it where bad answers are rarer than good ones.", gt=0, le=100
     )
-    imitation: float = option(0.0, "Imitation", "Weight of also learning the good answers as in chat.", ge=0, le=10)
+    sft_weight: float = option(0.0, "Imitation", "Weight of also learning the good answers as in chat.", ge=0, le=10)
     reasoning: Reasoning = reasoning_option()
     system: str = option(
         "",
@@ -60,13 +60,13 @@ class Feedback(Task):
         max_length=4000,
     )
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        found = answered(record, "completion", self, codec, max_length)
-        return [Judged(found.ids, found.labels, found.cut, good=record["label"])]
+    def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
+        found = encode_answer(record, "completion", self, tokenizer, max_length)
+        return [RatedAnswer(found.ids, found.labels, found.truncated_tokens, good=record["label"])]
 
     @property
-    def comparisons(self) -> int:
-        return COMPARISONS[self.algorithm]
+    def reference_passes(self) -> int:
+        return REFERENCE_PASSES[self.algorithm]
 
     @property
     def units(self):
@@ -84,8 +84,8 @@ class Feedback(Task):
             else None
         )
 
-    def unseen(self, record: dict, codec: Codec) -> bool:
-        return as_chat(self).unseen(conversation(record, "completion"), codec)
+    def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
+        return as_chat_task(self).drops_content(conversation(record, "completion"), tokenizer)
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)

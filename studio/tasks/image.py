@@ -16,13 +16,13 @@ class Image(Task):
     verb: ClassVar[str] = "sort pictures"
     help: ClassVar[str] = "Sort pictures into classes, from a zip or folder with one folder of pictures for each class."
     order: ClassVar[int] = 6
-    wants: ClassVar[str] = "image"
-    reads: ClassVar[str] = "pictures"
+    record_kind: ClassVar[str] = "image"
+    modality: ClassVar[str] = "image"
     task_type: ClassVar[str] = "SEQ_CLS"  # of peft's model classes the one that passes pixels on and saves the new head
     kind: ClassVar[str] = "image"
 
     name: Literal["image"] = option("image", "Task", "", hidden=True)
-    vary: bool = option(
+    augment: bool = option(
         False,
         "Vary the pictures",
         "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.",

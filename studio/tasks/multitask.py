@@ -24,23 +24,23 @@ class MultiTask(Task):
         "Sort texts by several label sets at once, such as topic and tone: one column for each, which a row may leave empty. All share one adapter, and each has a head of its own."
     )
     order: ClassVar[int] = 5
-    wants: ClassVar[str] = "label_sets"
+    record_kind: ClassVar[str] = "label_sets"
     task_type: ClassVar[str] = "SEQ_CLS"
     kind: ClassVar[str] = "multitask"
-    several: ClassVar[bool] = False  # within a set a text has one label
+    multi_label: ClassVar[bool] = False  # within a set a text has one label
 
     name: Literal["multitask"] = option("multitask", "Task", "", hidden=True)
 
-    def encode(self, record, codec, max_length):
-        return [encode_text(record["text"], codec, max_length, self.names(record))]
+    def encode(self, record, tokenizer, max_length):
+        return [encode_text(record["text"], tokenizer, max_length, self.class_names(record))]
 
-    def measure(self, record, codec):
-        return super().measure(record, codec)[0], 0  # what is learnt are the labels, which are never cut
+    def token_counts(self, record, tokenizer):
+        return super().token_counts(record, tokenizer)[0], 0  # what is learnt are the labels, which are never cut
 
     @property
     def units(self):
         return super().units | {"loss": Sentence("nats per label")}
 
-    def names(self, record: dict) -> tuple[str, ...]:
+    def class_names(self, record: dict) -> tuple[str, ...]:
         """The record's labels, each with its set's name in front; none where it is only asked about."""
         return tuple(set_label(name, label) for name, label in (record["label"] or {}).items())

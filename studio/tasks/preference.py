@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from studio.data.reasoning import split_reasoning
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
 from studio.tasks.chat import Chat, Reasoning, reasoning_option
@@ -19,7 +19,7 @@ ALGORITHMS = {
     "orpo": "ORPO (experimental): needs no reference",
 }
 
-COMPARISONS = {
+REFERENCE_PASSES = {
     "dpo": 1,
     "ipo": 1,
     "kto": 3,
@@ -50,10 +50,10 @@ class Preference(Task):
     verb: ClassVar[str] = "prefer the better answers"
     help: ClassVar[str] = "Give better answers more often and worse ones less, from pairs of both."
     order: ClassVar[int] = 3
-    wants: ClassVar[str] = "preference"
-    templated: ClassVar[bool] = True
+    record_kind: ClassVar[str] = "preference"
+    uses_chat_template: ClassVar[bool] = True
     kind: ClassVar[str] = "preference"
-    rows: ClassVar[int] = 2
+    sequences_per_example: ClassVar[int] = 2
 
     name: Literal["preference"] = option("preference", "Task", "", hidden=True)
     algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
@@ -69,7 +69,7 @@ class Preference(Task):
         gt=0,
         le=10,
     )
-    imitation: float = option(
+    sft_weight: float = option(
         0.0,
         "Imitation",
         "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.",
@@ -84,13 +84,13 @@ class Preference(Task):
         max_length=4000,
     )
 
-    def encode(self, record: dict, codec: Codec, max_length: int) -> list[Encoded]:
-        better, worse = (answered(record, key, self, codec, max_length) for key in ("chosen", "rejected"))
-        return [Pair(better.ids, better.labels, better.cut, rejected=worse)]
+    def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
+        chosen, rejected = (encode_answer(record, key, self, tokenizer, max_length) for key in ("chosen", "rejected"))
+        return [Pair(chosen.ids, chosen.labels, chosen.truncated_tokens, rejected=rejected)]
 
     @property
-    def comparisons(self) -> int:
-        return COMPARISONS[self.algorithm]
+    def reference_passes(self) -> int:
+        return REFERENCE_PASSES[self.algorithm]
 
     @property
     def units(self):
@@ -103,8 +103,10 @@ class Preference(Task):
             record.get("tools"),
         )
 
-    def unseen(self, record: dict, codec: Codec) -> bool:
-        return any(as_chat(self).unseen(conversation(record, key), codec) for key in ("chosen", "rejected"))
+    def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
+        return any(
+            as_chat_task(self).drops_content(conversation(record, key), tokenizer) for key in ("chosen", "rejected")
+        )
 
     def refusal(self, recipe) -> Sentence | None:
         return refusal(recipe, self.algorithm)
@@ -115,14 +117,14 @@ def conversation(record: dict, key: str) -> dict:
     return {**record, "messages": [*record["prompt"], {"role": "assistant", "content": record[key]}]}
 
 
-def as_chat(task: Task) -> Chat:
+def as_chat_task(task: Task) -> Chat:
     """The chat task that learns the last answer of a conversation as `task` (Preference or Feedback) does."""
-    return Chat(learn_from="last", system=task.system, reasoning=task.reasoning)
+    return Chat(train_on="last", system=task.system, reasoning=task.reasoning)
 
 
-def answered(record: dict, key: str, task: Task, codec: Codec, max_length: int) -> Encoded:
+def encode_answer(record: dict, key: str, task: Task, tokenizer: ChatTokenizer, max_length: int) -> Encoded:
     """The conversation with the answer under `key`, exactly as the chat task encodes it, the answer alone being learnt."""
-    return as_chat(task).encode(conversation(record, key), codec, max_length)[0]
+    return as_chat_task(task).encode(conversation(record, key), tokenizer, max_length)[0]
 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:

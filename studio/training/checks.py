@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from studio.methods import Method
-from studio.models.context import lay
+from studio.models.rope_scaling import apply_adapter
 from studio.tasks import Encoded
 from studio.training.batches import flatten, pad
 from studio.words import Sentence, StudioError
@@ -70,7 +70,7 @@ def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected
     whole = recipe.method.ships_as == "model"
     model = kind.load(folder if whole else kind.base)
     if not whole:
-        model = lay(model, folder)
+        model = apply_adapter(model, folder)
     worst = (kind.probe(model, material) - expected).abs().max().item()
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):

@@ -26,7 +26,7 @@ class Encodings(Sequence[Encoded]):
         self._spool = Spool(folder)
         self._lengths, self._places = array("I"), array("I")
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
-        self.names: list[tuple[str, ...]] = []
+        self.class_names: list[tuple[str, ...]] = []
         self.tokens = self.cut = 0
 
     def append(self, example: Encoded, place: int) -> None:
@@ -35,9 +35,11 @@ class Encodings(Sequence[Encoded]):
         self._spool.append(pickle.dumps(example, pickle.HIGHEST_PROTOCOL))
         self._lengths.append(max(lengths))
         self._places.append(place)
-        self.names.append(self._known.setdefault(example.names, example.names))  # one tuple for all that are equal
+        self.class_names.append(
+            self._known.setdefault(example.class_names, example.class_names)
+        )  # one tuple for all that are equal
         self.tokens += sum(lengths)
-        self.cut += any(row.cut for row in example.sequences)
+        self.cut += any(row.truncated_tokens for row in example.sequences)
 
     def seal(self) -> Encodings:
         """Call once, after the last `append`."""

@@ -140,7 +140,7 @@ class PreferenceTrainer(StudioTrainer):
             gains, moved = (torch.zeros_like(now.sums), 0.0) if before_training else self._gained(model, inputs, now)
             losses = self._kto(gains, good, moved) if task.algorithm == "kto" else self._dpo(gains, now)
         loss = losses.mean()
-        weight = task.imitation + (task.algorithm == "orpo")  # ORPO is imitation with a comparison beside it
+        weight = task.sft_weight + (task.algorithm == "orpo")  # ORPO is imitation with a comparison beside it
         if weight and good.any():
             loss = loss - weight * now.sums[good].sum() / now.counts[good].sum()
         return loss, now, gains.detach()
@@ -168,7 +168,9 @@ class PreferenceTrainer(StudioTrainer):
     def _kto(self, gains: torch.Tensor, good: torch.Tensor, moved: torch.Tensor | float) -> torch.Tensor:
         """1 − σ(±β·(gain − how far the model moved altogether)) (Ethayarajh 2024, arXiv:2402.01306, eq. 7)."""
         sign = torch.where(good, 1.0, -1.0)
-        weight = torch.where(good, getattr(self.task, "good_weight", 1.0), getattr(self.task, "bad_weight", 1.0))
+        weight = torch.where(
+            good, getattr(self.task, "desirable_weight", 1.0), getattr(self.task, "undesirable_weight", 1.0)
+        )
         return weight * (1 - torch.sigmoid(self.task.beta * sign * (gains - moved)))
 
     def _orpo(self, now: Said) -> torch.Tensor:

@@ -20,9 +20,9 @@ from transformers import set_seed
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Method, Setting
-from studio.models.context import recorded
 from studio.models.load import compute_dtype
-from studio.models.resolve import folder_of
+from studio.models.resolve import resolve_folder
+from studio.models.rope_scaling import read_rope_scaling
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
 from studio.training import checks
@@ -37,7 +37,7 @@ def train(job: Job) -> dict:
     began = time.monotonic()
     row = job.store.run(job.run_id)
     recipe = recipe_from(row["recipe"])
-    base = folder_of(recipe.model.name, recipe.model.revision)
+    base = resolve_folder(recipe.model.name, recipe.model.revision)
     refusal = recipe.model_refusal(read_shape(base), base) or recipe.refusal(read_shape(base)) or recipe.clash()
     if refusal:
         raise StudioError(refusal)
@@ -209,7 +209,7 @@ def finish(
         name=name,
         run_id=job.run_id,
         card={
-            **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=recorded(made)),
+            **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=read_rope_scaling(made)),
             **kind.card(),
         },
     )

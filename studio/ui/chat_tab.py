@@ -362,10 +362,10 @@ def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
     same = draft["model"].get("name") == turn.base
     quantisation = draft["machine"].get("quantisation", "none") if same else "none"
     device = hardware.pick_device("auto")
-    job = client.chat_server(page.store, page.home, turn.base, quantisation=quantisation, device=device)
+    job = client.ensure_chat_server(page.store, page.home, turn.base, quantisation=quantisation, device=device)
     said = None
     while not stop.wait(0.05):
-        server, doing = client.look(page.store, job)
+        server, doing = client.server_state(page.store, job)
         if server:
             return server
         if doing != said:

@@ -64,10 +64,14 @@ def is_classifier(row: dict | None) -> bool:
 
 def visible(rows: list[dict]) -> list:
     """Updates of `Playground.shown` where the adapters `rows` are chosen."""
-    reads = {
-        TASKS[row["card"]["task"]].reads for row in rows if is_classifier(row) and row["card"].get("task") in TASKS
+    modalities = {
+        TASKS[row["card"]["task"]].modality for row in rows if is_classifier(row) and row["card"].get("task") in TASKS
     }
-    return [gr.update(visible=bool(reads)), gr.update(visible="text" in reads), gr.update(visible="pictures" in reads)]
+    return [
+        gr.update(visible=bool(modalities)),
+        gr.update(visible="text" in modalities),
+        gr.update(visible="image" in modalities),
+    ]
 
 
 def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | None) -> Iterator[str]:
@@ -75,12 +79,14 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
     rows = [row for row in rows if is_classifier(row)]
     if not rows:
         raise StudioError("Choose a classifier above: an adapter that was taught classification.")
-    job = client.chat_server(page.store, page.home, base, device=hardware.pick_device("auto"), head="classes")
+    job = client.ensure_chat_server(
+        page.store, page.home, base, device=hardware.pick_device("auto"), head="classification"
+    )
     yield from _waiting(page, job)
-    server, _ = client.look(page.store, job)
+    server, _ = client.server_state(page.store, job)
     parts = []
     for row in rows:
-        given = {"picture": picture} if TASKS[row["card"]["task"]].reads == "pictures" else {"text": text or ""}
+        given = {"picture": picture} if TASKS[row["card"]["task"]].modality == "image" else {"text": text or ""}
         found = client.classify(server, row["id"], **given)
         said = beside_base(page, row["card"].get("metrics") or {})
         parts.append(

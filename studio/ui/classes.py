@@ -11,31 +11,31 @@ from studio.ui.page import Page
 _MOST = 30  # classes drawn; the rest is in the predictions
 
 
-def bars_html(page: Page, labels: list[str], values: list[float], *, several: bool) -> str:
+def bars_html(page: Page, labels: list[str], values: list[float], *, multi_label: bool) -> str:
     """Class → probability, the likeliest first. several: each bar is a yes or no of its own."""
     ranked = sorted(zip(labels, values, strict=True), key=lambda pair: -pair[1])[:_MOST]
     rows = "".join(
-        f'<li{" class=chosen" if (value >= 0.5 if several else at == 0) else ""}><span class="name">{e(label)}</span>'
+        f'<li{" class=chosen" if (value >= 0.5 if multi_label else at == 0) else ""}><span class="name">{e(label)}</span>'
         f'<span class="track" aria-hidden="true"><span style="width:{100 * value:.1f}%"></span></span><span class="value">{100 * value:.1f} %</span></li>'
         for at, (label, value) in enumerate(ranked)
     )
     said = (
         page.t("Each label by itself; those of 50 % and more are given.")
-        if several
+        if multi_label
         else page.t("Probability of each class")
     )
     return f'<ol class="class-bars" aria-label="{e(said)}">{rows}</ol>' + (
-        f'<p class="help">{e(said)}</p>' if several else ""
+        f'<p class="help">{e(said)}</p>' if multi_label else ""
     )
 
 
 def answer_html(page: Page, found: dict) -> str:
     """What a classifier answered: its bars, or those of each label set under the set's name."""
     if not found["sets"]:
-        return bars_html(page, found["labels"], found["probabilities"], several=found["several"])
+        return bars_html(page, found["labels"], found["probabilities"], multi_label=found["multi_label"])
     values = iter(found["probabilities"])
     return "".join(
-        f"<h5>{e(name)}</h5>{bars_html(page, labels, [next(values) for _ in labels], several=False)}"
+        f"<h5>{e(name)}</h5>{bars_html(page, labels, [next(values) for _ in labels], multi_label=False)}"
         for name, labels in found["sets"].items()
     )
 
@@ -62,19 +62,19 @@ def _set_said(page: Page, one: dict) -> str:
 def matrix_html(page: Page, found: dict) -> str:
     """What was expected against what was said; a darker cell holds more rows of its line. For several labels: hits and mistakes of each."""
     names, counts = found["names"][:_MOST], [row[:_MOST] for row in found["counts"][:_MOST]]
-    heads = names if not found["several"] else [page.t("rightly said"), page.t("missed"), page.t("wrongly said")]
+    heads = names if not found["multi_label"] else [page.t("rightly said"), page.t("missed"), page.t("wrongly said")]
     body = ""
     for at, (name, row) in enumerate(zip(names, counts, strict=True)):
         total = max(1, sum(row))
         cells = "".join(
-            f'<td class="{"hit" if (column == 0 if found["several"] else column == at) else "miss"}" style="--share:{100 * count / total:.0f}%">{count or ""}<span class="hidden">{"" if count else 0}</span></td>'
+            f'<td class="{"hit" if (column == 0 if found["multi_label"] else column == at) else "miss"}" style="--share:{100 * count / total:.0f}%">{count or ""}<span class="hidden">{"" if count else 0}</span></td>'
             for column, count in enumerate(row)
         )
         body += f'<tr><th scope="row">{e(name)}</th>{cells}</tr>'
     head = "".join(f'<th scope="col"><span>{e(name)}</span></th>' for name in heads)
     caption = (
         page.t("Rows: the label that was expected; columns: the label that was said. Held-out rows only.")
-        if not found["several"]
+        if not found["multi_label"]
         else page.t("How often each label was said rightly, missed, or said wrongly. Held-out rows only.")
     )
     left = (

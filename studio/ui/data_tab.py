@@ -379,7 +379,7 @@ def draw(
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, outlook),
         token_view.view_html(page, outlook, example),
-        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.reads == "text"),
+        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.modality == "text"),
         gr.Timer(active=page.desk.readings.under_way() is not None),
     ]
 

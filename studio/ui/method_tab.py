@@ -15,7 +15,7 @@ from studio.forecast import fits
 from studio.jobs import client
 from studio.library import shelf
 from studio.methods import FAMILIES, METHODS, Method
-from studio.models.catalogue import catalogue, offer_of
+from studio.models.catalogue import catalogue, catalogue_entry
 from studio.models.resolve import is_hub_id, local_folder
 from studio.options import form_fields
 from studio.ui import hub_search
@@ -227,7 +227,7 @@ def model_html(page: Page) -> str:
     """What the chosen base model is, and how to get it where it is not here yet."""
     outlook = page.desk.outlook()
     name = page.desk.draft()["model"].get("name", "")
-    offer = offer_of(name)
+    offer = catalogue_entry(name)
     pairs = []
     if outlook.shape:
         pairs = [

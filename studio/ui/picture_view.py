@@ -1,6 +1,6 @@
 """Any picture as the model gets it: scaled to its input size, with the grid of patches that it is cut into, and its class.
 
-It shows what the model's own image processor makes of it (`studio.models.pictures.Sight`); it knows nothing about files.
+It shows what the model's own image processor makes of it (`studio.models.image_processor.ImageTransform`); it knows nothing about files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from studio.data.pictures import open_picture, title_of
 from studio.desk import Outlook
-from studio.models.pictures import read_sight
+from studio.models.image_processor import read_image_transform
 from studio.models.resolve import local_folder
 from studio.ui.board import e, note, number
 from studio.ui.page import Page
@@ -42,7 +42,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
         picture = open_picture(place)
     except StudioError as error:
         return f'<p class="help">{e(where)}</p>' + note(page.say(error.sentence), "warn")
-    sight = read_sight(folder)
+    sight = read_image_transform(folder)
     if sight is None:
         return f'<p class="help">{e(where)}</p>' + note(
             page.t(
@@ -70,7 +70,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
                 patch=patch,
             )
         )
-    if recipe.task.vary:
+    if recipe.task.augment:
         said.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
     own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
     return f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(said), patch)}</div>'

@@ -30,7 +30,7 @@ def columns_and_mapping(
     data: Dataset | None, files: list[dict], file: int, task: type[Task] | None
 ) -> tuple[list[str], dict, bool]:
     """One file's columns, how they are mapped now, and whether there may be more than one label column."""
-    sets = task is not None and task.wants == "label_sets"
+    sets = task is not None and task.record_kind == "label_sets"
     if data and file < len(data.files):
         return data.files[file].columns, data.files[file].mapping.model_dump(), sets
     return (
@@ -50,7 +50,7 @@ def columns_of(source: str) -> list[str]:
 
 def first_shape(task: type[Task] | None) -> str:
     """The usual shape of what `task` learns from, for a file in which none was recognised."""
-    return next((shape for shape in SHAPES if task is None or fits(Mapping(shape=shape), task.wants)), "messages")
+    return next((shape for shape in SHAPES if task is None or fits(Mapping(shape=shape), task.record_kind)), "messages")
 
 
 def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, sets: bool):

@@ -11,13 +11,13 @@ from pathlib import Path
 import gradio as gr
 
 from studio.desk import Outlook
-from studio.models.codec import Codec, TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
 from studio.recipe import BaseModelChoice
 from studio.tasks import IGNORED, Encoded
-from studio.tasks.feedback import Judged
-from studio.tasks.fitting import Fitting
+from studio.tasks.feedback import RatedAnswer
+from studio.tasks.length_policy import LengthPolicy
 from studio.tasks.preference import Pair
 from studio.training.order import grouped
 from studio.ui.board import e, note, number
@@ -108,7 +108,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths is not None else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
-    index, codec, limit = place(outlook, at), recipe.codec(folder), recipe.training.max_length
+    index, tokenizer, limit = place(outlook, at), recipe.tokenizer(folder), recipe.training.max_length
     record = data.train[index]
     where = page.t(
         "Example {number} of {count}, line {line} of {file}.",
@@ -117,14 +117,16 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         line=record.number,
         file=record.file or data.parts[0].name,
     )
-    value = Fitting(recipe, codec)(record.value)
+    value = LengthPolicy(recipe, tokenizer)(record.value)
     if value is None:
         return f'<p class="help">{e(where)}</p>{note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))}'
     try:
-        parts = sequences(recipe.task.encode(value, codec, limit))
-    except TemplateRefusal as error:
+        parts = sequences(recipe.task.encode(value, tokenizer, limit))
+    except ChatTemplateError as error:
         return f'<p class="help">{e(where)}</p>{note(page.say(error.sentence), "bad")}'
-    whole = sequences(recipe.task.encode(value, codec, 1 << 30)) if any(part.cut for part in parts) else []
+    whole = (
+        sequences(recipe.task.encode(value, tokenizer, 1 << 30)) if any(part.truncated_tokens for part in parts) else []
+    )
     rest = [token for part in whole for token in part.ids[limit:]]
     labelled = sum(part.labelled for part in parts)
     said = page.t(
@@ -138,9 +140,9 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
             "{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.",
             count=sum(len(part.ids) for part in parts) + len(rest),
             cut=len(rest),
-            label=", ".join(parts[0].names) or "–",
+            label=", ".join(parts[0].class_names) or "–",
         )
-    if isinstance(parts[0], Judged):
+    if isinstance(parts[0], RatedAnswer):
         said += " " + (
             page.t("The answer is marked good: it is learnt to be given more often.")
             if parts[0].good
@@ -149,20 +151,20 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     if value is not record.value:
         said += " " + page.t(
             "It was shortened at the front: the row as it stands in the file has {count} tokens.",
-            count=sum(recipe.task.measure(record.value, codec)[0]),
+            count=sum(recipe.task.token_counts(record.value, tokenizer)[0]),
         )
-    if recipe.model.template == OWN and codec.own_template is None and recipe.task.wants == "messages":
+    if recipe.model.template == OWN and tokenizer.own_template is None and recipe.task.record_kind == "messages":
         said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
     legend = " ".join(
         f'<span class="token {kind}">{e(page.t(text))}</span>'
         for kind, text in (("labelled", "trained on"), ("read", "only read"), ("cut", "cut off"))
     )
-    if codec.is_lent and codec.adds_begin:
+    if tokenizer.overrides_template and tokenizer.adds_bos:
         said += " " + page.t("The base model expects its begin token first, so it is put there.")
     titles = [""] * len(parts)
     if isinstance(parts[0], Pair):
         titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
-    elif recipe.task.templated and len(parts) > 1:
+    elif recipe.task.uses_chat_template and len(parts) > 1:
         said += " " + page.t(
             "The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.",
             count=len(parts),
@@ -172,10 +174,10 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
             for at in range(1, len(parts) + 1)
         ]
     chips = "".join(
-        f'{titles[at]}<p class="tokens">{chips_html(page, part, codec, whole[at].ids[limit:] if part.cut else [])}</p>'
+        f'{titles[at]}<p class="tokens">{chips_html(page, part, tokenizer, whole[at].ids[limit:] if part.truncated_tokens else [])}</p>'
         for at, part in enumerate(parts)
     )
-    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.rendered(value, codec))}</pre></details>'
+    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.render(value, tokenizer))}</pre></details>'
     return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
 
 
@@ -184,7 +186,7 @@ def sequences(parts: list[Encoded]) -> list[Encoded]:
     return [row for part in parts for row in part.sequences]
 
 
-def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
+def chips_html(page: Page, part: Encoded, tokenizer: ChatTokenizer, rest: list[int]) -> str:
     """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
     kinds = ["labelled" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(
         rest
@@ -195,7 +197,7 @@ def chips_html(page: Page, part: Encoded, codec: Codec, rest: list[int]) -> str:
         if kind == "labelled" and weight != before:
             pieces.append(f'<span class="weight">{e(page.t("weight {weight}", weight=number(weight)))}</span>')
             before = weight
-        text = codec.decode([token], keep_special=True).replace("\n", "⏎")
+        text = tokenizer.decode([token], keep_special_tokens=True).replace("\n", "⏎")
         pieces.append(f'<span class="token {kind}">{e(text) or "·"}</span>')
     more = len(kinds) - _TOKENS_SHOWN
     return "".join(pieces) + (
@@ -285,11 +287,11 @@ class _Key:
 def _kept(key: _Key) -> tuple[list[int], list[int]]:
     """(record index, tokens) of each training example in which something is learnt, as training gets them."""
     recipe = key.outlook.recipe
-    fitting = Fitting(recipe, recipe.codec(key.folder))
+    length_policy = LengthPolicy(recipe, recipe.tokenizer(key.folder))
     found = [
         (index, len(part.ids))
         for index, record in enumerate(key.outlook.dataset.train)
-        for part in fitting.examples(record.value)
+        for part in length_policy.examples(record.value)
         if part.labelled
     ]
     return [index for index, _ in found], [length for _, length in found]

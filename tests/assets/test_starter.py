@@ -62,11 +62,11 @@ def test_special_tokens_and_template(starter):
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     )
     encoded = tokenizer.apply_chat_template(chat, return_dict=True, return_assistant_tokens_mask=True)
-    said = [token for token, mine in zip(encoded["input_ids"], encoded["assistant_masks"]) if mine]
-    assert tokenizer.decode(said) == "Hello!<|im_end|>"
+    predictions = [token for token, mine in zip(encoded["input_ids"], encoded["assistant_masks"]) if mine]
+    assert tokenizer.decode(predictions) == "Hello!<|im_end|>"
 
 
-def test_both_loaders_split_text_alike(starter):
+def test_both_loaders_tokenize_alike(starter):
     """AutoTokenizer gives Qwen2 folders Qwen's split whatever tokenizer.json says: the file has to say the same."""
     from tokenizers import Tokenizer
 
@@ -85,18 +85,18 @@ def test_training_weights_match_the_template(starter, make):
         assert [weight == 1.0 for weight in weights] == [bool(mine) for mine in encoded["assistant_masks"]]
 
 
-def test_training_text_never_holds_what_is_held_out(make):
-    tests = {chat[0]["content"] for chats in make.exam(10).values() for chat in chats if len(chat) == 2}
+def test_training_text_holds_no_validation_questions(make):
+    tests = {chat[0]["content"] for chats in make.validation_set(10).values() for chat in chats if len(chat) == 2}
     for doc, _ in zip(make.documents(0), range(5000)):
         if not isinstance(doc, str):
             assert not tests & {message["content"] for message in doc}
 
 
-def test_scores_are_true(starter, make):
+def test_scores_are_reproduced(starter, make):
     scores = json.loads((STARTER / "scores.json").read_text())
-    assert scores["finished"] and scores["held_out_exact_match"] >= 0.9
-    items = [chat for chats in make.exam(8).values() for chat in chats]
+    assert scores["finished"] and scores["validation_exact_match"] >= 0.9
+    items = [chat for chats in make.validation_set(8).values() for chat in chats]
     chats = random.Random(1).sample(items, 60)
-    said = make.answers(*starter, [chat[:-1] for chat in chats])
-    right = sum(text == chat[-1]["content"] for text, chat in zip(said, chats))
-    assert right >= 54, f"{right} of 60 right, the card says {scores['held_out_exact_match']:.1%}"
+    predictions = make.generate_answers(*starter, [chat[:-1] for chat in chats])
+    right = sum(text == chat[-1]["content"] for text, chat in zip(predictions, chats))
+    assert right >= 54, f"{right} of 60 right, the card says {scores['validation_exact_match']:.1%}"

@@ -18,7 +18,7 @@ def test_it_is_small_and_stock():
 
 
 @torch.no_grad()
-def test_the_card_is_true(monkeypatch):
+def test_the_card_scores_are_reproduced(monkeypatch):
     from transformers import AutoModelForImageClassification
 
     monkeypatch.syspath_prepend(str(STARTER_VIT))

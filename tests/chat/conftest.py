@@ -26,7 +26,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shelved(models, tmp_path_factory):
+def adapter_home(models, tmp_path_factory):
     """A home whose shelf holds them all, each under its folder's name."""
     home = Home(tmp_path_factory.mktemp("home"))
     store = Store(home.database)

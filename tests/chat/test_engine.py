@@ -11,13 +11,13 @@ import pytest
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM
 
-from studio.chat import answer
+from studio.chat import generation
 from studio.chat.engine import Engine
-from studio.chat.pieces import Pieces
+from studio.chat.fair_lock import FairLock
 from studio.chat.sampling import Sampling
-from studio.chat.turns import Turn
+from studio.chat.stream_decoder import StreamDecoder
 from studio.library import shelf
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.store import Store
 from studio.words import StudioError
@@ -31,17 +31,17 @@ def new_engine(home, models, **more):
     store = Store(home.database)
     return Engine(
         load_base(models / "base"),
-        Codec(models / "base"),
+        ChatTokenizer(models / "base"),
         name=str(models / "base"),
-        load_whole=load_base,
+        load_full_model=load_base,
         find=lambda key: shelf.find(home, store, key)[:2],
         **more,
     )
 
 
 @pytest.fixture(scope="module")
-def engine(shelved, models):
-    return new_engine(shelved, models)
+def engine(adapter_home, models):
+    return new_engine(adapter_home, models)
 
 
 def ask(engine, who, messages=QUESTION, cancelled=lambda: False, **sampling):
@@ -59,46 +59,46 @@ def ask(engine, who, messages=QUESTION, cancelled=lambda: False, **sampling):
 @pytest.fixture(scope="module")
 def expected(models):
     """Who → the answer of a fresh, stock peft model."""
-    codec, found = Codec(models / "base"), {}
+    tokenizer, found = ChatTokenizer(models / "base"), {}
     for who in KINDS:
         model = AutoModelForCausalLM.from_pretrained(models / ("whole" if who == "whole" else "base"))
         if who not in ("base", "whole"):
             model = peft.PeftModel.from_pretrained(model, models / who)
-        found[who] = answer.answers(model, codec, [QUESTION], LENGTH)[0]
+        found[who] = generation.generate_answers(model, tokenizer, [QUESTION], LENGTH)[0]
     assert len(set(found.values())) >= len(KINDS) - 1
     return found
 
 
-def together(engine, whos, **sampling):
+def ask_concurrently(engine, names, **sampling):
     """Everyone's answer, asked at the same moment."""
-    found, start = {}, threading.Barrier(len(whos))
+    found, start = {}, threading.Barrier(len(names))
 
     def one(at, who):
         start.wait()
         found[at] = ask(engine, who, **sampling)[0]
 
-    threads = [threading.Thread(target=one, args=item) for item in enumerate(whos)]
+    threads = [threading.Thread(target=one, args=item) for item in enumerate(names)]
     [thread.start() for thread in threads]
     [thread.join(60) for thread in threads]
-    return [found[at] for at in range(len(whos))]
+    return [found[at] for at in range(len(names))]
 
 
-def test_each_in_turn_answers_as_stock_peft(engine, expected):
+def test_each_adapter_answers_as_stock_peft(engine, expected):
     for who in [*KINDS, *reversed(KINDS)]:
         assert ask(engine, who)[0] == expected[who], who
 
 
-def test_side_by_side_equals_one_after_the_other(engine, expected):
-    whos = ["base", "lora", "lora2", "dora", "prompt", "p_tuning", "ensemble", "whole"]
-    assert together(engine, whos) == [expected[who] for who in whos]
+def test_concurrent_answers_equal_sequential_ones(engine, expected):
+    names = ["base", "lora", "lora2", "dora", "prompt", "p_tuning", "ensemble", "whole"]
+    assert ask_concurrently(engine, names) == [expected[who] for who in names]
 
 
-def test_a_storm_of_all_kinds(engine, expected):
-    whos = [who for who in KINDS for _ in range(2)]
-    assert together(engine, whos) == [expected[who] for who in whos]
+def test_many_concurrent_requests_of_all_kinds(engine, expected):
+    names = [who for who in KINDS for _ in range(2)]
+    assert ask_concurrently(engine, names) == [expected[who] for who in names]
 
 
-def test_they_really_take_turns(engine):
+def test_concurrent_answers_interleave(engine):
     order = []
 
     def asker(who):
@@ -111,10 +111,10 @@ def test_they_really_take_turns(engine):
     assert changes > len(order) / 4, order
 
 
-def test_seeded_sampling_is_repeatable_even_side_by_side(engine):
+def test_seeded_sampling_is_repeatable_under_concurrency(engine):
     lively = {"temperature": 1.0, "top_p": 0.95, "top_k": 50, "repetition_penalty": 1.1, "seed": 3}
     alone = [ask(engine, who, **lively)[0] for who in ("base", "lora")]
-    assert together(engine, ["base", "lora"], **lively) == alone
+    assert ask_concurrently(engine, ["base", "lora"], **lively) == alone
     assert ask(engine, "base", **{**lively, "seed": 4})[0] != alone[0]
     assert ask(engine, "base", temperature=1.0)[0] != ask(engine, "base", temperature=1.0)[0]
 
@@ -139,7 +139,7 @@ def test_cancel_and_length(engine):
     thread.join(20)
 
 
-def test_too_long_a_conversation_is_a_sentence_and_a_nearly_full_one_is_short(engine):
+def test_context_overflow_is_reported_and_a_nearly_full_context_shortens_the_answer(engine):
     with pytest.raises(StudioError, match="holds 256"):
         ask(engine, "base", [{"role": "user", "content": "z" * 300}])
     assert ask(engine, "base", [{"role": "user", "content": "z" * 215}])[1].new_tokens < LENGTH
@@ -150,17 +150,19 @@ def test_too_long_a_conversation_is_a_sentence_and_a_nearly_full_one_is_short(en
 def test_text_is_continued(engine, models):
     pieces = []
     engine.complete(None, "Once upon", Sampling(max_tokens=8), pieces.append, lambda: False)
-    codec, model = Codec(models / "base"), load_base(models / "base")
+    tokenizer, model = ChatTokenizer(models / "base"), load_base(models / "base")
     assert (
         "".join(pieces)
-        == answer.continuations(model, codec, [answer.text_ids(codec, "Once upon")], answer.text_end(codec), 8)[0]
+        == generation.generate_continuations(
+            model, tokenizer, [generation.text_ids(tokenizer, "Once upon")], generation.text_stop(tokenizer), 8
+        )[0]
     )
 
 
 @pytest.fixture(scope="module")
-def broken(shelved, models, tmp_path_factory):
+def broken_adapters(adapter_home, models, tmp_path_factory):
     """Names of adapters on the shelf that cannot be loaded."""
-    store, base, root = Store(shelved.database), str(models / "base"), tmp_path_factory.mktemp("broken")
+    store, base, root = Store(adapter_home.database), str(models / "base"), tmp_path_factory.mktemp("broken")
 
     def edit(folder, old, new):
         path = folder / "adapter_config.json"
@@ -176,9 +178,11 @@ def broken(shelved, models, tmp_path_factory):
     for name, change in changes.items():
         shutil.copytree(models / "lora", root / name)
         change(root / name)
-        shelf.add(shelved, store, source=root / name, name=name, run_id=name, card={"base": base, "kind": "adapter"})
+        shelf.add(
+            adapter_home, store, source=root / name, name=name, run_id=name, card={"base": base, "kind": "adapter"}
+        )
     shelf.add(
-        shelved,
+        adapter_home,
         store,
         source=models / "lora",
         name="foreign",
@@ -188,31 +192,31 @@ def broken(shelved, models, tmp_path_factory):
     return [*changes, "foreign", "nowhere", "../lora"]
 
 
-def refused(engine, who):
+def load_error(engine, who):
     with pytest.raises(StudioError):
         ask(engine, who)
 
 
 @pytest.mark.parametrize("first", ["base", "lora"])
-def test_what_cannot_be_loaded_leaves_the_engine_whole(shelved, models, broken, expected, first):
-    engine = new_engine(shelved, models)
+def test_a_failed_load_leaves_the_engine_usable(adapter_home, models, broken_adapters, expected, first):
+    engine = new_engine(adapter_home, models)
     assert ask(engine, first)[0] == expected[first]
-    for who in broken:
-        refused(engine, who)
+    for who in broken_adapters:
+        load_error(engine, who)
         if first == "base":
             assert not any(isinstance(module, BaseTunerLayer) for module in engine.base.model.modules()), who
         assert ask(engine, first)[0] == expected[first], who
     assert ask(engine, "lora2")[0] == expected["lora2"]
 
 
-def test_a_torn_adapter_does_not_disturb_an_answer_in_progress(shelved, models, broken, expected):
-    engine, pieces = new_engine(shelved, models), []
+def test_a_damaged_adapter_does_not_disturb_an_answer_in_progress(adapter_home, models, broken_adapters, expected):
+    engine, pieces = new_engine(adapter_home, models), []
     under_way, go_on = threading.Event(), threading.Event()
 
     def slow(piece):
         pieces.append(piece)
         under_way.set()
-        while not engine._turn.wanted() and not go_on.is_set():
+        while not engine._lock.has_waiters() and not go_on.is_set():
             time.sleep(0.001)
 
     thread = threading.Thread(
@@ -221,42 +225,42 @@ def test_a_torn_adapter_does_not_disturb_an_answer_in_progress(shelved, models, 
     thread.start()
     under_way.wait(20)
     for who in ("torn", "wrong-rank"):
-        refused(engine, who)
+        load_error(engine, who)
     assert thread.is_alive()
     go_on.set()
     thread.join(20)
     assert "".join(pieces) == expected["lora"]
 
 
-def test_memory_is_bounded(shelved, models, monkeypatch, expected):
-    monkeypatch.setattr("studio.chat.adapted._MOST", 2)
-    engine = new_engine(shelved, models)
+def test_adapters_in_memory_are_bounded(adapter_home, models, monkeypatch, expected):
+    monkeypatch.setattr("studio.chat.multi_adapter._MAX_ADAPTERS", 2)
+    engine = new_engine(adapter_home, models)
     for who in ("lora", "lora2", "dora", "prompt", "lora", "p_tuning", "dora"):
         assert ask(engine, who)[0] == expected[who]
-        assert len(engine.base._places) <= 3
+        assert len(engine.base._loaded) <= 3
 
 
-def test_pieces_never_show_half_a_character_nor_the_end(models):
-    codec = Codec(models / "base")
+def test_streamed_text_has_no_partial_characters_and_no_end_marker(models):
+    tokenizer = ChatTokenizer(models / "base")
     text = "Grüß dich, 世界 🙂<|im_en not the end"
-    pieces = Pieces(codec, answer.End([256], "<|im_end|>"))
-    shown = [pieces.add(token) for token in codec.encode(text).ids]
+    pieces = StreamDecoder(tokenizer, generation.StopCondition([256], "<|im_end|>"))
+    shown = [pieces.add(token) for token in tokenizer.encode(text).ids]
     assert not any("\ufffd" in piece for piece in shown)
-    assert "".join(shown) + pieces.rest() == text and not pieces.ended
-    pieces = Pieces(codec, answer.End([256], "END."))
-    shown = "".join(pieces.add(token) for token in codec.encode("all E of it END. more").ids)
-    assert shown + pieces.rest() == "all E of it " and pieces.ended
+    assert "".join(shown) + pieces.flush() == text and not pieces.finished
+    pieces = StreamDecoder(tokenizer, generation.StopCondition([256], "END."))
+    shown = "".join(pieces.add(token) for token in tokenizer.encode("all E of it END. more").ids)
+    assert shown + pieces.flush() == "all E of it " and pieces.finished
 
 
-def test_turns_are_served_in_order():
-    turn, order = Turn(), []
-    turn.take()
+def test_the_lock_is_served_in_order_of_arrival():
+    lock, order = FairLock(), []
+    lock.acquire()
     threads = []
     for at in range(5):
-        threads.append(threading.Thread(target=lambda at=at: (turn.take(), order.append(at), turn.give())))
+        threads.append(threading.Thread(target=lambda at=at: (lock.acquire(), order.append(at), lock.release())))
         threads[-1].start()
-        while len(turn._waiting) <= at:
+        while len(lock._waiters) <= at:
             pass
-    turn.give()
+    lock.release()
     [thread.join(5) for thread in threads]
     assert order == [0, 1, 2, 3, 4]

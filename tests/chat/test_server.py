@@ -35,8 +35,8 @@ def start(home, models, **more):
 
 
 @pytest.fixture(scope="module")
-def server(shelved, models):
-    store, job_id, thread = start(shelved, models)
+def server(adapter_home, models):
+    store, job_id, thread = start(adapter_home, models)
     yield client.wait_ready(store, job_id, timeout=60)
     store.command(job_id, "stop")
     thread.join(15)
@@ -53,7 +53,7 @@ def post(server, path, body, token=None):
     )
 
 
-def test_nobody_without_the_token(server):
+def test_requests_without_the_token_are_refused(server):
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": server.token}):
         answer = httpx.get(f"http://127.0.0.1:{server.port}/v1/models", headers=headers, trust_env=False)
         assert answer.status_code == 401
@@ -104,7 +104,7 @@ def test_a_stream_is_what_openai_clients_read(server):
     assert frames[-1]["choices"][0]["finish_reason"] == "length"
 
 
-def test_side_by_side_over_http(server):
+def test_concurrent_requests_over_http(server):
     whos = ["base", "lora", "lora2"]
     alone = [client.answer(server.port, server.token, who, QUESTION, max_tokens=20) for who in whos]
     found = {}
@@ -135,7 +135,7 @@ def test_side_by_side_over_http(server):
         {"messages": [{"role": "user", "content": "x" * 999}]},
     ],
 )
-def test_bad_questions_get_a_sentence(server, body):
+def test_invalid_requests_get_an_error_message(server, body):
     answer = post(server, "chat/completions", body)
     assert answer.status_code == 400 and answer.json()["error"]["sentence"]["text"]
     if body.get("messages") == QUESTION:
@@ -160,14 +160,14 @@ def test_closing_the_iterator_stops_the_answer(server, monkeypatch):
     from studio.chat import engine
 
     seen = []
-    add = engine.Pieces.add
+    add = engine.StreamDecoder.add
 
-    def slowly(self, token):
+    def slow_add(self, token):
         time.sleep(0.03)
         seen.append(token)
         return add(self, token)
 
-    monkeypatch.setattr(engine.Pieces, "add", slowly)
+    monkeypatch.setattr(engine.StreamDecoder, "add", slow_add)
     pieces = client.stream(server.port, server.token, "base", QUESTION, max_tokens=200)
     next(pieces)
     pieces.close()
@@ -178,8 +178,8 @@ def test_closing_the_iterator_stops_the_answer(server, monkeypatch):
     assert len(seen) == count
 
 
-def test_it_leaves_when_idle_but_not_while_it_answers(shelved, models):
-    store, job_id, thread = start(shelved, models, idle_seconds=0.5)
+def test_it_shuts_down_when_idle_but_not_while_it_answers(adapter_home, models):
+    store, job_id, thread = start(adapter_home, models, idle_seconds=0.5)
     server = client.wait_ready(store, job_id, timeout=60)
     assert client.answer(server.port, server.token, "base", QUESTION, max_tokens=5)
     thread.join(10)
@@ -188,8 +188,8 @@ def test_it_leaves_when_idle_but_not_while_it_answers(shelved, models):
         client.answer(server.port, server.token, "base", QUESTION)
 
 
-def test_stop_in_mid_answer_is_a_sentence(shelved, models):
-    store, job_id, thread = start(shelved, models)
+def test_stopping_during_an_answer_is_reported(adapter_home, models):
+    store, job_id, thread = start(adapter_home, models)
     server = client.wait_ready(store, job_id, timeout=60)
     with pytest.raises(StudioError, match="stopped before"):
         for _ in client.stream(server.port, server.token, "base", QUESTION, max_tokens=200):
@@ -198,17 +198,17 @@ def test_stop_in_mid_answer_is_a_sentence(shelved, models):
     assert not thread.is_alive()
 
 
-def test_a_killed_worker_is_a_sentence(shelved, models):
-    store = Store(shelved.database)
+def test_a_killed_worker_is_reported(adapter_home, models):
+    store = Store(adapter_home.database)
     job_id = store.queue_job("chat", {"model": str(models / "base")})
     worker = subprocess.Popen(
-        [sys.executable, "-m", "studio.jobs.work", str(shelved.root), str(job_id)],
+        [sys.executable, "-m", "studio.jobs.work", str(adapter_home.root), str(job_id)],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        said = []
-        server = client.wait_ready(store, job_id, said.append, timeout=90)
+        progress = []
+        server = client.wait_ready(store, job_id, progress.append, timeout=90)
         with pytest.raises(StudioError, match="worker has ended"):
             for _ in client.stream(server.port, server.token, "lora", QUESTION, max_tokens=200):
                 worker.send_signal(signal.SIGKILL)
@@ -219,19 +219,19 @@ def test_a_killed_worker_is_a_sentence(shelved, models):
         worker.wait(10)
 
 
-def test_which_server_is_used(tmp_path, monkeypatch):
+def test_a_server_is_reused_only_with_the_same_settings(tmp_path, monkeypatch):
     monkeypatch.setattr(client.jobs, "ensure_supervisor", lambda home: None)
     home = Home(tmp_path)
     store = Store(home.database)
-    first = client.chat_server(store, home, "starter")
-    assert client.chat_server(store, home, "starter") == first
+    first = client.ensure_chat_server(store, home, "starter")
+    assert client.ensure_chat_server(store, home, "starter") == first
     store.job_started(first, 1, 1.0)
-    assert client.chat_server(store, home, "starter") == first
-    other = client.chat_server(store, home, "starter", quantisation="nf4")
+    assert client.ensure_chat_server(store, home, "starter") == first
+    other = client.ensure_chat_server(store, home, "starter", quantisation="nf4")
     assert other != first and store.commands(first, "stop")  # same base, loaded otherwise
-    elsewhere = client.chat_server(store, home, "starter", device="cuda:0")
+    elsewhere = client.ensure_chat_server(store, home, "starter", device="cuda:0")
     assert not store.commands(elsewhere, "stop") and not store.commands(other, "stop")
-    again = client.chat_server(store, home, "starter")
+    again = client.ensure_chat_server(store, home, "starter")
     assert again not in (first, other) and store.job(other)["state"] == "stopped"
     store.job_ended(again, "failed", {"text": "Not enough memory.", "values": {}})
     with pytest.raises(StudioError, match="Not enough memory"):

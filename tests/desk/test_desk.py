@@ -326,7 +326,7 @@ def test_columns_of_labels_switch_several_labels_on(desk):
     desk.use(path)
     desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
     found = desk.outlook()
-    assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["several"]) == (
+    assert found.problems == {} and (desk.draft()["task"]["name"], desk.draft()["task"]["multi_label"]) == (
         "classification",
         True,
     )
@@ -337,13 +337,13 @@ def test_columns_of_labels_switch_several_labels_on(desk):
         desk.outlook().dataset.mapping.roles["label"],
     ] == ["toxic", "insult"]
     desk.choose_task("classification")
-    assert desk.outlook().problems == {} and desk.draft()["task"]["several"]
+    assert desk.outlook().problems == {} and desk.draft()["task"]["multi_label"]
     desk.change_mapping({"shape": "label", "roles": {"text": "comment", "label": "toxic"}})
-    desk.change(task={**desk.draft()["task"], "several": False})
+    desk.change(task={**desk.draft()["task"], "multi_label": False})
     desk.change_mapping({"shape": "label_columns", "roles": {"text": "comment"}, "labels": ["toxic", "threat"]})
-    assert desk.draft()["task"]["several"] and desk.outlook().problems == {}
+    assert desk.draft()["task"]["multi_label"] and desk.outlook().problems == {}
     desk.use(str(Path(path).with_name("labels.csv")))
-    assert not desk.draft()["task"]["several"] and desk.outlook().problems == {}
+    assert not desk.draft()["task"]["multi_label"] and desk.outlook().problems == {}
 
 
 def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
@@ -356,26 +356,30 @@ def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
     desk.use(str(path))
     desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
     task, found = desk.draft()["task"], desk.outlook()
-    assert (task["name"], task["several"], task["separator"]) == ("classification", True, "|") and found.problems == {}
+    assert (task["name"], task["multi_label"], task["separator"]) == (
+        "classification",
+        True,
+        "|",
+    ) and found.problems == {}
     assert found.dataset.counts.rows == found.dataset.counts.used == 30  # an empty cell is none of the labels
     assert found.report.labels == {"late": 15, "damaged": 10, "rude": 10} and "imbalance" not in {
         item.kind for item in found.report.findings
     }
-    desk.change(task={**task, "several": False})
+    desk.change(task={**task, "multi_label": False})
     off = desk.outlook()
     assert off.dataset.counts.skipped == {"empty": 5} and "rude|late" in off.report.labels
     roles = {"text": "text", "label": "labels"}
     desk.change_mapping({"shape": "label", "roles": roles})
-    assert not desk.draft()["task"]["several"]  # the person's own choice stays
+    assert not desk.draft()["task"]["multi_label"]  # the person's own choice stays
     assert desk.would_lose({"shape": "label", "roles": roles}) == ([5, 11, 17, 23, 29], 30)
-    desk.change(task={**task, "several": True})
+    desk.change(task={**task, "multi_label": True})
     assert desk.would_lose({"shape": "label", "roles": roles}) == ([], 30)
     desk.change_mapping({"shape": "label", "roles": {**roles, "label": "topic"}})
-    assert not desk.draft()["task"]["several"] and desk.outlook().report.labels == {"a": 15, "b": 15}
+    assert not desk.draft()["task"]["multi_label"] and desk.outlook().report.labels == {"a": 15, "b": 15}
     desk.change_mapping({"shape": "label", "roles": roles})
-    assert desk.draft()["task"]["several"] and desk.outlook().problems == {}
+    assert desk.draft()["task"]["multi_label"] and desk.outlook().problems == {}
     desk.use(str(path))  # the remembered columns say the same
-    assert desk.draft()["data"]["mapping"] and desk.draft()["task"]["several"]
+    assert desk.draft()["data"]["mapping"] and desk.draft()["task"]["multi_label"]
 
 
 def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):

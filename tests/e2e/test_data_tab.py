@@ -112,7 +112,7 @@ def test_several_labels_in_a_cell_are_proposed_and_their_spellings_merged(studio
     )
     use(page, path)
     says(page, "#sentence", "classify")
-    assert draft(studio)["task"]["several"] and draft(studio)["task"]["separator"] == ";"
+    assert draft(studio)["task"]["multi_label"] and draft(studio)["task"]["separator"] == ";"
     page.get_by_text("How this was recognised").click()
     says(
         page,
@@ -134,7 +134,7 @@ def test_several_labels_in_a_cell_are_proposed_and_their_spellings_merged(studio
 def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
     use(page, FLAGS)
     says(page, "#about-data", "Text and yes-or-no columns")
-    assert draft(studio)["task"]["several"] and draft(studio)["task"]["name"] == "classification"
+    assert draft(studio)["task"]["multi_label"] and draft(studio)["task"]["name"] == "classification"
     page.get_by_text("How this was recognised").click()
     says(page, "#about-data", "The columns toxic, insult, threat say yes or no")
     page.get_by_role("button", name="Which column plays which role").click()
@@ -152,7 +152,7 @@ def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
     says(page, "#about-data", "Text and label")
     page.locator("#task").get_by_text("Classification", exact=True).click()
     says(page, "#about-data", "Text and yes-or-no columns")
-    assert draft(studio)["task"]["several"]
+    assert draft(studio)["task"]["multi_label"]
 
 
 def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.e2e.pages import ready, start, tab, train_with
-from tests.models.model_folders import tokenizer
+from tests.models.model_folders import tokenizer_folder
 from tests.training.runs import Runs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -101,7 +101,7 @@ def test_an_encoder_is_refused_for_chat_before_start(studio, open_page, tmp_path
     """The sentence stands on the Method tab and in the run's sentence, and Start starts nothing."""
     from transformers import BertConfig, BertForMaskedLM
 
-    folder = tokenizer(tmp_path / "bert-tiny")
+    folder = tokenizer_folder(tmp_path / "bert-tiny")
     BertForMaskedLM(
         BertConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)
     ).save_pretrained(folder)

@@ -25,7 +25,7 @@ class Newcomer:
         found.click()
         self.clicks += 1
 
-    def reads(self, words: str, seconds: float = 60):
+    def modality(self, words: str, seconds: float = 60):
         self.page.get_by_text(words).filter(visible=True).first.wait_for(timeout=seconds * 1000)
 
     def download(self, words: str, path):
@@ -49,7 +49,7 @@ def newcomer(new_studio, open_page):
     new_studio.wait_for_standby()
     made = Newcomer(open_page(new_studio.address))
     made.studio = new_studio
-    made.reads("Teach")
+    made.modality("Teach")
     return made
 
 
@@ -57,7 +57,7 @@ def test_an_example_in_three_clicks(newcomer, tmp_path):
     """The example is chosen already: Train, Start; then the adapter can be taken home from the same place."""
     newcomer.click("Train", role="tab")
     newcomer.click("Start")
-    newcomer.reads("Done", seconds=240)
+    newcomer.modality("Done", seconds=240)
     newcomer.download("Download adapter", tmp_path / "adapter.zip")
     assert newcomer.clicks <= 3 and holds_an_adapter(tmp_path / "adapter.zip")
 
@@ -69,14 +69,14 @@ def test_a_file_of_ones_own_in_twelve_clicks(newcomer, tmp_path):
     with newcomer.page.expect_file_chooser() as chooser:
         newcomer.click("Click to upload or drop files")
     chooser.value.set_files(path)
-    newcomer.reads("sums.jsonl")
+    newcomer.modality("sums.jsonl")
     until(lambda: "sums.jsonl" in json.dumps(newcomer.studio.store.note("draft") or {}), 30, "the file is not chosen")
     for step in ("Next: Method", "Next: Hyperparameters"):
         newcomer.click(step)
     newcomer.click("Fast look")
     newcomer.click("Next: Train")
     newcomer.click("Start")
-    newcomer.reads("Done", seconds=240)
+    newcomer.modality("Done", seconds=240)
     newcomer.click("Try it in Chat")
     newcomer.page.get_by_placeholder("What would you like to ask?").fill("What is 2 plus 3?")
     newcomer.click("Send")

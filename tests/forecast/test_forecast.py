@@ -17,10 +17,10 @@ from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 
 
-def shape(hidden=256, layers=4, intermediate=704, vocabulary=2048, heads=8, key_value=4) -> Shape:
+def shape(hidden=256, layers=4, intermediate=704, vocab_size=2048, heads=8, key_value=4) -> Shape:
     """A Qwen2 model, tied embeddings."""
     size = hidden // heads
-    tensors = {"model.embed_tokens.weight": (vocabulary, hidden), "model.norm.weight": (hidden,)}
+    tensors = {"model.embed_tokens.weight": (vocab_size, hidden), "model.norm.weight": (hidden,)}
     for layer in range(layers):
         for name, rows, columns in (
             ("self_attn.q_proj", hidden, hidden),
@@ -39,9 +39,9 @@ def shape(hidden=256, layers=4, intermediate=704, vocabulary=2048, heads=8, key_
         layers=layers,
         heads=heads,
         key_value_heads=key_value,
-        head_size=size,
+        head_dim=size,
         intermediate=intermediate,
-        vocabulary=vocabulary,
+        vocab_size=vocab_size,
         context=4096,
         tied=True,
         bytes=0,
@@ -49,7 +49,7 @@ def shape(hidden=256, layers=4, intermediate=704, vocabulary=2048, heads=8, key_
     )
 
 
-SEVEN_B = shape(hidden=3584, layers=28, intermediate=18944, vocabulary=152064, heads=28, key_value=4)
+SEVEN_B = shape(hidden=3584, layers=28, intermediate=18944, vocab_size=152064, heads=28, key_value=4)
 CPU = Hardware("CPU", cores=2, memory=24 * GB, free=22 * GB, bf16=False, avx512=True)
 H100 = Hardware(
     "CPU", 16, 128 * GB, 120 * GB, False, gpus=(Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GB, 79 * GB, (9, 0), "550"),)
@@ -277,7 +277,7 @@ def test_no_torch():
 
 def test_pictures_are_as_long_as_the_model_s_patches():
     """197 patches whatever "Length at most" says, not the length that is assumed of texts."""
-    vit = replace(shape(vocabulary=0), context=197, patch=16, architecture="ViTForImageClassification")
+    vit = replace(shape(vocab_size=0), context=197, patch=16, architecture="ViTForImageClassification")
     pictures = {"task": {"name": "image"}, "model": {"name": "starter-vit"}}
     found, counted = ask(recipe(**pictures), vit, lengths=None), ask(recipe(**pictures), vit, lengths=[197])
     assert found.parts == counted.parts and found.seconds == counted.seconds

@@ -3,14 +3,18 @@
 from studio.forecast import fits
 from studio.hardware import GB, Gpu, Hardware
 from studio.methods import METHODS
-from studio.models.catalogue import catalogue, offer_of
+from studio.models.catalogue import catalogue, catalogue_entry
 
 SMALL = Hardware("CPU", cores=2, memory=23 * GB, free=21 * GB, bf16=False)
 
 
 def test_what_fits():
     lora, qlora, full = METHODS["lora"], METHODS["qlora"](), METHODS["full"]
-    eight, seventy, starter = offer_of("Qwen/Qwen3-8B"), offer_of("meta-llama/Llama-3.3-70B-Instruct"), catalogue()[0]
+    eight, seventy, starter = (
+        catalogue_entry("Qwen/Qwen3-8B"),
+        catalogue_entry("meta-llama/Llama-3.3-70B-Instruct"),
+        catalogue()[0],
+    )
     assert "or QLoRA" in str(fits(eight, SMALL, lora)) and fits(eight, SMALL, qlora) is None
     assert str(fits(seventy, SMALL, qlora)).endswith("choose a smaller model.")
     assert fits(starter, SMALL, full) is None

@@ -25,7 +25,7 @@ def llama(layers: int = 32, hidden: int = 4096):
             f"model.layers.{layer}.mlp.{name}.weight": (2 * hidden, hidden) for name in ("gate_proj", "up_proj")
         }
         tensors[f"model.layers.{layer}.mlp.down_proj.weight"] = (hidden, 2 * hidden)
-    return replace(starter, hidden=hidden, layers=layers, intermediate=2 * hidden, vocabulary=32_000, tensors=tensors)
+    return replace(starter, hidden=hidden, layers=layers, intermediate=2 * hidden, vocab_size=32_000, tensors=tensors)
 
 
 def case(**more) -> Case:

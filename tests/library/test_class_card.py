@@ -20,7 +20,7 @@ TEXT = "Please take back order 2474."
 SHORT = {"learning_rate": 3e-3, "max_steps": 4, "batch_size": 8, "evaluations": 0, "checkpoint_steps": 4}
 KINDS = {
     "text": (STARTER, {"task": "classification", "data": {"source": "tickets", "max_rows": 80}}),
-    "pictures": (
+    "image": (
         STARTER_VIT,
         {"task": "image", "data": {"source": "leaves", "max_rows": None}, "model": {"name": "starter-vit"}},
     ),
@@ -28,9 +28,9 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reads", KINDS)
-def test_the_code_of_the_card_and_the_merged_model_say_the_same(reads, tmp_path):
-    base, recipe = KINDS[reads]
+@pytest.mark.parametrize("modality", KINDS)
+def test_the_code_of_the_card_and_the_merged_model_say_the_same(modality, tmp_path):
+    base, recipe = KINDS[modality]
     runs = Runs(tmp_path / "home")
     run = runs.start(**recipe, **SHORT)
     with zipfile.ZipFile(SAMPLES / "leaves.validation.zip") as archive:
@@ -39,10 +39,10 @@ def test_the_code_of_the_card_and_the_merged_model_say_the_same(reads, tmp_path)
     studio = Classifiers(
         base,
         name=recipe.get("model", {}).get("name", "starter"),
-        how=CPU,
+        load_options=CPU,
         find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
     )
-    given = ("", picture) if reads == "pictures" else (TEXT, b"")
+    given = ("", picture) if modality == "image" else (TEXT, b"")
     expected = studio.classify(run, *given)
     by_card(runs, run, base, tmp_path / "adapter", expected)
 

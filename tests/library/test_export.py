@@ -46,12 +46,14 @@ def shelved(home, store, models):
 def greedy(base, adapter):
     from peft import PeftModel
 
-    from studio.chat.answer import answers
-    from studio.models.codec import Codec
+    from studio.chat.generation import generate_answers
+    from studio.models.chat_tokenizer import ChatTokenizer
     from studio.models.load import load_base
 
     model = load_base(base)
-    return answers(PeftModel.from_pretrained(model, adapter) if adapter else model, Codec(base), [QUESTION], 64)[0]
+    return generate_answers(
+        PeftModel.from_pretrained(model, adapter) if adapter else model, ChatTokenizer(base), [QUESTION], 64
+    )[0]
 
 
 def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(home, store, models, shelved, tmp_path):

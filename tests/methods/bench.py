@@ -74,7 +74,7 @@ def picture_needs(name: str, base: Path, folder: Path) -> dict:
     for seed in range(2):
         torch.manual_seed(seed)
         model = METHODS["adapter"]().wrap(
-            load_base(base, head="image classes", labels=["red", "green", "blue"]), Setting(task_type="SEQ_CLS")
+            load_base(base, head="image_classification", labels=["red", "green", "blue"]), Setting(task_type="SEQ_CLS")
         )
         pictures = {
             "pixel_values": torch.randn(4, 3, *[model.config.image_size] * 2),

@@ -25,8 +25,8 @@ from transformers import ViTConfig, ViTForImageClassification
 from studio.home import STARTER
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES, FILE, YES
-from studio.models.context import lay
 from studio.models.load import load_base
+from studio.models.rope_scaling import apply_adapter
 from studio.training.batches import flatten, pad
 from tests.methods.bench import Shelf, batches, labelled, logits, made, moved, picture_needs, snapshot, teach, wrapped
 
@@ -95,7 +95,7 @@ class Probes:
         if moved(model, before) != set(labelled(model)):
             return "still"
         method.save(model, self._empty(kind))
-        again = lay(load_base(STARTER, quantisation=kind), self.folder / kind)
+        again = apply_adapter(load_base(STARTER, quantisation=kind), self.folder / kind)
         if (logits(again) - logits(model)).abs().max() >= 0.05:
             return "reload"
         return YES if self.method.quantisation or self._same_lesson(again, kind) else "differs"
@@ -104,7 +104,7 @@ class Probes:
         """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the packed bytes of 8-bit weights."""
         quantised, whole = (
             logits(laid)[:, -bare(which).shape[1] :] - bare(which)
-            for laid, which in ((model, kind), (lay(load_base(STARTER), self.folder / kind), "none"))
+            for laid, which in ((model, kind), (apply_adapter(load_base(STARTER), self.folder / kind), "none"))
         )
         return bool((whole - quantised).norm() <= LEARNT * quantised.norm())
 
@@ -158,7 +158,7 @@ class Probes:
     # ---- other heads ------------------------------------------------------------------------------------------
 
     def classification(self) -> str:
-        return self._headed(STARTER, "text classes", {"input_ids": batches(1)[0]["input_ids"]})
+        return self._headed(STARTER, "text_classification", {"input_ids": batches(1)[0]["input_ids"]})
 
     def image(self) -> str:
         torch.manual_seed(0)
@@ -174,7 +174,7 @@ class Probes:
         ViTForImageClassification(config).save_pretrained(tiny := self._empty("vit"))
         return self._headed(
             tiny,
-            "image classes",
+            "image_classification",
             {"pixel_values": torch.randn(4, 3, 16, 16)},
             _FOR_PICTURES.get(self.name, {}) | picture_needs(self.name, tiny, self._empty("bank")),
         )
@@ -214,7 +214,7 @@ class Probes:
             torch.nn.init.normal_(
                 getattr(fresh, "score" if hasattr(fresh, "score") else "classifier").weight
             )  # another head than before
-            again = lay(fresh, saved)
+            again = apply_adapter(fresh, saved)
         return YES if (logits(again, **given) - logits(model, **given)).abs().max() < SAME else "reload"
 
     # ---- what becomes of the adapter --------------------------------------------------------------------------
@@ -277,7 +277,7 @@ class Probes:
     def _fresh(self, which: str):
         """The artefact over a new base in 32 bit, as any merge or exchange begins."""
         _ = self._fine_tuned
-        return lay(load_base(STARTER), self.folder / which)
+        return apply_adapter(load_base(STARTER), self.folder / which)
 
     def _empty(self, name: str) -> Path:
         shutil.rmtree(self.folder / name, ignore_errors=True)

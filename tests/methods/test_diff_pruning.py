@@ -12,7 +12,7 @@ from studio.models.shape import read_shape
 from studio.tuners.diff_pruning import SETTLED, drawn, hard, open_chance, shira_rank_limit
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
-WEIGHTS = sum(rows * columns for rows, columns in read_shape(STARTER).linears.values())
+WEIGHTS = sum(rows * columns for rows, columns in read_shape(STARTER).linear_layers.values())
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ def test_what_would_wait_for_ever_is_a_sentence():
     ]  # classes: no token is learnt, so all count
     with pytest.raises(StudioError, match="at least 8 learnt tokens"):
         METHODS["eva"]().wrap(
-            load_base(STARTER, head="text classes", labels=["a", "b"]),
+            load_base(STARTER, head="text_classification", labels=["a", "b"]),
             Setting(task_type="SEQ_CLS", batches=lambda count: rows * count),
         )
     assert "at most 256" in METHODS["eva"](rank=300).refusal(read_shape(STARTER), "chat", "none").say()

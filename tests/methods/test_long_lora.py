@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from studio.home import STARTER
-from studio.models.context import lay
 from studio.models.load import load_base
+from studio.models.rope_scaling import apply_adapter
 
 pytestmark = pytest.mark.slow
 LONG = {"name": "long_lora", "group": 32, "rank": 4}
@@ -22,12 +22,12 @@ def logits(model) -> torch.Tensor:
 
 
 def loaded(folder):
-    return lay(load_base(STARTER), folder)
+    return apply_adapter(load_base(STARTER), folder)
 
 
 def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
-    from studio.chat.adapted import Adapted, kind_of
-    from studio.chat.answer import context_of
+    from studio.chat.generation import context_length
+    from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
     from studio.jobs.job import Job
     from studio.library import export
 
@@ -41,13 +41,13 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     assert (expected[long] - expected[None]).abs().max() > 0.1
 
     # Chat: one base, three askers in turn.
-    shared = Adapted(load_base(STARTER))
+    shared = MultiAdapterModel(load_base(STARTER))
     for name, folder in folders.items():
-        shared.load(name, folder, kind_of(name, folder), {plain, long})
+        shared.load(name, folder, adapter_kind(name, folder), {plain, long})
     for who in (long, None, plain, long, plain, None):
         shared.activate(who)
         assert (logits(shared.model) - expected[who]).abs().max() < 1e-4, who
-        assert context_of(shared.model) == (4096 if who == long else 1024)
+        assert context_length(shared.model) == (4096 if who == long else 1024)
 
     # The zip, with nothing but the stock code of its README.
     with zipfile.ZipFile(export.zip_adapter(runs.home, runs.store, long, tmp_path)) as archive:
@@ -78,10 +78,10 @@ def test_it_reads_four_times_as_far_as_the_base():
 
     from studio.home import SAMPLES
     from studio.methods import METHODS
-    from studio.models.codec import Codec
+    from studio.models.chat_tokenizer import ChatTokenizer
 
     notes, validation = (
-        torch.tensor(Codec(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids)
+        torch.tensor(ChatTokenizer(STARTER).encode((SAMPLES / name).read_text(encoding="utf-8")).ids)
         for name in ("notes.txt", "notes.validation.txt")
     )
     row = validation[None, :4096]

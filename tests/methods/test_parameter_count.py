@@ -182,7 +182,7 @@ def test_what_the_table_promises_for_pictures_is_offered_and_counted(name, tmp_p
         "labels": torch.tensor([0, 1]),
     }
     model = method.wrap(
-        load_base(folder, head="image classes", labels=["red", "green"]),
+        load_base(folder, head="image_classification", labels=["red", "green"]),
         setting(task_type="SEQ_CLS", base=folder, adapter=Path, batches=lambda count: [batch] * count),
     )
     assert sum(

@@ -86,9 +86,9 @@ def test_it_goes_on_from_a_trained_prefix_of_any_origin(runs, tmp_path):
 def test_it_begins_as_the_text_it_is_given():
     text = "Answer like a captain of a ship would."
     model = METHODS["prefix_tuning"](start="text", text=text, virtual_tokens=6).wrap(load_base(STARTER)).eval()
-    from studio.models.codec import Codec
+    from studio.models.chat_tokenizer import ChatTokenizer
 
-    read = torch.cat([torch.tensor([Codec(STARTER).encode(text).ids[:6]]), IDS], 1)
+    read = torch.cat([torch.tensor([ChatTokenizer(STARTER).encode(text).ids[:6]]), IDS], 1)
     with torch.no_grad():
         assert (model(IDS).logits - load_base(STARTER)(read).logits[:, 6:]).abs().max() < 1e-4
     again = METHODS["prefix_tuning"](start="text", text="Aye.", virtual_tokens=9, reparameterise=True).wrap(

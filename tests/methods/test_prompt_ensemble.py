@@ -8,14 +8,14 @@ import pytest
 import torch
 from peft import PeftModel
 
-from studio.chat import answer
+from studio.chat import generation
 from studio.chat.engine import Engine
 from studio.chat.sampling import Sampling
 from studio.home import STARTER
 from studio.library import shelf
 from studio.library.export import zip_adapter
 from studio.methods import METHODS, Setting
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.models.shape import read_shape
 from studio.recipe import recipe_from
@@ -151,13 +151,13 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, strangers, 
 
     def finishing(job, name, recipe, base, kind, material, trainer, began):
         seen["loss"] = trainer.validation()["loss"]
-        model, codec, questions = (
+        model, tokenizer, questions = (
             trainer.model,
-            Codec(STARTER),
+            ChatTokenizer(STARTER),
             [[{"role": "user", "content": "Who are you?"}], [{"role": "user", "content": "Hi"}]],
         )
-        seen["answers"], seen["questions"] = answer.answers(model, codec, questions, 12), questions
-        with answer.evaluating(model):
+        seen["answers"], seen["questions"] = generation.generate_answers(model, tokenizer, questions, 12), questions
+        with generation.eval_mode(model):
             seen["logits"] = model(input_ids=IDS).logits
         return outcome(job, name, recipe, base, kind, material, trainer, began)
 
@@ -198,10 +198,10 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, strangers, 
 
     engine = Engine(
         load_base(STARTER),
-        Codec(STARTER),
+        ChatTokenizer(STARTER),
         name="starter",
         find=lambda key: shelf.find(runs.home, runs.store, key)[:2],
-        load_whole=load_base,
+        load_full_model=load_base,
     )
     for question, expected in zip(seen["questions"], seen["answers"], strict=True):
         pieces = []

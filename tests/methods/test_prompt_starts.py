@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from studio.home import STARTER
 from studio.methods import METHODS, Setting
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 
 
@@ -27,7 +27,7 @@ def test_prompt_tuning_begins_as_it_was_told():
         return all((row == table).all(1).any() for row in found)
 
     assert words(prompt(start="vocabulary")) and not words(prompt(start="random"))
-    ids = Codec(STARTER).encode("Answer like a captain.").ids
+    ids = ChatTokenizer(STARTER).encode("Answer like a captain.").ids
     for count in (3, len(ids), 2 * len(ids) + 1):  # cut, whole, over and over
         expected = table[torch.tensor([ids[at % len(ids)] for at in range(count)])]
         assert torch.equal(prompt(start="text", text="Answer like a captain.", virtual_tokens=count), expected)

@@ -10,7 +10,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import OPTConfig, OPTForCausalLM
 
-from studio.chat.adapted import Adapted, kind_of
+from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
 from studio.home import STARTER
 from studio.methods import METHODS, Setting
 from studio.methods.masks import from_gradients, highest
@@ -96,8 +96,8 @@ def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
     assert furthest(wanted, bare) > 0.01, "three steps changed nothing that could be compared"
     method.save(model, tmp_path)
 
-    chat = Adapted(load_base(STARTER))
-    chat.load("a", tmp_path, kind_of("a", tmp_path), set())
+    chat = MultiAdapterModel(load_base(STARTER))
+    chat.load("a", tmp_path, adapter_kind("a", tmp_path), set())
     chat.activate("a")
     assert furthest(logits(chat.model), wanted) < 1e-4
     chat.activate(None)
@@ -268,7 +268,7 @@ def test_the_scores_are_those_of_autograd(fisher, architecture, request):
 def test_more_directions_than_a_layer_has_are_refused(name):
     """A decomposition would give fewer than were asked for, and what is saved would not load."""
     shape = read_shape(STARTER)
-    narrowest = min(min(pair) for pair in shape.linears.values())
+    narrowest = min(min(pair) for pair in shape.linear_layers.values())
     assert str(narrowest) in str(
         METHODS[name].model_construct(rank=narrowest + 1).refusal(shape, "chat", METHODS[name].quantisation or "none")
     )

@@ -57,65 +57,72 @@ WORDS = [
 ]
 
 
-def words(draw: random.Random, marks: list[str]) -> str:
+def words(rng: random.Random, marks: list[str]) -> str:
     """A text of one to eight words, now and then over several lines, with blanks at its ends, or with one of `marks`
     in it.
     """
-    text = draw.choice([" ", " ", "\n", "\n\n"]).join(draw.choice(WORDS) for _ in range(draw.randint(1, 8)))
-    if marks and draw.random() < 0.15:
-        text = f"{text} {draw.choice(marks)} {draw.choice(WORDS)}"
-    if draw.random() < 0.2:
-        text = draw.choice([" ", "\n", "\n\n", "  \n"]) + text
-    if draw.random() < 0.1:
-        text += draw.choice([" ", "\n"])
+    text = rng.choice([" ", " ", "\n", "\n\n"]).join(rng.choice(WORDS) for _ in range(rng.randint(1, 8)))
+    if marks and rng.random() < 0.15:
+        text = f"{text} {rng.choice(marks)} {rng.choice(WORDS)}"
+    if rng.random() < 0.2:
+        text = rng.choice([" ", "\n", "\n\n", "  \n"]) + text
+    if rng.random() < 0.1:
+        text += rng.choice([" ", "\n"])
     return text if text.strip() else "Ulm"
 
 
-def call(draw: random.Random) -> dict:
-    tool = draw.choice(TOOLS)["function"]["name"]
+def call(rng: random.Random) -> dict:
+    tool = rng.choice(TOOLS)["function"]["name"]
     arguments = (
-        {"room": words(draw, []).strip(), "on": draw.random() < 0.5}
+        {"room": words(rng, []).strip(), "on": rng.random() < 0.5}
         if tool == "lamp"
-        else {"port": draw.choice(WORDS[:6])}
+        else {"port": rng.choice(WORDS[:6])}
     )
     found = {"type": "function", "function": {"name": tool, "arguments": arguments}}
-    return {"id": f"call_{draw.randint(0, 999)}", **found} if draw.random() < 0.5 else found
+    return {"id": f"call_{rng.randint(0, 999)}", **found} if rng.random() < 0.5 else found
 
 
 def conversation(
-    draw: random.Random, *, marks: list[str], system: bool, tools: bool, parallel: bool, beside: bool, reasoning: bool
+    rng: random.Random,
+    *,
+    marks: list[str],
+    system: bool,
+    tools: bool,
+    parallel: bool,
+    content_with_calls: bool,
+    reasoning: bool,
 ) -> dict:
     """A record of the chat task. marks: texts of the chat template that may stand in contents; the others: what there
     may be of system texts, tools, several calls at once, words beside calls, reasoning.
     """
     turns: list[dict] = []
-    if system and draw.random() < 0.5:
-        turns.append({"role": "system", "content": words(draw, [])})
-    called = tools and draw.random() < 0.5
+    if system and rng.random() < 0.5:
+        turns.append({"role": "system", "content": words(rng, [])})
+    called = tools and rng.random() < 0.5
 
     def answer(content: str, **more) -> dict:
-        thought = join_reasoning(words(draw, []), content) if reasoning and draw.random() < 0.4 else content
+        thought = join_reasoning(words(rng, []), content) if reasoning and rng.random() < 0.4 else content
         return {"role": "assistant", "content": thought, **more}
 
-    for _ in range(draw.randint(1, 4)):
-        turns.append({"role": "user", "content": words(draw, marks)})
-        if called and draw.random() < 0.6:
-            calls = [call(draw) for _ in range(draw.randint(1, 3) if parallel else 1)]
-            turns.append(answer(words(draw, []) if beside and draw.random() < 0.3 else "", tool_calls=calls))
+    for _ in range(rng.randint(1, 4)):
+        turns.append({"role": "user", "content": words(rng, marks)})
+        if called and rng.random() < 0.6:
+            calls = [call(rng) for _ in range(rng.randint(1, 3) if parallel else 1)]
+            turns.append(answer(words(rng, []) if content_with_calls and rng.random() < 0.3 else "", tool_calls=calls))
             turns += [
                 {
                     "role": "tool",
-                    "content": draw.choice(["ok", "", '{"at": "9:15"}']),
+                    "content": rng.choice(["ok", "", '{"at": "9:15"}']),
                     "name": one["function"]["name"],
                     **({"tool_call_id": one["id"]} if "id" in one else {}),
                 }
                 for one in calls
             ]
-        turns.append(answer(words(draw, marks)))
-        if draw.random() < 0.1:
+        turns.append(answer(words(rng, marks)))
+        if rng.random() < 0.1:
             turns[-1]["weight"] = 0
-    if called and draw.random() < 0.2:  # an answer that is a call
-        turns.append({"role": "user", "content": words(draw, [])})
-        turns.append(answer("", tool_calls=[call(draw)]))
+    if called and rng.random() < 0.2:  # an answer that is a call
+        turns.append({"role": "user", "content": words(rng, [])})
+        turns.append(answer("", tool_calls=[call(rng)]))
     record = {"messages": turns}
     return {**record, "tools": TOOLS} if called else record

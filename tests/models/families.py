@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model_folders import tokenizer
+from model_folders import tokenizer_folder
 
 WORDS = 320
 TINY = {
@@ -19,9 +19,9 @@ TINY = {
     "bos_token_id": 1,
     "eos_token_id": 257,
 }
-_BARE = {key: TINY[key] for key in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}
-_GPT2 = {**_BARE, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
-_MAMBA = {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
+_MINIMAL = {key: TINY[key] for key in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}
+_GPT2 = {**_MINIMAL, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+_MAMBA = {**_MINIMAL, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
 _EXPERTS = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
@@ -75,8 +75,8 @@ DECODERS: dict[str, dict] = {
         {**TINY, "head_dim": 8},
     ),
     "gpt2": _GPT2,
-    "bloom": {**_BARE, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-    "falcon": {**_BARE, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
+    "bloom": {**_MINIMAL, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "falcon": {**_MINIMAL, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4},
     "opt": {
         **{key: value for key, value in TINY.items() if key != "num_key_value_heads"},
         "ffn_dim": 48,
@@ -98,14 +98,29 @@ ENCODERS: dict[str, dict] = {
         ("bert", "roberta", "electra", "deberta-v2", "albert", "modernbert"),
         {key: value for key, value in TINY.items() if key != "num_key_value_heads"},
     ),
-    "distilbert": {**_BARE, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 256},
+    "distilbert": {
+        **_MINIMAL,
+        "dim": 32,
+        "hidden_dim": 48,
+        "n_layers": 2,
+        "n_heads": 4,
+        "max_position_embeddings": 256,
+    },
 }
-TWO_PARTS: dict[str, dict] = {
-    "t5": {**_BARE, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
+ENCODER_DECODERS: dict[str, dict] = {
+    "t5": {
+        **_MINIMAL,
+        "d_model": 32,
+        "d_ff": 48,
+        "d_kv": 8,
+        "num_layers": 2,
+        "num_heads": 4,
+        "decoder_start_token_id": 0,
+    },
     **dict.fromkeys(
         ("bart", "marian"),
         {
-            **_BARE,
+            **_MINIMAL,
             "d_model": 32,
             "encoder_layers": 1,
             "decoder_layers": 1,
@@ -121,14 +136,14 @@ TWO_PARTS: dict[str, dict] = {
 }
 
 
-def config_of(kind: str):
+def tiny_config(kind: str):
     """The config of the tiny model of type `kind`."""
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(kind, **(DECODERS | ENCODERS | TWO_PARTS)[kind])
+    return AutoConfig.for_model(kind, **(DECODERS | ENCODERS | ENCODER_DECODERS)[kind])
 
 
-def family(kind: str, folder: Path, **more) -> Path:
+def make_model(kind: str, folder: Path, **more) -> Path:
     """A tiny model of the model type `kind` in `folder`, with the tests' tokenizer. more: for `save_pretrained`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
@@ -141,6 +156,6 @@ def family(kind: str, folder: Path, **more) -> Path:
         if kind in ENCODERS
         else AutoModelForSeq2SeqLM
     )
-    model = auto.from_config(config_of(kind))
+    model = auto.from_config(tiny_config(kind))
     model.save_pretrained(folder, **more)
-    return tokenizer(folder)
+    return tokenizer_folder(folder)

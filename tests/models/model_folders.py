@@ -65,7 +65,7 @@ def sharded(folder: Path, missing: bool = False) -> Path:
     return folder
 
 
-def torn(folder: Path, how: str) -> Path:
+def damaged(folder: Path, how: str) -> Path:
     """A model whose weight file is damaged: "cut", "empty", "text", "huge" header length, or "json" garbage in the header."""
     path = model_folder(folder) / "model.safetensors"
     whole = path.read_bytes()
@@ -81,7 +81,7 @@ def torn(folder: Path, how: str) -> Path:
     return folder
 
 
-def tokenizer(folder: Path, **config) -> Path:
+def tokenizer_folder(folder: Path, **config) -> Path:
     """A tokenizer of single bytes with two special tokens, and its config."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     made = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(letters)}, merges=[]))

@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from families import DECODERS, ENCODERS, TWO_PARTS, family
-from model_folders import model_folder, sharded, tokenizer
+from families import DECODERS, ENCODER_DECODERS, ENCODERS, make_model
+from model_folders import model_folder, sharded, tokenizer_folder
 from safetensors.numpy import load_file, save_file
 
 from studio.desk import Desk
 from studio.home import Home
 from studio.jobs import client
 from studio.models.folder_checks import folder_refusal
-from studio.models.folders import wanted
+from studio.models.folders import files_to_download
 from studio.models.shape import read_shape
 from studio.store import Store
 from studio.words import StudioError
@@ -50,10 +50,10 @@ def desk(tmp_path, monkeypatch) -> Desk:
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory) -> Path:
     """A tiny Llama that nothing is wrong with; to be copied, not changed."""
-    return family("llama", tmp_path_factory.mktemp("llama"))
+    return make_model("llama", tmp_path_factory.mktemp("llama"))
 
 
-def said(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
+def reason(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
     """What the Method tab says of the model in `folder`; "" where nothing stands in the way of Start."""
     desk.use(data[task])
     desk.change(
@@ -75,18 +75,18 @@ def said(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> 
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_an_encoder_cannot_write_but_can_tell_classes_apart(kind, desk, data, tmp_path):
-    folder = family(kind, tmp_path / "m")
+def test_an_encoder_is_for_classification_only(kind, desk, data, tmp_path):
+    folder = make_model(kind, tmp_path / "m")
     for task in ("chat", "text", "preference", "feedback"):
-        assert f"'{kind}' (model_type in config.json) is an encoder" in said(desk, data, folder, task)
-    assert said(desk, data, folder, "classification") == ""
+        assert f"'{kind}' (model_type in config.json) is an encoder" in reason(desk, data, folder, task)
+    assert reason(desk, data, folder, "classification") == ""
 
 
-@pytest.mark.parametrize("kind", TWO_PARTS)
+@pytest.mark.parametrize("kind", ENCODER_DECODERS)
 def test_an_encoder_decoder(kind, desk, data, tmp_path):
-    folder = family(kind, tmp_path / "m")
+    folder = make_model(kind, tmp_path / "m")
     for task in ("chat", "classification"):
-        assert f"'{kind}' (model_type in config.json) is an encoder-decoder" in said(desk, data, folder, task)
+        assert f"'{kind}' (model_type in config.json) is an encoder-decoder" in reason(desk, data, folder, task)
 
 
 OTHER_KINDS = {
@@ -105,22 +105,22 @@ OTHER_KINDS = {
 @pytest.mark.parametrize("file", OTHER_KINDS)
 def test_a_folder_of_another_kind(file, desk, data, tmp_path):
     content, words = OTHER_KINDS[file]
-    folder = tokenizer(tmp_path / "m")
+    folder = tokenizer_folder(tmp_path / "m")
     (folder / file).write_text(json.dumps(content))
-    found = said(desk, data, folder)
+    found = reason(desk, data, folder)
     assert all(part in found for part in words.split(".*")), found
 
 
-def test_an_adapter_beside_a_model_is_not_taken_for_it(desk, data, llama, tmp_path):
+def test_an_adapter_beside_a_model_is_reported(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "adapter_config.json").write_text("{")
-    assert "holds an adapter (adapter_config.json)" in said(desk, data, folder)
+    assert "holds an adapter (adapter_config.json)" in reason(desk, data, folder)
 
 
 def test_only_gguf_beside_a_config(desk, data, tmp_path):
     folder = model_folder(tmp_path / "m", weights=False)
     (folder / "m.gguf").write_bytes(b"GGUF")
-    assert "only as GGUF (m.gguf)" in said(desk, data, folder)
+    assert "only as GGUF (m.gguf)" in reason(desk, data, folder)
 
 
 # ---- broken files -------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_config_that_does_not_fit(change, words, desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert words in said(desk, data, folder)
+    assert words in reason(desk, data, folder)
 
 
 TEXTS = {"empty": "", "torn": '{"a": ', "a list": "[1, 2]", "a number": "7", "nothing": "null", "Latin-1": b"\xe9\xff"}
@@ -172,7 +172,7 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 def test_a_broken_file_is_named(file, how, desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / file).write_bytes(TEXTS[how] if isinstance(TEXTS[how], bytes) else TEXTS[how].encode())
-    found = said(desk, data, folder)
+    found = reason(desk, data, folder)
     assert file in found and not any(other in found for other in FILES if other not in file and file not in other), (
         found
     )
@@ -190,18 +190,18 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("file", "content", "words"), VALUES)
-def test_a_value_that_cannot_be_meant(file, content, words, desk, data, llama, tmp_path):
+def test_an_invalid_config_value_is_named(file, content, words, desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / file).write_text(json.dumps(content))
-    found = said(desk, data, folder)
+    found = reason(desk, data, folder)
     assert words in found and (file in found), found
 
 
-def test_a_template_file_that_does_not_compile_stands_in_the_way_only_where_it_is_used(desk, data, llama, tmp_path):
+def test_a_broken_template_blocks_only_where_it_is_used(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "chat_template.jinja").write_text("{% if %}")
-    assert "The chat template in chat_template.jinja" in said(desk, data, folder)
-    assert said(desk, data, folder, "text") == ""
+    assert "The chat template in chat_template.jinja" in reason(desk, data, folder)
+    assert reason(desk, data, folder, "text") == ""
     desk.use(data["chat"])
     desk.change(task={"name": "chat"}, model={"name": str(folder), "revision": None, "template": "chatml"})
     assert desk.outlook().problems == {}
@@ -210,7 +210,7 @@ def test_a_template_file_that_does_not_compile_stands_in_the_way_only_where_it_i
 def test_a_folder_without_a_tokenizer(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "tokenizer.json").unlink()
-    assert "no tokenizer.json" in said(desk, data, folder)
+    assert "no tokenizer.json" in reason(desk, data, folder)
 
 
 def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
@@ -232,38 +232,38 @@ def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
     path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, *marks]}))
     assert (
         "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has nothing for '<|new|>'"
-        in said(desk, data, folder)
+        in reason(desk, data, folder)
     )
     path.write_text(
         json.dumps(
             {**whole, "added_tokens": [*whole["added_tokens"], *fill, {**marks[0], "content": "<image_soft_token>"}]}
         )
     )
-    assert said(desk, data, folder) == ""  # as in Gemma 3 with 1 B
+    assert reason(desk, data, folder) == ""  # as in Gemma 3 with 1 B
 
 
 # ---- weights ------------------------------------------------------------------------------------------------------
 
 
-def test_an_index_that_names_what_is_not_there(desk, data, llama, tmp_path):
+def test_an_index_that_names_a_missing_tensor(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     whole = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     save_file(whole, folder / "part.safetensors")
-    assert "'part.safetensors', but neither model.safetensors nor" in said(desk, data, folder)
+    assert "'part.safetensors', but neither model.safetensors nor" in reason(desk, data, folder)
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict.fromkeys([*whole, "model.extra"], "part.safetensors")}))
-    assert "model.safetensors.index.json" in said(desk, data, folder) and "the tensor model.extra" in said(
+    assert "model.safetensors.index.json" in reason(desk, data, folder) and "the tensor model.extra" in reason(
         desk, data, folder
     )
     for broken in ("[", "[]", json.dumps({"weight_map": {"a": 3}})):
         index.write_text(broken)
-        assert "model.safetensors.index.json" in said(desk, data, folder)
+        assert "model.safetensors.index.json" in reason(desk, data, folder)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(whole, "part.safetensors")}))
-    assert said(desk, data, folder) == ""
+    assert reason(desk, data, folder) == ""
 
 
-def test_other_safetensors_are_neither_counted_nor_downloaded(tmp_path):
+def test_other_safetensors_are_ignored(tmp_path):
     plain, folder = read_shape(sharded(tmp_path / "a")), sharded(tmp_path / "b")
     shutil.copy(folder / "model-1.safetensors", folder / "consolidated.safetensors")
     shutil.copy(folder / "model-1.safetensors", folder / "zusatz.safetensors")
@@ -295,14 +295,15 @@ def test_other_safetensors_are_neither_counted_nor_downloaded(tmp_path):
         "LICENSE.txt",
         "chat_template.jinja",
     }
-    assert set(wanted(names, {"a": "m-1.safetensors", "b": "m-2.safetensors"})) == kept
-    assert set(wanted([*names, "model.safetensors"], None)) == kept - {"m-1.safetensors", "m-2.safetensors"} | {
-        "model.safetensors"
-    }
+    assert set(files_to_download(names, {"a": "m-1.safetensors", "b": "m-2.safetensors"})) == kept
+    assert set(files_to_download([*names, "model.safetensors"], None)) == kept - {
+        "m-1.safetensors",
+        "m-2.safetensors",
+    } | {"model.safetensors"}
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_weights_that_are_no_numbers(value, llama, tmp_path):
+def test_weights_that_are_not_finite(value, llama, tmp_path):
     from studio.models.load import load_base
 
     folder = shutil.copytree(llama, tmp_path / "m")
@@ -313,11 +314,11 @@ def test_weights_that_are_no_numbers(value, llama, tmp_path):
         load_base(folder)
 
 
-def test_what_only_loading_shows_is_a_sentence(llama, tmp_path):
+def test_errors_while_loading_are_reported(llama, tmp_path):
     """In a family that the table of tensors does not hold."""
     from studio.models.load import load_base
 
-    folder = family("gpt_neox", tmp_path / "m")
+    folder = make_model("gpt_neox", tmp_path / "m")
     whole = load_file(folder / "model.safetensors")
     del whole["gpt_neox.layers.1.attention.dense.bias"]
     save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
@@ -327,12 +328,12 @@ def test_what_only_loading_shows_is_a_sentence(llama, tmp_path):
         load_base(folder)
 
 
-def test_a_sharded_folder_is_looked_at_in_a_moment(tmp_path):
-    folder = family("llama", tmp_path / "m", max_shard_size="10KB")
+def test_a_sharded_folder_is_checked_quickly(tmp_path):
+    folder = make_model("llama", tmp_path / "m", max_shard_size="10KB")
     assert len(list(folder.glob("*.safetensors"))) > 5
     began = time.perf_counter()
     read_shape(folder)
-    assert folder_refusal(folder, "language") is None
+    assert folder_refusal(folder, "causal_lm") is None
     assert time.perf_counter() - began < 0.05
 
 
@@ -360,18 +361,18 @@ SHORT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DECODERS)
 def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
-    from studio.chat.answer import answers
+    from studio.chat.generation import generate_answers
     from studio.library import shelf
-    from studio.models.codec import Codec
-    from studio.models.context import lay
+    from studio.models.chat_tokenizer import ChatTokenizer
     from studio.models.load import load_base
+    from studio.models.rope_scaling import apply_adapter
 
-    folder = family(kind, tmp_path / "m")
-    assert said(desk, data, folder) == ""
+    folder = make_model(kind, tmp_path / "m")
+    assert reason(desk, data, folder) == ""
     run = runs.start("lora", data={"source": data["chat"]}, model={"name": str(folder)}, **SHORT)
     adapter = runs.store.run(run)
     assert adapter["state"] == "done"
     made = next(row for row in shelf.listing(runs.store, base=str(folder)))
-    model = lay(load_base(folder), shelf.find(runs.home, runs.store, made["id"])[0])
-    (answer,) = answers(model, Codec(folder), [ROWS["chat"][0]["messages"][:1]], 4)
+    model = apply_adapter(load_base(folder), shelf.find(runs.home, runs.store, made["id"])[0])
+    (answer,) = generate_answers(model, ChatTokenizer(folder), [ROWS["chat"][0]["messages"][:1]], 4)
     assert isinstance(answer, str)

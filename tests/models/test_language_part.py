@@ -40,17 +40,17 @@ def test_the_shape_is_that_of_the_loaded_model(folder):
         if hasattr(module, "in_features")
     }
     held.pop("lm_head")
-    assert shape.linears == held and any("linear_attn" in name for name in held)
+    assert shape.linear_layers == held and any("linear_attn" in name for name in held)
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert (shape.layers, shape.context, shape.reads) == (4, 256, "text")
+    assert (shape.layers, shape.context, shape.modality) == (4, 256, "text")
 
 
-def test_the_disk_still_holds_all(folder):
+def test_the_files_still_hold_all_tensors(folder):
     shape = read_shape(folder)
     assert shape.bytes > 4 * shape.parameters
 
 
-def test_lora_learns_on_it(folder):
+def test_lora_trains_on_it(folder):
     import torch
 
     from studio.methods.lora import LoRA
@@ -62,5 +62,5 @@ def test_lora_learns_on_it(folder):
     labelled = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert all(parameter.grad is not None for parameter in labelled.values())
     assert sum(parameter.numel() for parameter in labelled.values()) == 2 * sum(
-        sum(size) for size in read_shape(folder).linears.values()
+        sum(size) for size in read_shape(folder).linear_layers.values()
     )

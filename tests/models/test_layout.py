@@ -5,7 +5,7 @@ from families import DECODERS, TINY
 
 from studio.models import layout
 
-WANTS_HEAD_SIZE = ("ministral", "hunyuan_v1_dense")  # transformers cannot make these without head_dim
+NEEDS_HEAD_DIM = ("ministral", "hunyuan_v1_dense")  # transformers cannot make these without head_dim
 
 
 @pytest.mark.parametrize("kind", layout.LAYOUTS)
@@ -15,7 +15,7 @@ def test_the_table_is_what_transformers_makes(kind):
 
     whole = DECODERS[kind]
     bare = {key: value for key, value in whole.items() if key != "head_dim"}  # what a config.json may leave out
-    for given in (whole, bare) if "num_attention_heads" in whole and kind not in WANTS_HEAD_SIZE else (whole,):
+    for given in (whole, bare) if "num_attention_heads" in whole and kind not in NEEDS_HEAD_DIM else (whole,):
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **given, tie_word_embeddings=False))
         tensors = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -30,7 +30,7 @@ def test_the_table_is_what_transformers_makes(kind):
             assert name in str(layout.refusal(config, without, head=True))
 
 
-def test_every_family_is_tried():
+def test_every_family_is_tested():
     assert layout.LAYOUTS.keys() <= DECODERS.keys()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 FILE = Path(__file__).resolve().parents[2] / "studio" / "models" / "model_types.json"
 
 
-def made() -> dict:
+def model_types() -> dict:
     """The list, out of the mappings of the installed transformers."""
     import transformers
     from transformers.models.auto import modeling_auto as auto
@@ -19,17 +19,19 @@ def made() -> dict:
     return {
         "transformers": transformers.__version__.rpartition(".")[0],
         "known": sorted(CONFIG_MAPPING_NAMES),
-        "language": sorted(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
-        "text classes": sorted(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
-        "image classes": sorted(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
+        "causal_lm": sorted(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES),
+        "text_classification": sorted(auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES),
+        "image_classification": sorted(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES),
         "encoder": sorted(set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES) - to_text),
         "encoder-decoder": sorted(to_text),
     }
 
 
 def test_the_list_is_that_of_the_installed_transformers():
-    assert json.loads(FILE.read_text(encoding="utf-8")) == made(), "run `python tests/models/test_model_types.py`"
+    assert json.loads(FILE.read_text(encoding="utf-8")) == model_types(), (
+        "run `python tests/models/test_model_types.py`"
+    )
 
 
 if __name__ == "__main__":
-    FILE.write_text(json.dumps(made(), indent=0) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(model_types(), indent=0) + "\n", encoding="utf-8")

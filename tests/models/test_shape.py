@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from model_folders import model_folder, sharded, tensors, torn
+from model_folders import damaged, model_folder, sharded, tensors
 
 from studio.home import STARTER
 from studio.models.shape import read_shape, target_names
@@ -13,9 +13,9 @@ LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 @pytest.mark.parametrize("make", [model_folder, sharded])
-def test_a_whole_folder(make, tmp_path):
+def test_a_complete_folder(make, tmp_path):
     shape = read_shape(make(tmp_path / "m"))
-    assert (shape.hidden, shape.layers, shape.heads, shape.key_value_heads, shape.head_size, shape.intermediate) == (
+    assert (shape.hidden, shape.layers, shape.heads, shape.key_value_heads, shape.head_dim, shape.intermediate) == (
         16,
         2,
         4,
@@ -23,10 +23,10 @@ def test_a_whole_folder(make, tmp_path):
         4,
         24,
     )
-    assert shape.vocabulary == 300 and shape.context == 64 and shape.tied
+    assert shape.vocab_size == 300 and shape.context == 64 and shape.tied
     assert shape.parameters == sum(array.size for array in tensors().values()) and shape.bytes == 2 * shape.parameters
-    assert {name.rsplit(".", 1)[-1] for name in shape.linears} == LINEARS
-    assert shape.linears["model.layers.0.self_attn.k_proj"] == (16, 8)  # input, output
+    assert {name.rsplit(".", 1)[-1] for name in shape.linear_layers} == LINEARS
+    assert shape.linear_layers["model.layers.0.self_attn.k_proj"] == (16, 8)  # input, output
 
 
 def test_targets():
@@ -41,19 +41,19 @@ def test_targets_of_a_shape(tmp_path):
     assert shape.targets("nonsense") == {}
 
 
-def test_text_part_of_a_model_with_pictures(tmp_path):
+def test_text_part_of_a_vision_language_model(tmp_path):
     folder = model_folder(
         tmp_path / "m",
         {"text_config": {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8, "vocab_size": 9}},
     )
     shape = read_shape(folder)
-    assert (shape.hidden, shape.layers, shape.head_size, shape.intermediate) == (32, 3, 4, 128)
+    assert (shape.hidden, shape.layers, shape.head_dim, shape.intermediate) == (32, 3, 4, 128)
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "huge", "json"])
-def test_torn_weights(how, tmp_path):
+def test_damaged_weights(how, tmp_path):
     with pytest.raises(StudioError, match="torn or not safetensors.*download the model again"):
-        read_shape(torn(tmp_path / "m", how))
+        read_shape(damaged(tmp_path / "m", how))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])
@@ -84,7 +84,7 @@ def test_remote_code(tmp_path):
     ).layers  # transformers has a class for it
 
 
-def test_no_model_at_all(tmp_path):
+def test_not_a_model_folder(tmp_path):
     with pytest.raises(StudioError, match="no folder"):
         read_shape(tmp_path / "nowhere")
     with pytest.raises(StudioError, match="no config.json"):
@@ -98,7 +98,7 @@ def test_no_model_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "patch", "places"),
+    ("config", "patch", "positions"),
     [
         ({"image_size": 224, "patch_size": 16}, 16, 197),
         ({"image_size": [224, 224], "patch_size": [14, 14]}, 14, 257),
@@ -106,18 +106,18 @@ def test_no_model_at_all(tmp_path):
         ({}, 0, 2048),
     ],
 )
-def test_patches_of_a_model_for_pictures(tmp_path, config, patch, places):
+def test_patches_of_an_image_model(tmp_path, config, patch, positions):
     shape = read_shape(model_folder(tmp_path / "m", {"vocab_size": 0, "max_position_embeddings": None, **config}))
-    assert (shape.patch, shape.context) == (patch, places)
+    assert (shape.patch, shape.context) == (patch, positions)
 
 
-def test_the_starter_for_pictures():
+def test_the_image_starter():
     shape = read_shape(STARTER.parent / "starter_vit")
-    assert (shape.patch, shape.context, shape.reads) == (8, 6 * 6 + 1, "pictures")
+    assert (shape.patch, shape.context, shape.modality) == (8, 6 * 6 + 1, "image")
 
 
 @pytest.mark.parametrize("kind", ["ViT", "DeiT", "Beit", "Dinov2"])
-def test_layers_are_called_as_in_memory(tmp_path, kind):
+def test_layers_are_named_as_transformers_loads_them(tmp_path, kind):
     """transformers renames them while it loads; whoever names target modules, or knows where adapters stand, names those in memory."""
     import transformers
 
@@ -132,10 +132,10 @@ def test_layers_are_called_as_in_memory(tmp_path, kind):
     )
     model = getattr(transformers, f"{kind}ForImageClassification")(config)
     model.save_pretrained(tmp_path / "m")
-    linears = {
+    linear_layers = {
         name for name, module in model.named_modules() if hasattr(module, "in_features") and name != "classifier"
     }
-    assert linears == set(read_shape(tmp_path / "m").linears)
+    assert linear_layers == set(read_shape(tmp_path / "m").linear_layers)
 
 
 MIXTURES = {
@@ -187,17 +187,17 @@ def test_a_mixture_of_experts_has_the_layers_outside_its_mlps(tmp_path, kind):
         for name, module in model.named_modules()
         if hasattr(module, "in_features") and "self_attn" in name
     }
-    assert shape.linears == outside and shape.experts
+    assert shape.linear_layers == outside and shape.experts
     assert (
-        shape.active == 0.25
-        and sum(rows * columns for rows, columns in outside.values()) < shape.used < shape.parameters
+        shape.active_expert_share == 0.25
+        and sum(rows * columns for rows, columns in outside.values()) < shape.active_weights < shape.parameters
     )
 
 
-def test_a_model_without_experts_uses_all_its_matrices():
+def test_a_dense_model_uses_all_its_matrices():
     shape = read_shape(STARTER)
     assert (
         not shape.experts
-        and shape.active == 1
-        and shape.used == sum(rows * columns for rows, columns in shape.linears.values())
+        and shape.active_expert_share == 1
+        and shape.active_weights == sum(rows * columns for rows, columns in shape.linear_layers.values())
     )

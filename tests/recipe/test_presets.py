@@ -43,7 +43,7 @@ def test_each_is_a_recipe(item):
 @pytest.mark.parametrize("item", presets("sample"), ids=lambda item: item.name)
 def test_samples_have_their_data(item):
     made = recipe_from(apply(item, {}))
-    assert made.model.name == STARTERS[made.task.reads] and (made.method.name, made.method.rank) == ("lora", 8)
+    assert made.model.name == STARTERS[made.task.modality] and (made.method.name, made.method.rank) == ("lora", 8)
     assert any(path.stem == made.data.source for path in SAMPLES.iterdir())
 
 

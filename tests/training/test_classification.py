@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from studio.chat.classes import chosen, class_logits, text_batch
+from studio.chat.classification import class_logits, predicted_labels, text_batch
 from studio.evaluation import predictions
 from studio.home import STARTER
 from studio.methods import METHODS
@@ -16,7 +16,7 @@ from studio.tasks import TASKS
 from studio.words import StudioError
 
 ROWS = [[7, 8, 9, 10, 11], [50, 51, 52], [3], [9, 0, 4, 0, 5, 6, 7]]
-CLASSES = {"head": "text classes", "labels": ["a", "b", "c"]}
+CLASSES = {"head": "text_classification", "labels": ["a", "b", "c"]}
 TICKETS = {"task": "classification", "data": {"source": "tickets", "max_rows": 400}}
 
 
@@ -32,7 +32,7 @@ def wrapped(name: str):
 def test_padded_rows_give_the_logits_of_single_rows(name):
     model, prompts = wrapped(name), METHODS[name].prompt_learning
     alone = torch.cat([model(input_ids=torch.tensor([row])).logits for row in ROWS])
-    together = class_logits(model, text_batch(ROWS, 0), prompts=prompts)
+    together = class_logits(model, text_batch(ROWS, 0), has_virtual_tokens=prompts)
     assert (together - alone).abs().max() < 1e-5
 
 
@@ -46,27 +46,30 @@ def test_the_head_is_learnt_and_saved(name, tmp_path):
         for value in model.parameters():
             if value.requires_grad:
                 value += 0.01 * torch.randn_like(value)
-        before = class_logits(model, text_batch(ROWS, 0), prompts=METHODS[name].prompt_learning)
+        before = class_logits(model, text_batch(ROWS, 0), has_virtual_tokens=METHODS[name].prompt_learning)
         METHODS[name]().save(model, tmp_path)
         whole = METHODS[name].ships_as == "model"
         again = load_base(tmp_path if whole else STARTER, **CLASSES)
         again = again if whole else PeftModel.from_pretrained(again, str(tmp_path))
         again.config.pad_token_id = 0
-        after = class_logits(again.eval(), text_batch(ROWS, 0), prompts=METHODS[name].prompt_learning)
+        after = class_logits(again.eval(), text_batch(ROWS, 0), has_virtual_tokens=METHODS[name].prompt_learning)
     assert (after - before).abs().max() < 1e-5
     assert again.config.id2label == {0: "a", 1: "b", 2: "c"}
 
 
 def test_labels_of_a_record():
-    one, many = TASKS["classification"](), TASKS["classification"](several=True, separator=",")
-    assert one.names({"label": "late; damaged"}) == ("late; damaged",)
-    assert many.names({"label": ["late", "damaged"]}) == ("damaged", "late") and many.names({"label": []}) == ()
-    assert many.labels_between == "," and one.labels_between == ""
+    one, many = TASKS["classification"](), TASKS["classification"](multi_label=True, separator=",")
+    assert one.class_names({"label": "late; damaged"}) == ("late; damaged",)
+    assert (
+        many.class_names({"label": ["late", "damaged"]}) == ("damaged", "late")
+        and many.class_names({"label": []}) == ()
+    )
+    assert many.label_separator == "," and one.label_separator == ""
     with pytest.raises(StudioError, match="switch on Several labels"):
-        one.names({"label": ["late", "damaged"]})
+        one.class_names({"label": ["late", "damaged"]})
     with pytest.raises(StudioError, match="One row has no label; switch on Several labels"):
-        one.names({"label": []})
-    assert chosen([0.2, 0.5, 0.9], ["a", "b", "c"], True) == ("b", "c") and chosen(
+        one.class_names({"label": []})
+    assert predicted_labels([0.2, 0.5, 0.9], ["a", "b", "c"], True) == ("b", "c") and predicted_labels(
         [0.2, 0.5, 0.3], ["a", "b", "c"], False
     ) == ("b",)
 
@@ -124,7 +127,7 @@ def test_several_labels_a_text(runs, tmp_path):
     )
     assert open_source(path).columns == ["text", "label"]
     run = runs.start(
-        task={"name": "classification", "several": True},
+        task={"name": "classification", "multi_label": True},
         data={"source": str(path), "max_rows": 400},
         learning_rate=3e-3,
         max_steps=60,
@@ -149,7 +152,7 @@ def test_a_column_for_each_label(runs, tmp_path):
         out.writerow(["text", *names])
         out.writerows([row["text"], *(int(row["label"] == name) for name in names)] for row in rows)
     run = runs.start(
-        task={"name": "classification", "several": True},
+        task={"name": "classification", "multi_label": True},
         data={"source": str(tmp_path / "columns.csv"), "max_rows": 400, "validation_fraction": 0.2},
         learning_rate=3e-3,
         max_steps=60,

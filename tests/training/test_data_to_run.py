@@ -5,7 +5,7 @@ import json
 import pytest
 
 from studio.home import STARTER
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.templates import template
 from tests.training.runs import Runs
 
@@ -33,9 +33,9 @@ def test_the_lent_template_is_saved_with_the_adapter_and_taken_up_by_chat(run):
     runs, run_id = run
     (row,) = runs.store.adapters()
     adapter = runs.home.adapter(row["id"])
-    assert (adapter / "chat_template.jinja").read_text() == template("llama3") != Codec(STARTER).template
-    fine_tuned = Codec(STARTER).for_adapter(adapter)
-    assert fine_tuned.render([{"role": "user", "content": "Hi"}], for_answer=True).endswith(
+    assert (adapter / "chat_template.jinja").read_text() == template("llama3") != ChatTokenizer(STARTER).template
+    fine_tuned = ChatTokenizer(STARTER).for_adapter(adapter)
+    assert fine_tuned.render([{"role": "user", "content": "Hi"}], add_generation_prompt=True).endswith(
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from studio.home import SAMPLES, STARTER, STARTER_VIT
-from studio.models.pictures import Processor
+from studio.models.image_processor import ImageProcessor
 from studio.models.shape import read_shape
 from studio.recipe import recipe_from
 from studio.tasks import TASKS
@@ -19,7 +19,7 @@ LEAVES = {"model": {"name": "starter-vit"}, "task": "image", "data": {"source": 
 
 def test_a_model_that_does_not_fit_the_task_is_refused():
     text, vit = read_shape(STARTER), read_shape(STARTER_VIT)
-    assert (text.reads, vit.reads, vit.context) == ("text", "pictures", 37)
+    assert (text.modality, vit.modality, vit.context) == ("text", "image", 37)
     assert "choose the Starter for pictures" in str(TASKS["image"].model_refusal(text)) and "reads text" in str(
         TASKS["chat"].model_refusal(vit)
     )
@@ -33,7 +33,7 @@ def test_pixels_are_those_of_the_stock_processor():
 
     picture = Image.effect_noise((90, 60), 60).convert("RGB")
     stock = ViTImageProcessorPil.from_pretrained(STARTER_VIT)(picture, return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(Processor(STARTER_VIT).pixels(picture), stock) and stock.shape == (3, 48, 48)
+    assert torch.equal(ImageProcessor(STARTER_VIT).pixels(picture), stock) and stock.shape == (3, 48, 48)
 
 
 def test_varied_pictures_differ_and_keep_their_size():
@@ -62,7 +62,7 @@ def test_leaves_are_told_apart(runs):
     asked = Classifiers(
         STARTER_VIT,
         name="starter-vit",
-        how={"quantisation": "none", "precision": "auto", "device": "cpu"},
+        load_options={"quantisation": "none", "precision": "auto", "device": "cpu"},
         find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
     )
     found = asked.classify(run, "", data)
@@ -76,7 +76,7 @@ def test_leaves_are_told_apart(runs):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_the_same(runs):
     short = {"learning_rate": 5e-3, "max_steps": 6, "batch_size": 8, "evaluations": 0, "checkpoint_steps": 3}
-    recipe = {**LEAVES, "task": {"name": "image", "vary": True}}
+    recipe = {**LEAVES, "task": {"name": "image", "augment": True}}
     whole = runs.losses(runs.start(**recipe, **short))
     run = runs.start(**recipe, **short, stop_after=3)
     runs.resume(run)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from studio.chat.classes import chosen, class_loss, probabilities
+from studio.chat.classification import class_loss, predicted_labels, probabilities
 from studio.evaluation import predictions
 from studio.home import STARTER
 from studio.library import shelf
@@ -45,7 +45,7 @@ def test_loss_and_softmax_stay_within_a_set():
     )  # an empty cell teaches nothing
     given = probabilities(logits, False, [2, 3])
     assert torch.allclose(given[:, :2].sum(1), torch.ones(3)) and torch.allclose(given[:, 2:].sum(1), torch.ones(3))
-    assert chosen([0.4, 0.6, 0.2, 0.1, 0.7], ["a", "b", "c", "d", "e"], False, [2, 3]) == ("b", "e")
+    assert predicted_labels([0.4, 0.6, 0.2, 0.1, 0.7], ["a", "b", "c", "d", "e"], False, [2, 3]) == ("b", "e")
     assert class_loss(logits[:1], torch.full((1, 2), IGNORED), [2, 3]) == 0
 
 
@@ -57,7 +57,7 @@ def test_figures_of_each_set_and_their_mean():
     assert kind.sets == {"topic": ["a", "b"], "tone": ["x", "y"]}
     kind.sizes, kind.place = [2, 2], {"topic: a": (0, 0), "topic: b": (0, 1), "tone: x": (1, 0), "tone: y": (1, 1)}
     kind.labels = kind.found_names(dataset.train)
-    expected = [TASKS["multitask"]().names({"label": row}) for row in rows]
+    expected = [TASKS["multitask"]().class_names({"label": row}) for row in rows]
     assert (
         expected[0] == ("topic: a", "tone: x")
         and kind.numbers(expected[1]) == [1, IGNORED]
@@ -112,20 +112,20 @@ def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
     assert len(row["card"]["labels"]) == 9 and row["card"]["labels"][2] == "urgency: normal"
 
     from studio.chat.classifier import Classifiers
-    from studio.models.codec import Codec
-    from studio.models.context import lay
+    from studio.models.chat_tokenizer import ChatTokenizer
     from studio.models.load import load_base
+    from studio.models.rope_scaling import apply_adapter
 
-    classifiers = Classifiers(STARTER, name="starter", how={}, find=lambda _: (folder, row["card"]))
+    classifiers = Classifiers(STARTER, name="starter", load_options={}, find=lambda _: (folder, row["card"]))
     texts = predictions.read(runs.home.run(run))[:3]
     answers = [classifiers.classify(run, text.prompt) for text in texts]
     for text, answer in zip(texts, answers, strict=True):
         assert (
-            ", ".join(chosen(answer["probabilities"], answer["labels"], False, [3, 6])) == text.fine_tuned
+            ", ".join(predicted_labels(answer["probabilities"], answer["labels"], False, [3, 6])) == text.fine_tuned
         )  # Chat says what was measured
     (tmp_path / "card.json").write_text(json.dumps(row["card"]))
     (tmp_path / "ids.json").write_text(
-        json.dumps([Codec(STARTER).encode(text.prompt, special=True).ids for text in texts])
+        json.dumps([ChatTokenizer(STARTER).encode(text.prompt, add_special_tokens=True).ids for text in texts])
     )
     found = subprocess.run(
         [
@@ -142,8 +142,9 @@ def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
         cwd=tmp_path,
     )
     assert found.returncode == 0, found.stderr
-    model = lay(
-        load_base(STARTER, head="text classes", labels=row["card"]["labels"], device="cpu", precision="fp32"), folder
+    model = apply_adapter(
+        load_base(STARTER, head="text_classification", labels=row["card"]["labels"], device="cpu", precision="fp32"),
+        folder,
     ).eval()
     with torch.no_grad():
         here = [

@@ -12,7 +12,7 @@ import torch
 from studio.evaluation.predictions import read
 from studio.home import SAMPLES, STARTER
 from studio.methods import METHODS
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.recipe import recipe_from
 from studio.tasks import IGNORED, TASKS
 from studio.words import StudioError
@@ -26,7 +26,7 @@ QUIET = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
 ALIKE = [
     ({}, {}, {"beta": 0.1, "per_device_train_batch_size": 4}),
     (
-        {"beta": 0.3, "imitation": 0.5},
+        {"beta": 0.3, "sft_weight": 0.5},
         {"batch_size": 2, "accumulation": 2},
         {
             "beta": 0.3,
@@ -103,7 +103,7 @@ def test_kto_and_orpo_are_those_of_trl(monkeypatch):
     )[0]
     assert torch.allclose(PreferenceTrainer._orpo(trainer_of("orpo", beta=0.3), said), -theirs, atol=1e-6)
     gains, moved, good = torch.randn(6), torch.tensor(0.4), torch.tensor([True, False, True, True, False, False])
-    found = PreferenceTrainer._kto(trainer_of("kto", "feedback", beta=0.5, bad_weight=2.0), gains, good, moved)
+    found = PreferenceTrainer._kto(trainer_of("kto", "feedback", beta=0.5, undesirable_weight=2.0), gains, good, moved)
     by_hand = [
         1 - torch.sigmoid(0.5 * (gain - moved)) if wanted else 2 * (1 - torch.sigmoid(0.5 * (moved - gain)))
         for gain, wanted in zip(gains, good, strict=True)
@@ -112,35 +112,43 @@ def test_kto_and_orpo_are_those_of_trl(monkeypatch):
 
 
 def test_both_answers_are_encoded_as_chat_encodes_them():
-    codec = Codec(STARTER)
-    pair = TASKS["preference"](system="Be brief.").encode(ROW, codec, 512)[0]
+    tokenizer = ChatTokenizer(STARTER)
+    pair = TASKS["preference"](system="Be brief.").encode(ROW, tokenizer, 512)[0]
     for row, answer in zip(pair.sequences, (ROW["chosen"], ROW["rejected"]), strict=True):
         chat = TASKS["chat"](system="Be brief.").encode(
-            {"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, codec, 512
+            {"messages": [*ROW["prompt"], {"role": "assistant", "content": answer}]}, tokenizer, 512
         )[0]
         assert (row.ids, row.labels) == (chat.ids, chat.labels)
-    assert TASKS["preference"](system="Be brief.").measure(ROW, codec)[0] == [len(row.ids) for row in pair.sequences]
-    short = TASKS["preference"]().encode(ROW, codec, 16)[0]
-    assert short.labelled == 0 and short.cut  # beyond the limit: such a pair teaches nothing, and is left out
-    judged = TASKS["feedback"]().encode({"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, codec, 512)[
-        0
+    assert TASKS["preference"](system="Be brief.").token_counts(ROW, tokenizer)[0] == [
+        len(row.ids) for row in pair.sequences
     ]
-    assert judged.good is False and codec.decode([token for token in judged.labels if token != IGNORED]) == "Arr, 5!"
+    short = TASKS["preference"]().encode(ROW, tokenizer, 16)[0]
+    assert (
+        short.labelled == 0 and short.truncated_tokens
+    )  # beyond the limit: such a pair teaches nothing, and is left out
+    rated = TASKS["feedback"]().encode(
+        {"prompt": ROW["prompt"], "completion": "Arr, 5!", "label": False}, tokenizer, 512
+    )[0]
+    assert rated.good is False and tokenizer.decode([token for token in rated.labels if token != IGNORED]) == "Arr, 5!"
 
 
 def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
     from studio.training.encodings import Encodings
     from studio.training.preference import AnswerCollator, Answers
 
-    codec = Codec(STARTER)
+    tokenizer = ChatTokenizer(STARTER)
     rows = [{**ROW, "chosen": f"{number}.", "rejected": f"Not {number}."} for number in ("One", "Two")]
     encoded = Encodings(tmp_path)
     for place, row in enumerate(rows):
-        encoded.append(TASKS["preference"]().encode(row, codec, 512)[0], place)
+        encoded.append(TASKS["preference"]().encode(row, tokenizer, 512)[0], place)
     examples = Answers(encoded.seal())
-    batch = AnswerCollator(codec.pad_id, 512, mismatched=True)([examples[0], examples[1]])
-    labelled = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()]
-    other = [codec.decode([token for token in labels if token != IGNORED]) for labels in batch["other_labels"].tolist()]
+    batch = AnswerCollator(tokenizer.pad_id, 512, mismatched=True)([examples[0], examples[1]])
+    labelled = [
+        tokenizer.decode([token for token in labels if token != IGNORED]) for labels in batch["labels"].tolist()
+    ]
+    other = [
+        tokenizer.decode([token for token in labels if token != IGNORED]) for labels in batch["other_labels"].tolist()
+    ]
     assert labelled == ["One.", "Two.", "Not One.", "Not Two."] and other == ["Not Two.", "One.", "Two.", "Not One."]
     assert batch["good"].tolist() == [True, True, False, False]
     assert batch["tokens"] == examples.tokens
@@ -254,12 +262,12 @@ def test_the_sample_is_learnt_without_imitation(runs, task, steps):
 @pytest.mark.slow
 def test_feedback_of_thumbs(runs, tmp_path):
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()[:60]]
-    judged = [
+    rated = [
         {"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"}
         for row in rows
         for key in ("chosen", "rejected")
     ]
-    (tmp_path / "thumbs.jsonl").write_text("\n".join(json.dumps(row) for row in judged))
+    (tmp_path / "thumbs.jsonl").write_text("\n".join(json.dumps(row) for row in rated))
     run = runs.start(
         task="feedback",
         data={"source": str(tmp_path / "thumbs.jsonl"), "max_rows": None},

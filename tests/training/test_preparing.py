@@ -10,7 +10,7 @@ import pytest
 
 from studio.data.parting import APART
 from studio.home import REPOSITORY, STARTER
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.tasks import IGNORED, TASKS, Encoded
 from studio.training.encodings import Encodings
 from tests.training.runs import Runs, StoppingJob
@@ -51,7 +51,9 @@ print(json.dumps({"kilobytes": grown, "train": len(material.train), "tokens": tr
 @pytest.mark.parametrize(("task", "record"), EXAMPLES, ids=[task for task, _ in EXAMPLES])
 def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
     """Of every kind of example: the same class, tokens, labels, names and answers, at most six bytes a token in the file."""
-    examples = [example for length in (512, 16) for example in TASKS[task]().encode(record, Codec(STARTER), length)]
+    examples = [
+        example for length in (512, 16) for example in TASKS[task]().encode(record, ChatTokenizer(STARTER), length)
+    ]
     kept = Encodings(tmp_path)
     for place, example in enumerate(examples):
         kept.append(example, place + 7)
@@ -59,9 +61,9 @@ def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
     assert kept[:] == examples and [type(example) for example in kept] == [type(example) for example in examples]
     rows = [[len(row.ids) for row in example.sequences] for example in examples]
     assert kept.lengths.tolist() == [max(lengths) for lengths in rows] and kept.tokens == sum(map(sum, rows))
-    assert kept.cut == sum(any(row.cut for row in example.sequences) for example in examples)
-    assert kept.places.tolist() == [place + 7 for place in range(len(examples))] and kept.names == [
-        example.names for example in examples
+    assert kept.cut == sum(any(row.truncated_tokens for row in example.sequences) for example in examples)
+    assert kept.places.tolist() == [place + 7 for place in range(len(examples))] and kept.class_names == [
+        example.class_names for example in examples
     ]
     assert list(tmp_path.iterdir()) == []  # the file has no name, so it goes with the process
     with pytest.raises(IndexError):

@@ -9,7 +9,7 @@ from studio.data.mapping import Mapping, apply
 from studio.data.rows import Row
 from studio.home import SAMPLES, STARTER
 from studio.methods import METHODS
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.tasks import IGNORED, TASKS, Encoded
 from studio.training import checks
@@ -22,18 +22,18 @@ TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": 
 
 
 def test_only_the_answer_and_its_end_are_learnt():
-    codec = Codec(STARTER)
-    example = TASKS["chat"]().encode(TALK, codec, 512)[0]
+    tokenizer = ChatTokenizer(STARTER)
+    example = TASKS["chat"]().encode(TALK, tokenizer, 512)[0]
     labelled = [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
-    assert codec.decode(labelled, keep_special=True).startswith("Arr, 5!")
-    assert labelled[-1] in codec.end_ids
-    everything = TASKS["chat"](learn_from="everything").encode(TALK, codec, 512)[0]
+    assert tokenizer.decode(labelled, keep_special_tokens=True).startswith("Arr, 5!")
+    assert labelled[-1] in tokenizer.eos_ids
+    everything = TASKS["chat"](train_on="everything").encode(TALK, tokenizer, 512)[0]
     assert everything.labels == everything.ids == example.ids
 
 
 def test_an_answer_of_weight_0_is_read_and_not_learnt():
-    codec, value = (
-        Codec(STARTER),
+    tokenizer, value = (
+        ChatTokenizer(STARTER),
         [
             {"role": "user", "content": "2+3?"},
             {"role": "assistant", "content": "6.", "weight": 0},
@@ -44,35 +44,35 @@ def test_an_answer_of_weight_0_is_read_and_not_learnt():
     record = apply(Mapping(roles={"messages": "m"}), Row(1, {"m": value}))
 
     def labelled(**options):
-        example = TASKS["chat"](**options).encode(record, codec, 512)[0]
-        return codec.decode(
+        example = TASKS["chat"](**options).encode(record, tokenizer, 512)[0]
+        return tokenizer.decode(
             [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED],
-            keep_special=True,
+            keep_special_tokens=True,
         )
 
-    assert "5." in labelled() and "6." not in labelled() and "6." in TASKS["chat"]().rendered(record, codec)
-    assert "6." not in labelled(learn_from="questions") and "No." in labelled(learn_from="questions")
+    assert "5." in labelled() and "6." not in labelled() and "6." in TASKS["chat"]().render(record, tokenizer)
+    assert "6." not in labelled(train_on="questions") and "No." in labelled(train_on="questions")
 
 
 def test_the_codec_is_the_tokenizer_of_transformers():
     from transformers import AutoTokenizer
 
-    stock, codec = AutoTokenizer.from_pretrained(STARTER), Codec(STARTER)
+    stock, tokenizer = AutoTokenizer.from_pretrained(STARTER), ChatTokenizer(STARTER)
     for messages in (
         TALK["messages"],
         [{"role": "system", "content": "Be brief."}, *TALK["messages"], {"role": "user", "content": "Naïve 日本 ⏎?"}],
     ):
         for answer in (False, True):
             text = stock.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer)
-            assert codec.render(messages, for_answer=answer) == text
-            assert codec.encode(text).ids == stock(text, add_special_tokens=False)["input_ids"]
+            assert tokenizer.render(messages, add_generation_prompt=answer) == text
+            assert tokenizer.encode(text).ids == stock(text, add_special_tokens=False)["input_ids"]
 
 
 def test_long_text_becomes_several_examples_and_loses_nothing():
-    codec = Codec(STARTER)
+    tokenizer = ChatTokenizer(STARTER)
     text = "The sea was calm and the wind was low. " * 20
-    parts = TASKS["text"]().encode({"text": text}, codec, 32)
-    assert [token for part in parts for token in part.ids][:-1] == codec.encode(text, special=True).ids
+    parts = TASKS["text"]().encode({"text": text}, tokenizer, 32)
+    assert [token for part in parts for token in part.ids][:-1] == tokenizer.encode(text, add_special_tokens=True).ids
     assert all(len(part.ids) <= 32 for part in parts)
 
 

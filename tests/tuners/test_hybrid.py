@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from studio.chat.adapted import Adapted, kind_of
+from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
 from studio.home import STARTER
 from studio.methods import METHODS
 from studio.models.load import load_base
@@ -87,9 +87,9 @@ def test_all_mixes_share_one_model_in_the_chat(tmp_path):
         model.save_pretrained(tmp_path / name)
     base = load_base(STARTER)
     bare = logits(base)
-    house = Adapted(base)
+    house = MultiAdapterModel(base)
     for name in MIXES:
-        house.load(name, tmp_path / name, kind_of(name, tmp_path / name), keep=set(MIXES))
+        house.load(name, tmp_path / name, adapter_kind(name, tmp_path / name), keep=set(MIXES))
     for name in (*MIXES, "unipelt", "mam"):
         house.activate(name)
         assert torch.equal(logits(base), expected[name])

@@ -135,7 +135,7 @@ def test_units_are_those_of_the_run_s_task(store):
     )
     assert (
         units({"name": "classification"})["loss"] == "nats per example"
-        and units({"name": "classification", "several": True})["loss"]
+        and units({"name": "classification", "multi_label": True})["loss"]
         == units({"name": "multitask"})["loss"]
         == "nats per label"
     )

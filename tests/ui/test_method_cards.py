@@ -9,7 +9,7 @@ from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
 from studio.ui.method_tab import adapters, beside, chosen_html
-from tests.models.model_folders import tokenizer
+from tests.models.model_folders import tokenizer_folder
 
 
 class FakePage:
@@ -115,7 +115,7 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
             num_attention_heads=4,
             pad_token_id=0,
         )
-    ).save_pretrained(tokenizer(tmp_path / "phi3"))
+    ).save_pretrained(tokenizer_folder(tmp_path / "phi3"))
     desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
     desk.choose_method("ia3")
     said = chosen_html(FakePage(desk), METHODS["ia3"])

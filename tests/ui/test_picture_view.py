@@ -33,7 +33,7 @@ def test_a_picture_as_the_model_gets_it(desk):
         and "6 × 6 patches of 8 × 8 pixels" in shown
     )
     assert shown.count("<img src=") == 2 and 'class="grid"' in shown and "mirrored" not in shown
-    desk.change(task={**desk.draft()["task"], "vary": True})
+    desk.change(task={**desk.draft()["task"], "augment": True})
     assert "mirrored and shifted" in view_html(bare_page(), desk.outlook(), 999)
 
 

@@ -16,11 +16,11 @@ import torch
 from studio.data.dataset import Dataset, load
 from studio.data.records import Records
 from studio.jobs.job import Job
-from studio.models.codec import Codec, TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.load import load_base
 from studio.recipe import Recipe
 from studio.tasks import Encoded
-from studio.tasks.fitting import Fitting, fitted
+from studio.tasks.length_policy import LengthPolicy, apply_length_policy
 from studio.training.encodings import Encodings
 from studio.words import Sentence, StudioError
 
@@ -50,15 +50,15 @@ _SAY_EVERY = 0.5  # seconds
 class Kind:
     """One run's way with its task. Made anew for each run, so that it may remember what it read."""
 
-    head: ClassVar[str] = "language"  # which class of model is loaded, a key of `studio.models.load.HEADS`
-    codec: Codec | None = None  # None where pictures are read
+    head: ClassVar[str] = "causal_lm"  # which class of model is loaded, a key of `studio.models.load.HEADS`
+    tokenizer: ChatTokenizer | None = None  # None where pictures are read
     labels: list[str] | None = None  # names of the classes, known once `examples` has run; None where there are none
 
     def __init__(self, job: Job, recipe: Recipe, base: Path):
         self.job, self.recipe, self.base = job, recipe, base
         self.folder = job.home.run(job.run_id)
         self._said = time.monotonic()
-        self.refused: list[TemplateRefusal] = []  # why rows were left out that the chat template does not take
+        self.refused: list[ChatTemplateError] = []  # why rows were left out that the chat template does not take
 
     def prepare(self) -> Material:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
@@ -66,29 +66,35 @@ class Kind:
         self.folder.mkdir(parents=True, exist_ok=True)
         dataset = load(
             self.recipe.data,
-            want=self.recipe.task.wants,
-            separator=self.recipe.task.labels_between,
+            want=self.recipe.task.record_kind,
+            separator=self.recipe.task.label_separator,
             progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)),
             place=self.folder,
         )
-        dataset = self.fitted(dataset)
+        dataset = self.apply_length_policy(dataset)
         return Material(dataset, *self.examples(dataset))
 
-    def fitted(self, dataset: Dataset) -> Dataset:
+    def apply_length_policy(self, dataset: Dataset) -> Dataset:
         """`dataset` as the remedy for over-long rows leaves it, with a word on how many it changed."""
-        fitting = Fitting(self.recipe, self.codec) if self.codec else None
-        if fitting is None or not fitting.action:
+        length_policy = LengthPolicy(self.recipe, self.tokenizer) if self.tokenizer else None
+        if length_policy is None or not length_policy.action:
             return dataset
         train, validation = (
-            fitted(records, fitting, self.each(records)) for records in (dataset.train, dataset.validation)
+            apply_length_policy(records, length_policy, self.each(records))
+            for records in (dataset.train, dataset.validation)
         )
         self.job.log(
-            Sentence(_FITTED[fitting.action], count=train.changed, more=validation.changed, length=fitting.length)
+            Sentence(
+                _FITTED[length_policy.action],
+                count=train.changed,
+                more=validation.changed,
+                length=length_policy.max_length,
+            )
         )
         if not len(train.records):
             raise StudioError(
                 "Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.",
-                length=fitting.length,
+                length=length_policy.max_length,
             )
         return replace(dataset, train=train.records, validation=validation.records)
 
@@ -108,14 +114,14 @@ class Kind:
             yield record.value
 
     def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
-        """The examples of all records, each with its record's place. For kinds that have a `codec`. Records that the chat template refuses make
+        """The examples of all records, each with its record's place. For kinds that have a `tokenizer`. Records that the chat template refuses make
         none, and are told of in the log."""
         self.refused = []
         for place, value in enumerate(self.each(records)):
             try:
-                for example in self.recipe.task.encode(value, self.codec, self.recipe.training.max_length):
+                for example in self.recipe.task.encode(value, self.tokenizer, self.recipe.training.max_length):
                     yield example, place
-            except TemplateRefusal as error:
+            except ChatTemplateError as error:
                 self.refused.append(error)
         if self.refused:
             self.job.log(

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from studio.chat.classes import chosen, class_logits, class_loss, probabilities
+from studio.chat.classification import class_logits, class_loss, predicted_labels, probabilities
 from studio.evaluation import predictions
 from studio.evaluation.intervals import DIFFERENCE, SHARE, bootstrap_figures
 from studio.evaluation.scores import accuracy, confusion, macro_f1, weighed_macro_f1
@@ -40,7 +40,7 @@ class ClassTrainer(StudioTrainer):
         labels, tokens = inputs.pop("labels"), inputs.pop("tokens")
         if model.training:
             self.tokens_seen += int(tokens)
-        return class_logits(model, inputs, prompts=self.virtual > 0), labels
+        return class_logits(model, inputs, has_virtual_tokens=self.virtual > 0), labels
 
     @torch.no_grad()
     def said(self) -> tuple[float, list[list[float]]]:
@@ -54,7 +54,7 @@ class ClassTrainer(StudioTrainer):
                 total + class_loss(logits, labels, self.kind.sizes).item(),
                 count + int((labels != IGNORED).sum()),
             )
-            rows += probabilities(logits, self.kind.several, self.kind.sizes).tolist()
+            rows += probabilities(logits, self.kind.multi_label, self.kind.sizes).tolist()
         return total / max(1, count), rows
 
     def validation(self, model=None) -> dict[str, float]:
@@ -65,23 +65,23 @@ class ClassTrainer(StudioTrainer):
 
 
 def class_figures(
-    expected: Sequence[Names], given: Sequence[Names], names: list[str], several: bool
+    expected: Sequence[Names], given: Sequence[Names], names: list[str], multi_label: bool
 ) -> dict[str, float]:
     """accuracy (for several labels a row: all of them right) and macro F1."""
-    flat = (lambda rows: [set(row) for row in rows]) if several else (lambda rows: [row[0] for row in rows])
+    flat = (lambda rows: [set(row) for row in rows]) if multi_label else (lambda rows: [row[0] for row in rows])
     return {"accuracy": accuracy(expected, given), "macro_f1": macro_f1(flat(expected), flat(given), names)}
 
 
 class Classes(Kind):
     """Finds the classes in the data, and measures how well they are told apart."""
 
-    several = False
+    multi_label = False
     sizes: Sequence[int] = ()  # labels in each label set, where there are several sets
 
     def found_names(self, train: Iterable[Names]) -> list[str]:
         """The classes that occur in the training part, in order of the alphabet."""
         names = sorted({name for row in train for name in row})
-        least = 1 if self.several else 2
+        least = 1 if self.multi_label else 2
         if len(names) < least:
             raise StudioError(
                 "There is only one label in the data ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
@@ -114,12 +114,12 @@ class Classes(Kind):
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
         """A row's labels as the loss takes them."""
-        return [float(name in names) for name in self.labels] if self.several else self.labels.index(names[0])
+        return [float(name in names) for name in self.labels] if self.multi_label else self.labels.index(names[0])
 
     def commonest(self, train: Sequence[Names]) -> Names:
         """The answer that needs no reading: the commonest label; where there may be several, those that most rows have."""
         counts = Counter(name for row in train for name in row)
-        if self.several:
+        if self.multi_label:
             return tuple(name for name in self.labels if counts[name] * 2 > len(train))
         return (counts.most_common(1)[0][0],)
 
@@ -130,13 +130,13 @@ class Classes(Kind):
     def answers(self, rows: list[list[float]], expected: Sequence[Names]) -> list[Names]:
         """What the probabilities of each row say."""
         return [
-            self.asked(chosen(row, self.labels, self.several, self.sizes), reference)
+            self.asked(predicted_labels(row, self.labels, self.multi_label, self.sizes), reference)
             for row, reference in zip(rows, expected, strict=True)
         ]
 
     def figures(self, expected: Sequence[Names], given: Sequence[Names]) -> dict[str, float]:
         """{"accuracy", "macro_f1"}"""
-        return class_figures(expected, given, self.labels, self.several)
+        return class_figures(expected, given, self.labels, self.multi_label)
 
     def sure_of_macro_f1(self, expected: Sequence[Names], base: Sequence[Names], fine_tuned: Sequence[Names]) -> dict:
         """The intervals of macro F1: {"base", "fine_tuned", "difference"}, rows staying paired."""
@@ -155,12 +155,16 @@ class Classes(Kind):
         )
 
     def matrix(self, expected: Sequence[Names], given: Sequence[Names], always: Names) -> dict:
-        """Which labels are taken for which: {"names", "several", "counts"}; with "sets" where there are several label sets."""
-        return {"names": self.labels, "several": self.several, "counts": self.counted(expected, given, self.labels)}
+        """Which labels are taken for which: {"names", "multi_label", "counts"}; with "sets" where there are several label sets."""
+        return {
+            "names": self.labels,
+            "multi_label": self.multi_label,
+            "counts": self.counted(expected, given, self.labels),
+        }
 
     def counted(self, expected: Sequence[Names], given: Sequence[Names], names: list[str]) -> list[list[int]]:
         """The confusion matrix; for several labels a row the hits, misses and false alarms of each label."""
-        if not self.several:
+        if not self.multi_label:
             return confusion([row[0] for row in expected], [row[0] for row in given], names)
         pairs = list(zip(expected, given, strict=True))
         return [
@@ -187,7 +191,7 @@ class Classes(Kind):
         with torch.no_grad():
             logits, _ = trainer.classified(trainer.model, trainer._prepare_inputs(trainer.data_collator(part)))
         expected = trainer.eval_dataset.expected[: len(part)]
-        given = self.answers(probabilities(logits, self.several, self.sizes).tolist(), expected)
+        given = self.answers(probabilities(logits, self.multi_label, self.sizes).tolist(), expected)
         return [
             {"prompt": self.shown(at), "expected": _said(expected[at]), "answer": _said(answer)}
             for at, answer in enumerate(given)
@@ -225,7 +229,7 @@ class Classes(Kind):
         }
 
     def card(self) -> dict:
-        return {"labels": self.labels, "several": self.several}
+        return {"labels": self.labels, "multi_label": self.multi_label}
 
 
 def _said(names: Names) -> str:

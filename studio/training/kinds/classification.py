@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from studio.chat.classes import class_logits, text_batch
-from studio.models.codec import Codec
+from studio.chat.classification import class_logits, text_batch
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.training.batches import Examples, in_order
 from studio.training.encodings import Encodings
 from studio.training.kinds.classes import Classes, ClassTrainer, Names
@@ -22,11 +22,11 @@ class Labelled(Examples):
 
     def __getitem__(self, index: int) -> dict:
         item = self.encoded[index]
-        return {"input_ids": item.ids, "labels": self.kind.numbers(item.names)}
+        return {"input_ids": item.ids, "labels": self.kind.numbers(item.class_names)}
 
     @property
     def expected(self) -> list[Names]:
-        return self.encoded.names
+        return self.encoded.class_names
 
 
 @dataclass
@@ -46,31 +46,33 @@ class Collator:
 class Classification(Classes):
     """The head reads each text's last token."""
 
-    head = "text classes"
+    head = "text_classification"
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
-        self.codec, self.several = Codec(base), recipe.task.several
+        self.tokenizer, self.multi_label = ChatTokenizer(base), recipe.task.multi_label
 
     def examples(self, dataset):
         train, validation = Encodings(self.folder), Encodings(self.folder)
         for example, place in self.encoded(dataset.train):
             train.append(example, place)
         train.seal()
-        self.labels = self.found_names(train.names)
-        for names, (example, place) in self.known((pair[0].names, pair) for pair in self.encoded(dataset.validation)):
-            validation.append(replace(example, names=names), place)
+        self.labels = self.found_names(train.class_names)
+        for names, (example, place) in self.known(
+            (pair[0].class_names, pair) for pair in self.encoded(dataset.validation)
+        ):
+            validation.append(replace(example, class_names=names), place)
         self.records = dataset.validation[validation.seal().places]
         self.say_cut(train)
         return train, validation
 
     def load(self, folder, precision=None):
         model = super().load(folder, precision)
-        model.config.get_text_config().pad_token_id = self.codec.pad_id
+        model.config.get_text_config().pad_token_id = self.tokenizer.pad_id
         return model
 
     def batches(self, material):
-        training, data, collate = self.recipe.training, Labelled(material.train, self), Collator(self.codec.pad_id)
+        training, data, collate = self.recipe.training, Labelled(material.train, self), Collator(self.tokenizer.pad_id)
 
         def batches(count: int) -> list[dict]:
             made = [
@@ -91,7 +93,7 @@ class Classification(Classes):
             method=self.recipe.method,
             train=Labelled(material.train, self),
             validation=Labelled(material.validation, self) if material.validation else None,
-            collator=Collator(self.codec.pad_id),
+            collator=Collator(self.tokenizer.pad_id),
             group_by_length=self.recipe.training.group_by_length,
             callbacks=callbacks,
         )
@@ -102,11 +104,11 @@ class Classification(Classes):
         return self.records[index].value["text"]
 
     def probe(self, model, material):
-        inputs = text_batch([item.ids[:64] for item in material.train[:3]], self.codec.pad_id)
+        inputs = text_batch([item.ids[:64] for item in material.train[:3]], self.tokenizer.pad_id)
         device = next(model.parameters()).device
         with torch.no_grad():
             return class_logits(
                 model.eval(),
                 {name: tensor.to(device) for name, tensor in inputs.items()},
-                prompts=self.recipe.method.prompt_learning,
+                has_virtual_tokens=self.recipe.method.prompt_learning,
             ).cpu()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from studio.chat.answer import answers, chat_end
+from studio.chat.generation import chat_stop, generate_answers
 from studio.data.reasoning import split_reasoning
 from studio.data.records import Records
 from studio.evaluation.predictions import Prediction
 from studio.evaluation.scores import exact_match, rouge_l, token_f1
-from studio.models.codec import TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError
 from studio.tasks import Question
 from studio.tasks.answers import find_answer
 from studio.training import checks
@@ -31,7 +31,7 @@ class Generation(Kind):
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
-        self.codec = recipe.codec(base)
+        self.tokenizer = recipe.tokenizer(base)
         self.packed = recipe.training.packing
         self.questions: list[Question] = []
 
@@ -62,8 +62,8 @@ class Generation(Kind):
     def takes(self, question: Question) -> bool:
         """Whether the chat template takes the question."""
         try:
-            self.codec.render(question.messages, for_answer=True, tools=question.tools)
-        except TemplateRefusal:
+            self.tokenizer.render(question.messages, add_generation_prompt=True, tools=question.tools)
+        except ChatTemplateError:
             return False
         return True
 
@@ -73,12 +73,12 @@ class Generation(Kind):
         if not last.get("tool_calls"):
             return question
         answer = find_answer(
-            self.codec,
+            self.tokenizer,
             self.recipe.task.messages({"messages": [*before, {**last, "weight": 1}]}),
             len(question.messages),
             question.tools,
         )
-        said, end = self.codec.decode(self.codec.encode(answer.text).ids), chat_end(self.codec).text
+        said, end = self.tokenizer.decode(self.tokenizer.encode(answer.text).ids), chat_stop(self.tokenizer).text
         return replace(question, expected=split_reasoning(said.partition(end)[0] if end else said)[1].strip())
 
     def learnable(self, records: Records) -> tuple[Encodings, int]:
@@ -93,12 +93,12 @@ class Generation(Kind):
 
     def check(self, model, material):
         if self.packed:
-            checks.packing_is_exact(model, material.train, self.codec.pad_id)
+            checks.packing_is_exact(model, material.train, self.tokenizer.pad_id)
 
     def batches(self, material):
         training = self.recipe.training
         return sample_batches(
-            material.train, training.batch_size, training.seed, self.codec.pad_id, self.job.torch_device
+            material.train, training.batch_size, training.seed, self.tokenizer.pad_id, self.job.torch_device
         )
 
     def trainer(self, model, options, material, callbacks):
@@ -108,7 +108,7 @@ class Generation(Kind):
             method=self.recipe.method,
             train=Examples(material.train),
             validation=Examples(material.validation) if material.validation else None,
-            collator=Collator(self.codec.pad_id, self.packed),
+            collator=Collator(self.tokenizer.pad_id, self.packed),
             group_by_length=self.recipe.training.group_by_length,
             callbacks=callbacks,
         )
@@ -118,9 +118,9 @@ class Generation(Kind):
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
-        said = answers(
+        said = generate_answers(
             trainer.model,
-            self.codec,
+            self.tokenizer,
             [question.messages for question in asked],
             self.recipe.training.answer_length,
             tools=[question.tools for question in asked],
@@ -152,9 +152,9 @@ class Generation(Kind):
         for start in range(0, len(asked), size):
             self.job.raise_if_stopped()
             part = asked[start : start + size]
-            said += answers(
+            said += generate_answers(
                 model,
-                self.codec,
+                self.tokenizer,
                 [question.messages for question in part],
                 training.answer_length,
                 batch_size=size,
@@ -168,7 +168,7 @@ class Generation(Kind):
             return model.eval()(input_ids=ids, use_cache=False).logits.float().cpu()
 
     def accompany(self, folder: Path) -> None:
-        (folder / "chat_template.jinja").write_text(self.codec.template, encoding="utf-8")
+        (folder / "chat_template.jinja").write_text(self.tokenizer.template, encoding="utf-8")
 
 
 def compared(question: Question, base: str, fine_tuned: str) -> Prediction:

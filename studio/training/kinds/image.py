@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from studio.data.pictures import open_picture, title_of
 from studio.data.records import Records
-from studio.models.pictures import Processor
+from studio.models.image_processor import ImageProcessor
 from studio.models.shape import read_shape
 from studio.training.batches import in_order
 from studio.training.kinds.classes import Classes, ClassTrainer, Names
@@ -42,8 +42,8 @@ class Pictures(Dataset):
     The global generator would not do: batches are fetched one ahead, so a checkpoint's state of it is a batch too late.
     """
 
-    def __init__(self, album: Album, kind: Image, vary: bool = False):
-        self.album, self.expected, self.kind, self.vary = album, album.expected, kind, vary
+    def __init__(self, album: Album, kind: Image, augment: bool = False):
+        self.album, self.expected, self.kind, self.augment = album, album.expected, kind, augment
         self.epoch: Callable[[], float | None] = lambda: 0  # asked at each picture; the trainer says
         self._kept: dict[int, torch.Tensor] = {}
         self._free = _IN_MEMORY
@@ -58,7 +58,7 @@ class Pictures(Dataset):
             if self._free > 0:
                 self._kept[index] = pixels
                 self._free -= pixels.nbytes
-        if self.vary:
+        if self.augment:
             seed = (self.kind.recipe.training.seed * 1_000_003 + int(self.epoch() or 0)) * 1_000_003 + index
             pixels = varied(pixels, torch.Generator().manual_seed(seed % 2**63))
         return {"pixel_values": pixels, "labels": self.kind.numbers(self.expected[index])}
@@ -81,11 +81,11 @@ def varied(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 class Image(Classes):
     """The head reads the model's class token."""
 
-    head = "image classes"
+    head = "image_classification"
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
-        self.processor, self.patches = Processor(base), read_shape(base).context
+        self.processor, self.patches = ImageProcessor(base), read_shape(base).context
 
     def examples(self, dataset):
         same: dict[Names, Names] = {}  # one tuple for all that are equal
@@ -130,7 +130,7 @@ class Image(Classes):
             model,
             options,
             method=self.recipe.method,
-            train=Pictures(material.train, self, self.recipe.task.vary),
+            train=Pictures(material.train, self, self.recipe.task.augment),
             validation=Pictures(material.validation, self) if material.validation else None,
             collator=self.collate,
             group_by_length=False,

@@ -89,7 +89,7 @@ class MultiTask(Classification):
             fine_tuned, base = class_figures(reference, said, own, False), class_figures(reference, blind, own, False)
             one = {
                 "names": labels,
-                "several": False,
+                "multi_label": False,
                 "always": labels[self.place[always[at]][1]],
                 "counts": self.counted(reference, said, own),
             }
@@ -102,7 +102,7 @@ class MultiTask(Classification):
                     **{f"base_{key}": value for key, value in base.items()},
                 }
             )
-        return {"names": self.labels, "several": False, "counts": [], "sets": tables}
+        return {"names": self.labels, "multi_label": False, "counts": [], "sets": tables}
 
     def card(self):
         return {**super().card(), "sets": self.sets}

@@ -41,7 +41,7 @@ class Preference(Generation):
             method=self.recipe.method,
             train=Answers(material.train),
             validation=Answers(material.validation) if material.validation else None,
-            collator=AnswerCollator(self.codec.pad_id, training.max_length, mismatched=task.algorithm == "kto"),
+            collator=AnswerCollator(self.tokenizer.pad_id, training.max_length, mismatched=task.algorithm == "kto"),
             group_by_length=training.group_by_length,
             callbacks=callbacks,
         )

@@ -30,7 +30,7 @@ from studio.data.report import report
 from studio.data.shape import propose
 from studio.data.token_report import count_tokens, with_tokens
 from studio.home import STARTER
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.recipe import recipe_from
 from studio.tasks import IGNORED
 from studio.words import StudioError
@@ -55,7 +55,7 @@ def model_folder(case: dict, folder: Path) -> Path:
     return folder
 
 
-def labelled_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
+def labelled_parts(examples, tokenizer: ChatTokenizer) -> list[tuple[str, float, str]]:
     """(text, loss weight, text before it) of each run of learnt tokens of one weight."""
     found = []
     for example in (row for part in examples for row in part.sequences):
@@ -67,9 +67,9 @@ def labelled_parts(examples, codec: Codec) -> list[tuple[str, float, str]]:
             if weight:
                 found.append(
                     (
-                        codec.decode(example.ids[at : at + length], keep_special=True),
+                        tokenizer.decode(example.ids[at : at + length], keep_special_tokens=True),
                         weight,
-                        codec.decode(example.ids[:at], keep_special=True),
+                        tokenizer.decode(example.ids[:at], keep_special_tokens=True),
                     )
                 )
             at += length
@@ -93,26 +93,28 @@ def test_case(name: str, tmp_path: Path):
         assert (mapping.shape, mapping.roles) == (case.get("shape", mapping.shape), case.get("roles", mapping.roles))
     if "refused" in case:
         with pytest.raises(StudioError) as refusal:
-            load(recipe.data, want=recipe.task.wants)
+            load(recipe.data, want=recipe.task.record_kind)
         assert case["refused"] in str(refusal.value)
         return
-    dataset = load(recipe.data, want=recipe.task.wants, separator=recipe.task.labels_between)
+    dataset = load(recipe.data, want=recipe.task.record_kind, separator=recipe.task.label_separator)
     record = dataset.train[0].value
-    codec = Codec(model_folder(case, tmp_path / "model"), recipe.model.template)
+    tokenizer = ChatTokenizer(model_folder(case, tmp_path / "model"), recipe.model.template)
     for key, value in case.get("record", {}).items():
         assert record[key] == value, json.dumps(record[key], ensure_ascii=False)
     if "records" in case:
         assert dataset.counts.used == case["records"]
     assert dataset.counts.skipped == case.get("skipped", {})
     if "labelled" in case:
-        parts = labelled_parts(recipe.task.encode(record, codec, 100_000), codec)
+        parts = labelled_parts(recipe.task.encode(record, tokenizer, 100_000), tokenizer)
         assert [text for text, _, _ in parts] == case["labelled"]
         assert [weight for _, weight, _ in parts] == case.get("weights", [1.0] * len(parts))
         assert not [text for text in case.get("not_labelled", []) if any(text in part for part, _, _ in parts)]
         if "prompt" in case:
             assert case["prompt"] in parts[0][2]
     tokens = count_tokens(
-        dataset, lambda value: recipe.task.measure(value, codec), unseen=lambda value: recipe.task.unseen(value, codec)
+        dataset,
+        lambda value: recipe.task.token_counts(value, tokenizer),
+        unseen=lambda value: recipe.task.drops_content(value, tokenizer),
     )
     found = {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 100_000).findings}
     for kind, level in case.get("findings", {}).items():

@@ -9,38 +9,38 @@ import threading
 from collections import deque
 
 
-class Turn:
+class FairLock:
     """A lock handed over in order of arrival. A plain `threading.Lock` may give the same thread turn after turn."""
 
     def __init__(self):
         self._guard = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self._locked = False
+        self._waiters: deque[threading.Event] = deque()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if not self._locked:
+                self._locked = True
                 return
             mine = threading.Event()
-            self._waiting.append(mine)
+            self._waiters.append(mine)
         mine.wait()
 
-    def give(self) -> None:
+    def release(self) -> None:
         """To whoever has waited longest, if anybody waits."""
         with self._guard:
-            if self._waiting:
-                self._waiting.popleft().set()  # stays taken: it is theirs now
+            if self._waiters:
+                self._waiters.popleft().set()  # stays taken: it is theirs now
             else:
-                self._taken = False
+                self._locked = False
 
-    def wanted(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether somebody waits."""
-        return bool(self._waiting)
+        return bool(self._waiters)
 
-    def __enter__(self) -> Turn:
-        self.take()
+    def __enter__(self) -> FairLock:
+        self.acquire()
         return self
 
     def __exit__(self, *_) -> None:
-        self.give()
+        self.release()

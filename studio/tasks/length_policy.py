@@ -14,46 +14,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.data.records import Record, Records
-from studio.models.codec import Codec, TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.tasks.base import Encoded
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul: each may begin a line
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
 
 
-class Fitting:
+class LengthPolicy:
     """What the remedy for over-long rows that a recipe (a `studio.recipe.Recipe`) asks for makes of a record. action: "drop", "trim", or
     "" where such rows are cut at the end."""
 
-    def __init__(self, recipe, codec: Codec):
-        self.task, self.codec, self.length = recipe.task, codec, recipe.training.max_length
+    def __init__(self, recipe, tokenizer: ChatTokenizer):
+        self.task, self.tokenizer, self.max_length = recipe.task, tokenizer, recipe.training.max_length
         self.action = recipe.data.remedies.get("long", "")
 
     def __call__(self, record: dict) -> dict | None:
         """The record as it is learnt: the very same where it fits or cannot be made to, else shortened; None where it is left out."""
         if not self.action or self.fits(record):
             return record
-        return None if self.action == "drop" else shortened(record, self.fits)
+        return None if self.action == "drop" else trim_record(record, self.fits)
 
     def examples(self, record: dict) -> list[Encoded]:
         """What training gets of the record; nothing where it is left out or the chat template refuses it."""
         labelled = self(record)
         try:
-            return [] if labelled is None else self.task.encode(labelled, self.codec, self.length)
-        except TemplateRefusal:
+            return [] if labelled is None else self.task.encode(labelled, self.tokenizer, self.max_length)
+        except ChatTemplateError:
             return []
 
     def fits(self, record: dict) -> bool:
         """Whether nothing of the record is cut off. What the chat template refuses is not for this remedy to judge."""
         try:
             return not any(
-                row.cut for part in self.task.encode(record, self.codec, self.length) for row in part.sequences
+                row.truncated_tokens
+                for part in self.task.encode(record, self.tokenizer, self.max_length)
+                for row in part.sequences
             )
-        except TemplateRefusal:
+        except ChatTemplateError:
             return True
 
 
-def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
+def trim_record(record: dict, fits: Callable[[dict], bool]) -> dict:
     """`record`, which does not fit, without as many of its oldest exchanges (a question with all that answers it) as it takes, and where the last one
     alone is too long, without the first words of its question; a text without its first words.
 
@@ -61,7 +63,7 @@ def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
     """
     key = next((key for key in ("messages", "prompt") if key in record), None)
     if key is None:
-        return _front_cut(record["text"], lambda text: {**record, "text": text}, fits) or record
+        return _trim_front(record["text"], lambda text: {**record, "text": text}, fits) or record
     turns = record[key]
     starts = [at for at, turn in enumerate(turns) if turn["role"] == "user"]
     if not starts:
@@ -75,14 +77,14 @@ def shortened(record: dict, fits: Callable[[dict], bool]) -> dict:
         return since(later)
     head, question, tail = turns[: starts[0]], turns[starts[-1]], turns[starts[-1] + 1 :]
     return (
-        _front_cut(
+        _trim_front(
             question["content"], lambda text: {**record, key: [*head, {**question, "content": text}, *tail]}, fits
         )
         or record
     )
 
 
-def _front_cut(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
+def _trim_front(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
     """The record that `made` makes of the longest end of `text` that begins with a word and fits; None if not even one word does."""
     words = [found.start() for found in _WORD.finditer(text)]
     start = _earliest(words, lambda start: fits(made(text[start:])))
@@ -91,46 +93,46 @@ def _front_cut(text: str, made: Callable[[str], dict], fits: Callable[[dict], bo
 
 def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
     """The first of `starts` (in order) from which what follows fits; None if not even the last one does. Short ends are tried first."""
-    step, fitting = 1, len(starts)
-    while fitting and fits(starts[max(0, fitting - step)]):
-        fitting, step = max(0, fitting - step), 2 * step
-    at = bisect_left(starts, True, lo=max(0, fitting - step) + 1, hi=fitting, key=fits) if fitting else 0
+    step, low = 1, len(starts)
+    while low and fits(starts[max(0, low - step)]):
+        low, step = max(0, low - step), 2 * step
+    at = bisect_left(starts, True, lo=max(0, low - step) + 1, hi=low, key=fits) if low else 0
     return starts[at] if at < len(starts) else None
 
 
 @dataclass
-class Fitted:
+class LengthLimited:
     """records: what is learnt or measured; changed: how many were left out or shortened."""
 
     records: Records
     changed: int
 
 
-def fitted(records: Records, fitting: Fitting, values: Iterable[dict]) -> Fitted:
+def apply_length_policy(records: Records, length_policy: LengthPolicy, values: Iterable[dict]) -> LengthLimited:
     """`records`, whose `values` are, as the remedy leaves them; shortened ones are made when they are read."""
-    if not fitting.action:
-        return Fitted(records, 0)
-    changed = np.fromiter((fitting(value) is not value for value in values), bool, len(records))
+    if not length_policy.action:
+        return LengthLimited(records, 0)
+    changed = np.fromiter((length_policy(value) is not value for value in values), bool, len(records))
     kept = (
         Records(records.store, records.indices[~changed])
-        if fitting.action == "drop"
-        else _Shortened(records, changed, fitting)
+        if length_policy.action == "drop"
+        else _TrimmedRecords(records, changed, length_policy)
     )
-    return Fitted(kept, int(changed.sum()))
+    return LengthLimited(kept, int(changed.sum()))
 
 
-class _Shortened(Records):
+class _TrimmedRecords(Records):
     """Records of which those that `changed` marks are shortened when they are read."""
 
-    def __init__(self, records: Records, changed: np.ndarray, fitting: Fitting):
+    def __init__(self, records: Records, changed: np.ndarray, length_policy: LengthPolicy):
         super().__init__(records.store, records.indices)
-        self.changed, self.fitting = changed, fitting
+        self.changed, self.length_policy = changed, length_policy
 
     def __getitem__(self, index):
         found = super().__getitem__(index)
         if isinstance(index, slice | np.ndarray):
-            return _Shortened(found, self.changed[index], self.fitting)
-        return found._replace(value=self.fitting(found.value)) if self.changed[index] else found
+            return _TrimmedRecords(found, self.changed[index], self.length_policy)
+        return found._replace(value=self.length_policy(found.value)) if self.changed[index] else found
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))

@@ -15,7 +15,7 @@ from studio.data.token_report import count_tokens, with_tokens
 from studio.desk import Desk
 from studio.desk.ways_out import add_ways_out
 from studio.home import STARTER, Home
-from studio.models.codec import Codec, TemplateRefusal
+from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.tasks import IGNORED, TASKS
@@ -28,7 +28,7 @@ from tests.ui.bare import bare_page
 
 EMPTY = "<think>\n\n</think>\n\n"
 ASK = {"role": "user", "content": "What is it?"}
-STRICT = (
+ALTERNATING = (
     "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Roles must alternate') }}{% endif %}{{ '[' + m.role + ']' + m.content + '</s>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}"
@@ -49,10 +49,10 @@ def folder(place, template=None, **config):
     return place
 
 
-def labelled(codec, record, **options):
+def labelled(tokenizer, record, **options):
     """(text, weight) of each run of tokens of one weight above 0."""
     found = []
-    for example in Chat(**options).encode(record, codec, 4096):
+    for example in Chat(**options).encode(record, tokenizer, 4096):
         before = 0.0
         for at, label in enumerate(example.labels):
             weight = 0.0 if label == IGNORED else (example.weights or [1.0] * len(example.ids))[at]
@@ -61,7 +61,7 @@ def labelled(codec, record, **options):
             elif weight:
                 found.append(([label], weight))
             before = weight
-    return [(codec.decode(ids, keep_special=True), weight) for ids, weight in found]
+    return [(tokenizer.decode(ids, keep_special_tokens=True), weight) for ids, weight in found]
 
 
 def answer(content, **more):
@@ -69,57 +69,57 @@ def answer(content, **more):
 
 
 def test_a_fractional_weight_is_that_of_every_token_of_the_answer():
-    assert labelled(Codec(STARTER, "chatml"), answer("A town.", weight=0.25)) == [("A town.<|im_end|>", 0.25)]
-    assert labelled(Codec(STARTER, "chatml"), answer("A town.", weight=0)) == []
+    assert labelled(ChatTokenizer(STARTER, "chatml"), answer("A town.", weight=0.25)) == [("A town.<|im_end|>", 0.25)]
+    assert labelled(ChatTokenizer(STARTER, "chatml"), answer("A town.", weight=0)) == []
 
 
 def test_parts_of_an_answer_have_weights_of_their_own():
     content = " Hm, a lake? It is a town."
     spans = [[0, 12, 0], [12, 18, 0.5]]
-    assert labelled(Codec(STARTER, "chatml"), answer(content, span_weights=spans)) == [
+    assert labelled(ChatTokenizer(STARTER, "chatml"), answer(content, span_weights=spans)) == [
         (" It is", 0.5),
         (" a town.<|im_end|>", 1.0),
     ]
-    assert labelled(Codec(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [
+    assert labelled(ChatTokenizer(STARTER, "llama3"), answer(content, span_weights=spans, weight=0.5)) == [
         (" It is", 0.25),
         (" a town.<|eot_id|>", 0.5),
     ]
 
 
-def test_reasoning_is_learnt_or_read_or_left_out():
-    record, codec = answer(join_reasoning("Think hard.", "A town.")), Codec(STARTER, "qwen3")
-    assert labelled(codec, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
-    assert labelled(codec, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
-    assert labelled(codec, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
-    assert "Think hard." in Chat(reasoning="answer").rendered(record, codec) and "Think hard." not in Chat(
+def test_reasoning_is_labelled_read_or_left_out():
+    record, tokenizer = answer(join_reasoning("Think hard.", "A town.")), ChatTokenizer(STARTER, "qwen3")
+    assert labelled(tokenizer, record) == [("<think>\nThink hard.\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert labelled(tokenizer, record, reasoning="answer") == [("A town.<|im_end|>", 1.0)]
+    assert labelled(tokenizer, record, reasoning="drop") == [("<think>\n\n</think>\n\nA town.<|im_end|>", 1.0)]
+    assert "Think hard." in Chat(reasoning="answer").render(record, tokenizer) and "Think hard." not in Chat(
         reasoning="drop"
-    ).rendered(record, codec)
+    ).render(record, tokenizer)
     assert Chat().question(record).expected == "A town."
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "said"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)]
+    ("reasoning", "expected"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)]
 )
-def test_reasoning_of_answers_that_are_judged(reasoning, said):
-    better, worse, codec = (
+def test_reasoning_in_preference_tasks(reasoning, expected):
+    better, worse, tokenizer = (
         join_reasoning("Think.", "A town."),
         join_reasoning("Think.", "A lake."),
-        Codec(STARTER, "qwen3"),
+        ChatTokenizer(STARTER, "qwen3"),
     )
     record = {"prompt": [ASK], "chosen": better, "rejected": worse}
-    pair = TASKS["preference"](reasoning=reasoning).encode(record, codec, 512)[0]
-    judged = TASKS["feedback"](reasoning=reasoning).encode(
-        {"prompt": [ASK], "completion": better, "label": True}, codec, 512
+    pair = TASKS["preference"](reasoning=reasoning).encode(record, tokenizer, 512)[0]
+    rated = TASKS["feedback"](reasoning=reasoning).encode(
+        {"prompt": [ASK], "completion": better, "label": True}, tokenizer, 512
     )[0]
-    for row, words in ((pair, "A town."), (pair.rejected, "A lake."), (judged, "A town.")):
-        text = codec.decode([label for label in row.labels if label != IGNORED], keep_special=True)
-        assert text == f"{said}{words}<|im_end|>"
+    for row, words in ((pair, "A town."), (pair.rejected, "A lake."), (rated, "A town.")):
+        text = tokenizer.decode([label for label in row.labels if label != IGNORED], keep_special_tokens=True)
+        assert text == f"{expected}{words}<|im_end|>"
 
 
 def test_reasoning_that_has_weights_of_its_own(tmp_path):
     content = join_reasoning("Think hard.", "A town.")
     spans = [[content.index("Think"), content.index("hard"), 0]]
-    assert labelled(Codec(STARTER, "qwen3"), answer(content, span_weights=spans)) == [
+    assert labelled(ChatTokenizer(STARTER, "qwen3"), answer(content, span_weights=spans)) == [
         ("<think>\n", 1.0),
         (" hard.\n</think>\n\nA town.<|im_end|>", 1.0),
     ]
@@ -128,41 +128,41 @@ def test_reasoning_that_has_weights_of_its_own(tmp_path):
 def test_parts_keep_their_weights_where_reasoning_is_left_out():
     content = join_reasoning("Think hard.", "No. A town.")
     spans = [[content.index("Think"), content.index("hard"), 0], [content.index("No."), content.index(" A town"), 0]]
-    found = labelled(Codec(STARTER, "chatml"), answer(content, span_weights=spans), reasoning="drop")
+    found = labelled(ChatTokenizer(STARTER, "chatml"), answer(content, span_weights=spans), reasoning="drop")
     assert found == [(" A town.<|im_end|>", 1.0)]
 
 
 def test_the_last_answer_alone():
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
-    assert labelled(Codec(STARTER, "qwen3"), record, learn_from="last") == [
+    assert labelled(ChatTokenizer(STARTER, "qwen3"), record, train_on="last") == [
         ("<think>\n\n</think>\n\nTwo.<|im_end|>", 1.0)
     ]
-    assert [text for text, _ in labelled(Codec(STARTER, "chatml"), record, learn_from="questions")] == [
+    assert [text for text, _ in labelled(ChatTokenizer(STARTER, "chatml"), record, train_on="questions")] == [
         "<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
         "\n<|im_start|>user\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
         "\n",
     ]
 
 
-def test_a_missing_end_is_found_and_the_end_token_learnt_behind_every_answer(tmp_path):
+def test_a_missing_end_is_found_and_eos_labelled_after_every_answer(tmp_path):
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
-    bare, ended = Codec(folder(tmp_path / "m", NO_END)), Codec(tmp_path / "m", ends=True)
+    bare, ended = ChatTokenizer(folder(tmp_path / "m", NO_END)), ChatTokenizer(tmp_path / "m", append_eos=True)
     assert bare.answer_end == ("", "") and labelled(bare, record) == [("One.", 1.0), ("Two.", 1.0)]
     assert labelled(ended, record) == [("One.<|im_end|>", 1.0), ("Two.<|im_end|>", 1.0)]
-    assert labelled(Codec(STARTER, "chatml", ends=True), record) == labelled(
-        Codec(STARTER, "chatml"), record
+    assert labelled(ChatTokenizer(STARTER, "chatml", append_eos=True), record) == labelled(
+        ChatTokenizer(STARTER, "chatml"), record
     )  # it has an end already
 
 
-def test_a_lent_template_begins_as_the_base_expects(tmp_path):
-    codec = Codec(folder(tmp_path / "m", bos_token="<|im_start|>", add_bos_token=True), "chatml")
-    assert codec.adds_begin and codec.render([ASK]).startswith("<|im_start|><|im_start|>user")
-    assert Codec(tmp_path / "m", "mistral").render([ASK]).count("<|im_start|>") == 1  # it writes its own
-    own = Codec(folder(tmp_path / "own", NO_END, bos_token="<|im_start|>", add_bos_token=True))
+def test_an_override_template_begins_with_the_bos_of_the_base(tmp_path):
+    tokenizer = ChatTokenizer(folder(tmp_path / "m", bos_token="<|im_start|>", add_bos_token=True), "chatml")
+    assert tokenizer.adds_bos and tokenizer.render([ASK]).startswith("<|im_start|><|im_start|>user")
+    assert ChatTokenizer(tmp_path / "m", "mistral").render([ASK]).count("<|im_start|>") == 1  # it writes its own
+    own = ChatTokenizer(folder(tmp_path / "own", NO_END, bos_token="<|im_start|>", add_bos_token=True))
     assert not own.render([ASK]).startswith("<|im_start|>")  # as transformers writes it
 
 
-def tried(place, rows, template=STRICT, **recipe):
+def findings_of(place, rows, template=ALTERNATING, **recipe):
     """The findings about `rows` with a model whose template is `template`, and their recipe."""
     model = folder(place / "model", template, bos_token="<s>")
     (place / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -172,20 +172,22 @@ def tried(place, rows, template=STRICT, **recipe):
             "data": {"source": str(place / "data.jsonl"), "validation_fraction": 0, **recipe},
         }
     )
-    dataset, codec = load(DataSpec(**made.data.model_dump()), want="messages"), made.codec(model)
+    dataset, tokenizer = load(DataSpec(**made.data.model_dump()), want="messages"), made.tokenizer(model)
     tokens = count_tokens(
-        dataset, lambda value: made.task.measure(value, codec), unseen=lambda value: made.task.unseen(value, codec)
+        dataset,
+        lambda value: made.task.token_counts(value, tokenizer),
+        unseen=lambda value: made.task.drops_content(value, tokenizer),
     )
     add_ways_out(tokens, made, model)
     return {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 512).findings}, made
 
 
 def rows(count, system=0):
-    said = [{"role": "system", "content": "Be brief."}]
+    system_message = [{"role": "system", "content": "Be brief."}]
     return [
         {
             "messages": [
-                *(said if at < system else []),
+                *(system_message if at < system else []),
                 {"role": "user", "content": f"Town {at}?"},
                 {"role": "assistant", "content": f"Ulm {at}."},
             ]
@@ -194,8 +196,8 @@ def rows(count, system=0):
     ]
 
 
-def test_refused_rows_are_counted_and_every_way_out_works(tmp_path):
-    found, made = tried(tmp_path, rows(40, system=2))
+def test_refused_rows_are_counted_and_every_fix_works(tmp_path):
+    found, made = findings_of(tmp_path, rows(40, system=2))
     assert (
         found["refused"].level == "error"
         and found["refused"].count == 2
@@ -204,44 +206,44 @@ def test_refused_rows_are_counted_and_every_way_out_works(tmp_path):
     )
     assert set(found["refused"].remedies) == {"question", "none"} and "chatml" in found["refused"].templates
     for action in found["refused"].remedies:
-        assert "refused" not in tried(tmp_path, rows(40, system=2), remedies={"refused": action})[0]
+        assert "refused" not in findings_of(tmp_path, rows(40, system=2), remedies={"refused": action})[0]
     question = Recipe(
         **{**made.model_dump(), "data": {**made.data.model_dump(), "remedies": {"refused": "question"}}}
-    ).codec(tmp_path / "model")
+    ).tokenizer(tmp_path / "model")
     assert question.render(rows(1, system=1)[0]["messages"]) == "<s>[user]Be brief.\n\nTown 0?</s>[assistant]Ulm 0.</s>"
     assert (
-        Codec(tmp_path / "model", system="none").render(rows(1, system=1)[0]["messages"])
+        ChatTokenizer(tmp_path / "model", system_rewrite="none").render(rows(1, system=1)[0]["messages"])
         == "<s>[user]Town 0?</s>[assistant]Ulm 0.</s>"
     )
 
 
 def test_many_refused_rows_block_the_start(tmp_path):
-    assert tried(tmp_path, rows(10, system=10))[0]["refused"].level == "block"
+    assert findings_of(tmp_path, rows(10, system=10))[0]["refused"].level == "block"
 
 
-def test_a_missing_end_is_a_finding_until_it_is_mended(tmp_path):
-    found = tried(tmp_path, rows(4), NO_END)[0]["no_end"]
+def test_a_missing_end_is_a_finding_until_it_is_fixed(tmp_path):
+    found = findings_of(tmp_path, rows(4), NO_END)[0]["no_end"]
     assert found.level == "warning" and set(found.remedies) == {"add"}
-    assert "no_end" not in tried(tmp_path, rows(4), NO_END, remedies={"no_end": "add"})[0]
+    assert "no_end" not in findings_of(tmp_path, rows(4), NO_END, remedies={"no_end": "add"})[0]
 
 
-def test_an_answer_that_cannot_be_found_is_told(tmp_path):
+def test_an_answer_that_cannot_be_found_is_reported(tmp_path):
     odd = (
         "{% for m in messages %}{{ '[' + m.role + ']' + m.content | upper + '</s>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '(answer now)' }}{% endif %}"
     )
     with pytest.raises(AnswerNotFound):
-        Chat().encode(answer("A town."), Codec(folder(tmp_path / "m", odd)), 512)
-    found = tried(tmp_path, rows(10), odd)[0]
+        Chat().encode(answer("A town."), ChatTokenizer(folder(tmp_path / "m", odd)), 512)
+    found = findings_of(tmp_path, rows(10), odd)[0]
     assert found["unfound"].level == "block" and found["unfound"].count == 10 and "chatml" in found["unfound"].templates
 
 
-def test_whatever_a_template_raises_is_a_refusal(tmp_path):
+def test_any_exception_of_a_template_is_a_template_error(tmp_path):
     for number, broken in enumerate(
         ("{{ messages[9].role }}", "{{ 1 + messages[0].content }}", "{{ messages | nothing }}", "{% if %}")
     ):
-        with pytest.raises(TemplateRefusal):
-            Codec(folder(tmp_path / str(number), broken)).render([ASK])
+        with pytest.raises(ChatTemplateError):
+            ChatTokenizer(folder(tmp_path / str(number), broken)).render([ASK])
 
 
 # ---- weights in the loss ---------------------------------------------------------------------------------------------
@@ -259,13 +261,13 @@ def test_the_loss_is_the_weighted_sum_padded_and_packed():
             num_key_value_heads=1,
         )
     ).eval()
-    codec = Codec(STARTER, "chatml")
+    tokenizer = ChatTokenizer(STARTER, "chatml")
     records = [
         answer("A town on the coast.", weight=0.25),
         answer("A lake."),
         answer("A hill. No, a mountain.", span_weights=[[0, 7, 0.5]]),
     ]
-    examples = [example for record in records for example in Chat().encode(record, codec, 512)]
+    examples = [example for record in records for example in Chat().encode(record, tokenizer, 512)]
     items = [Examples(examples)[at] for at in range(3)]
     expected = 0.0
     for example in examples:
@@ -280,7 +282,7 @@ def test_the_loss_is_the_weighted_sum_padded_and_packed():
     trainer = StudioTrainer.__new__(StudioTrainer)  # its loss alone needs no arguments and no data
     trainer.virtual, trainer.tokens_seen = 0, 0
     for packed in (False, True):
-        batch = Collator(codec.pad_id, packed)(items)
+        batch = Collator(tokenizer.pad_id, packed)(items)
         with torch.no_grad():
             total, count = trainer._loss(model, batch)
         assert math.isclose(total.item(), expected, rel_tol=1e-4)
@@ -296,8 +298,8 @@ def test_batches_without_weights_carry_none():
     ]
 
 
-def test_a_refused_row_is_said_where_its_tokens_would_stand(tmp_path):
-    found, made = tried(tmp_path, rows(40, system=2))
+def test_a_refused_row_is_reported_in_the_token_view(tmp_path):
+    found, made = findings_of(tmp_path, rows(40, system=2))
     assert found["refused"].count == 2
     (tmp_path / "model" / "model.safetensors").symlink_to(STARTER / "model.safetensors")
     home = Home(tmp_path / "home")

@@ -6,16 +6,16 @@ import pytest
 
 from studio.desk import Desk
 from studio.home import STARTER, Home
-from studio.models.codec import Codec
+from studio.models.chat_tokenizer import ChatTokenizer
 from studio.recipe import recipe_from
 from studio.store import Store
 from studio.tasks import TASKS
-from studio.tasks.fitting import Fitting, shortened
+from studio.tasks.length_policy import LengthPolicy, trim_record
 from studio.ui.token_view import packed_row, view_html
 from tests.ui.bare import bare_page
 
 
-def say(role, content, **more):
+def message(role, content, **more):
     return {"role": role, "content": content, **more}
 
 
@@ -23,57 +23,60 @@ def words(record: dict) -> int:
     return sum(len(turn["content"].split()) for turn in record["messages"])
 
 
-CALL = say("assistant", "", tool_calls=[{"type": "function", "function": {"name": "tide", "arguments": {}}}])
-TALK = [
-    say("system", "Be brief."),
-    say("user", "one two"),
+CALL = message("assistant", "", tool_calls=[{"type": "function", "function": {"name": "tide", "arguments": {}}}])
+CONVERSATION = [
+    message("system", "Be brief."),
+    message("user", "one two"),
     CALL,
-    say("tool", "low"),
-    say("assistant", "low tide"),
-    say("user", "and then"),
-    say("assistant", "high"),
-    say("user", "the long last question"),
-    say("assistant", "answer"),
+    message("tool", "low"),
+    message("assistant", "low tide"),
+    message("user", "and then"),
+    message("assistant", "high"),
+    message("user", "the long last question"),
+    message("assistant", "answer"),
 ]
 
 
 @pytest.mark.parametrize(
-    "most, kept",
+    "limit, kept",
     [
-        (14, [TALK[0], *TALK[5:]]),  # an exchange goes with its calls and their results, the system text stays
-        (9, [TALK[0], *TALK[7:]]),
-        (6, [TALK[0], say("user", "long last question"), TALK[8]]),
-        (4, [TALK[0], say("user", "question"), TALK[8]]),
-        (3, TALK),  # not even one word of the question fits: it stays as it was
+        (
+            14,
+            [CONVERSATION[0], *CONVERSATION[5:]],
+        ),  # an exchange goes with its calls and their results, the system text stays
+        (9, [CONVERSATION[0], *CONVERSATION[7:]]),
+        (6, [CONVERSATION[0], message("user", "long last question"), CONVERSATION[8]]),
+        (4, [CONVERSATION[0], message("user", "question"), CONVERSATION[8]]),
+        (3, CONVERSATION),  # not even one word of the question fits: it stays as it was
     ],
 )
-def test_a_conversation_loses_its_oldest_exchanges_and_then_the_first_words_of_the_question(most, kept):
-    record = {"messages": TALK, "tools": ["tide"]}
-    found = shortened(record, lambda record: words(record) <= most)
-    assert found == {"messages": kept, "tools": ["tide"]} and (found is record) == (kept is TALK)
+def test_a_conversation_loses_its_oldest_exchanges_and_then_the_first_words_of_the_question(limit, kept):
+    record = {"messages": CONVERSATION, "tools": ["tide"]}
+    found = trim_record(record, lambda record: words(record) <= limit)
+    assert found == {"messages": kept, "tools": ["tide"]} and (found is record) == (kept is CONVERSATION)
 
 
-def test_texts_begin_at_a_word_wherever_words_begin():
+def test_trimmed_texts_begin_at_a_word():
     short = lambda record: len(record["text"]) <= 9  # noqa: E731
-    assert shortened({"text": "one two  three", "label": "x"}, short) == {"text": "three", "label": "x"}
-    assert shortened({"text": "今天的天气很好，我们去海边玩", "label": "x"}, short)["text"] == "很好，我们去海边玩"
+    assert trim_record({"text": "one two  three", "label": "x"}, short) == {"text": "three", "label": "x"}
+    assert trim_record({"text": "今天的天气很好，我们去海边玩", "label": "x"}, short)["text"] == "很好，我们去海边玩"
     endless = {"text": "x" * 20, "label": "x"}
-    assert shortened(endless, short) is endless
+    assert trim_record(endless, short) is endless
 
 
 def test_a_very_long_text_costs_little_more_than_what_is_kept_of_it():
     tried = []
     text = " ".join(["word"] * 100_000)
-    kept = shortened({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)[
+    kept = trim_record({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)[
         "text"
     ]
     assert len(kept) == 899 and sum(tried) < 20 * 900
 
 
-def test_the_playground_reads_a_long_text_as_training_did():
+def test_classification_truncates_a_long_text_as_training_did():
     from studio.chat.classifier import Classifiers
 
-    classifiers = Classifiers(STARTER, name="starter", how={}, find=None)
+    classifiers = Classifiers(STARTER, name="starter", load_options={}, find=None)
     for remedies, first, last in (
         ({}, "word0", False),
         ({"long": "trim"}, "word", True),
@@ -82,7 +85,7 @@ def test_the_playground_reads_a_long_text_as_training_did():
         recipe = recipe_from(
             {"task": {"name": "classification"}, "training": {"max_length": 64}, "data": {"remedies": remedies}}
         )
-        read = Codec(STARTER).decode(classifiers._tokens(recipe, LONG)["input_ids"][0].tolist())
+        read = ChatTokenizer(STARTER).decode(classifiers._tokens(recipe, LONG)["input_ids"][0].tolist())
         assert read.strip().startswith(first) and ("word119" in read) == last, read
 
 
@@ -92,10 +95,10 @@ ROWS = {
     "chat": [
         "messages",
         lambda n, text: [
-            say("user", f"Old {n}?"),
-            say("assistant", "Old."),
-            say("user", f"{text} {n}?"),
-            say("assistant", f"Yes {n}."),
+            message("user", f"Old {n}?"),
+            message("assistant", "Old."),
+            message("user", f"{text} {n}?"),
+            message("assistant", f"Yes {n}."),
         ],
     ],
     "preference": ["prompt", lambda n, text: f"{text} {n}?", {"chosen": "Yes, it is so.", "rejected": "No."}],
@@ -117,7 +120,7 @@ def rows(task: str) -> list[dict]:
     ]
     answer = "completion" if task == "feedback" else "chosen"
     if task == "chat":
-        found[7]["messages"][-1] = say("assistant", LONG)
+        found[7]["messages"][-1] = message("assistant", LONG)
     elif answer in found[7]:
         found[7][answer] = LONG
     if task == "feedback":
@@ -147,7 +150,7 @@ def text_of(logs) -> str:
 
 
 @pytest.mark.parametrize("task", ROWS)
-def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
+def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(task)))
     desk.use(str(path))
@@ -184,7 +187,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     )  # an answer that begins behind the cut
     assert left_out == (helpless if task != "chat" else 0)
     assert (
-        sorted(max(len(row.ids) + row.cut for row in example.sequences) for example in material.train)
+        sorted(max(len(row.ids) + row.truncated_tokens for row in example.sequences) for example in material.train)
         == sorted(found.lengths)[: 24 - left_out]
     )
     assert_shown_as_labelled(desk, found, material)
@@ -195,7 +198,7 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
     assert not {item.kind for item in found.report.findings} & {"long", "still_long", "nothing"}
     material, logs = prepared(desk)
     assert len(material.train) == 20 and sorted(
-        max(len(row.ids) + row.cut for row in example.sequences) for example in material.train
+        max(len(row.ids) + row.truncated_tokens for row in example.sequences) for example in material.train
     ) == sorted(found.lengths)
 
     desk.set_remedy("long", None)
@@ -204,19 +207,19 @@ def test_the_page_counts_and_shows_what_the_run_learns(desk, tmp_path, task):
 
 def assert_shown_as_labelled(desk, found, material):
     """The tokens that the view encodes for a shortened row are those of the training example, and end with its answer."""
-    recipe, codec = found.recipe, Codec(STARTER)
-    value = Fitting(recipe, codec)(found.dataset.train[1].value)
-    (shown,) = recipe.task.encode(value, codec, 64)
+    recipe, tokenizer = found.recipe, ChatTokenizer(STARTER)
+    value = LengthPolicy(recipe, tokenizer)(found.dataset.train[1].value)
+    (shown,) = recipe.task.encode(value, tokenizer, 64)
     (example,) = [example for example in material.train if example.ids == shown.ids]
     assert (
         example.labels == shown.labels
-        and not example.cut
-        and "word119" in codec.decode(example.ids)
-        and "word0" not in codec.decode(example.ids)
+        and not example.truncated_tokens
+        and "word119" in tokenizer.decode(example.ids)
+        and "word0" not in tokenizer.decode(example.ids)
     )
 
 
-def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):
+def test_the_token_view_says_whether_the_row_was_trimmed(desk, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("chat")))
     desk.use(str(path))
@@ -239,7 +242,7 @@ def test_the_token_view_says_what_became_of_the_row(desk, tmp_path):
     assert packed_row(desk.outlook(), STARTER, 1) is None and packed_row(desk.outlook(), STARTER, 0)
 
 
-def test_long_texts_are_learnt_in_pieces_and_nothing_is_offered(desk, tmp_path):
+def test_long_texts_are_split_and_no_fix_is_offered(desk, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": f"{n} {LONG if n == 3 else 'short'}"}) + "\n" for n in range(8)))
     desk.use(str(path))
@@ -258,7 +261,7 @@ def test_long_texts_are_learnt_in_pieces_and_nothing_is_offered(desk, tmp_path):
     )
 
 
-def test_a_remedy_that_leaves_nothing_blocks_the_run(desk, tmp_path):
+def test_a_fix_that_leaves_no_rows_blocks_the_run(desk, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{LONG} {n}?", "completion": "Yes."}) + "\n" for n in range(4)))
     desk.use(str(path))
@@ -269,5 +272,7 @@ def test_a_remedy_that_leaves_nothing_blocks_the_run(desk, tmp_path):
     assert "undo the remedy" in str(desk.outlook().problems["data"])
 
 
-def test_every_task_that_reads_texts_is_tried():
-    assert {name for name, task in TASKS.items() if task.reads == "text" and not task.splits} == ROWS.keys()
+def test_every_text_task_is_tested():
+    assert {
+        name for name, task in TASKS.items() if task.modality == "text" and not task.splits_long_texts
+    } == ROWS.keys()

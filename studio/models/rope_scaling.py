@@ -17,67 +17,67 @@ from studio.words import StudioError
 if TYPE_CHECKING:
     import torch
 
-FILE = "rope.json"
-_OWN = "_own_context"  # where a stretched model remembers what it had
+ROPE_FILE = "rope.json"
+_ORIGINAL = "_own_context"  # where a stretched model remembers what it had
 
 
-def stretchable(model: torch.nn.Module) -> bool:
+def supports_rope_scaling(model: torch.nn.Module) -> bool:
     """Whether the model has rotary positions that are not scaled already."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    return rope.get("rope_type") == "default" and bool(_rotaries(model))
+    return rope.get("rope_type") == "default" and bool(_rotary_embeddings(model))
 
 
-def stretch(model: torch.nn.Module, factor: float) -> None:
+def apply_rope_scaling(model: torch.nn.Module, factor: float) -> None:
     """Give the (transformers) model a context `factor` times as long as its own; 1 gives back its own. Cheap, and the same each time."""
     config = model.config.get_text_config()
-    own = model.__dict__.get(_OWN)
-    if own is None:
+    original = model.__dict__.get(_ORIGINAL)
+    if original is None:
         if factor == 1:
             return
-        if not stretchable(model):
+        if not supports_rope_scaling(model):
             raise StudioError(
                 "The context of {architecture} cannot be made longer here: it has no plain rotary positions. Choose another base model.",
                 architecture=type(model).__name__,
             )
-        own = model.__dict__[_OWN] = (
+        original = model.__dict__[_ORIGINAL] = (
             copy.deepcopy(config.rope_parameters),
             config.max_position_embeddings,
-            [module.inv_freq.clone() for module in _rotaries(model)],
+            [module.inv_freq.clone() for module in _rotary_embeddings(model)],
         )
-    rope, context, frequencies = own
+    rope, context, frequencies = original
     config.rope_parameters = (
         copy.deepcopy(rope) if factor == 1 else {**copy.deepcopy(rope), "rope_type": "linear", "factor": float(factor)}
     )
     config.max_position_embeddings = round(context * factor)
-    for module, frequency in zip(_rotaries(model), frequencies, strict=True):
+    for module, frequency in zip(_rotary_embeddings(model), frequencies, strict=True):
         module.inv_freq = frequency.to(module.inv_freq.device) / factor
         module.original_inv_freq = module.inv_freq.clone()
         module.rope_type = config.rope_parameters["rope_type"]
         module.max_seq_len_cached = module.original_max_seq_len = config.max_position_embeddings
 
 
-def record(model: torch.nn.Module, factor: float, folder: Path) -> None:
+def save_rope_scaling(model: torch.nn.Module, factor: float, folder: Path) -> None:
     """Write `rope.json` into an adapter's folder."""
     config = model.config.get_text_config()
-    words = {
+    scaling = {
         "factor": factor,
         "rope_parameters": config.rope_parameters,
         "max_position_embeddings": config.max_position_embeddings,
     }
-    (folder / FILE).write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    (folder / ROPE_FILE).write_text(json.dumps(scaling, indent=1) + "\n", encoding="utf-8")
 
 
-def recorded(folder: Path) -> dict | None:
+def read_rope_scaling(folder: Path) -> dict | None:
     """What `rope.json` in an adapter's folder says; None where there is none."""
-    path = Path(folder) / FILE
+    path = Path(folder) / ROPE_FILE
     if not path.exists():
         return None
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        scaling = json.loads(path.read_text(encoding="utf-8"))
         return {
-            "factor": float(words["factor"]),
-            "rope_parameters": dict(words["rope_parameters"]),
-            "max_position_embeddings": int(words["max_position_embeddings"]),
+            "factor": float(scaling["factor"]),
+            "rope_parameters": dict(scaling["rope_parameters"]),
+            "max_position_embeddings": int(scaling["max_position_embeddings"]),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudioError(
@@ -86,19 +86,19 @@ def recorded(folder: Path) -> dict | None:
         ) from error
 
 
-def lay(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
+def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
     """The adapter in `folder` over the base `model`, as stock peft lays it, in the context that it was taught with."""
     from peft import PeftModel
 
-    stretch(model, factor_of(folder))
+    apply_rope_scaling(model, rope_factor(folder))
     return PeftModel.from_pretrained(model, str(folder))
 
 
-def factor_of(folder: Path) -> float:
+def rope_factor(folder: Path) -> float:
     """How many times its base's context the adapter in `folder` was taught with; 1 for most."""
-    words = recorded(folder)
-    return words["factor"] if words else 1.0
+    scaling = read_rope_scaling(folder)
+    return scaling["factor"] if scaling else 1.0
 
 
-def _rotaries(model: torch.nn.Module) -> list:
+def _rotary_embeddings(model: torch.nn.Module) -> list:
     return [module for module in model.modules() if hasattr(module, "inv_freq") and hasattr(module, "rope_type")]

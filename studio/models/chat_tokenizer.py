@@ -23,16 +23,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from studio.data.reasoning import split_reasoning
-from studio.models.templates import OWN, template, with_system_texts
+from studio.models.templates import OWN, rewrite_system_messages, template
 from studio.words import StudioError
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Keys of a message from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
-_MARK, _THOUGHT = (
+_ANSWER_PLACEHOLDER, _REASONING_PLACEHOLDER = (
     "\u2042answer\u2042",
     "\u2042thought\u2042",
 )  # stand for texts while a template is asked what it writes around them
-_RAISED = (
+_TEMPLATE_ERRORS = (
     jinja2.TemplateError,
     TypeError,
     ValueError,
@@ -45,11 +45,11 @@ _RAISED = (
 # What the code of a template can raise on a conversation that it was not made for.
 
 
-_PIECES = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
+_MARKERS = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
 """Marks like <|end|> and [/INST], which are compared as one, and single characters."""
 
 
-class TemplateRefusal(StudioError):
+class ChatTemplateError(StudioError):
     """A chat template does not take a conversation. kind: of the finding that tells of it."""
 
     kind = "refused"
@@ -73,15 +73,22 @@ class Tokens:
     offsets: list[tuple[int, int]]
 
 
-class Codec:
+class ChatTokenizer:
     """A model folder's tokenizer and chat template, its own or a lent one (a key of `templates.TEMPLATES`).
 
     system: what becomes of system texts, a key of `templates.SYSTEM_TEXTS`; "" leaves them to the template. ends: whether the tokenizer's
     end token is learnt behind each answer, for templates that write no end of their own.
     """
 
-    def __init__(self, folder: str | Path, lent: str = OWN, system: str = "", ends: bool = False):
-        self.folder, self.lent, self.system, self.ends = Path(folder), lent, system, ends
+    def __init__(
+        self, folder: str | Path, template_name: str = OWN, system_rewrite: str = "", append_eos: bool = False
+    ):
+        self.folder, self.template_name, self.system_rewrite, self.append_eos = (
+            Path(folder),
+            template_name,
+            system_rewrite,
+            append_eos,
+        )
         path = self.folder / "tokenizer.json"
         if not path.exists():
             raise StudioError(
@@ -98,29 +105,29 @@ class Codec:
             ) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._config = read_object(self.folder / "tokenizer_config.json")
+        self._config = read_json_object(self.folder / "tokenizer_config.json")
 
     @cached_property
     def template(self) -> str:
         """The Jinja source of the chat template; ChatML where the model has none and none is chosen. A lent one that writes no begin token is
         given the one that the tokenizer puts before any text."""
-        if self.lent == OWN and self.own_template:
-            return with_system_texts(self.own_template, self.system)
-        lent = template("chatml" if self.lent == OWN else self.lent)
-        begin = "{{- bos_token }}" if self.adds_begin and "bos_token" not in lent else ""
-        return with_system_texts(begin + lent, self.system)
+        if self.template_name == OWN and self.own_template:
+            return rewrite_system_messages(self.own_template, self.system_rewrite)
+        source = template("chatml" if self.template_name == OWN else self.template_name)
+        bos = "{{- bos_token }}" if self.adds_bos and "bos_token" not in source else ""
+        return rewrite_system_messages(bos + source, self.system_rewrite)
 
     @property
-    def is_lent(self) -> bool:
+    def overrides_template(self) -> bool:
         """Whether the chat template is not the model's own."""
-        return self.lent != OWN or not self.own_template
+        return self.template_name != OWN or not self.own_template
 
     @cached_property
-    def adds_begin(self) -> bool:
+    def adds_bos(self) -> bool:
         """Whether the tokenizer puts its begin token before a text, as its model was pretrained."""
-        begin = self._id("bos_token")
-        return begin is not None and (
-            self._tokenizer.encode("a").ids[:1] == [begin] or self._config.get("add_bos_token") is True
+        bos = self._token_id("bos_token")
+        return bos is not None and (
+            self._tokenizer.encode("a").ids[:1] == [bos] or self._config.get("add_bos_token") is True
         )
 
     @cached_property
@@ -155,49 +162,53 @@ class Codec:
                 detail=str(error).rstrip("."),
             ) from error
 
-    def for_adapter(self, adapter: Path | None) -> Codec:
+    def for_adapter(self, adapter: Path | None) -> ChatTokenizer:
         """This codec with the chat template that is saved with an adapter, which it was taught with."""
         path = adapter / "chat_template.jinja" if adapter else None
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
         fine_tuned = copy.copy(self)
-        for made_from_template in ("_compiled", "reasoning_key", "answer_end", "has_channels"):
-            fine_tuned.__dict__.pop(made_from_template, None)
+        for derived_from_template in ("_compiled_template", "reasoning_key", "answer_end", "has_channels"):
+            fine_tuned.__dict__.pop(derived_from_template, None)
         fine_tuned.template = saved
         return fine_tuned
 
     @cached_property
-    def _compiled(self) -> jinja2.Template:
+    def _compiled_template(self) -> jinja2.Template:
         return _environment().from_string(self.template)
 
-    def render(self, messages: list[dict], *, for_answer: bool = False, tools: list | None = None) -> str:
+    def render(self, messages: list[dict], *, add_generation_prompt: bool = False, tools: list | None = None) -> str:
         """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call.
 
         Reasoning in an assistant's content is given to the template under the key from which it takes it. Raises TemplateRefusal.
         """
-        turns = [self._for_template(turn) for turn in messages]
+        turns = [self._template_message(turn) for turn in messages]
         try:
-            return self._rendered(turns, for_answer, tools)
-        except TemplateRefusal:
+            return self._render(turns, add_generation_prompt, tools)
+        except ChatTemplateError:
             if not any(turn.get("tool_calls") for turn in turns):
                 raise
-        return self._rendered(
-            _with_call_ids(turns), for_answer, tools
+        return self._render(
+            _with_tool_call_ids(turns), add_generation_prompt, tools
         )  # Mistral's templates want ids of nine letters or digits
 
-    def _rendered(self, messages: list[dict], for_answer: bool, tools: list | None) -> str:
+    def _render(self, messages: list[dict], add_generation_prompt: bool, tools: list | None) -> str:
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
         special = {name: _token_text(self._config[name]) for name in names if self._config.get(name)}
         try:
-            return self._compiled.render(
-                messages=messages, tools=tools or None, documents=None, add_generation_prompt=for_answer, **special
+            return self._compiled_template.render(
+                messages=messages,
+                tools=tools or None,
+                documents=None,
+                add_generation_prompt=add_generation_prompt,
+                **special,
             )
-        except _RAISED as error:
-            raise TemplateRefusal(
+        except _TEMPLATE_ERRORS as error:
+            raise ChatTemplateError(
                 "The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")
             ) from error
 
-    def _for_template(self, turn: dict) -> dict:
+    def _template_message(self, turn: dict) -> dict:
         """A turn of a record as a template takes it."""
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
         if (
@@ -218,9 +229,12 @@ class Codec:
     def reasoning_key(self) -> str:
         """The key of a message from which the chat template takes reasoning; "" where it takes it inline or not at all."""
         for key in REASONING_KEYS:
-            with contextlib.suppress(TemplateRefusal):
-                if _THOUGHT in self._rendered(
-                    [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK, key: _THOUGHT}],
+            with contextlib.suppress(ChatTemplateError):
+                if _REASONING_PLACEHOLDER in self._render(
+                    [
+                        {"role": "user", "content": "?"},
+                        {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER},
+                    ],
                     False,
                     None,
                 ):
@@ -234,28 +248,30 @@ class Codec:
         The mark is what is the same in mid-conversation and at the end; where nothing is (GPT-OSS ends the last answer otherwise), all
         that stands at the end.
         """
-        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER_PLACEHOLDER}]
         try:
-            last = self._rendered(talk, False, None).rpartition(_MARK)[2]
-        except TemplateRefusal:
+            last = self._render(conversation, False, None).rpartition(_ANSWER_PLACEHOLDER)[2]
+        except ChatTemplateError:
             return "", ""
-        with contextlib.suppress(TemplateRefusal):
-            amid = self._rendered([*talk, {"role": "user", "content": "?"}], False, None).partition(_MARK)[2]
-            mark = "".join(os.path.commonprefix([_PIECES.findall(last), _PIECES.findall(amid)])).rstrip()
+        with contextlib.suppress(ChatTemplateError):
+            between_turns = self._render([*conversation, {"role": "user", "content": "?"}], False, None).partition(
+                _ANSWER_PLACEHOLDER
+            )[2]
+            mark = "".join(os.path.commonprefix([_MARKERS.findall(last), _MARKERS.findall(between_turns)])).rstrip()
             if not mark and last.strip():
                 mark = last.rstrip()
-            ends = [place + len(text) for text in self.end_texts if (place := mark.find(text)) >= 0]
+            ends = [place + len(text) for text in self.eos_texts if (place := mark.find(text)) >= 0]
             mark = mark[: min(ends, default=len(mark))]  # what follows may be how every turn begins (Command A)
             return mark, last[len(mark) :]
         return last.rstrip(), last[len(last.rstrip()) :]
 
-    def encode(self, text: str, *, special: bool = False) -> Tokens:
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> Tokens:
         """`text` as tokens. `special` adds the tokenizer's own begin/end tokens (templates bring theirs along)."""
-        found = self._tokenizer.encode(text, add_special_tokens=special)
+        found = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Tokens(found.ids, found.offsets)
 
     @cached_property
-    def tokens_known(self) -> int:
+    def vocab_size(self) -> int:
         """One more than the highest token id."""
         return (
             max(
@@ -267,7 +283,7 @@ class Codec:
             + 1
         )
 
-    def tokens_from(self, first: int) -> dict[str, int]:
+    def tokens_from_id(self, first: int) -> dict[str, int]:
         """Text → id of the tokens whose id is `first` or more, in order."""
         return dict(
             sorted(
@@ -276,8 +292,8 @@ class Codec:
             )
         )
 
-    def decode(self, ids: list[int], *, keep_special: bool = False) -> str:
-        return self._tokenizer.decode(ids, skip_special_tokens=not keep_special)
+    def decode(self, ids: list[int], *, keep_special_tokens: bool = False) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=not keep_special_tokens)
 
     @cached_property
     def has_channels(self) -> bool:
@@ -285,34 +301,34 @@ class Codec:
         return "<|channel|>" in self.template and self._tokenizer.token_to_id("<|channel|>") is not None
 
     @cached_property
-    def end_ids(self) -> list[int]:
+    def eos_ids(self) -> list[int]:
         """Token ids at which an answer ends: generation_config's, else the tokenizer's end-of-sequence token."""
-        declared = read_object(self.folder / "generation_config.json").get("eos_token_id")
+        declared = read_json_object(self.folder / "generation_config.json").get("eos_token_id")
         ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
-        own = self._id("eos_token")
+        own = self._token_id("eos_token")
         return list(dict.fromkeys(ids + ([] if own is None else [own])))
 
     @cached_property
-    def end_texts(self) -> list[str]:
+    def eos_texts(self) -> list[str]:
         """The tokens at which an answer ends, as text."""
-        return [text for token in self.end_ids if (text := self.decode([token], keep_special=True))]
+        return [text for token in self.eos_ids if (text := self.decode([token], keep_special_tokens=True))]
 
     @cached_property
-    def end_text(self) -> str:
+    def eos_text(self) -> str:
         """The end-of-sequence token as text, "" if the tokenizer has none."""
         return _token_text(self._config["eos_token"]) if self._config.get("eos_token") else ""
 
     @cached_property
     def pad_id(self) -> int:
-        own = self._id("pad_token")
-        return own if own is not None else (self.end_ids or [0])[0]
+        own = self._token_id("pad_token")
+        return own if own is not None else (self.eos_ids or [0])[0]
 
-    def _id(self, name: str) -> int | None:
+    def _token_id(self, name: str) -> int | None:
         text = self._config.get(name)
         return self._tokenizer.token_to_id(_token_text(text)) if text else None
 
 
-def _with_call_ids(messages: list[dict]) -> list[dict]:
+def _with_tool_call_ids(messages: list[dict]) -> list[dict]:
     """`messages` with calls numbered in nine digits, and each result with the number of the call that it belongs to."""
     numbers: dict[str, str] = {}
     waiting: list[str] = []
@@ -369,7 +385,7 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def read_object(path: Path) -> dict:
+def read_json_object(path: Path) -> dict:
     """The JSON object in the file at `path`, {} where there is no file; StudioError, which names it, where it holds something else."""
     if not path.exists():
         return {}

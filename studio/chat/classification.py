@@ -23,14 +23,16 @@ def text_batch(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
-def class_logits(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, prompts: bool = False) -> torch.Tensor:
+def class_logits(
+    model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, has_virtual_tokens: bool = False
+) -> torch.Tensor:
     """Logits, rows × classes, in 32 bit.
 
     prompts: virtual tokens stand before the input. A model then no longer sees which tokens are padding and would read its answer off one
     of them, so rows of different lengths are asked apart.
     """
     mask = inputs.get("attention_mask")
-    if not prompts or mask is None or bool(mask.all()):
+    if not has_virtual_tokens or mask is None or bool(mask.all()):
         return model(**inputs).logits.float()
     lengths = mask.sum(1)
     found: dict[int, torch.Tensor] = {}
@@ -55,16 +57,18 @@ def class_loss(logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int] 
     return binary_cross_entropy_with_logits(logits, labels, reduction="sum")
 
 
-def probabilities(logits: torch.Tensor, several: bool, sizes: Sequence[int] = ()) -> torch.Tensor:
+def probabilities(logits: torch.Tensor, multi_label: bool, sizes: Sequence[int] = ()) -> torch.Tensor:
     """Of the same shape as `logits`; they add up to 1 in each row, in each label set of it, or, for several labels, not at all."""
     if sizes:
         return torch.cat([part.softmax(-1) for part in logits.split(list(sizes), -1)], -1)
-    return logits.sigmoid() if several else logits.softmax(-1)
+    return logits.sigmoid() if multi_label else logits.softmax(-1)
 
 
-def chosen(row: list[float], names: list[str], several: bool, sizes: Sequence[int] = ()) -> tuple[str, ...]:
+def predicted_labels(
+    row: list[float], names: list[str], multi_label: bool, sizes: Sequence[int] = ()
+) -> tuple[str, ...]:
     """The labels that a row of probabilities (or of any growing function of them with ½ at 0.5) stands for: one of each set, where `sizes` are given."""
-    if several:
+    if multi_label:
         return tuple(name for name, value in zip(names, row, strict=True) if value >= THRESHOLD)
     ends = list(accumulate(sizes or [len(row)]))
     return tuple(names[max(range(start, end), key=row.__getitem__)] for start, end in pairwise([0, *ends]))

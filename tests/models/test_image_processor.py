@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from studio.home import STARTER
-from studio.models.pictures import Processor, Sight, read_sight
+from studio.models.image_processor import ImageProcessor, ImageTransform, read_image_transform
 
 STARTER_VIT = STARTER.parent / "starter_vit"
-NORMAL = {
+NORMALISED = {
     "image_mean": [0.485, 0.456, 0.406],
     "image_std": [0.229, 0.224, 0.225],
     "do_normalize": True,
@@ -21,14 +21,14 @@ NORMAL = {
 KINDS = {
     "own": json.loads((STARTER_VIT / "preprocessor_config.json").read_text()),
     "square": {
-        **NORMAL,
+        **NORMALISED,
         "image_processor_type": "ViTImageProcessor",
         "size": {"height": 56, "width": 40},
         "resample": 3,
     },
-    "bare number": {**NORMAL, "image_processor_type": "ViTImageProcessor", "size": 56, "resample": 2},
+    "bare number": {**NORMALISED, "image_processor_type": "ViTImageProcessor", "size": 56, "resample": 2},
     "shorter side, cut": {
-        **NORMAL,
+        **NORMALISED,
         "image_processor_type": "BitImageProcessor",
         "size": {"shortest_edge": 64},
         "resample": 3,
@@ -40,14 +40,14 @@ KINDS = {
 
 @pytest.mark.parametrize("size", [(100, 80), (31, 77), (48, 48), (640, 481)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_what_the_processor_makes(tmp_path, kind, size):
+def test_the_preview_equals_the_processor_output(tmp_path, kind, size):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(KINDS[kind]))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-    sight, pixels = read_sight(tmp_path), Processor(tmp_path).pixels(picture).numpy()
-    shown = np.asarray(sight.scaled(picture), np.float32).transpose(2, 0, 1) / 255
+    transform, pixels = read_image_transform(tmp_path), ImageProcessor(tmp_path).pixels(picture).numpy()
+    shown = np.asarray(transform.scaled(picture), np.float32).transpose(2, 0, 1) / 255
     mean, spread = (np.array(KINDS[kind][name], np.float32)[:, None, None] for name in ("image_mean", "image_std"))
     assert pixels.shape == shown.shape and np.abs(pixels * spread + mean - shown).max() < 1e-5
-    assert sight.low <= pixels.min() and pixels.max() <= sight.high
+    assert transform.low <= pixels.min() and pixels.max() <= transform.high
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_it_is_what_the_processor_makes(tmp_path, kind, size):
         '{"size": {"height": 8, "width": 8}, "image_mean": [0], "image_std": [1]}',
     ],
 )
-def test_what_is_not_known_is_not_shown(tmp_path, config):
-    assert read_sight(tmp_path) is None
+def test_unknown_processors_have_no_preview(tmp_path, config):
+    assert read_image_transform(tmp_path) is None
     (tmp_path / "preprocessor_config.json").write_text(config)
-    assert read_sight(tmp_path) is None
+    assert read_image_transform(tmp_path) is None
 
 
-def test_colours_as_they_are():
-    assert Sight(None, 0, None, 2, 0, 1).scaled(Image.new("RGB", (3, 4))).size == (3, 4)
+def test_without_resizing():
+    assert ImageTransform(None, 0, None, 2, 0, 1).scaled(Image.new("RGB", (3, 4))).size == (3, 4)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Processor:
+class ImageProcessor:
     """A model folder's image processor."""
 
     def __init__(self, folder: str | Path):
@@ -39,7 +39,7 @@ class Processor:
 
 
 @dataclass(frozen=True)
-class Sight:
+class ImageTransform:
     """What a model folder's image processor makes of a picture. size: width × height that it is scaled to; or edge: pixels of its shorter side;
     crop: width × height that is then cut out of the middle; low, high: the range of its colours as numbers."""
 
@@ -66,7 +66,7 @@ class Sight:
         return picture
 
 
-def read_sight(folder: str | Path) -> Sight | None:
+def read_image_transform(folder: str | Path) -> ImageTransform | None:
     """What the processor in `folder` does to a picture; None where its file does not say all of it."""
     path = Path(folder) / "preprocessor_config.json"
     try:
@@ -85,7 +85,7 @@ def read_sight(folder: str | Path) -> Sight | None:
             extreme((end - mean) / spread for mean, spread in zip(means, spreads, strict=True))
             for end, extreme in ((0, min), (1, max))
         )
-        return Sight(
+        return ImageTransform(
             size if resizes and isinstance(size, tuple) else None,
             size if resizes and isinstance(size, int) else 0,
             crop if crops else None,

@@ -15,50 +15,50 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria
 
 from studio.data.reasoning import channels_text
-from studio.models.codec import Codec
-from studio.models.load import guard_4bit
+from studio.models.chat_tokenizer import ChatTokenizer
+from studio.models.load import disable_4bit_repacking
 
 
 @dataclass(frozen=True)
-class End:
+class StopCondition:
     """How an answer ends: at any of the token `ids`, or, where the template's end mark is no token, at `text`."""
 
     ids: list[int]
     text: str = ""
 
 
-def prompt_ids(codec: Codec, messages: list[dict], tools: list | None = None) -> list[int]:
+def prompt_ids(tokenizer: ChatTokenizer, messages: list[dict], tools: list | None = None) -> list[int]:
     """The conversation as the model gets it, up to where its answer begins. tools: what it may call."""
-    return codec.encode(codec.render(messages, for_answer=True, tools=tools)).ids
+    return tokenizer.encode(tokenizer.render(messages, add_generation_prompt=True, tools=tools)).ids
 
 
-def text_ids(codec: Codec, text: str) -> list[int]:
+def text_ids(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """A text to be continued, begun as `studio.tasks.text` begins it, and not ended."""
-    ids = codec.encode(text, special=True).ids
-    return ids[:-1] if len(ids) > 1 and ids[-1] in codec.end_ids else ids
+    ids = tokenizer.encode(text, add_special_tokens=True).ids
+    return ids[:-1] if len(ids) > 1 and ids[-1] in tokenizer.eos_ids else ids
 
 
-def text_end(codec: Codec) -> End:
+def text_stop(tokenizer: ChatTokenizer) -> StopCondition:
     """How a plain text ends."""
-    return End(codec.end_ids)
+    return StopCondition(tokenizer.eos_ids)
 
 
-def chat_end(codec: Codec) -> End:
+def chat_stop(tokenizer: ChatTokenizer) -> StopCondition:
     """How an answer in a conversation ends: `codec.end_ids`, and what the chat template writes behind an answer.
 
     The second matters for base models that were taught with a template: their generation_config still names the end of a
     document only, and where ChatML is lent to a model without those tokens, the mark is ordinary text.
     """
-    mark = codec.answer_end[0].strip()
-    ids = codec.encode(mark).ids if mark else []
+    mark = tokenizer.answer_end[0].strip()
+    ids = tokenizer.encode(mark).ids if mark else []
     if not ids:
-        return End(codec.end_ids)
-    if len(ids) == 1 or not codec.decode(ids[:1]):  # decode leaves special tokens out
-        return End(list(dict.fromkeys([*codec.end_ids, ids[0]])))
-    return End(codec.end_ids, mark)
+        return StopCondition(tokenizer.eos_ids)
+    if len(ids) == 1 or not tokenizer.decode(ids[:1]):  # decode leaves special tokens out
+        return StopCondition(list(dict.fromkeys([*tokenizer.eos_ids, ids[0]])))
+    return StopCondition(tokenizer.eos_ids, mark)
 
 
-def greedy(codec: Codec, end: End, max_new_tokens: int) -> GenerationConfig:
+def greedy_config(tokenizer: ChatTokenizer, end: StopCondition, max_new_tokens: int) -> GenerationConfig:
     """Settings for the one most likely answer, whatever the model's own generation_config prefers."""
     return GenerationConfig(
         do_sample=False,
@@ -68,11 +68,11 @@ def greedy(codec: Codec, end: End, max_new_tokens: int) -> GenerationConfig:
         max_new_tokens=max_new_tokens,
         use_cache=True,
         eos_token_id=end.ids or None,
-        pad_token_id=codec.pad_id,
+        pad_token_id=tokenizer.pad_id,
     )
 
 
-def context_of(model: torch.nn.Module) -> int | None:
+def context_length(model: torch.nn.Module) -> int | None:
     """How many tokens the model can hold, virtual ones taken off; None if its configuration does not say."""
     config = model.config.get_text_config()
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
@@ -82,19 +82,19 @@ def context_of(model: torch.nn.Module) -> int | None:
 class StopAtText(StoppingCriteria):
     """Ends a row once `text` stands in what was generated behind its first `start` tokens."""
 
-    def __init__(self, codec: Codec, text: str, start: int):
-        self.codec, self.text, self.start = codec, text, start
-        self.window = len(codec.encode(text).ids) + 8
+    def __init__(self, tokenizer: ChatTokenizer, text: str, start: int):
+        self.tokenizer, self.text, self.start = tokenizer, text, start
+        self.window = len(tokenizer.encode(text).ids) + 8
 
     def __call__(self, input_ids, scores, **kwargs):
         tails = input_ids[:, max(self.start, input_ids.shape[1] - self.window) :].tolist()
-        found = [self.text in self.codec.decode(tail, keep_special=True) for tail in tails]
+        found = [self.text in self.tokenizer.decode(tail, keep_special_tokens=True) for tail in tails]
         return torch.tensor(found, dtype=torch.bool, device=input_ids.device)
 
 
-def answers(
+def generate_answers(
     model: torch.nn.Module,
-    codec: Codec,
+    tokenizer: ChatTokenizer,
     conversations: list[list[dict]],
     max_new_tokens: int,
     batch_size: int = 16,
@@ -106,47 +106,52 @@ def answers(
     The answers are not stripped.
     """
     prompts = [
-        prompt_ids(codec, messages, may_call)
+        prompt_ids(tokenizer, messages, may_call)
         for messages, may_call in zip(conversations, tools or [None] * len(conversations), strict=True)
     ]
-    return continuations(model, codec, prompts, chat_end(codec), max_new_tokens, batch_size)
+    return generate_continuations(model, tokenizer, prompts, chat_stop(tokenizer), max_new_tokens, batch_size)
 
 
-def continuations(
-    model: torch.nn.Module, codec: Codec, prompts: list[list[int]], end: End, max_new_tokens: int, batch_size: int = 16
+def generate_continuations(
+    model: torch.nn.Module,
+    tokenizer: ChatTokenizer,
+    prompts: list[list[int]],
+    end: StopCondition,
+    max_new_tokens: int,
+    batch_size: int = 16,
 ) -> list[str]:
     """The greedy continuation of each prompt (token ids), in order, as text."""
     found = [""] * len(prompts)
-    context = context_of(model)
-    with evaluating(model):
+    context = context_length(model)
+    with eval_mode(model):
         for batch in _batches(
             prompts,
             batch_size,
-            equal_lengths=_virtual_tokens(model) > 0,
-            roomy=(context or sys.maxsize) - max_new_tokens,
+            equal_lengths=_virtual_token_count(model) > 0,
+            max_prompt=(context or sys.maxsize) - max_new_tokens,
         ):
-            room = max_new_tokens if context is None else min(max_new_tokens, context - len(prompts[batch[0]]))
-            if room < 1:
+            budget = max_new_tokens if context is None else min(max_new_tokens, context - len(prompts[batch[0]]))
+            if budget < 1:
                 continue
-            made = _generate(model, codec, [prompts[at] for at in batch], end, room)
-            for at, ids in zip(batch, made, strict=True):
-                found[at] = text_of(codec, ids, end)
+            generated = _generate(model, tokenizer, [prompts[at] for at in batch], end, budget)
+            for at, ids in zip(batch, generated, strict=True):
+                found[at] = decode_answer(tokenizer, ids, end)
     return found
 
 
-def text_of(codec: Codec, ids: list[int], end: End) -> str:
+def decode_answer(tokenizer: ChatTokenizer, ids: list[int], end: StopCondition) -> str:
     """Generated `ids` as text, up to their end."""
     kept = next((ids[:at] for at, token in enumerate(ids) if token in end.ids), ids)
-    if codec.has_channels:
-        return channels_text(codec.decode(kept, keep_special=True))
-    text = codec.decode(kept)
+    if tokenizer.has_channels:
+        return channels_text(tokenizer.decode(kept, keep_special_tokens=True))
+    text = tokenizer.decode(kept)
     return text.partition(end.text)[0] if end.text else text
 
 
 @contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
     """Eval mode without gradients; afterwards each module is in the mode that it was in."""
-    guard_4bit(model)
+    disable_4bit_repacking(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -157,22 +162,24 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _generate(model, codec: Codec, prompts: list[list[int]], end: End, room: int) -> list[list[int]]:
+def _generate(
+    model, tokenizer: ChatTokenizer, prompts: list[list[int]], end: StopCondition, budget: int
+) -> list[list[int]]:
     """The new tokens of each row of one left-padded batch; generate makes position ids from the mask."""
     device = next(model.parameters()).device
-    longest = max(map(len, prompts))
-    rows = [[codec.pad_id] * (longest - len(ids)) + ids for ids in prompts]
-    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
-    made = model.generate(
+    max_length = max(map(len, prompts))
+    rows = [[tokenizer.pad_id] * (max_length - len(ids)) + ids for ids in prompts]
+    mask = [[0] * (max_length - len(ids)) + [1] * len(ids) for ids in prompts]
+    generated = model.generate(
         input_ids=torch.tensor(rows, device=device),
         attention_mask=torch.tensor(mask, device=device),
-        generation_config=greedy(codec, end, room),
-        stopping_criteria=[StopAtText(codec, end.text, longest)] if end.text else None,
+        generation_config=greedy_config(tokenizer, end, budget),
+        stopping_criteria=[StopAtText(tokenizer, end.text, max_length)] if end.text else None,
     )
-    return made[:, longest:].tolist()
+    return generated[:, max_length:].tolist()
 
 
-def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, roomy: int) -> Iterator[list[int]]:
+def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, max_prompt: int) -> Iterator[list[int]]:
     """Indices of prompts of like length, at most `size` at a time; those longer than `roomy` only with their equals,
     because they have less room for an answer than others.
 
@@ -184,7 +191,7 @@ def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, roomy:
     for at in order:
         if batch:
             first = len(prompts[batch[0]])
-            apart = len(prompts[at]) != first and (equal_lengths or first > roomy)
+            apart = len(prompts[at]) != first and (equal_lengths or first > max_prompt)
             if len(batch) == size or apart:
                 yield batch
                 batch = []
@@ -193,7 +200,7 @@ def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, roomy:
         yield batch
 
 
-def _virtual_tokens(model: torch.nn.Module) -> int:
+def _virtual_token_count(model: torch.nn.Module) -> int:
     """How many virtual tokens the active adapter puts before the input as stock peft does; 0 for most methods."""
     config = _active_config(model)
     return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0

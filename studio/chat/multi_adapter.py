@@ -18,28 +18,28 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
 
-from studio.models.context import factor_of, stretch
-from studio.models.load import guard_4bit
+from studio.models.load import disable_4bit_repacking
+from studio.models.rope_scaling import apply_rope_scaling, rope_factor
 from studio.words import StudioError
 
-_MOST = 24  # adapters kept in memory at once; the one asked for longest ago goes first
+_MAX_ADAPTERS = 24  # adapters kept in memory at once; the one asked for longest ago goes first
 _HOOK = "prepare_inputs_for_generation"
 
 
 @dataclass(frozen=True)
-class Kind:
+class AdapterKind:
     """What decides which adapters can share the model. own_bias: it changes the base's biases, so nothing else may run beside it."""
 
     type: str
     prompt: bool
-    own_bias: str = ""
+    bias_owner: str = ""
 
     @property
     def group(self) -> tuple[str, str]:
-        return (self.type, self.own_bias)
+        return (self.type, self.bias_owner)
 
 
-def kind_of(adapter_id: str, folder: Path) -> Kind:
+def adapter_kind(adapter_id: str, folder: Path) -> AdapterKind:
     """The kind of the stock adapter in `folder`, from its adapter_config.json."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
@@ -59,10 +59,10 @@ def kind_of(adapter_id: str, folder: Path) -> Kind:
             kind=kind,
         )
     prompt = issubclass(PEFT_TYPE_TO_CONFIG_MAPPING[kind], PromptLearningConfig)
-    return Kind(kind, prompt, adapter_id if config.get("bias", "none") != "none" else "")
+    return AdapterKind(kind, prompt, adapter_id if config.get("bias", "none") != "none" else "")
 
 
-class Adapted:
+class MultiAdapterModel:
     """`model` and its adapters. `load` brings one in, `activate` makes it the one that answers (None: the base itself)."""
 
     def __init__(self, model: torch.nn.Module):
@@ -70,23 +70,25 @@ class Adapted:
         self.injected: tuple[str, str] | None = None  # group of the adapters whose layers are in the model now
         self.active: str | None = None
         self._groups: dict[tuple[str, str], PeftModel] = {}
-        self._places: dict[str, tuple[PeftModel, str, Kind]] = {}  # adapter id → where it is, by which name there
-        self._factors: dict[str, float] = {}  # adapter id → how many times the base's context it was taught with
+        self._loaded: dict[
+            str, tuple[PeftModel, str, AdapterKind]
+        ] = {}  # adapter id → where it is, by which name there
+        self._rope_factors: dict[str, float] = {}  # adapter id → how many times the base's context it was taught with
         self._biases: dict[str, torch.Tensor] = {}
         self._count = 0
 
     @property
-    def clean(self) -> bool:
+    def is_clean(self) -> bool:
         """Whether the base, its adapters switched off, answers as if there were none."""
         return self.injected is None or not self.injected[1]
 
-    def load(self, adapter_id: str, folder: Path, kind: Kind, keep: set[str]) -> None:
+    def load(self, adapter_id: str, folder: Path, kind: AdapterKind, keep: set[str]) -> None:
         """Bring the adapter into memory if it is not there; adapters in `keep` are not dropped for it."""
-        if adapter_id in self._places:
-            self._places[adapter_id] = self._places.pop(adapter_id)  # newest last
+        if adapter_id in self._loaded:
+            self._loaded[adapter_id] = self._loaded.pop(adapter_id)  # newest last
             return
         self.activate(None)
-        self._make_room(keep)
+        self._evict(keep)
         if not kind.prompt and self.injected not in (None, kind.group):
             self.unload()
         self._count += 1
@@ -97,7 +99,7 @@ class Adapted:
             else:
                 self._wrap(kind, folder, name)
         except Exception as error:  # peft raises whatever torch and safetensors do about a torn or foreign file
-            self._undo(kind, name)
+            self._roll_back(kind, name)
             raise StudioError(
                 "The adapter '{name}' does not fit its base model: {detail}", name=adapter_id, detail=_first_line(error)
             ) from error
@@ -105,13 +107,16 @@ class Adapted:
             self.active = "?"  # loading left something switched on
             self.model.eval()
             self.model.requires_grad_(False)
-            guard_4bit(self.model)
-        self._places[adapter_id], self._factors[adapter_id] = (self._groups[kind.group], name, kind), factor_of(folder)
+            disable_4bit_repacking(self.model)
+        self._loaded[adapter_id], self._rope_factors[adapter_id] = (
+            (self._groups[kind.group], name, kind),
+            rope_factor(folder),
+        )
 
-    def _wrap(self, kind: Kind, folder: Path, name: str) -> None:
+    def _wrap(self, kind: AdapterKind, folder: Path, name: str) -> None:
         if not kind.prompt:
             self.injected = kind.group
-            if kind.own_bias:
+            if kind.bias_owner:
                 self._biases = {
                     key: value.clone() for key, value in self.model.state_dict().items() if key.endswith("bias")
                 }
@@ -124,25 +129,25 @@ class Adapted:
         if adapter_id == self.active:
             return
         self.model.__dict__.pop(_HOOK, None)
-        place = self._places[adapter_id] if adapter_id else None
-        stretch(self.model, self._factors[adapter_id] if adapter_id else 1)
+        loaded = self._loaded[adapter_id] if adapter_id else None
+        apply_rope_scaling(self.model, self._rope_factors[adapter_id] if adapter_id else 1)
         tuner = self._groups[self.injected].base_model if self.injected in self._groups else None
-        if place and not place[2].prompt:
+        if loaded and not loaded[2].prompt:
             tuner.enable_adapter_layers()
-            tuner.set_adapter(place[1], inference_mode=True)
+            tuner.set_adapter(loaded[1], inference_mode=True)
         elif tuner:
             tuner.disable_adapter_layers()
-        if place and place[2].prompt:
-            place[0].set_adapter(place[1], inference_mode=True)
+        if loaded and loaded[2].prompt:
+            loaded[0].set_adapter(loaded[1], inference_mode=True)
             # What PeftModel.generate does for a whole generation is done for a turn, so that others can answer in between.
-            self.model.__dict__[_HOOK] = place[0].prepare_inputs_for_generation
+            self.model.__dict__[_HOOK] = loaded[0].prepare_inputs_for_generation
         self.active = adapter_id
 
-    def virtual_tokens(self, adapter_id: str | None) -> int:
+    def virtual_token_count(self, adapter_id: str | None) -> int:
         """How many tokens of the context the adapter takes for itself."""
         if adapter_id is None:
             return 0
-        peft_model, name, _ = self._places[adapter_id]
+        peft_model, name, _ = self._loaded[adapter_id]
         return getattr(peft_model.peft_config[name], "num_virtual_tokens", 0)
 
     def unload(self) -> None:
@@ -153,7 +158,7 @@ class Adapted:
         group = self._groups.pop(self.injected, None)
         if group is not None:
             group.unload()
-        self._places = {key: place for key, place in self._places.items() if place[0] is not group}
+        self._loaded = {key: loaded for key, loaded in self._loaded.items() if loaded[0] is not group}
         self._restore_biases()
         self.injected = None
 
@@ -162,7 +167,7 @@ class Adapted:
             self.model.load_state_dict(self._biases, strict=False)
             self._biases = {}
 
-    def _undo(self, kind: Kind, name: str) -> None:
+    def _roll_back(self, kind: AdapterKind, name: str) -> None:
         """After a failed load: leave those that were there, and take off what peft left half-made in the model."""
         group = self._groups.get(kind.group)
         if group is not None:
@@ -180,15 +185,17 @@ class Adapted:
         self.model.__dict__.pop("peft_config", None)
         self._restore_biases()
 
-    def _make_room(self, keep: set[str]) -> None:
-        for adapter_id in [key for key in self._places if key not in keep][: max(0, len(self._places) - _MOST + 1)]:
-            peft_model, name, kind = self._places[adapter_id]
-            alone = sum(place[0] is peft_model for place in self._places.values()) == 1
+    def _evict(self, keep: set[str]) -> None:
+        for adapter_id in [key for key in self._loaded if key not in keep][
+            : max(0, len(self._loaded) - _MAX_ADAPTERS + 1)
+        ]:
+            peft_model, name, kind = self._loaded[adapter_id]
+            alone = sum(loaded[0] is peft_model for loaded in self._loaded.values()) == 1
             if not alone:
                 peft_model.delete_adapter(name)
-                del self._places[adapter_id]
+                del self._loaded[adapter_id]
             elif kind.prompt:
-                del self._places[adapter_id], self._groups[kind.group]
+                del self._loaded[adapter_id], self._groups[kind.group]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,75 @@
+"""Tokens one by one → pieces of text that never show half a character, nor anything of what ends the answer.
+
+It knows nothing about models; `end` is a `studio.chat.generation.End`.
+"""
+
+from __future__ import annotations
+
+from studio.data.reasoning import channels_text
+from studio.models.chat_tokenizer import ChatTokenizer
+
+
+class StreamDecoder:
+    """The text of one answer as it grows. `ended`: its end has come. `count`: tokens so far, the end not counted."""
+
+    def __init__(self, tokenizer: ChatTokenizer, end):
+        self.tokenizer, self.end = tokenizer, end
+        self.finished = False
+        self.count = 0
+        self._ids: list[int] = []
+        self._prefix = self._read = (
+            0  # decoded so far: up to _read, of which from _prefix on is decoded again for its context
+        )
+        self._pending = ""  # decoded, but may be the beginning of the end mark
+        self._end_reached = False  # the end mark was there
+
+    def add(self, token: int) -> str:
+        """What can be shown now that `token` has come; often "" within a character of several tokens."""
+        if token in self.end.ids:
+            self.finished = True
+            return ""
+        self._ids.append(token)
+        self.count += 1
+        if self.tokenizer.has_channels:
+            return self._from_channels()
+        before = self.tokenizer.decode(self._ids[self._prefix : self._read])
+        after = self.tokenizer.decode(self._ids[self._prefix :])
+        if len(after) <= len(before) or after.endswith("\ufffd"):
+            return ""
+        self._prefix, self._read = self._read, len(self._ids)
+        return self._visible_text(after[len(before) :])
+
+    def _from_channels(self) -> str:
+        """What is new in the text of a model that speaks in channels."""
+        text = channels_text(self.tokenizer.decode(self._ids, keep_special_tokens=True))
+        if text.endswith("\ufffd"):
+            return ""
+        new, self._read = text[self._read :], len(text)
+        return new
+
+    def flush(self) -> str:
+        """What is left to show at the end."""
+        if self.tokenizer.has_channels:
+            return self._from_channels()
+        before = self.tokenizer.decode(self._ids[self._prefix : self._read])
+        after = self.tokenizer.decode(self._ids[self._prefix :])
+        self._prefix = self._read = len(self._ids)
+        shown = self._visible_text(after[len(before) :])
+        held, self._pending = self._pending, ""
+        return shown + held
+
+    def _visible_text(self, text: str) -> str:
+        mark = self.end.text
+        if not mark or self._end_reached:
+            return "" if self._end_reached else text
+        self._pending += text
+        if mark in self._pending:
+            shown, self._pending = self._pending.partition(mark)[0], ""
+            self.finished = self._end_reached = True
+            return shown
+        keep = next(
+            (n for n in range(min(len(mark) - 1, len(self._pending)), 0, -1) if mark.startswith(self._pending[-n:])), 0
+        )
+        cut = len(self._pending) - keep
+        shown, self._pending = self._pending[:cut], self._pending[cut:]
+        return shown
