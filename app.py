@@ -24,7 +24,7 @@ def main() -> None:
     home = Home(asked.home)
     demo = build(home)
     launch(demo, port=asked.port, open_browser=asked.open, block=False)
-    shelf.heal(home, Store(home.database))
+    shelf.repair(home, Store(home.database))
     client.register_window(home)
     try:
         while True:  # a supervisor that was killed is back within a second, and adopts what still runs

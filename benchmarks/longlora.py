@@ -27,7 +27,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from studio import hardware
-from studio.tuners.shifted import shifted_attention
+from studio.tuners.shifted_attention import shifted_attention
 
 TARGET = 2.0
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -46,8 +46,8 @@ BUDGET = {
     "sample_prompts": 0,
     "evaluation_rows": 80,
     "answer_length": 24,
-    "schedule": "cosine",
-    "warmup": 0.05,
+    "lr_scheduler_type": "cosine",
+    "warmup_ratio": 0.05,
     "seed": 42,
 }
 SAMPLES = {
@@ -106,7 +106,7 @@ def measure(name: str, sample: str, folder: str, answer) -> None:
     """Teach once, in this process; the row goes into the pipe `answer`."""
     import torch
 
-    from tests.methods.bench import Shelf, made
+    from tests.methods.method_cases import Shelf, made
 
     torch.set_num_threads(1)
     bench = Shelf(Path(folder))
@@ -114,7 +114,7 @@ def measure(name: str, sample: str, folder: str, answer) -> None:
     rate = RATES.get(name, RATE * METHODS[name].learning_rate)
     began = time.process_time()
     run = bench.runs.start(
-        options, data=SAMPLES[sample], learning_rate=rate, **{"max_steps": None, "checkpoint_steps": 100_000, **BUDGET}
+        options, data=SAMPLES[sample], learning_rate=rate, **{"max_steps": None, "save_steps": 100_000, **BUDGET}
     )
     seconds, store, home = time.process_time() - began, bench.runs.store, bench.runs.home
     card = store.adapter(run)["card"]

@@ -106,13 +106,7 @@ def order(rounds: int) -> list[str]:
 def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer:
     """The trainer as a worker makes it for the captain preset, `segments` epochs long, every epoch alike."""
     values = preset("captain").values
-    training = {
-        **values["training"],
-        "epochs": segments,
-        "evaluations": 0,
-        "sample_prompts": 0,
-        "checkpoint_steps": 100_000,
-    }
+    training = {**values["training"], "epochs": segments, "evaluations": 0, "sample_prompts": 0, "save_steps": 100_000}
     recipe = recipe_from({**values, "data": {**values["data"], "max_rows": rows}, "training": training})
     store = Store(home.database)
     _, job_id = store.create_run("overhead", recipe.to_dict(), device)

@@ -117,7 +117,7 @@ def machine() -> Hardware:
     return Hardware(name, _cores(), total, free, bf16, avx512, () if unusable else gpus, unusable)
 
 
-def pick_device(wanted: str = "auto", hardware: Hardware | None = None, busy: Collection[str] = ()) -> str:
+def choose_device(wanted: str = "auto", hardware: Hardware | None = None, busy: Collection[str] = ()) -> str:
     """The device that a run gets: "cpu" or "cuda:N".
 
     "auto" is the first GPU that is not `busy`; where all are, the one with most free memory; without a GPU the CPU.

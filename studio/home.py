@@ -5,7 +5,7 @@
     adapters/ID/       one finished adapter, as stock `peft` loads it, with its README.md
     trash/ID/          adapters that were deleted and can be brought back
     uploads/           files the person gave us, never changed
-    outbox/            the last recipe and the last zip that a window offered for download
+    exports/           the last recipe and the last zip that a window offered for download
     logs/              the supervisor's and the workers' output
 
 It knows nothing about what is written there.
@@ -34,7 +34,7 @@ class Home:
     def __init__(self, root: str | Path | None = None):
         chosen = root or os.environ.get("DELTA_STUDIO_HOME") or Path.home() / ".delta-studio"
         self.root = Path(chosen).expanduser().resolve()
-        for name in ("runs", "adapters", "trash", "uploads", "outbox", "logs"):
+        for name in ("runs", "adapters", "trash", "uploads", "exports", "logs"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     @property
@@ -46,8 +46,8 @@ class Home:
         return self.root / "uploads"
 
     @property
-    def outbox(self) -> Path:
-        return self.root / "outbox"
+    def exports(self) -> Path:
+        return self.root / "exports"
 
     @property
     def logs(self) -> Path:

@@ -198,7 +198,7 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
             return Sentence("{title} is missing.", title=title)
         case _:
             cause = context.get("error")
-            if isinstance(cause, StudioErrorValue):
+            if isinstance(cause, InvalidOption):
                 return cause.sentence
             return Sentence(
                 "{title} cannot be '{given}': {detail}.", title=title, given=given, detail=item["msg"].rstrip(".")
@@ -210,7 +210,7 @@ def _number(limit: float) -> float | int:
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
-class StudioErrorValue(ValueError):
+class InvalidOption(ValueError):
     """Raised inside a pydantic validator to refuse a value with a sentence of our own."""
 
     def __init__(self, text: str, /, **values):
@@ -218,7 +218,7 @@ class StudioErrorValue(ValueError):
         super().__init__(str(self.sentence))
 
 
-def must(cls: type[Options], values: dict) -> Options:
+def require_valid(cls: type[Options], values: dict) -> Options:
     """`values` as an instance of `cls`; raises `StudioError` with every problem in one sentence each."""
     made, wrong = check(cls, values)
     if made is None:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from studio.data.dataset import DataSpec
 from studio.methods import METHODS, AnyMethod
+from studio.migration import current_recipe
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.folder_checks import folder_refusal
 from studio.models.shape import Shape
@@ -84,7 +85,7 @@ class Training(Options):
         advanced=True,
         group="Length and batches",
     )
-    accumulation: int = option(
+    gradient_accumulation_steps: int = option(
         1,
         "Accumulation",
         "Batches added up before a step. Effective batch size = batch size × accumulation.",
@@ -117,7 +118,7 @@ class Training(Options):
         advanced=True,
         group="Length and batches",
     )
-    schedule: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
         "cosine",
         "Schedule",
         "How the learning rate changes over the run.",
@@ -131,7 +132,7 @@ class Training(Options):
             "inverse_sqrt": "Inverse square root",
         },
     )
-    warmup: float = option(
+    warmup_ratio: float = option(
         0.05,
         "Warm-up",
         "Share of the run in which the learning rate climbs to its full size.",
@@ -168,7 +169,7 @@ class Training(Options):
         advanced=True,
         group="Optimiser",
     )
-    max_gradient: float = option(
+    max_grad_norm: float = option(
         1.0,
         "Gradient clipping",
         "Longer gradients are shortened to this norm. 0: never.",
@@ -216,7 +217,7 @@ class Training(Options):
         advanced=True,
         group="Evaluation",
     )
-    patience: int | None = option(
+    early_stopping_patience: int | None = option(
         None,
         "Early stopping",
         "Ends the run when the held-out loss has not improved in so many evaluations. Empty: never.",
@@ -226,14 +227,14 @@ class Training(Options):
         advanced=True,
         group="Evaluation",
     )
-    keep_best: bool = option(
+    load_best_model_at_end: bool = option(
         False,
         "Keep the best",
         "At the end take the checkpoint with the lowest held-out loss, not the last one.",
         advanced=True,
         group="Evaluation",
     )
-    checkpoint_steps: int = option(
+    save_steps: int = option(
         50,
         "Checkpoint every",
         "A killed run continues from its last checkpoint.",
@@ -247,7 +248,7 @@ class Training(Options):
     @property
     def effective_batch(self) -> int:
         """Examples that one optimiser step sees."""
-        return self.batch_size * self.accumulation
+        return self.batch_size * self.gradient_accumulation_steps
 
 
 class Machine(Options):
@@ -274,7 +275,7 @@ class Machine(Options):
         group="Machine",
         labels={"none": "None", "nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"},
     )
-    checkpointing: bool = option(
+    gradient_checkpointing: bool = option(
         False,
         "Gradient checkpointing",
         "Recalculates instead of remembering: much less memory, about a third slower.",
@@ -321,21 +322,28 @@ class Recipe(Options):
             or self.task.refusal(self)
         )
 
-    def clash(self) -> Sentence | None:
+    def conflict(self) -> Sentence | None:
         """Why the method does not go with a switch of machine or training that is on; None if it does."""
         on = [
             what
-            for what, switch in (("checkpointing", self.machine.checkpointing), ("packing", self.training.packing))
+            for what, switch in (
+                ("gradient_checkpointing", self.machine.gradient_checkpointing),
+                ("packing", self.training.packing),
+            )
             if switch
         ]
-        return next((lack for what in on if (lack := self.method.lack(what))), None)
+        return next((reason for what in on if (reason := self.method.unsupported_reason(what))), None)
 
-    def crowding(self, shape: Shape, longest: int) -> Sentence | None:
+    def context_overflow(self, shape: Shape, longest: int) -> Sentence | None:
         """Why rows of up to `longest` tokens, before they are cut, do not fit into a model of `shape`; None if they do.
 
         Models that reckon places instead of looking them up read on beyond their context, worse and worse; a person may want that, but not for virtual tokens.
         """
-        taken, context, longest = self.method.places, self.method.context(shape), min(longest, self.training.max_length)
+        taken, context, longest = (
+            self.method.virtual_token_count,
+            self.method.context(shape),
+            min(longest, self.training.max_length),
+        )
         if taken + longest <= context or not (taken or shape.has_learned_positions):
             return None
         if not taken:
@@ -372,7 +380,7 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
             source=source,
         )
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(current_recipe(values))
     except ValidationError as error:
         chosen = {
             part: offered.get(_name(values.get(part))) for part, offered in (("method", METHODS), ("task", TASKS))
@@ -384,7 +392,7 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
         raise StudioError(join(wrong)) from error
 
 
-def sound_parts(values: dict) -> tuple[Recipe, frozenset[str]]:
+def valid_parts(values: dict) -> tuple[Recipe, frozenset[str]]:
     """(recipe of `values` with every part in which something is wrong at its default, the names of those parts)."""
     try:
         return Recipe.model_validate(values), frozenset()
@@ -422,5 +430,5 @@ __all__ = [
     "Training",
     "recipe_from",
     "recipe_from_yaml",
-    "sound_parts",
+    "valid_parts",
 ]

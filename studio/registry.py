@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from studio.options import Options, StudioErrorValue
+from studio.options import InvalidOption, Options
 
 
 def discover(package: ModuleType, base: type[Options]) -> dict[str, type[Options]]:
@@ -35,7 +35,7 @@ def chosen(base: type[Options], offered: dict[str, type[Options]]) -> Any:
             value = {"name": value}
         name = value.get("name") if isinstance(value, dict) else None
         if name not in offered:
-            raise StudioErrorValue(
+            raise InvalidOption(
                 "'{name}' is not offered; choose one of {choices}.", name=name, choices=", ".join(offered)
             )
         return offered[name].model_validate(value)

@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from studio import migration
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs(
@@ -52,6 +54,9 @@ class Store:
         self._local = threading.local()
         with self.transaction() as db:
             db.executescript(_SCHEMA)
+        if migration.needed(self._db):
+            with self.transaction() as db:
+                migration.migrate(db, self.path.parent)
 
     @property
     def _db(self) -> sqlite3.Connection:

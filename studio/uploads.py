@@ -17,7 +17,7 @@ from studio.words import StudioError
 _NAME_BYTES = 120
 
 
-def take_in(uploads: Path, source: Path, name: str | None = None) -> Path:
+def import_file(uploads: Path, source: Path, name: str | None = None) -> Path:
     """Copy `source` below `uploads`, as `name` or under its own name as far as that is safe; returns where it lies."""
     with open(source, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]

@@ -30,12 +30,12 @@ from starlette.routing import Route
 from studio.chat.classifier import Classifiers
 from studio.chat.engine import Engine, Outcome, server_stopped
 from studio.chat.sampling import Sampling
-from studio.jobs import reasons
+from studio.jobs import failure_reasons
 from studio.library import shelf
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.models.resolve import resolve_folder
-from studio.options import must
+from studio.options import require_valid
 from studio.words import Sentence, StudioError
 
 IDLE_SECONDS = 1800.0  # without a request, until the model's memory is given back
@@ -171,7 +171,7 @@ class Service:
         except StudioError as error:
             return _failure(error.sentence, 400)
         except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
-            return _failure(reasons.of_exception(error, self.home), 400)
+            return _failure(failure_reasons.reason_of_exception(error, self.home), 400)
 
     async def _answer(
         self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]
@@ -243,7 +243,7 @@ class Service:
                 )
                 put(server_stopped() if self.shutting_down.is_set() and outcome.finish == "cancelled" else outcome)
             except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
-                put(reasons.of_exception(error, self.home))
+                put(failure_reasons.reason_of_exception(error, self.home))
 
         try:
             self.pool.submit(work)
@@ -319,7 +319,7 @@ def _sampling(body: dict) -> Sampling:
     values = {key: body[key] for key in Sampling.model_fields if body.get(key) is not None}
     if body.get("max_completion_tokens") is not None:
         values["max_tokens"] = body["max_completion_tokens"]
-    return must(Sampling, values)
+    return require_valid(Sampling, values)
 
 
 def _messages(body: dict) -> list[dict]:

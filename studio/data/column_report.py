@@ -11,10 +11,10 @@ import numpy as np
 
 from studio.data.dataset import Dataset, Part
 from studio.data.findings import EXAMPLES, Finding, lines_of, once, places
-from studio.data.marks import MEDIA_MARKS
-from studio.data.parting import FLAGS
+from studio.data.fingerprints import MEDIA_MARKS
 from studio.data.records import Records
 from studio.data.records import texts as texts_of
+from studio.data.splitting import FLAGS
 from studio.words import Sentence
 
 LOOKED_AT = 2000  # records; more are sampled evenly
@@ -25,7 +25,7 @@ def column_findings(dataset: Dataset) -> list[Finding]:
     return [
         *unused_columns(dataset),
         *marked_questions(dataset),
-        *worse_answers(dataset),
+        *rejected_answers(dataset),
         *(media(dataset) if dataset.want != "image" else []),
     ]
 
@@ -37,7 +37,7 @@ def unused_columns(dataset: Dataset) -> list[Finding]:
 
 
 def _unused(part: Part, several: bool) -> Finding:
-    names = sorted(part.unused, key=lambda name: name not in part.weighty)  # those that matter first
+    names = sorted(part.unused, key=lambda name: name not in part.has_weights)  # those that matter first
     listed = ", ".join(map(str, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
     values = {"columns": listed, "name": part.name, "count": len(names)}
     if several:
@@ -45,7 +45,7 @@ def _unused(part: Part, several: bool) -> Finding:
     else:
         told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
     texts = [
-        str(name) for name in part.weighty if name not in part.media
+        str(name) for name in part.has_weights if name not in part.media
     ]  # of the others the finding about media says more
     if not texts:
         return Finding("unused", "warning" if part.media else "info", told, len(names), [])
@@ -79,7 +79,7 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
     return [Finding("marked", "warning", sentence, len(marked), *places(marked))]
 
 
-def worse_answers(dataset: Dataset) -> list[Finding]:
+def rejected_answers(dataset: Dataset) -> list[Finding]:
     """Files of preferences that a chat learns from."""
     found = []
     for part in dataset.files if dataset.want == "messages" else []:

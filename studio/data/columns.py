@@ -114,7 +114,7 @@ class Column:
         self.taken.update(taken_for(items).items())
 
     @property
-    def talks(self) -> bool:
+    def looks_like_conversation(self) -> bool:
         """Whether it holds turns in most rows that have something there."""
         return 2 * max(self.openai, self.sharegpt) >= max(1, self.filled)
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from studio.data.sides import LEARNT, MEASURED, side
 from studio.data.source import Source
 from studio.data.speakers import ROLES, is_turn
+from studio.data.split_names import LEARNT, MEASURED, side
 from studio.words import StudioError
 
 _LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")

@@ -17,8 +17,7 @@ from typing import Annotated, BinaryIO
 
 from pydantic import AfterValidator
 
-from studio.data import parting
-from studio.data.alike import propose_like
+from studio.data import splitting
 from studio.data.languages import language_of
 from studio.data.mapping import Mapping, Want, apply, check_mapping, columns_of
 from studio.data.read import open_source
@@ -27,9 +26,10 @@ from studio.data.remedies import changes, checked, merged, rewritten
 from studio.data.resolve import resolve
 from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
+from studio.data.similar_columns import propose_same_mapping
 from studio.data.source import Source
 from studio.data.spelling import spellings
-from studio.data.unused import Unused
+from studio.data.unused_columns import Unused
 from studio.options import Options, option
 from studio.words import Sentence, StudioError
 
@@ -143,7 +143,7 @@ class Part:
     preview: list[Row] = field(default_factory=list)
     drawn: int = 0
     unused: list[str] = field(default_factory=list)
-    weighty: list[str] = field(default_factory=list)
+    has_weights: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
 
     def __getstate__(self) -> dict:
@@ -201,19 +201,19 @@ def load(
     first = reading.part(resolved.train, spec.mapping, spec.weight, spec.encoding, spec.max_rows)
     for other in spec.more:
         reading.part(resolve(other.source).train, other.mapping, other.weight, None, spec.max_rows)
-    parts, kept_apart = list(reading.parts), None
+    parts, used_as_validation = list(reading.parts), None
     chosen = resolve(spec.validation).train if spec.validation else resolved.validation
     if chosen is not None:
         own = (spec.validation_mapping, spec.encoding) if spec.validation else (None, None)
-        kept_apart = reading.part(chosen, own[0], 1.0, own[1], None, like=first.mapping)
+        used_as_validation = reading.part(chosen, own[0], 1.0, own[1], None, like=first.mapping)
     store, problems = reading.store, reading.problems
     store.seal()
     if "spelling" in spec.remedies and (changed := store.relabel(spellings(store, want))):
         reading.remedied["spelling"] = changed
-    whole = parting.Whole(store, [part.counts for part in reading.parts], problems, reading.remedied)
+    whole = splitting.Splitter(store, [part.counts for part in reading.parts], problems, reading.remedied)
     parted = any(store.apart)
     if parted:
-        whole.keep_apart([part.source for part in reading.parts])
+        whole.use_as_validation([part.source for part in reading.parts])
     else:
         whole.split(spec.validation_fraction, spec.seed)
     whole.remedy(spec.remedies, want, spec.seed)
@@ -241,7 +241,7 @@ def load(
         whole.validation,
         problems,
         sum((part.counts for part in parts), Counts()),
-        kept_apart,
+        used_as_validation,
         source.format,
         source.encoding,
         source.unit,
@@ -289,7 +289,7 @@ class _Reading:
         source, validation = open_source(place, encoding=encoding), like is not None
         evidence = list(source.evidence)
         if mapping is None:
-            proposal = propose_like(source, like, self.want) if like else propose(source, self.want)
+            proposal = propose_same_mapping(source, like, self.want) if like else propose(source, self.want)
             mapping, evidence = proposal.mapping, [*evidence, *proposal.evidence]
         check_mapping(mapping, source.columns, self.want, source.name)
         made = Part(source, source.name, mapping, weight, Counts(), source.columns, evidence)
@@ -341,7 +341,12 @@ class _Reading:
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)
         rows.close()
-        part.columns, part.unused, part.weighty, part.media = unused.columns, unused.names, unused.weighty, unused.media
+        part.columns, part.unused, part.has_weights, part.media = (
+            unused.columns,
+            unused.names,
+            unused.has_weights,
+            unused.media,
+        )
         own.merge(source.problems, file)
         part.counts = Counts(
             seen + source.problems.rows, used, dict(own.errors) | ({"language": skipped} if skipped else {})

@@ -8,9 +8,9 @@ import numpy as np
 
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, lines_of, once
-from studio.data.parting import RATIO
 from studio.data.records import SEVERAL, set_label
 from studio.data.spelling import spellings
+from studio.data.splitting import RATIO
 from studio.words import Sentence
 
 
@@ -24,7 +24,7 @@ def label_counts(dataset: Dataset) -> dict[str, int]:
     return {label: count for label, count in found.most_common() if count}
 
 
-def misspelt(dataset: Dataset) -> list[Finding]:
+def label_spellings(dataset: Dataset) -> list[Finding]:
     """Rows with a label that most rows write with other capitals or blanks."""
     store, usual = dataset.train.store, spellings(dataset.train.store, dataset.want)
     numbers = [number for name, number in store.label_names.items() if not usual.keys().isdisjoint(name.split(SEVERAL))]

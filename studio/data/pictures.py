@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from studio.data.archive import ignored
 from studio.data.rows import Row
-from studio.data.sides import by_folder
 from studio.data.source import Source
+from studio.data.split_names import by_folder
 from studio.words import StudioError
 
 if TYPE_CHECKING:

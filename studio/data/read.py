@@ -25,8 +25,8 @@ from studio.data.readers_table import read_table
 from studio.data.readers_text import read_json, read_jsonl, read_text
 from studio.data.rows import Problem, Row
 from studio.data.saved import DESCRIPTIONS, Saved, read_numbered, saved_splits
-from studio.data.sides import measured
 from studio.data.source import Source, unreadable
+from studio.data.split_names import measured
 from studio.words import Sentence, StudioError
 
 MAX_UPLOAD_BYTES = 200 * 2**20

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, NamedTuple, overload
 import numpy as np
 import orjson
 
-from studio.data.marks import Marks
+from studio.data.disk_list import DiskList
+from studio.data.fingerprints import Fingerprints
 from studio.data.pictures import digest_of
-from studio.data.spool import Spool
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -34,7 +34,7 @@ class RecordStore:
 
     def __init__(self, place: BinaryIO | Path | None = None):
         """place: where to keep them, a file or a folder; the system's temporary folder if not given."""
-        self.spool = Spool(place)
+        self.spool = DiskList(place)
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
         self.parts, self.apart = array("H"), array("B")
@@ -42,7 +42,7 @@ class RecordStore:
         self._spelling: dict[str, str] = {}
         self.digests = array("Q")
         self.inputs = array("Q")
-        self.marks = Marks()
+        self.marks = Fingerprints()
 
     def add(
         self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False

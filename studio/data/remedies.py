@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from studio.data.fingerprints import CONTROLS, EMAILS, GARBLED, KEYS, MEDIA_MARKS
 from studio.data.languages import LANGUAGES
-from studio.data.marks import CONTROLS, EMAILS, GARBLED, KEYS, MEDIA_MARKS
-from studio.options import StudioErrorValue
+from studio.options import InvalidOption
 from studio.words import Sentence
 
 REMEDIES: dict[str, dict[str, Sentence]] = {
@@ -48,7 +48,7 @@ def checked(remedies: dict[str, str]) -> dict[str, str]:
     """`remedies` if every kind and action is known; for pydantic."""
     for kind, action in remedies.items():
         if action not in REMEDIES.get(kind, {}):
-            raise StudioErrorValue(
+            raise InvalidOption(
                 "There is no remedy '{action}' for '{kind}'; remove it from the recipe.", action=action, kind=kind
             )
     return remedies

@@ -16,13 +16,13 @@ from studio.data.cells import as_text
 from studio.data.column_report import column_findings
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level, lines_of, once, places
-from studio.data.label_report import imbalance, label_counts, misspelt, unknown_labels
+from studio.data.fingerprints import EMAIL, KEY
+from studio.data.label_report import imbalance, label_counts, label_spellings, unknown_labels
 from studio.data.languages import LANGUAGES, language_of
 from studio.data.mapping import Mapping
-from studio.data.marks import EMAIL, KEY
-from studio.data.parting import FLAGS, near_repeats, repeats
 from studio.data.records import texts
 from studio.data.rows import Counts, Problems, Row
+from studio.data.splitting import FLAGS, duplicate_rows, near_duplicate_rows
 from studio.data.validation_report import validation_findings
 from studio.words import Sentence
 
@@ -98,7 +98,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
         *validation_findings(dataset),
         *odd_characters(dataset),
         *secrets(dataset),
-        *misspelt(dataset),
+        *label_spellings(dataset),
         *imbalance(dataset),
         *unknown_labels(dataset),
         *languages(dataset),
@@ -216,7 +216,7 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
 def duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows whose record already stood further up."""
     records = once(dataset.train)
-    again = repeats(records)
+    again = duplicate_rows(records)
     count = int(again.sum())
     if not count:
         return []
@@ -233,7 +233,7 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
     """Training rows that share most of their words with an earlier one, in the same order."""
     if dataset.want == "image":  # without words all would be the same
         return []
-    again, complete = near_repeats(dataset.train)
+    again, complete = near_duplicate_rows(dataset.train)
     if not len(again):
         return []
     lines, first, files = lines_of(dataset, dataset.train, again)

@@ -72,8 +72,10 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
 
 
 def _conversations(columns: Columns, rows: list[Row]) -> Found:
-    talks = [column for name, column in columns.items() if not earlier(columns, name)]
-    best = max(talks, key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
+    looks_like_conversation = [column for name, column in columns.items() if not earlier(columns, name)]
+    best = max(
+        looks_like_conversation, key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None
+    )
     if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
         return None
     if best.name in (by_name(columns, ("chosen", "rejected"), ("prompt",)) or {}).values():

@@ -49,7 +49,7 @@ def conversation(columns: Columns, taken: set[str], answered: bool | None = None
     found = {
         name: column
         for name, column in columns.items()
-        if name not in taken and column.talks and column.lists and not earlier(columns, name)
+        if name not in taken and column.looks_like_conversation and column.lists and not earlier(columns, name)
     }
     if answered is not None:
         found = {name: column for name, column in found.items() if (2 * column.answered >= column.filled) == answered}

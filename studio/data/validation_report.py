@@ -9,14 +9,14 @@ import numpy as np
 
 from studio.data.dataset import Dataset
 from studio.data.findings import Finding, lines_of
-from studio.data.parting import repeats
+from studio.data.splitting import duplicate_rows
 from studio.words import Sentence
 
 
 def validation_findings(dataset: Dataset) -> list[Finding]:
     """All of them; texts that are learnt whole ask nothing, so no question can be the same."""
     asked = prompt_leakage(dataset) if dataset.want != "text" else []
-    return [*all_leaked(dataset), *validation_duplicates(dataset), *kept_apart(dataset), *asked]
+    return [*all_leaked(dataset), *validation_duplicates(dataset), *used_as_validation(dataset), *asked]
 
 
 def all_leaked(dataset: Dataset) -> list[Finding]:
@@ -32,7 +32,7 @@ def all_leaked(dataset: Dataset) -> list[Finding]:
 
 def validation_duplicates(dataset: Dataset) -> list[Finding]:
     """Held-out rows whose record already stood further up: each counts as if it were one more that was asked independently."""
-    again = repeats(dataset.validation)
+    again = duplicate_rows(dataset.validation)
     count = int(again.sum())
     if not count:
         return []
@@ -45,7 +45,7 @@ def validation_duplicates(dataset: Dataset) -> list[Finding]:
     return [Finding("validation_duplicate", "warning", sentence, count, lines, files)]
 
 
-def kept_apart(dataset: Dataset) -> list[Finding]:
+def used_as_validation(dataset: Dataset) -> list[Finding]:
     """Rows of the files to learn from that are called test or validation there."""
     which = (dataset.validation.column("apart") > 0) & (dataset.validation.column("parts") < len(dataset.parts))
     count = int(which.sum())

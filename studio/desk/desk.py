@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 from studio import hardware
-from studio.data.alike import lost_rows
 from studio.data.dataset import DataSpec, OtherFile
 from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.read import fingerprint, open_source
 from studio.data.resolve import resolve, stamp
 from studio.data.shape import propose, separator_of
+from studio.data.similar_columns import lost_rows
 from studio.data.source import Source
 from studio.desk.outlook import Outlook, look
 from studio.desk.readings import Readings
@@ -33,7 +33,7 @@ from studio.presets import apply, presets
 from studio.recipe import Recipe, recipe_from
 from studio.store import Store
 from studio.tasks import TASKS, Task
-from studio.uploads import take_in
+from studio.uploads import import_file
 from studio.words import StudioError
 
 _KEPT_MAPPINGS = 200
@@ -89,10 +89,10 @@ class Desk:
         """Make `source` (an example, a path, a hub id) the draft's data if it can be read; the task follows what it is."""
         self._choose(source, _look_at(source))
 
-    def bring(self, path: str | Path, name: str | None = None) -> Path:
+    def use_upload(self, path: str | Path, name: str | None = None) -> Path:
         """Like `use`, for a file that is somebody else's to delete: a copy is kept, but only of what can be read."""
         opened = _look_at(str(path))
-        kept = self.take_in(path, name)
+        kept = self.import_file(path, name)
         self._choose(str(kept), opened)
         return kept
 
@@ -206,9 +206,9 @@ class Desk:
             return None
         return mapping
 
-    def take_in(self, path: str | Path, name: str | None = None) -> Path:
+    def import_file(self, path: str | Path, name: str | None = None) -> Path:
         """Copy a file that the person gave into the studio's uploads, under its own name as far as that is safe."""
-        return take_in(self.home.uploads, Path(path), name)
+        return import_file(self.home.uploads, Path(path), name)
 
     def set_remedy(self, kind: str, action: str | None) -> None:
         """Choose what is done about a kind of finding; None undoes it."""
@@ -216,7 +216,7 @@ class Desk:
         remedies = {name: chosen for name, chosen in data.get("remedies", {}).items() if name != kind}
         self.change(data={**data, "remedies": remedies | ({kind: action} if action else {})})
 
-    def mix_in(self, source: str) -> None:
+    def add_file(self, source: str) -> None:
         """Add a file to the draft's data, if it can be read."""
         opened = _look_at(source)
         data = self.draft()["data"]
@@ -301,7 +301,7 @@ class Desk:
         recipe = outlook.recipe
         name = recipe.name.strip() or f"{outlook.dataset.title} · {recipe.method.summary()}"
         return client.start_run(
-            self.home, self.store, name, recipe.to_dict(), hardware.pick_device(recipe.machine.device)
+            self.home, self.store, name, recipe.to_dict(), hardware.choose_device(recipe.machine.device)
         )
 
 

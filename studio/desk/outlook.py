@@ -16,7 +16,7 @@ from studio.desk.readings import Readings, StillReading
 from studio.forecast import Forecast, forecast
 from studio.models.resolve import local_folder
 from studio.models.shape import Shape, read_shape
-from studio.recipe import Recipe, recipe_from, sound_parts
+from studio.recipe import Recipe, recipe_from, valid_parts
 from studio.store import Store
 from studio.words import Sentence, StudioError
 
@@ -65,7 +65,7 @@ class Outlook:
 
 def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     """draft: a recipe as far as it is prepared. store: whose runs the forecast learns from."""
-    recipe, wrong = sound_parts(draft)
+    recipe, wrong = valid_parts(draft)
     found = Outlook(recipe, wrong)
     if wrong:
         found.attempt("recipe", lambda: recipe_from(draft))
@@ -78,11 +78,11 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     refusal = found.attempt("model", lambda: recipe.refusal(found.shape)) if not wrong else None
     if refusal:
         found.problems["method"] = refusal
-    if not wrong and (clash := recipe.clash()):
-        found.problems["machine"] = clash
+    if not wrong and (conflict := recipe.conflict()):
+        found.problems["machine"] = conflict
     if not wrong & {"data", "task"}:
         _look_at_data(found, readings, folder)
-    machine = found.attempt("machine", lambda: (hardware.pick_device(recipe.machine.device), hardware.machine())[1])
+    machine = found.attempt("machine", lambda: (hardware.choose_device(recipe.machine.device), hardware.machine())[1])
     if found.shape and machine and not (wrong or refusal):
         found.forecast = found.attempt(
             "model", lambda: forecast(recipe, found.shape, found.lengths, found.rows, machine, store)
@@ -124,8 +124,8 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
         longest = (
             max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length
         )  # not all were looked at
-        if crowding := recipe.crowding(found.shape, longest):
-            found.problems.setdefault("method", crowding)
+        if context_overflow := recipe.context_overflow(found.shape, longest):
+            found.problems.setdefault("method", context_overflow)
         found.rows = round(found.rows * len(found.lengths) / tokens.looked) if found.lengths else 0
         found.report = with_tokens(
             found.report,

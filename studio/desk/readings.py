@@ -15,7 +15,7 @@ from studio.data.process import Reading, is_large
 from studio.data.report import Report, report
 from studio.data.resolve import stamp
 from studio.data.token_report import Tokens, count_tokens
-from studio.desk.ways_out import add_ways_out
+from studio.desk.template_fixes import add_template_fixes
 from studio.recipe import Recipe
 from studio.tasks.length_policy import LengthPolicy
 from studio.words import StudioError
@@ -85,7 +85,7 @@ class Readings:
                 lambda value: recipe.task.drops_content(value, tokenizer),
             )
             if recipe.task.uses_chat_template:
-                add_ways_out(found, recipe, folder)
+                add_template_fixes(found, recipe, folder)
             return found
 
         with self._lock:

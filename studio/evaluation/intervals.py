@@ -38,7 +38,7 @@ def bootstrap_figures(
     of them lies, which one that comes out the same in every round may still be (`alike`)."""
     rounds = np.array([figures(np.bincount(row, minlength=count)) for drawn in _drawn(count, seed) for row in drawn])
     return [
-        alike(values[0], count, span) if np.ptp(values) < _SAME else _middle(values)
+        all_equal(values[0], count, span) if np.ptp(values) < _SAME else _middle(values)
         for values, span in zip(rounds.T, spans, strict=True)
     ]
 
@@ -61,7 +61,7 @@ SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 """Between what a share lies, and the difference of two."""
 
 
-def alike(value: float, count: int, span: Interval) -> Interval:
+def all_equal(value: float, count: int, span: Interval) -> Interval:
     """Interval of a mean where each of `count` rows has the same value, so that rows drawn anew would claim to be certain.
 
     None of `count` rows differs; by Wilson up to a share of z² / (count + z²) of all rows still may, and be anything in `span`. Of
@@ -97,7 +97,7 @@ def interval(values: Sequence[float], share: bool = True) -> Interval | None:
     """Of the mean of `values`: Wilson's where each is 0 or 1, else by bootstrap. share: each lies in 0 to 1; otherwise nothing can be said
     where all are the same, and it is None."""
     if np.ptp(values) < _SAME:
-        return alike(values[0], len(values), SHARE) if share else None
+        return all_equal(values[0], len(values), SHARE) if share else None
     return wilson(sum(values), len(values)) if share and set(values) == {0, 1} else bootstrap(values)
 
 
@@ -107,5 +107,5 @@ def gain(base: Sequence[float], fine_tuned: Sequence[float], share: bool = True)
         return newcombe(base, fine_tuned)
     differences = [after - before for before, after in zip(base, fine_tuned, strict=True)]
     if np.ptp(differences) < _SAME:
-        return alike(differences[0], len(differences), DIFFERENCE) if share else None
+        return all_equal(differences[0], len(differences), DIFFERENCE) if share else None
     return bootstrap(differences)

@@ -85,7 +85,7 @@ class Prediction:
     rejected: str = ""
 
 
-def figures(rows: Sequence[Prediction]) -> dict:
+def summarise(rows: Sequence[Prediction]) -> dict:
     """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
     {"base": (low, high), "fine_tuned": …, "difference": …}, the last of taught − base on the same rows; None where nothing can be said."""
     names = [name for name in SCORES if rows and name in rows[0].scores]
@@ -148,7 +148,7 @@ ORDERS = {
 }
 
 
-def arranged(rows: Sequence[Prediction], order: str = "worst", search: str = "") -> list[Prediction]:
+def sort_rows(rows: Sequence[Prediction], order: str = "worst", search: str = "") -> list[Prediction]:
     """The rows that hold every word of `search`, in an order of `ORDERS`; ties are settled by the scores that follow, then by place."""
     looked_for = search.casefold().split()
     found = [

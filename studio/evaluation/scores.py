@@ -84,7 +84,7 @@ def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[s
     return sum(found) / len(found) if found else 0.0
 
 
-def weighed_macro_f1(
+def weighted_macro_f1(
     expected: Sequence[Sequence[str]],
     predicted: Sequence[Sequence[str]],
     labels: Sequence[str],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from studio.data.resolve import resolve
 from studio.forecast import memory, speed
-from studio.hardware import Hardware, gigabytes, pick_device
+from studio.hardware import Hardware, choose_device, gigabytes
 from studio.models.shape import Shape
 from studio.recipe import Recipe
 from studio.store import Store
@@ -64,7 +64,7 @@ def forecast(
     lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted (of pictures the model says how many
     patches they make). rows: training examples. store: where the speeds of earlier runs are noted. Raises `StudioError` for a device that is not there.
     """
-    device = pick_device(recipe.machine.device, hardware)
+    device = choose_device(recipe.machine.device, hardware)
     precision = memory.precision_of(recipe, hardware.bf16_on(device), device)
     most = min(recipe.training.max_length, shape.context or recipe.training.max_length)
     known = [min(length, most) for length in lengths or () if length > 0]
@@ -74,7 +74,7 @@ def forecast(
     examples = max(rows, 1)
     steps = speed.total_steps(recipe, examples)
     parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
-    labelled = speed.measured_speed(store, device, recipe)
+    labelled = speed.measured_throughput(store, device, recipe)
     share = 0.1 if recipe.data.validation else recipe.data.validation_fraction  # a file of its own is not opened here
     seconds = speed.seconds(
         recipe,
@@ -146,7 +146,7 @@ def _cost(forecast: Forecast | None) -> Sentence:
 
 def _device(recipe: Recipe, hardware: Hardware) -> str:
     wanted = recipe.machine.device
-    return pick_device("auto", hardware) if wanted == "auto" else wanted
+    return choose_device("auto", hardware) if wanted == "auto" else wanted
 
 
 def _method(recipe: Recipe) -> Sentence:

@@ -96,7 +96,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     if dropout and targets:
         block += (width + 1) * sum(size for size, _ in shape.targets(targets).values()) / shape.layers
     block *= _HEAVIER.get(recipe.method.name, 1)
-    if recipe.machine.checkpointing:
+    if recipe.machine.gradient_checkpointing:
         return shape.layers * shape.hidden * width + block
     return shape.layers * block
 

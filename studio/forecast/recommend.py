@@ -43,7 +43,7 @@ class Case:
         own = self.recipe.method.name == name
         try:
             recipe = self.recipe if own else changed(self.recipe, {"method": {"name": name}})
-            if recipe.refusal(self.shape) or recipe.clash():
+            if recipe.refusal(self.shape) or recipe.conflict():
                 return None
             return forecast(recipe, self.shape, self.lengths, self.rows, self.hardware)
         except StudioError:

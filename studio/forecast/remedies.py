@@ -67,11 +67,11 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
     recipe = forecast.question.recipe
     training, machine, method = recipe.training, recipe.machine, recipe.method
     ideas = _smaller_batches(forecast, room, hardware)
-    if not machine.checkpointing and not method.lack("checkpointing"):
+    if not machine.gradient_checkpointing and not method.unsupported_reason("gradient_checkpointing"):
         ideas.append((Sentence("Turn on gradient checkpointing"), {"machine.checkpointing": True}))
     if training.optimiser in ("adamw", "paged_adamw"):
         ideas.append((Sentence("Use the 8-bit optimiser"), {"training.optimiser": "adamw_8bit"}))
-    if recipe.quantisation == "none" and not method.lack("nf4") and method.name != "lora":
+    if recipe.quantisation == "none" and not method.unsupported_reason("nf4") and method.name != "lora":
         ideas.append((Sentence("Squeeze the base model to 4 bit"), {"machine.quantisation": "nf4"}))
     if method.name == "lora":
         ideas.append((Sentence("Use QLoRA"), {"method": _as(method, "qlora"), "machine.quantisation": "none"}))
@@ -129,7 +129,7 @@ def _after(forecast: Forecast, changes: Changes, hardware: Hardware) -> int | No
         recipe = changed(asked.recipe, changes)
     except StudioError:
         return None
-    if recipe.refusal(asked.shape) or recipe.clash():
+    if recipe.refusal(asked.shape) or recipe.conflict():
         return None
     again = replace(asked, recipe=recipe)
     return make_forecast(again.recipe, again.shape, again.lengths, again.rows, hardware).memory_bytes

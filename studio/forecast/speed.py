@@ -57,7 +57,7 @@ def total_steps(recipe: Recipe, examples: int) -> int:
     if training.max_steps:
         return training.max_steps
     batches = math.ceil(examples / training.batch_size)
-    per_epoch = max(1, math.ceil(batches / training.accumulation))
+    per_epoch = max(1, math.ceil(batches / training.gradient_accumulation_steps))
     return max(1, math.ceil(round(training.epochs * per_epoch, 6)))
 
 
@@ -82,7 +82,7 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
     matrices = shape.active_weights + LABELLED * shape.vocab_size * shape.hidden
     forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_dim
     passes = 3 if recipe.method.ships_as == "model" else 2
-    return forward * (passes + (1 if recipe.machine.checkpointing else 0) + recipe.task.reference_passes)
+    return forward * (passes + (1 if recipe.machine.gradient_checkpointing else 0) + recipe.task.reference_passes)
 
 
 def device_flops(hardware: Hardware, device: str, precision: str) -> float:
@@ -107,7 +107,7 @@ def _gpu_tflops(gpu: Gpu) -> float:
     return known[-1] if known else 10
 
 
-def measured_speed(store, device: str, recipe: Recipe) -> float | None:
+def measured_throughput(store, device: str, recipe: Recipe) -> float | None:
     """Tokens a second of the last run with this device, model, method and task, as the worker noted it."""
     note = store.note(f"speed:{device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}") if store else None
     return note["tokens_per_second"] if note and note.get("tokens_per_second", 0) > 0 else None
@@ -143,10 +143,10 @@ def seconds(
     if speed:
         learning = examples * mean / speed
     else:
-        passes = 1.5 if recipe.machine.checkpointing else 1
+        passes = 1.5 if recipe.machine.gradient_checkpointing else 1
         learning = examples * width * work / flops + steps * (
             _STEP
-            + training.accumulation
+            + training.gradient_accumulation_steps
             * shape.layers
             * (passes * _LAYER_TRAINED[kind] + recipe.task.reference_passes * _LAYER_FORWARD[kind])
         )

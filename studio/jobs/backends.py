@@ -20,7 +20,7 @@ from typing import Protocol
 import psutil
 
 from studio.home import REPOSITORY, Home
-from studio.jobs import identity
+from studio.jobs import processes
 from studio.jobs.job import log_path
 
 log = logging.getLogger("supervisor")
@@ -59,7 +59,7 @@ class Backend(Protocol):
     def adopt(self, job: dict) -> Handle | None:
         """The living worker of a running job that another supervisor started; None if there is none."""
 
-    def tend(self, wanted: bool) -> dict:
+    def maintain_standby(self, wanted: bool) -> dict:
         """Called often: keep a standby warm if one is wanted. Returns {"pid": int or None, "ready": bool}."""
 
     def close(self) -> None:
@@ -79,20 +79,20 @@ class Local:
     def start(self, job: dict) -> Handle:
         self._next_standby = time.monotonic() + self.delay
         standby, self._standby = self._standby, None
-        if standby and standby.hand_over(job["id"]):
+        if standby and standby.assign(job["id"]):
             return Child(standby.process, warm=True)
         with open(log_path(self.home, job["id"]), "ab") as output:
             return Child(
-                _spawn("work", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                _spawn("worker", self.home, str(job["id"]), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             )
 
     def adopt(self, job: dict) -> Handle | None:
-        process = identity.find(job["pid"], job["pid_created"])
+        process = processes.find(job["pid"], job["pid_created"])
         if not process and job["pid"]:
-            end_leftovers(job["pid"], self.home)
+            kill_orphans(job["pid"], self.home)
         return Adopted(process, self.home) if process else None
 
-    def tend(self, wanted: bool) -> dict:
+    def maintain_standby(self, wanted: bool) -> dict:
         if self._standby and self._standby.process.poll() is not None:
             log.warning("the standby left with %s; see logs/standby.log", self._standby.process.returncode)
             self.close()
@@ -128,7 +128,7 @@ class Standby:
                 self._ready = bool(os.read(self.process.stdout.fileno(), 64))
         return self._ready
 
-    def hand_over(self, job_id: int) -> bool:
+    def assign(self, job_id: int) -> bool:
         """Give it its job, which it takes as soon as its imports are done. False if it is dead."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps({"job": job_id}).encode() + b"\n")
@@ -185,9 +185,9 @@ class Adopted:
         self._home = home
 
     def poll(self) -> Exit | None:
-        if identity.is_living(self._process):
+        if processes.is_living(self._process):
             return None
-        end_leftovers(self.pid, self._home)
+        kill_orphans(self.pid, self._home)
         return Exit()
 
     def terminate(self) -> None:
@@ -195,18 +195,18 @@ class Adopted:
             self._process.terminate()
 
     def kill(self) -> None:
-        if identity.is_living(self._process):
+        if processes.is_living(self._process):
             _kill_group(self.pid)
             with contextlib.suppress(psutil.NoSuchProcess):  # started in a terminal, it may lead no group
                 self._process.kill()
 
 
-def end_leftovers(pid: int, home: Home) -> None:
+def kill_orphans(pid: int, home: Home) -> None:
     """End what the dead worker `pid` of some time ago has left behind in its process group.
 
     The machine may have restarted since and the number be another group's, so each must carry our mark.
     """
-    if identity.is_living(pid):
+    if processes.is_living(pid):
         return  # the number has come round again, which the kernel allows only if the group was empty
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):

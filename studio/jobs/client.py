@@ -12,7 +12,7 @@ import sys
 import psutil
 
 from studio.home import REPOSITORY, Home
-from studio.jobs import identity
+from studio.jobs import processes
 from studio.store import Store
 from studio.words import StudioError
 
@@ -26,7 +26,7 @@ def ensure_supervisor(home: Home) -> bool:
     what brings a supervisor back that was killed, and a dying one may hold its lock for milliseconds.
     """
     _started[:] = [process for process in _started if process.poll() is None]
-    lock = identity.Lock.take(identity.supervisor_lock(home.root))
+    lock = processes.Lock.take(processes.supervisor_lock(home.root))
     if not lock:
         return False
     try:
@@ -50,13 +50,13 @@ def ensure_supervisor(home: Home) -> bool:
 
 def register_window(home: Home) -> None:
     """Make this process known as a window. While it lives the supervisor stays, with a warm standby."""
-    pid, created = identity.me()
+    pid, created = processes.current_process()
     store = Store(home.database)
     with store.transaction():
         others = [
             window
             for window in store.note("windows", [])
-            if window["pid"] != pid and identity.find(window["pid"], window["created"])
+            if window["pid"] != pid and processes.find(window["pid"], window["created"])
         ]
         store.set_note("windows", [*others, {"pid": pid, "created": created}])
     store.close()

@@ -58,7 +58,7 @@ class Job:
         """Make `stop_requested` true from inside the process."""
         self._stop = True
 
-    def raise_if_stopped(self) -> None:
+    def check_stop(self) -> None:
         """Raise `Stopped` if the job was asked to stop: for a job that has nothing to save."""
         if self.stop_requested():
             raise Stopped

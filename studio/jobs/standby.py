@@ -17,7 +17,7 @@ import os
 import sys
 
 from studio.home import Home
-from studio.jobs import work
+from studio.jobs import worker
 from studio.jobs.job import log_path
 
 WARM_IMPORTS = ("torch", "transformers", "transformers.trainer", "peft", "studio.training.worker", "studio.chat.server")
@@ -54,7 +54,7 @@ def main(home: Home) -> None:
         return
     job_id = int(json.loads(line)["job"])
     become_worker(home, job_id)
-    work.run_and_leave(home, job_id)
+    worker.run_and_leave(home, job_id)
 
 
 def become_worker(home: Home, job_id: int) -> None:

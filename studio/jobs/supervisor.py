@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 
 from studio.home import Home
-from studio.jobs import identity, memory, queue, reasons
+from studio.jobs import failure_reasons, memory, processes, queue
 from studio.jobs.backends import Backend, Exit, Handle, Local
-from studio.jobs.times import Times
+from studio.jobs.timeouts import Timeouts
 from studio.store import ENDED, Store
 from studio.words import Sentence
 
@@ -41,7 +41,7 @@ class Watched:
 
 
 class Supervisor:
-    def __init__(self, home: Home, store: Store, backend: Backend, lock: identity.Lock, times: Times):
+    def __init__(self, home: Home, store: Store, backend: Backend, lock: processes.Lock, times: Timeouts):
         self.home, self.store, self.backend, self.lock, self.times = home, store, backend, lock, times
         self.watched: dict[int, Watched] = {}
         self.leaving = threading.Event()
@@ -78,12 +78,12 @@ class Supervisor:
             self._seen = version
             self.adopt()
             self.dispatch()
-            self.look_for_stops()
-        self.enforce()
+            self.apply_stop_requests()
+        self.kill_overdue()
         if time.monotonic() >= self._next_census:
             self._next_census = time.monotonic() + 1
-            self.census()
-        self.tend_standby()
+            self.count_windows()
+        self.maintain_standby()
 
     # ---- starting ------------------------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class Supervisor:
                 log.info("job %d: adopted worker %d", job["id"], handle.pid)
                 self.watched[job["id"]] = Watched(job, handle)
             else:
-                self.speak_for(job, Exit())
+                self.record_outcome(job, Exit())
 
     def dispatch(self) -> None:
         """Start what may start. A worker claims its job itself, so a started job may still be 'queued'."""
@@ -110,7 +110,7 @@ class Supervisor:
                 handle = self.backend.start(job)
             except OSError as error:
                 log.error("job %d: no worker could be started: %s", job["id"], error)
-                self.store.job_ended(job["id"], "failed", reasons.not_started(error).to_json())
+                self.store.job_ended(job["id"], "failed", failure_reasons.reason_not_started(error).to_json())
                 continue
             log.info(
                 "job %d (%s on %s): worker %d%s",
@@ -128,7 +128,7 @@ class Supervisor:
 
     # ---- stopping ------------------------------------------------------------------------------------------
 
-    def look_for_stops(self) -> None:
+    def apply_stop_requests(self) -> None:
         """Set a deadline for each worker that was asked to stop, or that has said its final word."""
         for job_id, watched in self.watched.items():
             if watched.deadline is not None:
@@ -140,7 +140,7 @@ class Supervisor:
             elif asked:
                 watched.deadline = asked[0]["time"] + self.times.grace(watched.job["kind"])
 
-    def enforce(self) -> None:
+    def kill_overdue(self) -> None:
         """When patience ends: SIGTERM, and if that does not help, SIGKILL for the worker and its children."""
         for job_id, watched in self.watched.items():
             if watched.deadline is None or time.time() < watched.deadline or watched.forced == signal.SIGKILL:
@@ -164,21 +164,25 @@ class Supervisor:
         if unclaimed:  # the standby died before it took the job; a fresh process shall have it
             self._second_try.add(job["id"])
         elif not claimed_by_another:  # two supervisors may give a job away; the next look adopts who has it
-            self.speak_for(job, left, watched.forced)
+            self.record_outcome(job, left, watched.forced)
 
-    def speak_for(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
+    def record_outcome(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
         """Record the exit; the reason counts only if the worker has said none itself."""
         self.store.job_exit(job["id"], left.code, left.signal)
         if forced and job["state"] == "running":
             self.store.job_ended(
-                job["id"], "stopped", reasons.of_force(self.times.grace(job["kind"]), job["kind"]).to_json()
+                job["id"],
+                "stopped",
+                failure_reasons.reason_of_kill(self.times.grace(job["kind"]), job["kind"]).to_json(),
             )
         else:
-            self.store.job_ended(job["id"], "failed", reasons.of_exit(left.code, left.signal, job["kind"]).to_json())
+            self.store.job_ended(
+                job["id"], "failed", failure_reasons.reason_of_exit(left.code, left.signal, job["kind"]).to_json()
+            )
 
     # ---- who is there --------------------------------------------------------------------------------------
 
-    def census(self) -> None:
+    def count_windows(self) -> None:
         """Once a second: is anybody there, and is the home?"""
         if not self.lock.still_there():
             log.info("the home folder is gone")
@@ -190,16 +194,16 @@ class Supervisor:
     def is_needed(self) -> bool:
         """Whether there is a living window, a job that waits, or a job that is more than a chat."""
         windows = self.store.note("windows", [])
-        self._windows = any(identity.find(window["pid"], window["created"]) for window in windows)
+        self._windows = any(processes.find(window["pid"], window["created"]) for window in windows)
         return (
             self._windows
             or bool(self.store.jobs("queued"))
             or any(watched.job["kind"] != "chat" for watched in self.watched.values())
         )
 
-    def tend_standby(self) -> None:
+    def maintain_standby(self) -> None:
         """Keep a standby warm while somebody may click, and tell the windows how it is."""
-        told = self.backend.tend(wanted=self._windows)
+        told = self.backend.maintain_standby(wanted=self._windows)
         if told != self._told_standby:
             self.store.set_note("standby", told)
             self._told_standby = told
@@ -222,7 +226,7 @@ class Supervisor:
             return False
         self.lock.drop()
         if self.is_needed():
-            lock = identity.Lock.take(self.lock.path)
+            lock = processes.Lock.take(self.lock.path)
             if lock:
                 self.lock = lock
                 self.lock.sign()
@@ -258,12 +262,12 @@ def main() -> None:
     parser.add_argument("--lock", type=int, help="file descriptor of the lock that the window has taken for us")
     arguments = parser.parse_args()
     home = Home(arguments.home)
-    lock = identity.Lock.take(identity.supervisor_lock(home.root), arguments.lock)
+    lock = processes.Lock.take(processes.supervisor_lock(home.root), arguments.lock)
     if not lock:
         raise SystemExit(f"{home.root} has a supervisor already.")
     lock.sign()
     open_log(home)
-    times = Times.from_environment()
+    times = Timeouts.from_environment()
     backend = Local(home, times.standby_delay)
     supervisor = Supervisor(home, Store(home.database), backend, lock, times)
     signal.signal(signal.SIGTERM, lambda *_: supervisor.leaving.set())

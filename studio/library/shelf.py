@@ -98,7 +98,7 @@ def listing(
         case "name":
             return sorted(rows, key=lambda row: row["name"].casefold())
         case "metric":
-            return sorted(rows, key=_merit)
+            return sorted(rows, key=_score_of)
         case "size":
             return sorted(rows, key=lambda row: row["card"].get("bytes", 0))
         case _:
@@ -150,7 +150,7 @@ def empty_trash(home: Home, store: Store) -> int:
     return len(rows)
 
 
-def heal(home: Home, store: Store) -> list[str]:
+def repair(home: Home, store: Store) -> list[str]:
     """Make folders and rows agree after a crash; returns the ids of what was mended. Cheap; call it when a window starts."""
     mended = _finish_moves(home, store)
     rows = {row["id"] for deleted in (False, True) for row in store.adapters(deleted=deleted)}
@@ -265,7 +265,7 @@ def _searchable(row: dict) -> str:
     return " ".join(said).casefold()
 
 
-def _merit(row: dict) -> tuple:
+def _score_of(row: dict) -> tuple:
     """Exact match or right labels, the higher the better; then the held-out loss, the lower the better; those without either last."""
     metrics = row["card"].get("metrics") or {}
     exact, loss = metrics.get("exact_match", metrics.get("correct")), metrics.get("eval_loss")

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from studio.methods.base import DEFAULT, Method, no_target
 from studio.methods.targets import peft_targets
 from studio.models.shape import Shape
-from studio.options import StudioErrorValue, option
+from studio.options import InvalidOption, option
 
 _NAME = "default"  # peft's name of the adapter that is being learnt
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
@@ -102,13 +102,13 @@ class AdaLoRA(Method):
     @model_validator(mode="after")
     def _fits(self):
         if self.start_rank <= self.rank:
-            raise StudioErrorValue(
+            raise InvalidOption(
                 "The starting rank ({start}) must be higher than the rank budget ({budget}), or there is nothing to take away.",
                 start=self.start_rank,
                 budget=self.rank,
             )
         if self.before + self.after > 0.9:
-            raise StudioErrorValue(
+            raise InvalidOption(
                 "'Before pruning' and 'After pruning' take {share:.0%} of the run together; leave at least 10 % for the pruning itself.",
                 share=self.before + self.after,
             )

@@ -80,10 +80,10 @@ class Method(Options):
     words_only: ClassVar[bool] = False  # True where it cannot teach a head for classes
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that it cannot be laid over
-    over_mixers: ClassVar[bool] = (
+    adapts_mixers: ClassVar[bool] = (
         True  # False where it copies or replaces layers whose weights a state space mixer (Mamba) reads itself
     )
-    keeps_base: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
+    leaves_base_unchanged: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
 
     def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
         """The model with this method's delta in it; only what is to be learnt has `requires_grad`.
@@ -129,7 +129,7 @@ class Method(Options):
         return getattr(self, "virtual_tokens", 0) if self.prompt_learning else 0
 
     @property
-    def places(self) -> int:
+    def virtual_token_count(self) -> int:
         """How many places of the model's context are taken before the first token of a row."""
         return self.input_tokens
 
@@ -141,25 +141,25 @@ class Method(Options):
         """How many numbers are learnt on a model of `shape`, by the paper's formula."""
         raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")
 
-    def lack(self, what: str) -> Sentence | None:
+    def unsupported_reason(self, what: str) -> Sentence | None:
         """Why this method, with these options, does not go with `what` (a key of `capabilities.CAPABILITIES`); None if it does."""
         found = capabilities.cell(self.name, what)
-        return None if found == capabilities.YES else capabilities.lacking(self.title, what, found)
+        return None if found == capabilities.YES else capabilities.unsupported_sentence(self.title, what, found)
 
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
         """Why this method cannot serve the model, task or quantisation; None if it can."""
-        if shape is not None and (shape.model_type in self.unknown or shape.fused and not self.over_mixers):
+        if shape is not None and (shape.model_type in self.unknown or shape.fused and not self.adapts_mixers):
             return Sentence(
                 "{method} does not know the layers of {architecture}; choose LoRA.",
                 method=Sentence(self.title),
                 architecture=shape.architecture,
             )
         if task in capabilities.TASKS:
-            if lack := self.lack(capabilities.TASKS[task]):
+            if lack := self.unsupported_reason(capabilities.TASKS[task]):
                 return lack
         elif task not in self.tasks:
             return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
-        return self.lack(quantisation) if quantisation != "none" else None
+        return self.unsupported_reason(quantisation) if quantisation != "none" else None
 
     def remark(self, shape: Shape) -> Sentence | None:
         """What a person should know about this method, with these options, on a model of `shape`, though nothing bars it; None where nothing."""
@@ -191,7 +191,7 @@ class Method(Options):
 
     def merge_refusal(self) -> Sentence | None:
         """Why what this method taught cannot be merged into the base model; None if it can."""
-        return self.lack("merge")
+        return self.unsupported_reason("merge")
 
     def summary(self) -> str:
         """The method in a few characters, as in "LoRA r=8"."""

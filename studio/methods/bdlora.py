@@ -66,4 +66,4 @@ class BDLoRA(LoRA):
                 rank=self.rank,
                 fitting=-(-self.rank // self.blocks) * self.blocks,
             )
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "blocks")
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "blocks")

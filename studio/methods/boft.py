@@ -43,7 +43,7 @@ class BOFT(Targeted):
         return sum(inputs * self.block + outputs for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "block", outputs=False)
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "block", outputs=False)
 
     def summary(self) -> str:
         return f"{self.title} b={self.block}"

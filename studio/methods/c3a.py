@@ -44,7 +44,7 @@ class C3A(Targeted):
         return sum(inputs * outputs // self.block for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "block")
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "block")
 
     def summary(self) -> str:
         return f"{self.title} b={self.block}"

@@ -30,7 +30,9 @@ class Capability:
 CAPABILITIES = {
     "nf4": Capability("4 bit", "a base in 4 bit", "Choose no quantisation, or LoRA."),
     "int8": Capability("8 bit", "a base in 8 bit", "Choose no quantisation, or LoRA."),
-    "checkpointing": Capability("Checkpointing", "gradient checkpointing", "Switch gradient checkpointing off."),
+    "gradient_checkpointing": Capability(
+        "Checkpointing", "gradient checkpointing", "Switch gradient checkpointing off."
+    ),
     "packing": Capability("Packing", "packing", "Switch packing off."),
     "classification": Capability("Classification", "classification", "Choose LoRA."),
     "image": Capability("Images", "image models", "Choose LoRA."),
@@ -73,7 +75,7 @@ def cell(name: str, what: str) -> str:
     return rows().get(name, {}).get(what, "untried")
 
 
-def lacking(title: str, what: str, reason: str) -> Sentence:
+def unsupported_sentence(title: str, what: str, reason: str) -> Sentence:
     """The sentence that says so: who, what, why, and the way out."""
     capability = CAPABILITIES[what]
     return Sentence(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from studio.methods.base import DEFAULT
-from studio.methods.changed_base import ChangesBase
+from studio.methods.base_changing import BaseChangingLoRA
 from studio.methods.lora import LoRA
 from studio.methods.targets import target_layers
 from studio.options import option
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DAMP = 0.01
 
 
-class CorDA(ChangesBase, LoRA):
+class CorDA(BaseChangingLoRA, LoRA):
     """Sorts the directions of each weight by how much your data uses them, and teaches the most used ones, or only those that are hardly used.
 
     Equation: C = X·Xᵀ of a layer's inputs on the data, W₀·C = U·S·Vᵀ, (α/r)·B₀·A₀ = U_r·S_r·V_rᵀ·C⁻¹, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
@@ -63,7 +63,7 @@ class CorDA(ChangesBase, LoRA):
         return super().wrap(model, setting)
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)
 
 
 class _Directions(NamedTuple):

@@ -59,7 +59,7 @@ class DEFT(Targeted):
         return sum(self.rank * (inputs + outputs) for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.masks import Masked, from_gradients, looked_at
+from studio.methods.masking import Masked, from_gradients, looked_at
 from studio.methods.targets import target_layers
 from studio.options import option
 

@@ -56,7 +56,7 @@ class FourierFT(Targeted):
         return self.frequencies * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.too_many(
+        return super().refusal(shape, task, quantisation) or self.count_refusal(
             shape, self.frequencies, Sentence("frequencies")
         )
 

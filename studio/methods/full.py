@@ -24,7 +24,7 @@ class Full(Method):
     order: ClassVar[int] = 1
     ships_as: ClassVar[str] = "model"
     learning_rate: ClassVar[float] = 2e-5
-    keeps_base: ClassVar[bool] = False
+    leaves_base_unchanged: ClassVar[bool] = False
 
     name: Literal["full"] = option("full", "Method", "", hidden=True)
     embeddings: bool = option(

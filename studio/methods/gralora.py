@@ -76,7 +76,7 @@ class GraLoRA(Targeted):
                 parts=self.parts,
                 some=max(1, self.rank // self.parts) * self.parts,
             )
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "parts")
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "parts")
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

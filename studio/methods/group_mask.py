@@ -25,7 +25,7 @@ class GroupMask(Method):
     """
 
     title: ClassVar[str] = "Structured group mask"
-    over_mixers: ClassVar[bool] = False
+    adapts_mixers: ClassVar[bool] = False
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 43

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.parts import Hybrid
+from studio.methods.hybrid_base import Hybrid
 from studio.options import option
 from studio.words import Sentence
 

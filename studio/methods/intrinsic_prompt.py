@@ -99,17 +99,17 @@ class IntrinsicPromptTuning(Method):
 
     def _prompt(self, setting: Setting):
         """The part that stands in for peft's table of virtual tokens."""
-        from studio.tuners import subspace
+        from studio.tuners import prompt_subspace
 
         if setting.adapter is None:
             raise StudioError("There is no library to take trained prompts from.")
         if self.stage == "find":
-            return subspace.find(self._trained(setting), self.intrinsic, self.width)
+            return prompt_subspace.find(self._trained(setting), self.intrinsic, self.width)
         folder = setting.adapter(self.subspace)
-        if not (folder / subspace.FILE).exists():
+        if not (folder / prompt_subspace.FILE).exists():
             raise StudioError("The chosen adapter holds no subspace; run stage 1 first and choose what it made.")
         try:
-            found = subspace.load(folder, self.virtual_tokens)
+            found = prompt_subspace.load(folder, self.virtual_tokens)
         except ValueError as error:
             raise StudioError(
                 "The subspace writes prompts of another length; set Virtual tokens as in stage 1."
@@ -144,11 +144,11 @@ class IntrinsicPromptTuning(Method):
         return self.alpha * model.prompt_encoder["default"].embedding.distance() if self.stage == "find" else None
 
     def save(self, model, folder):
-        from studio.tuners import subspace
+        from studio.tuners import prompt_subspace
 
         model.save_pretrained(folder)
         if self.stage == "find":
-            subspace.save(model.prompt_encoder["default"].embedding, folder)
+            prompt_subspace.save(model.prompt_encoder["default"].embedding, folder)
 
     def parameter_count(self, shape: Shape) -> int:
         """d (Qin 2021, §3.3); in stage 1 also the encoder's and the decoder's numbers (§3.2)."""

@@ -25,7 +25,7 @@ class LayerSelection(Method):
     """
 
     title: ClassVar[str] = "Layer selection"
-    over_mixers: ClassVar[bool] = False
+    adapts_mixers: ClassVar[bool] = False
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 44

@@ -43,7 +43,7 @@ class LoftQ(QLoRA):
         return model
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)
 
 
 def _mend(model, folder: Path) -> None:

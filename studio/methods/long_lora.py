@@ -27,7 +27,7 @@ class LongLoRA(LoRA):
 
     title: ClassVar[str] = "LongLoRA"
     order: ClassVar[int] = 19
-    keeps_base: ClassVar[bool] = False  # the positions stay where they were moved to
+    leaves_base_unchanged: ClassVar[bool] = False  # the positions stay where they were moved to
 
     name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)
     factor: float = option(
@@ -51,7 +51,7 @@ class LongLoRA(LoRA):
         from peft import get_peft_model
 
         from studio.models.rope_scaling import apply_rope_scaling
-        from studio.tuners.shifted import use_shifted
+        from studio.tuners.shifted_attention import use_shifted
 
         apply_rope_scaling(model, self.factor)
         use_shifted(model, self.group // 2 * 2)  # two halves

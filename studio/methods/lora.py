@@ -74,10 +74,10 @@ class LoRA(Targeted):
         """Σ r·(input + output) over the target layers (Hu 2021, §4.2)."""
         return sum(self.rank * (rows + columns) for rows, columns in self.sizes(shape))
 
-    def lack(self, what):
+    def unsupported_reason(self, what):
         if what == "blend" and self.rslora:  # FACTS 5: off by 0.3 at weights [1, 0]
-            return capabilities.lacking(self.title, what, "differs")
-        return super().lack(what)
+            return capabilities.unsupported_sentence(self.title, what, "differs")
+        return super().unsupported_reason(what)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
-from studio.methods.changed_base import ChangesBase
+from studio.methods.base_changing import BaseChangingLoRA
 from studio.methods.lora import LoRA
 from studio.methods.targets import target_layers
 from studio.options import option
 
 
-class LoRAGA(ChangesBase, LoRA):
+class LoRAGA(BaseChangingLoRA, LoRA):
     """Looks at which way full fine-tuning would pull each weight on some of your data, and starts both matrices of the LoRA along it.
 
     Equation: G = ∂L/∂W₀ over some batches = U·S·Vᵀ, A₀ = rows 1 … r of Vᵀ, B₀ ∝ columns r+1 … 2r of U, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
@@ -71,4 +71,4 @@ class LoRAGA(ChangesBase, LoRA):
         return super().wrap(model, setting)
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 2) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 2) or super().refusal(shape, task, quantisation)

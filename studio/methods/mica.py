@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from typing import ClassVar, Literal
 
-from studio.methods.found import KeepsFound
 from studio.methods.lora import LoRA, write_lora
+from studio.methods.saved_buffers import KeepsBuffers
 from studio.models.shape import Shape
 from studio.options import option
 
 
-class MiCA(KeepsFound, LoRA):
+class MiCA(KeepsBuffers, LoRA):
     """Lets a LoRA write only into the weakest directions of each weight, where the model keeps little of what it knows.
 
     Equation: W₀ = U·S·Vᵀ, B = the last r columns of U, frozen; h = W₀x + (α/r)·B·A·x, A zero at the start
@@ -45,4 +45,4 @@ class MiCA(KeepsFound, LoRA):
         return sum(self.rank * inputs for inputs, _ in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)

@@ -49,7 +49,7 @@ class MiSS(Targeted):
         return sum(self.rank * outputs for _, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        if self.variant == "bat" and (unfit := self.must_divide(shape, "rank")):
+        if self.variant == "bat" and (unfit := self.divisibility_refusal(shape, "rank")):
             return unfit
         if shape is not None and self.rank > (
             narrowest := min((inputs for inputs, _ in self.sizes(shape)), default=self.rank)

@@ -61,7 +61,7 @@ class OFT(Targeted):
         return sum((1 if self.shared else inputs // self.block) * each for inputs, _ in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "block", outputs=False)
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "block", outputs=False)
 
     def summary(self) -> str:
         return f"{self.title} b={self.block}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.changed_base import ChangesBase
+from studio.methods.base_changing import BaseChangingLoRA
 from studio.methods.lora import LoRA
 from studio.options import option
 
 
-class OLoRA(ChangesBase, LoRA):
+class OLoRA(BaseChangingLoRA, LoRA):
     """Starts the two matrices of a LoRA as perpendicular directions of each weight instead of noise and zeros.
 
     Equation: W₀ = Q·R, B₀ = Q_r, A₀ = R_r, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
@@ -29,4 +29,4 @@ class OLoRA(ChangesBase, LoRA):
         return super().config(setting, init_lora_weights="olora", **more)
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)

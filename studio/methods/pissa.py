@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.changed_base import ChangesBase
+from studio.methods.base_changing import BaseChangingLoRA
 from studio.methods.lora import LoRA
 from studio.options import option
 
 
-class PiSSA(ChangesBase, LoRA):
+class PiSSA(BaseChangingLoRA, LoRA):
     """Takes the strongest directions out of each weight and teaches those, leaving the weak rest as it is.
 
     Equation: W₀ = U·S·Vᵀ, (α/r)·B₀·A₀ = U_r·S_r·V_rᵀ, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
@@ -37,4 +37,4 @@ class PiSSA(ChangesBase, LoRA):
         )
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)

@@ -183,7 +183,7 @@ class PrefixTuning(Method):
         to_stock(model, folder)
 
     @property
-    def places(self) -> int:
+    def virtual_token_count(self) -> int:
         """As with the stock prefix, the words stand behind it."""
         return self.virtual_tokens
 

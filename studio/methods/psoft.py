@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.found import KeepsFound
 from studio.methods.lora import write_lora
+from studio.methods.saved_buffers import KeepsBuffers
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
 from studio.options import option
 
 
-class PSOFT(KeepsFound, Targeted):
+class PSOFT(KeepsBuffers, Targeted):
     """Takes the strongest directions of each weight and learns only how to turn them among themselves and how to stretch them.
 
     Equation: W₀ ≈ B·A, the r strongest directions; ΔW = B·(diag(β)·R·diag(α) − I)·A, with R a rotation that is learnt, and α and β too
@@ -98,7 +98,7 @@ class PSOFT(KeepsFound, Targeted):
         return len(self.sizes(shape)) * (turned + 2 * self.rank * self.stretch)
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

@@ -56,7 +56,7 @@ class RoAd(Targeted):
             return Sentence(
                 "Group size must be even, because outputs are taken in pairs; use {upper}.", upper=self.group + 1
             )
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "group", inputs=False)
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "group", inputs=False)
 
     def summary(self) -> str:
         return f"{self.title} {self.variant[-1]}"

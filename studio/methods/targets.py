@@ -90,7 +90,7 @@ class Targeted(Method):
             )
         return no_target(shape, self.targets) or super().refusal(shape, task, quantisation)
 
-    def must_divide(
+    def divisibility_refusal(
         self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True
     ) -> Sentence | None:
         """Why the option `key` does not divide the widths of every target layer, with numbers that do; None if it does."""
@@ -116,7 +116,7 @@ class Targeted(Method):
             some=", ".join(str(number) for number in nearest),
         )
 
-    def too_wide(self, shape: Shape | None, key: str, times: int) -> Sentence | None:
+    def rank_refusal(self, shape: Shape | None, key: str, times: int) -> Sentence | None:
         """Why the option `key` is too high, where `times` as many directions must be found in every target layer; None if it is not."""
         size, narrowest = (
             getattr(self, key),
@@ -132,7 +132,7 @@ class Targeted(Method):
             most=narrowest // times,
         )
 
-    def too_many(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
+    def count_refusal(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
         """Why `count` learnt numbers, called `what`, do not fit into every target layer; None if they do."""
         smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count
         if count > smallest:

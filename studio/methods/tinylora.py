@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from studio.methods.found import KeepsFound
+from studio.methods.saved_buffers import KeepsBuffers
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
 from studio.options import option
 
 
-class TinyLoRA(KeepsFound, Targeted):
+class TinyLoRA(KeepsBuffers, Targeted):
     """Changes each weight along a few of its own strongest directions, steered by a vector of a handful of numbers that all layers may share.
 
     Equation: W₀ ≈ U·S·Vᵀ of rank r, ΔW = U·S·(Σᵢ vᵢ·Pᵢ)·Vᵀ, with P fixed random r × r matrices; only v, u numbers long, is learnt
@@ -65,7 +65,7 @@ class TinyLoRA(KeepsFound, Targeted):
         return self.numbers * len({min(at // max(1, layers // groups), groups - 1) for at in range(layers)})
 
     def refusal(self, shape, task, quantisation):
-        return self.too_wide(shape, "rank", 1) or super().refusal(shape, task, quantisation)
+        return self.rank_refusal(shape, "rank", 1) or super().refusal(shape, task, quantisation)
 
     def summary(self) -> str:
         return f"{self.title} u={self.numbers}"

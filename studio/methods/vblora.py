@@ -86,7 +86,7 @@ class VBLoRA(Targeted):
                 mixed=self.mixed,
                 vectors=self.vectors,
             )
-        return super().refusal(shape, task, quantisation) or self.must_divide(shape, "length")
+        return super().refusal(shape, task, quantisation) or self.divisibility_refusal(shape, "length")
 
     def summary(self) -> str:
         return f"{self.title} r={self.rank}"

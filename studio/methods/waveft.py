@@ -62,7 +62,7 @@ class WaveFT(Targeted):
         return self.coefficients * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
-        return super().refusal(shape, task, quantisation) or self.too_many(
+        return super().refusal(shape, task, quantisation) or self.count_refusal(
             shape, self.coefficients, Sentence("coefficients")
         )
 

@@ -129,7 +129,7 @@ def encode_answer(record: dict, key: str, task: Task, tokenizer: ChatTokenizer, 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:
     """Why `algorithm` cannot be run as `recipe` wants; None if it can."""
-    if algorithm != "orpo" and not recipe.method.keeps_base:
+    if algorithm != "orpo" and not recipe.method.leaves_base_unchanged:
         return Sentence(
             "{algorithm} compares with the model before the lesson, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
             algorithm=algorithm.upper(),

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from studio.home import Home
-from studio.jobs.work import work
+from studio.jobs.worker import run_job
 from studio.recipe import recipe_from_yaml
 from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
@@ -26,12 +26,12 @@ def main() -> int:
         return 2
     home = Home(options.home)
     store = Store(home.database)
-    from studio.hardware import pick_device
+    from studio.hardware import choose_device
 
     run_id, job_id = store.create_run(
-        recipe.name or options.recipe.stem, recipe.to_dict(), pick_device(recipe.machine.device)
+        recipe.name or options.recipe.stem, recipe.to_dict(), choose_device(recipe.machine.device)
     )
-    work(home, job_id)
+    run_job(home, job_id)
     while (run := store.run(run_id))["state"] not in ENDED:
         time.sleep(0.5)  # a living supervisor was faster and has given the run to a worker
     reason = Sentence.from_json(run["reason"])

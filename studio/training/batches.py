@@ -15,14 +15,14 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from studio.tasks import IGNORED, Encoded
-from studio.training.encodings import Encodings
+from studio.training.encodings import ExampleFile
 from studio.training.order import grouped
 
 
 class Examples(Dataset):
     """Encoded examples as the dictionaries that `Trainer` expects."""
 
-    def __init__(self, encoded: Encodings):
+    def __init__(self, encoded: ExampleFile):
         self.encoded = encoded
 
     def __len__(self) -> int:

@@ -18,10 +18,10 @@ from studio.training.batches import flatten, pad
 from studio.words import Sentence, StudioError
 
 if TYPE_CHECKING:
-    from studio.training.kinds.base import Kind, Material
+    from studio.training.kinds.base import Kind, TrainingData
 
 
-def something_to_learn(model: torch.nn.Module, method: Method) -> int:
+def require_trainable_parameters(model: torch.nn.Module, method: Method) -> int:
     """The number of parameters that will be learnt."""
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if not count:
@@ -43,7 +43,7 @@ def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
 
 
 @torch.no_grad()
-def packing_is_exact(model: torch.nn.Module, examples: Sequence[Encoded], pad_id: int) -> None:
+def packing_matches_padding(model: torch.nn.Module, examples: Sequence[Encoded], pad_id: int) -> None:
     """Compare packed with single rows on this very model. OPT, for one, is off by 0.5 without raising anything."""
     items = [{"input_ids": e.ids[:64], "labels": e.labels[:64]} for e in examples[:3]]
     device = next(model.parameters()).device
@@ -64,7 +64,7 @@ def packing_is_exact(model: torch.nn.Module, examples: Sequence[Encoded], pad_id
         )
 
 
-def reload_gives_the_same(kind: Kind, folder: Path, material: Material, expected: torch.Tensor) -> float:
+def reloaded_logits_match(kind: Kind, folder: Path, material: TrainingData, expected: torch.Tensor) -> float:
     """Load the artefact as stock peft or transformers does and compare logits. Returns the largest difference."""
     recipe = kind.recipe
     whole = recipe.method.ships_as == "model"

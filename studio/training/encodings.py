@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.data.spool import Spool
+from studio.data.disk_list import DiskList
 from studio.tasks import Encoded
 
 
-class Encodings(Sequence[Encoded]):
+class ExampleFile(Sequence[Encoded]):
     """Append examples, then `seal`, then read them by index; a slice gives a list.
 
     tokens: of all examples together; cut: how many examples lost some of theirs; names: of each its classes.
@@ -23,7 +23,7 @@ class Encodings(Sequence[Encoded]):
 
     def __init__(self, folder: Path):
         """folder: on whose disk the file is made. It must exist."""
-        self._spool = Spool(folder)
+        self._spool = DiskList(folder)
         self._lengths, self._places = array("I"), array("I")
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.class_names: list[tuple[str, ...]] = []
@@ -41,7 +41,7 @@ class Encodings(Sequence[Encoded]):
         self.tokens += sum(lengths)
         self.cut += any(row.truncated_tokens for row in example.sequences)
 
-    def seal(self) -> Encodings:
+    def seal(self) -> ExampleFile:
         """Call once, after the last `append`."""
         self._spool.seal()
         return self

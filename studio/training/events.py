@@ -30,15 +30,15 @@ class Events(TrainerCallback):
         *,
         tokens_seen: Callable[[], int],
         samples: Callable[[], list[dict]],
-        keep_best: Callable[[], None],
+        load_best_model_at_end: Callable[[], None],
     ):
         self.job, self.training = job, training
-        self.tokens_seen, self.samples, self.keep_best = tokens_seen, samples, keep_best
+        self.tokens_seen, self.samples, self.load_best_model_at_end = tokens_seen, samples, load_best_model_at_end
         self.best, self.waited, self.stopped_early = math.inf, 0, False
         self._process = psutil.Process()
         self._last = (time.perf_counter(), 0)
 
-    def remember(self, losses: list[float]) -> None:
+    def note_losses(self, losses: list[float]) -> None:
         """Take up the held-out losses that an interrupted attempt had seen."""
         for loss in losses:
             self._compare(loss)
@@ -97,8 +97,12 @@ class Events(TrainerCallback):
         loss = metrics["eval_loss"]
         self.job.store.add_metrics(self.job.run_id, state.global_step, metrics)
         if self._compare(loss):
-            self.keep_best()
-        elif self.training.patience and self.waited >= self.training.patience and state.global_step < state.max_steps:
+            self.load_best_model_at_end()
+        elif (
+            self.training.early_stopping_patience
+            and self.waited >= self.training.early_stopping_patience
+            and state.global_step < state.max_steps
+        ):
             self.stopped_early = control.should_training_stop = True
             self.job.log(
                 Sentence(

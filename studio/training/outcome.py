@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from studio.evaluation.predictions import Prediction, figures, write
+from studio.evaluation.predictions import Prediction, summarise, write
 from studio.jobs.job import Job
 from studio.words import Sentence
 
@@ -29,6 +29,6 @@ def fine_tuned_and_base(
 
 
 def kept(job: Job, rows: list[Prediction]) -> dict:
-    """Keep the answers in the run's folder for the page to show; returns their figures with intervals."""
+    """Keep the answers in the run's folder for the page to show; returns the figures with intervals."""
     write(job.home.run(job.run_id), rows)
-    return figures(rows)
+    return summarise(rows)

@@ -73,7 +73,7 @@ def _span(labels: list[int]) -> tuple[int, int]:
 
 
 @dataclass
-class Said:
+class AnswerLogProbs:
     """Log-probabilities of whole answers, and how many tokens each has: tensors of rows."""
 
     sums: torch.Tensor
@@ -95,9 +95,9 @@ class PreferenceTrainer(StudioTrainer):
         )
         self._learnt = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
 
-    def said(self, model, ids: torch.Tensor, labels: torch.Tensor) -> Said:
+    def answer_log_probs(self, model, ids: torch.Tensor, labels: torch.Tensor) -> AnswerLogProbs:
         losses, counted = self.token_losses(model, labels, input_ids=ids)
-        return Said(-losses.sum(1), counted.sum(1))
+        return AnswerLogProbs(-losses.sum(1), counted.sum(1))
 
     @contextmanager
     def before(self, model) -> Iterator[torch.nn.Module]:
@@ -124,20 +124,24 @@ class PreferenceTrainer(StudioTrainer):
     def _loss(self, model, inputs):
         if model.training:
             self.tokens_seen += int(inputs["tokens"])
-        return self._judge(model, inputs)[0], 1
+        return self._loss_terms(model, inputs)[0], 1
 
-    def _judge(self, model, inputs, *, before_training: bool = False) -> tuple[torch.Tensor, Said, torch.Tensor]:
+    def _loss_terms(
+        self, model, inputs, *, before_training: bool = False
+    ) -> tuple[torch.Tensor, AnswerLogProbs, torch.Tensor]:
         """(mean loss of a batch, what `model` says, what each answer gained by the lesson).
 
         untaught: `model` is the model before the lesson, so nothing was gained. ORPO compares with nothing: there the gain is the
         answer's mean log-probability.
         """
         task, good = self.task, inputs["good"]
-        now = self.said(model, inputs["input_ids"], inputs["labels"])
+        now = self.answer_log_probs(model, inputs["input_ids"], inputs["labels"])
         if task.algorithm == "orpo":
             gains, losses = now.means, self._orpo(now)
         else:
-            gains, moved = (torch.zeros_like(now.sums), 0.0) if before_training else self._gained(model, inputs, now)
+            gains, moved = (
+                (torch.zeros_like(now.sums), 0.0) if before_training else self._log_ratios(model, inputs, now)
+            )
             losses = self._kto(gains, good, moved) if task.algorithm == "kto" else self._dpo(gains, now)
         loss = losses.mean()
         weight = task.sft_weight + (task.algorithm == "orpo")  # ORPO is imitation with a comparison beside it
@@ -145,18 +149,18 @@ class PreferenceTrainer(StudioTrainer):
             loss = loss - weight * now.sums[good].sum() / now.counts[good].sum()
         return loss, now, gains.detach()
 
-    def _gained(self, model, inputs, now: Said) -> tuple[torch.Tensor, torch.Tensor | float]:
+    def _log_ratios(self, model, inputs, now: AnswerLogProbs) -> tuple[torch.Tensor, torch.Tensor | float]:
         """(what each answer gained in log-probability, for KTO: how far the model has moved altogether)."""
         others = (inputs["other_ids"], inputs["other_labels"]) if "other_ids" in inputs else None
         with self.before(model) as old:
-            then = self.said(old, inputs["input_ids"], inputs["labels"]).sums
-            moved = -self.said(old, *others).sums.mean() if others else 0.0
+            then = self.answer_log_probs(old, inputs["input_ids"], inputs["labels"]).sums
+            moved = -self.answer_log_probs(old, *others).sums.mean() if others else 0.0
         if others:
             with torch.no_grad():
-                moved = (moved + self.said(model, *others).sums.mean()).clamp(min=0)
+                moved = (moved + self.answer_log_probs(model, *others).sums.mean()).clamp(min=0)
         return now.sums - then, moved
 
-    def _dpo(self, gains: torch.Tensor, now: Said) -> torch.Tensor:
+    def _dpo(self, gains: torch.Tensor, now: AnswerLogProbs) -> torch.Tensor:
         """−log σ(β·Δ) (Rafailov 2023, arXiv:2305.18290, eq. 7) or, by the token, (Δ − 1/2β)² (IPO: Azar 2023, arXiv:2310.12036, eq. 17),
         where Δ is how much more the better answer has gained than the worse one."""
         if self.task.algorithm == "ipo":
@@ -173,7 +177,7 @@ class PreferenceTrainer(StudioTrainer):
         )
         return weight * (1 - torch.sigmoid(self.task.beta * sign * (gains - moved)))
 
-    def _orpo(self, now: Said) -> torch.Tensor:
+    def _orpo(self, now: AnswerLogProbs) -> torch.Tensor:
         """−β·log σ(log odds(better) − log odds(worse)) by the token (Hong 2024, arXiv:2403.07691, eq. 7); `_judge` adds the imitation."""
         better, worse = now.means.chunk(2)
         odds = (better - worse) - (torch.log(-torch.expm1(better)) - torch.log(-torch.expm1(worse)))
@@ -196,7 +200,7 @@ class PreferenceTrainer(StudioTrainer):
         return figures
 
     @torch.no_grad()
-    def judged(self, model=None) -> tuple[float, list[Judgement]]:
+    def judged(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
         """(mean loss, what is thought of each held-out example) by `model`, a model before the lesson, or by the one that is being taught."""
         own = model is None
         model = (self.model_wrapped if own else model).eval()
@@ -206,22 +210,22 @@ class PreferenceTrainer(StudioTrainer):
             for inputs in self.get_eval_dataloader():
                 inputs = self._prepare_inputs(inputs)
                 with self.compute_loss_context_manager():
-                    loss, now, gains = self._judge(model, inputs, before_training=not own)
+                    loss, now, gains = self._loss_terms(model, inputs, before_training=not own)
                 batch = self._judgements(now.sums.tolist(), gains.tolist(), inputs["good"].tolist())
                 total, found = total + loss.item() * len(batch), found + batch
         finally:
             self.virtual = virtual
         return total / len(found), found
 
-    def _judgements(self, sums: list[float], gains: list[float], good: list[bool]) -> list[Judgement]:
+    def _judgements(self, sums: list[float], gains: list[float], good: list[bool]) -> list[PreferenceMetrics]:
         if not isinstance(self.eval_dataset.encoded[0], Pair):
             return [
-                Judgement(preferred(gain, 0.0) if wanted else preferred(0.0, gain))
+                PreferenceMetrics(preferred(gain, 0.0) if wanted else preferred(0.0, gain))
                 for gain, wanted in zip(gains, good, strict=True)
             ]
         half = len(sums) // 2
         return [
-            Judgement(
+            PreferenceMetrics(
                 preferred(gains[at], gains[at + half]),
                 preferred(sums[at], sums[at + half]),
                 sums[at] - sums[at + half],
@@ -232,7 +236,7 @@ class PreferenceTrainer(StudioTrainer):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PreferenceMetrics:
     """What a model thinks of a held-out example. right: whether the lesson moved it the right way (½: not at all).
 
     Of pairs only: whether the better answer is the likelier one, by how much (nats), and the difference of the rewards.

@@ -45,24 +45,24 @@ def arguments(
         output_dir=str(folder),
         per_device_train_batch_size=training.batch_size,
         per_device_eval_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.accumulation,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
         num_train_epochs=training.epochs,
         max_steps=training.max_steps or -1,
         learning_rate=training.learning_rate,
         lr_scheduler_type=_schedule(training),
-        warmup_steps=training.warmup,
+        warmup_steps=training.warmup_ratio,
         weight_decay=training.weight_decay,
-        max_grad_norm=training.max_gradient,
+        max_grad_norm=training.max_grad_norm,
         optim=_OPTIMISERS[training.optimiser],
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
         use_cpu=device == "cpu",
-        gradient_checkpointing=machine.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if machine.checkpointing else None,
+        gradient_checkpointing=machine.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if machine.gradient_checkpointing else None,
         eval_strategy="steps" if every else "no",
         eval_steps=every or None,
         save_strategy="steps",
-        save_steps=training.checkpoint_steps,
+        save_steps=training.save_steps,
         save_total_limit=2,
         logging_strategy="steps",
         logging_steps=1,
@@ -80,9 +80,9 @@ def arguments(
 
 
 def _schedule(training) -> str:
-    if training.schedule == "constant" and training.warmup:
+    if training.lr_scheduler_type == "constant" and training.warmup_ratio:
         return "constant_with_warmup"
-    return training.schedule
+    return training.lr_scheduler_type
 
 
 class StudioTrainer(Trainer):
@@ -198,22 +198,22 @@ class StudioTrainer(Trainer):
 
     # ---- checkpoints ------------------------------------------------------------------------------------------
 
-    def keep(self, folder: Path) -> None:
-        """Write what is learnt, and what the method must remember beside it, into `folder`."""
+    def save_delta(self, folder: Path) -> None:
+        """Write the trainable parameters, and the state that the method keeps beside them, into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         save_trainable(self.model, folder / TRAINABLE)
         state = self.method.state(self.model)
         if state:
             save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, folder / STATE)
 
-    def put_back(self, folder: Path) -> None:
-        """What `keep` wrote, into the model again."""
+    def load_delta(self, folder: Path) -> None:
+        """Load what `save_delta` wrote into the model."""
         load_trainable(self.model, folder / TRAINABLE)
         state = folder / STATE
         self.method.load_state(self.model, load_file(state) if state.exists() else {})
 
     def _save(self, output_dir=None, state_dict=None):
-        self.keep(Path(output_dir))
+        self.save_delta(Path(output_dir))
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -225,7 +225,7 @@ class StudioTrainer(Trainer):
         (folder / WHOLE).touch()
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        self.put_back(Path(resume_from_checkpoint))
+        self.load_delta(Path(resume_from_checkpoint))
 
 
 def labelled(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
 from studio.training import checks
 from studio.training.events import Events
-from studio.training.kinds import Kind, Material, kind_of
+from studio.training.kinds import Kind, TrainingData, kind_of
 from studio.training.trainer import StudioTrainer, arguments, last_checkpoint
 from studio.words import Sentence, StudioError
 
@@ -38,7 +38,7 @@ def train(job: Job) -> dict:
     row = job.store.run(job.run_id)
     recipe = recipe_from(row["recipe"])
     base = resolve_folder(recipe.model.name, recipe.model.revision)
-    refusal = recipe.model_refusal(read_shape(base), base) or recipe.refusal(read_shape(base)) or recipe.clash()
+    refusal = recipe.model_refusal(read_shape(base), base) or recipe.refusal(read_shape(base)) or recipe.conflict()
     if refusal:
         raise StudioError(refusal)
     folder = job.home.run(job.run_id)
@@ -51,18 +51,18 @@ def train(job: Job) -> dict:
     return finish(job, row["name"], recipe, base, kind, material, trainer, began)
 
 
-def prepared(job: Job, kind: Kind) -> Material:
+def prepared(job: Job, kind: Kind) -> TrainingData:
     """What the data became; an interrupted run has to make it anew."""
     try:
         material = kind.prepare()
-        job.raise_if_stopped()
+        job.check_stop()
     except Stopped:
         job.log(Sentence("Stopped while the data was being prepared; Resume prepares it anew."))
         raise
     return material
 
 
-def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) -> StudioTrainer:
+def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
     """Load the base model, wrap it with the method, and make the trainer."""
     job.doing(Sentence("Loading the base model"))
     training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
@@ -74,7 +74,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
 
         model = prepare_model_for_kbit_training(
             model,
-            use_gradient_checkpointing=machine.checkpointing,
+            use_gradient_checkpointing=machine.gradient_checkpointing,
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
     kind.check(model, material)
@@ -89,9 +89,9 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
         lambda name, make: once(job.home.run(job.run_id), name, make),
     )
     model = method.wrap(model, setting)
-    if machine.checkpointing and hasattr(model, "enable_input_require_grads"):
+    if machine.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
-    trainable_parameters = checks.something_to_learn(model, method)
+    trainable_parameters = checks.require_trainable_parameters(model, method)
 
     options = arguments(
         recipe,
@@ -107,7 +107,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: Material) 
         training,
         tokens_seen=lambda: trainer.tokens_seen,
         samples=lambda: kind.samples(trainer, material),
-        keep_best=lambda: keep_best(job, recipe, trainer),
+        load_best_model_at_end=lambda: load_best_model_at_end(job, recipe, trainer),
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
@@ -129,7 +129,7 @@ def total_steps(recipe: Recipe, examples: int) -> int:
     if training.max_steps:
         return training.max_steps
     batches = -(-examples // training.batch_size)
-    per_epoch = max(1, -(-batches // training.accumulation))
+    per_epoch = max(1, -(-batches // training.gradient_accumulation_steps))
     return max(1, -(-int(training.epochs * per_epoch * 1000) // 1000))
 
 
@@ -143,10 +143,10 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def keep_best(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
-    if recipe.training.keep_best:
+def load_best_model_at_end(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
+    if recipe.training.load_best_model_at_end:
         shutil.rmtree(_best(job), ignore_errors=True)
-        trainer.keep(_best(job))
+        trainer.save_delta(_best(job))
 
 
 def _best(job: Job) -> Path:
@@ -160,7 +160,7 @@ def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
     job.store.forget_metrics_after(job.run_id, step)
     if found:
         job.log(Sentence("Continuing from step {step}.", step=step))
-        trainer.events.remember(
+        trainer.events.note_losses(
             [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
         )
     trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
@@ -176,17 +176,19 @@ def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
 
 
 def finish(
-    job, name: str, recipe: Recipe, base: Path, kind: Kind, material: Material, trainer: StudioTrainer, began: float
+    job, name: str, recipe: Recipe, base: Path, kind: Kind, material: TrainingData, trainer: StudioTrainer, began: float
 ) -> dict:
     """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
     model = trainer.model
-    if recipe.training.keep_best and _best(job).exists():
-        trainer.put_back(_best(job))
+    if recipe.training.load_best_model_at_end and _best(job).exists():
+        trainer.load_delta(_best(job))
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    settle(recipe.method, model, base)
+    finish_method(recipe.method, model, base)
     metrics = kind.outcome(
-        trainer, material, None if recipe.method.keeps_base else lambda: kind.load(base, "fp32" if whole else None)
+        trainer,
+        material,
+        None if recipe.method.leaves_base_unchanged else lambda: kind.load(base, "fp32" if whole else None),
     )
 
     job.doing(Sentence("Saving and checking the adapter"))
@@ -194,10 +196,10 @@ def finish(
     shutil.rmtree(made, ignore_errors=True)
     expected = kind.probe(model, material)  # before saving, which turns a whole model to 16 bit, buffers included
     save(recipe.method, model, made, base)
-    kind.accompany(made)
+    kind.save_companion_files(made)
     trainer.model = trainer.model_wrapped = None
     del model
-    difference = checks.reload_gives_the_same(kind, made, material, expected)
+    difference = checks.reloaded_logits_match(kind, made, material, expected)
     job.log(Sentence("Reloaded from disk: logits differ by {difference:.1g} at most.", difference=difference))
 
     seconds = time.monotonic() - began
@@ -217,7 +219,7 @@ def finish(
     return {"adapter": adapter, "metrics": metrics}
 
 
-def settle(method: Method, model: torch.nn.Module, base: Path) -> None:
+def finish_method(method: Method, model: torch.nn.Module, base: Path) -> None:
     """Bring what was learnt into the form in which it will be saved: what is measured then is what is saved."""
     if method.ships_as == "model":
         round_to_16_bit(model)
@@ -254,7 +256,7 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
 
 
 def card(
-    recipe: Recipe, material: Material, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
+    recipe: Recipe, material: TrainingData, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
 ) -> dict:
     """What the library shows of an adapter. rope: the longer context that it was taught with."""
     method = recipe.method

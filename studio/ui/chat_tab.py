@@ -20,10 +20,10 @@ from studio.chat import client
 from studio.chat.sampling import Sampling
 from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.library import shelf
-from studio.ui import class_play
+from studio.ui import class_playground
 from studio.ui.access import may_change
-from studio.ui.board import Board, note
 from studio.ui.form import OptionForm, form_values
+from studio.ui.html_parts import Board, note
 from studio.ui.page import Page
 from studio.ui.suggestions import suggestions_html
 from studio.words import Sentence, StudioError
@@ -56,11 +56,11 @@ def build(page: Page):
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
     talk = build_talk(page)
     chats, message, system, sampling = talk.chats, talk.message, talk.system, talk.sampling
-    play = class_play.build(page)
+    play = class_playground.build(page)
 
     def bind():
         def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
-            return offers(page, *wished(page, stamp, chosen_base, chosen), owner=may_change(profile))
+            return offers(page, *requested_columns(page, stamp, chosen_base, chosen), owner=may_change(profile))
 
         def another_base(chosen_base, profile: gr.OAuthProfile | None):
             return offers(page, chosen_base, [], owner=may_change(profile))
@@ -107,7 +107,7 @@ def build(page: Page):
         def classify(text, picture, chosen_base, chosen, profile: gr.OAuthProfile | None):
             asked = Turn(text, chosen_base, chosen, "", {}, [], owner=may_change(profile))
             _allowed(page, asked, chosen)
-            yield from class_play.classify(page, rows_of(page, chosen), chosen_base, text, picture)
+            yield from class_playground.classify(page, rows_of(page, chosen), chosen_base, text, picture)
 
         for event in (play.ask.click, play.text.submit):
             page.on(
@@ -127,7 +127,7 @@ def build(page: Page):
         picked = page.on(talk.suggested.click, pick, None, message)
         page.on(picked.then, ask, given, shown, queue=True, concurrency_limit=8)
         page.on(talk.again.click, ask_again, given, shown, queue=True, concurrency_limit=8)
-        page.on(talk.stop.click, press_stop)
+        page.on(talk.stop.click, on_stop)
         page.on(talk.clear.click, lambda: ["", [], [], []], None, [doing, *chats])
 
     return bind
@@ -195,13 +195,13 @@ class Turn:
     owner: bool
 
 
-def wished(page: Page, stamp: str, base: str, chosen: list[str]) -> tuple[str, list[str]]:
+def requested_columns(page: Page, stamp: str, base: str, chosen: list[str]) -> tuple[str, list[str]]:
     """Base and voices, or those of the run that the person came from with "Try it in Chat"."""
     run = stamp.partition(":")[0].removeprefix("chat ") if stamp.startswith("chat ") else ""
     row = page.store.adapter(run) if run else None
     if row is None or row["id"] in (chosen or []):
         return base, chosen
-    return row["card"]["base"], [row["id"]] if class_play.is_classifier(row) else [BASE, row["id"]]
+    return row["card"]["base"], [row["id"]] if class_playground.is_classifier(row) else [BASE, row["id"]]
 
 
 def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
@@ -226,7 +226,10 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     kept = [voice for voice in chosen or [] if voice in known]
     if not kept or (kept == [BASE] and own):
         newest = own[:1]
-        kept = [*([] if newest and class_play.is_classifier(newest[0]) else [BASE]), *(row["id"] for row in newest)]
+        kept = [
+            *([] if newest and class_playground.is_classifier(newest[0]) else [BASE]),
+            *(row["id"] for row in newest),
+        ]
     return [gr.update(choices=bases, value=base), gr.update(choices=choices, value=kept), *columns(page, kept)]
 
 
@@ -235,23 +238,23 @@ def rows_of(page: Page, voices: list[str]) -> list[dict]:
     return [row for voice in voices or [] if voice != BASE and (row := page.store.adapter(voice))]
 
 
-def talkers(page: Page, voices: list[str]) -> list[str]:
+def text_models(page: Page, voices: list[str]) -> list[str]:
     """Those of `voices` that answer in words."""
-    mute = {row["id"] for row in rows_of(page, voices) if class_play.is_classifier(row)}
+    mute = {row["id"] for row in rows_of(page, voices) if class_playground.is_classifier(row)}
     return [voice for voice in voices or [] if voice and voice not in mute]
 
 
 def panels(page: Page, voices: list[str]) -> list:
     """What can be asked of `voices`: a conversation, a text or picture to classify, or both."""
     rows = rows_of(page, voices)
-    mute = bool(rows) and not talkers(page, voices)
-    return [gr.update(visible=not mute), *class_play.visible(rows)]
+    mute = bool(rows) and not text_models(page, voices)
+    return [gr.update(visible=not mute), *class_playground.visible(rows)]
 
 
 def columns(page: Page, voices: list[str]) -> list:
     """One column for each voice that answers in words, with its name."""
     found = []
-    voices = talkers(page, voices)
+    voices = text_models(page, voices)
     for at in range(_COLUMNS):
         voice = voices[at] if at < len(voices or []) else None
         row = page.store.adapter(voice) if voice and voice != BASE else None
@@ -261,7 +264,7 @@ def columns(page: Page, voices: list[str]) -> list:
     return found
 
 
-def press_stop(request: gr.Request) -> None:
+def on_stop(request: gr.Request) -> None:
     stop = _stops.get(request.session_hash or "")
     if stop:
         stop.set()
@@ -322,7 +325,7 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
     """Updates of [message, doing, three conversations] while every voice answers."""
     text = (turn.text or "").strip()
     histories = [plain(history) for history in turn.histories]
-    voices = talkers(page, turn.voices)[:_COLUMNS]
+    voices = text_models(page, turn.voices)[:_COLUMNS]
     if not voices:
         raise StudioError("Choose who answers: the base model, an adapter, or several.")
     if turn.text is not None and not text:
@@ -361,7 +364,7 @@ def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
     draft = page.desk.draft()
     same = draft["model"].get("name") == turn.base
     quantisation = draft["machine"].get("quantisation", "none") if same else "none"
-    device = hardware.pick_device("auto")
+    device = hardware.choose_device("auto")
     job = client.ensure_chat_server(page.store, page.home, turn.base, quantisation=quantisation, device=device)
     said = None
     while not stop.wait(0.05):

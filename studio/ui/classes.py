@@ -5,7 +5,7 @@ It knows nothing about where the numbers come from.
 
 from __future__ import annotations
 
-from studio.ui.board import e
+from studio.ui.html_parts import e
 from studio.ui.page import Page
 
 _MOST = 30  # classes drawn; the rest is in the predictions
@@ -88,7 +88,7 @@ def matrix_html(page: Page, found: dict) -> str:
     )
 
 
-def beside_base(page: Page, metrics: dict) -> str:
+def baseline_sentence(page: Page, metrics: dict) -> str:
     """What the figures are to be compared with, in a sentence; "" where nothing was measured."""
     found = metrics.get("classes")
     if not found or "correct" not in metrics:

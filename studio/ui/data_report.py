@@ -18,7 +18,7 @@ from studio.data.report import Histogram, Report, problem_findings
 from studio.data.rows import KINDS
 from studio.desk import Outlook
 from studio.models.templates import TEMPLATES
-from studio.ui.board import button, chip, e, facts, note, number, table
+from studio.ui.html_parts import button, chip, e, facts, note, number, table
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 

@@ -18,9 +18,9 @@ from studio.options import option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS
 from studio.ui import hub_search, token_view
-from studio.ui.board import Board, button, e, note, skeleton
 from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
+from studio.ui.html_parts import Board, button, e, note, skeleton
 from studio.ui.notices import discard_upload
 from studio.ui.page import Page
 from studio.ui.roles_form import columns_and_mapping, roles_form
@@ -108,7 +108,7 @@ def build_files(page: Page, ui: SimpleNamespace) -> None:
                 elem_id="other-file",
             )
             ui.add = gr.Button(page.t("Add"), scale=1, min_width=80, elem_id="add-file")
-            ui.bring = gr.UploadButton(page.t("Upload"), scale=1, min_width=80, elem_id="upload-other")
+            ui.use_upload = gr.UploadButton(page.t("Upload"), scale=1, min_width=80, elem_id="upload-other")
     ui.file = gr.Radio(
         [], value=None, visible=False, label=page.t("File whose weight and columns are set below"), elem_id="which-file"
     )
@@ -215,12 +215,12 @@ def bind_files(page: Page, ui: SimpleNamespace) -> None:
     """Adding files to the mixture, weighing them, taking them out."""
 
     def mix_in(source: str):
-        page.desk.mix_in(source.strip())
+        page.desk.add_file(source.strip())
         return page.stamp("mixture"), ""
 
     def take_other(path: str):
         try:
-            page.desk.mix_in(str(page.desk.take_in(path)))
+            page.desk.add_file(str(page.desk.import_file(path)))
         finally:
             discard_upload(path)
         return page.stamp("mixture")
@@ -235,7 +235,7 @@ def bind_files(page: Page, ui: SimpleNamespace) -> None:
 
     page.on(ui.add.click, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
     page.on(ui.other.submit, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
-    page.on(ui.bring.upload, take_other, ui.bring, page.changed, changes=True, show_progress="minimal")
+    page.on(ui.use_upload.upload, take_other, ui.use_upload, page.changed, changes=True, show_progress="minimal")
     page.on(ui.files.click, remove, None, page.changed, changes=True)
     page.on(ui.weight.input, weigh, [ui.weight, ui.file], page.changed, changes=True)
 
@@ -264,7 +264,7 @@ def take(page: Page, path: str):
     if not path:
         return gr.skip()
     try:
-        page.desk.bring(path)
+        page.desk.use_upload(path)
     finally:
         discard_upload(path)
     return page.stamp("upload")

@@ -21,6 +21,6 @@ TAKE = """(file) => {
 
 def adapter_zip(page: Page, adapter: str) -> Path:
     """The adapter as a zip in the exports folder; earlier zips there are removed, as the browser has its copy from Gradio's cache."""
-    for old in page.home.outbox.glob("*.zip"):
+    for old in page.home.exports.glob("*.zip"):
         old.unlink()
-    return export.zip_adapter(page.home, page.store, adapter, page.home.outbox)
+    return export.zip_adapter(page.home, page.store, adapter, page.home.exports)

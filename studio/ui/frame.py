@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio import hardware
 from studio.home import ASSETS
-from studio.ui.board import Board, e, size, skeleton
+from studio.ui.html_parts import Board, e, size, skeleton
 from studio.ui.page import Page
 from studio.words import LANGUAGES, translate
 
@@ -107,7 +107,7 @@ def step_states(page: Page) -> dict[str, tuple[str, str]]:
 def status_bar_html(page: Page) -> str:
     """Device, free memory, the run that is going on, and the states of all steps for the step bar."""
     here = hardware.machine()
-    device = hardware.pick_device(hardware=here)
+    device = hardware.choose_device(hardware=here)
     total, free = here.memory_of(device), here.free_on(device)
     used = 100 * (1 - free / total) if total else 0.0
     said = page.t("{free} of {total} free", free=size(_rounded(free)), total=size(total))

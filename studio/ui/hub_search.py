@@ -12,7 +12,7 @@ import gradio as gr
 
 from studio.data.hub import PREFIX
 from studio.data.hub_search import Kind, cached, search
-from studio.ui.board import Board, e, note
+from studio.ui.html_parts import Board, e, note
 from studio.ui.page import Page
 from studio.words import StudioError
 

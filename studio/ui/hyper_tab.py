@@ -13,8 +13,8 @@ from studio import hardware
 from studio.forecast import changed, duration, memory_problem, not_enough_memory
 from studio.presets import apply, preset, presets
 from studio.recipe import Machine, Recipe, Training, recipe_from_yaml
-from studio.ui.board import Board, button, e, facts, note, size
 from studio.ui.form import OptionForm, form_values
+from studio.ui.html_parts import Board, button, e, facts, note, size
 from studio.ui.notices import discard_upload
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -128,7 +128,7 @@ def recipe_file(page: Page):
     recipe = page.desk.outlook().recipe
     if recipe is None:
         return gr.update(value=None, interactive=False)
-    path = page.home.outbox / "recipe.yaml"
+    path = page.home.exports / "recipe.yaml"
     path.write_text(recipe.to_yaml(), encoding="utf-8")
     return gr.update(value=str(path), interactive=True)
 
@@ -163,10 +163,10 @@ def forecast_html(page: Page) -> str:
         (page.t("Memory, about"), size(found.memory_bytes)),
         (page.t("Disk, about"), size(found.disk_bytes)),
     ]
-    lack = memory_problem(found, here)
+    reason = memory_problem(found, here)
     ways = (
         "".join(button(page.say(text), "mend", str(at)) for at, (text, _) in enumerate(not_enough_memory(found, here)))
-        if lack
+        if reason
         else ""
     )
     return (
@@ -174,7 +174,7 @@ def forecast_html(page: Page) -> str:
         + "".join(problems)
         + facts(pairs)
         + memory_meter_html(page, found.memory_bytes, here.free_on(found.device))
-        + (note(page.say(lack), "bad") + f'<p class="actions">{ways}</p>' if lack else "")
+        + (note(page.say(reason), "bad") + f'<p class="actions">{ways}</p>' if reason else "")
     )
 
 

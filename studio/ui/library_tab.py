@@ -16,8 +16,8 @@ from studio.jobs import client
 from studio.library import export, shelf
 from studio.methods import METHODS
 from studio.ui.access import may_change, on_space
-from studio.ui.board import Board, button, chip, e, facts, note, number, size
 from studio.ui.downloads import TAKE, adapter_zip
+from studio.ui.html_parts import Board, button, chip, e, facts, note, number, size
 from studio.ui.page import Page
 from studio.ui.results import ranged
 from studio.words import StudioError

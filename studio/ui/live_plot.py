@@ -18,8 +18,8 @@ import gradio as gr
 
 from studio.home import ASSETS
 from studio.tasks import TASKS, Task
-from studio.ui.envelope import Feed
 from studio.ui.launch import PLOTLY
+from studio.ui.metric_feed import Feed
 from studio.words import Sentence, translate
 
 # One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; zero: whether the axis starts

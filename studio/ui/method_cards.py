@@ -15,7 +15,7 @@ from studio.forecast import Case, duration, recommend
 from studio.methods import FAMILIES, METHODS, Method
 from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell
 from studio.models.shape import Shape
-from studio.ui.board import button, chip, e, note, size
+from studio.ui.html_parts import button, chip, e, note, size
 from studio.ui.method_plots import bars_html, overview_html
 from studio.ui.page import Page
 from studio.words import Sentence, translate

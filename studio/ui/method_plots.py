@@ -9,7 +9,7 @@ import math
 
 from studio.methods import FAMILIES, METHODS
 from studio.methods.benchmark import Measured, measured
-from studio.ui.board import e, number, size
+from studio.ui.html_parts import e, number, size
 from studio.ui.page import Page
 
 # Of Okabe and Ito: told apart by everybody; each family has its shape as well.

@@ -19,8 +19,8 @@ from studio.models.catalogue import catalogue, catalogue_entry
 from studio.models.resolve import is_hub_id, local_folder
 from studio.options import form_fields
 from studio.ui import hub_search
-from studio.ui.board import Board, button, e, facts, note, number, size
 from studio.ui.form import OptionForm, form_values
+from studio.ui.html_parts import Board, button, e, facts, note, number, size
 from studio.ui.method_cards import COMMON, cards_html, compare_html, recommended_html, share
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
@@ -120,7 +120,7 @@ def bind(page: Page, parts: Parts) -> None:
 
     def press_card(names: list[str], event: gr.EventData):
         if event.act == "compare":
-            return gr.skip(), gr.update(value=beside(names, event.item)), gr.update(open=True)
+            return gr.skip(), gr.update(value=pair_with(names, event.item)), gr.update(open=True)
         page.desk.choose_method(event.item)
         return page.stamp("method"), gr.skip(), gr.skip()
 
@@ -169,7 +169,7 @@ def bind(page: Page, parts: Parts) -> None:
     )
 
 
-def beside(names: list[str] | None, name: str) -> list[str]:
+def pair_with(names: list[str] | None, name: str) -> list[str]:
     """The two methods to compare after `name` was asked for as well: it takes the place of the one that stood there longest."""
     return [*[other for other in names or [] if other != name][-1:], name]
 

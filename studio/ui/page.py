@@ -14,7 +14,7 @@ import gradio as gr
 
 from studio.desk import Desk
 from studio.ui.access import owner_only, same_face
-from studio.ui.envelope import Feed
+from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
 
 _log = logging.getLogger(__name__)
@@ -55,30 +55,30 @@ class Page:
         connection and a browser has six; streams ask for it with `queue=True`.
         """
         if handler is not None:
-            handler = self.polite(handler)
+            handler = self.with_readable_errors(handler)
             handler = owner_only(self.language)(handler) if changes else handler
         settings = {"queue": False, "show_progress": "hidden", "api_visibility": "private"} | kwargs
         return event(handler, inputs, outputs, **settings)
 
-    def polite(self, handler: Callable) -> Callable:
+    def with_readable_errors(self, handler: Callable) -> Callable:
         """`handler`, whose errors reach the person as one sentence; the traceback goes to the log."""
 
         if inspect.isgeneratorfunction(handler):
 
             def guarded(*args, **kwargs):
-                with self._politely():
+                with self._readable_errors():
                     yield from handler(*args, **kwargs)
 
         else:
 
             def guarded(*args, **kwargs):
-                with self._politely():
+                with self._readable_errors():
                     return handler(*args, **kwargs)
 
         return same_face(guarded, handler)
 
     @contextmanager
-    def _politely(self) -> Iterator[None]:
+    def _readable_errors(self) -> Iterator[None]:
         try:
             yield
         except gr.Error:

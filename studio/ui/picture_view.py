@@ -13,7 +13,7 @@ from studio.data.pictures import open_picture, title_of
 from studio.desk import Outlook
 from studio.models.image_processor import read_image_transform
 from studio.models.resolve import local_folder
-from studio.ui.board import e, note, number
+from studio.ui.html_parts import e, note, number
 from studio.ui.page import Page
 from studio.words import StudioError
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from studio.evaluation import predictions
 from studio.evaluation.predictions import FILE, MACRO_F1, ORDERS, SCORES, Prediction, Score
-from studio.ui.board import Board, button, e, folded, note, number
+from studio.ui.html_parts import Board, button, e, folded, note, number
 from studio.ui.page import Page
 
 _PAGE = 10  # rows shown at a time
@@ -88,8 +88,8 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
     """The rows as a file to take home."""
     if not rows:
         return None
-    path = page.home.outbox / f"results-{run_id}.csv"
-    for old in page.home.outbox.glob("results-*.csv"):
+    path = page.home.exports / f"results-{run_id}.csv"
+    for old in page.home.exports.glob("results-*.csv"):
         old.unlink(missing_ok=True)
     path.write_text(predictions.as_csv(rows), encoding="utf-8-sig", errors="replace")
     return str(path)
@@ -169,7 +169,7 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
     """One page of the answers."""
     if not rows:
         return ""
-    found = predictions.arranged(rows, order if order in ORDERS else "worst", search or "")
+    found = predictions.sort_rows(rows, order if order in ORDERS else "worst", search or "")
     last = max(0, (len(found) - 1) // _PAGE)
     at = min(max(at, 0), last)
     names = [name for name in SCORES if name in rows[0].scores]

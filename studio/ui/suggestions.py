@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from studio.evaluation import predictions
-from studio.ui.board import e
+from studio.ui.html_parts import e
 from studio.ui.page import Page
 
 _SHOWN = 3

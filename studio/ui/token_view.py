@@ -20,7 +20,7 @@ from studio.tasks.feedback import RatedAnswer
 from studio.tasks.length_policy import LengthPolicy
 from studio.tasks.preference import Pair
 from studio.training.order import grouped
-from studio.ui.board import e, note, number
+from studio.ui.html_parts import e, note, number
 from studio.ui.page import Page
 from studio.ui.picture_view import picture_html
 

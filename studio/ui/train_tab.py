@@ -16,9 +16,9 @@ from studio.forecast import duration
 from studio.jobs import client
 from studio.ui import results
 from studio.ui.access import require_owner
-from studio.ui.board import Board, button, chip, e, facts, folded, note, number
-from studio.ui.classes import beside_base, matrices_html
+from studio.ui.classes import baseline_sentence, matrices_html
 from studio.ui.downloads import TAKE, adapter_zip
+from studio.ui.html_parts import Board, button, chip, e, facts, folded, note, number
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -56,8 +56,8 @@ def build(page: Page):
             return page.desk.start(), gr.update(interactive=False)
 
         page.on(start.click, pressed_start, None, [page.run, start], changes=True)
-        page.on(stop.click, lambda run: press_stop(page, run), page.run, stop, changes=True)
-        page.on(resume.click, lambda run: press_resume(page, run), page.run, resume, changes=True)
+        page.on(stop.click, lambda run: on_stop(page, run), page.run, stop, changes=True)
+        page.on(resume.click, lambda run: on_resume(page, run), page.run, resume, changes=True)
         page.on(page.run.change, lambda run: [run, *view(page, run, "")], page.run, [parts["plot"], *outputs])
         page.on(timer.tick, lambda run, before: view(page, run, before), [page.run, seen], outputs)
 
@@ -84,7 +84,7 @@ def build(page: Page):
     return bind
 
 
-def press_stop(page: Page, run_id: str):
+def on_stop(page: Page, run_id: str):
     run = page.store.run(run_id)
     if not run or run["state"] not in ("queued", "running"):
         raise StudioError("There is nothing to stop: this run is not running.")
@@ -92,7 +92,7 @@ def press_stop(page: Page, run_id: str):
     return gr.update(interactive=False)
 
 
-def press_resume(page: Page, run_id: str):
+def on_resume(page: Page, run_id: str):
     client.resume_run(page.store, run_id)
     return gr.update(interactive=False)
 
@@ -197,7 +197,7 @@ def _done_html(page: Page, run: dict) -> str:
         + button(page.t("See it in the Library"), "library")
     )
     classes = (
-        f'<p class="help">{e(beside_base(page, metrics))}</p>{matrices_html(page, metrics["classes"])}'
+        f'<p class="help">{e(baseline_sentence(page, metrics))}</p>{matrices_html(page, metrics["classes"])}'
         if "classes" in metrics
         else ""
     )

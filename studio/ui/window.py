@@ -17,8 +17,8 @@ from studio.home import Home
 from studio.store import Store
 from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab
 from studio.ui.access import login_button
-from studio.ui.board import skeleton
-from studio.ui.envelope import Feed
+from studio.ui.html_parts import skeleton
+from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
 from studio.words import LANGUAGES
 
@@ -59,21 +59,21 @@ def build_page(page: Page) -> None:
         js=_READ_ADDRESS,
     )
     page.on(page.run.change, None, page.run, None, js=_WRITE_ADDRESS)
-    page.on(page.changed.change, lambda: the_sentence(page), None, page.sentence)
+    page.on(page.changed.change, lambda: run_sentence_html(page), None, page.sentence)
     for bind in binders:
         bind()
 
 
-def the_sentence(page: Page) -> str:
+def run_sentence_html(page: Page) -> str:
     """The draft as one sentence, and the first thing that would keep Start from doing it."""
     outlook = page.desk.outlook()
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
     said = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
-    return show_sentence(said, page.say(next(iter(outlook.problems.values()), None)))
+    return sentence_html(said, page.say(next(iter(outlook.problems.values()), None)))
 
 
-def show_sentence(text: str, problem: str = "") -> str:
+def sentence_html(text: str, problem: str = "") -> str:
     """The banner's HTML, with what stands in the way below it. Parts between ** are emphasised; everything else is plain text."""
     pieces = html.escape(text).split("**")
     below = f'<span class="in-the-way">{html.escape(problem)}</span>' if problem else ""

@@ -202,7 +202,7 @@ def test_a_killed_worker_is_reported(adapter_home, models):
     store = Store(adapter_home.database)
     job_id = store.queue_job("chat", {"model": str(models / "base")})
     worker = subprocess.Popen(
-        [sys.executable, "-m", "studio.jobs.work", str(adapter_home.root), str(job_id)],
+        [sys.executable, "-m", "studio.jobs.worker", str(adapter_home.root), str(job_id)],
         cwd=REPOSITORY,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

@@ -87,7 +87,7 @@ def good() -> dict[str, bytes | str]:
         for n in range(5)
     ]
     prefer = [{"prompt": f"Say {n}", "chosen": f"Gladly: {n}", "rejected": f"No {n}"} for n in range(5)]
-    talks = [
+    looks_like_conversation = [
         {
             "chosen": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"Gladly {n}"}],
             "rejected": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"No {n}"}],
@@ -206,7 +206,7 @@ def good() -> dict[str, bytes | str]:
         "kto_talks.jsonl": lines({**row, "label": n % 2} for n, row in enumerate(asked)),
         "labels_excel.csv": "sep=;\r\n" + csv(TABLE, ";"),
         "preferences.jsonl": lines(prefer),
-        "preferences_talks.jsonl": lines(talks),
+        "preferences_talks.jsonl": lines(looks_like_conversation),
         "labels.csv": csv(TABLE),
         "labels_semicolon.csv": csv(TABLE, ";"),
         "labels.tsv": csv(TABLE, "\t"),

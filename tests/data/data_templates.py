@@ -14,7 +14,7 @@ PLACE = {
     "report": 2,
     "warn": 2,
     "error": 0,
-    "StudioErrorValue": 0,
+    "InvalidOption": 0,
 }
 JSON_MESSAGES = (
     "Expecting value",

@@ -194,7 +194,7 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
         )
     )
     assert [part.unused for part in dataset.files] == [["id"], ["note"], ["url", "system"]] and [
-        part.weighty for part in dataset.files
+        part.has_weights for part in dataset.files
     ] == [[], ["note"], []]
     said = {str(item.sentence): item.level for item in report(dataset).findings if item.kind == "unused"}
     assert said == {

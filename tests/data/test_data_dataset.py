@@ -170,10 +170,10 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
 
 
 def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
-    from studio.data import spool
+    from studio.data import disk_list
 
     source = write(tmp_path / "a.jsonl", pairs(range(3)))
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(disk_list.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
     with pytest.raises(StudioError, match="kept in the folder .* Free some disk space"):
         load(DataSpec(source=source))
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from studio.data.dataset import DataSpec, NothingUsable, OtherFile, load
-from studio.data.marks import ALIKE, likeness
+from studio.data.fingerprints import ALIKE, similarity
 from studio.data.remedies import REMEDIES, changes, merged, rewritten
 from studio.data.report import problem_findings, report
 from studio.words import StudioError
@@ -88,7 +88,7 @@ def test_near_copies(tmp_path):
             )
         ],
     )
-    assert likeness(long, long + " Twice.") >= ALIKE > likeness(long, other)
+    assert similarity(long, long + " Twice.") >= ALIKE > similarity(long, other)
     found = next(item for item in report(remedied(path, "text")).findings if item.kind == "near_duplicate")
     assert found.lines == [3, 4, 5]
     dataset = remedied(path, "text", near_duplicate="drop")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from studio.data.dataset import DataSpec, OtherFile, load
 from studio.data.findings import LEVELS
-from studio.data.marks import Marks
+from studio.data.fingerprints import Fingerprints
 from studio.data.report import histogram, report, short
 from studio.data.rows import KINDS
 from studio.data.token_report import count_tokens, with_tokens
@@ -239,7 +239,7 @@ def test_histogram_holds_every_value():
 
 
 def test_words_in_scripts_without_spaces():
-    marks = Marks()
+    marks = Fingerprints()
     for text in ("two words", "今天 good", "schöne  Grüße", "", "..."):
         marks.add([text])
     marks.seal()

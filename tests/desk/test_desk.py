@@ -166,16 +166,16 @@ def test_upload_names(name, safe):
 
 @pytest.mark.parametrize("name", ["a" * 500 + ".jsonl", "数" * 500 + ".jsonl", "." * 400, "a." + "b" * 400])
 def test_long_upload_names_fit_on_a_disk(desk, tmp_path, name):
-    kept = desk.take_in(rows(tmp_path / "given", *GOOD), name)
+    kept = desk.import_file(rows(tmp_path / "given", *GOOD), name)
     assert len(os.fsencode(kept.name)) < 200 and kept.parent.parent == desk.home.uploads
     assert kept.name.endswith(".jsonl") == name.endswith(".jsonl")
 
 
 def test_what_is_taken_in_stays_inside_and_is_kept_once(desk, tmp_path):
     given = Path(rows(tmp_path / "given.jsonl", *GOOD))
-    kept = desk.take_in(given, "../../evil.jsonl")
+    kept = desk.import_file(given, "../../evil.jsonl")
     assert kept.parent.parent == desk.home.uploads and kept.read_bytes() == given.read_bytes()
-    assert desk.take_in(given, "evil.jsonl") == kept
+    assert desk.import_file(given, "evil.jsonl") == kept
     assert [path for path in desk.home.root.rglob("*evil*")] == [kept] and not list(tmp_path.glob("evil*"))
 
 
@@ -183,7 +183,7 @@ def test_a_refused_file_leaves_nothing_behind(desk, tmp_path):
     desk.change(name="as it was")
     before = desk.store.note("draft")
     (tmp_path / "empty.jsonl").touch()
-    assert "empty.jsonl is empty" in said(desk.bring, tmp_path / "empty.jsonl")
+    assert "empty.jsonl is empty" in said(desk.use_upload, tmp_path / "empty.jsonl")
     assert desk.store.note("draft") == before and list(desk.home.uploads.iterdir()) == []
 
 
@@ -193,15 +193,15 @@ def test_a_full_disk_leaves_nothing_behind(desk, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(uploads.shutil, "copyfile", full)
-    text = said(desk.bring, rows(tmp_path / "given.jsonl", *GOOD))
+    text = said(desk.use_upload, rows(tmp_path / "given.jsonl", *GOOD))
     assert "No space left on device" in text and "Free some disk space" in text
     assert list(desk.home.uploads.iterdir()) == [] and desk.draft()["data"]["source"] == "captain"
 
 
 def test_what_was_taken_in_before_outlives_a_refusal(desk, tmp_path):
     given = rows(tmp_path / "given.jsonl", *GOOD)
-    first = desk.bring(given)
-    assert desk.bring(given, "again.jsonl") != first and first.exists()
+    first = desk.use_upload(given)
+    assert desk.use_upload(given, "again.jsonl") != first and first.exists()
 
 
 def test_a_dataset_is_read_once_and_again_when_its_file_changes(desk, tmp_path, monkeypatch):

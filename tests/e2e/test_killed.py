@@ -17,7 +17,7 @@ TRAINING = {
     "learning_rate": 1e-3,
     "max_steps": 400,
     "batch_size": 2,
-    "checkpoint_steps": 10,
+    "save_steps": 10,
     "evaluations": 0,
     "evaluation_rows": 4,
     "sample_prompts": 0,

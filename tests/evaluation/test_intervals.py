@@ -7,7 +7,7 @@ import pytest
 from studio.evaluation.intervals import (
     DIFFERENCE,
     SHARE,
-    alike,
+    all_equal,
     bootstrap,
     bootstrap_figures,
     gain,
@@ -102,8 +102,8 @@ def test_equal_differences_are_not_certain():
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_of_equal_zeros_and_ones_it_is_wilsons(value):
-    assert alike(value, 20, SHARE) == pytest.approx(wilson(20 * value, 20))
-    assert interval([value] * 20) == alike(value, 20, SHARE)
+    assert all_equal(value, 20, SHARE) == pytest.approx(wilson(20 * value, 20))
+    assert interval([value] * 20) == all_equal(value, 20, SHARE)
 
 
 def test_gains_hold_the_truth():

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from studio.evaluation import predictions
-from studio.evaluation.predictions import Prediction, arranged, as_csv, figures, read, write
+from studio.evaluation.predictions import Prediction, as_csv, read, sort_rows, summarise, write
 
 
 def row(name: str, base: float, fine_tuned: float, exact: tuple[float, float] = (0, 0), **more) -> Prediction:
@@ -27,7 +27,7 @@ ROWS = [row("one", 0.2, 0.9), row("two", 0.1, 0.3), row("three", 0.5, 1.0, (0, 1
 
 
 def test_figures_of_both_models_with_intervals():
-    found = figures(ROWS)
+    found = summarise(ROWS)
     assert found["token_f1"] == pytest.approx(0.65) and found["base_token_f1"] == pytest.approx(0.35)
     assert found["exact_match"] == 0.25 and found["base_exact_match"] == 0
     for name in ("exact_match", "token_f1"):
@@ -39,17 +39,17 @@ def test_figures_of_both_models_with_intervals():
             low, high = found["intervals"][name][who]
             assert low <= value <= high
     assert found["intervals"]["exact_match"]["base"][1] > 0.3  # none of four right may still be one of three
-    assert figures([]) == {}
+    assert summarise([]) == {}
     json.dumps(found)
 
 
 def test_what_is_agreed_of_the_base_has_no_interval():
     """Feedback is heeded in half of the rows before the lesson because that is how it is counted; the gain is as sure as what is reached."""
-    found = figures([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])["intervals"][
-        "heeded"
-    ]
+    found = summarise([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])[
+        "intervals"
+    ]["heeded"]
     assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["fine_tuned"]])
-    same = figures([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
+    same = summarise([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
     assert same == {
         "base": None,
         "fine_tuned": None,
@@ -62,14 +62,14 @@ def names(rows) -> list[str]:
 
 
 def test_orders_and_search():
-    assert names(arranged(ROWS)) == ["two", "four", "one", "three"]  # by exact match, then by words in common
-    assert names(arranged(ROWS, "best")) == ["three", "one", "four", "two"]
-    assert names(arranged(ROWS, "gained")) == ["three", "one", "two", "four"]
-    assert names(arranged(ROWS, "lost")) == ["four", "two", "one", "three"]
-    assert names(arranged(ROWS, "file")) == ["one", "two", "three", "four"]
-    assert names(arranged(ROWS, "worst", "TAUGHT o")) == ["two", "four", "one", "three"]
-    assert names(arranged(ROWS, "worst", "hoped four")) == ["four"]
-    assert arranged([], "worst", "x") == []
+    assert names(sort_rows(ROWS)) == ["two", "four", "one", "three"]  # by exact match, then by words in common
+    assert names(sort_rows(ROWS, "best")) == ["three", "one", "four", "two"]
+    assert names(sort_rows(ROWS, "gained")) == ["three", "one", "two", "four"]
+    assert names(sort_rows(ROWS, "lost")) == ["four", "two", "one", "three"]
+    assert names(sort_rows(ROWS, "file")) == ["one", "two", "three", "four"]
+    assert names(sort_rows(ROWS, "worst", "TAUGHT o")) == ["two", "four", "one", "three"]
+    assert names(sort_rows(ROWS, "worst", "hoped four")) == ["four"]
+    assert sort_rows([], "worst", "x") == []
 
 
 def test_what_is_written_is_read_again(tmp_path):

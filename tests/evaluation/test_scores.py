@@ -13,7 +13,7 @@ from studio.evaluation.scores import (
     preferred,
     rouge_l,
     token_f1,
-    weighed_macro_f1,
+    weighted_macro_f1,
     words,
 )
 
@@ -94,17 +94,17 @@ def test_macro_f1_of_rows_that_count_more_than_once():
             [row for row, count in zip(rows, times, strict=True) for _ in range(count)]
             for rows in (expected, predicted)
         ]
-        assert weighed_macro_f1([*map(tuple, expected)], [*map(tuple, predicted)], "abcd")(times) == pytest.approx(
+        assert weighted_macro_f1([*map(tuple, expected)], [*map(tuple, predicted)], "abcd")(times) == pytest.approx(
             macro_f1(*again, "abcd")
         )
-    assert weighed_macro_f1([("a",)], [("b",)], "ab")(np.zeros(1, int)) == 0
+    assert weighted_macro_f1([("a",)], [("b",)], "ab")(np.zeros(1, int)) == 0
 
 
 def test_macro_f1_over_label_sets():
     """The mean of the sets' own: topic a, b and tone x, y; the second row has no tone."""
     expected, predicted = [("a", "x"), ("b",), ("a", "y")], [("a", "y"), ("b",), ("b", "y")]
     topic, tone = macro_f1(["a", "b", "a"], ["a", "b", "b"], "ab"), macro_f1(["x", "y"], ["y", "y"], "xy")
-    assert weighed_macro_f1(expected, predicted, "abxy", (2, 2))(np.ones(3, int)) == pytest.approx((topic + tone) / 2)
+    assert weighted_macro_f1(expected, predicted, "abxy", (2, 2))(np.ones(3, int)) == pytest.approx((topic + tone) / 2)
     assert (
-        weighed_macro_f1(expected, predicted, "abxy", (2, 2))(np.array([0, 2, 0])) == 1
+        weighted_macro_f1(expected, predicted, "abxy", (2, 2))(np.array([0, 2, 0])) == 1
     )  # no row with a tone, so no figure of tones

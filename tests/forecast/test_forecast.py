@@ -83,7 +83,7 @@ def test_parts_add_up_and_have_titles():
         ({"method": {"name": "lora", "dropout": 0.1}}, "memory_bytes"),
         ({"training": {"epochs": 6}}, "seconds"),
         ({"method": "full"}, "seconds"),
-        ({"machine": {"checkpointing": True}}, "seconds"),
+        ({"machine": {"gradient_checkpointing": True}}, "seconds"),
         ({"training": {"evaluations": 20}}, "seconds"),
         ({"training": {"group_by_length": False}}, "seconds"),
         ({"method": {"name": "lora", "rank": 64}}, "disk_bytes"),
@@ -99,7 +99,7 @@ def test_more_costs_more(setting, values):
     [
         {"method": "qlora"},
         {"machine": {"quantisation": "int8"}},
-        {"machine": {"checkpointing": True}},
+        {"machine": {"gradient_checkpointing": True}},
         {"training": {"batch_size": 1}},
         {"training": {"max_length": 128}},
         {"method": {"name": "lora", "rank": 2}},
@@ -146,7 +146,7 @@ def test_a_run_that_was_measured():
 
 def test_steps_as_the_trainer_counts_them():
     assert total_steps(recipe(training={"batch_size": 8, "epochs": 3}), 401) == 153
-    assert total_steps(recipe(training={"batch_size": 8, "accumulation": 4, "epochs": 1}), 100) == 4
+    assert total_steps(recipe(training={"batch_size": 8, "gradient_accumulation_steps": 4, "epochs": 1}), 100) == 4
     assert total_steps(recipe(training={"max_steps": 7, "epochs": 3}), 400) == 7
     assert total_steps(recipe(training={"epochs": 0.1, "batch_size": 10}), 100) == 1
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from studio import hardware
-from studio.hardware import GB, Gpu, Hardware, gigabytes, machine, parse_gpus, pick_device
+from studio.hardware import GB, Gpu, Hardware, choose_device, gigabytes, machine, parse_gpus
 from studio.words import Sentence, StudioError
 
 SMI = """0, GPU-aaa, NVIDIA GeForce RTX 4090, 24564, 20000, 8.9, 550.54
@@ -59,18 +59,18 @@ def test_titles():
 
 def test_picking_a_device():
     both = plain(gpus=parse_gpus(SMI))
-    assert pick_device("auto", plain()) == "cpu"
-    assert pick_device("cpu", both) == "cpu"
-    assert pick_device("auto", both) == "cuda:0"
-    assert pick_device("auto", both, busy={"cuda:0"}) == "cuda:1"
-    assert pick_device("auto", both, busy={"cuda:0", "cuda:1"}) == "cuda:1"  # the roomier one, to queue on
-    assert pick_device("cuda:1", both) == "cuda:1"
+    assert choose_device("auto", plain()) == "cpu"
+    assert choose_device("cpu", both) == "cpu"
+    assert choose_device("auto", both) == "cuda:0"
+    assert choose_device("auto", both, busy={"cuda:0"}) == "cuda:1"
+    assert choose_device("auto", both, busy={"cuda:0", "cuda:1"}) == "cuda:1"  # the roomier one, to queue on
+    assert choose_device("cuda:1", both) == "cuda:1"
     with pytest.raises(StudioError, match="no GPU"):
-        pick_device("cuda:0", plain())
+        choose_device("cuda:0", plain())
     with pytest.raises(StudioError, match="cuda:0, cuda:1"):
-        pick_device("cuda:5", both)
+        choose_device("cuda:5", both)
     with pytest.raises(StudioError, match="CUDA build"):
-        pick_device("cuda:0", plain(unusable=Sentence("Install a CUDA build.")))
+        choose_device("cuda:0", plain(unusable=Sentence("Install a CUDA build.")))
 
 
 def test_a_hanging_driver_leaves_the_last_answer(monkeypatch):

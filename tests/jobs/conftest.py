@@ -6,7 +6,7 @@ import pytest
 from jobs_helpers import Studio, end_everything
 
 from studio.home import Home
-from studio.jobs import standby, work
+from studio.jobs import standby, worker
 
 HERE = Path(__file__).parent
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def studio(tmp_path, monkeypatch):
     monkeypatch.setenv(
-        work.EXTRA_KINDS, ",".join(f"{kind}=dummy_jobs:act" for kind in ("train", "chat", "inspect", "probe"))
+        worker.EXTRA_KINDS, ",".join(f"{kind}=dummy_jobs:act" for kind in ("train", "chat", "inspect", "probe"))
     )
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     monkeypatch.setenv(standby.IMPORTS, "")

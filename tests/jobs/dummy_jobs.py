@@ -30,7 +30,7 @@ def wait(job):
     """Until Stop, or until the file payload["until"] exists."""
     until = job.payload.get("until")
     while not (until and Path(until).exists()):
-        job.raise_if_stopped()
+        job.check_stop()
         time.sleep(0.01)
     return {"waited": True}
 

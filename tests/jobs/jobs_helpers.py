@@ -8,7 +8,7 @@ import psutil
 from studio.home import Home
 from studio.jobs import client
 from studio.jobs.backends import MARK
-from studio.jobs.identity import Lock, is_living, supervisor_lock
+from studio.jobs.processes import Lock, is_living, supervisor_lock
 from studio.store import ENDED, Store
 
 

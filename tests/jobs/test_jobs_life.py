@@ -8,8 +8,8 @@ import pytest
 from jobs_helpers import processes_of, wait_for
 
 from studio.jobs import client, standby
-from studio.jobs.identity import is_living
 from studio.jobs.job import log_path
+from studio.jobs.processes import is_living
 
 
 def test_a_fresh_process_does_the_job_when_there_is_no_standby(studio):

@@ -8,11 +8,11 @@ from unittest.mock import Mock
 import pytest
 
 from studio.home import REPOSITORY, Home
-from studio.jobs import memory, queue, reasons
+from studio.jobs import failure_reasons, memory, queue
 from studio.jobs.backends import Exit
-from studio.jobs.identity import Lock, supervisor_lock
+from studio.jobs.processes import Lock, supervisor_lock
 from studio.jobs.supervisor import Supervisor
-from studio.jobs.times import Times
+from studio.jobs.timeouts import Timeouts
 from studio.store import Store
 
 
@@ -49,20 +49,20 @@ def test_who_starts_and_who_leaves(queued, running, start, leave):
     ],
 )
 def test_each_kind_of_memory_error_is_one(error, tmp_path):
-    said = reasons.of_exception(error, tmp_path).say()
+    said = failure_reasons.reason_of_exception(error, tmp_path).say()
     assert said.startswith("Not enough memory: ") and ".." not in said
 
 
 def test_a_full_disk_is_found_behind_other_errors(tmp_path):
     error = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
-    assert str(tmp_path) in reasons.of_exception(error, tmp_path).say()
+    assert str(tmp_path) in failure_reasons.reason_of_exception(error, tmp_path).say()
 
 
 def test_exits_in_words():
-    assert "exit code 3" in reasons.of_exit(3, None, "train").say()
-    assert "signal 6 (SIGABRT)" in reasons.of_exit(None, 6, "train").say()
-    assert "nobody saw" in reasons.of_exit(None, None, "chat").say()
-    assert reasons.of_exit(None, 9, "train").to_json()["values"] == {"number": 9, "name": "SIGKILL"}
+    assert "exit code 3" in failure_reasons.reason_of_exit(3, None, "train").say()
+    assert "signal 6 (SIGABRT)" in failure_reasons.reason_of_exit(None, 6, "train").say()
+    assert "nobody saw" in failure_reasons.reason_of_exit(None, None, "chat").say()
+    assert failure_reasons.reason_of_exit(None, 9, "train").to_json()["values"] == {"number": 9, "name": "SIGKILL"}
 
 
 def test_memory_of_gpus_and_containers(tmp_path):
@@ -82,8 +82,8 @@ def test_memory_of_gpus_and_containers(tmp_path):
 
 def test_times_can_be_set(monkeypatch):
     monkeypatch.setenv("DELTA_STUDIO_CHAT_STOP_GRACE", "1.5")
-    assert Times.from_environment() == Times(chat_stop_grace=1.5)
-    assert (Times().grace("chat"), Times().grace("train")) == (5.0, 30.0)
+    assert Timeouts.from_environment() == Timeouts(chat_stop_grace=1.5)
+    assert (Timeouts().grace("chat"), Timeouts().grace("train")) == (5.0, 30.0)
 
 
 class OneWorker:
@@ -100,14 +100,14 @@ class OneWorker:
     def adopt(self, job):
         return None
 
-    def tend(self, wanted):
+    def maintain_standby(self, wanted):
         return {"pid": None, "ready": False}
 
 
 def test_a_full_disk_loses_no_exit(tmp_path, monkeypatch):
     home = Home(tmp_path)
     store, backend = Store(home.database), OneWorker()
-    supervisor = Supervisor(home, store, backend, Lock.take(supervisor_lock(home.root)), Times())
+    supervisor = Supervisor(home, store, backend, Lock.take(supervisor_lock(home.root)), Timeouts())
     job_id = store.queue_job("train", {})
     supervisor.tick()
     store.job_started(job_id, backend.pid, 0.0)
@@ -126,7 +126,7 @@ def test_a_job_that_two_supervisors_gave_away_stays_with_the_worker_that_claimed
     home = Home(tmp_path)
     store, loser, winner = Store(home.database), OneWorker(), OneWorker()
     winner.pid, loser.adopt = 2, lambda job: winner
-    supervisor = Supervisor(home, store, loser, Lock.take(supervisor_lock(home.root)), Times())
+    supervisor = Supervisor(home, store, loser, Lock.take(supervisor_lock(home.root)), Timeouts())
     job_id = store.queue_job("train", {})
     supervisor.tick()
     store.job_started(job_id, winner.pid, 0.0)

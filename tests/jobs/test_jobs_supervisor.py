@@ -11,7 +11,7 @@ from jobs_helpers import end_everything, processes_of, wait_for
 
 from studio.home import Home
 from studio.jobs import client
-from studio.jobs.identity import Lock, find, is_living, me, supervisor_lock
+from studio.jobs.processes import Lock, current_process, find, is_living, supervisor_lock
 from studio.words import StudioError
 
 
@@ -100,12 +100,8 @@ def test_a_job_that_a_person_runs_in_a_terminal_is_watched_too(studio, monkeypat
     monkeypatch.setenv("DELTA_STUDIO_STOP_GRACE", "0.2")
     monkeypatch.setenv("DELTA_STUDIO_KILL_GRACE", "0.2")
     client.ensure_supervisor(studio.home)
-    code = (
-        "import sys; from studio.home import Home; from studio.jobs.work import work; from studio.store import Store;"
-    )
-    code += (
-        "home = Home(sys.argv[1]); work(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
-    )
+    code = "import sys; from studio.home import Home; from studio.jobs.worker import run_job; from studio.store import Store;"
+    code += "home = Home(sys.argv[1]); run_job(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
     by_hand = subprocess.Popen([sys.executable, "-c", code, str(studio.home.root)])  # in our process group
     job_id = wait_for(lambda: studio.store.jobs("running"))[0]["id"]
     waiting = studio.run()
@@ -166,7 +162,7 @@ def test_it_leaves_when_nobody_needs_it_and_asks_the_chat_to_stop(studio, monkey
 
 def test_it_stays_with_a_living_window_and_not_with_a_dead_one(studio, monkeypatch):
     monkeypatch.setenv("DELTA_STUDIO_IDLE", "0.3")
-    pid, created = me()
+    pid, created = current_process()
     studio.store.set_note("windows", [{"pid": pid, "created": created - 1000}])
     client.ensure_supervisor(studio.home)
     wait_for(
@@ -223,7 +219,7 @@ def test_two_homes_do_not_meet(studio, tmp_path):
 
 
 def test_identity_is_pid_and_creation():
-    pid, created = me()
+    pid, created = current_process()
     assert find(pid, created + 0.5).pid == pid
     assert find(pid, created + 1000) is None
     assert find(None, None) is None

@@ -17,7 +17,7 @@ from tests.training.runs import Runs
 
 CPU = {"quantisation": "none", "precision": "auto", "device": "cpu"}
 TEXT = "Please take back order 2474."
-SHORT = {"learning_rate": 3e-3, "max_steps": 4, "batch_size": 8, "evaluations": 0, "checkpoint_steps": 4}
+SHORT = {"learning_rate": 3e-3, "max_steps": 4, "batch_size": 8, "evaluations": 0, "save_steps": 4}
 KINDS = {
     "text": (STARTER, {"task": "classification", "data": {"source": "tickets", "max_rows": 80}}),
     "image": (

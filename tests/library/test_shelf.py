@@ -203,8 +203,8 @@ def test_torn_states_are_healed(home, store, source, state):
     put(home, store, source)
     name, (tear, survives) = list(torn_states(home, store, source).items())[state]
     tear()
-    shelf.heal(home, store)
-    assert shelf.heal(home, store) == [], name  # whatever it was, it is whole now
+    shelf.repair(home, store)
+    assert shelf.repair(home, store) == [], name  # whatever it was, it is whole now
     if survives is True:
         folder, card, said = shelf.find(home, store, "a1")
         assert said == "Captain" and card["method"] == "lora" and "adapter_model.safetensors" in files(folder)
@@ -224,5 +224,5 @@ def test_half_written_folders_are_swept_when_old(home, store):
         for path in (folder / "x", folder):
             stat = path.stat()
             os.utime(path, (stat.st_atime - age, stat.st_mtime - age))
-    shelf.heal(home, store)
+    shelf.repair(home, store)
     assert [path.name for path in (home.root / "adapters").iterdir()] == [".half-b-2"]

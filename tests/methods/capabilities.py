@@ -28,7 +28,18 @@ from studio.methods.capabilities import CAPABILITIES, FILE, YES
 from studio.models.load import load_base
 from studio.models.rope_scaling import apply_adapter
 from studio.training.batches import flatten, pad
-from tests.methods.bench import Shelf, batches, labelled, logits, made, moved, picture_needs, snapshot, teach, wrapped
+from tests.methods.method_cases import (
+    Shelf,
+    batches,
+    labelled,
+    logits,
+    made,
+    moved,
+    picture_needs,
+    snapshot,
+    teach,
+    wrapped,
+)
 
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that
@@ -67,7 +78,13 @@ class Probes:
         except Exception as error:
             self.errors[what] = f"{type(error).__name__}: {error}"[:300]
             if what == "image":
-                return "wordless" if self.method.places else "length" if self.name == "long_lora" else "raises"
+                return (
+                    "wordless"
+                    if self.method.virtual_token_count
+                    else "length"
+                    if self.name == "long_lora"
+                    else "raises"
+                )
             return _RAISED.get(what, "raises")  # no reason yet: find it out, and put it among the REASONS
 
     # ---- learning ---------------------------------------------------------------------------------------------
@@ -114,7 +131,7 @@ class Probes:
         method, _, model = wrapped(self.name, self.shelf, base)
         return method, model, (logits(model)[:, -bare.shape[1] :] - bare).abs().max().item()
 
-    def checkpointing(self) -> str:
+    def gradient_checkpointing(self) -> str:
         model = self._fine_tuned[0]
         plain = self._gradients(model)
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

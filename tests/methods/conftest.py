@@ -18,23 +18,27 @@ def runs(tmp_path):
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory):
     """The suite's shelf, with the adapters that some methods build on."""
-    from tests.methods.bench import Shelf
+    from tests.methods.method_cases import Shelf
 
     return Shelf(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture(scope="session")
-def strangers(tmp_path_factory):
+def stock_peft(tmp_path_factory):
     """ask(folder, own=…, whole=…, quantisation=…) → logits that a process without the studio (own: with its tuners only) gets from an artefact."""
     import torch
 
-    from tests.methods.bench import IDS
+    from tests.methods.method_cases import IDS
 
     answer, started = tmp_path_factory.mktemp("stranger") / "logits.pt", {}
 
     def ask(folder, *, own: bool, whole: bool, quantisation: str | None) -> torch.Tensor:
         if own not in started:
-            command = [sys.executable, str(REPOSITORY / "tests" / "methods" / "stranger.py"), *(["own"] if own else [])]
+            command = [
+                sys.executable,
+                str(REPOSITORY / "tests" / "methods" / "stock_peft_process.py"),
+                *(["own"] if own else []),
+            ]
             started[own] = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

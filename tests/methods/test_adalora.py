@@ -57,7 +57,7 @@ def test_without_being_told_it_would_not_prune(runs, monkeypatch):
 
 
 def test_stopped_early_it_ships_the_ranks_that_it_has(runs):
-    run = runs.start(METHOD, max_steps=12, learning_rate=5e-3, evaluations=12, keep_best=True)
+    run = runs.start(METHOD, max_steps=12, learning_rate=5e-3, evaluations=12, load_best_model_at_end=True)
     assert runs.store.run(run)["state"] == "done"  # the reloaded artefact gave the same logits
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from studio.home import STARTER
 from studio.methods import METHODS
-from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell, lacking, rows
+from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell, rows, unsupported_sentence
 from studio.models.shape import read_shape
 from studio.recipe import recipe_from
 from studio.words import translations
@@ -36,7 +36,7 @@ def test_the_row_is_what_the_probes_find(name, bench, tmp_path):
 def test_the_person_is_told_before_the_run(name):
     method, shape = METHODS[name], read_shape(STARTER)
     for what, machine, training in (
-        ("checkpointing", {"checkpointing": True}, {}),
+        ("gradient_checkpointing", {"gradient_checkpointing": True}, {}),
         ("packing", {}, {"packing": True}),
         ("nf4", {"quantisation": "nf4"}, {}),
         ("int8", {"quantisation": "int8"}, {}),
@@ -44,15 +44,17 @@ def test_the_person_is_told_before_the_run(name):
         if method.quantisation and what in ("nf4", "int8"):
             continue  # its own base counts, whatever the machine says
         recipe = recipe_from({"method": {"name": name}, "machine": machine, "training": training})
-        assert (recipe.clash() or recipe.method.refusal(shape, "chat", recipe.quantisation)) == recipe.method.lack(what)
-        assert (recipe.method.lack(what) is None) == (cell(name, what) == YES)
+        assert (
+            recipe.conflict() or recipe.method.refusal(shape, "chat", recipe.quantisation)
+        ) == recipe.method.unsupported_reason(what)
+        assert (recipe.method.unsupported_reason(what) is None) == (cell(name, what) == YES)
 
 
 def test_every_reason_is_a_sentence_in_both_languages():
     for what, capability in CAPABILITIES.items():
         assert capability.title in translations("zh")
         for reason in REASONS:
-            said = lacking("LoRA", what, reason)
+            said = unsupported_sentence("LoRA", what, reason)
             assert "LoRA" in said.say() and said.say() != said.say("zh")
 
 

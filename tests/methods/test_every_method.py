@@ -1,7 +1,7 @@
 """What "works" means for a method, shown for each one that is offered: a new file in studio/methods/ is tested by being there.
 
-The eight points of METHODS.md; most read their answer from two short runs of the worker (tests/methods/lessons.py). What a method needs
-that others do not stands in tables: here, in lessons.py (learning rates, margins) and in bench.py (adapters that it builds on).
+The eight points of METHODS.md; most read their answer from two short runs of the worker (tests/methods/short_runs.py). What a method needs
+that others do not stands in tables: here, in short_runs.py (learning rates, margins) and in method_cases.py (adapters that it builds on).
 """
 
 import pytest
@@ -13,8 +13,8 @@ from studio.models.load import load_base
 from studio.models.shape import read_shape
 from studio.options import check, form_fields
 from studio.words import Sentence
-from tests.methods import lessons
-from tests.methods.bench import IDS, STARTS_ELSEWHERE, logits, made, wrapped
+from tests.methods import short_runs
+from tests.methods.method_cases import IDS, STARTS_ELSEWHERE, logits, made, wrapped
 from tests.sampling import METHOD_SAMPLE
 
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
@@ -36,7 +36,7 @@ OTHER_CHOICE = "no such choice"
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
-    return lessons.data(tmp_path_factory.mktemp("data"))
+    return short_runs.data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -45,9 +45,9 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def lesson(name, bench, data, request):
+def trained(name, bench, data, request):
     interrupted = name in METHOD_SAMPLE or request.config.getoption("--full")
-    return lessons.lesson(name, bench, data, interrupted)
+    return short_runs.short_runs(name, bench, data, interrupted)
 
 
 # ---- without a run ----------------------------------------------------------------------------------------------------
@@ -136,41 +136,41 @@ def test_it_starts_as_the_base_model_and_learns_as_many_numbers_as_the_paper_say
 
 
 @pytest.mark.slow
-def test_everything_that_should_moves_and_nothing_else(name, lesson):
+def test_everything_that_should_moves_and_nothing_else(name, trained):
     """Also after an evaluation in between, at which 4-bit layers on some CPUs lose their gradients (guarded in models/load.py)."""
-    also, rest = lessons.ALSO_MOVE.get(name), lessons.MAY_REST.get(name)
-    for moved in (lesson.moved, lesson.moved_late):
+    also, rest = short_runs.ALSO_MOVE.get(name), short_runs.MAY_REST.get(name)
+    for moved in (trained.moved, trained.moved_late):
         own = {key for key in moved if not (also and also[0] in key)}
-        assert own <= lesson.labelled
-        assert {key for key in lesson.labelled - own if not (rest and rest[0] in key)} == set()
+        assert own <= trained.labelled
+        assert {key for key in trained.labelled - own if not (rest and rest[0] in key)} == set()
 
 
 @pytest.mark.slow
-def test_a_stranger_loads_it_and_gets_the_same_logits(name, lesson, strangers):
+def test_a_stranger_loads_it_and_gets_the_same_logits(name, trained, stock_peft):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
-    assert lesson.state == "done" and lesson.card["ships_as"] == method.ships_as
-    found = strangers(
-        lesson.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation
+    assert trained.state == "done" and trained.card["ships_as"] == method.ships_as
+    found = stock_peft(
+        trained.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation
     )
-    assert (found - lesson.logits).abs().max() <= 1e-5
+    assert (found - trained.logits).abs().max() <= 1e-5
 
 
 @pytest.mark.slow
-def test_killed_stopped_and_resumed_gives_the_same_curve(name, lesson):
-    if not lesson.stops:
+def test_killed_stopped_and_resumed_gives_the_same_curve(name, trained):
+    if not trained.stops:
         pytest.skip("a case of the full sweep: tests/run --full")
-    assert lesson.stops == ["failed", "stopped", "done"]
-    assert set(lesson.interrupted) == set(lesson.losses) and len(lesson.losses) == lessons.STEPS
-    assert all(abs(loss - lesson.losses[step]) < 1e-5 for step, loss in lesson.interrupted.items()), (
-        lesson.losses,
-        lesson.interrupted,
+    assert trained.stops == ["failed", "stopped", "done"]
+    assert set(trained.interrupted) == set(trained.losses) and len(trained.losses) == short_runs.STEPS
+    assert all(abs(loss - trained.losses[step]) < 1e-5 for step, loss in trained.interrupted.items()), (
+        trained.losses,
+        trained.interrupted,
     )
 
 
 @pytest.mark.slow
-def test_it_beats_the_base_model_on_what_it_has_not_seen(name, lesson):
-    metrics, margin = lesson.card["metrics"], lessons.MARGINS.get(name, lessons.MARGIN)
+def test_it_beats_the_base_model_on_what_it_has_not_seen(name, trained):
+    metrics, margin = trained.card["metrics"], short_runs.MARGINS.get(name, short_runs.MARGIN)
     won = metrics["base_eval_loss"] - metrics["eval_loss"]
     print(
         f"{name}: held-out loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})"

@@ -175,7 +175,7 @@ def test_fusion_of_two_tasks_is_at_least_as_good_as_the_better_adapter_on_both(r
         "evaluations": 0,
         "evaluation_rows": 0,
         "sample_prompts": 0,
-        "checkpoint_steps": 100,
+        "save_steps": 100,
         "learning_rate": 5e-3,
     }
     loss, made = {}, {}

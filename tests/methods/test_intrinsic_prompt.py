@@ -10,7 +10,7 @@ from studio.library.export import zip_adapter
 from studio.methods import METHODS, Setting
 from studio.models.load import load_base
 from studio.models.shape import read_shape
-from studio.tuners import subspace
+from studio.tuners import prompt_subspace
 from studio.words import StudioError
 
 SHORT = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def test_a_subspace_gives_its_prompts_back_and_zero_is_their_middle(tmp_path):
     torch.manual_seed(0)
     prompts = torch.randn(4, 3, 8)
-    prompt = subspace.find(prompts, 4, 32)
+    prompt = prompt_subspace.find(prompts, 4, 32)
     optimizer = torch.optim.Adam(prompt.parameters(), lr=1e-2)
     for _ in range(300):
         optimizer.zero_grad()
@@ -28,12 +28,12 @@ def test_a_subspace_gives_its_prompts_back_and_zero_is_their_middle(tmp_path):
         distance.backward()
         optimizer.step()
     assert distance < 0.05
-    subspace.save(prompt, tmp_path)
-    again = subspace.load(tmp_path, 3)
+    prompt_subspace.save(prompt, tmp_path)
+    again = prompt_subspace.load(tmp_path, 3)
     assert torch.allclose(again.weight, prompt.weight, atol=1e-5) and again.numbers.requires_grad
     assert [name for name, parameter in again.named_parameters() if parameter.requires_grad] == ["numbers"]
     with pytest.raises(ValueError, match="no 5 tokens"):
-        subspace.load(tmp_path, 5)
+        prompt_subspace.load(tmp_path, 5)
 
 
 def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):

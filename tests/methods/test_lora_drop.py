@@ -61,7 +61,7 @@ def test_sixty_per_cent_of_the_numbers_within_two_points(runs):
         "evaluation_rows": 2,
         "sample_prompts": 0,
         "evaluations": 1,
-        "checkpoint_steps": 1000,
+        "save_steps": 1000,
     }
     found = {name: runs.start(name, data={"max_rows": None}, **budget) for name in ("lora", "lora_drop")}
     cards = {name: runs.store.adapter(run)["card"] for name, run in found.items()}

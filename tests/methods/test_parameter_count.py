@@ -10,7 +10,7 @@ from studio.methods import METHODS
 from studio.methods.capabilities import YES, cell
 from studio.models.load import load_base
 from studio.models.shape import read_shape
-from tests.methods.bench import NEEDS, picture_needs
+from tests.methods.method_cases import NEEDS, picture_needs
 from tests.methods.settings import setting
 
 VARIANTS = {

@@ -38,9 +38,9 @@ def close(one, other, limit):
 def test_packing_and_checkpointing_change_no_loss(runs):
     plain = losses(runs)
     assert close(losses(runs, packing=True), plain, 1e-4)
-    assert close(losses(runs, machine={"checkpointing": True}), plain, 1e-4)
+    assert close(losses(runs, machine={"gradient_checkpointing": True}), plain, 1e-4)
     small = losses(runs, machine={"quantisation": "nf4"}, packing=True)
-    assert close(small, losses(runs, machine={"quantisation": "nf4", "checkpointing": True}), 1e-3)
+    assert close(small, losses(runs, machine={"quantisation": "nf4", "gradient_checkpointing": True}), 1e-3)
 
 
 def test_with_a_network_it_resumes_on_the_same_curve(runs):

@@ -13,7 +13,7 @@ from transformers import OPTConfig, OPTForCausalLM
 from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
 from studio.home import STARTER
 from studio.methods import METHODS, Setting
-from studio.methods.masks import from_gradients, highest
+from studio.methods.masking import from_gradients, highest
 from studio.methods.targets import target_layers
 from studio.models.load import load_base
 from studio.models.shape import read_shape

@@ -353,7 +353,7 @@ SHORT = {
     "evaluations": 1,
     "evaluation_rows": 1,
     "answer_length": 2,
-    "checkpoint_steps": 50,
+    "save_steps": 50,
     "max_length": 32,
 }
 

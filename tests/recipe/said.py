@@ -28,7 +28,7 @@ STUDIO = REPOSITORY / "studio"
 SAYING = {
     "Sentence": (0,),
     "StudioError": (0,),
-    "StudioErrorValue": (0,),
+    "InvalidOption": (0,),
     "RowProblem": (1,),
     "t": (0,),
     "translate": (0,),
@@ -54,9 +54,9 @@ HAND_LISTED = {
 }
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
-    "studio/data/marks.py": ("None", "_PLAIN"),  # bytes.translate
+    "studio/data/fingerprints.py": ("None", "_PLAIN"),  # bytes.translate
     "studio/words.py": ("text", "self.text"),  # these are Sentence, StudioError and translate themselves
-    "studio/options.py": ("text",),  # StudioErrorValue itself
+    "studio/options.py": ("text",),  # InvalidOption itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/method_plots.py": ("METHODS[name].title", "FAMILIES[key]"),  # methods and their families
     "studio/ui/window.py": ("title",),  # frame.STEPS
@@ -97,7 +97,7 @@ SAID_ELSEWHERE = {
     ),  # cards and capabilities
     "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
     "studio/methods/base.py": ("self.title",),  # method titles
-    "studio/methods/parts.py": ("self.title",),
+    "studio/methods/hybrid_base.py": ("self.title",),
     "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
     "studio/methods/capabilities.py": (
         "title",

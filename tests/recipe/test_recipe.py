@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio.methods import METHODS
-from studio.options import Options, check, form_fields, join, must
+from studio.options import Options, check, form_fields, join, require_valid
 from studio.recipe import BaseModelChoice, Machine, Recipe, Training, recipe_from, recipe_from_yaml
 from studio.tasks import TASKS
 from studio.words import Sentence, StudioError
@@ -156,9 +156,12 @@ def test_quantisation_of_the_method_comes_first():
 
 def test_must_and_join():
     with pytest.raises(StudioError, match="Seed.*Warm-up|Warm-up.*Seed"):
-        must(Training, {"seed": -1, "warmup": 2})
+        require_valid(Training, {"seed": -1, "warmup_ratio": 2})
     assert str(join([Sentence("One."), Sentence("Two."), Sentence("Three.")])) == "One. Two. Three."
-    assert Training().effective_batch == 8 and must(Training, {"batch_size": 2, "accumulation": 3}).effective_batch == 6
+    assert (
+        Training().effective_batch == 8
+        and require_valid(Training, {"batch_size": 2, "gradient_accumulation_steps": 3}).effective_batch == 6
+    )
 
 
 def test_sentences_survive_the_store():

@@ -13,7 +13,7 @@ from studio.data.reasoning import join_reasoning
 from studio.data.report import report
 from studio.data.token_report import count_tokens, with_tokens
 from studio.desk import Desk
-from studio.desk.ways_out import add_ways_out
+from studio.desk.template_fixes import add_template_fixes
 from studio.home import STARTER, Home
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.recipe import Recipe, recipe_from
@@ -178,7 +178,7 @@ def findings_of(place, rows, template=ALTERNATING, **recipe):
         lambda value: made.task.token_counts(value, tokenizer),
         unseen=lambda value: made.task.drops_content(value, tokenizer),
     )
-    add_ways_out(tokens, made, model)
+    add_template_fixes(tokens, made, model)
     return {finding.kind: finding for finding in with_tokens(report(dataset), tokens, 512).findings}, made
 
 

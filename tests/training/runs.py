@@ -23,7 +23,7 @@ SHORT = {
     "evaluation_rows": 2,
     "answer_length": 8,
     "sample_prompts": 1,
-    "checkpoint_steps": 2,
+    "save_steps": 2,
     "max_length": 64,
 }
 

@@ -78,13 +78,7 @@ def test_labels_of_a_record():
 def test_tickets_are_sorted(runs):
     """From 21 % (always the commonest label) to well above 80 % of the held-out letters, in 50 steps."""
     run = runs.start(
-        **TICKETS,
-        learning_rate=3e-3,
-        max_steps=50,
-        batch_size=16,
-        max_length=128,
-        sample_prompts=1,
-        checkpoint_steps=50,
+        **TICKETS, learning_rate=3e-3, max_steps=50, batch_size=16, max_length=128, sample_prompts=1, save_steps=50
     )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_correct"] == pytest.approx(19 / 90) and metrics["correct"] > 0.8 and metrics["macro_f1"] > 0.8
@@ -133,7 +127,7 @@ def test_several_labels_a_text(runs, tmp_path):
         max_steps=60,
         batch_size=16,
         max_length=128,
-        checkpoint_steps=60,
+        save_steps=60,
     )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["macro_f1"] > metrics["base_macro_f1"] + 0.2 and metrics["correct"] > metrics["base_correct"] + 0.1
@@ -158,7 +152,7 @@ def test_a_column_for_each_label(runs, tmp_path):
         max_steps=60,
         batch_size=16,
         max_length=128,
-        checkpoint_steps=60,
+        save_steps=60,
     )
     found = runs.store.run(run)["result"]["metrics"]
     assert (
@@ -192,7 +186,7 @@ def test_methods_made_for_classification_learn_it(name, runs):
         max_steps=60,
         batch_size=16,
         evaluations=0,
-        checkpoint_steps=60,
+        save_steps=60,
     )
     losses = list(runs.losses(run).values())
     assert runs.store.run(run)["state"] == "done" and sum(losses[-10:]) < 0.9 * sum(losses[:10])

@@ -29,7 +29,11 @@ def events(runs):
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
     made = Events(
-        job, Training(patience=2), tokens_seen=lambda: 0, samples=list, keep_best=lambda: made.kept.append(made.best)
+        job,
+        Training(early_stopping_patience=2),
+        tokens_seen=lambda: 0,
+        samples=list,
+        load_best_model_at_end=lambda: made.kept.append(made.best),
     )
     made.kept = []
     return made
@@ -48,7 +52,12 @@ def evaluate(events: Events, step: int, loss: float) -> TrainerControl:
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_one_row_each_optimiser_step(runs, accumulation):
     run_id = runs.start(
-        batch_size=2, accumulation=accumulation, max_steps=4, evaluations=2, evaluation_rows=0, sample_prompts=0
+        batch_size=2,
+        gradient_accumulation_steps=accumulation,
+        max_steps=4,
+        evaluations=2,
+        evaluation_rows=0,
+        sample_prompts=0,
     )
     rows = runs.store.metrics(run_id)
     steps = [row for row in rows if "loss" in row["values"]]
@@ -70,7 +79,12 @@ def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
     plans, seen = [], []
     for batch, accumulation in ((2, 2), (8, 1)):
         run_id = runs.start(
-            batch_size=batch, accumulation=accumulation, max_steps=None, epochs=1, evaluations=0, evaluation_rows=0
+            batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+            max_steps=None,
+            epochs=1,
+            evaluations=0,
+            evaluation_rows=0,
         )
         plans.append(runs.store.events(run_id, kind="plan")[0]["data"]["tokens"])
         seen.append(sum(row["values"]["tokens"] for row in runs.store.metrics(run_id)))
@@ -111,7 +125,7 @@ def test_a_new_low_is_kept_and_patience_ends_the_run(events):
 
 
 def test_losses_of_an_interrupted_attempt_count(events):
-    events.remember([1.0, 1.2])
+    events.note_losses([1.0, 1.2])
     assert evaluate(events, 3, 1.1).should_training_stop
     assert events.kept == []
 

@@ -11,7 +11,7 @@ from studio.models.image_processor import ImageProcessor
 from studio.models.shape import read_shape
 from studio.recipe import recipe_from
 from studio.tasks import TASKS
-from studio.training.kinds.image import varied
+from studio.training.kinds.image import augmented
 from studio.words import StudioError
 
 LEAVES = {"model": {"name": "starter-vit"}, "task": "image", "data": {"source": "leaves", "max_rows": None}}
@@ -39,7 +39,7 @@ def test_pixels_are_those_of_the_stock_processor():
 def test_varied_pictures_differ_and_keep_their_size():
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(3, 48, 48, generator=generator)
-    made = [varied(pixels, generator) for _ in range(8)]
+    made = [augmented(pixels, generator) for _ in range(8)]
     assert all(item.shape == pixels.shape for item in made) and any(not torch.equal(item, pixels) for item in made)
 
 
@@ -50,7 +50,7 @@ def test_leaves_are_told_apart(runs):
     from studio.evaluation import predictions
     from studio.library import shelf
 
-    run = runs.start(**LEAVES, learning_rate=5e-3, max_steps=52, batch_size=16, evaluations=2, checkpoint_steps=52)
+    run = runs.start(**LEAVES, learning_rate=5e-3, max_steps=52, batch_size=16, evaluations=2, save_steps=52)
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["base_correct"] == pytest.approx(0.25) and metrics["correct"] >= 0.6
     assert metrics["intervals"]["correct"]["difference"][0] > 0.2
@@ -75,7 +75,7 @@ def test_leaves_are_told_apart(runs):
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_the_same(runs):
-    short = {"learning_rate": 5e-3, "max_steps": 6, "batch_size": 8, "evaluations": 0, "checkpoint_steps": 3}
+    short = {"learning_rate": 5e-3, "max_steps": 6, "batch_size": 8, "evaluations": 0, "save_steps": 3}
     recipe = {**LEAVES, "task": {"name": "image", "augment": True}}
     whole = runs.losses(runs.start(**recipe, **short))
     run = runs.start(**recipe, **short, stop_after=3)

@@ -63,7 +63,7 @@ def test_figures_of_each_set_and_their_mean():
         and kind.numbers(expected[1]) == [1, IGNORED]
         and kind.numbers(expected[2]) == [IGNORED, 1]
     )
-    always = kind.commonest(expected)
+    always = kind.most_frequent(expected)
     assert always == ("topic: a", "tone: x")
     given = kind.answers([[0.9, 0.1, 0.9, 0.1]] * 4, expected)
     assert given == [("topic: a", "tone: x"), ("topic: a",), ("tone: x",), ("topic: a",)]  # only what was asked
@@ -89,7 +89,7 @@ def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
         max_steps=150,
         batch_size=16,
         evaluations=1,
-        checkpoint_steps=150,
+        save_steps=150,
     )
     metrics = runs.store.run(run)["result"]["metrics"]
     urgency, department = metrics["classes"]["sets"]

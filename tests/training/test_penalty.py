@@ -22,7 +22,7 @@ def test_a_penalty_adds_its_gradient_and_not_its_value(runs, monkeypatch):
 @pytest.mark.slow
 def test_a_penalty_counts_once_in_a_step_of_several_batches(runs, monkeypatch):
     monkeypatch.setattr(METHODS["lora"], "penalty", pull_to_zero)
-    quiet = {"group_by_length": False, "max_gradient": 0, "optimiser": "sgd", "learning_rate": 1e-7, "evaluations": 0}
-    whole = runs.losses(runs.start("lora", batch_size=4, accumulation=1, **quiet), "gradient_norm")
-    parts = runs.losses(runs.start("lora", batch_size=2, accumulation=2, **quiet), "gradient_norm")
+    quiet = {"group_by_length": False, "max_grad_norm": 0, "optimiser": "sgd", "learning_rate": 1e-7, "evaluations": 0}
+    whole = runs.losses(runs.start("lora", batch_size=4, gradient_accumulation_steps=1, **quiet), "gradient_norm")
+    parts = runs.losses(runs.start("lora", batch_size=2, gradient_accumulation_steps=2, **quiet), "gradient_norm")
     assert parts[1] == pytest.approx(whole[1], rel=1e-3)

@@ -27,7 +27,7 @@ ALIKE = [
     ({}, {}, {"beta": 0.1, "per_device_train_batch_size": 4}),
     (
         {"beta": 0.3, "sft_weight": 0.5},
-        {"batch_size": 2, "accumulation": 2},
+        {"batch_size": 2, "gradient_accumulation_steps": 2},
         {
             "beta": 0.3,
             "loss_type": ["sigmoid", "sft"],
@@ -93,11 +93,11 @@ def test_kto_and_orpo_are_those_of_trl(monkeypatch):
     """Beside TRL's own functions, on log-probabilities drawn at random."""
     from trl.experimental.orpo.orpo_trainer import ORPOTrainer
 
-    from studio.training.preference import PreferenceTrainer, Said
+    from studio.training.preference import AnswerLogProbs, PreferenceTrainer
 
     torch.manual_seed(0)
     sums, counts = -torch.rand(6) * 40 - 1, torch.randint(3, 20, (6,))
-    said = Said(sums, counts)
+    said = AnswerLogProbs(sums, counts)
     theirs = ORPOTrainer.odds_ratio_loss(
         type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *said.means.chunk(2)
     )[0]
@@ -133,12 +133,12 @@ def test_both_answers_are_encoded_as_chat_encodes_them():
 
 
 def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
-    from studio.training.encodings import Encodings
+    from studio.training.encodings import ExampleFile
     from studio.training.preference import AnswerCollator, Answers
 
     tokenizer = ChatTokenizer(STARTER)
     rows = [{**ROW, "chosen": f"{number}.", "rejected": f"Not {number}."} for number in ("One", "Two")]
-    encoded = Encodings(tmp_path)
+    encoded = ExampleFile(tmp_path)
     for place, row in enumerate(rows):
         encoded.append(TASKS["preference"]().encode(row, tokenizer, 512)[0], place)
     examples = Answers(encoded.seal())
@@ -190,14 +190,14 @@ def few(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     sampled(
-        [name for name, method in METHODS.items() if method.keeps_base and "preference" in method.tasks],
+        [name for name, method in METHODS.items() if method.leaves_base_unchanged and "preference" in method.tasks],
         METHOD_SAMPLE - {"full", "corda", "long_lora", "pissa"},
     ),
 )
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
-    from tests.methods.bench import NEEDS, STARTS_ELSEWHERE, Shelf
+    from tests.methods.method_cases import NEEDS, STARTS_ELSEWHERE, Shelf
 
     method = {"name": name, **(NEEDS[name](Shelf(runs.home.root)) if name in NEEDS else {})}
     build, seen = worker.build, {}
@@ -216,7 +216,7 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
         task="preference",
         data=few,
         learning_rate=METHODS[name].learning_rate * 3,
-        warmup=0,
+        warmup_ratio=0,
         **{**QUIET, "max_steps": 3, "evaluations": 1},
     )
     losses = runs.losses(run)

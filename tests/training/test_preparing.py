@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from studio.data.parting import APART
+from studio.data.splitting import APART
 from studio.home import REPOSITORY, STARTER
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.tasks import IGNORED, TASKS, Encoded
-from studio.training.encodings import Encodings
+from studio.training.encodings import ExampleFile
 from tests.training.runs import Runs, StoppingJob
 
 TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
@@ -54,7 +54,7 @@ def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
     examples = [
         example for length in (512, 16) for example in TASKS[task]().encode(record, ChatTokenizer(STARTER), length)
     ]
-    kept = Encodings(tmp_path)
+    kept = ExampleFile(tmp_path)
     for place, example in enumerate(examples):
         kept.append(example, place + 7)
     kept.seal()

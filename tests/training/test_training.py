@@ -91,7 +91,7 @@ def test_padded_rows_and_packed_rows_give_the_logits_of_single_rows():
         assert (padded[at, : len(logits)] - logits).abs().max() < 1e-4
     assert (packed - torch.cat(single)).abs().max() < 1e-4
     assert row["labels"][0, 5] == IGNORED  # the second example's first token is not predicted from the first example
-    checks.packing_is_exact(model, [Encoded(item["input_ids"], item["labels"]) for item in items], 0)
+    checks.packing_matches_padding(model, [Encoded(item["input_ids"], item["labels"]) for item in items], 0)
 
 
 def test_packed_and_padded_runs_have_the_same_losses(runs):
@@ -135,15 +135,15 @@ def test_nothing_to_learn_is_a_sentence():
     with pytest.raises(StudioError, match="The only example has no token to learn"):
         checks.labelled([], 1, 512)
     with pytest.raises(StudioError, match="found nothing to learn"):
-        checks.something_to_learn(load_base(STARTER), METHODS["lora"]())
+        checks.require_trainable_parameters(load_base(STARTER), METHODS["lora"]())
 
 
 @pytest.mark.parametrize(
     ("examples", "training"),
     [
         (400, {"epochs": 3}),
-        (401, {"epochs": 1, "accumulation": 4}),
-        (3, {"epochs": 2, "accumulation": 8}),
+        (401, {"epochs": 1, "gradient_accumulation_steps": 4}),
+        (3, {"epochs": 2, "gradient_accumulation_steps": 8}),
         (50, {"epochs": 0.5}),
         (50, {"max_steps": 7}),
     ],
@@ -163,13 +163,20 @@ def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_pa
 
 @pytest.mark.slow
 def test_early_stopping(runs):
-    run = runs.start(learning_rate=1e-30, optimiser="sgd", max_steps=24, evaluations=12, patience=2)
+    run = runs.start(learning_rate=1e-30, optimiser="sgd", max_steps=24, evaluations=12, early_stopping_patience=2)
     assert max(runs.losses(run)) == 6  # nothing moves, so the second and third evaluation are no better than the first
 
 
 @pytest.mark.slow
 def test_keep_the_best(runs):
-    run = runs.start(learning_rate=0.3, schedule="constant", warmup=0, max_steps=5, evaluations=5, keep_best=True)
+    run = runs.start(
+        learning_rate=0.3,
+        lr_scheduler_type="constant",
+        warmup_ratio=0,
+        max_steps=5,
+        evaluations=5,
+        load_best_model_at_end=True,
+    )
     seen = runs.losses(run, "eval_loss")
     assert runs.store.run(run)["result"]["metrics"]["eval_loss"] == pytest.approx(min(seen.values()), abs=1e-3)
     assert min(seen, key=seen.get) < 5  # else the last one would do
@@ -207,7 +214,8 @@ def test_every_optimiser_steps(optimiser, runs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "machine", [{"checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}]
+    "machine",
+    [{"gradient_checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}],
 )
 def test_every_machine_option_trains(machine, runs):
     run = runs.start(machine=machine, learning_rate=3e-3)

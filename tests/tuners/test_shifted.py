@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from studio.tuners.shifted import seen, shifted_attention
+from studio.tuners.shifted_attention import seen, shifted_attention
 
 
 def made(length: int, heads: int = 4) -> list[torch.Tensor]:

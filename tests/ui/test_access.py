@@ -77,7 +77,7 @@ def test_a_handler_that_streams_stays_one(space):
     with pytest.raises(gr.Error):
         list(owner_only()(stream)(None, "x"))
     assert list(owner_only()(stream)(profile("Ada"), "x")) == ["x"]
-    assert inspect.isgeneratorfunction(bare_page().polite(stream))
+    assert inspect.isgeneratorfunction(bare_page().with_readable_errors(stream))
 
 
 @pytest.fixture

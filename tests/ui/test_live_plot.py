@@ -9,8 +9,8 @@ import gradio as gr
 import pytest
 
 from studio.store import Store
-from studio.ui.envelope import Feed
 from studio.ui.live_plot import METRICS, LivePlot, answer, said_charts
+from studio.ui.metric_feed import Feed
 
 
 def values(step):

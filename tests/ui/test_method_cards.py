@@ -8,7 +8,7 @@ from studio.desk import Desk
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
-from studio.ui.method_tab import adapters, beside, chosen_html
+from studio.ui.method_tab import adapters, chosen_html, pair_with
 from tests.models.model_folders import tokenizer_folder
 
 
@@ -81,10 +81,10 @@ def test_the_comparison_has_every_row_for_both(desk):
 
 def test_a_third_method_takes_the_place_of_the_first():
     assert (
-        beside([], "a") == ["a"]
-        and beside(["a"], "b") == ["a", "b"]
-        and beside(["a", "b"], "c") == ["b", "c"]
-        and beside(["a", "b"], "b") == ["a", "b"]
+        pair_with([], "a") == ["a"]
+        and pair_with(["a"], "b") == ["a", "b"]
+        and pair_with(["a", "b"], "c") == ["b", "c"]
+        and pair_with(["a", "b"], "b") == ["a", "b"]
     )
 
 

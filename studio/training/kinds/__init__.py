@@ -12,7 +12,7 @@ from pathlib import Path
 
 from studio.jobs.job import Job
 from studio.recipe import Recipe
-from studio.training.kinds.base import Kind, Material
+from studio.training.kinds.base import Kind, TrainingData
 
 
 def kind_of(job: Job, recipe: Recipe, base: Path) -> Kind:
@@ -26,4 +26,4 @@ def kind_of(job: Job, recipe: Recipe, base: Path) -> Kind:
     return found[0](job, recipe, base)
 
 
-__all__ = ["Kind", "Material", "kind_of"]
+__all__ = ["Kind", "TrainingData", "kind_of"]

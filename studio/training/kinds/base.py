@@ -21,7 +21,7 @@ from studio.models.load import load_base
 from studio.recipe import Recipe
 from studio.tasks import Encoded
 from studio.tasks.length_policy import LengthPolicy, apply_length_policy
-from studio.training.encodings import Encodings
+from studio.training.encodings import ExampleFile
 from studio.words import Sentence, StudioError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _FITTED = {
 
 
 @dataclass
-class Material:
+class TrainingData:
     """What the data became: examples as the kind's own trainer takes them."""
 
     dataset: Dataset
@@ -60,7 +60,7 @@ class Kind:
         self._said = time.monotonic()
         self.refused: list[ChatTemplateError] = []  # why rows were left out that the chat template does not take
 
-    def prepare(self) -> Material:
+    def prepare(self) -> TrainingData:
         """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
         self.job.doing(Sentence("Reading the data"))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -68,11 +68,13 @@ class Kind:
             self.recipe.data,
             want=self.recipe.task.record_kind,
             separator=self.recipe.task.label_separator,
-            progress=lambda rows: self.going_on(Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)),
+            progress=lambda rows: self.report_progress(
+                Sentence("Reading the data: {rows:,} {rows:row|rows}", rows=rows)
+            ),
             place=self.folder,
         )
         dataset = self.apply_length_policy(dataset)
-        return Material(dataset, *self.examples(dataset))
+        return TrainingData(dataset, *self.examples(dataset))
 
     def apply_length_policy(self, dataset: Dataset) -> Dataset:
         """`dataset` as the remedy for over-long rows leaves it, with a word on how many it changed."""
@@ -80,7 +82,7 @@ class Kind:
         if length_policy is None or not length_policy.action:
             return dataset
         train, validation = (
-            apply_length_policy(records, length_policy, self.each(records))
+            apply_length_policy(records, length_policy, self.iterate(records))
             for records in (dataset.train, dataset.validation)
         )
         self.job.log(
@@ -98,17 +100,17 @@ class Kind:
             )
         return replace(dataset, train=train.records, validation=validation.records)
 
-    def going_on(self, sentence: Sentence) -> None:
+    def report_progress(self, sentence: Sentence) -> None:
         """To be called between rows: says now and then what `sentence` says, and raises Stopped where the job is asked to stop."""
-        self.job.raise_if_stopped()
+        self.job.check_stop()
         if time.monotonic() - self._said >= _SAY_EVERY:
             self.job.doing(sentence)
             self._said = time.monotonic()
 
-    def each(self, records: Records) -> Iterator[dict]:
+    def iterate(self, records: Records) -> Iterator[dict]:
         """The value of each record, one after the other; says how far it is."""
         for done, record in enumerate(records):
-            self.going_on(
+            self.report_progress(
                 Sentence("Preparing the data: {done:,} of {count:,} {count:row|rows}", done=done, count=len(records))
             )
             yield record.value
@@ -117,7 +119,7 @@ class Kind:
         """The examples of all records, each with its record's place. For kinds that have a `tokenizer`. Records that the chat template refuses make
         none, and are told of in the log."""
         self.refused = []
-        for place, value in enumerate(self.each(records)):
+        for place, value in enumerate(self.iterate(records)):
             try:
                 for example in self.recipe.task.encode(value, self.tokenizer, self.recipe.training.max_length):
                     yield example, place
@@ -132,7 +134,7 @@ class Kind:
                 )
             )
 
-    def say_cut(self, train: Encodings) -> None:
+    def log_truncated_rows(self, train: ExampleFile) -> None:
         if train.cut:
             self.job.log(
                 Sentence(
@@ -154,7 +156,7 @@ class Kind:
             labels=self.labels,
         )
 
-    def check(self, model: torch.nn.Module, material: Material) -> None:
+    def check(self, model: torch.nn.Module, material: TrainingData) -> None:
         """What has to be tried on the bare model before the method wraps it. Raises StudioError."""
 
     # ---- what each kind says --------------------------------------------------------------------------------------
@@ -163,31 +165,33 @@ class Kind:
         """(training examples, held-out examples); StudioError where nothing can be learnt from them."""
         raise NotImplementedError
 
-    def batches(self, material: Material) -> Callable[[int], list[dict]]:
+    def batches(self, material: TrainingData) -> Callable[[int], list[dict]]:
         """A function that gives the first n training batches as arguments of the model's forward: `methods.Setting.batches`."""
         raise NotImplementedError
 
     def trainer(
-        self, model: torch.nn.Module, options: TrainingArguments, material: Material, callbacks: list
+        self, model: torch.nn.Module, options: TrainingArguments, material: TrainingData, callbacks: list
     ) -> StudioTrainer:
         raise NotImplementedError
 
-    def samples(self, trainer: StudioTrainer, material: Material) -> list[dict]:
+    def samples(self, trainer: StudioTrainer, material: TrainingData) -> list[dict]:
         """What a person reads of the progress at each evaluation: [{"prompt", "expected", "answer"}]."""
         return []
 
-    def outcome(self, trainer: StudioTrainer, material: Material, bare: Callable[[], torch.nn.Module] | None) -> dict:
+    def outcome(
+        self, trainer: StudioTrainer, material: TrainingData, bare: Callable[[], torch.nn.Module] | None
+    ) -> dict:
         """What the end measures: the taught model's figures, and the base model's with "base_" in front.
 
         bare: loads a bare base model; None where the delta in `trainer.model` can be switched off for that.
         """
         raise NotImplementedError
 
-    def probe(self, model: torch.nn.Module, material: Material) -> torch.Tensor:
+    def probe(self, model: torch.nn.Module, material: TrainingData) -> torch.Tensor:
         """Logits on the CPU that the artefact, loaded again from disk, has to give again."""
         raise NotImplementedError
 
-    def accompany(self, folder: Path) -> None:
+    def save_companion_files(self, folder: Path) -> None:
         """Write what the artefact in `folder` needs beside its weights."""
 
     def card(self) -> dict:

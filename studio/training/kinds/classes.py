@@ -16,7 +16,7 @@ import torch
 from studio.chat.classification import class_logits, class_loss, predicted_labels, probabilities
 from studio.evaluation import predictions
 from studio.evaluation.intervals import DIFFERENCE, SHARE, bootstrap_figures
-from studio.evaluation.scores import accuracy, confusion, macro_f1, weighed_macro_f1
+from studio.evaluation.scores import accuracy, confusion, macro_f1, weighted_macro_f1
 from studio.tasks import IGNORED
 from studio.training.kinds.base import Kind
 from studio.training.trainer import StudioTrainer
@@ -116,7 +116,7 @@ class Classes(Kind):
         """A row's labels as the loss takes them."""
         return [float(name in names) for name in self.labels] if self.multi_label else self.labels.index(names[0])
 
-    def commonest(self, train: Sequence[Names]) -> Names:
+    def most_frequent(self, train: Sequence[Names]) -> Names:
         """The answer that needs no reading: the commonest label; where there may be several, those that most rows have."""
         counts = Counter(name for row in train for name in row)
         if self.multi_label:
@@ -138,9 +138,9 @@ class Classes(Kind):
         """{"accuracy", "macro_f1"}"""
         return class_figures(expected, given, self.labels, self.multi_label)
 
-    def sure_of_macro_f1(self, expected: Sequence[Names], base: Sequence[Names], fine_tuned: Sequence[Names]) -> dict:
+    def macro_f1_intervals(self, expected: Sequence[Names], base: Sequence[Names], fine_tuned: Sequence[Names]) -> dict:
         """The intervals of macro F1: {"base", "fine_tuned", "difference"}, rows staying paired."""
-        before, after = (weighed_macro_f1(expected, given, self.labels, self.sizes) for given in (base, fine_tuned))
+        before, after = (weighted_macro_f1(expected, given, self.labels, self.sizes) for given in (base, fine_tuned))
 
         def figures(times):
             low, high = before(times), after(times)
@@ -204,7 +204,7 @@ class Classes(Kind):
         self.job.doing(Sentence("Asking the taught model"))
         loss, rows = trainer.said()
         expected = trainer.eval_dataset.expected
-        given, always = self.answers(rows, expected), self.commonest(trainer.train_dataset.expected)
+        given, always = self.answers(rows, expected), self.most_frequent(trainer.train_dataset.expected)
         blind = [self.asked(always, reference) for reference in expected]
         table = [
             predictions.Prediction(
@@ -218,8 +218,8 @@ class Classes(Kind):
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
         sure = fmean(max(row) for row in rows)
-        measured = predictions.figures(table)
-        measured["intervals"]["macro_f1"] = self.sure_of_macro_f1(expected, blind, given)
+        measured = predictions.summarise(table)
+        measured["intervals"]["macro_f1"] = self.macro_f1_intervals(expected, blind, given)
         return {
             "eval_loss": loss,
             **measured,

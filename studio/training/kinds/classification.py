@@ -9,14 +9,14 @@ import torch
 from studio.chat.classification import class_logits, text_batch
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.training.batches import Examples, in_order
-from studio.training.encodings import Encodings
+from studio.training.encodings import ExampleFile
 from studio.training.kinds.classes import Classes, ClassTrainer, Names
 
 
 class Labelled(Examples):
     """Encoded texts with the numbers of their classes."""
 
-    def __init__(self, encoded: Encodings, kind: Classification):
+    def __init__(self, encoded: ExampleFile, kind: Classification):
         super().__init__(encoded)
         self.kind = kind
 
@@ -53,7 +53,7 @@ class Classification(Classes):
         self.tokenizer, self.multi_label = ChatTokenizer(base), recipe.task.multi_label
 
     def examples(self, dataset):
-        train, validation = Encodings(self.folder), Encodings(self.folder)
+        train, validation = ExampleFile(self.folder), ExampleFile(self.folder)
         for example, place in self.encoded(dataset.train):
             train.append(example, place)
         train.seal()
@@ -63,7 +63,7 @@ class Classification(Classes):
         ):
             validation.append(replace(example, class_names=names), place)
         self.records = dataset.validation[validation.seal().places]
-        self.say_cut(train)
+        self.log_truncated_rows(train)
         return train, validation
 
     def load(self, folder, precision=None):

@@ -19,7 +19,7 @@ from studio.tasks import Question
 from studio.tasks.answers import find_answer
 from studio.training import checks
 from studio.training.batches import Collator, Examples, sample_batches
-from studio.training.encodings import Encodings
+from studio.training.encodings import ExampleFile
 from studio.training.kinds.base import Kind
 from studio.training.outcome import fine_tuned_and_base, kept
 from studio.training.trainer import StudioTrainer
@@ -37,7 +37,7 @@ class Generation(Kind):
 
     def examples(self, dataset):
         training = self.recipe.training
-        train, left = self.learnable(dataset.train)
+        train, left = self.labelled_examples(dataset.train)
         if not train and self.refused:
             raise self.refused[0]
         checks.labelled(train, left, training.max_length)
@@ -49,17 +49,17 @@ class Generation(Kind):
                     length=training.max_length,
                 )
             )
-        self.say_cut(train)
-        validation, _ = self.learnable(dataset.validation)
+        self.log_truncated_rows(train)
+        validation, _ = self.labelled_examples(dataset.validation)
         questions = (
             self.with_expected(question, record.value)
             for record in dataset.validation
-            if (question := self.recipe.task.question(record.value)) and self.takes(question)
+            if (question := self.recipe.task.question(record.value)) and self.fits_context(question)
         )
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, validation
 
-    def takes(self, question: Question) -> bool:
+    def fits_context(self, question: Question) -> bool:
         """Whether the chat template takes the question."""
         try:
             self.tokenizer.render(question.messages, add_generation_prompt=True, tools=question.tools)
@@ -81,9 +81,9 @@ class Generation(Kind):
         said, end = self.tokenizer.decode(self.tokenizer.encode(answer.text).ids), chat_stop(self.tokenizer).text
         return replace(question, expected=split_reasoning(said.partition(end)[0] if end else said)[1].strip())
 
-    def learnable(self, records: Records) -> tuple[Encodings, int]:
+    def labelled_examples(self, records: Records) -> tuple[ExampleFile, int]:
         """(the examples of the records that have a token to learn, how many have none)."""
-        found, left = Encodings(self.folder), 0
+        found, left = ExampleFile(self.folder), 0
         for example, place in self.encoded(records):
             if example.labelled:
                 found.append(example, place)
@@ -93,7 +93,7 @@ class Generation(Kind):
 
     def check(self, model, material):
         if self.packed:
-            checks.packing_is_exact(model, material.train, self.tokenizer.pad_id)
+            checks.packing_matches_padding(model, material.train, self.tokenizer.pad_id)
 
     def batches(self, material):
         training = self.recipe.training
@@ -150,7 +150,7 @@ class Generation(Kind):
         training = self.recipe.training
         said, size = [], training.batch_size * 2
         for start in range(0, len(asked), size):
-            self.job.raise_if_stopped()
+            self.job.check_stop()
             part = asked[start : start + size]
             said += generate_answers(
                 model,
@@ -167,7 +167,7 @@ class Generation(Kind):
         with torch.no_grad():
             return model.eval()(input_ids=ids, use_cache=False).logits.float().cpu()
 
-    def accompany(self, folder: Path) -> None:
+    def save_companion_files(self, folder: Path) -> None:
         (folder / "chat_template.jinja").write_text(self.tokenizer.template, encoding="utf-8")
 
 

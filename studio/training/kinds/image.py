@@ -22,7 +22,7 @@ _SHIFT = 12  # a varied picture moves by up to a twelfth of its width
 
 
 @dataclass
-class Album:
+class ImageDataset:
     """The records of some pictures, read from disk one at a time, and the class of each."""
 
     records: Records
@@ -42,7 +42,7 @@ class Pictures(Dataset):
     The global generator would not do: batches are fetched one ahead, so a checkpoint's state of it is a batch too late.
     """
 
-    def __init__(self, album: Album, kind: Image, augment: bool = False):
+    def __init__(self, album: ImageDataset, kind: Image, augment: bool = False):
         self.album, self.expected, self.kind, self.augment = album, album.expected, kind, augment
         self.epoch: Callable[[], float | None] = lambda: 0  # asked at each picture; the trainer says
         self._kept: dict[int, torch.Tensor] = {}
@@ -60,7 +60,7 @@ class Pictures(Dataset):
                 self._free -= pixels.nbytes
         if self.augment:
             seed = (self.kind.recipe.training.seed * 1_000_003 + int(self.epoch() or 0)) * 1_000_003 + index
-            pixels = varied(pixels, torch.Generator().manual_seed(seed % 2**63))
+            pixels = augmented(pixels, torch.Generator().manual_seed(seed % 2**63))
         return {"pixel_values": pixels, "labels": self.kind.numbers(self.expected[index])}
 
     @property
@@ -68,7 +68,7 @@ class Pictures(Dataset):
         return self.kind.patches * len(self)
 
 
-def varied(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mirrored in half of the cases, and shifted; what moves out on one side comes from the edge on the other."""
     if torch.rand((), generator=generator) < 0.5:
         pixels = pixels.flip(-1)
@@ -89,15 +89,15 @@ class Image(Classes):
 
     def examples(self, dataset):
         same: dict[Names, Names] = {}  # one tuple for all that are equal
-        train = Album(
+        train = ImageDataset(
             dataset.train,
-            [same.setdefault(names, names) for names in ((value["label"],) for value in self.each(dataset.train))],
+            [same.setdefault(names, names) for names in ((value["label"],) for value in self.iterate(dataset.train))],
         )
         self.labels = self.found_names(train.expected)
         found = list(
-            self.known(((value["label"],), place) for place, value in enumerate(self.each(dataset.validation)))
+            self.known(((value["label"],), place) for place, value in enumerate(self.iterate(dataset.validation)))
         )
-        self.measured = Album(
+        self.measured = ImageDataset(
             dataset.validation[np.array([place for _, place in found], np.int64)], [names for names, _ in found]
         )
         return train, self.measured

@@ -37,7 +37,7 @@ class MultiTask(Classification):
     """`labels` are those of all sets, one set after the other; `place` says of each its set's number and its own within it."""
 
     def examples(self, dataset):
-        self.sets = label_sets(value["label"] for value in self.each(dataset.train))
+        self.sets = label_sets(value["label"] for value in self.iterate(dataset.train))
         self.sizes = [len(labels) for labels in self.sets.values()]
         self.place = {
             set_label(name, label): (at, number)
@@ -58,7 +58,7 @@ class MultiTask(Classification):
         found = dict(self.place[name] for name in names)
         return [found.get(at, IGNORED) for at in range(len(self.sizes))]
 
-    def commonest(self, train):
+    def most_frequent(self, train):
         counts = Counter(name for row in train for name in row)
         best: dict[int, str] = {}
         for name in self.labels:

@@ -10,7 +10,7 @@ from studio.tasks import Question
 from studio.training import checks
 from studio.training.kinds.generation import Generation, asked
 from studio.training.outcome import fine_tuned_and_base, kept
-from studio.training.preference import AnswerCollator, Answers, Judgement, PreferenceTrainer
+from studio.training.preference import AnswerCollator, Answers, PreferenceMetrics, PreferenceTrainer
 
 
 class Preference(Generation):
@@ -21,12 +21,12 @@ class Preference(Generation):
 
     def examples(self, dataset):
         training = self.recipe.training
-        train, left = self.learnable(dataset.train)
+        train, left = self.labelled_examples(dataset.train)
         if not train and self.refused:
             raise self.refused[0]
         checks.labelled(train, left, training.max_length)
-        self.say_cut(train)
-        validation, _ = self.learnable(dataset.validation)
+        self.log_truncated_rows(train)
+        validation, _ = self.labelled_examples(dataset.validation)
         self.records = dataset.validation[validation.places]
         questions = (question for record in self.records if (question := self.recipe.task.question(record.value)))
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
@@ -49,7 +49,7 @@ class Preference(Generation):
     def outcome(self, trainer, material, bare):
         """eval_loss, and which answers both models find likelier; the first held-out prompts are answered too."""
         found: dict = {}
-        thought: dict[str, list[Judgement]] = {"": [], "base_": []}
+        thought: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
         said: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
@@ -59,7 +59,7 @@ class Preference(Generation):
         return found | kept(self.job, rows)
 
     def _rows(
-        self, before: list[Judgement], after: list[Judgement], said: Iterator[tuple[str, str]]
+        self, before: list[PreferenceMetrics], after: list[PreferenceMetrics], said: Iterator[tuple[str, str]]
     ) -> list[Prediction]:
         rows = []
         for record, old, new in zip((record.value for record in self.records), before, after, strict=False):

@@ -41,7 +41,7 @@ def test_twenty_steps_have_the_same_losses(method, tmp_path, monkeypatch):
         evaluations=0,
         evaluation_rows=0,
         sample_prompts=0,
-        checkpoint_steps=1000,
+        save_steps=1000,
     )
     rows = [{"input_ids": item.ids, "labels": item.labels} for item in seen["trainer"].train_dataset.encoded]
     expected = plain.losses(method, str(STARTER), rows, collate, str(tmp_path), RATES[method])

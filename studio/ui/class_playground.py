@@ -13,8 +13,8 @@ import gradio as gr
 from studio import hardware
 from studio.chat import client
 from studio.tasks import TASKS
-from studio.ui.board import e, note
-from studio.ui.classes import answer_html, beside_base
+from studio.ui.classes import answer_html, baseline_sentence
+from studio.ui.html_parts import e, note
 from studio.ui.page import Page
 from studio.words import StudioError
 
@@ -80,7 +80,7 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
     if not rows:
         raise StudioError("Choose a classifier above: an adapter that was taught classification.")
     job = client.ensure_chat_server(
-        page.store, page.home, base, device=hardware.pick_device("auto"), head="classification"
+        page.store, page.home, base, device=hardware.choose_device("auto"), head="classification"
     )
     yield from _waiting(page, job)
     server, _ = client.server_state(page.store, job)
@@ -88,7 +88,7 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
     for row in rows:
         given = {"picture": picture} if TASKS[row["card"]["task"]].modality == "image" else {"text": text or ""}
         found = client.classify(server, row["id"], **given)
-        said = beside_base(page, row["card"].get("metrics") or {})
+        said = baseline_sentence(page, row["card"].get("metrics") or {})
         parts.append(
             f'<section class="class-voice"><h4>{e(row["name"])}</h4>{answer_html(page, found)}'
             f"{f'<p class=help>{e(said)}</p>' if said else ''}</section>"

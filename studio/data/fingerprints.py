@@ -60,7 +60,7 @@ def flags(text: str, data: bytes) -> int:
     return found
 
 
-class Marks:
+class Fingerprints:
     """Numbers for each text that was added, in order. `seal` before the numpy views are asked for."""
 
     def __init__(self):
@@ -145,7 +145,7 @@ def _measure(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return words, bands
 
 
-def likeness(one: str, other: str) -> float:
+def similarity(one: str, other: str) -> float:
     """Share of the pieces of two texts that both have: 1 where they differ in case and punctuation only."""
     hashes, firsts, _ = _pieces([one.encode("utf-8"), other.encode("utf-8")])
     return _shared(hashes[: firsts[1]], hashes[firsts[1] :])

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from studio.store import Store
-from studio.ui import envelope as module
-from studio.ui.envelope import CAPACITY, Envelope, Feed
+from studio.ui import metric_feed as module
+from studio.ui.metric_feed import CAPACITY, Envelope, Feed
 
 
 class Viewer:
@@ -58,7 +58,7 @@ def store(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _always_look(monkeypatch):
-    monkeypatch.setattr(module._Run, "every", 0)
+    monkeypatch.setattr(module._RunSeries, "every", 0)
 
 
 def test_a_spike_among_a_million_points_is_kept_exactly():
@@ -173,8 +173,8 @@ def test_rows_that_only_vanished_are_noticed_too(store):
 
 def test_a_long_run_is_read_in_portions(store, monkeypatch):
     fill(store, "a", 1, 5_000)
-    monkeypatch.setattr(module._Run, "chunk", 1_000)
-    monkeypatch.setattr(module._Run, "patience", 0)
+    monkeypatch.setattr(module._RunSeries, "chunk", 1_000)
+    monkeypatch.setattr(module._RunSeries, "patience", 0)
     feed = Feed(store)
     answers = [feed.answer("a") for _ in range(6)]
     assert [answer["more"] for answer in answers] == [True] * 5 + [False]

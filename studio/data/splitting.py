@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from studio.data.marks import ALIKE, CONTROL, EMAIL, KEY, MEDIA, MOJIBAKE, candidates, likeness
+from studio.data.fingerprints import ALIKE, CONTROL, EMAIL, KEY, MEDIA, MOJIBAKE, candidates, similarity
 from studio.data.records import Records, RecordStore, texts
 from studio.data.rows import Counts, Problem, Problems, place
 from studio.data.source import Source
@@ -33,7 +33,7 @@ def mix(values: np.ndarray, seed: int) -> np.ndarray:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def repeats(records: Records) -> np.ndarray:
+def duplicate_rows(records: Records) -> np.ndarray:
     """True for each record that an earlier one equals."""
     _, first = np.unique(records.digests, return_index=True)
     again = np.ones(len(records), dtype=bool)
@@ -41,9 +41,9 @@ def repeats(records: Records) -> np.ndarray:
     return again
 
 
-def near_repeats(records: Records) -> tuple[np.ndarray, bool]:
+def near_duplicate_rows(records: Records) -> tuple[np.ndarray, bool]:
     """(positions of records that are nearly an earlier one but not exactly, whether all likely pairs were compared)."""
-    own = np.flatnonzero(~repeats(records))
+    own = np.flatnonzero(~duplicate_rows(records))
     pairs = own[candidates(records.marks("bands")[own])]
     found: set[int] = set()
     compared = 0
@@ -54,12 +54,12 @@ def near_repeats(records: Records) -> tuple[np.ndarray, bool]:
             return np.array(sorted(found), np.int64), False
         compared += 1
         one, other = ("\n".join(texts(records[at].value)) for at in (later, earlier))
-        if likeness(one, other) >= ALIKE:
+        if similarity(one, other) >= ALIKE:
             found.add(later)
     return np.array(sorted(found), np.int64), True
 
 
-class Whole:
+class Splitter:
     """The records of a dataset on their way to `train` and `validation`. counts: of each file that was read, in order."""
 
     def __init__(self, store: RecordStore, counts: list[Counts], problems: Problems, remedied: dict[str, int]):
@@ -79,7 +79,7 @@ class Whole:
             Records(self.store, every.indices[held]),
         )
 
-    def keep_apart(self, sources: list[Source]) -> None:
+    def use_as_validation(self, sources: list[Source]) -> None:
         """Parts off what was read to be measured on; what is also learnt is not measured on, which would flatter the result.
         sources: the files that were read, in order."""
         every = Records(self.store, np.arange(len(self.store)))
@@ -120,14 +120,14 @@ class Whole:
         if "prompt_leakage" in remedies and want != "text":
             self._part_questions(remedies["prompt_leakage"])
         if "duplicate" in remedies:
-            self.train = self._without(self.train, repeats(self.train), "duplicate", remedy=True)
+            self.train = self._without(self.train, duplicate_rows(self.train), "duplicate", remedy=True)
         if "validation_duplicate" in remedies:
             self.validation = self._without(
-                self.validation, repeats(self.validation), "validation_duplicate", remedy=True
+                self.validation, duplicate_rows(self.validation), "validation_duplicate", remedy=True
             )
         if "near_duplicate" in remedies and want != "image":  # of pictures only the names are text
             again = np.zeros(len(self.train), bool)
-            again[near_repeats(self.train)[0]] = True
+            again[near_duplicate_rows(self.train)[0]] = True
             self.train = self._without(self.train, again, "near_duplicate", remedy=True)
         if "imbalance" in remedies:
             self.train = self._without(self.train, self._too_frequent(seed), "imbalance", remedy=True)

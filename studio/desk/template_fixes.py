@@ -15,7 +15,7 @@ from studio.recipe import Recipe
 _LENT_AT_MOST = 3  # templates that are offered
 
 
-def add_ways_out(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
+def add_template_fixes(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
     """Write into `tokens` which remedies, and which lent templates, take the rows that `recipe`'s template refuses,
     and what can be done where it writes no end of an answer. folder: the model's.
     """

@@ -14,7 +14,7 @@ from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 
-def propose_like(source: Source, other: Mapping, want: Want) -> Proposal:
+def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal:
     """`other`, the mapping of the data to learn from, where it serves the held-out `source` too (but for columns that may be missing);
     else what fits `source` itself, of the same shape where that can be."""
     missing = {column for column in (*other.roles.values(), *other.labels) if column not in source.columns}

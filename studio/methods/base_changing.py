@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 
-class ChangesBase:
+class BaseChangingLoRA:
     """Mix in before a LoRA whose `config` lets peft take B₀ and A₀ out of the base."""
 
-    keeps_base: ClassVar[bool] = False
+    leaves_base_unchanged: ClassVar[bool] = False
 
     def wrap(self, model, setting=DEFAULT):
         import torch

@@ -112,7 +112,7 @@ class Feed:
 
     def __init__(self, store: Store, keep: int = 16):
         self._store, self._keep = store, keep
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._runs: OrderedDict[str, _RunSeries] = OrderedDict()
         self._lock = threading.Lock()
 
     def answer(self, run_id: str, epoch: int = 0, have: dict[str, int] | None = None) -> dict:
@@ -122,7 +122,7 @@ class Feed:
         `more` means that a long run is still being read, and that asking again soon is worth it.
         """
         with self._lock:
-            run = self._runs.setdefault(run_id, _Run(self._store, run_id))
+            run = self._runs.setdefault(run_id, _RunSeries(self._store, run_id))
             self._runs.move_to_end(run_id)
             while len(self._runs) > self._keep:
                 self._runs.popitem(last=False)
@@ -134,7 +134,7 @@ class Feed:
         return run["recipe"] if run else {}
 
 
-class _Run:
+class _RunSeries:
     """One run's envelopes and how far its rows have been read."""
 
     every = 0.3  # seconds: many viewers cause no more reading than one

@@ -43,7 +43,7 @@ class Seen:
         self.prose += isinstance(value, str) and " " in text.strip()
 
     @property
-    def weighty(self) -> bool:
+    def has_weights(self) -> bool:
         """Whether it holds text that somebody may have wanted to be learnt."""
         return (
             bool(self.filled)
@@ -93,8 +93,8 @@ class Unused:
         ]
 
     @property
-    def weighty(self) -> list[str]:
-        return [name for name, seen in self.seen.items() if seen.weighty or name in self.media]
+    def has_weights(self) -> list[str]:
+        return [name for name, seen in self.seen.items() if seen.has_weights or name in self.media]
 
 
 def holds_media(value: object) -> bool:

@@ -27,7 +27,7 @@ class Hybrid(Method):
     learning_rate: ClassVar[float] = 5e-3
     stock: ClassVar[bool] = False
     gates: ClassVar[bool] = False  # whether each part stands behind a learnt gate
-    over_mixers: ClassVar[bool] = False
+    adapts_mixers: ClassVar[bool] = False
 
     targets: str = option(
         "attention",

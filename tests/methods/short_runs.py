@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from studio.home import SAMPLES
 from studio.library import shelf
 from studio.methods import METHODS
-from tests.methods.bench import Shelf, labelled, logits, made, moved, snapshot
+from tests.methods.method_cases import Shelf, labelled, logits, made, moved, snapshot
 
 STEPS = 12
 KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed run has two steps to do again
@@ -24,9 +24,9 @@ RECIPE = {
     "max_steps": STEPS,
     "batch_size": 8,
     "evaluations": 2,
-    "checkpoint_steps": 4,
-    "schedule": "constant",
-    "warmup": 0,
+    "save_steps": 4,
+    "lr_scheduler_type": "constant",
+    "warmup_ratio": 0,
     "max_length": 48,
     "evaluation_rows": 0,
     "sample_prompts": 0,
@@ -68,7 +68,7 @@ MAY_REST: dict[str, tuple[str, str]] = {
 
 
 @dataclass
-class Lesson:
+class ShortRuns:
     """What was seen in the two runs of a method."""
 
     state: str = ""
@@ -93,9 +93,9 @@ def data(folder: Path) -> dict:
     return {"source": str(made["captain"]), "validation": str(made["captain.validation"]), "max_rows": None}
 
 
-def lesson(name: str, bench: Shelf, data: dict, interrupted: bool) -> Lesson:
+def short_runs(name: str, bench: Shelf, data: dict, interrupted: bool) -> ShortRuns:
     """Teach with the method once whole and, with `interrupted`, once with a kill -9 and a stop."""
-    seen, runs = Lesson(), bench.runs
+    seen, runs = ShortRuns(), bench.runs
     method = {**json.loads(made(name, bench)[0].model_dump_json())}
     options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
     other = runs.start(method, kill_after=KILLED, **options) if interrupted else None  # on the other core meanwhile
@@ -124,13 +124,13 @@ def lesson(name: str, bench: Shelf, data: dict, interrupted: bool) -> Lesson:
 class watching:
     """While it is entered, the worker's run leaves in `seen` what it learnt, what moved, and its last logits."""
 
-    def __init__(self, seen: Lesson):
+    def __init__(self, seen: ShortRuns):
         self.seen = seen
 
     def __enter__(self):
         from studio.training import worker
 
-        build, settle, save = worker.build, worker.settle, worker.save
+        build, finish_method, save = worker.build, worker.finish_method, worker.save
 
         def building(*args):
             trainer = build(*args)
@@ -140,7 +140,7 @@ class watching:
 
         def settling(method, model, base):
             self.seen.moved, self.seen.moved_late = moved(model, self.start), moved(model, self.between)
-            settle(method, model, base)
+            finish_method(method, model, base)
 
         def saving(method, model, *rest):
             self.seen.logits = logits(model).cpu()
@@ -148,7 +148,7 @@ class watching:
 
         self.patches = [
             patch.object(worker, "build", building),
-            patch.object(worker, "settle", settling),
+            patch.object(worker, "finish_method", settling),
             patch.object(worker, "save", saving),
         ]
         for each in self.patches:

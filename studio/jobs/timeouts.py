@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Times:
+class Timeouts:
     """Seconds, each from the environment variable DELTA_STUDIO_<NAME IN CAPITALS> if that is set."""
 
     stop_grace: float = 30.0  # from Stop to SIGTERM: a training step and a checkpoint must fit in
@@ -17,7 +17,7 @@ class Times:
     standby_delay: float = 4.0  # from a start to the next standby's imports
 
     @classmethod
-    def from_environment(cls) -> Times:
+    def from_environment(cls) -> Timeouts:
         given = {name: os.environ.get(f"DELTA_STUDIO_{name.upper()}") for name in cls.__dataclass_fields__}
         return cls(**{name: float(value) for name, value in given.items() if value})
 

@@ -17,7 +17,7 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memo
 _DISK_WORDS = ("No space left on device", "database or disk is full")  # safetensors (Rust) and SQLite
 
 
-def of_exception(error: BaseException, home: Path) -> Sentence:
+def reason_of_exception(error: BaseException, home: Path) -> Sentence:
     """The sentence for an exception that ended a job; `home` stands in for the path if that is not known."""
     for link in _chain(error):
         if isinstance(link, StudioError):
@@ -36,7 +36,7 @@ def of_exception(error: BaseException, home: Path) -> Sentence:
     return Sentence("The worker failed: {error}. The full report is in the log.", error=_first_line(error))
 
 
-def of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
+def reason_of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
     """The sentence for a worker that left without a final word; `number` is the signal; None: nobody saw."""
     resumable = kind == "train"
     if number == signal.SIGKILL and resumable:
@@ -72,7 +72,7 @@ def of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
     return Sentence(text, number=int(number), name=signal_name(number))
 
 
-def of_force(seconds: float, kind: str) -> Sentence:
+def reason_of_kill(seconds: float, kind: str) -> Sentence:
     """The sentence for a job that was asked to stop and had to be ended."""
     if kind == "train":
         return Sentence(
@@ -85,7 +85,7 @@ def of_force(seconds: float, kind: str) -> Sentence:
     )
 
 
-def not_started(error: BaseException) -> Sentence:
+def reason_not_started(error: BaseException) -> Sentence:
     return Sentence(
         "No worker could be started: {error}. Close other programs and try again.", error=_first_line(error)
     )

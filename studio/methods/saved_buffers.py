@@ -10,7 +10,7 @@ from itertools import chain
 from typing import ClassVar
 
 
-class KeepsFound:
+class KeepsBuffers:
     """Mix in before a method. found: a part of the names of the tensors (parameters or buffers) that it found; those that learn are not counted."""
 
     found: ClassVar[str]

@@ -17,7 +17,7 @@ import psutil
 _TOLERANCE = 2.0
 
 
-def me() -> tuple[int, float]:
+def current_process() -> tuple[int, float]:
     """This process: (pid, time of creation in seconds since the epoch)."""
     return os.getpid(), psutil.Process().create_time()
 
@@ -74,7 +74,7 @@ class Lock:
 
     def sign(self) -> None:
         """Write into the file who holds it, for people and for `holder`."""
-        pid, created = me()
+        pid, created = current_process()
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, json.dumps({"pid": pid, "created": created}).encode(), 0)
 

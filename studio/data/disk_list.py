@@ -19,7 +19,7 @@ from studio.words import StudioError
 _BUFFER = 4 * 2**20
 
 
-class Spool:
+class DiskList:
     """Append pieces, then `seal`, then read them by index."""
 
     def __init__(self, place: BinaryIO | Path | None = None):

@@ -40,19 +40,23 @@ def test_what_does_not_fit_is_said_and_what_is_not_said_fits(gpt2, name):
             recipe.method.wrap(GPT2LMHeadModel.from_pretrained(gpt2), setting())(**batches(1)[0])
         except IndexError:
             fits = False
-        assert fits == (recipe.crowding(read_shape(gpt2), ROW) is None), tokens
+        assert fits == (recipe.context_overflow(read_shape(gpt2), ROW) is None), tokens
 
 
 def test_the_sentence_names_the_option_and_a_value_that_fits(gpt2):
     shape = read_shape(gpt2)
 
-    def crowding(length=512, longest=ROW, **method):
-        return recipe_from({"method": method, "training": {"max_length": length}}).crowding(shape, longest)
+    def context_overflow(length=512, longest=ROW, **method):
+        return recipe_from({"method": method, "training": {"max_length": length}}).context_overflow(shape, longest)
 
-    assert "set Virtual tokens to 56 or less" in str(crowding(name="prompt_tuning", virtual_tokens=60))
-    assert crowding(name="prompt_tuning", virtual_tokens=56) is None
-    assert "set Length at most to 44 or less" in str(crowding(name="prompt_tuning", virtual_tokens=20, longest=60))
-    assert crowding(name="prompt_tuning", virtual_tokens=20, longest=60, length=44) is None
-    assert "set Virtual tokens to 32 or less" in str(crowding(name="prompt_tuning", virtual_tokens=64, longest=100))
-    assert "set Length at most to 64 or less" in str(crowding(name="lora", longest=100))
-    assert crowding(name="lora", longest=100, length=64) is None
+    assert "set Virtual tokens to 56 or less" in str(context_overflow(name="prompt_tuning", virtual_tokens=60))
+    assert context_overflow(name="prompt_tuning", virtual_tokens=56) is None
+    assert "set Length at most to 44 or less" in str(
+        context_overflow(name="prompt_tuning", virtual_tokens=20, longest=60)
+    )
+    assert context_overflow(name="prompt_tuning", virtual_tokens=20, longest=60, length=44) is None
+    assert "set Virtual tokens to 32 or less" in str(
+        context_overflow(name="prompt_tuning", virtual_tokens=64, longest=100)
+    )
+    assert "set Length at most to 64 or less" in str(context_overflow(name="lora", longest=100))
+    assert context_overflow(name="lora", longest=100, length=64) is None

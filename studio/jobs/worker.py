@@ -1,6 +1,6 @@
 """The worker's work: claim one job, run its function, write the final word, leave.
 
-`python -m studio.jobs.work HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. It returns
+`python -m studio.jobs.worker HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. It returns
 a result (done), raises `Stopped` (stopped), raises a `StudioError` (failed, with its sentence) or anything
 else (failed, with the traceback as an event). This module knows nothing about what the functions do, and
 imports each only in the process that runs it.
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 
 from studio.home import Home
-from studio.jobs import identity, reasons
+from studio.jobs import failure_reasons, processes
 from studio.jobs.job import Job, Stopped
 from studio.store import Store
 from studio.words import Sentence, StudioError
@@ -47,22 +47,22 @@ def function_of(kind: str) -> Callable[[Job], dict | None]:
     return getattr(importlib.import_module(module), name)
 
 
-def work(home: Home, job_id: int) -> int:
+def run_job(home: Home, job_id: int) -> int:
     """Run the job in this process. Returns the exit code: 0 done, stopped or no longer wanted, 1 failed."""
     store = Store(home.database)
     # The claim is one atomic update: whatever two supervisors may have thought, one worker gets the job.
-    if not store.job_started(job_id, *identity.me()):
+    if not store.job_started(job_id, *processes.current_process()):
         print(f"job {job_id} is no longer queued")
         return 0
     job = Job(store.job(job_id), store, home)
     signal.signal(signal.SIGTERM, lambda *_: job.ask_to_stop())
-    see_only(job.device)
+    restrict_visible_devices(job.device)
     state, reason, result = _outcome(job)
     _say_final_word(job, state, reason, result)
     return 1 if state == "failed" else 0
 
 
-def see_only(device: str) -> None:
+def restrict_visible_devices(device: str) -> None:
     """Hide every GPU but the job's own, before CUDA is initialised: a CPU job must take no GPU memory, and
     transformers' Trainer would spread over all GPUs that it sees."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # numbered as nvidia-smi numbers them
@@ -84,7 +84,7 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
     except BaseException as error:  # also SystemExit: a library that calls sys.exit must not look like success
         report = traceback.format_exc()
         print(report, file=sys.stderr, flush=True)
-        reason = reasons.of_exception(error, job.home.root)
+        reason = failure_reasons.reason_of_exception(error, job.home.root)
         try:
             job.store.add_event("traceback", {"text": report}, run_id=job.run_id, job_id=job.id)
         except sqlite3.OperationalError as full:
@@ -114,7 +114,7 @@ def run_and_leave(home: Home, job_id: int) -> None:
     sys.stdout.reconfigure(line_buffering=True)
     code = 1
     try:
-        code = work(home, job_id)
+        code = run_job(home, job_id)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -1,0 +1,138 @@
+"""Brings what earlier versions stored to today's names: recipes, the database, and files of the home folder.
+
+`current_recipe` is for recipes from anywhere (a YAML file may be years old); `migrate` changes a home folder once, when its
+database is opened, and notes in it (SQLite's user_version) that this was done. Standard library only, as the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+VERSION = 1  # of the database; 0: a new one, or one from before the names of November 2026
+
+# Part of a recipe → old name → today's, those of transformers.TrainingArguments where it has one.
+_RENAMED = {
+    "data": {
+        "heldout": "validation",
+        "heldout_mapping": "validation_mapping",
+        "heldout_fraction": "validation_fraction",
+    },
+    "training": {
+        "accumulation": "gradient_accumulation_steps",
+        "schedule": "lr_scheduler_type",
+        "warmup": "warmup_ratio",
+        "max_gradient": "max_grad_norm",
+        "patience": "early_stopping_patience",
+        "keep_best": "load_best_model_at_end",
+        "checkpoint_steps": "save_steps",
+    },
+    "machine": {"checkpointing": "gradient_checkpointing"},
+    "task": {
+        "learn_from": "train_on",
+        "mark_end": "append_eos",
+        "several": "multi_label",
+        "vary": "augment",
+        "imitation": "sft_weight",
+        "good_weight": "desirable_weight",
+        "bad_weight": "undesirable_weight",
+    },
+}
+_LABELS = {"several": "multi_label"}
+_PLAN = {"heldout": "validation", "learnt_parameters": "trainable_parameters"}
+_PREDICTION = {"taught": "fine_tuned"}
+_FIXES = {"heldout_duplicate": "validation_duplicate"}
+
+
+def current_recipe(values: dict) -> dict:
+    """`values` (a recipe as JSON or YAML, whole or in parts) with today's names; what is current stays as it is."""
+    found = {
+        part: _renamed(value, _RENAMED[part]) if part in _RENAMED and isinstance(value, dict) else value
+        for part, value in values.items()
+    }
+    data = found.get("data")
+    if isinstance(data, dict) and isinstance(data.get("remedies"), dict):
+        found["data"] = {**data, "remedies": _renamed(data["remedies"], _FIXES)}
+    return found
+
+
+def needed(db: sqlite3.Connection) -> bool:
+    """Whether the database is an earlier version's, or new."""
+    return db.execute("PRAGMA user_version").fetchone()[0] < VERSION
+
+
+def migrate(db: sqlite3.Connection, home: Path) -> None:
+    """Change everything under `home` that an earlier version wrote. `db` is in a transaction; a second call does nothing."""
+    if not needed(db):  # another process was faster
+        return
+    _files(home)
+    _rows(db, "runs", "id", "recipe", current_recipe)
+    _rows(db, "jobs", "id", "result", _result)
+    _rows(db, "adapters", "id", "card", _card)
+    _rows(db, "events", "id", "data", lambda plan: _renamed(plan, _PLAN), "kind = 'plan'")
+    _rows(db, "notes", "key", "value", current_recipe, "key = 'draft'")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _renamed(values: dict, names: dict[str, str]) -> dict:
+    return {names.get(key, key): value for key, value in values.items()}
+
+
+def _rows(db: sqlite3.Connection, table: str, key: str, column: str, change: Callable, where: str = "1") -> None:
+    """Write `change` of each row's JSON object in `column`, where it is another."""
+    for identity, text in db.execute(f'SELECT {key}, "{column}" FROM {table} WHERE {where}').fetchall():
+        before = json.loads(text) if text else None
+        if isinstance(before, dict) and (after := change(before)) != before:
+            db.execute(f'UPDATE {table} SET "{column}" = ? WHERE {key} = ?', (json.dumps(after), identity))
+
+
+def _result(result: dict) -> dict:
+    return {**result, "metrics": _metrics(result["metrics"])} if isinstance(result.get("metrics"), dict) else result
+
+
+def _card(card: dict) -> dict:
+    changed = _renamed(_result(card), _LABELS)
+    return {**changed, "recipe": current_recipe(card["recipe"])} if isinstance(card.get("recipe"), dict) else changed
+
+
+def _metrics(metrics: dict) -> dict:
+    """The figures of a run: intervals name whose they are, and classes whether a row may have several labels."""
+    found = dict(metrics)
+    if isinstance(found.get("intervals"), dict):
+        found["intervals"] = {key: _renamed(value, _PREDICTION) for key, value in found["intervals"].items()}
+    if isinstance(found.get("classes"), dict):
+        classes = _renamed(found["classes"], _LABELS)
+        if isinstance(classes.get("sets"), list):
+            classes["sets"] = [_renamed(each, _LABELS) for each in classes["sets"]]
+        found["classes"] = classes
+    return found
+
+
+def _files(home: Path) -> None:
+    """Files under `home`; each is replaced in one step, so that a crash leaves the old or the new one."""
+    for path in home.glob("runs/*/predictions.jsonl"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        _replace(
+            path,
+            "".join(json.dumps(_renamed(json.loads(line), _PREDICTION), ensure_ascii=False) + "\n" for line in lines),
+        )
+    for path in (*home.glob("adapters/*/studio.json"), *home.glob("trash/*/studio.json")):
+        words = json.loads(path.read_text(encoding="utf-8"))
+        _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1, ensure_ascii=False))
+    for path in home.glob("runs/*/checkpoints/*/learnt.safetensors"):
+        os.replace(path, path.with_name("trainable.safetensors"))
+    outbox, exports = home / "outbox", home / "exports"
+    if outbox.is_dir():
+        exports.mkdir(exist_ok=True)
+        for path in outbox.iterdir():
+            os.replace(path, exports / path.name)
+        outbox.rmdir()
+
+
+def _replace(path: Path, text: str) -> None:
+    half = path.with_name(path.name + ".half")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)

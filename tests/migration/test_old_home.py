@@ -1,0 +1,99 @@
+"""A home folder that the version of 26 November 2026 made (commit d35795c) opens with its runs, adapters and draft.
+
+It holds a finished chat run with IA3 and its predictions, one of 8 steps, the same one stopped at step 5 with its
+checkpoint, a classification run, and a draft with a validation file; `facts.json` names them and their losses.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from studio.evaluation import predictions
+from studio.home import Home
+from studio.library import shelf
+from studio.migration import current_recipe
+from studio.recipe import recipe_from
+from studio.store import Store
+from tests.training.runs import Runs
+
+ARCHIVE = Path(__file__).with_name("home-2026-11-26.tar.xz")
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The folder as the earlier version left it, not yet opened."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def facts(old):
+    return json.loads((old / "facts.json").read_text())
+
+
+def test_runs_have_todays_recipes_and_figures(old, facts):
+    store = Store(Home(old).database)
+    assert len(store.runs()) == 4
+    run = store.run(facts["done"])
+    recipe = recipe_from(run["recipe"])
+    assert run["recipe"] == recipe.to_dict()  # nothing is left for the next opening
+    assert (recipe.training.gradient_accumulation_steps, recipe.training.lr_scheduler_type) == (2, "constant")
+    assert (recipe.training.warmup_ratio, recipe.training.max_grad_norm) == (0.1, 0.5)
+    assert (recipe.training.early_stopping_patience, recipe.training.load_best_model_at_end) == (3, True)
+    assert recipe.training.save_steps == 2 and recipe.machine.gradient_checkpointing
+    assert recipe.data.validation_fraction == 0.25
+    assert run["result"]["metrics"]["intervals"]["exact_match"].keys() == {"base", "fine_tuned", "difference"}
+    plan = store.events(facts["done"], kind="plan")[-1]["data"]
+    assert (plan["trainable_parameters"], plan["validation"]) == (4480, 80)
+    assert {row["step"]: row["values"]["loss"] for row in store.metrics(facts["whole"]) if "loss" in row["values"]} == {
+        int(step): loss for step, loss in facts["losses"]["whole"].items()
+    }
+
+
+def test_predictions_and_adapters_are_read(old, facts):
+    home = Home(old)
+    store = Store(home.database)
+    rows = predictions.read(home.run(facts["done"]))
+    assert len(rows) == 4 and all(row.fine_tuned for row in rows)
+    assert len(store.adapters()) == 3
+    for row in store.adapters():
+        folder, card = shelf.find(home, store, row["id"])[0], row["card"]
+        assert recipe_from(card["recipe"]).to_dict() == card["recipe"]
+        assert json.loads((folder / "studio.json").read_text())["card"]["recipe"] == card["recipe"]
+    assert not (old / "outbox").exists()
+
+
+def test_the_draft_is_kept(old):
+    draft = Store(Home(old).database).note("draft")
+    recipe = recipe_from(draft)
+    assert recipe.data.validation.endswith("letters.heldout.csv") and recipe.data.validation_fraction == 0
+    assert (recipe.training.gradient_accumulation_steps, recipe.training.warmup_ratio) == (4, 0.2)
+    assert recipe.machine.gradient_checkpointing
+
+
+@pytest.mark.slow
+def test_a_stopped_run_resumes_with_the_curve_of_an_uninterrupted_one(old, facts):
+    Home(old)
+    runs = Runs(old)
+    runs.resume(facts["stopped"])
+    whole = {int(step): loss for step, loss in facts["losses"]["whole"].items()}
+    assert runs.losses(facts["stopped"]) == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_recipe_file_of_before_is_read(old, facts):
+    path = old / "runs" / facts["stopped"] / "recipe.yaml"
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert "accumulation" in values["training"]
+    assert recipe_from(values).training.gradient_accumulation_steps == 2
+    assert current_recipe(current_recipe(values)) == current_recipe(values)
+
+
+def test_opening_twice_changes_nothing_more(old):
+    Store(Home(old).database).close()
+    before = {path: path.read_bytes() for path in old.rglob("*.json*")}
+    Store(Home(old).database).close()
+    assert {path: path.read_bytes() for path in old.rglob("*.json*")} == before
