@@ -5,12 +5,12 @@
     python benchmarks/methods.py --picture           # only the picture, from the CSV (needs chromium)
 
 Each run goes through the studio's own worker in a process of its own, one thread, one after the other: the same 400 examples, steps,
-batches and seed for all. Both samples are taught as chat, so that every method can take part: the captain's answer in his voice, and
-a letter's department as the answer. Quality is the share of held-out answers that are what the sample teaches: in the captain's voice
+batches and seed for all. Both samples are fine-tuned as chat, so that every method can take part: the captain's answer in his voice, and
+a letter's department as the answer. Quality is the share of validation answers that are what the sample teaches: in the captain's voice
 from the first word to the last, or the right department word for word; exact match stands beside it. Seconds are the process's CPU time,
 which other work on the machine hardly changes. It knows nothing about any single method but the learning rate that a small model wants.
 
-One seed, 80 rows a sample. The budget and the rates in `RATES` were settled while looking at these same held-out rows, so small differences between
+One seed, 80 rows a sample. The budget and the rates in `RATES` were settled while looking at these same validation rows, so small differences between
 methods mean nothing; the base model answers none of the rows right, so ten points better is a low bar.
 """
 
@@ -74,7 +74,7 @@ RATES: dict[str, float] = {
     "s4": 5e-3,
     "hybrid": 5e-3,
 }
-MARGIN = 0.10  # share of held-out answers by which a method must beat the base model on one of the samples
+MARGIN = 0.10  # share of validation answers by which a method must beat the base model on one of the samples
 STRONG, ENOUGH = ("lora", "full", "dora", "adapter"), 0.80  # these must reach this on both
 KNOWN = ("lora", "full", "adapter", "prompt_tuning")  # named in the picture wherever they stand
 COLUMNS = [
@@ -120,17 +120,17 @@ def measure(name: str, sample: str, folder: str, answer) -> None:
     card = store.adapter(run)["card"]
     rows = [json.loads(line) for line in (home.run(run) / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
     style = (
-        {who: sum(sails(row[who]) for row in rows) / len(rows) for who in ("base", "taught")}
+        {who: sum(sails(row[who]) for row in rows) / len(rows) for who in ("base", "fine-tuned")}
         if sample == "captain"
         else {}
     )
     metrics = card["metrics"]
     answer.send(
         {
-            "quality": style.get("taught", metrics["exact_match"]),
+            "quality": style.get("fine-tuned", metrics["exact_match"]),
             "base_quality": style.get("base", metrics["base_exact_match"]),
             "exact_match": metrics["exact_match"],
-            "style": style.get("taught", ""),
+            "style": style.get("fine-tuned", ""),
             "eval_loss": metrics["eval_loss"],
             "base_eval_loss": metrics["base_eval_loss"],
             "parameters": card["parameters"],
@@ -255,7 +255,7 @@ def picture(rows: dict[tuple[str, str], dict]) -> None:
                 marker={"size": 9, "color": colours[family], "line": {"width": 1, "color": "white"}},
             )
     figure.update_xaxes(type="log", title="learnt parameters")
-    figure.update_yaxes(title="right answers on held-out rows, mean of captain and tickets (%)", range=[-4, 104])
+    figure.update_yaxes(title="right answers on validation rows, mean of captain and tickets (%)", range=[-4, 104])
     figure.update_layout(
         template="plotly_white",
         width=1000,

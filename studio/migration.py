@@ -53,6 +53,11 @@ def current_recipe(values: dict) -> dict:
         part: _renamed(value, _RENAMED[part]) if part in _RENAMED and isinstance(value, dict) else value
         for part, value in values.items()
     }
+    method = found.get("method")
+    if isinstance(method, dict) and method.get("name") == "tinylora":
+        found["method"] = _renamed(method, {"numbers": "parameters"})
+    if isinstance(method, dict) and method.get("stage") == "teach":  # of Intrinsic Prompt Tuning
+        found["method"] = {**method, "stage": "train"}
     data = found.get("data")
     if isinstance(data, dict) and isinstance(data.get("remedies"), dict):
         found["data"] = {**data, "remedies": _renamed(data["remedies"], _FIXES)}

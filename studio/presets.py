@@ -97,7 +97,7 @@ def _preset(path: Path) -> Preset:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise StudioError(
-            "{source} is not valid YAML (line {line}); mend that line.",
+            "{source} is not valid YAML (line {line}); correct that line.",
             source=path.name,
             line=mark.line + 1 if mark else "?",
         ) from error

@@ -25,7 +25,7 @@ from studio.words import Sentence, StudioError
 
 
 class BaseModelChoice(Options):
-    """Which model is taught."""
+    """Which model is fine-tuned."""
 
     name: str = option(
         "starter", "Base model", "starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.", min_length=1
@@ -69,7 +69,7 @@ class Training(Options):
     )
     max_length: int = option(
         512,
-        "Length at most",
+        "Max sequence length",
         "Longer examples are cut here; the Data tab says how many.",
         unit="tokens",
         ge=_SHORTEST,
@@ -78,7 +78,7 @@ class Training(Options):
     )
     max_steps: int | None = option(
         None,
-        "Steps at most",
+        "Max steps",
         "Ends the run after so many optimiser steps. Empty: epochs decide.",
         unit="steps",
         ge=1,
@@ -163,7 +163,7 @@ class Training(Options):
     weight_decay: float = option(
         0.0,
         "Weight decay",
-        "Pulls learnt numbers towards zero at each step.",
+        "Pulls trainable parameters towards zero at each step.",
         ge=0,
         le=1,
         advanced=True,
@@ -180,7 +180,7 @@ class Training(Options):
     evaluations: int = option(
         4,
         "Evaluations",
-        "How often the held-out part is looked at during the run; the last one is at the end. 0: never.",
+        "How often the validation set is looked at during the run; the last one is at the end. 0: never.",
         unit="times",
         ge=0,
         le=1000,
@@ -190,7 +190,7 @@ class Training(Options):
     evaluation_rows: int = option(
         64,
         "Rows to answer",
-        "Held-out rows that the model answers at the end, for exact match.",
+        "Validation rows that the model answers at the end, for exact match.",
         unit="rows",
         ge=0,
         le=10_000,
@@ -200,7 +200,7 @@ class Training(Options):
     sample_prompts: int = option(
         3,
         "Fixed prompts",
-        "Held-out prompts answered at each evaluation, so that you can read the progress.",
+        "Validation prompts answered at each evaluation, so that you can read the progress.",
         unit="prompts",
         ge=0,
         le=16,
@@ -220,7 +220,7 @@ class Training(Options):
     early_stopping_patience: int | None = option(
         None,
         "Early stopping",
-        "Ends the run when the held-out loss has not improved in so many evaluations. Empty: never.",
+        "Ends the run when the validation loss has not improved in so many evaluations. Empty: never.",
         unit="evaluations",
         ge=1,
         le=100,
@@ -230,7 +230,7 @@ class Training(Options):
     load_best_model_at_end: bool = option(
         False,
         "Keep the best",
-        "At the end take the checkpoint with the lowest held-out loss, not the last one.",
+        "At the end take the checkpoint with the lowest validation loss, not the last one.",
         advanced=True,
         group="Evaluation",
     )
@@ -271,7 +271,7 @@ class Machine(Options):
     quantisation: Literal["none", "nf4", "int8"] = option(
         "none",
         "Quantisation",
-        "Squeezes the frozen base model: 4 bit needs a quarter of the memory.",
+        "Quantises the frozen base model: 4 bit needs a quarter of the memory.",
         group="Machine",
         labels={"none": "None", "nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"},
     )
@@ -309,7 +309,7 @@ class Recipe(Options):
         return self.method.quantisation or self.machine.quantisation
 
     def model_refusal(self, shape: Shape, folder: Path) -> Sentence | None:
-        """Why the model of `shape` in `folder` cannot be taught the task; None where nothing is known that stands in the way."""
+        """Why the model of `shape` in `folder` cannot be fine-tuned the task; None where nothing is known that stands in the way."""
         return self.task.model_refusal(shape) or folder_refusal(
             folder, self.task.head(), own_template=self.task.uses_chat_template and self.model.template == OWN
         )
@@ -348,7 +348,7 @@ class Recipe(Options):
             return None
         if not taken:
             return Sentence(
-                "Rows of up to {longest} tokens are more than this model reads; set Length at most to {most} or less.",
+                "Rows of up to {longest} tokens are more than this model reads; set Max sequence length to {most} or less.",
                 longest=longest,
                 most=context,
             )
@@ -359,7 +359,7 @@ class Recipe(Options):
             longest=longest,
             context=context,
             **(
-                {"option": Sentence("Length at most"), "most": context - taken}
+                {"option": Sentence("Max sequence length"), "most": context - taken}
                 if context - taken >= _SHORTEST
                 else {"option": Sentence("Virtual tokens"), "most": most}
             ),
@@ -415,7 +415,7 @@ def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise StudioError(
-            "{source} is not valid YAML (line {line}); mend that line.",
+            "{source} is not valid YAML (line {line}); correct that line.",
             source=source,
             line=mark.line + 1 if mark else "?",
         ) from error

@@ -1,4 +1,4 @@
-"""Takes the pictures in the README: a real studio in a home of its own, taught by mouse alone, on the real page.
+"""Takes the pictures in the README: a real studio in a home of its own, fine-tuned by mouse alone, on the real page.
 
     python assets/pictures/make.py [FOLDER]      # needs tests/requirements.txt and Debian's chromium; about a minute
 
@@ -33,7 +33,7 @@ LOOK = {
     "timezone_id": "UTC",
     "reduced_motion": "reduce",
 }
-# Held-out questions that the starter itself answers rightly. What the pictures show is said on the way: look before you keep them.
+# Validation questions that the starter itself answers rightly. What the pictures show is said on the way: look before you keep them.
 QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
 
 
@@ -72,7 +72,7 @@ def talk(page: Page, questions: list[str]) -> None:
         page.click("#send")
         page.wait_for_function(_ANSWERED, arg=at + 1, timeout=120_000, polling=100)
         base, fine_tuned = page.evaluate(f"() => {{ {_COLUMNS} return columns.map(column => column.at(-1)); }}")
-        print(f"{question}\n  base: {base}\n  taught: {fine_tuned}")
+        print(f"{question}\n  base: {base}\n  fine-tuned: {fine_tuned}")
         assert fine_tuned.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
 
 

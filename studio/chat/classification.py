@@ -1,4 +1,4 @@
-"""Examples → the probability of each class: what Chat's playground, the evaluation and the held-out metrics have in common.
+"""Examples → the probability of each class: what Chat's playground, the evaluation and the validation metrics have in common.
 
 It knows nothing about where a model came from, nor what was expected.
 """

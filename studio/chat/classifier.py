@@ -1,4 +1,4 @@
-"""Taught classifiers of one base model: a text or a picture → the probability of each class.
+"""Fine-tuned classifiers of one base model: a text or a picture → the probability of each class.
 
 A classifier has a head of its own over the base, so each is loaded by itself; the last few stay in memory. It knows nothing about HTTP
 or jobs.

@@ -46,7 +46,7 @@ def text_stop(tokenizer: ChatTokenizer) -> StopCondition:
 def chat_stop(tokenizer: ChatTokenizer) -> StopCondition:
     """How an answer in a conversation ends: `codec.end_ids`, and what the chat template writes behind an answer.
 
-    The second matters for base models that were taught with a template: their generation_config still names the end of a
+    The second matters for base models that were fine-tuned with a template: their generation_config still names the end of a
     document only, and where ChatML is lent to a model without those tokens, the mark is ordinary text.
     """
     mark = tokenizer.answer_end[0].strip()

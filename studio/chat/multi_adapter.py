@@ -73,7 +73,9 @@ class MultiAdapterModel:
         self._loaded: dict[
             str, tuple[PeftModel, str, AdapterKind]
         ] = {}  # adapter id → where it is, by which name there
-        self._rope_factors: dict[str, float] = {}  # adapter id → how many times the base's context it was taught with
+        self._rope_factors: dict[
+            str, float
+        ] = {}  # adapter id → how many times the base's context it was fine-tuned with
         self._biases: dict[str, torch.Tensor] = {}
         self._count = 0
 

@@ -64,7 +64,7 @@ def _call(call: Any, place: Sentence) -> dict:
     name = function.get("name", function.get("tool_name")) if isinstance(function, dict) else None
     if not isinstance(name, str) or not name.strip():
         raise RowProblem(
-            "shape", "{place} has a tool call without a function's name and arguments. Mend that row.", place=place
+            "shape", "{place} has a tool call without a function's name and arguments. Correct that row.", place=place
         )
     found = {"type": "function", "function": {"name": name, "arguments": _arguments(function, name, place)}}
     identity = next((held[key] for held in (outer, function) for key in _IDS if held.get(key)), None)
@@ -104,7 +104,7 @@ def tool_schemas(value: Any, place: Sentence) -> list[dict]:
     except RecursionError as error:
         raise RowProblem(
             "shape",
-            "{place} has tools that are nested too deeply. Mend that row, or choose another column.",
+            "{place} has tools that are nested too deeply. Correct that row, or choose another column.",
             place=place,
         ) from error
 
@@ -117,7 +117,7 @@ def _schemas(value: Any, place: Sentence) -> list[dict]:
         value = _listed(value)
     if not isinstance(value, list):
         raise RowProblem(
-            "shape", "{place} has tools that are no list. Mend that row, or choose another column.", place=place
+            "shape", "{place} has tools that are no list. Correct that row, or choose another column.", place=place
         )
     found: list[dict] = []
     for item in value:
@@ -154,7 +154,7 @@ def _schema(item: Any, place: Sentence) -> dict:
     )
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise RowProblem(
-            "shape", "{place} offers a tool without a name. Mend that row, or choose another column.", place=place
+            "shape", "{place} offers a tool without a name. Correct that row, or choose another column.", place=place
         )
     key = next((key for key in SCHEMA if function.get(key) is not None), None)
     left = {*SCHEMA, "name", "description"} | ({"type"} if function is item else set())

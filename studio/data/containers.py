@@ -206,7 +206,7 @@ def _columns(source: Source, item: dict) -> Iterator[Item] | None:
     sizes = {key: len(value) for key, value in item.items() if isinstance(value, list)}
     if len(sizes) == len(item) > 1 and len(set(sizes.values())) > 1 and not any(_is_turns(v) for v in item.values()):
         raise StudioError(
-            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Mend the file, or "
+            "The columns of {name} have different lengths ({sizes}), so they do not make rows. Correct the file, or "
             "save it as JSONL.",
             name=source.name,
             sizes=", ".join(f"{key}: {size}" for key, size in sizes.items())[:200],

@@ -1,4 +1,4 @@
-"""All rows of one file or of several → training and held-out records, the problems on the way, and the counts.
+"""All rows of one file or of several → training and validation records, the problems on the way, and the counts.
 
     dataset = load(DataSpec(source="captain"), want="messages")
     dataset.train[0].value["messages"]
@@ -87,27 +87,27 @@ class DataSpec(Options):
     )
     validation: str | None = option(
         None,
-        "Held-out file",
-        "A file kept apart to measure on. Empty: the example's own, or else a part of the data.",
+        "Validation file",
+        "A file for validation. Empty: the example's own, or else a part of the data.",
         advanced=True,
     )
     validation_mapping: Mapping | None = option(
         None,
-        "Columns of the held-out file",
+        "Columns of the validation file",
         "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.",
         hidden=True,
     )
     validation_fraction: float = option(
         0.1,
-        "Held-out part",
-        "Part of the data kept apart to measure on, 2,000 rows at most, where there is no held-out file and no part called test or validation. 0: none.",
+        "Validation fraction",
+        "Part of the data for validation, 2,000 rows at most, where there is no validation file and no part called test or validation. 0: none.",
         ge=0.0,
         le=0.5,
         slider=True,
     )
     max_rows: int | None = option(
         None,
-        "Rows at most",
+        "Max rows",
         "Learn from the first rows of each file only. Empty: from all.",
         unit="rows",
         ge=1,
@@ -123,7 +123,7 @@ class DataSpec(Options):
 
     @property
     def sources(self) -> list[str]:
-        """All that is read: the files, and the held-out one where it is given."""
+        """All that is read: the files, and the validation one where it is given."""
         return [self.source, *(other.source for other in self.more), *([self.validation] if self.validation else [])]
 
 
@@ -153,7 +153,7 @@ class Part:
 @dataclass
 class Dataset:
     """train, validation: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
-    together, parts: of each; measured: the held-out file, None where a part of the data was kept apart; preview: the first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
+    together, parts: of each; measured: the validation file, None where a part of the data was kept apart; preview: the first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
     changed, moved or left out."""
 
     title: str
@@ -175,7 +175,7 @@ class Dataset:
 
     @property
     def files(self) -> list[Part]:
-        """All that was read: the parts, and the held-out file where there is one."""
+        """All that was read: the parts, and the validation file where there is one."""
         return [*self.parts, *([self.measured] if self.measured else [])]
 
     @property
@@ -226,7 +226,7 @@ def load(
         problems.add(
             Problem(
                 0,
-                Sentence("No row is left to measure on. Add more different rows, or choose a held-out file."),
+                Sentence("No row is left to measure on. Add more different rows, or choose a validation file."),
                 "validation",
                 "warning",
             )
@@ -285,7 +285,7 @@ class _Reading:
         limit: int | None,
         like: Mapping | None = None,
     ) -> Part:
-        """Opens and reads one file. like: it is the held-out one, and the data to learn from is mapped so."""
+        """Opens and reads one file. like: it is the validation one, and the data to learn from is mapped so."""
         source, validation = open_source(place, encoding=encoding), like is not None
         evidence = list(source.evidence)
         if mapping is None:
@@ -326,7 +326,7 @@ class _Reading:
                 own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
             except UnicodeEncodeError:
                 sentence = Sentence(
-                    "{place} holds half a character (a lone surrogate). Mend that text or remove the row.",
+                    "{place} holds half a character (a lone surrogate). Correct that text or remove the row.",
                     place=place(row.file or source.name, row.number, source.unit),
                 )
                 own.add(Problem(row.number, sentence, "bytes", file=row.file or file))

@@ -133,7 +133,7 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
     if own is not other and _spoken(own) != _spoken(other):
         raise RowProblem(
             "shape",
-            "{place} has chosen and rejected answers to different prompts. Mend or remove the row.",
+            "{place} has chosen and rejected answers to different prompts. Correct or remove the row.",
             place=cells.place,
         )
     if not own:
@@ -152,7 +152,7 @@ def _parted(cells: Cells, talk: list[dict], role: str) -> tuple[list[dict], dict
     if not talk or talk[-1]["role"] != "assistant" or not (talk[-1]["content"].strip() or talk[-1].get("tool_calls")):
         raise RowProblem(
             "order",
-            "{place} has no assistant's answer at the end of '{column}'. Mend or remove the row.",
+            "{place} has no assistant's answer at the end of '{column}'. Correct or remove the row.",
             place=cells.place,
             column=cells.columns.get(role, role),
         )
@@ -207,7 +207,7 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
     if answers is None or len(answers) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in answers):
         raise RowProblem(
             "shape",
-            "{place} has no list of two or more answers in '{column}'. Mend or remove the row.",
+            "{place} has no list of two or more answers in '{column}'. Correct or remove the row.",
             place=cells.place,
             column=cells.columns["answers"],
         )
@@ -222,7 +222,7 @@ def unpaired(cells: Cells, want: Want) -> dict:
         cells.text("label")
         raise RowProblem(
             "shape",
-            "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+            "{place} has '{label}' in '{column}', which is neither true nor false. Correct or remove the row.",
             place=cells.place,
             label=as_text(cells.cell("label"))[:40],
             column=cells.columns["label"],

@@ -96,7 +96,7 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
 
 
 def unknown_labels(dataset: Dataset) -> list[Finding]:
-    """Held-out rows with a label that no training row has."""
+    """Validation rows with a label that no training row has."""
     if dataset.want not in ("label", "label_sets", "image"):
         return []
     known = label_counts(dataset).keys()
@@ -109,7 +109,7 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
-        "{count} held-out {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.",
+        "{count} validation {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.",
         count=count,
         **first,
     )

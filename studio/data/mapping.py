@@ -138,7 +138,7 @@ def _label_columns(cells: Cells, want: Want) -> dict:
     if (odd := next((name for name in names if flag(values.get(name)) is None), None)) is not None:
         raise RowProblem(
             "shape",
-            "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+            "{place} has '{label}' in '{column}', which is neither true nor false. Correct or remove the row.",
             place=cells.place,
             label=as_text(values[odd])[:40],
             column=odd,

@@ -35,7 +35,7 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
                 start,
                 "broken",
                 "{place} cannot be cut into fields ({detail}): a quotation mark is open or misplaced. "
-                "Mend that line or remove it.",
+                "Correct that line or remove it.",
                 detail=str(record),
             )
         elif any(BAD in line for line in pending):
@@ -62,7 +62,7 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
                 start,
                 "fields",
                 "{place} has {count} {count:field|fields}, but the header names {expected}. "
-                "Mend that line (a field that holds the separator needs quotation marks) or remove it.",
+                "Correct that line (a field that holds the separator needs quotation marks) or remove it.",
                 count=len(record),
                 expected=len(columns),
             )

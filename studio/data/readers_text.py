@@ -61,7 +61,7 @@ def read_jsonl(source: Source) -> Iterator[Row]:
             source.report(
                 number,
                 "broken",
-                "{place} is not valid JSON (column {column}: {detail}). Mend that line or remove it.",
+                "{place} is not valid JSON (column {column}: {detail}). Correct that line or remove it.",
                 column=error.colno,
                 detail=Sentence(error.msg),
             )
@@ -71,7 +71,7 @@ def read_jsonl(source: Source) -> Iterator[Row]:
                 number,
                 "broken",
                 "{place} holds JSON that is nested too deeply or a number that is too long. "
-                "Mend that line or remove it.",
+                "Correct that line or remove it.",
             )
             continue
         yield from _row(source, number, item)
@@ -162,7 +162,7 @@ class _Feed:
     def error(self, detail: str, at: int | None = None) -> StudioError:
         line, column = self.position(self.at if at is None else at)
         return StudioError(
-            "Line {line} of {name} is not valid JSON (column {column}: {detail}). Mend that place and choose the file again.",
+            "Line {line} of {name} is not valid JSON (column {column}: {detail}). Correct that place and choose the file again.",
             line=line,
             name=self.source.name,
             column=column,

@@ -33,7 +33,7 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "spelling": {"merge": Sentence("Write each label as most rows do")},
     "prompt_leakage": {"move": Sentence("Move them to the training part"), "drop": Sentence("Do not measure on them")},
     "control": {"trim": Sentence("Take these characters out"), "drop": Sentence("Leave these rows out")},
-    "mojibake": {"trim": Sentence("Mend what can be mended"), "drop": Sentence("Leave these rows out")},
+    "mojibake": {"trim": Sentence("Fix what can be fixed"), "drop": Sentence("Leave these rows out")},
     "media": {
         "trim": Sentence("Take the marks out and learn the words alone"),
         "drop": Sentence("Leave these rows out"),

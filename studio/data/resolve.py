@@ -15,7 +15,7 @@ VALIDATION = ".validation"
 
 
 class Resolved(NamedTuple):
-    """train: what `open_source` takes; validation: its own held-out file, if it has one; title: what the page calls it."""
+    """train: what `open_source` takes; validation: its own validation file, if it has one; title: what the page calls it."""
 
     train: Path | str
     validation: Path | None
@@ -31,7 +31,7 @@ def samples() -> dict[str, Path]:
 
 
 def resolve(source: str | Path) -> Resolved:
-    """Where the rows of `source` are. An example brings its held-out sibling. Raises StudioError."""
+    """Where the rows of `source` are. An example brings its validation sibling. Raises StudioError."""
     text = str(source).strip()
     if not text:
         raise StudioError("No data is chosen. Upload a file, or try an example.")

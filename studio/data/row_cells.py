@@ -168,7 +168,7 @@ class Cells:
         if None in pairs:
             raise RowProblem(
                 "shape",
-                "{place} has a history that is no list of question and answer. Mend that row.",
+                "{place} has a history that is no list of question and answer. Correct that row.",
                 place=self.place,
             )
         return [
@@ -258,7 +258,7 @@ class Cells:
         if said is None:
             raise RowProblem(
                 "shape",
-                "{place} has '{label}' in '{column}', which is neither true nor false. Mend or remove the row.",
+                "{place} has '{label}' in '{column}', which is neither true nor false. Correct or remove the row.",
                 place=self.place,
                 label=as_text(value)[:40],
                 column=self.columns[role],
@@ -273,7 +273,7 @@ class Cells:
         if number is None:
             raise RowProblem(
                 "shape",
-                "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Mend or remove the row.",
+                "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Correct or remove the row.",
                 place=self.place,
                 value=as_text(value)[:40],
                 column=self.columns["weight"],

@@ -1,4 +1,4 @@
-"""A mapping tried on a file: which of its rows would be lost, and whether the held-out file can be mapped like the data to learn from.
+"""A mapping tried on a file: which of its rows would be lost, and whether the validation file can be mapped like the data to learn from.
 
 Looks at the first rows only.
 """
@@ -15,7 +15,7 @@ from studio.words import Sentence, StudioError
 
 
 def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal:
-    """`other`, the mapping of the data to learn from, where it serves the held-out `source` too (but for columns that may be missing);
+    """`other`, the mapping of the data to learn from, where it serves the validation `source` too (but for columns that may be missing);
     else what fits `source` itself, of the same shape where that can be."""
     missing = {column for column in (*other.roles.values(), *other.labels) if column not in source.columns}
     if not missing:

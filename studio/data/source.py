@@ -60,7 +60,7 @@ class Source:
         self.report(
             number,
             "bytes",
-            "{place} holds bytes that are not {encoding} text. Save the file as UTF-8, or mend that place.",
+            "{place} holds bytes that are not {encoding} text. Save the file as UTF-8, or correct that place.",
             encoding=self.encoding,
         )
 

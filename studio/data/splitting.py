@@ -1,4 +1,4 @@
-"""What is done to all records together once they are read: parting off the held-out ones, remedies that leave out or move, weights.
+"""What is done to all records together once they are read: parting off the validation ones, remedies that leave out or move, weights.
 
 Everything is decided by content and seed, so that window and worker, and every run of a recipe, come to the same rows. Every
 record that leaves is counted for the file that it came from. Knows nothing about how rows were read.
@@ -133,7 +133,7 @@ class Splitter:
             self.train = self._without(self.train, self._too_frequent(seed), "imbalance", remedy=True)
 
     def _part_questions(self, action: str) -> None:
-        """Held-out rows that ask what a training row asks go to the training rows, or away."""
+        """Validation rows that ask what a training row asks go to the training rows, or away."""
         same = np.isin(self.validation.inputs, self.train.inputs)
         if action == "move" and same.any():
             self.train = Records(

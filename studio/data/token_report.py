@@ -115,7 +115,7 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
     """Rows of which training would cut the end."""
     if tokens.looked and not tokens.rows and not tokens.refused:
         sentence = Sentence(
-            "{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Length at most, or undo the remedy.",
+            "{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Max sequence length, or undo the remedy.",
             checked=tokens.looked,
             limit=max_length,
         )
@@ -151,7 +151,7 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
                 "warning",
                 Sentence(
                     "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} {cut:token|tokens} will be cut off at "
-                    "the end. Raise Length at most, or shorten {count:its answer or system text|their answers or system texts} in the file.",
+                    "the end. Raise Max sequence length, or shorten {count:its answer or system text|their answers or system texts} in the file.",
                     **values,
                 ),
             )
@@ -181,7 +181,7 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
             "block",
             Sentence(
                 "{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
-                "Raise Length at most, or look at the marks in the file.",
+                "Raise Max sequence length, or look at the marks in the file.",
                 **values,
             ),
         )

@@ -83,7 +83,7 @@ def _offset(detail: Any, key: str, place: Sentence) -> int:
 def _no_detail(place: Sentence) -> RowProblem:
     return RowProblem(
         "shape",
-        "{place} has a 'train_detail' that is no list of begin_offset, end_offset and train. Mend that row.",
+        "{place} has a 'train_detail' that is no list of begin_offset, end_offset and train. Correct that row.",
         place=place,
     )
 

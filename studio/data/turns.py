@@ -72,7 +72,7 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
     if items is None:
         raise RowProblem(
             "shape",
-            "{place} holds no list of messages in '{column}'. Mend that row, or choose another column.",
+            "{place} holds no list of messages in '{column}'. Correct that row, or choose another column.",
             place=place,
             column=column,
         )
@@ -80,7 +80,7 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
         return list(items) if all(map(_is_plain, items)) else _named_or_taken(spoken(items), place)
     except RecursionError as error:
         raise RowProblem(
-            "shape", "{place} has a message that is nested too deeply. Mend or remove the row.", place=place
+            "shape", "{place} has a message that is nested too deeply. Correct or remove the row.", place=place
         ) from error
 
 
@@ -137,7 +137,7 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
     itself. Keys that begin with _ are taken out by `_finished`."""
     if not isinstance(item, dict):
         raise RowProblem(
-            "shape", "{place} has a message that is no object with role and content. Mend that row.", place=place
+            "shape", "{place} has a message that is no object with role and content. Correct that row.", place=place
         )
     role = ROLES.get(name := speaker(item)) or taken.get(name)
     if role is None:

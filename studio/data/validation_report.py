@@ -1,4 +1,4 @@
-"""What is to be said of the rows that are kept apart to measure on: where they come from, and what would make the measure wrong.
+"""What is to be said of the rows that are for validation: where they come from, and what would make the measure wrong.
 
 Knows nothing about models.
 """
@@ -20,25 +20,25 @@ def validation_findings(dataset: Dataset) -> list[Finding]:
 
 
 def all_leaked(dataset: Dataset) -> list[Finding]:
-    """A held-out file that holds nothing but training rows."""
+    """A validation file that holds nothing but training rows."""
     counts = dataset.validation_counts
     if counts is None or len(dataset.validation) or not counts.skipped.get("leakage"):
         return []
     sentence = Sentence(
-        "Every row of the held-out file is also in the training data, so nothing can be measured. Choose another held-out file, or none."
+        "Every row of the validation file is also in the training data, so nothing can be measured. Choose another validation file, or none."
     )
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
 def validation_duplicates(dataset: Dataset) -> list[Finding]:
-    """Held-out rows whose record already stood further up: each counts as if it were one more that was asked independently."""
+    """Validation rows whose record already stood further up: each counts as if it were one more that was asked independently."""
     again = duplicate_rows(dataset.validation)
     count = int(again.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, again)
     sentence = Sentence(
-        "{count} held-out {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
+        "{count} validation {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
         count=count,
         **first,
     )
@@ -54,7 +54,7 @@ def used_as_validation(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
         "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
-        "The setting Held-out part changes nothing then.",
+        "The setting Validation fraction changes nothing then.",
         count=count,
         **first,
     )
@@ -62,14 +62,14 @@ def used_as_validation(dataset: Dataset) -> list[Finding]:
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
-    """Held-out rows that ask what a training row asks (with another answer)."""
+    """Validation rows that ask what a training row asks (with another answer)."""
     same = np.isin(dataset.validation.inputs, dataset.train.inputs)
     count = int(same.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, same)
     sentence = Sentence(
-        "{count} held-out {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
+        "{count} validation {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
         count=count,
         **first,
     )

@@ -41,7 +41,7 @@ _FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds 
 
 
 def files_of(draft: dict) -> list[dict]:
-    """The draft's files with what was chosen for each: the first one, those that are mixed in, and the held-out one, which has no weight."""
+    """The draft's files with what was chosen for each: the first one, those that are mixed in, and the validation one, which has no weight."""
     data = draft["data"]
     held = [{"source": data["validation"], "mapping": data.get("validation_mapping")}] if data.get("validation") else []
     return [data, *data.get("more", []), *held]
@@ -224,7 +224,7 @@ class Desk:
         self.change(data={**data, "more": [*data.get("more", []), other.model_dump(mode="json")]})
 
     def change_file(self, index: int, **values) -> None:
-        """Set weight or mapping of one file of the draft's data, as `files_of` counts them; the held-out one has a mapping only."""
+        """Set weight or mapping of one file of the draft's data, as `files_of` counts them; the validation one has a mapping only."""
         data = self.draft()["data"]
         if index == 0:
             self.change(data={**data, **values})
@@ -236,7 +236,7 @@ class Desk:
             self.change(data={**data, "more": more})
 
     def split(self, values: dict) -> None:
-        """Set what is kept apart to measure on. Another held-out file is mapped as the person mapped it before, or as is proposed."""
+        """Set what is for validation. Another validation file is mapped as the person mapped it before, or as is proposed."""
         data = self.draft()["data"]
         if values.get("validation") != data.get("validation"):
             mapping = None

@@ -2,7 +2,7 @@
 
     scores.py        how good one answer is; accuracy, macro F1 and confusion matrix of many
     intervals.py     how far a figure of so many rows can be trusted
-    predictions.py   the answers to the held-out rows, base beside taught, kept in the run's folder
+    predictions.py   the answers to the validation rows, base beside fine-tuned, kept in the run's folder
 
 No torch here: the window reads what the worker wrote.
 """

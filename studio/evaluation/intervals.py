@@ -72,7 +72,7 @@ def all_equal(value: float, count: int, span: Interval) -> Interval:
 
 
 def newcombe(base: Sequence[float], fine_tuned: Sequence[float]) -> Interval:
-    """Interval of the difference of two rates, taught − base, on the same rows, each 0 or 1 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
+    """Interval of the difference of two rates, fine-tuned − base, on the same rows, each 0 or 1 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
 
     Wilson's intervals of the two, put together with their correlation φ, which is taken smaller than it seems where it is positive.
     """
@@ -102,7 +102,7 @@ def interval(values: Sequence[float], share: bool = True) -> Interval | None:
 
 
 def gain(base: Sequence[float], fine_tuned: Sequence[float], share: bool = True) -> Interval | None:
-    """Of the mean of taught − base on the same rows: Newcombe's where each is 0 or 1, else by bootstrap; share and None as in `interval`."""
+    """Of the mean of fine-tuned − base on the same rows: Newcombe's where each is 0 or 1, else by bootstrap; share and None as in `interval`."""
     if share and {*base, *fine_tuned} <= {0, 1}:
         return newcombe(base, fine_tuned)
     differences = [after - before for before, after in zip(base, fine_tuned, strict=True)]

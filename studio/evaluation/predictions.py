@@ -1,4 +1,4 @@
-"""The answers to the held-out rows, base beside taught: made into figures with intervals, and kept in a file of bounded size.
+"""The answers to the validation rows, base beside fine-tuned: made into figures with intervals, and kept in a file of bounded size.
 
 `predictions.jsonl` lies in the run's folder, a row a line. It is the person's own data, so it never travels with an adapter.
 It knows nothing about models, nor about how a table looks.
@@ -37,7 +37,7 @@ class Score:
 SCORES = {
     "preferred": Score(
         Sentence("Better answer preferred"),
-        Sentence("In how many held-out pairs the model finds the better answer likelier than the worse one."),
+        Sentence("In how many validation pairs the model finds the better answer likelier than the worse one."),
     ),
     "margin": Score(
         Sentence("Margin"),
@@ -49,25 +49,24 @@ SCORES = {
     "heeded": Score(
         Sentence("Feedback heeded"),
         Sentence(
-            "How many held-out answers became likelier where they are marked good and less likely where bad; one half before the lesson."
+            "How many validation answers became likelier where they are marked good and less likely where bad; one half before training."
         ),
         agreed=True,
     ),
-    "correct": Score(Sentence("Right labels"), Sentence("How many held-out rows got exactly the labels they should.")),
+    "correct": Score(Sentence("Accuracy"), Sentence("How many validation rows got exactly the labels they should.")),
     "exact_match": Score(
-        Sentence("Right answers"), Sentence("How many answers are the same as the one hoped for, word for word.")
+        Sentence("Exact match"), Sentence("How many answers are the same as the expected answer, word for word.")
     ),
     "token_f1": Score(
-        Sentence("Words in common (F1)"),
-        Sentence("How many words answer and hoped-for answer share, whatever their order."),
+        Sentence("Token F1"), Sentence("How many words answer and expected answer share, whatever their order.")
     ),
-    "rouge_l": Score(Sentence("Words in order (ROUGE-L)"), Sentence("How many words they share in the same order.")),
+    "rouge_l": Score(Sentence("ROUGE-L"), Sentence("How many words they share in the same order.")),
 }
 """Every score a row can have. The first one that a run's rows have is what "worst first" goes by."""
 MACRO_F1 = Score(
     Sentence("Macro F1"),
     Sentence(
-        "How well each label is found and kept apart from the others, on average: a rare label counts as much as a frequent one."
+        "How well each label is found and told apart from the others, on average: a rare label counts as much as a frequent one."
     ),
 )
 """A figure of all rows together."""
@@ -75,7 +74,7 @@ MACRO_F1 = Score(
 
 @dataclass(frozen=True)
 class Prediction:
-    """One held-out row. scores: name in `SCORES` → (of the base model, of the taught one). rejected: the worse answer of a pair."""
+    """One validation row. scores: name in `SCORES` → (of the base model, of the fine-tuned one). rejected: the worse answer of a pair."""
 
     prompt: str
     expected: str
@@ -87,7 +86,7 @@ class Prediction:
 
 def summarise(rows: Sequence[Prediction]) -> dict:
     """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
-    {"base": (low, high), "fine_tuned": …, "difference": …}, the last of taught − base on the same rows; None where nothing can be said."""
+    {"base": (low, high), "fine_tuned": …, "difference": …}, the last of fine-tuned − base on the same rows; None where nothing can be said."""
     names = [name for name in SCORES if rows and name in rows[0].scores]
     found: dict = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""How good answers are: word overlap with the answer hoped for, and the figures of classification.
+"""How good answers are: word overlap with the answer expected, and the figures of classification.
 
 Words are runs of letters and digits without case; Chinese, Japanese and Korean, which are written without spaces, count by the
 character. It knows nothing about models, nor about how sure a figure is.

@@ -19,7 +19,7 @@ from studio.store import Store
 from studio.tasks import TASKS
 from studio.words import Sentence, StudioError
 
-_ASSUMED = 128  # tokens an example has where nobody counted, if "Length at most" allows
+_ASSUMED = 128  # tokens an example has where nobody counted, if "Max sequence length" allows
 PARTS = {
     "weights": "Weights",
     "gradients": "Gradients",

@@ -23,7 +23,7 @@ STATES = {
     "adafactor": 0.1,
     "lion_8bit": 1,
 }
-# 4 bits and their scales: one 32-bit scale for 64 weights, or squeezed again to 0.127 bits (Dettmers 2023, arXiv:2305.14314, §3).
+# 4 bits and their scales: one 32-bit scale for 64 weights, or quantised again to 0.127 bits (Dettmers 2023, arXiv:2305.14314, §3).
 _NF4, _NF4_DOUBLE = (4 + 0.5) / 8, (4 + 0.127) / 8
 _INT8 = 1.01  # one byte, and a scale for each row (Dettmers 2022, arXiv:2208.07339)
 # A worker with torch, transformers and peft imported holds 0.49 GB (FACTS); a CUDA context and its libraries about as much.
@@ -102,7 +102,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
 
 
 def disk_bytes(recipe: Recipe, shape: Shape) -> int:
-    """What a run puts on disk: two checkpoints of the trained numbers and their optimiser states, and what it ships."""
+    """What a run puts on disk: two checkpoints of the trainable parameters and their optimiser states, and what it ships."""
     trained = recipe.method.parameter_count(shape)
     ships = 2 * shape.parameters if recipe.method.ships_as == "model" else 4 * trained
     return math.ceil(2 * trained * (4 + STATES[recipe.training.optimiser]) + ships)

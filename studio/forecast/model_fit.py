@@ -1,4 +1,4 @@
-"""Whether this machine can teach a model on offer, judged by its size alone: before it is downloaded there is no shape to forecast from."""
+"""Whether this machine can fine-tune a model on offer, judged by its size alone: before it is downloaded there is no shape to forecast from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from studio.methods import Method
 from studio.models.catalogue import CatalogueEntry
 from studio.words import Sentence
 
-_FULL = 16  # bytes a parameter while all are taught: 4 each for weight and gradient, 8 for AdamW
+_FULL = 16  # bytes a parameter while all are fine-tuned: 4 each for weight and gradient, 8 for AdamW
 _QUANTISED = {"nf4": 0.52, "int8": 1.01}  # bytes a frozen weight in a linear layer; embeddings stay in 32 bit
 _MARGIN = 1.1  # the delta with its gradients and states
 _REST = GB  # activations of a small batch, and the process
@@ -17,11 +17,11 @@ def memory_needed(
     offer: CatalogueEntry, method: Method | type[Method], *, device: str = "cpu", quantisation: str = "none"
 ) -> int:
     """Bytes that teaching the model takes at the least, before its shape is known. `forecast` is exact once it is."""
-    squeezed = method.quantisation or quantisation
+    quantised = method.quantisation or quantisation
     frozen = 4 if device == "cpu" else 2
-    if squeezed in _QUANTISED:
+    if quantised in _QUANTISED:
         embeddings = min(0.35, 0.25 / offer.parameters**0.5)  # their share: a quarter at 1 B, 3 % at 70 B
-        frozen = (1 - embeddings) * _QUANTISED[squeezed] + embeddings * 4
+        frozen = (1 - embeddings) * _QUANTISED[quantised] + embeddings * 4
     each = _FULL if method.ships_as == "model" else frozen * _MARGIN
     return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
 
@@ -34,7 +34,7 @@ def fits(
     device: str = "auto",
     quantisation: str = "none",
 ) -> Sentence | None:
-    """Why the model is too big to be taught here with `method`; None where it fits."""
+    """Why the model is too big to be fine-tuned here with `method`; None where it fits."""
     device = choose_device(device, hardware)
     needed = memory_needed(offer, method, device=device, quantisation=quantisation)
     # A GPU is emptied for training; what others hold of the main memory stays theirs.

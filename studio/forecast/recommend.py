@@ -109,7 +109,7 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
         yield (
             "full",
             Sentence(
-                "{rows} examples can teach more than an adapter holds, and there is room for it: about {memory} GB.",
+                "{rows} examples hold more than an adapter can learn, and there is room for it: about {memory} GB.",
                 rows=f"{case.rows:,}",
                 **values["full"],
             ),
@@ -124,13 +124,15 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
     if case.recipe.task.name == "classification" and "bitfit" in fit:
         yield (
             "bitfit",
-            Sentence("Classification needs little change: this learns only {count} numbers.", **values["bitfit"]),
+            Sentence(
+                "Classification needs little change: this has only {count} trainable parameters.", **values["bitfit"]
+            ),
         )
     if 0 < case.rows < _FEW and "ia3" in fit:
         yield (
             "ia3",
             Sentence(
-                "{rows} {rows:example is|examples are} few: this learns only {count} numbers, too few to learn {rows:it|them} by heart.",
+                "{rows} {rows:example is|examples are} few: this has only {count} trainable parameters, too few to learn {rows:it|them} by heart.",
                 rows=case.rows,
                 **values["ia3"],
             ),

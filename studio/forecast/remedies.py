@@ -72,7 +72,7 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
     if training.optimiser in ("adamw", "paged_adamw"):
         ideas.append((Sentence("Use the 8-bit optimiser"), {"training.optimiser": "adamw_8bit"}))
     if recipe.quantisation == "none" and not method.unsupported_reason("nf4") and method.name != "lora":
-        ideas.append((Sentence("Squeeze the base model to 4 bit"), {"machine.quantisation": "nf4"}))
+        ideas.append((Sentence("Quantise the base model to 4 bit"), {"machine.quantisation": "nf4"}))
     if method.name == "lora":
         ideas.append((Sentence("Use QLoRA"), {"method": _as(method, "qlora"), "machine.quantisation": "none"}))
     if method.ships_as == "model":

@@ -42,7 +42,7 @@ _FP32 = 0.25  # 32-bit arithmetic against 16-bit on a GPU, TF32 not counted on
 # GFLOP/s a core while training in fp32. AVX-512: 81 for two cores, from FACTS (plain Trainer, grouped: 2,030 tokens/s with 10 M parameters).
 _CORE_AVX512, _CORE_PLAIN = 40e9, 20e9
 _CORES_THAT_HELP = 16
-_UNPACKING = {"none": 1.0, "int8": 1.6, "nf4": 1.4}  # work for squeezed weights, against none
+_UNPACKING = {"none": 1.0, "int8": 1.6, "nf4": 1.4}  # work for quantised weights, against none
 # Seconds that one layer costs however small it is: starting kernels, Python, autograd. CPU: the starter with LoRA, one thread.
 _LAYER_TRAINED, _LAYER_FORWARD = {"cpu": 0.005, "cuda": 0.003}, {"cpu": 0.0014, "cuda": 0.0008}
 _STEP = 0.015  # seconds a step for the optimiser, the record and the rest
@@ -127,7 +127,7 @@ def seconds(
 ) -> float:
     """From the click to the adapter: start, optimiser steps, evaluations, fixed prompts and the final answers.
 
-    lengths: tokens of the examples. validation: held-out examples. speed: learnt tokens a second, if any.
+    lengths: tokens of the examples. validation: validation examples. speed: learnt tokens a second, if any.
     """
     training = recipe.training
     kind = "cpu" if device == "cpu" else "cuda"

@@ -16,10 +16,10 @@ from studio.methods import METHODS
 from studio.models.resolve import is_hub_id
 
 _METRICS = {
-    "correct": ("Right labels on held-out rows", "base_correct", "{:.1%}"),
+    "correct": ("Accuracy on validation rows", "base_correct", "{:.1%}"),
     "macro_f1": ("Macro F1", "base_macro_f1", "{:.3f}"),
-    "exact_match": ("Exact match on held-out questions", "base_exact_match", "{:.1%}"),
-    "eval_loss": ("Loss on the held-out part", "base_eval_loss", "{:.4f}"),
+    "exact_match": ("Exact match on validation questions", "base_exact_match", "{:.1%}"),
+    "eval_loss": ("Loss on the validation set", "base_eval_loss", "{:.4f}"),
 }
 _PIPELINES = {
     "classification": "text-classification",
@@ -246,12 +246,12 @@ def _results(card: dict) -> str:
         if metrics.get(key) is not None
     ]
     if not lines:
-        return "It was not measured: the run had no held-out part, or no evaluation."
+        return "It was not measured: the run had no validation set, or no evaluation."
     head = "| | base model | with this adapter |\n|---|---|---|\n"
-    measured = "\n\nMeasured on rows of the same data that it was not taught with"
+    measured = "\n\nMeasured on rows of the same data that it was not fine-tuned with"
     if "classes" in metrics:
         lines += [
-            f"| Right labels of “{_plain(one['set'])}” | {one['base_accuracy']:.1%} | {one['accuracy']:.1%} |"
+            f"| Accuracy of “{_plain(one['set'])}” | {one['base_accuracy']:.1%} | {one['accuracy']:.1%} |"
             for one in metrics["classes"].get("sets", ())
         ]
         return (
@@ -291,7 +291,7 @@ def _limits(card: dict, whole: bool) -> str:
             f"- {few} a manner or a format, hardly new knowledge; expect it to fail on what {covered} not cover."
         )
     lines.append(
-        "- The figures above come from the data it was taught with; on other data it may do worse than the base. Try it on yours before you rely on it."
+        "- The figures above come from the data it was fine-tuned with; on other data it may do worse than the base. Try it on yours before you rely on it."
     )
     if not whole and _own_type(card):
         lines.append(
@@ -299,7 +299,7 @@ def _limits(card: dict, whole: bool) -> str:
         )
     if not whole and card.get("rope"):
         lines.append(
-            f"- It was taught with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise."
+            f"- It was fine-tuned with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise."
         )
     if not whole:
         lines.append("- It fits this base model only; over any other one its answers are noise.")

@@ -1,7 +1,7 @@
 """Taking an adapter home: a zip that stock peft loads, and the job that merges an adapter into a whole model.
 
 `zip_adapter` needs no torch, the window calls it. What leaves names the base model as other people know it and no path of this
-machine. It knows nothing about how an adapter was taught.
+machine. It knows nothing about how an adapter was fine-tuned.
 """
 
 from __future__ import annotations

@@ -266,7 +266,7 @@ def _searchable(row: dict) -> str:
 
 
 def _score_of(row: dict) -> tuple:
-    """Exact match or right labels, the higher the better; then the held-out loss, the lower the better; those without either last."""
+    """Exact match or right labels, the higher the better; then the validation loss, the lower the better; those without either last."""
     metrics = row["card"].get("metrics") or {}
     exact, loss = metrics.get("exact_match", metrics.get("correct")), metrics.get("eval_loss")
     return (exact is None, -(exact or 0.0), loss is None, loss or 0.0)

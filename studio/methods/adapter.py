@@ -19,7 +19,7 @@ def _is(name: str, known: tuple[str, ...]) -> bool:
 
 
 class Adapter(Method):
-    """Puts a small two-layer network into each block and teaches only that; at the start it does nothing.
+    """Puts a small two-layer network into each block and trains only that; at the start it does nothing.
 
     Equation: h ← h + s·W_up f(W_down h), with W_up zero at the start
     Paper: Houlsby et al. 2019, arXiv:1902.00751; Pfeiffer et al. 2020, arXiv:2005.00052; parallel: He et al. 2022, arXiv:2110.04366

@@ -1,4 +1,4 @@
-"""What a method of teaching is: options, a card that explains it, and how it wraps a model.
+"""What a method of training is: options, a card that explains it, and how it wraps a model.
 
 A method is one file with one class. Its pydantic fields are its options; its docstring is its card: first the idea in
 one sentence, then lines "Equation:", "Paper:", "Good for:", "Cost:", "Limits:". Methods import torch and peft only
@@ -77,7 +77,7 @@ class Method(Options):
     learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
     quantisation: ClassVar[str | None] = None  # set where the method brings its own
     prompt_learning: ClassVar[bool] = False  # virtual tokens before the input
-    words_only: ClassVar[bool] = False  # True where it cannot teach a head for classes
+    words_only: ClassVar[bool] = False  # True where it cannot train a head for classes
     stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
     unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that it cannot be laid over
     adapts_mixers: ClassVar[bool] = (
@@ -138,7 +138,7 @@ class Method(Options):
         return shape.context
 
     def parameter_count(self, shape: Shape) -> int:
-        """How many numbers are learnt on a model of `shape`, by the paper's formula."""
+        """How many parameters are learnt on a model of `shape`, by the paper's formula."""
         raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")
 
     def unsupported_reason(self, what: str) -> Sentence | None:
@@ -158,7 +158,7 @@ class Method(Options):
             if lack := self.unsupported_reason(capabilities.TASKS[task]):
                 return lack
         elif task not in self.tasks:
-            return Sentence("{method} cannot teach the task '{task}'.", method=Sentence(self.title), task=task)
+            return Sentence("{method} cannot be used for the task '{task}'.", method=Sentence(self.title), task=task)
         return self.unsupported_reason(quantisation) if quantisation != "none" else None
 
     def remark(self, shape: Shape) -> Sentence | None:
@@ -190,7 +190,7 @@ class Method(Options):
         return None
 
     def merge_refusal(self) -> Sentence | None:
-        """Why what this method taught cannot be merged into the base model; None if it can."""
+        """Why what this method fine-tuned cannot be merged into the base model; None if it can."""
         return self.unsupported_reason("merge")
 
     def summary(self) -> str:

@@ -32,7 +32,7 @@ class BaseChangingLoRA:
         from peft import get_peft_model_state_dict
 
         with torch.random.fork_rng():
-            torch.manual_seed(setting.seed)  # the fast decomposition draws numbers; a resumed run must draw the same
+            torch.manual_seed(setting.seed)  # the fast decomposition draws parameters; a resumed run must draw the same
             model = super().wrap(model, setting)
         model.initial = {
             name: tensor.detach().clone()

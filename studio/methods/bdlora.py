@@ -20,7 +20,7 @@ class BDLoRA(LoRA):
     Equation: h = W₀x + (α/r)·B·A·x, with B block-diagonal in layers that are split by their outputs, A in those split by their inputs
     Paper: Wang et al. 2025, Block-Diagonal LoRA for Eliminating Communication Overhead in Tensor Parallel LoRA Serving, arXiv:2510.23346
     Good for: adapters that will be served by vLLM on several GPUs: up to 1.79 times faster there in the paper.
-    Cost: fewer numbers than a LoRA of the same rank; at equal numbers about as good.
+    Cost: fewer parameters than a LoRA of the same rank; at an equal number of them about as good.
     Limits: of no use on one GPU; the number of blocks must be that of the GPUs, and few servers know the form, so merge it for the others.
     """
 

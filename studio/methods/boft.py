@@ -15,7 +15,7 @@ class BOFT(Targeted):
     Equation: h = s ⊙ (W₀·R·x), R of orthogonal blocks with one butterfly factor (m = 1), s = 1 at the start
     Paper: Liu et al. 2023, Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, arXiv:2311.06243
     Good for: the steadiness of OFT with a gain for each output, in small files.
-    Cost: b numbers for each input and one for each output; peft keeps a square table beside each layer, together as large as the base in fp32.
+    Cost: b parameters for each input and one for each output; peft keeps a square table beside each layer, together as large as the base in fp32.
     Limits: only one butterfly factor, for more need a CUDA compiler at run time and give files that load nowhere else; slow on big models.
     """
 

@@ -12,10 +12,10 @@ from studio.options import option
 class C3A(Targeted):
     """Learns a short pattern for each block of a weight and lets it run round in a circle to fill the block.
 
-    Equation: ΔW in blocks of b × b, each the circulant matrix of a learnt vector of b numbers, zero at the start
+    Equation: ΔW in blocks of b × b, each the circulant matrix of a learnt vector of b parameters, zero at the start
     Paper: Chen et al. 2024, Parameter-Efficient Fine-Tuning via Circular Convolution, arXiv:2407.19342
-    Good for: a change of high rank for few numbers, worked out by fast Fourier transforms.
-    Cost: input·output/b numbers a layer: a larger block is cheaper; the transforms run in fp32.
+    Good for: a change of high rank for few parameters, worked out by fast Fourier transforms.
+    Cost: input·output/b parameters a layer: a larger block is cheaper; the transforms run in fp32.
     Limits: the block size must divide every width; not on 4- or 8-bit bases; wants a high learning rate.
     """
 
@@ -29,7 +29,7 @@ class C3A(Targeted):
     block: int = option(
         128,
         "Block size b",
-        "Side of the blocks; it must divide the width of every layer. A larger block learns fewer numbers.",
+        "Side of the blocks; it must divide the width of every layer. A larger block learns fewer parameters.",
         ge=1,
         le=8192,
     )

@@ -39,10 +39,10 @@ CAPABILITIES = {
     "merge": Capability("Merge", "merging into the base model", "Download the adapter instead."),
     "hotswap": Capability("Hot-swap", "exchanging adapters in flight", "Load the other adapter beside it."),
     "blend": Capability("Blend", "blending adapters", "Blend LoRA adapters."),
-    "convert": Capability("To LoRA", "turning it into a LoRA", "Teach a LoRA."),
+    "convert": Capability("To LoRA", "turning it into a LoRA", "Train a LoRA."),
 }
 REASONS = {
-    "bits": "the libraries have no form of it for squeezed weights.",
+    "bits": "the libraries have no form of it for quantised weights.",
     "wordless": "it puts learnt words before the text, and a picture has none.",
     "length": "it lengthens the text that can be read, and pictures have always the same size.",
     "still": "some of what it should learn would stay as it was, without an error.",

@@ -17,7 +17,7 @@ _DAMP = 0.01
 
 
 class CorDA(BaseChangingLoRA, LoRA):
-    """Sorts the directions of each weight by how much your data uses them, and teaches the most used ones, or only those that are hardly used.
+    """Sorts the directions of each weight by how much your data uses them, and trains the most used ones, or only those that are hardly used.
 
     Equation: C = X·Xᵀ of a layer's inputs on the data, W₀·C = U·S·Vᵀ, (α/r)·B₀·A₀ = U_r·S_r·V_rᵀ·C⁻¹, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
     Paper: Yang et al. 2024, CorDA: Context-Oriented Decomposition Adaptation of Large Language Models, arXiv:2406.05223

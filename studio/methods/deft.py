@@ -15,7 +15,7 @@ class DEFT(Targeted):
     Equation: W = (I − Q·Qᵀ)·W₀ + Q·R, with Q the perpendicular directions of a learnt P; R starts so that W = W₀
     Paper: Kumar et al. 2025, DEFT: Decompositional Efficient Fine-Tuning for Text-to-Image Models, arXiv:2509.22793
     Good for: replacing what the model does in some respect, rather than adding to it.
-    Cost: as many numbers as a LoRA of the same rank; the whole weight is built at each step, so it takes more memory and time.
+    Cost: as many parameters as a LoRA of the same rank; the whole weight is built at each step, so it takes more memory and time.
     Limits: not on 4- or 8-bit bases; the paper tried it on models that paint, not on language.
     """
 

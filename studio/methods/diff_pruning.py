@@ -17,7 +17,7 @@ class DiffPruning(Method):
     Equation: W = W₀ + z ⊙ w, with z hard-concrete gates; loss + λ·E[share of open gates]; in the end the strongest t % stay
     Paper: Guo et al. 2021, Parameter-Efficient Transfer Learning with Diff Pruning, arXiv:2012.07463
     Good for: small files that change single weights anywhere, nearly as good as full fine-tuning; many tasks over one base.
-    Cost: in training more memory than full fine-tuning, two numbers for each weight; the file holds the kept ones only, and merged it costs nothing in use.
+    Cost: in training more memory than full fine-tuning, two parameters for each weight; the file holds the kept ones only, and merged it costs nothing in use.
     Limits: needs a learning rate ten times LoRA's and enough steps to tell the weights apart; on large models the memory is too much, choose LoRA there.
     """
 

@@ -13,10 +13,10 @@ from studio.words import Sentence
 class FourierFT(Targeted):
     """Sees the change of each weight as a picture and learns only the strength of some of its waves.
 
-    Equation: ΔW = α·Re(IDFT₂(S)), S holds n learnt numbers at fixed random places, zero at the start
+    Equation: ΔW = α·Re(IDFT₂(S)), S holds n trainable parameters at fixed random places, zero at the start
     Paper: Gao et al. 2024, Parameter-Efficient Fine-Tuning with Discrete Fourier Transform, arXiv:2405.03003
-    Good for: tiny files: a thousand numbers a layer, whatever its size.
-    Cost: n numbers a layer; the whole ΔW is built by a Fourier transform at each step, so it is slower than LoRA.
+    Good for: tiny files: a thousand parameters a layer, whatever its size.
+    Cost: n parameters a layer; the whole ΔW is built by a Fourier transform at each step, so it is slower than LoRA.
     Limits: wants a very high learning rate; the waves are chosen blindly, so it learns less than LoRA on hard tasks.
     """
 

@@ -17,7 +17,7 @@ _TOO_FEW = "AdapterFusion mixes at least two adapters, but {count} are chosen. T
 
 
 class AdapterFusion(Method):
-    """Takes adapters that were taught one task each, leaves them as they are, and teaches only which of them to listen to, word by word.
+    """Takes adapters that were fine-tuned on one task each, leaves them as they are, and trains only which of them to listen to, word by word.
 
     Equation: h ← h + V Σₙ sₙ zₙ, s = softmaxₙ(hᵀQᵀK zₙ / √d), zₙ = what adapter n adds; Q, K, V are learnt, V = identity at the start
     Paper: Pfeiffer et al. 2021, AdapterFusion: Non-Destructive Task Composition for Transfer Learning, arXiv:2005.00247
@@ -38,7 +38,7 @@ class AdapterFusion(Method):
     adapters: list[str] = option(
         [],
         "Adapters to fuse",
-        "Bottleneck adapters of the library that were taught on this base model; their tasks are what can be mixed.",
+        "Bottleneck adapters of the library that were fine-tuned on this base model; their tasks are what can be mixed.",
         adapters="BOTTLENECK",
         made_with={"place": "pfeiffer"},
     )
@@ -87,7 +87,7 @@ class AdapterFusion(Method):
             fill_bank(model, folders, [config["scale"] for config in configs])
         except (OSError, ValueError) as error:
             raise StudioError(
-                "The adapters do not fit into this base model ({detail}); choose adapters that were taught on it.",
+                "The adapters do not fit into this base model ({detail}); choose adapters that were fine-tuned on it.",
                 detail=error,
             ) from error
         return model
@@ -158,7 +158,7 @@ def _fitting(folder: Path, base: Path | None) -> dict:
     )
     if base is not None and (own is None or Path(own).resolve() != Path(base).resolve()):
         raise StudioError(
-            "The adapter '{name}' was taught on another base model ({base}); choose adapters of the model that you teach now.",
+            "The adapter '{name}' was fine-tuned on another base model ({base}); choose adapters of the model that you fine-tune now.",
             name=_said(folder),
             base=card.get("base") or own,
         )

@@ -10,7 +10,7 @@ from studio.options import option
 
 
 class GLoRA(Targeted):
-    """Learns to scale a weight, to add to it and to move its bias, all at once and each with a few numbers.
+    """Learns to scale a weight, to add to it and to move its bias, all at once and each with a few parameters.
 
     Equation: W = W₀ + W₀ ⊙ A + B,  b = b₀ + b₀·D + E + W₀·C; A, B and C of low rank, all zero at the start
     Paper: Chavan et al. 2023, One-for-All: Generalized LoRA for Parameter-Efficient Fine-Tuning, arXiv:2306.07967

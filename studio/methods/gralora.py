@@ -15,7 +15,7 @@ class GraLoRA(Targeted):
 
     Equation: ΔW in k × k blocks, each (α/r)·B_ij·A_ij of rank r/k; A random and B zero at the start
     Paper: Jung et al. 2025, GraLoRA: Granular Low-Rank Adaptation for Parameter-Efficient Fine-Tuning, arXiv:2505.20355
-    Good for: high ranks, where LoRA stops gaining: k times LoRA's rank for the same number of learnt numbers.
+    Good for: high ranks, where LoRA stops gaining: k times LoRA's rank for the same number of trainable parameters.
     Cost: that of a LoRA of the same rank, and a little time for the blocks.
     Limits: no gain at small ranks; k must divide the rank and the width of every layer; not on 4- or 8-bit bases.
     """

@@ -15,7 +15,7 @@ _PLACE = re.compile(r"(.*?\.|)(\d+)\.(.+)")  # "model.layers.3.mlp.down_proj" �
 
 
 class GroupMask(Method):
-    """Measures which parts of the model matter most for your data, teaches only those, and leaves all others as they are.
+    """Measures which parts of the model matter most for your data, trains only those, and leaves all others as they are.
 
     Equation: W_g = W₀_g + ΔW_g for the groups g with the highest score; scores: Fisher Σ(∂L/∂W)², gradient Σ|∂L/∂W|, or size Σ|W₀|
     Paper: groups as in Guo et al. 2021, arXiv:2012.07463; Fisher score as in Sung et al. 2021, arXiv:2111.09839
@@ -40,7 +40,7 @@ class GroupMask(Method):
         labels={"matrix": "Single layers of each kind", "block": "Whole blocks"},
     )
     kept: float = option(
-        25.0, "Kept groups", "How many of the groups are taught; at least one of each kind.", unit="%", gt=0, le=100
+        25.0, "Kept groups", "How many of the groups are fine-tuned; at least one of each kind.", unit="%", gt=0, le=100
     )
     score: Literal["fisher", "gradient", "magnitude"] = option(
         "fisher",
@@ -91,7 +91,7 @@ class GroupMask(Method):
         return scores
 
     def pick(self, scores: dict[str, float]) -> list[str]:
-        """The names of the layers to teach, from the score of each."""
+        """The names of the layers to train, from the score of each."""
         if self.groups == "block":
             blocks: dict[str, float] = {}
             for key, score in scores.items():
@@ -108,7 +108,7 @@ class GroupMask(Method):
         return max(1, round(self.kept / 100 * groups))
 
     def parameter_count(self, shape: Shape) -> int:
-        """All numbers of the kept share of each kind of layer (Guo 2021, §3.2: groups are matrices, biases go with them)."""
+        """All parameters of the kept share of each kind of layer (Guo 2021, §3.2: groups are matrices, biases go with them)."""
         sizes: dict[str, int] = {}
         for name, size in shape.tensors.items():
             layer, _, last = name.rpartition(".")

@@ -14,8 +14,8 @@ class HiRA(Targeted):
 
     Equation: ΔW = W₀ ⊙ (B·A), of any rank, zero at the start
     Paper: Huang et al. 2025, HiRA: Parameter-Efficient Hadamard High-Rank Adaptation for Large Language Models, ICLR 2025
-    Good for: a change of high rank for LoRA's number of learnt numbers; weights that are zero stay zero.
-    Cost: as many numbers as a LoRA of the same rank; W₀ ⊙ BA is built at each step, so it is slower and takes more memory.
+    Good for: a change of high rank for LoRA's number of trainable parameters; weights that are zero stay zero.
+    Cost: as many parameters as a LoRA of the same rank; W₀ ⊙ BA is built at each step, so it is slower and takes more memory.
     Limits: wants a higher learning rate than LoRA, since the weights it scales are small.
     """
 

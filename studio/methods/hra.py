@@ -15,8 +15,8 @@ class HRA(Targeted):
 
     Equation: h = W₀·H₁·…·H_r·x, H_i = I − 2·u_i·u_iᵀ/‖u_i‖²; pairs of equal mirrors cancel at the start
     Paper: Yuan et al. 2024, Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder Reflection Adaptation, arXiv:2405.17484
-    Good for: between LoRA and OFT: as few numbers as half a LoRA, as steady as a rotation.
-    Cost: r·input numbers a layer; the mirrors are worked out one after another, so a high rank is slow.
+    Good for: between LoRA and OFT: as few parameters as half a LoRA, as steady as a rotation.
+    Cost: r·input parameters a layer; the mirrors are worked out one after another, so a high rank is slow.
     Limits: the rank must be even; cannot make a signal louder or softer; not on 4- or 8-bit bases.
     """
 

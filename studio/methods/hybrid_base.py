@@ -1,4 +1,4 @@
-"""What the hybrids share: which part stands at which layer, how many numbers that is, and what a person is told about it.
+"""What the hybrids share: which part stands at which layer, how many parameters that is, and what a person is told about it.
 
 It knows nothing about torch.
 """

@@ -19,7 +19,7 @@ class IA3(Method):
 
     Equation: k = l_k ⊙ W_k x,  v = l_v ⊙ W_v x,  MLP = W_down (l_ff ⊙ f(W_up x)), all l = 1 at the start
     Paper: Liu et al. 2022, Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning, arXiv:2205.05638
-    Good for: few examples, and the smallest files: some ten thousand numbers for a model of a billion.
+    Good for: few examples, and the smallest files: some ten thousand parameters for a model of a billion.
     Cost: next to nothing in memory and time.
     Limits: learns a change of manner rather than new skills; wants a learning rate ten times LoRA's.
     """

@@ -1,4 +1,4 @@
-"""Intrinsic Prompt Tuning: a handful of numbers that a learnt projection turns into a soft prompt."""
+"""Intrinsic Prompt Tuning: a handful of parameters that a learnt projection turns into a soft prompt."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FEW = 2  # prompts that a subspace needs at least
 
 
 class IntrinsicPromptTuning(Method):
-    """Learns from several trained prompts what prompts have in common, and then teaches a new task with only a handful of numbers.
+    """Learns from several trained prompts what prompts have in common, and then trains a new task with only a handful of parameters.
 
     Equation: stage 1: min L_task(Dec(z)) + α·‖Dec(Enc(P_i)) − P_i‖²; stage 2: y = f([Dec(z) ; E(x)]), only z ∈ ℝᵈ is learnt; Dec(z) = W₂ tanh(W₁z + b₁) + b₂
     Paper: Qin et al. 2021, Exploring Universal Intrinsic Task Subspace via Prompt Tuning, arXiv:2110.07867
-    Good for: learning a task from few examples once several like it have been taught; the smallest delta of all.
-    Cost: stage 1 needs trained prompts from the library and learns a small network; stage 2 learns d numbers, 5 to 250 of them.
-    Limits: only as good as the prompts that it was found over: the paper used a hundred tasks, and on new ones 250 numbers kept 83 % of prompt tuning's quality.
+    Good for: learning a task from few examples once several like it have been fine-tuned; the smallest delta of all.
+    Cost: stage 1 needs trained prompts from the library and learns a small network; stage 2 learns d parameters, 5 to 250 of them.
+    Limits: only as good as the prompts that it was found over: the paper used a hundred tasks, and on new ones 250 parameters kept 83 % of prompt tuning's quality.
     In the paper stage 1 also learns the tasks of all chosen prompts; here it learns that of its own data.
     """
 
@@ -35,11 +35,11 @@ class IntrinsicPromptTuning(Method):
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["intrinsic_prompt"] = option("intrinsic_prompt", "Method", "", hidden=True)
-    stage: Literal["find", "teach"] = option(
+    stage: Literal["find", "train"] = option(
         "find",
         "Stage",
-        "First find the subspace over trained prompts, then teach a task inside it. Each is a run of its own.",
-        labels={"find": "1: find the subspace", "teach": "2: teach inside it"},
+        "First find the subspace over trained prompts, then train a task inside it. Each is a run of its own.",
+        labels={"find": "1: find the subspace", "train": "2: train inside it"},
     )
     prompts: list[str] = option(
         [],
@@ -60,13 +60,13 @@ class IntrinsicPromptTuning(Method):
     intrinsic: int = option(
         5,
         "Intrinsic size d",
-        "How many numbers stand for a task. 5 is the smallest that worked, 250 nearly as good as the whole prompt.",
-        unit="numbers",
+        "How many parameters stand for a task. 5 is the smallest that worked, 250 nearly as good as the whole prompt.",
+        unit="parameters",
         ge=1,
         le=4096,
     )
     width: int = option(
-        64, "Decoder width", "Hidden size of the network between numbers and prompt.", ge=1, le=8192, advanced=True
+        64, "Decoder width", "Hidden size of the network between parameters and prompt.", ge=1, le=8192, advanced=True
     )
     alpha: float = option(
         1.0,
@@ -114,9 +114,9 @@ class IntrinsicPromptTuning(Method):
             raise StudioError(
                 "The subspace writes prompts of another length; set Virtual tokens as in stage 1."
             ) from error
-        if len(found.numbers) != self.intrinsic:
+        if len(found.parameters) != self.intrinsic:
             raise StudioError(
-                "The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.numbers)
+                "The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.parameters)
             )
         return found
 
@@ -151,8 +151,8 @@ class IntrinsicPromptTuning(Method):
             prompt_subspace.save(model.prompt_encoder["default"].embedding, folder)
 
     def parameter_count(self, shape: Shape) -> int:
-        """d (Qin 2021, §3.3); in stage 1 also the encoder's and the decoder's numbers (§3.2)."""
-        if self.stage == "teach":
+        """d (Qin 2021, §3.3); in stage 1 also the encoder's and the decoder's parameters (§3.2)."""
+        if self.stage == "train":
             return self.intrinsic
         long = self.virtual_tokens * shape.hidden
         return (
@@ -162,9 +162,9 @@ class IntrinsicPromptTuning(Method):
     def unfinished(self):
         if self.stage == "find" and len(set(self.prompts)) < _FEW:
             return Sentence(
-                "A subspace is found over two trained prompts or more; teach some with Prompt tuning, then choose them here."
+                "A subspace is found over two trained prompts or more; train some with Prompt tuning, then choose them here."
             )
-        if self.stage == "teach" and not self.subspace:
+        if self.stage == "train" and not self.subspace:
             return Sentence("No subspace is chosen; run stage 1 first, then choose the adapter that it made.")
         return None
 

@@ -22,7 +22,7 @@ class NormTuning(Method):
     Equation: y = γ ⊙ (x − μ)/σ + β, only γ and β are learnt; RMS norms have neither μ nor β
     Paper: Zhao et al. 2023, Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning, arXiv:2312.11420
     Good for: a change of manner at next to no cost; a yardstick for how much a task really needs.
-    Cost: some ten thousand numbers for a model of a billion; nothing in use once merged.
+    Cost: some ten thousand parameters for a model of a billion; nothing in use once merged.
     Limits: learns little: 0 % on arithmetic in PEFT's own comparison, where LoRA had 48 %; wants a high learning rate.
     """
 

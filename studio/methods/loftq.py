@@ -17,7 +17,7 @@ _ROUNDS = (
 
 
 class LoftQ(QLoRA):
-    """QLoRA whose LoRA begins with a part of what the base model lost when it was squeezed to 4 bits, so that teaching starts nearer to the whole model.
+    """QLoRA whose LoRA begins with a part of what the base model lost when it was quantised to 4 bits, so that training starts nearer to the whole model.
 
     Equation: Q = NF4(W₀), (α/r)·B₀·A₀ = the r strongest directions of W₀ − Q, h = Q·x + (α/r)·B·A·x
     Paper: Li et al. 2023, LoftQ: LoRA-Fine-Tuning-Aware Quantization for Large Language Models, arXiv:2310.08659
@@ -38,7 +38,7 @@ class LoftQ(QLoRA):
         folder = Path(model.config._name_or_path)
         model = super().wrap(model, setting)
         with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(setting.seed)  # the decomposition draws numbers
+            torch.manual_seed(setting.seed)  # the decomposition draws parameters
             _mend(model.base_model.model, folder)
         return model
 
@@ -66,8 +66,8 @@ def _mend(model, folder: Path) -> None:
                 if key is None:
                     continue
                 layer = layers[name]
-                squeezed = dequantize_module_weight(layer.get_base_layer()).float()
-                lost = file.get_tensor(key).to(squeezed.device).float() - squeezed
+                quantised = dequantize_module_weight(layer.get_base_layer()).float()
+                lost = file.get_tensor(key).to(quantised.device).float() - quantised
                 rank, scale = layer.r["default"], layer.scaling["default"]
                 u, s, v = torch.svd_lowrank(lost, q=min(2 * rank, *lost.shape), niter=_ROUNDS)
                 root = s[:rank].sqrt()
@@ -79,7 +79,7 @@ def _mend(model, folder: Path) -> None:
                 missing.discard(name)
     if missing:
         raise StudioError(
-            "LoftQ compares the base model with its weights before they were squeezed, and does not find {layer} in '{folder}'; choose QLoRA.",
+            "LoftQ compares the base model with its weights before they were quantised, and does not find {layer} in '{folder}'; choose QLoRA.",
             layer=min(missing),
             folder=folder,
         )

@@ -14,8 +14,8 @@ class LoHa(Targeted):
 
     Equation: ΔW = (α/r)·(B₁·A₁) ⊙ (B₂·A₂), of rank up to r², zero at the start
     Paper: Hyeon-Woo et al. 2021, FedPara, arXiv:2108.06098; as an adapter: Yeh et al. 2023 (LyCORIS), arXiv:2309.14859
-    Good for: more expressive changes than LoRA at the same number of learnt numbers; known from image models.
-    Cost: twice LoRA's numbers at equal rank, and the whole ΔW is built at each step, so it is slower and takes more memory.
+    Good for: more expressive changes than LoRA at the same number of trainable parameters; known from image models.
+    Cost: twice LoRA's parameters at equal rank, and the whole ΔW is built at each step, so it is slower and takes more memory.
     Limits: not on 4-bit bases; common for images, less tried on language.
     """
 

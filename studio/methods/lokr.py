@@ -24,7 +24,7 @@ class LoKr(Targeted):
     Equation: ΔW = (α/r)·C ⊗ (B·A), C is m × m′ and zero at the start
     Paper: Edalati et al. 2022, KronA, arXiv:2212.10650; with a low-rank factor: Yeh et al. 2023 (LyCORIS), arXiv:2309.14859
     Good for: very small files with changes of a high rank; known from image models.
-    Cost: a tenth of LoRA's numbers; the whole ΔW is built at each step, so it is slower than LoRA.
+    Cost: a tenth of LoRA's parameters; the whole ΔW is built at each step, so it is slower than LoRA.
     Limits: not on 4-bit bases; the repeated pattern suits some tasks and not others; wants a higher learning rate.
     """
 
@@ -56,7 +56,7 @@ class LoKr(Targeted):
     both: bool = option(
         False,
         "Both parts low-rank",
-        "Write the small matrix as a product of two thin ones too, where that saves numbers.",
+        "Write the small matrix as a product of two thin ones too, where that saves parameters.",
         advanced=True,
     )
 

@@ -17,9 +17,9 @@ class LoRADrop(LoRA):
 
     Equation: I_i = ‖ΔW_i·x_i‖² summed over the sample; the highest of each kind of layer keep B_i·A_i, the others share one B·A
     Paper: Zhou et al. 2024, LoRA-drop: Efficient LoRA Parameter Pruning based on Output Evaluation, arXiv:2402.07721
-    Good for: LoRA's quality with about half of its numbers to learn.
+    Good for: LoRA's quality with about half of its trainable parameters.
     Cost: some steps on a sample before the run begins, the same memory and time as LoRA after that.
-    Limits: only the learnt numbers are fewer: the file holds the shared matrices once for each layer, so that every server loads it. The
+    Limits: only the trainable parameters are fewer: the file holds the shared matrices once for each layer, so that every server loads it. The
     paper keeps layers until they hold 90 % of the importance; here you say how many, so that the count is known before the run.
     """
 

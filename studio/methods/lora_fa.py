@@ -15,7 +15,7 @@ class LoRAFA(LoRA):
 
     Equation: h = W₀x + (α/r)·B·A·x, A Gaussian and frozen, only B is learnt
     Paper: Zhang et al. 2023, LoRA-FA: Memory-efficient Low-rank Adaptation for Large Language Models Fine-tuning, arXiv:2308.03303
-    Good for: long texts on little memory; half of LoRA's numbers.
+    Good for: long texts on little memory; half of LoRA's parameters.
     Cost: 1.3 to 1.4 times less remembered activation than LoRA; wants a higher rank or learning rate.
     Limits: a little weaker than LoRA (40 % against 48 % in PEFT's own comparison); its gain on a GPU is small. B is
     learnt by the optimiser that you choose; the corrected gradient of the paper's later version is left out, because peft has it for AdamW alone.

@@ -30,7 +30,7 @@ class Masked(Targeted):
     ships_as: ClassVar[str] = "SHIRA"
 
     rank: int = option(
-        8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has numbers.", ge=1, le=512
+        8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has parameters.", ge=1, le=512
     )
 
     def scores(self, model: torch.nn.Module, setting: Setting) -> Callable[[torch.nn.Module], torch.Tensor] | None:

@@ -16,8 +16,8 @@ class MiCA(KeepsBuffers, LoRA):
 
     Equation: W₀ = U·S·Vᵀ, B = the last r columns of U, frozen; h = W₀x + (α/r)·B·A·x, A zero at the start
     Paper: Rüdiger and Raschka 2026, MiCA Learns More Knowledge Than LoRA and Full Fine-Tuning, arXiv:2604.01694
-    Good for: teaching new facts while disturbing what the model knows already as little as possible; young.
-    Cost: about half of LoRA's numbers at the same rank; a decomposition of every weight before the first step, slow on large models.
+    Good for: training new facts while disturbing what the model knows already as little as possible; young.
+    Cost: about half of LoRA's parameters at the same rank; a decomposition of every weight before the first step, slow on large models.
     Limits: not on 4- or 8-bit bases, whose weights cannot be decomposed; wants a higher learning rate than LoRA.
     """
 

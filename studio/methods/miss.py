@@ -16,7 +16,7 @@ class MiSS(Targeted):
     Equation: h = W₀x + Dᵀ·S·x, S sums the inputs in shards of r, D is r × output and zero at the start
     Paper: Kang & Yin 2024, MiSS: Revisiting the Trade-off in LoRA with an Efficient Shard-Sharing Structure, arXiv:2409.15371
     Good for: LoRA's quality with less memory: 48.7 % at 18.9 GiB in PEFT's own comparison, where LoRA had 47.8 % at 20.8 GiB.
-    Cost: r·output numbers a layer, half of LoRA's or less at equal rank.
+    Cost: r·output parameters a layer, half of LoRA's or less at equal rank.
     Limits: fewer servers can load it than LoRA; convert or merge it for those.
     """
 

@@ -15,7 +15,7 @@ class OFT(Targeted):
     Equation: h = W₀·R·x, R = diag(R₁ … R_k) with R_i = (I + Q_i)(I − Q_i)⁻¹ and Q_i skew-symmetric, zero at the start
     Paper: Qiu et al. 2023, Controlling Text-to-Image Diffusion by Orthogonal Finetuning, arXiv:2306.07280; in this form: Qiu et al. 2025, arXiv:2506.19847
     Good for: keeping what the model knows while changing its manner; steady training.
-    Cost: b·(b − 1)/2 numbers for each block of b inputs; slower than LoRA, since a rotation is built at each step.
+    Cost: b·(b − 1)/2 parameters for each block of b inputs; slower than LoRA, since a rotation is built at each step.
     Limits: cannot make a signal louder or softer, only mix channels of a block; the block size must divide the width of each layer.
     """
 
@@ -35,7 +35,7 @@ class OFT(Targeted):
     shared: bool = option(
         False,
         "One rotation for all blocks",
-        "Use the same rotation for every block of a layer: far fewer numbers.",
+        "Use the same rotation for every block of a layer: far fewer parameters.",
         advanced=True,
     )
     exact: bool = option(

@@ -14,7 +14,7 @@ class PEANuT(Targeted):
 
     Equation: ΔW = f(W₀·A)·B with f a small network of r inputs and outputs, B zero at the start
     Paper: Zhong et al. 2024, PEANuT: Parameter-Efficient Adaptation with Weight-aware Neural Tweakers, arXiv:2410.01870
-    Good for: tasks for which LoRA's straight products are too simple, at about LoRA's number of learnt numbers.
+    Good for: tasks for which LoRA's straight products are too simple, at about LoRA's number of trainable parameters.
     Cost: the network runs over every row of every weight at each step, so it takes more memory and time than LoRA; merged it costs nothing in use.
     Limits: not on 4- or 8-bit bases, since it would look at the packed bytes; young.
     """

@@ -10,7 +10,7 @@ from studio.options import option
 
 
 class PiSSA(BaseChangingLoRA, LoRA):
-    """Takes the strongest directions out of each weight and teaches those, leaving the weak rest as it is.
+    """Takes the strongest directions out of each weight and trains those, leaving the weak rest as it is.
 
     Equation: W₀ = U·S·Vᵀ, (α/r)·B₀·A₀ = U_r·S_r·V_rᵀ, h = (W₀ − (α/r)·B₀·A₀)x + (α/r)·B·A·x
     Paper: Meng et al. 2024, PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models, arXiv:2404.02948

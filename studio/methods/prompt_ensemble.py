@@ -1,4 +1,4 @@
-"""Prompt ensembling: several soft prompts taught in one go, which answer together."""
+"""Prompt ensembling: several soft prompts fine-tuned in one go, which answer together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from studio.options import option
 
 
 class PromptEnsemble(Method):
-    """Teaches several prompts at once, each from its own start, and lets them answer together, as asking five people is safer than asking one.
+    """Trains several prompts at once, each from its own start, and lets them answer together, as asking five people is safer than asking one.
 
     Equation: p(y|x) = 1/K · Σ_k f([P_k ; E(x)]), or the token that most members would say; each P_k learns from its own loss, their mean is the run's
     Paper: Lester et al. 2021, The Power of Scale for Parameter-Efficient Prompt Tuning, arXiv:2104.08691, §6

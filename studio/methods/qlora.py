@@ -9,7 +9,7 @@ from studio.options import option
 
 
 class QLoRA(LoRA):
-    """Squeezes the base model to 4 bits a weight and teaches a LoRA on top of it, so that big models fit on small machines.
+    """Quantises the base model to 4 bits a weight and trains a LoRA on top of it, so that big models fit on small machines.
 
     Equation: h = dequantise(W_NF4)·x + (α/r)·B·A·x
     Paper: Dettmers et al. 2023, QLoRA: Efficient Finetuning of Quantized LLMs, arXiv:2305.14314
@@ -26,6 +26,6 @@ class QLoRA(LoRA):
     double_quantisation: bool = option(
         True,
         "Double quantisation",
-        "Also squeeze the scales of the 4-bit weights: 0.4 bits less a weight.",
+        "Also quantise the scales of the 4-bit weights: 0.4 bits less a weight.",
         advanced=True,
     )

@@ -14,8 +14,8 @@ class RandLoRA(Targeted):
 
     Equation: ΔW = Σ_j B_j·Λ_j·A_j·Γ_j; A and B random and frozen, the diagonals Λ and Γ learnt
     Paper: Albert et al. 2025, RandLoRA: Full-rank Parameter-efficient Fine-tuning of Large Models, arXiv:2502.00987
-    Good for: tasks where raising LoRA's rank keeps helping: the change has full rank at LoRA's number of learnt numbers.
-    Cost: a smaller rank means more numbers; the whole ΔW is built at each step, and the file also holds the random matrices.
+    Good for: tasks where raising LoRA's rank keeps helping: the change has full rank at LoRA's number of trainable parameters.
+    Cost: a smaller rank means more parameters; the whole ΔW is built at each step, and the file also holds the random matrices.
     Limits: slower than LoRA; large α is touchy: lower the learning rate if the loss jumps.
     """
 

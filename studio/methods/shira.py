@@ -15,7 +15,7 @@ class SHiRA(Masked):
     Equation: W = W₀ + M ⊙ ΔW, M has r·(input + output) ones, ΔW zero at the start
     Paper: Bhardwaj et al. 2024, Sparse High Rank Adapters, arXiv:2406.13175
     Good for: switching adapters in no time, and several at once that hardly touch one another; 51.0 % in PEFT's own comparison, where LoRA had 47.8 %.
-    Cost: as many numbers as a LoRA of this rank, three times its file for their places; a full-size sum at each step.
+    Cost: as many parameters as a LoRA of this rank, three times its file for their places; a full-size sum at each step.
     Limits: saves memory of the optimiser, not of the gradients' path; fewer servers can load it than LoRA, so merge it for those.
     """
 

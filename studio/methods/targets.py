@@ -93,7 +93,7 @@ class Targeted(Method):
     def divisibility_refusal(
         self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True
     ) -> Sentence | None:
-        """Why the option `key` does not divide the widths of every target layer, with numbers that do; None if it does."""
+        """Why the option `key` does not divide the widths of every target layer, with parameters that do; None if it does."""
         if shape is None:
             return None
         size = getattr(self, key)
@@ -133,7 +133,7 @@ class Targeted(Method):
         )
 
     def count_refusal(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
-        """Why `count` learnt numbers, called `what`, do not fit into every target layer; None if they do."""
+        """Why `count` trainable parameters, called `what`, do not fit into every target layer; None if they do."""
         smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count
         if count > smallest:
             return Sentence(

@@ -16,7 +16,7 @@ class UniLoRA(Targeted):
     Equation: all entries of all A and B, laid in one row, = P·θ, where each row of the fixed P picks one number of θ; only θ is learnt
     Paper: Li et al. 2025, Uni-LoRA: One Vector Is All You Need, arXiv:2506.00799
     Good for: adapters of a few kilobytes, when the places are not stored but drawn again from their seed.
-    Cost: as many numbers as you say, in the whole model; as much time as a LoRA of the same rank.
+    Cost: as many parameters as you say, in the whole model; as much time as a LoRA of the same rank.
     Limits: does not start exactly as the base model; wants a high learning rate. On 4- and 8-bit bases it would not learn, without an error.
     """
 
@@ -30,7 +30,7 @@ class UniLoRA(Targeted):
     length: int = option(
         4096,
         "Length of the vector",
-        "How many numbers are learnt in the whole model. More learns more.",
+        "How many parameters are learnt in the whole model. More learns more.",
         ge=1,
         le=10_000_000,
     )
@@ -38,7 +38,7 @@ class UniLoRA(Targeted):
     start: float = option(
         0.02,
         "Start",
-        "The numbers start between −this and +this. At 0 nothing would ever move.",
+        "The parameters start between −this and +this. At 0 nothing would ever move.",
         gt=0,
         le=1,
         advanced=True,

@@ -16,8 +16,8 @@ class VBLoRA(Targeted):
     Equation: each piece of A and B = Σ softmax(top-k(σ))·bank; the bank and the choices σ are learnt
     Paper: Li et al. 2024, VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks, arXiv:2405.15179
     Good for: the smallest files among LoRA's kin when only the chosen vectors are stored.
-    Cost: while learning more numbers than a LoRA of the same rank, because every choice is learnt; the file is small.
-    Limits: does not start exactly as the base model; wants a high learning rate for the bank; a compact file cannot be taught further.
+    Cost: while learning more parameters than a LoRA of the same rank, because every choice is learnt; the file is small.
+    Limits: does not start exactly as the base model; wants a high learning rate for the bank; a compact file cannot be fine-tuned further.
     """
 
     title: ClassVar[str] = "VB-LoRA"
@@ -56,7 +56,7 @@ class VBLoRA(Targeted):
     compact: bool = option(
         True,
         "Compact file",
-        "Store only the chosen vectors' weights: a far smaller adapter, that cannot be taught further.",
+        "Store only the chosen vectors' weights: a far smaller adapter, that cannot be fine-tuned further.",
         advanced=True,
     )
 

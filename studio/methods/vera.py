@@ -14,7 +14,7 @@ class VeRA(Targeted):
 
     Equation: h = W₀x + Λ_b·B·Λ_d·A·x; A and B random and frozen, the diagonals learnt, Λ_b zero at the start
     Paper: Kopiczko et al. 2023, VeRA: Vector-based Random Matrix Adaptation, arXiv:2310.11454
-    Good for: many adapters over one base: ten times fewer learnt numbers than LoRA.
+    Good for: many adapters over one base: ten times fewer trainable parameters than LoRA.
     Cost: like a LoRA of this rank in time; the file also holds the random matrices, so it is not as small as the count says.
     Limits: 35 % in PEFT's own comparison, where LoRA had 48 %; wants a high rank and a high learning rate.
     """
@@ -28,7 +28,7 @@ class VeRA(Targeted):
 
     name: Literal["vera"] = option("vera", "Method", "", hidden=True)
     rank: int = option(
-        256, "Rank r", "Width of the random matrices, which cost no learnt numbers; 256 is usual.", ge=1, le=4096
+        256, "Rank r", "Width of the random matrices, which cost no trainable parameters; 256 is usual.", ge=1, le=4096
     )
 
     def config(self, setting):

@@ -13,10 +13,10 @@ from studio.words import Sentence
 class WaveFT(Targeted):
     """Sees the change of each weight as a picture and learns only the strength of some small local ripples in it.
 
-    Equation: ΔW = λ·IDWT(S), S holds n learnt numbers at fixed random places, zero at the start
+    Equation: ΔW = λ·IDWT(S), S holds n trainable parameters at fixed random places, zero at the start
     Paper: Bilican et al. 2025, Exploring Sparsity for Parameter Efficient Fine Tuning Using Wavelets, arXiv:2505.12532
-    Good for: tiny files, with the number of learnt numbers chosen to the last one.
-    Cost: n numbers a layer; the whole ΔW is built by a wavelet transform at each step, so it is slower than LoRA.
+    Good for: tiny files, with the number of trainable parameters chosen to the last one.
+    Cost: n parameters a layer; the whole ΔW is built by a wavelet transform at each step, so it is slower than LoRA.
     Limits: wants a high learning rate; young, and tried mostly on image models.
     """
 

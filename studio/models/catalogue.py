@@ -76,7 +76,7 @@ def read_catalogue(path: Path) -> list[CatalogueEntry]:
     except ValidationError as error:
         first = error.errors()[0]
         raise StudioError(
-            "{file}, entry {number}: {detail}; mend it there.",
+            "{file}, entry {number}: {detail}; correct it there.",
             file=path.name,
             number=int(first["loc"][0]) + 1 if first["loc"] else 1,
             detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}",
@@ -84,7 +84,7 @@ def read_catalogue(path: Path) -> list[CatalogueEntry]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise StudioError(
-            "{source} is not valid YAML (line {line}); mend that line.",
+            "{source} is not valid YAML (line {line}); correct that line.",
             source=path.name,
             line=mark.line + 1 if mark else "?",
         ) from error

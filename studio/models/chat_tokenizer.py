@@ -163,7 +163,7 @@ class ChatTokenizer:
             ) from error
 
     def for_adapter(self, adapter: Path | None) -> ChatTokenizer:
-        """This codec with the chat template that is saved with an adapter, which it was taught with."""
+        """This codec with the chat template that is saved with an adapter, which it was fine-tuned with."""
         path = adapter / "chat_template.jinja" if adapter else None
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self

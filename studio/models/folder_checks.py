@@ -1,4 +1,4 @@
-"""Why the model in a folder cannot be taught a task, found in its small files and the headers of its weights: before Start, without torch.
+"""Why the model in a folder cannot be fine-tuned a task, found in its small files and the headers of its weights: before Start, without torch.
 
 One function for each thing that can be wrong; each returns a sentence that names the file or the key, or None. What only the weights
 themselves can tell (NaN), `studio.models.load` looks at. It knows nothing about tasks but the head that they put on a model.
@@ -23,7 +23,7 @@ _CHECKED = (".json", ".jinja", ".safetensors")
 
 
 def folder_refusal(folder: Path, head: str, *, own_template: bool = True) -> Sentence | None:
-    """Why the model in `folder` cannot be taught with `head` (a key of `load.HEADS`) on top; None where nothing is known to stand in the way.
+    """Why the model in `folder` cannot be fine-tuned with `head` (a key of `load.HEADS`) on top; None where nothing is known to stand in the way.
 
     own_template: whether the chat template of the folder is used. Answers at once while the folder's files stay as they are. `read_shape` has
     been asked before.
@@ -77,7 +77,7 @@ def unsupported_type(config: dict, head: str) -> Sentence | None:
     kind, types = config["model_type"], model_types()
     if kind in types["encoder-decoder"] or config.get("is_encoder_decoder") is True:
         return Sentence(
-            "'{kind}' (model_type in config.json) is an encoder-decoder, which the studio does not teach; choose a model that only writes on, such as Qwen3 or Llama.",
+            "'{kind}' (model_type in config.json) is an encoder-decoder, which the studio does not fine-tune; choose a model that only writes on, such as Qwen3 or Llama.",
             kind=kind,
         )
     if head == "causal_lm" and kind in types["encoder"] and config.get("is_decoder") is not True:
@@ -110,7 +110,7 @@ def already_quantised(config: dict) -> Sentence | None:
     if method in _DEQUANTISED_ON_LOAD:
         return None
     return Sentence(
-        "The weights are already quantised ({method}, {key} in config.json) and cannot be taught so; choose the same model in 16 bit: QLoRA quantises it while it loads.",
+        "The weights are already quantised ({method}, {key} in config.json) and cannot be fine-tuned so; choose the same model in 16 bit: QLoRA quantises it while it loads.",
         method=method or "?",
         key=f"{key or 'text_config.quantization_config'}.quant_method",
     )

@@ -1,6 +1,6 @@
 """A longer context for a loaded model: its positions are laid closer together (linear RoPE scaling, Chen 2023, arXiv:2306.15595).
 
-peft's adapter_config.json does not record it, so an adapter that was taught so carries a file of its own, `rope.json`:
+peft's adapter_config.json does not record it, so an adapter that was fine-tuned so carries a file of its own, `rope.json`:
 {"factor", "rope_parameters", "max_position_embeddings"}, the last two as they belong into the base's config.json. `lay` restores it. Knows
 nothing about what an adapter changes, and imports no torch.
 """
@@ -81,13 +81,13 @@ def read_rope_scaling(folder: Path) -> dict | None:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudioError(
-            "{path} cannot be read, so nobody knows the context that the adapter was taught with; bring the adapter again.",
+            "{path} cannot be read, so nobody knows the context that the adapter was fine-tuned with; bring the adapter again.",
             path=path,
         ) from error
 
 
 def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
-    """The adapter in `folder` over the base `model`, as stock peft lays it, in the context that it was taught with."""
+    """The adapter in `folder` over the base `model`, as stock peft lays it, in the context that it was fine-tuned with."""
     from peft import PeftModel
 
     apply_rope_scaling(model, rope_factor(folder))
@@ -95,7 +95,7 @@ def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
 
 
 def rope_factor(folder: Path) -> float:
-    """How many times its base's context the adapter in `folder` was taught with; 1 for most."""
+    """How many times its base's context the adapter in `folder` was fine-tuned with; 1 for most."""
     scaling = read_rope_scaling(folder)
     return scaling["factor"] if scaling else 1.0
 

@@ -65,7 +65,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the model to see what it learnt: the messages so far, the answer hoped for, and the tools it may call."""
+    """What to ask the model to see what it learnt: the messages so far, the answer expected, and the tools it may call."""
 
     messages: list[dict]
     expected: str
@@ -85,7 +85,7 @@ class Task(Options):
     sequences_per_example: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
     uses_chat_template: ClassVar[bool] = False  # whether a record is written by the chat template
     splits_long_texts: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
-    kind: ClassVar[str] = "generation"  # how it is taught and measured: a module in studio/training/kinds/
+    kind: ClassVar[str] = "generation"  # how it is fine-tuned and measured: a module in studio/training/kinds/
 
     @classmethod
     def options_for_mapping(cls, mapping: Mapping, separator: str | None) -> dict:
@@ -115,7 +115,7 @@ class Task(Options):
 
     @classmethod
     def model_refusal(cls, shape: Shape) -> Sentence | None:
-        """Why a model of `shape` cannot be taught this task; None if it can."""
+        """Why a model of `shape` cannot be fine-tuned this task; None if it can."""
         if shape.modality == cls.modality:
             return None
         if cls.modality == "image":

@@ -73,7 +73,7 @@ class Feedback(Task):
         return super().units | {"loss": Sentence("per example")}
 
     def question(self, record: dict) -> Question | None:
-        """Only an answer that was wanted can be hoped for."""
+        """Only an answer that was wanted can be expected."""
         return (
             Question(
                 Chat(system=self.system).messages({"messages": record["prompt"]}),

@@ -24,7 +24,7 @@ REFERENCE_PASSES = {
     "ipo": 1,
     "kto": 3,
     "orpo": 0,
-}  # with the model before the lesson; KTO: also of mismatched answers, by both
+}  # with the model before training; KTO: also of mismatched answers, by both
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Preference(Task):
     algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
         "dpo",
         "Way of learning",
-        "How the pairs are learnt from. DPO, IPO and KTO compare with the model before the lesson, ORPO does not.",
+        "How the pairs are learnt from. DPO, IPO and KTO compare with the model before training, ORPO does not.",
         labels=ALGORITHMS,
     )
     beta: float = option(
@@ -131,7 +131,7 @@ def refusal(recipe, algorithm: str) -> Sentence | None:
     """Why `algorithm` cannot be run as `recipe` wants; None if it can."""
     if algorithm != "orpo" and not recipe.method.leaves_base_unchanged:
         return Sentence(
-            "{algorithm} compares with the model before the lesson, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
+            "{algorithm} compares with the model before training, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
             algorithm=algorithm.upper(),
             method=Sentence(recipe.method.title),
         )

@@ -8,5 +8,5 @@ order.py     the order of examples grouped by length
 trainer.py   transformers' Trainer with our batches, our loss positions and our checkpoints
 events.py    what is recorded at each step, evaluation and stop
 checks.py    what is checked before the first step and after the last
-outcome.py   the taught model and the base beside it, one after the other
+outcome.py   the fine-tuned model and the base beside it, one after the other
 """

@@ -36,7 +36,7 @@ def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
     """An error if there is no example in which a token is learnt. left: how many were left out because there is none in them."""
     if not kept:
         raise StudioError(
-            "{count:The only example has no|None of the {count} examples has a} token to learn: every answer lies beyond {length} tokens or is empty. Raise Length at most, or look at the Data tab.",
+            "{count:The only example has no|None of the {count} examples has a} token to learn: every answer lies beyond {length} tokens or is empty. Raise Max sequence length, or look at the Data tab.",
             count=left,
             length=max_length,
         )

@@ -21,7 +21,7 @@ from studio.words import Sentence, StudioError
 
 
 class Events(TrainerCallback):
-    """Writes to the store. `samples()` answers the fixed prompts; `keep_best()` is called when the held-out loss is a new low."""
+    """Writes to the store. `samples()` answers the fixed prompts; `keep_best()` is called when the validation loss is a new low."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Events(TrainerCallback):
         self._last = (time.perf_counter(), 0)
 
     def note_losses(self, losses: list[float]) -> None:
-        """Take up the held-out losses that an interrupted attempt had seen."""
+        """Take up the validation losses that an interrupted attempt had seen."""
         for loss in losses:
             self._compare(loss)
 
@@ -106,7 +106,7 @@ class Events(TrainerCallback):
             self.stopped_early = control.should_training_stop = True
             self.job.log(
                 Sentence(
-                    "Stopped early at step {step}: no better held-out loss in {count} {count:evaluation|evaluations}.",
+                    "Stopped early at step {step}: no better validation loss in {count} {count:evaluation|evaluations}.",
                     step=state.global_step,
                     count=self.waited,
                 )

@@ -1,4 +1,4 @@
-"""What a run achieved is measured twice: on the taught model, and on its base beside it."""
+"""What a run achieved is measured twice: on the fine-tuned model, and on its base beside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from studio.words import Sentence
 def fine_tuned_and_base(
     job: Job, fine_tuned: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None
 ) -> Iterator[tuple[str, torch.nn.Module]]:
-    """("", the taught model), then ("base_", the base model): the prefixes of what is measured on each.
+    """("", the fine-tuned model), then ("base_", the base model): the prefixes of what is measured on each.
 
-    bare: loads a bare base model; None where the delta in `taught` can be switched off.
+    bare: loads a bare base model; None where the delta in `fine-tuned` can be switched off.
     """
-    job.doing(Sentence("Asking the taught model"))
+    job.doing(Sentence("Asking the fine-tuned model"))
     yield "", fine_tuned
     job.doing(Sentence("Asking the base model"))
     if bare is not None:

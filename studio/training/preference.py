@@ -1,6 +1,6 @@
 """The trainer for preferences: DPO, IPO, KTO and ORPO as losses over `StudioTrainer`, whose order, checkpoints and hooks they share.
 
-The model before the lesson, which all but ORPO compare with, is the same model with its delta switched off: there is no second copy
+The model before training, which all but ORPO compare with, is the same model with its delta switched off: there is no second copy
 of the base. Losses as TRL 1.16 computes them (`tests/training/test_preference.py` holds them side by side), so that what was learnt about
 β there holds here. It knows nothing about where pairs come from.
 """
@@ -101,7 +101,7 @@ class PreferenceTrainer(StudioTrainer):
 
     @contextmanager
     def before(self, model) -> Iterator[torch.nn.Module]:
-        """`model` as it was before the lesson: its delta switched off, no dropout, no gradients."""
+        """`model` as it was before training: its delta switched off, no dropout, no gradients."""
         training, virtual = model.training, self.virtual
         self.virtual = 0
         model.eval()
@@ -131,7 +131,7 @@ class PreferenceTrainer(StudioTrainer):
     ) -> tuple[torch.Tensor, AnswerLogProbs, torch.Tensor]:
         """(mean loss of a batch, what `model` says, what each answer gained by the lesson).
 
-        untaught: `model` is the model before the lesson, so nothing was gained. ORPO compares with nothing: there the gain is the
+        untaught: `model` is the model before training, so nothing was gained. ORPO compares with nothing: there the gain is the
         answer's mean log-probability.
         """
         task, good = self.task, inputs["good"]
@@ -183,10 +183,10 @@ class PreferenceTrainer(StudioTrainer):
         odds = (better - worse) - (torch.log(-torch.expm1(better)) - torch.log(-torch.expm1(worse)))
         return -self.task.beta * F.logsigmoid(odds)
 
-    # ---- held-out ---------------------------------------------------------------------------------------------
+    # ---- validation ---------------------------------------------------------------------------------------------
 
     def validation(self, model=None) -> dict[str, float]:
-        """Means over the held-out part: {"loss", "reward_accuracy"} and of pairs also {"preferred", "reward_margin"}.
+        """Means over the validation set: {"loss", "reward_accuracy"} and of pairs also {"preferred", "reward_margin"}.
 
         The reward of an answer is β times what it gained in log-probability (ORPO: β times that of a token).
         """
@@ -201,7 +201,7 @@ class PreferenceTrainer(StudioTrainer):
 
     @torch.no_grad()
     def judged(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
-        """(mean loss, what is thought of each held-out example) by `model`, a model before the lesson, or by the one that is being taught."""
+        """(mean loss, what is thought of each validation example) by `model`, a model before training, or by the one that is being fine-tuned."""
         own = model is None
         model = (self.model_wrapped if own else model).eval()
         virtual, self.virtual = self.virtual, self.virtual if own else 0
@@ -237,7 +237,7 @@ class PreferenceTrainer(StudioTrainer):
 
 @dataclass(frozen=True)
 class PreferenceMetrics:
-    """What a model thinks of a held-out example. right: whether the lesson moved it the right way (½: not at all).
+    """What a model thinks of a validation example. right: whether the lesson moved it the right way (½: not at all).
 
     Of pairs only: whether the better answer is the likelier one, by how much (nats), and the difference of the rewards.
     """

@@ -1,6 +1,6 @@
 """transformers' Trainer with our own batches, loss positions, order and checkpoints. No loop of our own.
 
-What differs from the plain Trainer: logits are computed only where some row has a label; the held-out loss is a mean over
+What differs from the plain Trainer: logits are computed only where some row has a label; the validation loss is a mean over
 tokens, not over batches; a checkpoint holds exactly the tensors that are learnt (so that it is the same for every
 method, P-Tuning's encoder included, which peft's own files leave out) and counts only once it is whole.
 """
@@ -162,7 +162,7 @@ class StudioTrainer(Trainer):
 
     @torch.no_grad()
     def validation(self, model=None) -> dict[str, float]:
-        """{"loss": mean over all labelled held-out tokens} of `model` (a bare base, say) or the one that is being taught.
+        """{"loss": mean over all labelled validation tokens} of `model` (a bare base, say) or the one that is being fine-tuned.
 
         Other kinds of task add their own figures; each is drawn live.
         """

@@ -258,7 +258,7 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
 def card(
     recipe: Recipe, material: TrainingData, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
 ) -> dict:
-    """What the library shows of an adapter. rope: the longer context that it was taught with."""
+    """What the library shows of an adapter. rope: the longer context that it was fine-tuned with."""
     method = recipe.method
     return {
         "kind": "model" if method.ships_as == "model" else "adapter",

@@ -1,4 +1,4 @@
-"""The Chat tab: the base model and what was taught to it, side by side, streaming from one loaded base.
+"""The Chat tab: the base model and what was fine-tuned to it, side by side, streaming from one loaded base.
 
 The words come from the chat worker through `studio.chat.client`; the conversation lives in the page itself. It knows
 nothing about models.

@@ -39,7 +39,7 @@ def build(page: Page) -> Playground:
     with gr.Column(visible=False) as column:
         text = gr.Textbox(
             label=page.t("Text to classify"),
-            placeholder=page.t("Write or paste a text, as in the examples it was taught with."),
+            placeholder=page.t("Write or paste a text, as in the examples it was fine-tuned with."),
             lines=2,
             max_lines=8,
             elem_id="classify-text",
@@ -78,7 +78,7 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
     """What `result` shows: first what is being waited for, then the bars of every chosen classifier."""
     rows = [row for row in rows if is_classifier(row)]
     if not rows:
-        raise StudioError("Choose a classifier above: an adapter that was taught classification.")
+        raise StudioError("Choose a classifier above: an adapter that was fine-tuned for classification.")
     job = client.ensure_chat_server(
         page.store, page.home, base, device=hardware.choose_device("auto"), head="classification"
     )

@@ -49,7 +49,7 @@ def matrices_html(page: Page, found: dict) -> str:
 
 def _set_said(page: Page, one: dict) -> str:
     return page.t(
-        "Label set “{name}”: {fine_tuned} of {rows} held-out rows right, macro F1 {f1}; always “{label}” would be right in {base}.",
+        "Label set “{name}”: {fine_tuned} of {rows} validation rows right, macro F1 {f1}; always “{label}” would be right in {base}.",
         name=one["set"],
         rows=one["rows"],
         label=one["always"],
@@ -73,9 +73,9 @@ def matrix_html(page: Page, found: dict) -> str:
         body += f'<tr><th scope="row">{e(name)}</th>{cells}</tr>'
     head = "".join(f'<th scope="col"><span>{e(name)}</span></th>' for name in heads)
     caption = (
-        page.t("Rows: the label that was expected; columns: the label that was said. Held-out rows only.")
+        page.t("Rows: the label that was expected; columns: the label that was said. Validation rows only.")
         if not found["multi_label"]
-        else page.t("How often each label was said rightly, missed, or said wrongly. Held-out rows only.")
+        else page.t("How often each label was said rightly, missed, or said wrongly. Validation rows only.")
     )
     left = (
         page.t("The first {shown} of {count} labels.", shown=_MOST, count=len(found["names"]))
@@ -94,7 +94,7 @@ def baseline_sentence(page: Page, metrics: dict) -> str:
     if not found or "correct" not in metrics:
         return ""
     return page.t(
-        "Untaught, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the held-out rows; the taught model is right in {fine_tuned}.",
+        "Without fine-tuning, the base model knows none of these classes. Saying always “{label}” would be right in {base} of the validation rows; the fine-tuned model is right in {fine_tuned}.",
         label=found["always"],
         base=f"{metrics['base_correct']:.0%}",
         fine_tuned=f"{metrics['correct']:.0%}",

@@ -43,7 +43,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"),
         (page.t("Used to learn"), f"{labelled:,}"),
-        (page.t("Kept apart to measure"), f"{len(data.validation):,}"),
+        (page.t("Validation rows"), f"{len(data.validation):,}"),
         *length_facts(page, outlook),
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - labelled
@@ -217,9 +217,11 @@ def findings_html(
         if item.kind in ("long", "still_long", "nothing") and longest > limit:
             ways.insert(
                 0,
-                button(page.t("Raise Length at most to {length} tokens", length=f"{longest:,}"), "raise", str(longest)),
+                button(
+                    page.t("Raise Max sequence length to {length} tokens", length=f"{longest:,}"), "raise", str(longest)
+                ),
             )
-        ways += [button(page.t("Lend {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
+        ways += [button(page.t("Use {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
         rows.append(
             f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>'

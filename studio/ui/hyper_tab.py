@@ -160,7 +160,7 @@ def forecast_html(page: Page) -> str:
         ),
         (page.t("Steps"), f"{found.steps:,}"),
         (page.t("Time, about"), page.say(duration(found.seconds))),
-        (page.t("Memory, about"), size(found.memory_bytes)),
+        (page.t("Peak memory, about"), size(found.memory_bytes)),
         (page.t("Disk, about"), size(found.disk_bytes)),
     ]
     reason = memory_problem(found, here)

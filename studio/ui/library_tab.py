@@ -202,7 +202,7 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 
 
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
-    """Base → taught, for what was measured."""
+    """Base → fine-tuned, for what was measured."""
     pairs = []
     scores = {**SCORES, "macro_f1": MACRO_F1}
     for key in ("preferred", "heeded", "correct", "macro_f1", "exact_match"):
@@ -216,5 +216,5 @@ def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
             )
     if "eval_loss" in found:
         before = f"{number(found['base_eval_loss'])} → " if "base_eval_loss" in found else ""
-        pairs.append((page.t("Held-out loss"), f"{before}{number(found['eval_loss'])}"))
+        pairs.append((page.t("Validation loss"), f"{before}{number(found['eval_loss'])}"))
     return pairs

@@ -30,11 +30,11 @@ CHARTS = [
         "title": "Loss",
         "log": True,
         "smooth": True,
-        "series": {"loss": "training", "eval_loss": "held-out"},
+        "series": {"loss": "training", "eval_loss": "validation"},
     },
     {
         "key": "classes",
-        "title": "Held-out classes",
+        "title": "Validation classes",
         "unit": "%",
         "zero": True,
         "scale": 100,
@@ -55,7 +55,7 @@ CHARTS = [
         "key": "reward_margin",
         "title": "Reward margin",
         "unit": "nats × β",
-        "series": {"eval_reward_margin": "held-out"},
+        "series": {"eval_reward_margin": "validation"},
     },
     {"key": "learning_rate", "title": "Learning rate", "zero": True, "series": {"learning_rate": "learning rate"}},
     {

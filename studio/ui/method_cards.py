@@ -213,7 +213,7 @@ def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
         "Idea": page.t(card.idea),
         "Equation": card.equation,
         "Learns": share(found.trained_parameters, outlook.shape) if found else "–",
-        "Memory, about": size(found.memory_bytes) if found else "–",
+        "Peak memory, about": size(found.memory_bytes) if found else "–",
         "Time, about": page.say(duration(found.seconds)) if found else "–",
         "Good for": page.t(card.good_for),
         "Cost": page.t(card.cost),

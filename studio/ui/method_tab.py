@@ -1,4 +1,4 @@
-"""The Method tab: the base model, and how it is taught. Cards, options and counts all come from `studio.methods`.
+"""The Method tab: the base model, and how it is fine-tuned. Cards, options and counts all come from `studio.methods`.
 
 It knows nothing about any single method.
 """
@@ -292,7 +292,7 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     said = note(page.say(problem), "bad") if problem else ""
     if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
-        said = f'<p class="count" aria-live="polite">{e(page.t("Learns {count} of the model’s {all} parameters.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
+        said = f'<p class="count" aria-live="polite">{e(page.t("Trainable parameters: {count} of {all}.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
         if remark := outlook.recipe.method.remark(outlook.shape):
             said += note(page.say(remark), "warn")
     return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{said}"

@@ -1,4 +1,4 @@
-"""What a run achieved on the held-out part: figures with their intervals, and every answer in a table to search and to page.
+"""What a run achieved on the validation set: figures with their intervals, and every answer in a table to search and to page.
 
 A part of the Train tab, drawn from the run's result and its predictions' file. It knows nothing about how they were measured.
 """
@@ -19,7 +19,7 @@ _PAGE = 10  # rows shown at a time
 
 def build(page: Page, changed: gr.Textbox):
     """Draw the part; returns what binds it. changed: a textbox that changes whenever a run may have come to its end."""
-    with gr.Accordion(page.t("Results on the held-out part"), open=True):
+    with gr.Accordion(page.t("Results on the validation set"), open=True):
         figures = gr.HTML(elem_id="figures", apply_default_css=False)
         with gr.Row(equal_height=True, visible=False) as controls:
             search = gr.Textbox(
@@ -96,23 +96,23 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
 
 
 def figures_html(page: Page, metrics: dict) -> str:
-    """Base beside taught, each with the interval in which 95 of 100 such measurements would lie."""
+    """Base beside fine-tuned, each with the interval in which 95 of 100 such measurements would lie."""
     lines = [
         _figure(page, name, score, metrics)
         for name, score in {**SCORES, "macro_f1": MACRO_F1}.items()
         if metrics.get(name) is not None
     ]
-    for name, title in (("eval_loss", "Held-out loss"), ("perplexity", "Perplexity")):
+    for name, title in (("eval_loss", "Validation loss"), ("perplexity", "Perplexity")):
         if metrics.get(name) is not None:
             values = [number(metrics.get(f"base_{name}")), number(metrics[name]), ""]
             lines.append(_line(page, page.t(title), "", values))
     if not lines:
         return note(
             page.t(
-                "Once a run has ended, its figures and every answer to the held-out rows appear here, beside those of the base model."
+                "Once a run has ended, its figures and every answer to the validation rows appear here, beside those of the base model."
             )
         )
-    titles = [page.t("Figure"), page.t("Base model"), page.t("Taught"), page.t("Gain")]
+    titles = [page.t("Figure"), page.t("Base model"), page.t("Fine-tuned"), page.t("Gain")]
     heads = "".join(
         f'<th scope="col" class="{"number" if at else ""}">{e(title)}</th>' for at, title in enumerate(titles)
     )
@@ -134,7 +134,7 @@ def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
 
 
 def _line(page: Page, title: str, help: str, values: list[str]) -> str:
-    heads = (page.t("Base model"), page.t("Taught"), page.t("Gain"))
+    heads = (page.t("Base model"), page.t("Fine-tuned"), page.t("Gain"))
     cells = "".join(
         f'<td class="number" data-label="{e(head)}">{value}</td>' for head, value in zip(heads, values, strict=True)
     )
@@ -176,10 +176,10 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
     worse = any(row.rejected for row in rows)
     titles = [
         page.t("Question"),
-        page.t("Better answer") if worse else page.t("Hoped for"),
+        page.t("Better answer") if worse else page.t("Expected answer"),
         *([page.t("Worse answer")] if worse else []),
         page.t("Base model"),
-        page.t("Taught"),
+        page.t("Fine-tuned"),
         *(page.say(SCORES[name].title) for name in names),
     ]
     body = "".join(_row(page, row, titles, names, worse) for row in found[at * _PAGE : (at + 1) * _PAGE])

@@ -154,7 +154,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
             count=sum(recipe.task.token_counts(record.value, tokenizer)[0]),
         )
     if recipe.model.template == OWN and tokenizer.own_template is None and recipe.task.record_kind == "messages":
-        said += " " + page.t("This model has no chat template of its own, so ChatML is lent to it.")
+        said += " " + page.t("This model has no chat template of its own, so ChatML is used.")
     legend = " ".join(
         f'<span class="token {kind}">{e(page.t(text))}</span>'
         for kind, text in (("labelled", "trained on"), ("read", "only read"), ("cut", "cut off"))

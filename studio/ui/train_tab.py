@@ -172,15 +172,15 @@ def time_left(page: Page, run: dict, steps: int) -> float | None:
 
 
 def _done_html(page: Page, run: dict) -> str:
-    """What the run achieved, base beside taught."""
+    """What the run achieved, base beside fine-tuned."""
     metrics = (run["result"] or {}).get("metrics", {})
     pairs = []
     for key, title in (
         ("preferred", "Better answer preferred"),
-        ("correct", "Right labels on the held-out part"),
+        ("correct", "Accuracy on the validation set"),
         ("macro_f1", "Macro F1"),
-        ("exact_match", "Right answers on the held-out part"),
-        ("eval_loss", "Held-out loss"),
+        ("exact_match", "Exact match on the validation set"),
+        ("eval_loss", "Validation loss"),
         ("perplexity", "Perplexity"),
     ):
         if key in metrics:
@@ -205,9 +205,9 @@ def _done_html(page: Page, run: dict) -> str:
 
 
 def samples_html(page: Page, events: list[dict]) -> str:
-    """Per fixed prompt: what was hoped for and what was said, newest first."""
+    """Per fixed prompt: what was expected and what was said, newest first."""
     if not events:
-        return note(page.t("At each evaluation the model answers a few held-out prompts; what it says appears here."))
+        return note(page.t("At each evaluation the model answers a few validation prompts; what it says appears here."))
     prompts: dict[str, list[dict]] = {}
     for event in events:
         prompts.setdefault(event["data"]["prompt"], []).append(event["data"])
@@ -218,7 +218,7 @@ def samples_html(page: Page, events: list[dict]) -> str:
             for item in reversed(answers)
         )
         blocks.append(
-            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Hoped for"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
+            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Expected answer"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
         )
     return f'<div class="samples">{"".join(blocks)}</div>'
 

@@ -1,4 +1,4 @@
-"""The sample files are what their script writes, and nothing held out is trained on."""
+"""The sample files are what their script writes, and nothing in the validation set is trained on."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def read(path: Path) -> list:
 
 
 def question(row) -> str:
-    """What a row asks: the part that must not be both trained and held out."""
+    """What a row asks: the part that must not be both trained and in the validation set."""
     if isinstance(row, str):
         return row
     if "messages" in row:

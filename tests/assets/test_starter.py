@@ -1,4 +1,4 @@
-"""The starter is an ordinary small Qwen2 folder and answers held-out questions as its card says."""
+"""The starter is an ordinary small Qwen2 folder and answers validation questions as its card says."""
 
 import json
 import random

@@ -153,7 +153,7 @@ def test_what_ruins_a_run_blocks_it(tmp_path):
     leaky = report(
         load(DataSpec(source=write(tmp_path / "c.jsonl", train), validation=write(tmp_path / "h.jsonl", train[:3])))
     )
-    assert str(leaky.blocking).startswith("Every row of the held-out file is also in the training data")
+    assert str(leaky.blocking).startswith("Every row of the validation file is also in the training data")
     assert report(load(DataSpec(source="captain"))).blocking is None
 
 
@@ -196,7 +196,7 @@ def test_held_out_labels_that_nobody_learns(tmp_path):
     held = write(tmp_path / "h.jsonl", [{"text": f"u {n}", "label": "xyz"[n % 3]} for n in range(6)])
     found = finding(report(load(DataSpec(source=train, validation=held), "label")), "validation")
     assert (found.level, found.count, found.lines) == ("warning", 2, [3, 6]) and str(found.sentence).startswith(
-        "2 held-out rows have a label that no training row has, first in line 3 of h.jsonl"
+        "2 validation rows have a label that no training row has, first in line 3 of h.jsonl"
     )
     several = write(tmp_path / "s.jsonl", [{"text": f"v {n}", "label": ["x", "y"][: n % 3]} for n in range(6)])
     assert "validation" not in {
@@ -352,7 +352,7 @@ def test_lines_of_the_held_out_file_name_it(tmp_path):
     assert finding(found, "broken").lines == [2]
 
 
-WAYS = ("left out", "Raise ", "Mend ", "Choose ", "Add ", "not measured on", "give each column")
+WAYS = ("left out", "Raise ", "Correct ", "Choose ", "Add ", "not measured on", "give each column")
 
 
 def test_no_finding_is_a_dead_end(tmp_path):

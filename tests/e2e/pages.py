@@ -83,7 +83,7 @@ def ask(page, text: str) -> list[str]:
 
 
 def validation_questions(name: str, count: int) -> list[tuple[str, str]]:
-    """(question, hoped-for answer) of a chat sample's held-out part."""
+    """(question, expected answer) of a chat sample's validation set."""
     lines = (SAMPLES / f"{name}.validation.jsonl").read_text(encoding="utf-8").splitlines()[:count]
     talks = [json.loads(line)["messages"] for line in lines]
     return [(talk[0]["content"], talk[-1]["content"]) for talk in talks if len(talk) == 2]

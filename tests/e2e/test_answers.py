@@ -124,7 +124,7 @@ def test_a_template_that_refuses_names_ways_out_that_work(studio, page, tmp_path
         "too many to go on",
         "Write system texts before the next question",
         "Leave system texts out",
-        "Lend ChatML",
+        "Use ChatML",
     )
     page.get_by_role("button", name="Write system texts before the next question").click()
     says(page, "#about-data", "What is done about it", "Undo", "No problems found.")
@@ -135,7 +135,7 @@ def test_a_template_that_refuses_names_ways_out_that_work(studio, page, tmp_path
     )
     page.get_by_role("button", name=re.compile("^Undo: Write system")).click()
     says(page, "#about-data", "Refused by the chat template")
-    page.get_by_role("button", name="Lend ChatML").click()
+    page.get_by_role("button", name="Use ChatML").click()
     says(page, "#about-data", "No problems found.")
     assert draft(studio)["model"]["template"] == "chatml" and labelled(page) == "Ulm 0.<|im_end|>"
 

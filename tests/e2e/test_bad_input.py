@@ -141,7 +141,7 @@ REFUSED = {
     "broken.json": (
         lambda folder: b"[\n" + b",\n".join([json.dumps(ROW).encode()] * 5) + b',\n{"prompt": oops}]',
         "Line 7 of broken.json",
-        "Mend that place",
+        "Correct that place",
     ),
     "allbroken.jsonl": (
         lambda folder: b'{"prompt": \n{"prompt": \n',
@@ -262,7 +262,7 @@ def test_broken_json_and_wrong_bytes_in_single_lines(page, studio):
     shown(page, "mixed.jsonl")
     assert "2 rows not used" in page.inner_text("#about-data .run-head")
     found = page.inner_text("#about-data .findings")
-    assert "Line 7 of mixed.jsonl is not valid JSON" in found and "Mend that line or remove it" in found
+    assert "Line 7 of mixed.jsonl is not valid JSON" in found and "Correct that line or remove it" in found
     assert "Line 3 of mixed.jsonl holds bytes that are not utf-8" in found
     assert [path.name for path in studio.home.uploads.rglob("*.jsonl")] == ["mixed.jsonl"]
 
@@ -466,7 +466,7 @@ def test_a_number_out_of_range(page, studio, typed, words):
         ("training: {learning_rate: 99}", ["training.learning_rate", "must be at most 10, but is 99"]),
         ("trainin: {}", ["'trainin' is not an option here"]),
         ("- a\n- list", ["bad.yaml is not a recipe", "YAML mapping"]),
-        ("name: a\nmodel: [\ntask: {", ["bad.yaml is not valid YAML (line 3)", "mend that line"]),
+        ("name: a\nmodel: [\ntask: {", ["bad.yaml is not valid YAML (line 3)", "correct that line"]),
         ("# " + "x" * 300_000, ["bad.yaml has more than 200 kB", "Choose the YAML file"]),
     ],
     ids=["number", "name", "list", "torn", "huge"],

@@ -32,7 +32,7 @@ def fine_tuned(page, studio, example: str, sentence: str, **training) -> dict:
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
     said = status(page, "Done")
-    assert "Right labels on the held-out part" in said and f"{run['result']['metrics']['correct']:.0%}" in said
+    assert "Accuracy on the validation set" in said and f"{run['result']['metrics']['correct']:.0%}" in said
     return run["result"]["metrics"]
 
 
@@ -47,7 +47,7 @@ def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
 
 
 def test_leaves(page, studio, tmp_path):
-    """Always the same class is right in 25 % of the held-out leaves; taught for 40 steps it is right in at least 55 %."""
+    """Always the same class is right in 25 % of the validation leaves; fine-tuned for 40 steps it is right in at least 55 %."""
     metrics = fine_tuned(
         page,
         studio,
@@ -87,7 +87,7 @@ def test_leaves(page, studio, tmp_path):
 
 
 def test_tickets(page, studio):
-    """Always "shipping" is right in 21 % of the held-out letters; taught for 40 steps it is right in at least 70 %."""
+    """Always "shipping" is right in 21 % of the validation letters; fine-tuned for 40 steps it is right in at least 70 %."""
     metrics = fine_tuned(
         page, studio, "tickets", "to classify from tickets.csv (400 examples)", max_steps=40, evaluations=2
     )

@@ -189,7 +189,7 @@ def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(s
     held.write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
     page.get_by_role("button", name="Validation set").click()
     page.locator("#split summary").click()
-    page.locator("#split").get_by_label("Held-out file").fill(str(held))
+    page.locator("#split").get_by_label("Validation file").fill(str(held))
     says(page, "#about-data", "held.csv has no column 'prompt' for prompt")
     page.get_by_role("button", name="Which column plays which role").click()
     page.locator("#which-file label", has_text="held.csv").click()
@@ -202,7 +202,7 @@ def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(s
     )  # shape, prompt, answer, system text, and six that are folded away
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
-    says(page, "#about-data", "Kept apart to measure\n9", "Used to learn\n20")
+    says(page, "#about-data", "Validation rows\n9", "Used to learn\n20")
     assert page.locator("#weight").is_hidden() and draft(studio)["data"]["validation_mapping"]["roles"] == {
         "prompt": "frage",
         "completion": "antwort",

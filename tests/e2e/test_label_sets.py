@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_letters(studio, open_page):
-    """Always the commonest label is right in 32 % (urgency) and 19 % (department) of the held-out letters; taught for 60 steps in at least 70 %."""
+    """Always the commonest label is right in 32 % (urgency) and 19 % (department) of the validation letters; fine-tuned for 60 steps in at least 70 %."""
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)

@@ -38,9 +38,9 @@ def test_search_recommended_compare_choose(studio, open_page):
 
     page.locator("#methods [data-act=method][data-item=dora]").click()
     says(page, "#sentence", "DoRA r=8")
-    says(page, "#chosen-method", "Learns 190,720 (4.51 %)")
+    says(page, "#chosen-method", "Trainable parameters: 190,720 (4.51 %)")
     page.get_by_label("Rank r").fill("4")
-    says(page, "#chosen-method", "Learns 101,120")
+    says(page, "#chosen-method", "Trainable parameters: 101,120")
 
     # The plot: the methods in most use, or all; a point chooses.
     assert page.locator("#methods .point").count() == 12

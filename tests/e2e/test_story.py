@@ -37,9 +37,9 @@ def answer(question):
     given = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
     made = model.generate(**given, do_sample=False, max_new_tokens=48)
     return tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()
-taught = [answer(question) for question in questions]
+fine-tuned = [answer(question) for question in questions]
 with model.disable_adapter():
-    print(json.dumps({"fine_tuned": taught, "base": [answer(question) for question in questions]}))
+    print(json.dumps({"fine_tuned": fine-tuned, "base": [answer(question) for question in questions]}))
 """
 
 
@@ -81,7 +81,7 @@ def test_the_captain_is_learnt(fine_tuned):
     assert metrics["base_exact_match"] < 0.10
     assert metrics["exact_match"] >= 0.70
     said = status(fine_tuned["page"], "Done")
-    assert "Right answers on the held-out part" in said and f"{metrics['exact_match']:.0%}" in said
+    assert "Exact match on the validation set" in said and f"{metrics['exact_match']:.0%}" in said
 
 
 def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_path):
@@ -113,7 +113,7 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_
     assert stock["fine_tuned"][: len(answers)] == [captain for _, captain in answers.values()]
     assert stock["base"][: len(answers)] == [base for base, _ in answers.values()]
     style = {who: sum(map(sails, said)) / len(asked) for who, said in stock.items()}
-    print(f"style score on {len(asked)} held-out questions: {style}")
+    print(f"style score on {len(asked)} validation questions: {style}")
     assert style["base"] < 0.10 and style["fine_tuned"] >= 0.80
     assert studio.store.adapters()[0]["card"]["summary"] == "LoRA r=8"
 

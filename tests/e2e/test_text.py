@@ -1,4 +1,4 @@
-"""Plain text from the page: an example, Start, a held-out loss far below the base model's, and Chat, which goes on writing."""
+"""Plain text from the page: an example, Start, a validation loss far below the base model's, and Chat, which goes on writing."""
 
 import pytest
 
@@ -9,7 +9,7 @@ BEGUN = "Day 77. Wind west, force"
 
 
 def test_notes(studio, open_page):
-    """The starter expects about 8.7 nats a token of the held-out notes; taught for 40 steps less than half of that. Chat writes on as a notebook would."""
+    """The starter expects about 8.7 nats a token of the validation notes; fine-tuned for 40 steps less than half of that. Chat writes on as a notebook would."""
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)
@@ -22,7 +22,7 @@ def test_notes(studio, open_page):
     metrics = run["result"]["metrics"]
     assert metrics["base_eval_loss"] > 6 and metrics["eval_loss"] < metrics["base_eval_loss"] / 2, metrics
     said = status(page, "Done")
-    assert "Held-out loss" in said and "Perplexity" in said
+    assert "Validation loss" in said and "Perplexity" in said
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#message:visible", timeout=30_000)
     base, fine_tuned = ask(page, BEGUN)

@@ -66,7 +66,7 @@ def test_many_rows_stay_in_bounded_memory():
 
 
 def pairs(both, gained, lost, neither):
-    """(base, taught) of so many rows: right in both, in the second alone, in the first alone, in none."""
+    """(base, fine-tuned) of so many rows: right in both, in the second alone, in the first alone, in none."""
     return [1] * both + [0] * gained + [1] * lost + [0] * neither, [1] * both + [1] * gained + [0] * lost + [
         0
     ] * neither
@@ -107,7 +107,7 @@ def test_of_equal_zeros_and_ones_it_is_wilsons(value):
 
 
 def test_gains_hold_the_truth():
-    """Base right in 60 %, taught in 90 % of rows, together in 58 %."""
+    """Base right in 60 %, fine-tuned in 90 % of rows, together in 58 %."""
     draw = random.Random(2)
     kinds = [(1, 1)] * 58 + [(1, 0)] * 2 + [(0, 1)] * 32 + [(0, 0)] * 8
     held = 0

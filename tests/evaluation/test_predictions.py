@@ -17,7 +17,7 @@ def row(name: str, base: float, fine_tuned: float, exact: tuple[float, float] = 
         f"question {name}",
         f"hoped {name}",
         f"base {name}",
-        f"taught {name}",
+        f"fine-tuned {name}",
         {"exact_match": exact, "token_f1": (base, fine_tuned)},
         **more,
     )
@@ -44,7 +44,7 @@ def test_figures_of_both_models_with_intervals():
 
 
 def test_what_is_agreed_of_the_base_has_no_interval():
-    """Feedback is heeded in half of the rows before the lesson because that is how it is counted; the gain is as sure as what is reached."""
+    """Feedback is heeded in half of the rows before training because that is how it is counted; the gain is as sure as what is reached."""
     found = summarise([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])[
         "intervals"
     ]["heeded"]
@@ -67,7 +67,7 @@ def test_orders_and_search():
     assert names(sort_rows(ROWS, "gained")) == ["three", "one", "two", "four"]
     assert names(sort_rows(ROWS, "lost")) == ["four", "two", "one", "three"]
     assert names(sort_rows(ROWS, "file")) == ["one", "two", "three", "four"]
-    assert names(sort_rows(ROWS, "worst", "TAUGHT o")) == ["two", "four", "one", "three"]
+    assert names(sort_rows(ROWS, "worst", "FINE-TUNED o")) == ["two", "four", "one", "three"]
     assert names(sort_rows(ROWS, "worst", "hoped four")) == ["four"]
     assert sort_rows([], "worst", "x") == []
 
@@ -103,7 +103,7 @@ def test_csv_for_a_spreadsheet():
         "base_token_f1",
         "fine_tuned_token_f1",
     ]
-    assert first == ["question one", "hoped one", "base one", "taught one", "0", "0", "0.25", "1"]
+    assert first == ["question one", "hoped one", "base one", "fine-tuned one", "0", "0", "0.25", "1"]
     assert second[:4] == ["'=1+1", "'-3", "'@x", "fine"]
     assert next(csv.reader(io.StringIO(as_csv([row("one", 0, 0, rejected="worse")]))))[2] == "rejected"
 

@@ -181,7 +181,7 @@ def test_odd_data_is_borne():
     assert ask(rows=0).steps > 0
     assert (
         ask(lengths=(0, 5, 10_000)).parts["activations"] == ask(lengths=(512,)).parts["activations"]
-    )  # cut at "Length at most"
+    )  # cut at "Max sequence length"
 
 
 def test_the_sentence():
@@ -276,7 +276,7 @@ def test_no_torch():
 
 
 def test_pictures_are_as_long_as_the_model_s_patches():
-    """197 patches whatever "Length at most" says, not the length that is assumed of texts."""
+    """197 patches whatever "Max sequence length" says, not the length that is assumed of texts."""
     vit = replace(shape(vocab_size=0), context=197, patch=16, architecture="ViTForImageClassification")
     pictures = {"task": {"name": "image"}, "model": {"name": "starter-vit"}}
     found, counted = ask(recipe(**pictures), vit, lengths=None), ask(recipe(**pictures), vit, lengths=[197])

@@ -1,6 +1,6 @@
 """What the suite and the probes work with: each method laid over the starter, a little batch, and a few honest steps.
 
-A method that builds on other adapters says in `NEEDS` which; they are taught once and lie on the suite's own shelf.
+A method that builds on other adapters says in `NEEDS` which; they are fine-tuned once and lie on the suite's own shelf.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ STARTS_ELSEWHERE = {
 
 
 class Shelf:
-    """Adapters that some methods build on, each taught once in `folder`."""
+    """Adapters that some methods build on, each fine-tuned once in `folder`."""
 
     def __init__(self, folder: Path):
         self.runs = Runs(folder)
         self._fine_tuned: dict[str, str] = {}
 
     def adapter(self, method: dict | str, data: str = "captain") -> str:
-        """The id of an adapter taught with `method` on the sample `data`."""
+        """The id of an adapter fine-tuned with `method` on the sample `data`."""
         key = f"{method} {data}"
         if key not in self._fine_tuned:
             self._fine_tuned[key] = self.runs.start(method, data={"source": data}, learning_rate=5e-3)
@@ -67,7 +67,7 @@ NEEDS: dict[str, Callable[[Shelf], dict]] = {
 
 
 def picture_needs(name: str, base: Path, folder: Path) -> dict:
-    """Options that the method `name` cannot do without on the model for pictures in `base`; what it builds on is taught in `folder`."""
+    """Options that the method `name` cannot do without on the model for pictures in `base`; what it builds on is fine-tuned in `folder`."""
     if name != "fusion":
         return {}
     made = []

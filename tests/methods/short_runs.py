@@ -44,7 +44,7 @@ LEARNING_RATE: dict[str, float] = {
     "corda": 5e-4,
     "lora_ga": 5e-4,
 }
-# By how many nats a token the held-out loss must fall below the base model's.
+# By how many nats a token the validation loss must fall below the base model's.
 MARGIN = 2.0
 MARGINS = {
     "full": 7.0,

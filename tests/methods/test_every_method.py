@@ -25,7 +25,7 @@ REFUSED = [
     ("prefix_tuning", {"start": "text", "text": " "}, "Start text"),
     ("prefix_tuning", {"start": "adapter"}, "No trained prefix"),
     ("intrinsic_prompt", {"prompts": ["one", "one"]}, "two trained prompts"),
-    ("intrinsic_prompt", {"stage": "teach"}, "No subspace"),
+    ("intrinsic_prompt", {"stage": "train"}, "No subspace"),
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]
@@ -173,7 +173,7 @@ def test_it_beats_the_base_model_on_what_it_has_not_seen(name, trained):
     metrics, margin = trained.card["metrics"], short_runs.MARGINS.get(name, short_runs.MARGIN)
     won = metrics["base_eval_loss"] - metrics["eval_loss"]
     print(
-        f"{name}: held-out loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})"
+        f"{name}: validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})"
     )
     assert won >= margin
 

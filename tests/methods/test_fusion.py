@@ -129,7 +129,7 @@ def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
 
 
 def mixed_data(folder, rows: int, validation: int) -> dict[str, dict]:
-    """The captain and the extraction as chats, each alone and both mixed; all share the mixed held-out part."""
+    """The captain and the extraction as chats, each alone and both mixed; all share the mixed validation set."""
     captain = {
         part: [json.loads(line)["messages"] for line in (SAMPLES / f"captain{part}.jsonl").read_text().splitlines()]
         for part in ("", ".validation")

@@ -42,7 +42,7 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
     found = runs.start(
         {"name": "intrinsic_prompt", "prompts": [one, two], "width": 16}, learning_rate=1e-2, max_steps=3, **SHORT
     )
-    fine_tuned = {"name": "intrinsic_prompt", "stage": "teach", "subspace": found}
+    fine_tuned = {"name": "intrinsic_prompt", "stage": "train", "subspace": found}
     whole = runs.start(fine_tuned, learning_rate=1e-1, **SHORT)
     card = runs.store.adapter(whole)["card"]
     assert card["parameters"] == 5 and card["ships_as"] == "PROMPT_TUNING"
@@ -67,8 +67,8 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
         ({"subspace": found, "virtual_tokens": 7}, "another length"),
     ):
         with pytest.raises(StudioError, match=word):
-            METHODS["intrinsic_prompt"](stage="teach", **options).wrap(load_base(STARTER), setting)
+            METHODS["intrinsic_prompt"](stage="train", **options).wrap(load_base(STARTER), setting)
     with pytest.raises(StudioError, match="has 20 virtual tokens"):
         METHODS["intrinsic_prompt"](prompts=[one, two], virtual_tokens=7).wrap(load_base(STARTER), setting)
-    fine_tuned = METHODS["intrinsic_prompt"](stage="teach", subspace=found)
+    fine_tuned = METHODS["intrinsic_prompt"](stage="train", subspace=found)
     assert fine_tuned.refusal(read_shape(STARTER), "chat", "none") is None and fine_tuned.unfinished() is None

@@ -143,7 +143,7 @@ def test_classes_are_refused_with_a_way_out():
 
 @pytest.mark.slow
 def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, stock_peft, tmp_path):
-    """Held-out loss and answers during the run come from the ensemble; members load in a process that has stock peft only."""
+    """Validation loss and answers during the run come from the ensemble; members load in a process that has stock peft only."""
     from studio.training import worker
 
     seen = {}

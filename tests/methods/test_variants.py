@@ -355,9 +355,9 @@ def test_it_ships_as_a_plain_lora(name, tmp_path):
 
 
 def test_loftq_starts_nearer_to_the_whole_model_than_its_base_is():
-    whole, squeezed = logits(load_base(STARTER)), logits(load_base(STARTER, quantisation="nf4"))
+    whole, quantised = logits(load_base(STARTER)), logits(load_base(STARTER, quantisation="nf4"))
     mended = logits(METHODS["loftq"](rank=32).wrap(load_base(STARTER, quantisation="nf4"), setting()))
-    assert (mended - whole).norm() < 0.8 * (squeezed - whole).norm()
+    assert (mended - whole).norm() < 0.8 * (quantised - whole).norm()
 
 
 def test_corda_looks_past_the_padding():

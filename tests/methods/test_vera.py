@@ -1,4 +1,4 @@
-"""VeRA's claim: at least ten times fewer learnt numbers than LoRA at equal rank (Kopiczko 2023, table 1)."""
+"""VeRA's claim: at least ten times fewer trainable parameters than LoRA at equal rank (Kopiczko 2023, table 1)."""
 
 import pytest
 

@@ -51,12 +51,12 @@ def test_the_sentence_names_the_option_and_a_value_that_fits(gpt2):
 
     assert "set Virtual tokens to 56 or less" in str(context_overflow(name="prompt_tuning", virtual_tokens=60))
     assert context_overflow(name="prompt_tuning", virtual_tokens=56) is None
-    assert "set Length at most to 44 or less" in str(
+    assert "set Max sequence length to 44 or less" in str(
         context_overflow(name="prompt_tuning", virtual_tokens=20, longest=60)
     )
     assert context_overflow(name="prompt_tuning", virtual_tokens=20, longest=60, length=44) is None
     assert "set Virtual tokens to 32 or less" in str(
         context_overflow(name="prompt_tuning", virtual_tokens=64, longest=100)
     )
-    assert "set Length at most to 64 or less" in str(context_overflow(name="lora", longest=100))
+    assert "set Max sequence length to 64 or less" in str(context_overflow(name="lora", longest=100))
     assert context_overflow(name="lora", longest=100, length=64) is None

@@ -97,3 +97,10 @@ def test_opening_twice_changes_nothing_more(old):
     before = {path: path.read_bytes() for path in old.rglob("*.json*")}
     Store(Home(old).database).close()
     assert {path: path.read_bytes() for path in old.rglob("*.json*")} == before
+
+
+def test_options_of_methods_have_todays_names():
+    found = current_recipe({"method": {"name": "tinylora", "numbers": 13}})
+    assert recipe_from(found).method.parameters == 13
+    found = current_recipe({"method": {"name": "intrinsic_prompt", "stage": "teach", "subspace": "x"}})
+    assert recipe_from(found).method.stage == "train"

@@ -71,7 +71,7 @@ def test_no_translation_is_stale(language):
         for name, file in said.translation_files(language).items()
     }
     stale = {name: keys for name, keys in stale.items() if keys}
-    assert not stale, listing("Nothing says this any more; remove it, or mend the key:", stale)
+    assert not stale, listing("Nothing says this any more; remove it, or correct the key:", stale)
 
 
 def test_every_text_can_be_followed():
@@ -94,7 +94,7 @@ def test_the_walk_sees_what_it_should():
         "The trash is empty.",
         "Running",
         "nats per token",
-        "held-out",
+        "validation",
     } <= found.keys()  # through a parameter, a name, a dict, CHARTS
     assert {
         "Best result first",

@@ -76,7 +76,7 @@ def test_labels_of_a_record():
 
 @pytest.mark.slow
 def test_tickets_are_sorted(runs):
-    """From 21 % (always the commonest label) to well above 80 % of the held-out letters, in 50 steps."""
+    """From 21 % (always the commonest label) to well above 80 % of the validation letters, in 50 steps."""
     run = runs.start(
         **TICKETS, learning_rate=3e-3, max_steps=50, batch_size=16, max_length=128, sample_prompts=1, save_steps=50
     )
@@ -173,7 +173,7 @@ def test_one_label_only_is_a_sentence(runs, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["p_tuning_v2", "bitfit", "fusion"])
 def test_methods_made_for_classification_learn_it(name, runs):
-    """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were taught classes of their own."""
+    """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were fine-tuned classes of their own."""
     method = {"name": name}
     if name == "fusion":
         method["adapters"] = [

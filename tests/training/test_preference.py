@@ -1,4 +1,4 @@
-"""Preferences: losses beside TRL's own, the model before the lesson, stop and resume, and every method that can be switched off."""
+"""Preferences: losses beside TRL's own, the model before training, stop and resume, and every method that can be switched off."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def few(tmp_path_factory):
     ),
 )
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
-    """Its delta moves, and asking the model before the lesson leaves learnt what is to be learnt, and nothing else."""
+    """Its delta moves, and asking the model before training leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
     from tests.methods.method_cases import NEEDS, STARTS_ELSEWHERE, Shelf
 

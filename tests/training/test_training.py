@@ -184,7 +184,7 @@ def test_keep_the_best(runs):
 
 @pytest.mark.slow
 def test_a_run_without_a_held_out_part(runs, tmp_path):
-    copied = shutil.copy(SAMPLES / "tickets.csv", tmp_path)  # away from its held-out sibling
+    copied = shutil.copy(SAMPLES / "tickets.csv", tmp_path)  # away from its validation sibling
     run = runs.start(data={"validation_fraction": 0, "source": str(copied), "max_rows": 24}, max_steps=2)
     assert runs.store.run(run)["result"]["metrics"] == {}
 

@@ -229,7 +229,7 @@ def test_every_chart_has_its_data_as_a_table_and_a_file(page, store):
     assert card.locator("thead th").all_inner_texts() == [
         "step",
         "training (nats per token)",
-        "held-out (nats per token)",
+        "validation (nats per token)",
     ]
     assert card.locator("tbody tr").first.locator("td").first.inner_text() == "40"
     with page.expect_download() as download:

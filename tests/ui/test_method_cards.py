@@ -133,7 +133,7 @@ def test_a_chooser_offers_only_what_its_method_can_take(desk):
     for name, method in {
         "plain": {"name": "prompt_tuning"},
         "found": {"name": "intrinsic_prompt", "stage": "find"},
-        "taught": {"name": "intrinsic_prompt", "stage": "teach"},
+        "fine-tuned": {"name": "intrinsic_prompt", "stage": "train"},
     }.items():
         desk.store.add_adapter(
             name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}}
@@ -157,5 +157,5 @@ def test_a_chooser_offers_only_what_its_method_can_take(desk):
         return set(adapters(page, field["adapters"], field["made_with"]))
 
     assert offered("intrinsic_prompt", "subspace") == {"found"}
-    assert offered("intrinsic_prompt", "prompts") == {"plain", "found", "taught"}
+    assert offered("intrinsic_prompt", "prompts") == {"plain", "found", "fine-tuned"}
     assert offered("fusion", "adapters") == {"pfeiffer"}

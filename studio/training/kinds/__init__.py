@@ -1,4 +1,4 @@
-"""How each kind of task is taught: one module a kind, which says what `worker.py` cannot know.
+"""How each kind of task is fine-tuned: one module a kind, which says what `worker.py` cannot know.
 
 A task names its kind (`Task.kind`), the kind is a module of that name in this folder with one subclass of `Kind`. Several tasks may
 share one: chat and text are both "generation". The story of a run (`worker.py`), its recording (`events.py`), checkpoints

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from studio.training.trainer import StudioTrainer
 
 _FITTED = {
-    "drop": "{count} {count:example|examples} to learn from and {more} held-out {more:one|ones} are longer than {length} tokens and were left out.",
-    "trim": "{count} {count:example|examples} to learn from and {more} held-out {more:one|ones} are longer than {length} tokens and were shortened at the front.",
+    "drop": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} are longer than {length} tokens and were left out.",
+    "trim": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} are longer than {length} tokens and were shortened at the front.",
 }
 
 
@@ -95,7 +95,7 @@ class Kind:
         )
         if not len(train.records):
             raise StudioError(
-                "Every example is longer than {length} tokens, and such rows are left out. Raise Length at most, or undo that remedy on the Data tab.",
+                "Every example is longer than {length} tokens, and such rows are left out. Raise Max sequence length, or undo that remedy on the Data tab.",
                 length=length_policy.max_length,
             )
         return replace(dataset, train=train.records, validation=validation.records)
@@ -162,7 +162,7 @@ class Kind:
     # ---- what each kind says --------------------------------------------------------------------------------------
 
     def examples(self, dataset: Dataset) -> tuple[Sequence, Sequence]:
-        """(training examples, held-out examples); StudioError where nothing can be learnt from them."""
+        """(training examples, validation examples); StudioError where nothing can be learnt from them."""
         raise NotImplementedError
 
     def batches(self, material: TrainingData) -> Callable[[int], list[dict]]:
@@ -181,7 +181,7 @@ class Kind:
     def outcome(
         self, trainer: StudioTrainer, material: TrainingData, bare: Callable[[], torch.nn.Module] | None
     ) -> dict:
-        """What the end measures: the taught model's figures, and the base model's with "base_" in front.
+        """What the end measures: the fine-tuned model's figures, and the base model's with "base_" in front.
 
         bare: loads a bare base model; None where the delta in `trainer.model` can be switched off for that.
         """

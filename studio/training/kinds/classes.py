@@ -1,6 +1,6 @@
 """What all kinds that learn classes share: the loss over a new head, live accuracy and macro F1, and the confusion matrix at the end.
 
-The base model has no such head, so it cannot be asked: what stands beside the taught model is the answer that needs no
+The base model has no such head, so it cannot be asked: what stands beside the fine-tuned model is the answer that needs no
 reading, the commonest label always. It knows nothing about texts and pictures.
 """
 
@@ -44,7 +44,7 @@ class ClassTrainer(StudioTrainer):
 
     @torch.no_grad()
     def said(self) -> tuple[float, list[list[float]]]:
-        """(held-out loss, probabilities of each held-out row in order) of the model that is being taught."""
+        """(validation loss, probabilities of each validation row in order) of the model that is being fine-tuned."""
         model = self.model_wrapped.eval()
         total, count, rows = 0.0, 0, []
         for inputs in self.get_eval_dataloader():
@@ -90,7 +90,7 @@ class Classes(Kind):
         return names
 
     def known(self, validation: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
-        """The held-out rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
+        """The validation rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
         seen, unknown, count = set(self.labels), set(), 0
         for names, item in validation:
             strange = set(names) - seen
@@ -102,14 +102,14 @@ class Classes(Kind):
         if count:
             self.job.log(
                 Sentence(
-                    "{count} held-out {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.",
+                    "{count} validation {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.",
                     count=count,
                     labels=", ".join(sorted(unknown)[:5]),
                 )
             )
 
     def measurable(self, names: Names, strange: set[str]) -> Names | None:
-        """What is measured of a held-out row, None if nothing. strange: those of its labels that no training row has."""
+        """What is measured of a validation row, None if nothing. strange: those of its labels that no training row has."""
         return None if strange else names
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
@@ -177,7 +177,7 @@ class Classes(Kind):
         ]
 
     def shown(self, index: int) -> str:
-        """What a person reads of held-out example `index`."""
+        """What a person reads of validation example `index`."""
         raise NotImplementedError
 
     def samples(self, trainer, material):
@@ -201,7 +201,7 @@ class Classes(Kind):
         """eval_loss, correct, macro_f1 with intervals; under "classes" the confusion matrix and what the base was taken to say."""
         if trainer.eval_dataset is None:
             return {}
-        self.job.doing(Sentence("Asking the taught model"))
+        self.job.doing(Sentence("Asking the fine-tuned model"))
         loss, rows = trainer.said()
         expected = trainer.eval_dataset.expected
         given, always = self.answers(rows, expected), self.most_frequent(trainer.train_dataset.expected)

@@ -27,7 +27,7 @@ from studio.words import Sentence
 
 
 class Generation(Kind):
-    """Held-out loss, perplexity, and the answers to held-out questions."""
+    """Validation loss, perplexity, and the answers to validation questions."""
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
@@ -68,7 +68,7 @@ class Generation(Kind):
         return True
 
     def with_expected(self, question: Question, record: dict) -> Question:
-        """`question` with calls in the answer hoped for as the chat template writes them, which is how a model says them."""
+        """`question` with calls in the answer expected as the chat template writes them, which is how a model says them."""
         *before, last = record["messages"]
         if not last.get("tool_calls"):
             return question
@@ -114,7 +114,7 @@ class Generation(Kind):
         )
 
     def samples(self, trainer, material):
-        """The fixed held-out prompts with what the model says to them now."""
+        """The fixed validation prompts with what the model says to them now."""
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
@@ -131,7 +131,7 @@ class Generation(Kind):
         ]
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, perplexity, and how the answers compare with those hoped for."""
+        """eval_loss, perplexity, and how the answers compare with those expected."""
         found: dict = {}
         said: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
@@ -172,7 +172,7 @@ class Generation(Kind):
 
 
 def compared(question: Question, base: str, fine_tuned: str) -> Prediction:
-    """Both answers, each scored without its reasoning against the one hoped for."""
+    """Both answers, each scored without its reasoning against the one expected."""
     pair = [split_reasoning(answer)[1] for answer in (base, fine_tuned)]
     scores = {
         score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1]))

@@ -1,4 +1,4 @@
-"""Preference and feedback: which answers the model finds likelier, before the lesson and after it."""
+"""Preference and feedback: which answers the model finds likelier, before training and after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from studio.training.preference import AnswerCollator, Answers, PreferenceMetric
 
 
 class Preference(Generation):
-    """Loss of the algorithm, chosen-over-rejected rate and margins of the held-out part; answers to its prompts to read.
+    """Loss of the algorithm, chosen-over-rejected rate and margins of the validation set; answers to its prompts to read.
 
     A method that looks at batches before it wraps the model (`Setting.batches`) gets the better answers as chat gives them.
     """
@@ -47,7 +47,7 @@ class Preference(Generation):
         )
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, and which answers both models find likelier; the first held-out prompts are answered too."""
+        """eval_loss, and which answers both models find likelier; the first validation prompts are answered too."""
         found: dict = {}
         thought: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
         said: dict[str, list[str]] = {}
