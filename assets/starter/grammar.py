@@ -1,7 +1,8 @@
-"""Writes the conversations and texts from which the starter learns, from a seed, without end.
+"""Generate the training conversations and texts of the starter, from a seed, without end.
 
-Wraps the questions of `skills.py` into dialogues: alone, under a system prompt that changes how to answer, several in a row; adds small talk,
-stories and plain texts. Keeps held-out questions out of everything it writes for training. Knows nothing about tokens or models.
+Wraps the questions of `skills.py` into dialogues: alone, under a system prompt that changes how to answer, several
+in a row; adds small talk, stories and plain texts. Keeps validation questions out of all training data. Knows
+nothing about tokenizers or models.
 """
 
 import random
@@ -20,7 +21,7 @@ def is_validation_task(skill: str, task: Task) -> bool:
 
 
 def closed(rng: random.Random, validation: bool = False, skill: str | None = None) -> Task:
-    """A question with one right answer, from the training side or from the held-out side."""
+    """A question with exactly one right answer, from the training or the validation questions."""
     weights = LATE_WEIGHTS if getattr(rng, "late", False) else WEIGHTS
     while True:
         name = skill or rng.choices(list(SKILLS), [weights.get(name, 1) for name in SKILLS])[0]
@@ -43,7 +44,7 @@ def careless(text: str, rng: random.Random) -> str:
     return text[:-1] if text[-1] in "?." and rng.random() < 0.6 else text
 
 
-# ---- open talk: answers that need not be the only right ones ----------------------------------------------------------------
+# ---- open talk: answers that need not be the only right ones ---------------------------------------------------------
 
 ABOUT = "I am Starter, a very small language model."
 TALK: list[tuple[list[str], list[str]]] = [
@@ -226,13 +227,15 @@ def report(rng: random.Random) -> str:
         lines = [
             f"On {day} {people[0]} and {people[1]} went to the {place}.",
             f"The weather was {rng.choice(w.PRAISE + w.BLAME)}.",
-            f"They saw {rng.choice(w.NUMBERS[2:])} {rng.choice(w.ADJECTIVES)} {rng.choice(list(w.PLURALS.values())[:30])}.",
-            f"{rng.choice(people)} bought a {rng.choice(w.ADJECTIVES)} {rng.choice(w.OBJECTS)} for {rng.randrange(2, 90)} euros.",
+            f"They saw {rng.choice(w.NUMBERS[2:])} {rng.choice(w.ADJECTIVES)} "
+            f"{rng.choice(list(w.PLURALS.values())[:30])}.",
+            f"{rng.choice(people)} bought a {rng.choice(w.ADJECTIVES)} {rng.choice(w.OBJECTS)} for "
+            f"{rng.randrange(2, 90)} euros.",
         ]
     return " ".join(lines)
 
 
-# ---- system prompts: how to answer ------------------------------------------------------------------------------------------
+# ---- system prompts: how to answer -----------------------------------------------------------------------------------
 
 PLAIN = [
     "You are a helpful assistant.",
@@ -258,7 +261,9 @@ def lower_first(text: str) -> str:
 
 
 def style(task: Task, rng: random.Random) -> tuple[str, str]:
-    """(a system prompt, the answer as it wants it). Some words are made up, so that the rule is learnt and not the words."""
+    """(system prompt, the answer in the form that it asks for). Some words are made up, so that the rule is learned and
+    not the words.
+    """
     word = rng.choice(
         [
             "sir",
@@ -311,7 +316,7 @@ def styled(rng: random.Random, validation: bool = False) -> list[Message]:
     return chat(task.question, answer, system=system)
 
 
-# ---- everything together ----------------------------------------------------------------------------------------------------
+# ---- everything together ---------------------------------------------------------------------------------------------
 
 
 def several(rng: random.Random) -> list[Message]:
@@ -342,7 +347,9 @@ KINDS = {single: 60, styled: 16, several: 9, talk: 4, my_name: 2, complaint: 1, 
 
 
 def documents(seed: int, late: bool = False) -> Iterator[list[Message] | str]:
-    """Endless training documents: a list of messages, or a plain text (one in twenty). `late` asks less for facts and more for work."""
+    """Endless training documents: a list of messages, or a plain text (one in twenty). `late` asks less for facts and
+    more for work.
+    """
     rng = random.Random(seed)
     rng.late = late
     while True:
@@ -353,7 +360,9 @@ def documents(seed: int, late: bool = False) -> Iterator[list[Message] | str]:
 
 
 def validation_set(per_skill: int, seed: int = 7) -> dict[str, list[list[Message]]]:
-    """Held-out conversations by skill, each ending in the one right answer; "system prompts" are the styles over held-out questions."""
+    """Validation conversations by skill, each ending in its right answer; "system prompts" are the styles over
+    validation questions.
+    """
     rng = random.Random(seed)
     tests: dict[str, list[list[Message]]] = {}
     for name in SKILLS:

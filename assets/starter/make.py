@@ -1,10 +1,12 @@
-"""Makes the starter: a tiny Qwen2 chat model, trained from scratch on the conversations of `grammar.py`, as a Hugging Face folder.
+"""Makes the starter: a tiny Qwen2 chat model, trained from scratch on the conversations of `grammar.py`, as a Hugging
+Face folder.
 
     python assets/starter/make.py                 # everything, about 35 minutes on two cores
     python assets/starter/make.py --minutes 3     # a sketch of it
 
-Reads top to bottom: tokenizer, model, packed batches, training, held-out exam, export. The data are the same for the same seed; how many
-steps fit into `--minutes` depends on the machine (`--steps` fixes them). Knows nothing about the studio: the folder is an ordinary model.
+Reads top to bottom: tokenizer, model, packed batches, training, evaluation, export. The data are the same for the
+same seed; how many steps fit into `--minutes` depends on the machine (`--steps` fixes them). Knows nothing about the
+studio: the folder is an ordinary model.
 """
 
 import argparse
@@ -37,25 +39,27 @@ QWEN_SPLIT = (
 )
 STRICT_SPLIT = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-# ChatML. The generation marks let `apply_chat_template(..., return_assistant_tokens_mask=True)` find what the assistant said.
+# ChatML. The generation markers are for `apply_chat_template(..., return_assistant_tokens_mask=True)`.
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
     "{%- if message['role'] == 'assistant' %}"
-    "{{- '<|im_start|>assistant\\n' }}{% generation %}{{- message['content'] + '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}"
+    "{{- '<|im_start|>assistant\\n' }}"
+    "{% generation %}{{- message['content'] + '<|im_end|>' }}{% endgeneration %}{{- '\\n' }}"
     "{%- else %}{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{%- endif %}"
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
 
 
-# ---- tokenizer --------------------------------------------------------------------------------------------------------------
+# ---- tokenizer -------------------------------------------------------------------------------------------------------
 
 
 def make_tokenizer(vocab_size: int, seed: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over the training text. Digits stand alone, so that sums can be learnt digit by digit.
+    """Byte-level BPE over the training text. Each digit is a token, so that sums can be learned digit by digit.
 
-    `AutoTokenizer` gives every Qwen2 folder Qwen's own way of splitting text, whatever tokenizer.json says, so that is what we ship. The merges
-    are learnt with a stricter split, in which a quotation mark never joins a word: it helps copying into JSON, and holds under both.
+    `AutoTokenizer` gives every Qwen2 folder Qwen's own pre-tokenisation, whatever tokenizer.json says, so that is
+    what is saved. The merges are trained with a stricter one, in which a quotation mark never joins a word: it helps
+    copying into JSON, and is valid under both.
     """
     tokenizer = Tokenizer(models.BPE())
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -86,7 +90,7 @@ def make_tokenizer(vocab_size: int, seed: int) -> PreTrainedTokenizerFast:
     )
 
 
-# ---- model ------------------------------------------------------------------------------------------------------------------
+# ---- model -----------------------------------------------------------------------------------------------------------
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
@@ -110,11 +114,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return model
 
 
-# ---- batches ----------------------------------------------------------------------------------------------------------------
+# ---- batches ---------------------------------------------------------------------------------------------------------
 
 
 def encode(doc: list[Message] | str, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[float]]:
-    """(token ids, loss weight of each). The assistant's words count fully, the others a little: they teach the language."""
+    """(token ids, loss weight of each). Weight 1 for the assistant's tokens, 0.1 for the others, from which the
+    language is learned.
+    """
     raw = tokenizer.backend_tokenizer
     if isinstance(doc, str):
         ids = raw.encode(doc).ids + [tokenizer.eos_token_id]
@@ -134,7 +140,8 @@ def encode(doc: list[Message] | str, tokenizer: PreTrainedTokenizerFast) -> tupl
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, late: bool = False) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of ROWS rows of ROW tokens, whole documents packed first-fit; each document sees only itself.
 
-    ids, positions (ROWS, ROW) int64 · weights (ROWS, ROW) float, 0 on what must not be predicted · mask (ROWS, 1, ROW, ROW) bool
+    ids, positions (ROWS, ROW) int64 · weights (ROWS, ROW) float, 0 on what must not be predicted · mask (ROWS, 1, ROW,
+    ROW) bool
     """
     source = (pair for pair in (encode(doc, tokenizer) for doc in documents(seed, late)) if len(pair[0]) <= ROW)
     causal = torch.ones(ROW, ROW).tril().bool()
@@ -157,11 +164,13 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, late: bool = False) -
         yield {"ids": ids, "positions": positions, "weights": weights, "mask": mask}
 
 
-# ---- training ---------------------------------------------------------------------------------------------------------------
+# ---- training --------------------------------------------------------------------------------------------------------
 
 
 def optimizers(model: Qwen2ForCausalLM, lr: float, rank: int, ranks: int) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers (fewer steps to the same loss), AdamW for embeddings, norms and biases; this process's share of both."""
+    """Muon for the matrices of the layers (fewer steps to the same loss), AdamW for embeddings, norms and biases; this
+    process's share of both.
+    """
     layers = [p for p in model.model.layers.parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is q for q in layers)]
     both = [
@@ -185,8 +194,10 @@ def loss_of(model: Qwen2ForCausalLM, ids, positions, weights, mask) -> torch.Ten
 def train_worker(
     rank: int, model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace, shared: dict
 ) -> None:
-    """One of the training processes. Weights lie in shared memory: each process takes the gradient of its own batch, then updates its own
-    share of the weights with the mean of all gradients. Rank 0 keeps the clock, prints and exports."""
+    """One of the training processes. The weights are in shared memory: each process computes the gradient of its own
+    batch, then updates its own share of the weights with the mean of all gradients. Rank 0 keeps the time, prints
+    and exports.
+    """
     torch.set_num_threads(1)
     params, grads, clock, barrier = list(model.parameters()), shared["grads"], shared["clock"], shared["barrier"]
     opts = optimizers(model, args.lr, rank, args.processes)
@@ -249,7 +260,9 @@ def train_worker(
 
 
 def train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
-    """One process a core, one meeting a step: threads would meet at every product, and wait there for each other where cores are shared."""
+    """One process a core, synchronised once a step: threads would synchronise at every matrix product, and wait for
+    each other on shared cores.
+    """
     size = sum(p.numel() for p in model.parameters())
     shared = {
         "grads": torch.zeros(args.processes, size).share_memory_(),
@@ -272,12 +285,12 @@ def training_facts(args: argparse.Namespace, step: int, minutes: float, loss: fl
     }
 
 
-# ---- exam -------------------------------------------------------------------------------------------------------------------
+# ---- evaluation ------------------------------------------------------------------------------------------------------
 
 
 @torch.inference_mode()
 def generate_answers(model, tokenizer, conversations: list[list[Message]], batch: int = 96) -> list[str]:
-    """The greedy answer to each conversation (which ends with a user's turn), in order."""
+    """The greedy answer to each conversation (which ends with a user message), in order."""
     prompts = [tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in conversations]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # like lengths together: little padding
     out = [""] * len(prompts)
@@ -297,7 +310,7 @@ def generate_answers(model, tokenizer, conversations: list[list[Message]], batch
 
 
 def score(folder: Path, per_skill: int, show_wrong: int = 0) -> dict:
-    """Exact match of greedy answers to held-out questions, by skill, of the model as it lies on disk."""
+    """Exact match of greedy answers to validation questions, by skill, of the model saved in `folder`."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     items = [(name, c) for name, cs in validation_set(per_skill).items() for c in cs]
@@ -314,11 +327,13 @@ def score(folder: Path, per_skill: int, show_wrong: int = 0) -> dict:
     return {"validation_exact_match": round(right / asked, 4), "right": right, "asked": asked, "skills": skills}
 
 
-# ---- export -----------------------------------------------------------------------------------------------------------------
+# ---- export ----------------------------------------------------------------------------------------------------------
 
 
 def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wrong: int = 0) -> dict:
-    """Writes the model in 16 bit, scores what was written, then moves every file into place, so that readers never see half a file."""
+    """Write the model in 16 bit, score what was written, then move every file into place, so that readers never see a
+    partial file.
+    """
     new = folder / ".new"
     shutil.rmtree(new, ignore_errors=True)
     copy.deepcopy(model).to(torch.bfloat16).save_pretrained(new)
@@ -331,7 +346,8 @@ def export(model, tokenizer, folder: Path, facts: dict, per_skill: int, show_wro
     new.rmdir()
     weak = {name: f"{s['right']}/{s['asked']}" for name, s in scores["skills"].items() if s["right"] < 0.9 * s["asked"]}
     print(
-        f"exported to {folder}: {scores['validation_exact_match']:.1%} of {scores['asked']} held-out answers; weak: {weak}",
+        f"exported to {folder}: {scores['validation_exact_match']:.1%} of {scores['asked']} validation answers; "
+        f"weak: {weak}",
         flush=True,
     )
     return scores
@@ -344,7 +360,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=6, help="minutes between exports on the way")
     parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
     parser.add_argument("--vocab", type=int, default=3072, help="tokens in the vocabulary")
-    parser.add_argument("--per-skill", type=int, default=25, help="held-out questions a skill in the last exam")
+    parser.add_argument("--per-skill", type=int, default=25, help="validation questions a skill in the last evaluation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="training processes, one a core")
     parser.add_argument("--resume", action="store_true", help="go on from the last export")

@@ -1,8 +1,9 @@
-"""The closed skills of the starter: each writes one question that has exactly one right answer.
+"""The closed skills of the starter: each generates questions that have exactly one right answer.
 
-A skill takes a random generator and returns a `Task`. Its `key` names what must be kept apart: where the answer can be worked out
-(7 + 5, sorting, copying) the key is the combination, whatever the phrasing; where it must be known (the capital of Peru) the key is
-fact and phrasing together. Knows nothing about dialogues, system prompts, tokenizers or models.
+A skill takes a random generator and returns a `Task`. Its `key` is the unit of the train/validation split: where the
+answer can be worked out (7 + 5, sorting, copying) the key is the combination, whatever the phrasing; where it must
+be known (the capital of Peru) the key is fact and phrasing together. Knows nothing about dialogues, system prompts,
+tokenizers or models.
 """
 
 import json
@@ -36,7 +37,7 @@ def listing(items) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-# ---- what must be known: a table of facts, several ways to ask, one way to answer -------------------------------------------
+# ---- what must be known: a table of facts, several ways to ask, one way to answer ------------------------------------
 
 
 def fact(table: dict, questions: list[str], answer: str, rng: random.Random, article: bool = False) -> Task:
@@ -272,7 +273,7 @@ def month_number(rng: random.Random) -> Task:
     return Task(question, f"The {w.ORDINALS[i]} month of the year is {w.MONTHS[i]}.", w.MONTHS[i], question)
 
 
-# ---- what can be worked out: held-out combinations were never seen in any phrasing ------------------------------------------
+# ---- what can be worked out: validation combinations are in no training phrasing -------------------------------------
 
 
 def add(rng: random.Random) -> Task:
@@ -464,7 +465,7 @@ def sentence(rng: random.Random) -> str:
 
 
 def some_text(rng: random.Random) -> str:
-    """Things to copy: sentences, lists, names and invented words, so that copying works on what was never seen."""
+    """Things to copy: sentences, lists, names and invented words, so that copying generalises."""
     return rng.choice(
         [
             lambda: sentence(rng),
@@ -496,7 +497,9 @@ def with_apostrophe(rng: random.Random) -> str:
 
 
 def odd_characters(rng: random.Random) -> str:
-    """Signs, accents and Chinese: a byte that was never written could not be taught later, because its embedding would be noise."""
+    """Signs, accents and Chinese: a byte that never occurs in training could not be fine-tuned later, because its
+    embedding would be noise.
+    """
     return rng.choice(
         [
             lambda: "".join(rng.choice(string.printable[:94]) for _ in range(rng.randrange(2, 8))),
@@ -694,7 +697,7 @@ WEIGHTS = {
     "month_number": 0.5,
     "spell": 0.5,
 }
-# Facts are learnt soon; what has to be worked out gets most of the later time.
+# Facts are learned early; what has to be worked out gets most of the later time.
 LATE_WEIGHTS = {name: 0.4 for name in FACTS} | {
     "opposite": 2,
     "capital": 1,

@@ -1,10 +1,12 @@
-"""Makes the starter for pictures: a tiny ViT, trained from scratch on the pictures of `pictures.py`, as a Hugging Face folder.
+"""Makes the starter for pictures: a tiny ViT, trained from scratch on the pictures of `pictures.py`, as a Hugging Face
+folder.
 
     python assets/starter_vit/make.py                # everything, about 25 minutes on one core
-    python assets/starter_vit/make.py --minutes 1    # a sketch of it
+    python assets/starter_vit/make.py --minutes 1    # a rough version of it
 
-Reads top to bottom: pictures, model, training, held-out exam, export. The pictures are the same for the same seed; how many steps fit
-into `--minutes` depends on the machine. Knows nothing about the studio: the folder is an ordinary model.
+Reads top to bottom: pictures, model, training, evaluation, export. The pictures are the same for the same seed; how
+many steps fit into `--minutes` depends on the machine. Knows nothing about the studio: the folder is an ordinary
+model.
 """
 
 import argparse
@@ -30,19 +32,23 @@ tags: [tiny, from-scratch, vit]
 ---
 # Starter for pictures
 
-A ViT of {parameters:,} parameters (6 layers, width 96, 3 heads, pictures of {size} × {size} pixels in patches of 8), trained from scratch on one CPU core in {minutes:.0f} minutes.
-It is small enough to be taught new classes in a minute on a laptop.
+A ViT of {parameters:,} parameters (6 layers, width 96, 3 heads, pictures of {size} × {size} pixels in patches of 8),
+trained from scratch on one CPU core in {minutes:.0f} minutes. It is small enough to be fine-tuned on new classes in a
+minute on a laptop.
 
 ## What it knows
-A little: which of eight shapes is in a drawn picture ({shapes}) it says rightly in {shape:.0%} of the cases. While it was made it also had to name the shape's colour ({colours}) and its texture
-({textures}), so its features know of those too; only the head for shapes is kept.
+It classifies which of eight shapes is in a drawn picture ({shapes}) with an accuracy of {shape:.0%}. In training it
+also had to predict the shape's colour ({colours}) and texture ({textures}), so its features represent those too; only
+the head for shapes is kept.
 
 ## How it was trained
-`python assets/starter_vit/make.py`: {pictures:,} pictures drawn by `pictures.py`, seed {seed}, {steps:,} steps of {batch}, AdamW, in {sessions} sitting(s) on cores shared with other work. No picture of anybody else was used. Weights in
-bfloat16.
+`python assets/starter_vit/make.py`: {pictures:,} pictures drawn by `pictures.py`, seed {seed}, {steps:,} steps of
+{batch}, AdamW, in {sessions} session(s) on cores shared with other work. No picture of anybody else was used. Weights
+in bfloat16.
 
 ## What it scores
-On {validation:,} pictures drawn with another seed: shape {shape:.1%}, colour {colour:.1%}, texture {texture:.1%}.
+Accuracy on {validation:,} validation pictures, drawn with another seed: shape {shape:.1%}, colour {colour:.1%},
+texture {texture:.1%}.
 
 ## Limits
 It has never seen a photograph. For learning, testing and demonstration.
@@ -53,7 +59,7 @@ Apache-2.0.
 
 
 def pictures(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(count × 3 × SIZE × SIZE between -1 and 1, count × 3 numbers of shape, colour and texture)."""
+    """(pixels, count × 3 × SIZE × SIZE between -1 and 1; labels, count × 3: shape, colour and texture)."""
     rng = np.random.default_rng(seed)
     drawn = [picture(rng, SIZE) for _ in range(count)]
     pixels = torch.from_numpy(np.stack([pixels for pixels, _ in drawn])).permute(0, 3, 1, 2)
@@ -61,7 +67,7 @@ def pictures(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class MultiHeadViT(nn.Module):
-    """The ViT with one head a question; the head for shapes is its own."""
+    """A ViT with one classification head each for shape, colour and texture; the head for shapes is the ViT's own."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +93,9 @@ class MultiHeadViT(nn.Module):
 
 
 def train(model: MultiHeadViT, minutes: float, step: int) -> int:
-    """The number of the last step, `step` being the first's. The rate falls with the clock, so that a short sitting ends well too."""
+    """Train for `minutes` from `step` on; returns the step after the last. The learning rate decays with the time, so
+    that short sessions end well.
+    """
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     began, first = time.monotonic(), step
     while (spent := (time.monotonic() - began) / 60 / minutes) < 1:
@@ -127,7 +135,7 @@ def main() -> None:
         before |= json.loads((options.resume / "scores.json").read_text())
     steps = train(model, options.minutes, before["steps"])
     minutes, sessions = before["minutes"] + options.minutes, before["sessions"] + 1
-    model.to(torch.bfloat16).float()  # what is examined is what is saved
+    model.to(torch.bfloat16).float()  # evaluate what is saved
     scores = evaluate(model)
     options.folder.mkdir(parents=True, exist_ok=True)
     model.vit.to(torch.bfloat16).save_pretrained(options.folder)

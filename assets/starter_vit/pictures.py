@@ -1,6 +1,8 @@
-"""Pictures drawn by chance: one shape, in a colour and a texture, on a quiet ground. What the picture model is trained on.
+"""Randomly drawn pictures: one shape, in a colour and a texture, on a plain background. The training data of the image
+model.
 
-Everything is computed with numpy on a grid of pixels, so that the same seed gives the same picture everywhere. Knows nothing about models.
+Everything is computed with numpy on a grid of pixels, so that the same seed gives the same picture everywhere. Knows
+nothing about models.
 """
 
 import numpy as np
@@ -30,7 +32,7 @@ def turned(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.n
 
 
 def shape(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How deep each point lies inside the shape (positive: inside); it fills about the circle of radius 1."""
+    """Signed depth of each point inside the shape (positive: inside); the shape fills about the circle of radius 1."""
     r, angle = np.hypot(x, y), np.arctan2(y, x)
     match name:
         case "circle":
@@ -74,7 +76,7 @@ def texture(name: str, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -
 
 
 def picture(rng: np.random.Generator, size: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """(size × size × 3 bytes, (number of its shape, colour, texture))."""
+    """(size × size × 3 bytes, (index of its shape, colour, texture))."""
     kinds = tuple(int(rng.integers(len(names))) for names in (SHAPES, COLOURS, TEXTURES))
     x, y = grid(size)
     scale = rng.uniform(0.45, 0.9)

@@ -1,4 +1,4 @@
-"""Talking to models: an OpenAI-compatible server over one base model and many adapters, and its client.
+"""Chat: an OpenAI-compatible server over one base model and many adapters, and its client.
 
-`answer` and `engine` need torch and run in workers; `client` is what the window uses, without torch.
+`generation` and `engine` need torch and run in workers; `client` is what the window uses, without torch.
 """

@@ -1,6 +1,6 @@
-"""Examples → the probability of each class: what Chat's playground, the evaluation and the validation metrics have in common.
+"""Class probabilities of encoded examples, shared by the Chat tab, the evaluation and the validation metrics.
 
-It knows nothing about where a model came from, nor what was expected.
+Knows nothing about where a model came from, nor which labels were expected.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from itertools import accumulate, pairwise
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-THRESHOLD = 0.5  # from which probability on a label is given, where a text may have several
+THRESHOLD = 0.5  # minimal probability of a predicted label, for multi-label
 
 
 def text_batch(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
-    """Token ids as one batch padded on the right. The mask keeps models that look both ways from seeing the padding, and the
-    model's own head takes each row's last token that is not padding."""
+    """Pad token ids on the right to one batch: "input_ids" and "attention_mask", each (rows × longest row).
+
+    The attention mask hides the padding from bidirectional models; transformers' classification heads pool at each
+    row's last token that is not padding.
+    """
     width = max(map(len, rows))
     ids = [row + [pad_id] * (width - len(row)) for row in rows]
     mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
@@ -26,10 +29,10 @@ def text_batch(rows: list[list[int]], pad_id: int) -> dict[str, torch.Tensor]:
 def class_logits(
     model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, has_virtual_tokens: bool = False
 ) -> torch.Tensor:
-    """Logits, rows × classes, in 32 bit.
+    """Class logits, rows × classes, in float32.
 
-    prompts: virtual tokens stand before the input. A model then no longer sees which tokens are padding and would read its answer off one
-    of them, so rows of different lengths are asked apart.
+    has_virtual_tokens: virtual tokens stand before the input. The model then no longer sees which tokens are padding
+    and would pool at one of them, so rows of different lengths go through it separately.
     """
     mask = inputs.get("attention_mask")
     if not has_virtual_tokens or mask is None or bool(mask.all()):
@@ -44,10 +47,10 @@ def class_logits(
 
 
 def class_loss(logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int] = ()) -> torch.Tensor:
-    """Summed loss: cross-entropy where `labels` are class numbers, binary cross-entropy of each class where they are rows of 0 and 1.
+    """Summed loss: cross-entropy where `labels` are class indices, binary cross-entropy where they are rows of 0 and 1.
 
-    sizes: classes in each label set, one set's logits after the other's. `labels` are then rows × sets, class numbers within the set,
-    -100 where a row has none; the softmax stays within a set.
+    sizes: number of classes in each label set; the logits of the sets are concatenated. `labels` are then rows ×
+    sets, class indices within the set, -100 where a row has none; the softmax stays within a set.
     """
     if sizes:
         parts = zip(logits.split(list(sizes), -1), labels.unbind(1), strict=True)
@@ -58,7 +61,9 @@ def class_loss(logits: torch.Tensor, labels: torch.Tensor, sizes: Sequence[int] 
 
 
 def probabilities(logits: torch.Tensor, multi_label: bool, sizes: Sequence[int] = ()) -> torch.Tensor:
-    """Of the same shape as `logits`; they add up to 1 in each row, in each label set of it, or, for several labels, not at all."""
+    """Class probabilities, of the same shape as `logits`: softmax over each row (or over each label set of it), sigmoid
+    for multi-label.
+    """
     if sizes:
         return torch.cat([part.softmax(-1) for part in logits.split(list(sizes), -1)], -1)
     return logits.sigmoid() if multi_label else logits.softmax(-1)
@@ -67,7 +72,11 @@ def probabilities(logits: torch.Tensor, multi_label: bool, sizes: Sequence[int] 
 def predicted_labels(
     row: list[float], names: list[str], multi_label: bool, sizes: Sequence[int] = ()
 ) -> tuple[str, ...]:
-    """The labels that a row of probabilities (or of any growing function of them with ½ at 0.5) stands for: one of each set, where `sizes` are given."""
+    """The labels that a row of probabilities predicts: the most probable of each label set; for multi-label all of at
+    least `THRESHOLD`.
+
+    row: probabilities, or any increasing function of them with 0.5 at probability 0.5.
+    """
     if multi_label:
         return tuple(name for name, value in zip(names, row, strict=True) if value >= THRESHOLD)
     ends = list(accumulate(sizes or [len(row)]))

@@ -1,7 +1,7 @@
 """Fine-tuned classifiers of one base model: a text or a picture → the probability of each class.
 
-A classifier has a head of its own over the base, so each is loaded by itself; the last few stay in memory. It knows nothing about HTTP
-or jobs.
+Each classifier has its own head on the base model, so each is loaded by itself; the most recently used stay in
+memory. Knows nothing about HTTP or jobs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ _SMALL_MODEL = 100_000_000
 
 
 class Classifiers:
-    """The classifiers of the base model in `base`. name: the base's name as in a recipe. how: arguments of `load_base`.
+    """The classifiers of the base model in `base`. name: the base's name as in a recipe. load_options: arguments of
+    `load_base`.
 
-    find(adapter id) → (folder, card), or `StudioError`.
+    find(adapter id) → (folder, card); raises `StudioError` for an unknown id.
     """
 
     def __init__(self, base: Path, *, name: str, load_options: dict, find: Callable[[str], tuple[Path, dict]]):
@@ -39,11 +40,16 @@ class Classifiers:
         self._lock = threading.Lock()
 
     def classify(self, adapter_id: str, text: str, picture: bytes = b"") -> dict:
-        """{"labels", "probabilities", "multi_label", "sets" (label set → its labels, {} where there is one)} of `text`, or of the picture in a file's bytes, as the adapter `who` sees it."""
+        """Class probabilities of `text`, or of the picture file in bytes, by the adapter `adapter_id`.
+
+        Returns {"labels", "probabilities", "multi_label", "sets" (label set → its labels, {} where there is one)}.
+        Raises StudioError where the adapter belongs to another base model or there is nothing to classify.
+        """
         folder, card = self._find(adapter_id)
         if card.get("base") != self.name or "labels" not in card:
             raise StudioError(
-                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
+                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an "
+                "adapter of this base.",
                 name=adapter_id,
                 base=card.get("base"),
                 loaded=self.name,
@@ -64,7 +70,7 @@ class Classifiers:
         return {"pixel_values": ImageProcessor(self.base).pixels(decode(picture))[None]}
 
     def _tokens(self, recipe: Recipe, text: str) -> dict[str, torch.Tensor]:
-        """Read as in training: by the task's own `encode`, cut at the same length and the same end."""
+        """The text encoded as in training: by the task's own `encode`, with the same length policy and truncation."""
         if not text.strip():
             raise StudioError("There is nothing to classify; write a text first.")
         tokenizer = ChatTokenizer(self.base)

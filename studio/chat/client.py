@@ -1,6 +1,7 @@
-"""The window's side of Chat: get a chat server for a base model, wait until it is ready, and read its answers as they come.
+"""Client of the chat server, used by the window: start a server for a base model, wait until it is ready, stream its
+answers.
 
-No torch here. It knows nothing about the page that shows the answers.
+No torch here. Knows nothing about the page that shows the answers.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from studio.jobs import client as jobs
 from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
 
-_READ_TIMEOUT = 60.0  # seconds; the server says every 5 that it is alive
+_READ_TIMEOUT = 60.0  # seconds; the server sends a keep-alive every 5
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a chat server listens."""
+    """Address of a chat server: its port on 127.0.0.1, its bearer token, and the base model it serves."""
 
     port: int
     token: str
@@ -43,9 +44,10 @@ def ensure_chat_server(
     device: str = "cpu",
     head: str = "causal_lm",
 ) -> int:
-    """The job id of a chat server for this base, loaded this way: one that is there, else a new one. head: "causal_lm" or "classification".
+    """The job id of a chat server for this base model with these settings: a running or queued one, else a new one.
 
-    Chat servers on the same device with anything else loaded are asked to leave, so that their memory is free for this one.
+    head: "causal_lm" or "classification". Chat servers on the same device with other settings are stopped, so that
+    their memory is free.
     """
     payload = {
         "model": model,
@@ -68,11 +70,11 @@ def ensure_chat_server(
 
 
 def server_state(store: Store, job_id: int) -> tuple[Server | None, Sentence]:
-    """The server if it is ready, and what its job is doing; `StudioError` if it has ended."""
+    """The server if it is ready (else None), and what its job is doing. Raises `StudioError` if the job has ended."""
     row = store.job(job_id)
     if row is None or row["state"] in ENDED:
         reason = Sentence.from_json(row["reason"]) if row else None
-        raise StudioError(reason or Sentence("The chat was stopped. Ask again to start it anew."))
+        raise StudioError(reason or Sentence("The chat was stopped. Ask again to restart it."))
     doing = Sentence.from_json(row["doing"]) or Sentence("Starting the chat")
     if row["state"] == "running" and row["result"] and not store.commands(job_id, "stop"):
         return Server(row["result"]["port"], row["result"]["token"], row["result"]["model"]), doing
@@ -82,7 +84,7 @@ def server_state(store: Store, job_id: int) -> tuple[Server | None, Sentence]:
 def wait_ready(
     store: Store, job_id: int, progress: Callable[[Sentence], None] = lambda sentence: None, timeout: float = 600.0
 ) -> Server:
-    """Wait until the server of the job is ready. `progress` hears each new sentence about what it is doing."""
+    """Wait until the server of the job is ready. progress: called with each new status sentence. timeout: seconds."""
     end, reported = time.monotonic() + timeout, None
     while time.monotonic() < end:
         server, doing = server_state(store, job_id)
@@ -98,9 +100,11 @@ def wait_ready(
 
 
 def stream(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> Iterator[str]:
-    """The answer of `model` ("base" or an adapter's id) in pieces, as they come. Closing the iterator stops the answer.
+    """Stream the answer of `model` ("base" or an adapter's id) as pieces of text. Closing the iterator stops the
+    answer.
 
-    messages: a conversation; or a text to be continued. sampling: fields of `studio.chat.sampling.Sampling`.
+    messages: a conversation, or a text to be continued. sampling: fields of `studio.chat.sampling.Sampling`. Raises
+    StudioError where the server answers with an error or its worker ends.
     """
     text = isinstance(messages, str)
     body = {"model": model, "stream": True, **({"prompt": messages} if text else {"messages": messages}), **sampling}
@@ -108,7 +112,7 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=5.0)
     done = False
     try:
-        # trust_env: a proxy of the environment has no business between two processes of one machine
+        # trust_env=False: no proxy between two processes of one machine
         with (
             httpx.Client(timeout=timeout, trust_env=False) as client,
             client.stream("POST", url, json=body, headers={"Authorization": f"Bearer {token}"}) as response,
@@ -130,14 +134,14 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
 
 
 def answer(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> str:
-    """The whole answer at once."""
+    """The complete answer, as `stream` gives it."""
     return "".join(stream(port, token, model, messages, **sampling))
 
 
 def classify(server: Server, adapter: str, *, text: str = "", picture: str | Path | None = None) -> dict:
-    """{"labels", "probabilities", "multi_label", "sets"}: how likely the adapter finds each class for a text, or for the picture in a file.
+    """{"labels", "probabilities", "multi_label", "sets"} of a text, or of the picture in a file, by an adapter.
 
-    The server's head is "classification".
+    The server must have been started with the head "classification".
     """
     body = {"model": adapter, "input": text}
     if picture:
@@ -174,4 +178,4 @@ def _server_error(body: str) -> StudioError:
 
 
 def _worker_ended() -> StudioError:
-    return StudioError("The model stopped answering: its worker has ended. Ask again to start it anew.")
+    return StudioError("The model stopped answering: its worker has ended. Ask again to restart it.")

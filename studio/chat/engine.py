@@ -1,9 +1,9 @@
-"""One base model, many adapters, many askers at a time.
+"""One base model, many adapters, many concurrent requests.
 
-Each answer is one `model.generate` in its asker's thread. Only one computes at a time: after each token it gives the turn to
-whoever waits, and puts its adapter (and its random numbers) back when its turn comes again, so that the base and its adapters
-answer side by side exactly as they would one after the other. What cannot share the model (adapters of two injected
-types, two whole models) waits until the other is done. It knows nothing about HTTP or jobs.
+Each answer is one `model.generate` in the thread of its request. Only one computes at a time: after each token it
+passes the lock to the next waiting thread, and restores its adapter and its random state when it gets the lock back,
+so concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types,
+two full models) wait until the other has finished. Knows nothing about HTTP or jobs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ warnings.filterwarnings("ignore", message="Position ids are not supported for pa
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an answer ended: "stop" (by itself), "length" or "cancelled"."""
+    """How an answer ended ("stop": by itself, "length" or "cancelled"), and its token counts."""
 
     finish: str
     prompt_tokens: int
@@ -41,7 +41,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Requirement:
-    """What an answer needs: the base (all fields empty), an adapter of some `kind`, or the whole model `whole`."""
+    """What an answer needs in memory: the base (all fields None), an adapter of some `kind`, or the full model
+    `full_model`.
+    """
 
     adapter: str | None = None
     kind: AdapterKind | None = None
@@ -49,11 +51,11 @@ class Requirement:
 
     @property
     def group(self) -> tuple[str, str] | None:
-        """The group whose layers must be in the base while this answers; None if it only needs the base to be clean."""
+        """The adapter group that must be injected into the base; None where the base only needs to be clean."""
         return self.kind.group if self.kind and not self.kind.prompt else None
 
     def fits(self, group: tuple[str, str] | None, full_model: str | None) -> bool:
-        """Whether this can answer while the base has the layers of `group` and `whole` is the other model in memory."""
+        """Whether it can run while the adapters of `group` are injected and `full_model` is loaded beside the base."""
         if self.full_model:
             return self.full_model == full_model
         return self.group == group if self.group else group is None or not group[1]
@@ -62,8 +64,8 @@ class Requirement:
 class Engine:
     """Answers with `model` (loaded, in eval mode) and the adapters that `find` knows.
 
-    name: the base's name as in a recipe. find(adapter id) → (folder, card), or `StudioError`. load_whole(folder) → the model in
-    a folder, for adapters that are whole models.
+    name: the base's name as in a recipe. find(adapter id) → (folder, card); raises `StudioError` for an unknown id.
+    load_full_model(folder) → the model in a folder, for adapters that are full models.
     """
 
     def __init__(
@@ -90,7 +92,9 @@ class Engine:
         emit: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> Outcome:
-        """Answer the conversation as adapter `who` (None: the base). `emit` gets the text in pieces, in this thread."""
+        """Answer the conversation with the adapter `adapter_id` (None: the base). `emit` is called with each piece of
+        text, in this thread.
+        """
 
         def prepare(tokenizer: ChatTokenizer) -> tuple[list[int], generation.StopCondition]:
             prompt = tokenizer.render(messages, add_generation_prompt=True)
@@ -108,7 +112,7 @@ class Engine:
         emit: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> Outcome:
-        """Continue `text`, likewise."""
+        """Continue `text`; otherwise as `chat`."""
         return self._answer(
             adapter_id,
             lambda tokenizer: (generation.text_ids(tokenizer, text), generation.text_stop(tokenizer)),
@@ -143,7 +147,7 @@ class Engine:
                 self._running.remove(requirement)
                 self._changed.notify_all()
 
-    # ---- who may be in the model at the same time ---------------------------------------------------------------
+    # ---- which requests can share the model ---------------------------------------------------------------------
 
     def _requirement(self, adapter_id: str | None) -> tuple[Requirement, Path | None]:
         if adapter_id is None:
@@ -151,7 +155,8 @@ class Engine:
         folder, card = self._find(adapter_id)
         if card.get("base") != self.name:
             raise StudioError(
-                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an adapter of this base.",
+                "The adapter '{name}' belongs to the base model {base}, but {loaded} is loaded; choose an "
+                "adapter of this base.",
                 name=adapter_id,
                 base=card.get("base"),
                 loaded=self.name,
@@ -161,7 +166,9 @@ class Engine:
         return Requirement(adapter=adapter_id, kind=adapter_kind(adapter_id, folder)), folder
 
     def _admit(self, requirement: Requirement, folder: Path | None, cancelled: Callable[[], bool]) -> bool:
-        """Wait until the model can serve `want`, in order of arrival, then make it so. False if it was cancelled meanwhile."""
+        """Wait, in order of arrival, until the model can serve `requirement`, then load what it needs. False if
+        cancelled meanwhile.
+        """
         with self._admission:
             group, full_model = self._state_for(requirement)
             with self._changed:
@@ -176,7 +183,7 @@ class Engine:
         return True
 
     def _state_for(self, requirement: Requirement) -> tuple[tuple[str, str] | None, str | None]:
-        """The injected group and the whole model that there must be for `want`, changing as little as possible."""
+        """(injected group, full model) that `requirement` needs, with as few changes to what is loaded as possible."""
         full_model = requirement.full_model or (self._full_model[0] if self._full_model else None)
         if requirement.group:
             return requirement.group, full_model
@@ -185,7 +192,7 @@ class Engine:
     def _load_required(self, requirement: Requirement, folder: Path | None) -> None:
         if requirement.full_model:
             if self._full_model is None or self._full_model[0] != requirement.full_model:
-                self._full_model = None  # the old one's memory comes back before the new one is loaded
+                self._full_model = None  # frees the old one's memory before the new one is loaded
                 self._full_model = (
                     requirement.full_model,
                     MultiAdapterModel(self._load_full_model(folder)),
@@ -235,7 +242,9 @@ class Engine:
         return Outcome(finish, len(prompt), streamer.decoder.count)
 
     def _token_budget(self, served: MultiAdapterModel, adapter_id: str | None, tokens: int, wanted: int) -> int:
-        """How many tokens the answer may have."""
+        """How many tokens may be generated: `wanted`, or what is left of the context. Raises StudioError where nothing
+        is.
+        """
         if not tokens:
             raise StudioError("There is nothing to answer; write a message first.")
         context = generation.context_length(served.model)
@@ -244,7 +253,8 @@ class Engine:
         context -= served.virtual_token_count(adapter_id)
         if tokens >= context:
             raise StudioError(
-                "The conversation is {tokens} tokens long, but the model holds {context}; start a new chat, or write less.",
+                "The conversation is {tokens} tokens long, but the model holds {context}; start a new chat, or "
+                "write less.",
                 tokens=tokens,
                 context=context,
             )
@@ -254,7 +264,7 @@ class Engine:
 def _generation_config(
     tokenizer: ChatTokenizer, end: generation.StopCondition, sampling: Sampling, budget: int
 ) -> GenerationConfig:
-    """`sampling` as generate's settings; at temperature 0 those of the evaluation."""
+    """`sampling` as a GenerationConfig; at temperature 0 the greedy one of the evaluation."""
     made = generation.greedy_config(tokenizer, end, budget)
     made.repetition_penalty = sampling.repetition_penalty
     if sampling.temperature:
@@ -268,7 +278,7 @@ def _generation_config(
 
 
 class _TokenStreamer(StoppingCriteria):
-    """Called by generate after each token: hands the text out, looks whether to stop, and gives the turn to who waits.
+    """Called by generate after each token: emits the text, checks for a stop, and passes the lock to a waiting thread.
 
     random: the device whose random state belongs to this answer, None for greedy answers.
     """
@@ -318,5 +328,5 @@ def _set_random_state(device: torch.device | None, state: torch.Tensor | None) -
 
 
 def server_stopped() -> Sentence:
-    """What an asker is told whose answer was cut off because the server leaves."""
-    return Sentence("The chat was stopped before the answer was complete. Ask again to start it anew.")
+    """The error for a request whose answer was cut off because the server shuts down."""
+    return Sentence("The chat was stopped before the answer was complete. Ask again to restart it.")

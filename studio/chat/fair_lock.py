@@ -1,6 +1,6 @@
-"""Taking turns: a lock that serves in order of arrival, so that answers share one model token by token.
+"""A lock that is granted in order of arrival, so that concurrent answers share one model token by token.
 
-It knows nothing about models.
+Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 
 
 class FairLock:
-    """A lock handed over in order of arrival. A plain `threading.Lock` may give the same thread turn after turn."""
+    """A first-in, first-out lock. A plain `threading.Lock` may give the same thread the lock again and again."""
 
     def __init__(self):
         self._guard = threading.Lock()
@@ -27,15 +27,15 @@ class FairLock:
         mine.wait()
 
     def release(self) -> None:
-        """To whoever has waited longest, if anybody waits."""
+        """Pass the lock to the thread that has waited longest, if any waits."""
         with self._guard:
             if self._waiters:
-                self._waiters.popleft().set()  # stays taken: it is theirs now
+                self._waiters.popleft().set()  # stays locked: the waiter owns it now
             else:
                 self._locked = False
 
     def has_waiters(self) -> bool:
-        """Whether somebody waits."""
+        """Whether any thread waits for the lock."""
         return bool(self._waiters)
 
     def __enter__(self) -> FairLock:

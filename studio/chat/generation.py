@@ -1,7 +1,7 @@
-"""Questions → prompts → greedy answers, batched: what Chat, evaluation and the fixed prompts have in common.
+"""Batched greedy generation: prompts → answers, shared by the Chat tab, the evaluation and the fixed prompts.
 
-The chat engine takes its prompts, end tokens and generation settings from here too, so a model answers in the Chat tab as it
-did at its evaluation. This module knows nothing about where a model came from, nor about servers.
+The chat engine takes its prompts, stop conditions and generation settings from here too, so a model answers in the
+Chat tab as it did at its evaluation. Knows nothing about where a model came from, nor about servers.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from studio.models.load import disable_4bit_repacking
 
 @dataclass(frozen=True)
 class StopCondition:
-    """How an answer ends: at any of the token `ids`, or, where the template's end mark is no token, at `text`."""
+    """Where an answer ends: at any of the token `ids`, or at `text`, where the end marker is not one token."""
 
     ids: list[int]
     text: str = ""
 
 
 def prompt_ids(tokenizer: ChatTokenizer, messages: list[dict], tools: list | None = None) -> list[int]:
-    """The conversation as the model gets it, up to where its answer begins. tools: what it may call."""
+    """Token ids of the conversation up to where its answer begins. tools: the tools offered to the model."""
     return tokenizer.encode(tokenizer.render(messages, add_generation_prompt=True, tools=tools)).ids
 
 
 def text_ids(tokenizer: ChatTokenizer, text: str) -> list[int]:
-    """A text to be continued, begun as `studio.tasks.text` begins it, and not ended."""
+    """Token ids of a text to be continued: encoded as `studio.tasks.text` does, without the end token."""
     ids = tokenizer.encode(text, add_special_tokens=True).ids
     return ids[:-1] if len(ids) > 1 and ids[-1] in tokenizer.eos_ids else ids
 
 
 def text_stop(tokenizer: ChatTokenizer) -> StopCondition:
-    """How a plain text ends."""
+    """The stop condition for plain text."""
     return StopCondition(tokenizer.eos_ids)
 
 
 def chat_stop(tokenizer: ChatTokenizer) -> StopCondition:
-    """How an answer in a conversation ends: `codec.end_ids`, and what the chat template writes behind an answer.
+    """The stop condition for an answer in a conversation: `tokenizer.eos_ids`, and the end marker of the chat template.
 
-    The second matters for base models that were fine-tuned with a template: their generation_config still names the end of a
-    document only, and where ChatML is lent to a model without those tokens, the mark is ordinary text.
+    The latter matters for base models that were fine-tuned with a template: their generation_config names only the
+    end of a document, and where ChatML is used with a tokenizer without its tokens, the marker is ordinary text.
     """
     mark = tokenizer.answer_end[0].strip()
     ids = tokenizer.encode(mark).ids if mark else []
     if not ids:
         return StopCondition(tokenizer.eos_ids)
-    if len(ids) == 1 or not tokenizer.decode(ids[:1]):  # decode leaves special tokens out
+    if len(ids) == 1 or not tokenizer.decode(ids[:1]):  # decode skips special tokens
         return StopCondition(list(dict.fromkeys([*tokenizer.eos_ids, ids[0]])))
     return StopCondition(tokenizer.eos_ids, mark)
 
 
 def greedy_config(tokenizer: ChatTokenizer, end: StopCondition, max_new_tokens: int) -> GenerationConfig:
-    """Settings for the one most likely answer, whatever the model's own generation_config prefers."""
+    """Greedy decoding, whatever the model's own generation_config says."""
     return GenerationConfig(
         do_sample=False,
         num_beams=1,
@@ -73,14 +73,14 @@ def greedy_config(tokenizer: ChatTokenizer, end: StopCondition, max_new_tokens: 
 
 
 def context_length(model: torch.nn.Module) -> int | None:
-    """How many tokens the model can hold, virtual ones taken off; None if its configuration does not say."""
+    """The model's context in tokens, less the adapter's virtual tokens; None if its configuration does not say."""
     config = model.config.get_text_config()
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return found - (getattr(_active_config(model), "num_virtual_tokens", 0) or 0) if found else None
 
 
 class StopAtText(StoppingCriteria):
-    """Ends a row once `text` stands in what was generated behind its first `start` tokens."""
+    """Ends a row once `text` occurs in what was generated after its first `start` tokens."""
 
     def __init__(self, tokenizer: ChatTokenizer, text: str, start: int):
         self.tokenizer, self.text, self.start = tokenizer, text, start
@@ -100,10 +100,11 @@ def generate_answers(
     batch_size: int = 16,
     tools: list[list | None] | None = None,
 ) -> list[str]:
-    """The model's greedy answer to each conversation (messages up to the question), in order; "" where no room is left.
+    """The model's greedy answer to each conversation (messages up to the question), in order; "" where the context is
+    full.
 
-    model: a transformers or PEFT model, in any mode; its train/eval modes are put back. tools: what each conversation may call.
-    The answers are not stripped.
+    model: a transformers or PEFT model; its train/eval modes are restored. tools: the tools offered in each
+    conversation. The answers are not stripped of whitespace.
     """
     prompts = [
         prompt_ids(tokenizer, messages, may_call)
@@ -140,7 +141,7 @@ def generate_continuations(
 
 
 def decode_answer(tokenizer: ChatTokenizer, ids: list[int], end: StopCondition) -> str:
-    """Generated `ids` as text, up to their end."""
+    """Generated `ids` as text, up to the stop condition."""
     kept = next((ids[:at] for at, token in enumerate(ids) if token in end.ids), ids)
     if tokenizer.has_channels:
         return channels_text(tokenizer.decode(kept, keep_special_tokens=True))
@@ -165,7 +166,7 @@ def eval_mode(model: torch.nn.Module) -> Iterator[None]:
 def _generate(
     model, tokenizer: ChatTokenizer, prompts: list[list[int]], end: StopCondition, budget: int
 ) -> list[list[int]]:
-    """The new tokens of each row of one left-padded batch; generate makes position ids from the mask."""
+    """New tokens of each row of one left-padded batch; generate makes position ids from the attention mask."""
     device = next(model.parameters()).device
     max_length = max(map(len, prompts))
     rows = [[tokenizer.pad_id] * (max_length - len(ids)) + ids for ids in prompts]
@@ -180,11 +181,11 @@ def _generate(
 
 
 def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, max_prompt: int) -> Iterator[list[int]]:
-    """Indices of prompts of like length, at most `size` at a time; those longer than `roomy` only with their equals,
-    because they have less room for an answer than others.
+    """Indices of prompts of similar length, at most `size` at a time. Prompts longer than `max_prompt` are batched only
+    with others of the same length, because they leave fewer tokens for the answer.
 
-    With `equal_lengths` no row needs padding: prompt-learning methods put their virtual tokens before the padding and drop
-    position ids, so that a padded row would be read at wrong distances.
+    With `equal_lengths` no row needs padding: prompt-learning methods put their virtual tokens before the padding
+    and drop position ids, so a padded row would get wrong relative positions.
     """
     order = sorted((at for at, ids in enumerate(prompts) if ids), key=lambda at: -len(prompts[at]))
     batch: list[int] = []
@@ -201,7 +202,7 @@ def _batches(prompts: list[list[int]], size: int, *, equal_lengths: bool, max_pr
 
 
 def _virtual_token_count(model: torch.nn.Module) -> int:
-    """How many virtual tokens the active adapter puts before the input as stock peft does; 0 for most methods."""
+    """How many virtual tokens the active adapter prepends to the input; 0 for most methods."""
     config = _active_config(model)
     return config.num_virtual_tokens if config is not None and config.is_prompt_learning else 0
 

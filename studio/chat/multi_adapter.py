@@ -1,9 +1,9 @@
-"""One base model in memory and the adapters that are laid over it, one active at a time.
+"""One base model in memory with many adapters, one of them active at a time.
 
-peft's adapters come in two sorts. *Injected* ones (LoRA, (IA)³, …) replace layers; several of one type live side by side and
-are switched, another type must first be unloaded. *Prompts* (prompt tuning, P-Tuning, …) change no layer, only what
-generation puts before the input, so they can lie over the model at any time. Not thread-safe: whoever calls holds the turn.
-It knows nothing about text, tokens, or who asks.
+peft's adapters come in two kinds. *Injected* ones (LoRA, (IA)³, …) replace layers; several of one type can be loaded
+together and switched, another type requires unloading them first. *Prompts* (prompt tuning, P-Tuning, …) change no
+layer, only what generation prepends to the input, so they can be loaded at any time. Not thread-safe: the caller
+holds the lock. Knows nothing about text, tokens or requests.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from studio.models.load import disable_4bit_repacking
 from studio.models.rope_scaling import apply_rope_scaling, rope_factor
 from studio.words import StudioError
 
-_MAX_ADAPTERS = 24  # adapters kept in memory at once; the one asked for longest ago goes first
+_MAX_ADAPTERS = 24  # adapters in memory at once; the least recently used is evicted first
 _HOOK = "prepare_inputs_for_generation"
 
 
 @dataclass(frozen=True)
 class AdapterKind:
-    """What decides which adapters can share the model. own_bias: it changes the base's biases, so nothing else may run beside it."""
+    """What decides which adapters can be in the model together. bias_owner: the adapter id where it trains the base's
+    biases, so that no other adapter may be active beside it; "" otherwise.
+    """
 
     type: str
     prompt: bool
@@ -40,7 +42,9 @@ class AdapterKind:
 
 
 def adapter_kind(adapter_id: str, folder: Path) -> AdapterKind:
-    """The kind of the stock adapter in `folder`, from its adapter_config.json."""
+    """The kind of the peft adapter in `folder`, from its adapter_config.json. Raises StudioError where files are
+    missing or peft does not know the type.
+    """
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         kind = config["peft_type"]
@@ -63,31 +67,31 @@ def adapter_kind(adapter_id: str, folder: Path) -> AdapterKind:
 
 
 class MultiAdapterModel:
-    """`model` and its adapters. `load` brings one in, `activate` makes it the one that answers (None: the base itself)."""
+    """`model` and its adapters. `load` brings one into memory, `activate` switches to it (None: to the base)."""
 
     def __init__(self, model: torch.nn.Module):
         self.model = model
-        self.injected: tuple[str, str] | None = None  # group of the adapters whose layers are in the model now
+        self.injected: tuple[str, str] | None = None  # group of the adapters that are injected now
         self.active: str | None = None
         self._groups: dict[tuple[str, str], PeftModel] = {}
         self._loaded: dict[
             str, tuple[PeftModel, str, AdapterKind]
-        ] = {}  # adapter id → where it is, by which name there
-        self._rope_factors: dict[
-            str, float
-        ] = {}  # adapter id → how many times the base's context it was fine-tuned with
+        ] = {}  # adapter id → (model, adapter name in it, kind)
+        self._rope_factors: dict[str, float] = {}  # adapter id → factor of its RoPE scaling
         self._biases: dict[str, torch.Tensor] = {}
         self._count = 0
 
     @property
     def is_clean(self) -> bool:
-        """Whether the base, its adapters switched off, answers as if there were none."""
+        """Whether the base, with its adapters disabled, gives the outputs of the plain base model."""
         return self.injected is None or not self.injected[1]
 
     def load(self, adapter_id: str, folder: Path, kind: AdapterKind, keep: set[str]) -> None:
-        """Bring the adapter into memory if it is not there; adapters in `keep` are not dropped for it."""
+        """Load the adapter if it is not in memory; adapters in `keep` are not evicted for it. Raises StudioError where
+        it does not fit the base.
+        """
         if adapter_id in self._loaded:
-            self._loaded[adapter_id] = self._loaded.pop(adapter_id)  # newest last
+            self._loaded[adapter_id] = self._loaded.pop(adapter_id)  # most recently used last
             return
         self.activate(None)
         self._evict(keep)
@@ -100,13 +104,13 @@ class MultiAdapterModel:
                 self._groups[kind.group].load_adapter(str(folder), adapter_name=name, is_trainable=False)
             else:
                 self._wrap(kind, folder, name)
-        except Exception as error:  # peft raises whatever torch and safetensors do about a torn or foreign file
+        except Exception as error:  # peft passes on any error of torch or safetensors about a damaged file
             self._roll_back(kind, name)
             raise StudioError(
                 "The adapter '{name}' does not fit its base model: {detail}", name=adapter_id, detail=_first_line(error)
             ) from error
         finally:
-            self.active = "?"  # loading left something switched on
+            self.active = "?"  # loading leaves an adapter enabled
             self.model.eval()
             self.model.requires_grad_(False)
             disable_4bit_repacking(self.model)
@@ -127,7 +131,7 @@ class MultiAdapterModel:
         )
 
     def activate(self, adapter_id: str | None) -> None:
-        """Make this adapter, or with None the base itself, the one that answers. Cheap when it is already."""
+        """Switch to this adapter, or with None to the base. Cheap where it is active already."""
         if adapter_id == self.active:
             return
         self.model.__dict__.pop(_HOOK, None)
@@ -141,19 +145,20 @@ class MultiAdapterModel:
             tuner.disable_adapter_layers()
         if loaded and loaded[2].prompt:
             loaded[0].set_adapter(loaded[1], inference_mode=True)
-            # What PeftModel.generate does for a whole generation is done for a turn, so that others can answer in between.
+            # What PeftModel.generate does for a whole generation is done for each hold of the lock, so that others can
+            # run in between.
             self.model.__dict__[_HOOK] = loaded[0].prepare_inputs_for_generation
         self.active = adapter_id
 
     def virtual_token_count(self, adapter_id: str | None) -> int:
-        """How many tokens of the context the adapter takes for itself."""
+        """How many tokens of the context the adapter's virtual tokens take."""
         if adapter_id is None:
             return 0
         peft_model, name, _ = self._loaded[adapter_id]
         return getattr(peft_model.peft_config[name], "num_virtual_tokens", 0)
 
     def unload(self) -> None:
-        """Take the injected adapters out of the model, which is then as it was loaded."""
+        """Remove the injected adapters from the model, which is then as it was loaded."""
         if self.injected is None:
             return
         self.activate(None)
@@ -170,7 +175,7 @@ class MultiAdapterModel:
             self._biases = {}
 
     def _roll_back(self, kind: AdapterKind, name: str) -> None:
-        """After a failed load: leave those that were there, and take off what peft left half-made in the model."""
+        """After a failed load: keep the adapters that were there, and remove what peft left half-injected."""
         group = self._groups.get(kind.group)
         if group is not None:
             if name in group.peft_config:

@@ -1,4 +1,4 @@
-"""How an answer's words are chosen: the options of the Chat tab and of the server's requests. No torch here."""
+"""Sampling options of the Chat tab and of the server's requests. No torch here."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ from studio.options import Options, option
 
 
 class Sampling(Options):
-    """Temperature and its kin. The defaults give the one most likely answer, as at a run's evaluations."""
+    """Sampling parameters of an answer. The defaults decode greedily, as the evaluations of a run do."""
 
     temperature: float = option(
         0.0,
         "Temperature",
-        "0 always takes the most likely word; around 0.7 is lively, above 1 is wild.",
+        "0 always takes the most likely token (greedy decoding); around 0.7 answers vary, above 1 they become erratic.",
         ge=0,
         le=5,
         slider=True,
     )
     max_tokens: int = option(
-        256, "Answer length", "The answer ends after so many tokens at the latest.", unit="tokens", ge=1, le=32_768
+        256,
+        "Answer length",
+        "Max new tokens: the answer ends after this many at the latest.",
+        unit="tokens",
+        ge=1,
+        le=32_768,
     )
     top_p: float = option(
         1.0,
         "Top-p",
-        "Only the likeliest words that together make up this share. 1: all.",
+        "Only the most likely tokens whose probabilities add up to this share (nucleus sampling). 1: all.",
         gt=0,
         le=1,
         slider=True,
         advanced=True,
     )
-    top_k: int = option(0, "Top-k", "Only so many of the likeliest words. 0: all.", ge=0, le=100_000, advanced=True)
+    top_k: int = option(
+        0, "Top-k", "Only this many of the most likely tokens. 0: all.", ge=0, le=100_000, advanced=True
+    )
     repetition_penalty: float = option(
         1.0,
         "Repetition penalty",
-        "Above 1 words that were said become less likely; 1.1 is much already.",
+        "Above 1, tokens that already occurred become less likely; 1.1 is already strong.",
         ge=0.5,
         le=3,
         advanced=True,

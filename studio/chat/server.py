@@ -1,12 +1,13 @@
-"""The `chat` job: an OpenAI-compatible HTTP server over one base model and the adapters on the shelf.
+"""The `chat` job: an OpenAI-compatible HTTP server over one base model and the adapters in the library.
 
-It listens on 127.0.0.1 at a free port and wants a bearer token, new each time, on every request; port and token are the
-job's result. It leaves when asked to, or when nobody has asked anything for a while. It knows nothing about who asks.
+It listens on 127.0.0.1 at a free port and requires a bearer token, new for each server, with every request; port and
+token are the job's result. It shuts down when asked to, or after `IDLE_SECONDS` without a request. Knows nothing
+about its clients.
 
     GET  /v1/models             "base" and the adapters of this base
-    POST /v1/chat/completions   messages → answer, as one JSON or, with "stream", as server-sent events
+    POST /v1/chat/completions   messages → answer, as one JSON object or, with "stream", as server-sent events
     POST /v1/completions        text → its continuation, likewise
-    POST /v1/classify           text or picture → the probability of each class; only where the job's "head" is not "causal_lm"
+    POST /v1/classify           text or picture → the probability of each class; only with the head "classification"
 """
 
 from __future__ import annotations
@@ -38,17 +39,19 @@ from studio.models.resolve import resolve_folder
 from studio.options import require_valid
 from studio.words import Sentence, StudioError
 
-IDLE_SECONDS = 1800.0  # without a request, until the model's memory is given back
-_MAX_CONCURRENT = 16  # answers that take turns; more wait in line
-_MAX_REQUEST_BYTES = 32_000_000  # bytes of a request
-_KEEPALIVE_SECONDS = 5.0  # seconds after which a silent stream says that it is alive
+IDLE_SECONDS = 1800.0  # without a request, until the server ends and frees the model's memory
+_MAX_CONCURRENT = 16  # concurrent answers; further requests are queued
+_MAX_REQUEST_BYTES = 32_000_000
+_KEEPALIVE_SECONDS = 5.0  # of silence in a stream, after which a keep-alive comment is sent
 _ROLES = ("system", "user", "assistant")
 
 
 def serve(job) -> dict:
-    """payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds"}, all but the first optional.
+    """Run the server until it is stopped or idle.
 
-    head "classification" serves classifiers in place of the language model: one model's memory is enough.
+    payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds"}, all but the first
+    optional. The head "classification" serves classifiers in place of the language model, so that only one of them
+    takes memory.
     """
     payload = job.payload
     job.doing(Sentence("Loading {model}", model=payload["model"]))
@@ -78,7 +81,7 @@ def serve(job) -> dict:
 
 
 def load_engine(job) -> Engine | Classifiers:
-    """What answers the job's payload: an engine with its base model loaded, or classifiers that load on demand."""
+    """The engine for the job's payload: with its base model loaded, or classifiers that are loaded on demand."""
     payload = job.payload
     folder = resolve_folder(payload["model"], payload.get("revision"))
     device = getattr(job, "torch_device", None) or payload.get("device") or "cpu"
@@ -122,18 +125,18 @@ class Service:
         return 0.0 if self.active_requests else time.monotonic() - self.last_active
 
     def shut_down(self) -> None:
-        """Cut every answer off, with a word to its asker."""
+        """End every answer in progress, with an error message to its client."""
         self.shutting_down.set()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _require_token(self, app):
-        """`app` for those who know the token; it also counts who is being served."""
+        """`app` behind the bearer token; also counts the requests in progress."""
         expected = f"Bearer {self.token}".encode()
 
         async def guard(scope, receive, send):
             given = dict(scope.get("headers") or []).get(b"authorization", b"")
             if scope["type"] != "http" or not secrets.compare_digest(given, expected):
-                return await _failure(Sentence("This server wants the token that its studio knows."), 401)(
+                return await _failure(Sentence("This server requires the studio's bearer token."), 401)(
                     scope, receive, send
                 )
             self.active_requests += 1
@@ -159,7 +162,9 @@ class Service:
         return await self._answer(request, "text_completion", _prompt, self.engine.complete)
 
     async def classify(self, request: Request) -> Response:
-        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "multi_label", "sets"}"""
+        """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "multi_label",
+        "sets"}
+        """
         try:
             body = await _body(request)
             given = (
@@ -170,7 +175,7 @@ class Service:
             return JSONResponse(await asyncio.to_thread(self.engine.classify, *given))
         except StudioError as error:
             return _failure(error.sentence, 400)
-        except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
+        except Exception as error:  # any error is sent to the client, and the server continues
             return _failure(failure_reasons.reason_of_exception(error, self.home), 400)
 
     async def _answer(
@@ -224,9 +229,10 @@ class Service:
     async def _events(
         self, run: Callable[[Callable, Callable], Outcome]
     ) -> AsyncIterator[str | None | Sentence | Outcome]:
-        """Text pieces, then an Outcome, or a Sentence about what went wrong. None now and then while nothing else comes.
+        """Pieces of text, then an Outcome, or a Sentence that describes an error; None at intervals while nothing else
+        comes.
 
-        Closing the iterator (the asker has gone) stops the answer at its next token.
+        Closing the iterator (the client has disconnected) stops the answer at its next token.
         """
         disconnected = threading.Event()
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
@@ -242,12 +248,12 @@ class Service:
                     lambda: disconnected.is_set() or self.shutting_down.is_set(),
                 )
                 put(server_stopped() if self.shutting_down.is_set() and outcome.finish == "cancelled" else outcome)
-            except Exception as error:  # whatever it is, the asker gets a sentence and the server goes on
+            except Exception as error:  # any error is sent to the client, and the server continues
                 put(failure_reasons.reason_of_exception(error, self.home))
 
         try:
             self.pool.submit(work)
-        except RuntimeError:  # the pool is shut: the server leaves
+        except RuntimeError:  # the pool is shut down: the server ends
             yield server_stopped()
             return
         try:
@@ -315,7 +321,7 @@ async def _body(request: Request) -> dict:
 
 
 def _sampling(body: dict) -> Sampling:
-    """The sampling options in a request; what OpenAI's clients send besides is left aside."""
+    """The sampling options in a request; other fields that OpenAI clients send are ignored."""
     values = {key: body[key] for key in Sampling.model_fields if body.get(key) is not None}
     if body.get("max_completion_tokens") is not None:
         values["max_tokens"] = body["max_completion_tokens"]
@@ -336,7 +342,7 @@ def _message(item) -> dict:
             "A message's role must be one of {roles}, but is '{role}'.", roles=", ".join(_ROLES), role=role
         )
     content = item.get("content") or ""
-    if isinstance(content, list):  # a list of parts, of which only text can be read
+    if isinstance(content, list):  # content parts, of which only text is supported
         content = "".join(
             part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text"
         )

@@ -1,6 +1,6 @@
-"""Tokens one by one → pieces of text that never show half a character, nor anything of what ends the answer.
+"""Incremental detokenisation: tokens one by one → pieces of text without partial characters or the end marker.
 
-It knows nothing about models; `end` is a `studio.chat.generation.End`.
+Knows nothing about models; `end` is a `studio.chat.generation.StopCondition`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from studio.models.chat_tokenizer import ChatTokenizer
 
 
 class StreamDecoder:
-    """The text of one answer as it grows. `ended`: its end has come. `count`: tokens so far, the end not counted."""
+    """The text of one answer as it grows. finished: its end has come. count: tokens so far, without the end token."""
 
     def __init__(self, tokenizer: ChatTokenizer, end):
         self.tokenizer, self.end = tokenizer, end
         self.finished = False
         self.count = 0
         self._ids: list[int] = []
-        self._prefix = self._read = (
-            0  # decoded so far: up to _read, of which from _prefix on is decoded again for its context
-        )
-        self._pending = ""  # decoded, but may be the beginning of the end mark
-        self._end_reached = False  # the end mark was there
+        # Decoded so far: tokens up to _read; those from _prefix on are decoded again as context.
+        self._prefix = self._read = 0
+        self._pending = ""  # decoded, but may be the beginning of the end marker
+        self._end_reached = False  # the end marker was found
 
     def add(self, token: int) -> str:
-        """What can be shown now that `token` has come; often "" within a character of several tokens."""
+        """The text that can be shown now that `token` has come; "" within a character of several tokens."""
         if token in self.end.ids:
             self.finished = True
             return ""
@@ -40,7 +39,7 @@ class StreamDecoder:
         return self._visible_text(after[len(before) :])
 
     def _from_channels(self) -> str:
-        """What is new in the text of a model that speaks in channels."""
+        """The new text of a model that writes in channels (GPT-OSS)."""
         text = channels_text(self.tokenizer.decode(self._ids, keep_special_tokens=True))
         if text.endswith("\ufffd"):
             return ""
@@ -48,7 +47,7 @@ class StreamDecoder:
         return new
 
     def flush(self) -> str:
-        """What is left to show at the end."""
+        """The remaining text at the end."""
         if self.tokenizer.has_channels:
             return self._from_channels()
         before = self.tokenizer.decode(self._ids[self._prefix : self._read])

@@ -72,7 +72,7 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
         return []
     sentence = Sentence(
         "{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a system text as learnt, but only answers are learnt. To learn the others too, choose "
-        "Questions and answers under Learn from.",
+        "Questions and answers under Train on.",
         count=len(marked),
         checked=len(looked),
     )

@@ -1,4 +1,4 @@
-"""Base models: which are on offer, where one comes from, what shape it has, and how it reads text.
+"""Base models: the catalogue, resolving a name to a folder, the shape of a model, its tokenizer and chat template.
 
-Nothing here imports torch: the window asks these modules too.
+Nothing here imports torch at module level: the window uses these modules too.
 """

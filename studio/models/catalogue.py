@@ -1,7 +1,7 @@
-"""The base models on offer, as written in `presets/models.yaml`, and what each is.
+"""The catalogue of base models, as written in `presets/models.yaml`.
 
-A person may use any other model as well; these are the ones we can say something about before it is downloaded. This
-module knows nothing about downloading, and asks no network.
+Any other model can be used as well; these are the ones described before they are downloaded. Knows nothing about
+downloading, and uses no network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _FILE = PRESETS / "models.yaml"
 
 
 class CatalogueEntry(BaseModel):
-    """One base model. parameters: billions. context: tokens, or patches of a picture. gated: accept the licence on the hub first."""
+    """One base model. parameters: billions. context: tokens, or patches of an image. gated: its licence must be
+    accepted on the hub first.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -39,7 +41,7 @@ class CatalogueEntry(BaseModel):
 
     @property
     def size(self) -> int:
-        """Bytes of its weights in 16 bit, which is about what is downloaded."""
+        """Bytes of its weights in 16 bit, about the size of the download."""
         return round(self.parameters * 2e9)
 
     @property
@@ -48,7 +50,7 @@ class CatalogueEntry(BaseModel):
         return "" if self.id in STARTERS.values() else f"https://huggingface.co/{self.id}"
 
     def label(self) -> Sentence:
-        """One line for a list."""
+        """One line for a list of models."""
         values = {"title": self.title, "size": format_size(self.size), "licence": self.licence}
         return (
             Sentence("{title} · {size} · {licence} · gated", **values)
@@ -58,25 +60,25 @@ class CatalogueEntry(BaseModel):
 
 
 def format_size(size: int) -> str:
-    """Bytes as a download is announced: "16 MB", "1.2 GB", "141 GB"; decimal, as hubs count."""
+    """Bytes in decimal units, as hubs count: "16 MB", "1.2 GB", "141 GB"."""
     if size < 1e9:
         return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
 
 
 def catalogue() -> list[CatalogueEntry]:
-    """All models on offer, the starter first. Raises `StudioError` where models.yaml was edited and does not fit."""
+    """All entries, the starters first. Raises `StudioError` where models.yaml is invalid."""
     return list(_read(_FILE))
 
 
 def read_catalogue(path: Path) -> list[CatalogueEntry]:
-    """The offers in `path`, checked."""
+    """The validated entries in `path`."""
     try:
         entries = TypeAdapter(list[CatalogueEntry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         raise StudioError(
-            "{file}, entry {number}: {detail}; correct it there.",
+            "{file}, entry {number}: {detail}; fix it there.",
             file=path.name,
             number=int(first["loc"][0]) + 1 if first["loc"] else 1,
             detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}",
@@ -97,7 +99,7 @@ def _read(path: Path) -> tuple[CatalogueEntry, ...]:
 
 
 def _with_measured_size(entry: CatalogueEntry) -> CatalogueEntry:
-    """A starter's own numbers, read from its folder where it is there."""
+    """A starter's entry with the parameter count and context of its folder, where that is present."""
     if entry.id not in STARTERS.values():
         return entry
     try:
@@ -108,5 +110,5 @@ def _with_measured_size(entry: CatalogueEntry) -> CatalogueEntry:
 
 
 def catalogue_entry(name: str) -> CatalogueEntry | None:
-    """The offer with the hub id `name` (or "starter"); None for a model that we know nothing about."""
+    """The entry with the hub id `name` (or "starter"); None for a model that is not in the catalogue."""
     return next((entry for entry in catalogue() if entry.id.lower() == name.lower()), None)

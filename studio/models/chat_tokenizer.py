@@ -1,8 +1,8 @@
-"""Text ↔ token ids for one base model, its chat template included.
+"""Tokenizer and chat template of one base model.
 
-The window (preview, histogram, forecast), the trainer and the chat server all use this one class, so what a person
-saw is what the model sees. It reads `tokenizer.json` and the template from the model's folder with the `tokenizers`
-library and a sandboxed Jinja, never torch. It knows nothing about batches or losses.
+The window (token view, histogram, forecast), the trainer and the chat server all use this one class, so training and
+inference see the same tokens. It reads `tokenizer.json` and the template from the model's folder with the
+`tokenizers` library and a sandboxed Jinja, never torch. Knows nothing about batches or losses.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ from studio.models.templates import OWN, rewrite_system_messages, template
 from studio.words import StudioError
 
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
-"""Keys of a message from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
-_ANSWER_PLACEHOLDER, _REASONING_PLACEHOLDER = (
-    "\u2042answer\u2042",
-    "\u2042thought\u2042",
-)  # stand for texts while a template is asked what it writes around them
+"""Message keys from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
+# Placeholders, to find what a template renders around an answer and its reasoning.
+_ANSWER_PLACEHOLDER, _REASONING_PLACEHOLDER = ("\u2042answer\u2042", "\u2042thought\u2042")
 _TEMPLATE_ERRORS = (
     jinja2.TemplateError,
     TypeError,
@@ -42,21 +40,19 @@ _TEMPLATE_ERRORS = (
     ArithmeticError,
     RecursionError,
 )
-# What the code of a template can raise on a conversation that it was not made for.
-
-
+"""Exceptions that a template can raise on a conversation that it does not support."""
 _MARKERS = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
-"""Marks like <|end|> and [/INST], which are compared as one, and single characters."""
+"""Markers like <|end|> and [/INST], which are compared as a whole, or single characters."""
 
 
 class ChatTemplateError(StudioError):
-    """A chat template does not take a conversation. kind: of the finding that tells of it."""
+    """A chat template rejects a conversation. kind: the kind of finding that reports it."""
 
     kind = "refused"
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks the assistant's words for other tools; here it renders its body."""
+    """`{% generation %}…{% endgeneration %}` marks assistant tokens for other tools; here it just renders its body."""
 
     tags = {"generation"}
 
@@ -67,32 +63,30 @@ class _Generation(jinja2.ext.Extension):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids and, for each, the characters (start, end) of the text it stands for."""
+    """Token ids, and for each the characters (start, end) of the text that it covers."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
 
 
 class ChatTokenizer:
-    """A model folder's tokenizer and chat template, its own or a lent one (a key of `templates.TEMPLATES`).
+    """A model folder's tokenizer with a chat template: its own, or another one (a key of `templates.TEMPLATES`).
 
-    system: what becomes of system texts, a key of `templates.SYSTEM_TEXTS`; "" leaves them to the template. ends: whether the tokenizer's
-    end token is learnt behind each answer, for templates that write no end of their own.
+    system_rewrite: how system messages are rewritten, a key of `templates.SYSTEM_REWRITES`; "" leaves them to the
+    template. append_eos: whether the end-of-sequence token is labelled after each answer, for templates that write
+    no end marker of their own.
     """
 
     def __init__(
         self, folder: str | Path, template_name: str = OWN, system_rewrite: str = "", append_eos: bool = False
     ):
-        self.folder, self.template_name, self.system_rewrite, self.append_eos = (
-            Path(folder),
-            template_name,
-            system_rewrite,
-            append_eos,
-        )
+        self.folder, self.template_name = Path(folder), template_name
+        self.system_rewrite, self.append_eos = system_rewrite, append_eos
         path = self.folder / "tokenizer.json"
         if not path.exists():
             raise StudioError(
-                "The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that ships one.",
+                "The model in '{folder}' has no tokenizer.json, so its text cannot be read; choose a model that "
+                "ships one.",
                 folder=self.folder,
             )
         try:
@@ -109,8 +103,9 @@ class ChatTokenizer:
 
     @cached_property
     def template(self) -> str:
-        """The Jinja source of the chat template; ChatML where the model has none and none is chosen. A lent one that writes no begin token is
-        given the one that the tokenizer puts before any text."""
+        """The Jinja source of the chat template; ChatML where the model has none and none is chosen. Another template
+        that writes no begin-of-sequence token gets one where the tokenizer adds it to any text.
+        """
         if self.template_name == OWN and self.own_template:
             return rewrite_system_messages(self.own_template, self.system_rewrite)
         source = template("chatml" if self.template_name == OWN else self.template_name)
@@ -124,7 +119,7 @@ class ChatTokenizer:
 
     @cached_property
     def adds_bos(self) -> bool:
-        """Whether the tokenizer puts its begin token before a text, as its model was pretrained."""
+        """Whether the tokenizer puts its begin-of-sequence token before a text, as in the pretraining of its model."""
         bos = self._token_id("bos_token")
         return bos is not None and (
             self._tokenizer.encode("a").ids[:1] == [bos] or self._config.get("add_bos_token") is True
@@ -141,14 +136,15 @@ class ChatTokenizer:
             own = next((item.get("template") for item in own if item.get("name") == "default"), None)
         if own is not None and not isinstance(own, str):
             raise StudioError(
-                "tokenizer_config.json in '{folder}': chat_template is {value}, which is no chat template; download the model again, or choose another template on the Data tab.",
+                "tokenizer_config.json in '{folder}': chat_template is {value}, which is no chat template; "
+                "download the model again, or choose another template on the Data tab.",
                 folder=self.folder,
                 value=repr(own)[:40],
             )
         return own or None
 
     def check_own_template(self) -> None:
-        """Raises StudioError, which names the file, where the template that came with the model is no Jinja template."""
+        """Raises StudioError, which names the file, where the model's own template is no valid Jinja template."""
         if not self.own_template:
             return
         try:
@@ -156,14 +152,15 @@ class ChatTokenizer:
         except jinja2.TemplateError as error:
             file = "chat_template.jinja" if (self.folder / "chat_template.jinja").exists() else "tokenizer_config.json"
             raise StudioError(
-                "The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, or choose another template on the Data tab.",
+                "The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, "
+                "or choose another template on the Data tab.",
                 file=file,
                 folder=self.folder,
                 detail=str(error).rstrip("."),
             ) from error
 
     def for_adapter(self, adapter: Path | None) -> ChatTokenizer:
-        """This codec with the chat template that is saved with an adapter, which it was fine-tuned with."""
+        """This tokenizer with the chat template that is saved with an adapter, the one of its training."""
         path = adapter / "chat_template.jinja" if adapter else None
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
@@ -178,9 +175,11 @@ class ChatTokenizer:
         return _environment().from_string(self.template)
 
     def render(self, messages: list[dict], *, add_generation_prompt: bool = False, tools: list | None = None) -> str:
-        """The text the model sees for `messages`; with `for_answer` up to where its answer begins. tools: what it may call.
+        """`messages` as the text that the model sees; with `add_generation_prompt` up to where its answer begins.
+        tools: the tools offered.
 
-        Reasoning in an assistant's content is given to the template under the key from which it takes it. Raises TemplateRefusal.
+        Reasoning in an assistant's content is passed to the template under the key from which it takes it. Raises
+        ChatTemplateError.
         """
         turns = [self._template_message(turn) for turn in messages]
         try:
@@ -188,9 +187,8 @@ class ChatTokenizer:
         except ChatTemplateError:
             if not any(turn.get("tool_calls") for turn in turns):
                 raise
-        return self._render(
-            _with_tool_call_ids(turns), add_generation_prompt, tools
-        )  # Mistral's templates want ids of nine letters or digits
+        # Mistral's templates require ids of nine letters or digits.
+        return self._render(_with_tool_call_ids(turns), add_generation_prompt, tools)
 
     def _render(self, messages: list[dict], add_generation_prompt: bool, tools: list | None) -> str:
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -209,7 +207,7 @@ class ChatTokenizer:
             ) from error
 
     def _template_message(self, turn: dict) -> dict:
-        """A turn of a record as a template takes it."""
+        """A record's message in the form that templates take."""
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
         if (
             turn["role"] != "assistant"
@@ -219,34 +217,25 @@ class ChatTokenizer:
         ):
             return kept
         reasoning, answer = split_reasoning(turn["content"])
-        return {
-            **kept,
-            "content": answer,
-            self.reasoning_key: reasoning,
-        }  # "" keeps a template from looking for reasoning in the words
+        # An empty reasoning keeps the template from searching the content for it.
+        return {**kept, "content": answer, self.reasoning_key: reasoning}
 
     @cached_property
     def reasoning_key(self) -> str:
-        """The key of a message from which the chat template takes reasoning; "" where it takes it inline or not at all."""
+        """The message key from which the chat template takes reasoning; "" where it takes it inline or not at all."""
         for key in REASONING_KEYS:
+            answer = {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER}
             with contextlib.suppress(ChatTemplateError):
-                if _REASONING_PLACEHOLDER in self._render(
-                    [
-                        {"role": "user", "content": "?"},
-                        {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER},
-                    ],
-                    False,
-                    None,
-                ):
+                if _REASONING_PLACEHOLDER in self._render([{"role": "user", "content": "?"}, answer], False, None):
                     return key
         return ""
 
     @cached_property
     def answer_end(self) -> tuple[str, str]:
-        """What the chat template writes behind an answer: (its end mark, "" if it has none; what stands behind that only where the conversation ends).
+        """(end marker of an answer, "" if the template has none; what follows it only at the end of the conversation).
 
-        The mark is what is the same in mid-conversation and at the end; where nothing is (GPT-OSS ends the last answer otherwise), all
-        that stands at the end.
+        The marker is the text that is the same between turns and at the end; where there is none (GPT-OSS ends the
+        last answer differently), all that is written at the end.
         """
         conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER_PLACEHOLDER}]
         try:
@@ -254,25 +243,24 @@ class ChatTokenizer:
         except ChatTemplateError:
             return "", ""
         with contextlib.suppress(ChatTemplateError):
-            between_turns = self._render([*conversation, {"role": "user", "content": "?"}], False, None).partition(
-                _ANSWER_PLACEHOLDER
-            )[2]
+            continued = self._render([*conversation, {"role": "user", "content": "?"}], False, None)
+            between_turns = continued.partition(_ANSWER_PLACEHOLDER)[2]
             mark = "".join(os.path.commonprefix([_MARKERS.findall(last), _MARKERS.findall(between_turns)])).rstrip()
             if not mark and last.strip():
                 mark = last.rstrip()
             ends = [place + len(text) for text in self.eos_texts if (place := mark.find(text)) >= 0]
-            mark = mark[: min(ends, default=len(mark))]  # what follows may be how every turn begins (Command A)
+            mark = mark[: min(ends, default=len(mark))]  # what follows may begin the next turn (Command A)
             return mark, last[len(mark) :]
         return last.rstrip(), last[len(last.rstrip()) :]
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> Tokens:
-        """`text` as tokens. `special` adds the tokenizer's own begin/end tokens (templates bring theirs along)."""
+        """Tokenise `text`. add_special_tokens: add the tokenizer's begin and end tokens; templates write theirs."""
         found = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Tokens(found.ids, found.offsets)
 
     @cached_property
     def vocab_size(self) -> int:
-        """One more than the highest token id."""
+        """The highest token id plus one."""
         return (
             max(
                 [
@@ -284,7 +272,7 @@ class ChatTokenizer:
         )
 
     def tokens_from_id(self, first: int) -> dict[str, int]:
-        """Text → id of the tokens whose id is `first` or more, in order."""
+        """Text → id of all tokens with an id of at least `first`, in order of the id."""
         return dict(
             sorted(
                 ((text, number) for text, number in self._tokenizer.get_vocab().items() if number >= first),
@@ -302,7 +290,7 @@ class ChatTokenizer:
 
     @cached_property
     def eos_ids(self) -> list[int]:
-        """Token ids at which an answer ends: generation_config's, else the tokenizer's end-of-sequence token."""
+        """Token ids that end an answer: eos_token_id of generation_config, then the tokenizer's own."""
         declared = read_json_object(self.folder / "generation_config.json").get("eos_token_id")
         ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
         own = self._token_id("eos_token")
@@ -310,7 +298,7 @@ class ChatTokenizer:
 
     @cached_property
     def eos_texts(self) -> list[str]:
-        """The tokens at which an answer ends, as text."""
+        """The tokens that end an answer, as text."""
         return [text for token in self.eos_ids if (text := self.decode([token], keep_special_tokens=True))]
 
     @cached_property
@@ -329,7 +317,7 @@ class ChatTokenizer:
 
 
 def _with_tool_call_ids(messages: list[dict]) -> list[dict]:
-    """`messages` with calls numbered in nine digits, and each result with the number of the call that it belongs to."""
+    """`messages` with tool calls numbered in nine digits, and each tool result with the number of its call."""
     numbers: dict[str, str] = {}
     waiting: list[str] = []
     count, made = 0, []
@@ -357,7 +345,7 @@ def _token_text(token) -> str:
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """Jinja as chat templates expect it, in which they can reach nothing outside of themselves."""
+    """The sandboxed Jinja environment with the functions and filters that chat templates expect."""
 
     def refuse(message: str):
         raise jinja2.TemplateError(message)
@@ -386,7 +374,9 @@ def _read_text(path: Path) -> str:
 
 
 def read_json_object(path: Path) -> dict:
-    """The JSON object in the file at `path`, {} where there is no file; StudioError, which names it, where it holds something else."""
+    """The JSON object in the file at `path`, {} where there is no file. Raises StudioError, which names the file, for
+    any other content.
+    """
     if not path.exists():
         return {}
     try:
@@ -400,7 +390,7 @@ def read_json_object(path: Path) -> dict:
         ) from error
     if not isinstance(found, dict):
         raise StudioError(
-            "{file} in '{folder}' must hold settings in braces, but holds {value}; download the model again.",
+            "{file} in '{folder}' must hold a JSON object, but holds {value}; download the model again.",
             file=path.name,
             folder=path.parent,
             value=str(found)[:40],

@@ -1,7 +1,8 @@
-"""Why the model in a folder cannot be fine-tuned a task, found in its small files and the headers of its weights: before Start, without torch.
+"""Why the model in a folder cannot be fine-tuned, checked in its config files and weight headers: before Start, without
+torch.
 
-One function for each thing that can be wrong; each returns a sentence that names the file or the key, or None. What only the weights
-themselves can tell (NaN), `studio.models.load` looks at. It knows nothing about tasks but the head that they put on a model.
+One function for each check; each returns a sentence that names the file or the key, or None. Checks of the weights
+themselves (NaN) are in `studio.models.load`. Knows nothing about tasks but the head that they need.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from studio.models.shape import read_config, stored_tensors
 from studio.words import Sentence, StudioError
 
 _DEQUANTISED_ON_LOAD = ("mxfp4",)
-"""Forms of quantised weights that transformers itself turns back to 16 bit while it loads them."""
+"""Quantisation methods whose weights transformers itself converts to 16 bit while it loads them."""
 _MEDIA = ("image", "video", "audio", "vision")
 _CONFIGS = ("tokenizer_config.json", "generation_config.json")
 _CHECKED = (".json", ".jinja", ".safetensors")
 
 
 def folder_refusal(folder: Path, head: str, *, own_template: bool = True) -> Sentence | None:
-    """Why the model in `folder` cannot be fine-tuned with `head` (a key of `load.HEADS`) on top; None where nothing is known to stand in the way.
+    """Why the model in `folder` cannot be fine-tuned with `head` (a key of `load.HEADS`); None where no reason is
+    known.
 
-    own_template: whether the chat template of the folder is used. Answers at once while the folder's files stay as they are. `read_shape` has
-    been asked before.
+    own_template: whether the chat template of the folder is used. Cached while the folder's files do not change.
+    `read_shape` has been called before.
     """
     files = tuple(
         sorted(
@@ -40,7 +42,7 @@ def folder_refusal(folder: Path, head: str, *, own_template: bool = True) -> Sen
 
 @lru_cache(maxsize=32)
 def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sentence | None:
-    """files: names, sizes and times of the folder's files, of which the answer is remembered."""
+    """files: names, sizes and times of the folder's files, the cache key."""
     try:
         config = read_config(folder)
         found = unknown_type(config) or unsupported_type(config, head) or already_quantised(config)
@@ -61,11 +63,12 @@ def unknown_type(config: dict) -> Sentence | None:
     kind = config.get("model_type")
     if not kind:
         return Sentence(
-            "config.json does not say of which type the model is (model_type), so nobody can load it; download the model again."
+            "config.json names no model type (model_type), so the model cannot be loaded; download the model again."
         )
     if not isinstance(kind, str) or kind not in model_types()["known"]:
         return Sentence(
-            "config.json says that the model is of the type '{kind}' (model_type), which transformers {version} does not know; choose another model.",
+            "config.json says that the model is of the type '{kind}' (model_type), which transformers {version} "
+            "does not know; choose another model.",
             kind=str(kind)[:60],
             version=model_types()["transformers"],
         )
@@ -73,16 +76,18 @@ def unknown_type(config: dict) -> Sentence | None:
 
 
 def unsupported_type(config: dict, head: str) -> Sentence | None:
-    """The type is known, but its models cannot do what `head` stands for."""
+    """The type is known, but transformers has no class of it with this `head`."""
     kind, types = config["model_type"], model_types()
     if kind in types["encoder-decoder"] or config.get("is_encoder_decoder") is True:
         return Sentence(
-            "'{kind}' (model_type in config.json) is an encoder-decoder, which the studio does not fine-tune; choose a model that only writes on, such as Qwen3 or Llama.",
+            "'{kind}' (model_type in config.json) is an encoder-decoder, which the studio does not fine-tune; "
+            "choose a decoder-only model, such as Qwen3 or Llama.",
             kind=kind,
         )
     if head == "causal_lm" and kind in types["encoder"] and config.get("is_decoder") is not True:
         return Sentence(
-            "'{kind}' (model_type in config.json) is an encoder: each of its tokens sees what follows, so it cannot write. Choose the task Classification, or a model that writes, "
+            "'{kind}' (model_type in config.json) is an encoder: each token attends to what follows, so it "
+            "cannot generate text. Choose the task Classification, or a decoder-only model, "
             "such as Qwen3 or Llama.",
             kind=kind,
         )
@@ -90,17 +95,19 @@ def unsupported_type(config: dict, head: str) -> Sentence | None:
         return None
     if head == "causal_lm":
         return Sentence(
-            "'{kind}' (model_type in config.json) is no language model for transformers, so it cannot write; choose another model, such as Qwen3 or Llama.",
+            "'{kind}' (model_type in config.json) is no causal language model in transformers, so it cannot "
+            "generate text; choose another model, such as Qwen3 or Llama.",
             kind=kind,
         )
     return Sentence(
-        "transformers has no model of the type '{kind}' (model_type in config.json) that tells classes apart; choose another model.",
+        "transformers has no classification model of the type '{kind}' (model_type in config.json); choose "
+        "another model.",
         kind=kind,
     )
 
 
 def already_quantised(config: dict) -> Sentence | None:
-    """The weights are stored in fewer bits, in a form that cannot be trained here."""
+    """The weights are stored quantised, in a form that cannot be trained here."""
     text = config.get("text_config")
     key = next((key for key in ("quantization_config", "compression_config") if config.get(key)), None)
     found = config[key] if key else text.get("quantization_config") if isinstance(text, dict) else None
@@ -110,14 +117,15 @@ def already_quantised(config: dict) -> Sentence | None:
     if method in _DEQUANTISED_ON_LOAD:
         return None
     return Sentence(
-        "The weights are already quantised ({method}, {key} in config.json) and cannot be fine-tuned so; choose the same model in 16 bit: QLoRA quantises it while it loads.",
+        "The weights are already quantised ({method}, {key} in config.json) and cannot be fine-tuned like this; "
+        "choose the same model in 16 bit: QLoRA quantises it while it loads.",
         method=method or "?",
         key=f"{key or 'text_config.quantization_config'}.quant_method",
     )
 
 
 def unreadable_config(folder: Path) -> Sentence | None:
-    """A small file beside the weights is not valid JSON, or says what it cannot mean."""
+    """A config file beside the weights is not valid JSON, or has an invalid value."""
     tokens, generation = (read_json_object(folder / name) for name in _CONFIGS)
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokens.get(key)
@@ -133,7 +141,7 @@ def unreadable_config(folder: Path) -> Sentence | None:
         ids = generation.get(key)
         if ids is not None and not all(type(number) is int for number in (ids if isinstance(ids, list) else [ids])):
             return Sentence(
-                "{file} in '{folder}': {key} is {value}, which is no number of a token; download the model again.",
+                "{file} in '{folder}': {key} is {value}, which is no token id; download the model again.",
                 file=_CONFIGS[1],
                 folder=folder,
                 key=key,
@@ -143,7 +151,7 @@ def unreadable_config(folder: Path) -> Sentence | None:
 
 
 def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_template: bool) -> Sentence | None:
-    """tokenizer.json or the chat template is broken, or knows more tokens than the model."""
+    """tokenizer.json or the chat template is broken, or the tokenizer has more tokens than the embedding has rows."""
     tokenizer = ChatTokenizer(folder)
     if own_template:
         tokenizer.check_own_template()
@@ -155,11 +163,12 @@ def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_t
         for text, number in tokenizer.tokens_from_id(rows).items()
         if not any(word in text.lower() for word in _MEDIA)
     ]
-    # Models that lost their eyes (Gemma 3 with 1 B) keep the mark of a picture in their tokenizer; no text holds it.
+    # Text-only variants (Gemma 3 1B) keep image tokens in their tokenizer; no text holds them.
     if not excess:
         return None
     return Sentence(
-        "tokenizer.json has {count} tokens, but the embedding has {rows} rows, so the model has nothing for '{token}'; download the model again, or resize its embedding.",
+        "tokenizer.json has {count} tokens, but the embedding has {rows} rows, so the model has no embedding for "
+        "'{token}'; download the model again, or resize its embedding.",
         count=tokenizer.vocab_size,
         rows=rows,
         token=excess[0],
@@ -167,7 +176,7 @@ def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_t
 
 
 def _embedding_rows(config: dict, stored: layout.Sizes) -> int | None:
-    """Of the embedding; None where nobody can tell."""
+    """Rows of the embedding; None where they are unknown."""
     ends = (
         "embed_tokens.weight",
         "wte.weight",

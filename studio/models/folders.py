@@ -1,6 +1,7 @@
-"""What a folder holds that is no model for the studio: an adapter, GGUF files, a pipeline of several models. And which of its files hold the weights.
+"""Which files of a model folder hold the weights, and folders that are no model for the studio: adapters, GGUF files,
+pipelines.
 
-Knows nothing about torch, nor what the weights consist of.
+Knows nothing about torch, nor about the tensors in the files.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from pathlib import Path
 from studio.words import StudioError
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-"""The one file that transformers takes the weights from, and the list of several; of other safetensors it takes none."""
+"""The single weight file of transformers, and the index of several; other safetensors files are not loaded."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def require_model_folder(folder: Path) -> None:
-    """Raises StudioError where `folder` holds something that people take for a model folder, but is none."""
+    """Raises StudioError where `folder` holds something else that is easily taken for a model."""
     if (folder / "adapter_config.json").exists():
         base = _base_model_name(folder / "adapter_config.json")
         raise StudioError(
-            "'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was made for{base}, or a merged model.",
+            "'{folder}' holds an adapter (adapter_config.json), not a whole model; choose the model that it was "
+            "made for{base}, or a merged model.",
             folder=folder,
             base=f" ({base})" if base else "",
         )
@@ -29,19 +31,22 @@ def require_model_folder(folder: Path) -> None:
         return
     if (folder / "model_index.json").exists():
         raise StudioError(
-            "'{folder}' holds a pipeline that makes pictures (model_index.json), not a language model; choose another model.",
+            "'{folder}' holds an image generation pipeline (model_index.json), not a language model; choose "
+            "another model.",
             folder=folder,
         )
     if (folder / "modules.json").exists():
         raise StudioError(
-            "'{folder}' holds a pipeline of sentence-transformers (modules.json) without a config.json; choose the folder of the model in it.",
+            "'{folder}' holds a pipeline of sentence-transformers (modules.json) without a config.json; choose "
+            "the folder of the model in it.",
             folder=folder,
         )
     if any(folder.glob("*.gguf")):
         raise _gguf_only_error(folder)
     if (folder / "params.json").exists():
         raise StudioError(
-            "'{folder}' holds a model in its maker's own form (params.json) without a config.json; choose its form for transformers.",
+            "'{folder}' holds a model in its publisher's own format (params.json) without a config.json; choose "
+            "its transformers format.",
             folder=folder,
         )
 
@@ -57,14 +62,17 @@ def _base_model_name(path: Path) -> str:
 
 def _gguf_only_error(folder: Path) -> StudioError:
     return StudioError(
-        "'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose the model as safetensors.",
+        "'{folder}' holds the model only as GGUF ({name}), which is made for running, not for training; choose "
+        "the model as safetensors.",
         folder=folder,
         name=min(path.name for path in folder.glob("*.gguf")),
     )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files from which transformers loads the model in `folder`; StudioError where they are not all there."""
+    """The safetensors files from which transformers loads the model in `folder`. Raises StudioError where any is
+    missing.
+    """
     if (folder / WEIGHTS_FILE).exists():
         return [folder / WEIGHTS_FILE]
     present = {path.name for path in folder.glob("*.safetensors")}
@@ -81,7 +89,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / name for name in named]
     if present:
         raise StudioError(
-            "'{folder}' has weights in '{name}', but neither model.safetensors nor model.safetensors.index.json, where they are looked for; download the model again.",
+            "'{folder}' has weights in '{name}', but neither model.safetensors nor model.safetensors.index.json, "
+            "where they are looked for; download the model again.",
             folder=folder,
             name=min(present),
         )
@@ -89,7 +98,8 @@ def weight_files(folder: Path) -> list[Path]:
         raise _gguf_only_error(folder)
     if any(path for pattern in _PICKLES for path in folder.glob(pattern)):
         raise StudioError(
-            "The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it to safetensors first.",
+            "The model in '{folder}' has only pickle weights (.bin), which can run code when opened; convert it "
+            "to safetensors first.",
             folder=folder,
         )
     raise StudioError(
@@ -99,7 +109,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_index(folder: Path) -> dict[str, str]:
-    """Tensor → file, as the index of a model in several files says."""
+    """Tensor name → file name, from the index of a sharded model."""
     try:
         index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -120,9 +130,11 @@ def read_index(folder: Path) -> dict[str, str]:
 
 
 def files_to_download(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]:
-    """Which of a hub repository's files are downloaded: configuration, tokenizer, texts, and of the safetensors those that transformers loads.
+    """The files of a hub repository to download: configuration, tokenizer, texts, and the safetensors that transformers
+    loads.
 
-    weight_map: what the index says, None where the repository has none. Files in folders are left out: other forms of the same weights.
+    weight_map: from the index, None where the repository has none. Files in subfolders are left out: other formats
+    of the same weights.
     """
     top = [name for name in names if "/" not in name]
     weights = {WEIGHTS_FILE} if WEIGHTS_FILE in top else set((weight_map or {}).values())

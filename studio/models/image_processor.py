@@ -1,7 +1,8 @@
-"""Pictures ↔ pixels for one base model: its image processor, read from the model's folder.
+"""The image processor of one base model, read from the model's folder: pictures → pixel values.
 
-The trainer and the chat server use `Processor`, so what was measured is what the playground sees. `Sight` does to a picture what that processor
-does, without torch, so that the window can show it; a test compares the two. It knows nothing about classes.
+The trainer and the chat server use `ImageProcessor`, so both see the same pixels. `ImageTransform` applies the same
+resizing and cropping without torch, so that the window can preview it; a test compares the two. Knows nothing about
+classes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class ImageProcessor:
 
         if not (Path(folder) / "preprocessor_config.json").exists():
             raise StudioError(
-                "The model in '{folder}' has no preprocessor_config.json, so nobody knows how it wants its pictures; choose a model that ships one.",
+                "The model in '{folder}' has no preprocessor_config.json, so its image preprocessing is unknown; "
+                "choose a model that ships one.",
                 folder=folder,
             )
         self._processor = AutoImageProcessor.from_pretrained(
@@ -34,14 +36,17 @@ class ImageProcessor:
         )
 
     def pixels(self, picture: Image) -> torch.Tensor:
-        """channels × height × width, as the model wants them. picture: in RGB, of any size."""
+        """Pixel values, channels × height × width, as the model takes them. picture: RGB, of any size."""
         return self._processor(picture, return_tensors="pt")["pixel_values"][0]
 
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """What a model folder's image processor makes of a picture. size: width × height that it is scaled to; or edge: pixels of its shorter side;
-    crop: width × height that is then cut out of the middle; low, high: the range of its colours as numbers."""
+    """The resizing, cropping and normalisation of a model folder's image processor.
+
+    size: (width, height) to resize to; or edge: pixels of the shorter side; crop: (width, height) of the centre crop
+    after that; low, high: the range of the normalised pixel values.
+    """
 
     size: tuple[int, int] | None
     edge: int
@@ -51,7 +56,7 @@ class ImageTransform:
     high: float
 
     def scaled(self, picture: Image) -> Image:
-        """`picture` (RGB) as the model gets it, before its colours become numbers."""
+        """`picture` (RGB) resized and cropped, before its values are normalised."""
         if self.size:
             picture = picture.resize(self.size, self.resample)
         elif self.edge:
@@ -67,13 +72,15 @@ class ImageTransform:
 
 
 def read_image_transform(folder: str | Path) -> ImageTransform | None:
-    """What the processor in `folder` does to a picture; None where its file does not say all of it."""
+    """The transform of the processor in `folder`; None where its preprocessor_config.json does not describe it
+    completely.
+    """
     path = Path(folder) / "preprocessor_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         plain = str(config.get("image_processor_type") or config.get("feature_extractor_type")).startswith("ViT")
         if not plain and ("do_center_crop" not in config or isinstance(config.get("size"), int)):
-            return None  # other kinds have other defaults
+            return None  # other processors have other defaults
         size, crop = (_pixels(config.get(name)) for name in ("size", "crop_size"))
         resizes, crops = config.get("do_resize", True), config.get("do_center_crop", False)
         if (resizes and not size) or (crops and not isinstance(crop, tuple)) or config.get("do_pad"):

@@ -1,4 +1,4 @@
-"""The `inspect` job: bring a hub model onto this machine, with progress, and say what it is.
+"""The `inspect` job: download a hub model with progress, and read its size.
 
 Runs in a worker, so that a slow or broken network never blocks the window. Only safetensors, tokenizer and
 configuration files are fetched: no pickles, no code.
@@ -24,7 +24,7 @@ def inspect(job) -> dict:
     job.doing(Sentence("Asking the hub about {name}", name=name))
 
     class Progress(tqdm):
-        """Tells the store at most once a second how many bytes have come."""
+        """Reports the bytes downloaded so far to the store, at most once a second."""
 
         def __init__(self, *args, **kwargs):
             kwargs.pop("name", None)
@@ -45,23 +45,26 @@ def inspect(job) -> dict:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
         if not any(item.rfilename.endswith(".safetensors") for item in info.siblings):
             raise StudioError(
-                "The hub model '{name}' has no safetensors weights; choose another one, pickle files are not opened here.",
+                "The hub model '{name}' has no safetensors weights; choose another one, pickle files are not "
+                "opened here.",
                 name=name,
             )
         names = [item.rfilename for item in info.siblings]
         indexed = INDEX_FILE in names and WEIGHTS_FILE not in names
         weight_map = read_index(Path(hf_hub_download(name, INDEX_FILE, revision=info.sha)).parent) if indexed else None
-        # Escaped, because names are taken for patterns.
+        # Escaped, because allow_patterns takes glob patterns.
         patterns = [glob.escape(file) for file in files_to_download(names, weight_map)]
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns, tqdm_class=Progress)
     except GatedRepoError as error:
         raise StudioError(
-            "The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then try again.",
+            "The model '{name}' is gated: accept its licence on its hub page, log in with `hf auth login`, then "
+            "try again.",
             name=name,
         ) from error
     except RepositoryNotFoundError as error:
         raise StudioError(
-            "The hub has no model called '{name}' (or it is private); check the spelling, or log in with `hf auth login`.",
+            "The hub has no model called '{name}' (or it is private); check the spelling, or log in with `hf "
+            "auth login`.",
             name=name,
         ) from error
     except (OSError, ConnectionError) as error:
@@ -76,6 +79,7 @@ def inspect(job) -> dict:
 
 def _hub_unreachable(name: str) -> StudioError:
     return StudioError(
-        "The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model or a local folder.",
+        "The hub cannot be reached, so '{name}' was not downloaded; check the network, or use the starter model "
+        "or a local folder.",
         name=name,
     )

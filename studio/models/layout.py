@@ -1,7 +1,8 @@
-"""Which tensors the weights of the common decoder families must hold, and of which sizes, by their config.json.
+"""The tensors, with their sizes, that the weights of the common decoder families must hold by their config.json.
 
-Names and sizes as transformers 5 stores them (`state_dict` of each `…ForCausalLM`); a test compares every family with it. Of families that are
-not in the table nothing is said: what they lack is found while they are loaded. Knows nothing about files.
+Names and sizes as transformers 5 stores them (`state_dict` of each `…ForCausalLM`); a test compares every family
+with it. Families that are not in the table are not checked here: missing tensors are found while they are loaded.
+Knows nothing about files.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ _CONFIG_KEYS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """The tensors of a family. layer: module in a block → its sizes as stored: H hidden, Q all heads of the queries, K those of the keys, I inside
-    of the MLP, "?" any, with a factor before it. wide: I where config.json does not say, in H. head_size: of one head, where config.json
-    does not say; None for H / heads. head: what says the next word, "" where it has had several names. embeds: width of the embedding, as a key of `_KEYS`."""
+    """The tensors of a family.
+
+    layer: module in a block → its weight's size as stored: H hidden size, Q all query heads, K all key heads, I MLP
+    width, "?" any, with a factor before it. mlp_ratio: I / H where config.json does not give I. head_dim: size of
+    one head where config.json does not give it; None for H / heads. head: the output layer, "" where it has had
+    several names. embedding_width: width of the embedding, a key of `_CONFIG_KEYS`.
+    """
 
     layer: dict[str, str]
     prefix: str = "model."
@@ -121,16 +126,14 @@ LAYOUTS: dict[str, Layout] = {
     "falcon_mamba": _MAMBA,
     "falcon_h1": Layout(_FALCON_H1),
 }
-_WITHOUT_ATTENTION = (
-    "mamba",
-    "mamba2",
-    "falcon_mamba",
-)  # without attention, so that no number of heads needs to be given
+# These have no attention, so that config.json gives no number of heads.
+_WITHOUT_ATTENTION = ("mamba", "mamba2", "falcon_mamba")
 
 
 def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
-    """Why `tensors` (names as stored → sizes) are not those of the language model that `config` describes; None where they are, or where nobody
-    can tell. head: whether that which says the next word must be there too."""
+    """Why `tensors` (names as stored → sizes) are not those of the language model that `config` describes; None where
+    they are, or where the family is not in the table. head: whether the output layer must be there too.
+    """
     layout = LAYOUTS.get(config.get("model_type"))
     if layout is None:
         return None
@@ -149,14 +152,15 @@ def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
 
 
 def _numbers(config: dict) -> dict[str, int | None] | Sentence:
-    """The counts and sizes that config.json gives; None where it does not say."""
+    """The counts and sizes that config.json gives; None for those that it does not."""
     found: dict[str, int | None] = {}
     for name, keys in _CONFIG_KEYS.items():
         key = next((key for key in keys if config.get(key) is not None), None)
         found[name] = config[key] if key else None
         if key and (not isinstance(found[name], int) or isinstance(found[name], bool) or found[name] < 1):
             return Sentence(
-                "config.json says {key} is {value}, but it must be a whole number of at least 1; download the model again.",
+                "config.json says {key} is {value}, but it must be a whole number of at least 1; download the "
+                "model again.",
                 key=key,
                 value=repr(found[name])[:40],
             )
@@ -183,7 +187,7 @@ def _dimensions(layout: Layout, numbers: dict[str, int | None]) -> dict[str, int
 def _expected(
     layout: Layout, numbers: dict[str, int | None], head: bool
 ) -> Iterator[tuple[str, tuple[int | None, ...], str]]:
-    """(name, size with None for any number, the keys of config.json that say so) of each tensor that must be there."""
+    """(name, size with None for any number, the config.json keys that determine it) of each required tensor."""
     sizes = _dimensions(layout, numbers)
     width = numbers[layout.embedding_width] or numbers["H"]
     yield f"{layout.prefix}{layout.embedding}.weight", (numbers["V"], width), "vocab_size, hidden_size"
@@ -210,9 +214,8 @@ def _keys_for_size(size: str) -> str:
 
 def _wrong_tensor(layout: Layout, numbers: dict[str, int | None], tensors: Sizes, head: bool) -> Sentence | None:
     for name, size, keys in _expected(layout, numbers, head):
-        held = tensors.get(
-            name, tensors.get(name.removeprefix(layout.prefix))
-        )  # a model can be stored without the name of what is inside of it
+        # A base model can be stored without the prefix.
+        held = tensors.get(name, tensors.get(name.removeprefix(layout.prefix)))
         if held is None:
             source = (
                 f"num_hidden_layers = {numbers['layers']}"
@@ -226,7 +229,8 @@ def _wrong_tensor(layout: Layout, numbers: dict[str, int | None], tensors: Sizes
             )
         if len(held) != 2 or any(want is not None and want != have for want, have in zip(size, held, strict=True)):
             return Sentence(
-                "The tensor {name} is {held} in the weights, but {size} by config.json ({keys}); the two do not belong together. Download the model again.",
+                "The tensor {name} is {held} in the weights, but {size} by config.json ({keys}); the two do not "
+                "belong together. Download the model again.",
                 name=name,
                 held=" × ".join(map(str, held)),
                 size=" × ".join("?" if part is None else str(part) for part in size),
@@ -246,7 +250,8 @@ def _more_layers(layout: Layout, layers: int, tensors: Sizes) -> Sentence | None
     if max(numbers, default=0) < layers:
         return None
     return Sentence(
-        "The weights have {count} layers, but config.json says num_hidden_layers = {layers}; the two do not belong together. Download the model again.",
+        "The weights have {count} layers, but config.json says num_hidden_layers = {layers}; the two do not "
+        "belong together. Download the model again.",
         count=max(numbers) + 1,
         layers=layers,
     )

@@ -1,6 +1,4 @@
-"""A base model from its folder into memory. Runs in workers only; the one place that guards against what was measured
-to fail silently while loading.
-"""
+"""Load a base model from its folder. Runs in workers only; guards against failures that were measured to be silent."""
 
 from __future__ import annotations
 
@@ -16,17 +14,18 @@ if TYPE_CHECKING:
 
 _SMALL_MODEL = 30_000_000
 _BLOCK = re.compile(r"\.\d+\.")
-"""In the name of whatever lies in one of a model's blocks."""
+"""Matches the names of tensors inside one of a model's blocks."""
 HEADS = {
     "causal_lm": "AutoModelForCausalLM",
     "text_classification": "AutoModelForSequenceClassification",
     "image_classification": "AutoModelForImageClassification",
 }
-"""What stands on top of a base model → transformers' class. The heads for classes are new at the start, and learnt whole."""
+"""The head on top of a base model → transformers' class. Classification heads are new at the start and trained in full.
+"""
 
 
 def compute_dtype(precision: str, device: str) -> torch.dtype:
-    """The dtype of calculations: `precision` as asked, "auto" being bf16 on a GPU that has it and fp32 elsewhere."""
+    """The compute dtype: `precision`, with "auto" being bf16 on a GPU that supports it and fp32 elsewhere."""
     import torch
 
     if precision == "auto":
@@ -46,12 +45,12 @@ def load_base(
 ) -> PreTrainedModel:
     """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
 
-    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels: the names of
-    its classes. Never runs code from the folder, never opens a pickle.
+    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels:
+    the names of its classes. Never runs code from the folder, never opens a pickle.
     """
     import transformers
 
-    import studio.tuners  # noqa: F401  adapters are loaded over a base: from here on peft knows the studio's own types too
+    import studio.tuners  # noqa: F401  registers the studio's own adapter types with peft
 
     dtype = compute_dtype(precision, device)
     more = (
@@ -60,7 +59,7 @@ def load_base(
         else {}
     )
     if labels is not None:
-        # A model that has classes already gets a head of the right size for these; one that knows these keeps it.
+        # A head of another size is replaced; a head with these labels is kept.
         more |= {
             "id2label": dict(enumerate(labels)),
             "label2id": {name: at for at, name in enumerate(labels)},
@@ -79,7 +78,7 @@ def load_base(
         )
     except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
         if "memory" in str(error).lower() or getattr(error, "errno", None):
-            raise  # of the machine, not of the folder
+            raise  # an error of the machine, not of the folder
         raise StudioError(
             "The model in '{folder}' cannot be loaded: {detail}",
             folder=folder,
@@ -96,9 +95,11 @@ def load_base(
 
 
 def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
-    """Raises StudioError where weights that the model needs were not in its files, or of another size, and are now random numbers.
+    """Raises StudioError where weights that the model needs are missing in its files or have another size, and are now
+    random.
 
-    loading: what transformers says of it: {"missing_keys", "mismatched_keys"}. A head for classes, and what stands just below it, are new anyway.
+    loading: transformers' loading info, {"missing_keys", "mismatched_keys"}. A classification head and the pooler
+    below it are new anyway.
     """
     missing = {
         *loading["missing_keys"],
@@ -107,7 +108,8 @@ def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
     missing = sorted(name for name in missing if head == "causal_lm" or _BLOCK.search(name) or "embed" in name)
     if missing:
         raise StudioError(
-            "The weights in '{folder}' lack {count} of the model's tensors, or have them in another size, such as {name}; download the model again.",
+            "The weights in '{folder}' lack {count} of the model's tensors, or have them in another size, such "
+            "as {name}; download the model again.",
             folder=folder,
             count=len(missing),
             name=missing[0],
@@ -115,7 +117,7 @@ def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
 
 
 def check_finite(model: torch.nn.Module, folder: Path) -> None:
-    """Raises StudioError, which names the tensor, where a weight is NaN or infinite: nothing could be learnt over it.
+    """Raises StudioError, which names the tensor, where a weight is NaN or infinite.
 
     Costs one pass over the weights: 0.2 to 0.3 s for a billion of them on one core.
     """
@@ -131,7 +133,8 @@ def check_finite(model: torch.nn.Module, folder: Path) -> None:
     bad = next((name for (name, _), fine in zip(named, good, strict=True) if not fine), None)
     if bad:
         raise StudioError(
-            "The tensor {name} in '{folder}' has weights that are NaN or infinite, so nothing can be learnt with it; download the model again.",
+            "The tensor {name} in '{folder}' has weights that are NaN or infinite, so the model cannot be "
+            "fine-tuned; download the model again.",
             name=bad,
             folder=folder,
         )
@@ -140,7 +143,7 @@ def check_finite(model: torch.nn.Module, folder: Path) -> None:
 def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, head: str):
     from transformers import BitsAndBytesConfig
 
-    # A new head is learnt, so it must stay as it is; what a language model must keep, transformers knows.
+    # A new head is trained, so it is not quantised; for language models transformers has its own default.
     skipped_modules = None if head == "causal_lm" else ["score", "classifier"]
     if quantisation == "nf4":
         return BitsAndBytesConfig(
@@ -154,10 +157,10 @@ def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, he
 
 
 def limit_threads(model: torch.nn.Module) -> None:
-    """One thread for models under `_SMALL` parameters, else as many as torch chose.
+    """One thread for models under `_SMALL_MODEL` parameters, else torch's default.
 
-    Measured with the starter on 2 cores (benchmarks/threads.py): alone, 2 threads win 8 %; beside one other busy process they
-    wait for each other at every layer and take 27 times as long, while one thread does not notice.
+    Measured with the starter on 2 cores (benchmarks/threads.py): alone, 2 threads are 8 % faster; beside one other
+    busy process they wait for each other at every layer and take 27 times as long, while one thread is not affected.
     """
     import torch
 
@@ -168,7 +171,7 @@ def limit_threads(model: torch.nn.Module) -> None:
 def disable_4bit_repacking(model: torch.nn.Module) -> None:
     """Keep bitsandbytes from repacking 4-bit layers at an evaluation on AVX512-BF16 CPUs.
 
-    A repacked layer has no autograd any more: training after the first evaluation learns nothing, and nothing is raised.
+    A repacked layer has no autograd any more: training after the first evaluation changes nothing, without an error.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -1,4 +1,6 @@
-"""Which types of models transformers has classes for, kept as data, so that the window can ask without importing it."""
+"""Model types for which transformers has classes, kept as data so that the window can look them up without importing
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ _TYPES = Path(__file__).with_name("model_types.json")
 
 @cache
 def model_types() -> dict:
-    """What transformers knows: {"transformers": its version, what a model can be → its types}.
+    """{"transformers": version, capability → its model types}: causal_lm, text_classification, image_classification,
+    encoder, …
 
     `tests/models/test_model_types.py` writes the file and compares it with the installed transformers.
     """

@@ -1,7 +1,7 @@
-"""From the name of a base model to its folder on disk.
+"""Resolve the name of a base model to its folder on disk.
 
-A name is "starter" or "starter-vit", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only looked up here, in the
-local cache; `studio.models.inspect` downloads them in a worker. It knows nothing about torch.
+A name is "starter" or "starter-vit", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only
+looked up in the local cache; `studio.models.inspect` downloads them in a worker. Knows nothing about torch.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from studio.home import STARTER, STARTER_VIT
 from studio.words import StudioError
 
 STARTERS = {"text": "starter", "image": "starter-vit"}
-"""What a model reads → the name of the one that comes with the studio."""
+"""Modality → the name of the model that comes with the studio."""
 _BUNDLED = {"starter": STARTER, "starter-vit": STARTER_VIT}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 
 
 def is_hub_id(name: str) -> bool:
-    """True for owner/name where no such local folder exists."""
+    """Whether `name` is owner/name and no such local folder exists."""
     return bool(_HUB_ID.fullmatch(name)) and _existing_path(name) is None
 
 
@@ -33,7 +33,8 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
         folder = _existing_path(name)
         if folder is None or not folder.is_dir():
             raise StudioError(
-                "There is no model folder '{name}'; give the full path of a folder with config.json, a hub id like Qwen/Qwen3-0.6B, or 'starter'.",
+                "There is no model folder '{name}'; give the full path of a folder with config.json, a hub id "
+                "like Qwen/Qwen3-0.6B, or 'starter'.",
                 name=name,
             )
         return folder
@@ -45,20 +46,17 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
 
 
 def _existing_path(name: str) -> Path | None:
-    """What lies at the local path `name`, if anything does."""
+    """The local path `name` if it exists."""
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ):  # a name that is too long, holds a zero byte, or means the home of nobody
+    # Names that are too long, hold a zero byte, or ~ of an unknown user.
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
 def resolve_folder(name: str, revision: str | None = None) -> Path:
-    """Like `local_folder`, but a model that is not on this machine is a `StudioError`."""
+    """Like `local_folder`, but raises `StudioError` for a model that is not on this machine."""
     folder = local_folder(name, revision)
     if folder is None:
         raise StudioError(

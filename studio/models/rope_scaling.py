@@ -1,8 +1,8 @@
-"""A longer context for a loaded model: its positions are laid closer together (linear RoPE scaling, Chen 2023, arXiv:2306.15595).
+"""Context extension of a loaded model by linear RoPE scaling (position interpolation, Chen 2023, arXiv:2306.15595).
 
-peft's adapter_config.json does not record it, so an adapter that was fine-tuned so carries a file of its own, `rope.json`:
-{"factor", "rope_parameters", "max_position_embeddings"}, the last two as they belong into the base's config.json. `lay` restores it. Knows
-nothing about what an adapter changes, and imports no torch.
+peft's adapter_config.json does not store it, so an adapter trained with it has a file of its own, `rope.json`:
+{"factor", "rope_parameters", "max_position_embeddings"}, the last two as in the base's config.json. `apply_adapter`
+restores it. Knows nothing about what an adapter changes, and imports no torch.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     import torch
 
 ROPE_FILE = "rope.json"
-_ORIGINAL = "_own_context"  # where a stretched model remembers what it had
+_ORIGINAL = "_own_context"  # attribute of a scaled model that holds its original values
 
 
 def supports_rope_scaling(model: torch.nn.Module) -> bool:
-    """Whether the model has rotary positions that are not scaled already."""
+    """Whether the model has rotary position embeddings that are not scaled already."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     return rope.get("rope_type") == "default" and bool(_rotary_embeddings(model))
 
 
 def apply_rope_scaling(model: torch.nn.Module, factor: float) -> None:
-    """Give the (transformers) model a context `factor` times as long as its own; 1 gives back its own. Cheap, and the same each time."""
+    """Scale the (transformers) model's context by `factor`; 1 restores the original. Cheap and idempotent.
+
+    Raises StudioError where the model has no unscaled rotary position embeddings.
+    """
     config = model.config.get_text_config()
     original = model.__dict__.get(_ORIGINAL)
     if original is None:
@@ -36,7 +39,8 @@ def apply_rope_scaling(model: torch.nn.Module, factor: float) -> None:
             return
         if not supports_rope_scaling(model):
             raise StudioError(
-                "The context of {architecture} cannot be made longer here: it has no plain rotary positions. Choose another base model.",
+                "The context of {architecture} cannot be extended: it has no unscaled rotary position embeddings "
+                "(RoPE). Choose another base model.",
                 architecture=type(model).__name__,
             )
         original = model.__dict__[_ORIGINAL] = (
@@ -68,7 +72,9 @@ def save_rope_scaling(model: torch.nn.Module, factor: float, folder: Path) -> No
 
 
 def read_rope_scaling(folder: Path) -> dict | None:
-    """What `rope.json` in an adapter's folder says; None where there is none."""
+    """The content of `rope.json` in an adapter's folder; None where there is none. Raises StudioError where it is
+    invalid.
+    """
     path = Path(folder) / ROPE_FILE
     if not path.exists():
         return None
@@ -81,13 +87,16 @@ def read_rope_scaling(folder: Path) -> dict | None:
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudioError(
-            "{path} cannot be read, so nobody knows the context that the adapter was fine-tuned with; bring the adapter again.",
+            "{path} cannot be read, so the context length that the adapter was trained with is unknown; import "
+            "the adapter again.",
             path=path,
         ) from error
 
 
 def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
-    """The adapter in `folder` over the base `model`, as stock peft lays it, in the context that it was fine-tuned with."""
+    """The base `model` with the adapter in `folder`, as stock peft loads it, in the context that it was trained
+    with.
+    """
     from peft import PeftModel
 
     apply_rope_scaling(model, rope_factor(folder))
@@ -95,7 +104,7 @@ def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
 
 
 def rope_factor(folder: Path) -> float:
-    """How many times its base's context the adapter in `folder` was fine-tuned with; 1 for most."""
+    """The factor by which the adapter in `folder` scales its base's context; 1 for most."""
     scaling = read_rope_scaling(folder)
     return scaling["factor"] if scaling else 1.0
 

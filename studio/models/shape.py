@@ -1,7 +1,7 @@
-"""The shape of a model folder, read from config.json and the headers of its safetensors files, without loading a weight.
+"""The shape of a model, read from config.json and the headers of its safetensors files, without loading a weight.
 
-`Shape` is what methods count their parameters from and what the forecast starts from. It knows nothing about torch.
-Safetensors header: 8 bytes little-endian length, then JSON (https://github.com/huggingface/safetensors).
+`Shape` is the basis of the methods' parameter counts and of the forecast. Knows nothing about torch. Safetensors
+header: 8 bytes little-endian length, then JSON (https://github.com/huggingface/safetensors).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ATTENTION = (
     "query_key_value",
     "out_proj",
 )
-# Tensors whose layer does not receive a delta: looked-up tables, the head, and what stands between it and the blocks.
+# Tensors whose layer gets no adapter: embeddings, the head, and what is between it and the blocks.
 _NOT_ADAPTED = (
     "embed",
     "wte",
@@ -59,7 +59,7 @@ _NOT_ADAPTED = (
     "vocab_transform",
     "vocab_projector",
 )
-# What transformers calls otherwise in memory than on disk, in models for pictures of ViT's kin, in this order.
+# Tensors of ViT and related models that transformers renames while loading, in this order.
 _RENAMED_ON_LOAD = {
     "attention.attention.query": "attention.q_proj",
     "attention.attention.key": "attention.k_proj",
@@ -68,21 +68,22 @@ _RENAMED_ON_LOAD = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
-# Where a mixture of experts chooses: whatever bears this name lies in a block's MLP, which transformers holds in memory as a few large tensors and no layers.
+# Modules of a mixture of experts: their parent is the MLP, which transformers loads as a few large tensors, not as
+# layers.
 _ROUTED = ("experts", "router")
-# peft takes layers of a mixture with these names for its experts, wherever they stand.
+# Layer names that peft takes for experts of a mixture, wherever they are.
 _TAKEN_FOR_EXPERTS = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model consists of.
+    """Sizes and tensors of a model.
 
-    tensors: name in memory → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all
-    tensors on disk. context: tokens that it can hold; for a model that looks at pictures the patches of one picture and its class token.
-    patch: pixels of a patch's side, 0 where there are none or their config does not say. active: share of the experts that a token goes
-    through; 1 where there are none.
+    tensors: name as loaded → size as stored (output × input for a linear layer, input × output where `transposed`).
+    bytes: size of all tensors on disk. context: max sequence length in tokens; for an image model the patches of one
+    image and the class token. patch: pixels of a patch's side, 0 where unknown. active_expert_share: share of the
+    experts that each token is routed to; 1 for dense models.
     """
 
     architecture: str
@@ -107,12 +108,12 @@ class Shape:
 
     @property
     def modality(self) -> str:
-        """ "text" or "image": the latter embeds patches of a picture and has no words."""
+        """ "text" or "image": an image model embeds patches and has no vocabulary."""
         return "image" if not self.vocab_size and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
     def has_learned_positions(self) -> bool:
-        """Whether each place of the context has a learnt vector, so that there is nothing beyond the last."""
+        """Whether the positions are a learned embedding table, so that the context cannot be exceeded."""
         return any(
             name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings"))
             for name in self.tensors
@@ -120,19 +121,20 @@ class Shape:
 
     @property
     def transposed(self) -> bool:
-        """Whether the layers are transformers' Conv1D, which keeps its weights the other way round."""
+        """Whether the linear layers are transformers' Conv1D, which stores its weights transposed."""
         return self.model_type in _TRANSPOSED
 
     @property
     def experts(self) -> set[str]:
-        """What the MLPs of a mixture of experts are called ("mlp"); empty for other models."""
+        """Names of the modules that hold the experts of a mixture of experts ("mlp"); empty for dense models."""
         paths = [name.split(".") for name in self.tensors]
         return {path[path.index(word) - 1] for path in paths for word in _ROUTED if word in path[1:]}
 
     @property
     def fused(self) -> set[str]:
-        """Names of the linear layers in state space mixers (Mamba and its kin, which alone have a tensor D beside A_log) whose weights their
-        kernels take past the layers, so that a delta beside them would not be seen."""
+        """Names of the linear layers in state space mixers (Mamba and related ones, which alone have a tensor D beside
+        A_log) whose weights the kernels use directly, bypassing the layer, so that an adapter on it has no effect.
+        """
         mixers = {
             name.rpartition(".")[0]
             for name in self.tensors
@@ -147,8 +149,9 @@ class Shape:
 
     @property
     def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); of a mixture of experts, those
-        outside its MLPs; of state space mixers, those that are not `fused`."""
+        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); without expert
+        modules, and without the `fused` layers of state space mixers.
+        """
         routed, fused = self.experts, self.fused
         return {
             name.removesuffix(".weight"): shape if self.transposed else (shape[1], shape[0])
@@ -162,13 +165,15 @@ class Shape:
 
     @property
     def active_weights(self) -> float:
-        """How many numbers of the blocks' matrices one token is multiplied with."""
+        """How many weights of the blocks' matrices each token is multiplied with."""
         routed = self.experts
         inside = sum(math.prod(size) for name, size in self.tensors.items() if routed & set(name.split(".")))
         return sum(rows * columns for rows, columns in self.linear_layers.values()) + self.active_expert_share * inside
 
     def targets(self, which: str) -> dict[str, tuple[int, int]]:
-        """The linear layers that `which` means: "all-linear", "attention", or comma-separated last names ("q_proj,v_proj")."""
+        """The linear layers selected by `which`: "all-linear", "attention", or comma-separated last names
+        ("q_proj,v_proj").
+        """
         names = target_names(which)
         return {
             name: size for name, size in self.linear_layers.items() if names is None or name.rsplit(".", 1)[-1] in names
@@ -176,14 +181,14 @@ class Shape:
 
 
 def target_names(which: str) -> tuple[str, ...] | None:
-    """Last names of the layers meant by `which`; None means all of them."""
+    """Last names of the layers selected by `which`; None means all of them."""
     if which == "all-linear":
         return None
     return ATTENTION if which == "attention" else tuple(part.strip() for part in which.split(",") if part.strip())
 
 
 def read_shape(folder: str | Path) -> Shape:
-    """The shape of the model in `folder`; `StudioError` where it is not a whole, safe model folder."""
+    """The shape of the model in `folder`. Raises `StudioError` where it is not a complete, safe model folder."""
     folder = Path(folder)
     config = read_config(folder)
     tensors, size = _tensors(folder)
@@ -221,15 +226,18 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
 
 
 def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """`tensors` without those that transformers' language model leaves on disk: of Qwen3.5 and its kin, which stand out by their
-    linear attention, the parts that look at pictures and that guess several tokens at once."""
+    """`tensors` without those that transformers' causal language model does not load: for Qwen3.5 and related models,
+    recognised by their linear attention, the vision tower and the multi-token prediction layers.
+    """
     if not any(".linear_attn." in name for name in tensors):
         return tensors
     return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
 
 
 def _active_expert_share(config: dict) -> float:
-    """Share of a mixture's experts that each token goes through, by the names that configs have for both numbers; 1 where there are none."""
+    """Share of the experts that each token is routed to, by the names that configs have for both numbers; 1 where there
+    are none.
+    """
     count, chosen = (
         next((config[key] for key in keys if config.get(key)), 0)
         for keys in (
@@ -241,7 +249,9 @@ def _active_expert_share(config: dict) -> float:
 
 
 def _patch_count(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
-    """How many patches a model for pictures looks at, its class token included: by its positions, else by its config."""
+    """How many patches an image model takes, class token included: from its position embeddings, else from its
+    config.
+    """
     by_config = (
         (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
     )
@@ -263,7 +273,7 @@ def _side(size) -> int:
 
 
 def read_config(folder: Path) -> dict:
-    """What config.json says; StudioError where `folder` holds no model that the studio may open."""
+    """The content of config.json. Raises StudioError where `folder` holds no model that the studio may open."""
     path = folder / "config.json"
     if not folder.is_dir():
         raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
@@ -287,18 +297,20 @@ def read_config(folder: Path) -> dict:
             folder=folder,
             detail=str(found)[:40],
         )
-    if (
-        "auto_map" in found and found.get("model_type") not in model_types()["known"]
-    ):  # of others transformers runs its own code
+    # For types that it knows, transformers runs its own code.
+    if "auto_map" in found and found.get("model_type") not in model_types()["known"]:
         raise StudioError(
-            "The model in '{folder}' wants to run its own code; the studio runs no remote code. Choose a model that transformers knows.",
+            "The model in '{folder}' needs its own code (trust_remote_code); the studio runs no remote code. "
+            "Choose a model that transformers knows.",
             folder=folder,
         )
     return found
 
 
 def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name on disk → (size, dtype) of every tensor that transformers would load; StudioError where a file lacks one that the index puts there."""
+    """Name on disk → (size, dtype) of every tensor that transformers would load. Raises StudioError where a file lacks
+    one of its index.
+    """
     tensors: dict[str, tuple[tuple[int, ...], str]] = {}
     headers = {path.name: _header(path) for path in weight_files(folder)}
     for header in headers.values():
@@ -309,7 +321,8 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
         for name, file in read_index(folder).items():
             if name not in headers[file]:
                 raise StudioError(
-                    "model.safetensors.index.json in '{folder}' says that {file} holds the tensor {name}, but it does not; download the model again.",
+                    "model.safetensors.index.json in '{folder}' says that {file} holds the tensor {name}, but it "
+                    "does not; download the model again.",
                     folder=folder,
                     file=file,
                     name=name,
@@ -326,8 +339,9 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
 
 
 def loaded_names(stored: Iterable[str]) -> dict[str, str]:
-    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
-    them, and those of Qwen3.5, whose text part it loads alone."""
+    """Tensor name on disk → name in the loaded model: transformers 5 renames the tensors of ViT and related models
+    while it loads them, and those of Qwen3.5, of which it loads the language model alone.
+    """
     names = {name: name for name in stored}
     if any(".linear_attn." in name for name in names):
         names = {name: name.replace("model.language_model.", "model.", 1) for name in names}
@@ -336,13 +350,15 @@ def loaded_names(stored: Iterable[str]) -> dict[str, str]:
     for name in names:
         for then, now in _RENAMED_ON_LOAD.items():
             names[name] = names[name].replace(then, now)
-    if not any(".mlp.fc1" in name for name in stored):  # DINOv2 stores its MLP and its blocks by their own names
+    if not any(".mlp.fc1" in name for name in stored):  # DINOv2 has other names for its MLP and its blocks
         names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
     return names
 
 
 def _header(path: Path) -> dict:
-    damaged = StudioError("The weight file '{path}' is torn or not safetensors; download the model again.", path=path)
+    damaged = StudioError(
+        "The weight file '{path}' is incomplete or not safetensors; download the model again.", path=path
+    )
     with open(path, "rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

@@ -1,7 +1,7 @@
-"""Chat templates that can be lent to a base model: well-known formats, as Jinja files in `assets/templates`.
+"""Chat templates that can be used in place of a model's own: well-known formats, as Jinja files in `assets/templates`.
 
-Knows their names and titles, and how any template is changed so that it takes system texts that it refuses; what templates mean to a model,
-and how they are rendered, is `codec.py`'s.
+Holds their names and titles, and rewrites any template to accept system messages that it would reject. How templates
+are rendered is in `chat_tokenizer.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPLATES: dict[str, str] = {
     "mistral": "Mistral",
     "alpaca": "Alpaca",
 }
-"""Name → what a person reads."""
+"""Name → title on the page."""
 
 
 @cache
@@ -31,17 +31,21 @@ def template(name: str) -> str:
 
 
 SYSTEM_REWRITES: dict[str, str] = {
-    "question": "{%- set rewritten = namespace(messages=[], held='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}"
-    "{%- set rewritten.held = rewritten.held + message['content'] + '\n\n' %}{%- elif message['role'] == 'user' %}"
-    "{%- set rewritten.messages = rewritten.messages + [{'role': 'user', 'content': rewritten.held + message['content']}] %}"
-    "{%- set rewritten.held = '' %}{%- else %}{%- set rewritten.messages = rewritten.messages + [message] %}{%- endif %}{%- endfor %}"
+    "question": "{%- set rewritten = namespace(messages=[], held='') %}{%- for message in messages %}"
+    "{%- if message['role'] == 'system' %}{%- set rewritten.held = rewritten.held + message['content'] + '\n\n' %}"
+    "{%- elif message['role'] == 'user' %}"
+    "{%- set rewritten.messages = rewritten.messages "
+    "+ [{'role': 'user', 'content': rewritten.held + message['content']}] %}"
+    "{%- set rewritten.held = '' %}{%- else %}{%- set rewritten.messages = rewritten.messages + [message] %}"
+    "{%- endif %}{%- endfor %}"
     "{%- set messages = rewritten.messages %}",
     "none": "{%- set messages = messages | rejectattr('role', 'equalto', 'system') | list %}",
 }
-"""What becomes of system texts → the Jinja that is put before a template for it: written before the next question, or left out. It is part of the
-template that is saved with an adapter, so every program writes the same prompt."""
+"""How system messages are rewritten → the Jinja that is prepended to a template for it: moved into the next question,
+or left out. It is part of the template that is saved with an adapter, so every program renders the same prompt.
+"""
 
 
 def rewrite_system_messages(source: str, rewrite: str) -> str:
-    """The template `source` with system texts rewritten as `where` (a key of `SYSTEM_TEXTS`, or "") says before it sees them."""
+    """The template `source` with system messages rewritten first. rewrite: a key of `SYSTEM_REWRITES`, or ""."""
     return SYSTEM_REWRITES[rewrite] + source if rewrite else source

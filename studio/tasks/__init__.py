@@ -1,4 +1,7 @@
-"""What is learnt: one file for each task. `TASKS` maps each task's name to its class, found by looking into this folder."""
+"""Tasks: what a model is fine-tuned for, one file each.
+
+`TASKS` maps each task's name to its class, found by looking into this folder.
+"""
 
 import sys
 

@@ -1,11 +1,10 @@
-"""Where the answers of a conversation stand in what the model is asked, whatever its chat template does to earlier
-turns.
+"""Locate the answers of a conversation in its rendered text, under any chat template, and label their tokens.
 
-Each answer is looked at as Chat asks for it: the prompt is the template's text for all that goes before, up to where
-the answer begins; the answer is what the template writes behind that. Answers whose prompts stand in one text are
-learnt from one example; where a template writes earlier turns otherwise once more follows (Qwen3 leaves out their
-reasoning), the answer is an example of its own. So the tokens before an answer are always the very prompt that Chat
-sends. Knows nothing about files or batches.
+Each answer is rendered as Chat asks for it: the prompt is the template's text of all messages before it with the
+generation prompt; the answer is what the template writes after that. Answers whose prompts are prefixes of one text
+are labelled in one example; where a template renders earlier turns differently once more messages follow (Qwen3
+drops their reasoning), the answer gets an example of its own. So the tokens before an answer are always exactly the
+prompt that Chat sends. Knows nothing about files or batches.
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer, Token
 
 _OPENED = re.compile(rf"{OPEN}\s*\Z")
 _CLOSED = re.compile(rf"{OPEN}\s*{CLOSE}\s*\Z")
-_PLACEHOLDER = (
-    "\u2042another\u2042"  # stands for an answer, or for reasoning, while a template is asked where it writes it
-)
+# Replaces an answer, or its reasoning, to find where a template renders it.
+_PLACEHOLDER = "\u2042another\u2042"
 _AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
 
 Span = tuple[int, int, float]
@@ -30,7 +28,7 @@ Span = tuple[int, int, float]
 
 
 class AnswerNotFound(ChatTemplateError):
-    """A chat template writes an answer in a way in which it cannot be found."""
+    """An answer cannot be located in the text that the chat template renders."""
 
     kind = "unfound"
 
@@ -39,9 +37,9 @@ class AnswerNotFound(ChatTemplateError):
 class Answer:
     """One answer of a conversation.
 
-    prompt: the text that the model is given; text: what it is to say, end mark included; behind: what the template
-    writes after that where the conversation ends; spans: of `text`, in order, what is learnt of it. turn: the answer
-    in the record.
+    prompt: the text given to the model; text: the text that it is to generate, end marker included; trailing: what
+    the template writes after that at the end of the conversation; spans: the labelled parts of `text`, in order;
+    turn: the assistant message in the record.
     """
 
     prompt: str
@@ -52,7 +50,9 @@ class Answer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the chat template writes all of the answer: its reasoning, its words, the names of what it calls."""
+        """Whether the chat template renders all of the answer: its reasoning, its content, the names of its tool
+        calls.
+        """
         reasoning, words = split_reasoning(self.turn["content"])
         names = [call["function"]["name"] for call in self.turn.get("tool_calls", [])]
         return all(part in self.text for part in (reasoning, words.strip(), *names))
@@ -65,10 +65,11 @@ class Answer:
 def find_answer(
     tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, *, train_on_reasoning: bool = True
 ) -> Answer:
-    """The answer that is turn `at` of `messages`. learn_reasoning: whether the reasoning before it is learnt too.
+    """The answer that is message `at` of `messages`. train_on_reasoning: whether the reasoning before it is labelled
+    too.
 
-    Raises TemplateRefusal where the chat template does not take the conversation, AnswerNotFound where the answer is
-    not in its text.
+    Raises ChatTemplateError where the chat template rejects the conversation, AnswerNotFound where the answer is not
+    in its text.
     """
     turn = messages[at]
     prompt = tokenizer.render(messages[:at], add_generation_prompt=True, tools=tools)
@@ -91,13 +92,12 @@ def find_answer(
 
 
 def _body(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
-    """What `whole` holds of the answer, so that it can follow `prompt`."""
+    """The part of `whole` that holds the answer, so that it can follow `prompt`."""
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     opened, closed = _OPENED.search(prompt), _CLOSED.search(prompt)
-    if opened and whole.startswith(
-        prompt[: opened.start()]
-    ):  # of the reasoning that the prompt opens the template then writes nothing (DeepSeek-R1)
+    # The prompt opens reasoning that the template then drops (DeepSeek-R1).
+    if opened and whole.startswith(prompt[: opened.start()]):
         return f"{split_reasoning(messages[at]['content'])[0]}\n{CLOSE}\n\n{whole[opened.start() :].lstrip()}"
     if closed and whole.startswith(prompt[: closed.start()]):
         return whole[closed.start() :].lstrip()
@@ -106,36 +106,35 @@ def _body(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list |
     start = _start(tokenizer, messages, at, tools, prompt, whole)
     if start is None:
         raise AnswerNotFound(
-            "The chat template writes an answer otherwise than it asks for it, so the answer cannot be found. "
+            "The chat template renders an answer differently from its own prompt, so the answer cannot be found. "
             "Choose another template under What the model sees."
         )
     return whole[start:]
 
 
 def _end(tokenizer: ChatTokenizer, body: str) -> int:
-    """Where the answer that `body` begins with ends, its end mark included; what follows stands there only where the
-    conversation ends.
+    """Where the answer at the beginning of `body` ends, end marker included; what follows is written only at the end of
+    a conversation.
     """
     mark, trailing = tokenizer.answer_end
     if not mark or body.endswith(mark + trailing):
         return len(body) - (len(trailing) if body.endswith(trailing) else 0)
     ends = [place + len(text) for text in tokenizer.eos_texts if (place := body.rfind(text)) >= 0]
-    return max(
-        ends, default=len(body.rstrip())
-    )  # calls may end otherwise than words, and a template write otherwise where there are tools
+    # Tool calls may end differently than text, and templates may render differently with tools.
+    return max(ends, default=len(body.rstrip()))
 
 
 def _start(
     tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str
 ) -> int | None:
-    """Where the answer begins in `whole`, whose earlier turns are written otherwise than in `prompt` (Mistral's
-    templates write the system text only where a question comes last): where the text of another answer to the same
-    question differs, and the same stands before it as at the end of the prompt.
+    """Where the answer begins in `whole`, whose earlier turns are rendered differently than in `prompt` (Mistral's
+    templates write the system message only before the last question): where the text differs from that of another
+    answer to the same question, and is preceded by the end of the prompt.
     """
     with contextlib.suppress(ChatTemplateError):
         other = tokenizer.render([*messages[:at], {"role": "assistant", "content": _PLACEHOLDER}], tools=tools)
         differs = len(os.path.commonprefix([other, whole]))
-        for length in (24, 12, 6):  # characters: a short question may have the system text close before it
+        for length in (24, 12, 6):  # characters; fewer for a short question right after the system message
             for start in range(differs, max(0, differs - 24), -1):
                 if whole[:start].endswith(prompt[-length:]):
                     return start
@@ -146,7 +145,7 @@ def _start(
 
 
 def _writes_reasoning(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None) -> bool:
-    """Whether the chat template writes the reasoning of turn `at`."""
+    """Whether the chat template renders the reasoning of message `at`."""
     words = split_reasoning(messages[at]["content"])[1]
     return _PLACEHOLDER in tokenizer.render(
         [*messages[:at], {**messages[at], "content": join_reasoning(_PLACEHOLDER, words)}], tools=tools
@@ -154,7 +153,7 @@ def _writes_reasoning(tokenizer: ChatTokenizer, messages: list[dict], at: int, t
 
 
 def _spans(turn: dict, text: str, train_on_reasoning: bool) -> list[Span]:
-    """What of `text` is learnt, by the turn's weights."""
+    """The labelled spans of `text`, with the weights of the message."""
     weight = float(turn.get("weight", 1))
     reasoning, words = split_reasoning(turn["content"])
     core = words if words and words in text else words.strip()
@@ -182,7 +181,7 @@ def _spans(turn: dict, text: str, train_on_reasoning: bool) -> list[Span]:
 
 
 def _with_weight(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
-    """`edges` (from which character on which weight holds) with `weight` from `start` to `end`."""
+    """`edges` (character → the weight that holds from there on) with `weight` from `start` to `end`."""
     before = edges[max(at for at in edges if at <= end)]
     kept = {at: own for at, own in edges.items() if at < start or at > end}
     return {**kept, start: weight, end: before}
@@ -190,9 +189,7 @@ def _with_weight(edges: dict[int, float], start: int, end: int, weight: float) -
 
 @dataclass(frozen=True)
 class LabelledText:
-    """The tokens of one text that the model learns from, and of each token the weight of its loss (0: read only).
-    text: as it stands.
-    """
+    """One rendered text, its token ids, and the loss weight of each token (0: not labelled)."""
 
     text: str
     ids: list[int]
@@ -200,8 +197,8 @@ class LabelledText:
 
 
 def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[LabelledText]:
-    """The fewest texts in which each of `answers` (in the order of their turns) is learnt once, behind the prompt
-    that Chat sends.
+    """The fewest texts in which each of `answers` (in the order of their turns) is labelled once, after exactly the
+    prompt that Chat sends.
     """
     waiting, found = list(answers), []
     while waiting:
@@ -221,7 +218,7 @@ def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[Label
                 for start, end, weight in answer.spans
             ]
             found.append(LabelledText(text, tokens.ids, token_weights(tokens, spans)))
-        else:  # a token would reach from the prompt into the answer
+        else:  # a token would cross from the prompt into the answer
             prompt, answer_tokens = tokenizer.encode(last.prompt), tokenizer.encode(last.text + last.trailing)
             found.append(
                 LabelledText(
@@ -234,13 +231,13 @@ def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[Label
 
 
 def _begins_with_prompt_tokens(tokenizer: ChatTokenizer, tokens: Tokens, prompt: str) -> bool:
-    """Whether the tokens of a text that begins with `prompt` begin with the tokens of `prompt` alone."""
+    """Whether `tokens`, of a text that begins with `prompt`, begin with the tokens of `prompt` alone."""
     own = tokenizer.encode(prompt).ids
     return tokens.ids[: len(own)] == own and (len(own) == len(tokens.ids) or tokens.offsets[len(own)][0] >= len(prompt))
 
 
 def _on_token_boundaries(tokenizer: ChatTokenizer, tokens: Tokens, answer: Answer) -> bool:
-    """Whether no token reaches over the answer's begin or end."""
+    """Whether no token crosses the answer's beginning or end."""
     end = len(answer.prompt) + len(answer.text)
     return _begins_with_prompt_tokens(tokenizer, tokens, answer.prompt) and not any(
         start < end < stop for start, stop in tokens.offsets
@@ -248,8 +245,8 @@ def _on_token_boundaries(tokenizer: ChatTokenizer, tokens: Tokens, answer: Answe
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
-    """Of each token the weight of the `spans` (sorted, disjoint) of characters that hold most of it; 0 where most of
-    it is in none.
+    """The weight of each token: that of the span (sorted, disjoint spans of characters) which holds most of the token;
+    0 where most of it is in none.
     """
     weights, at = [], 0
     for start, end in tokens.offsets:

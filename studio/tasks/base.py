@@ -1,6 +1,6 @@
-"""What a task is: which records it wants, and how a record becomes tokens with a loss mask.
+"""The base class of tasks: which records a task needs, and how a record becomes tokens with labels.
 
-`encode` is the one place where data becomes tokens: training, token preview, length histogram and forecast call it, and
+`encode` is the one place where data becomes tokens: training, token view, length histogram and forecast call it, and
 `question` gives Chat and the evaluation the same prompt. No torch here.
 """
 
@@ -23,10 +23,11 @@ IGNORED = -100  # the label that the loss skips, as in torch.nn.functional.cross
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example as the model gets it. labels: the token itself where it is learnt, else -100. cut: tokens left out.
+    """One encoded example. labels: the token id where the token is labelled, else -100. truncated_tokens: how many
+    tokens were cut off.
 
-    names: the classes that it belongs to, where classes are learnt in place of tokens. weights: of each token the factor of its loss;
-    None where all are 1.
+    class_names: the classes of the example, for classification tasks. weights: the loss weight of each token; None
+    where all are 1.
     """
 
     ids: list[int]
@@ -36,7 +37,7 @@ class Encoded:
     weights: list[float] | None = None
 
     def __getstate__(self) -> dict:
-        """Four bytes a token where it is pickled: `labels` say no more than which of the tokens are learnt."""
+        """Pickles four bytes a token: `labels` are stored as one bit for each token."""
         labelled = np.array(self.labels, np.int32) != IGNORED
         weights = None if self.weights is None else np.array(self.weights, np.float32).tobytes()
         return {
@@ -54,18 +55,18 @@ class Encoded:
 
     @property
     def labelled(self) -> int:
-        """How many tokens the loss sees; the first token can never be predicted."""
+        """How many tokens enter the loss; the first token is never predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
 
     @property
     def sequences(self) -> list[Encoded]:
-        """The rows of tokens that a model works through for it: itself, or two answers to one prompt."""
+        """The token rows that the model processes for this example: itself, or two answers to one prompt."""
         return [self]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the model to see what it learnt: the messages so far, the answer expected, and the tools it may call."""
+    """What to ask the model at an evaluation: the messages so far, the expected answer, and the tools offered."""
 
     messages: list[dict]
     expected: str
@@ -79,32 +80,33 @@ class Task(Options):
     verb: ClassVar[str]  # completes "Teach the model to …"
     help: ClassVar[str]
     order: ClassVar[int] = 100
-    record_kind: ClassVar[str]  # the kind of record that studio.data is asked for
-    task_type: ClassVar[str] = "CAUSAL_LM"  # peft's name
-    modality: ClassVar[str] = "text"  # or "image": what a base model must be able to read
-    sequences_per_example: ClassVar[int] = 1  # rows of tokens that one example makes, as the forecast counts
-    uses_chat_template: ClassVar[bool] = False  # whether a record is written by the chat template
-    splits_long_texts: ClassVar[bool] = False  # a row that is too long becomes several examples, so that nothing is cut
-    kind: ClassVar[str] = "generation"  # how it is fine-tuned and measured: a module in studio/training/kinds/
+    record_kind: ClassVar[str]  # the kind of record that studio.data makes for it
+    task_type: ClassVar[str] = "CAUSAL_LM"  # peft's task type
+    modality: ClassVar[str] = "text"  # or "image": of the base model
+    sequences_per_example: ClassVar[int] = 1  # token rows of one example, for the forecast
+    uses_chat_template: ClassVar[bool] = False  # whether records are rendered by the chat template
+    splits_long_texts: ClassVar[bool] = False  # a text that is too long becomes several examples
+    kind: ClassVar[str] = "generation"  # how it is trained and evaluated: a module in studio/training/kinds/
 
     @classmethod
     def options_for_mapping(cls, mapping: Mapping, separator: str | None) -> dict:
-        """The options that depend on how the data is mapped, as they suit `mapping`. separator: what was seen between several labels in one
-        cell, "" where they are lists, None where each row has one."""
+        """Defaults of the options that depend on how the data is mapped. separator: the separator found between several
+        labels in one cell, "" where cells are lists, None where each row has one label.
+        """
         return {}
 
     @property
     def label_separator(self) -> str:
-        """What stands between several labels in one cell; "" where a row has one label."""
+        """The separator between several labels in one cell; "" where a row has one label."""
         return ""
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
-        """The record as examples of at most `max_length` tokens (one, or several for a long text)."""
+        """Encode the record as examples of at most `max_length` tokens: one, or several for a long text."""
         raise TypeError(f"{type(self).__name__} does not say how it encodes")
 
     @classmethod
     def head(cls) -> str:
-        """What stands on top of a base model for it: a key of `studio.models.load.HEADS`."""
+        """The head that the model gets for this task: a key of `studio.models.load.HEADS`."""
         return (
             "causal_lm"
             if cls.task_type == "CAUSAL_LM"
@@ -115,23 +117,25 @@ class Task(Options):
 
     @classmethod
     def model_refusal(cls, shape: Shape) -> Sentence | None:
-        """Why a model of `shape` cannot be fine-tuned this task; None if it can."""
+        """Why a model of `shape` cannot be fine-tuned for this task; None if it can."""
         if shape.modality == cls.modality:
             return None
         if cls.modality == "image":
             return Sentence(
-                "{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter for pictures on the Method tab.",
+                "{task} needs a model that looks at pictures, but {architecture} reads text; choose the Starter "
+                "for pictures on the Method tab.",
                 task=Sentence(cls.title),
                 architecture=shape.architecture,
             )
         return Sentence(
-            "{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on the Method tab.",
+            "{task} needs a model that reads text, but {architecture} looks at pictures; choose the Starter on "
+            "the Method tab.",
             task=Sentence(cls.title),
             architecture=shape.architecture,
         )
 
     def render(self, record: dict, tokenizer: ChatTokenizer) -> str:
-        """The record as the text that becomes tokens."""
+        """The record as the text that is tokenised."""
         return "\n\n".join(
             tokenizer.decode(row.ids, keep_special_tokens=True)
             for part in self.encode(record, tokenizer, 1 << 30)
@@ -139,7 +143,9 @@ class Task(Options):
         )
 
     def token_counts(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], int | None]:
-        """(tokens of each row that the record makes, uncut, where the first one stands that is learnt or None), for the report and the forecast."""
+        """(untruncated length of each token row of the record, index of its first labelled token or None), for report
+        and forecast.
+        """
         parts = self.encode(record, tokenizer, 1 << 30)
         firsts = [
             at
@@ -149,28 +155,31 @@ class Task(Options):
         return [len(row.ids) for part in parts for row in part.sequences], min(firsts, default=None)
 
     def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
-        """Whether the record holds something that the chat template does not write, so that no model would see it."""
+        """Whether the record has content that the chat template does not render, so that no model would see it."""
         return False
 
     def example_lengths(self, rows: list[list[int]], max_length: int) -> list[int]:
-        """Tokens of each example, uncut. rows: of each record the tokens of every row of tokens that it makes, as `measure` gives them."""
+        """Untruncated length of each example, in tokens. rows: for each record the lengths of its token rows, as
+        `token_counts` gives them.
+        """
         return [max(lengths) for lengths in rows]
 
     @property
     def units(self) -> dict[str, Sentence]:
-        """In what a run's curves are measured: "loss" and "speed"."""
+        """Units of a run's curves: "loss" and "speed"."""
         return {"loss": Sentence("nats per token"), "speed": Sentence("tokens/s")}
 
     @property
     def reference_passes(self) -> int:
-        """Forward passes without gradients that each row takes beside the one that is learnt from, as the forecast counts."""
+        """Extra forward passes without gradients for each row, such as those of a reference model, for the forecast."""
         return 0
 
     def refusal(self, recipe) -> Sentence | None:
-        """Why this cannot be learnt as `recipe` (a `studio.recipe.Recipe`) wants; None if it can. What the method itself cannot
-        do, `Method.refusal` says."""
+        """Why this task cannot be trained as `recipe` (a `studio.recipe.Recipe`) asks; None if it can. Limits of the
+        method are in `Method.refusal`.
+        """
         return None
 
     def question(self, record: dict) -> Question | None:
-        """What to ask at an evaluation, or None where the task has no question and answer."""
+        """What to ask at an evaluation, or None where the record has no question and answer."""
         return None

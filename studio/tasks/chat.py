@@ -1,4 +1,4 @@
-"""Chat: conversations, of which the assistant's words are learnt."""
+"""Chat: supervised fine-tuning on conversations, with the loss on the assistant's messages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ Reasoning = Literal["learn", "answer", "drop"]
 
 
 def reasoning_option():
-    """The field with which a task that learns answers is told what becomes of their reasoning."""
-    labels = {"learn": "Learn thoughts and answer", "answer": "Learn the answer only", "drop": "Leave thoughts out"}
+    """The option that says how reasoning before an answer is used, for all tasks that train on answers."""
+    labels = {
+        "learn": "Train on reasoning and answer",
+        "answer": "Train on the answer only",
+        "drop": "Leave reasoning out",
+    }
     return option(
-        "learn", "Reasoning", "What becomes of the thoughts before an answer, where the data has any.", labels=labels
+        "learn", "Reasoning", "How reasoning before an answer is used, where the data has any.", labels=labels
     )
 
 
@@ -36,8 +40,8 @@ class Chat(Task):
     name: Literal["chat"] = option("chat", "Task", "", hidden=True)
     train_on: Literal["answers", "last", "questions", "everything"] = option(
         "answers",
-        "Learn from",
-        "Which words the loss sees. Learning the questions as well rarely helps.",
+        "Train on",
+        "Which messages the loss is computed on. Training on the questions as well rarely helps.",
         labels={
             "answers": "All answers",
             "last": "Only the last answer",
@@ -54,7 +58,7 @@ class Chat(Task):
     )
 
     def messages(self, record: dict) -> list[dict]:
-        """The record's conversation with the task's system prompt, its reasoning left out where the task wants that."""
+        """The record's messages with the task's system prompt, and without reasoning where the task drops it."""
         found = record["messages"]
         if self.reasoning == "drop":
             found = [_without_reasoning(turn) if turn["role"] == "assistant" else turn for turn in found]
@@ -63,13 +67,15 @@ class Chat(Task):
         return found
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
-        """One example, or several where the chat template writes earlier answers otherwise once more follows (see `answers.py`).
+        """One example, or several where the chat template renders earlier answers differently once more messages follow
+        (see `answers.py`).
 
-        Raises TemplateRefusal where the template does not take the conversation, AnswerNotFound where an answer cannot be found in it.
+        Raises ChatTemplateError where the template rejects the conversation, AnswerNotFound where an answer cannot
+        be located in its text.
         """
         if self.train_on in ("answers", "last"):
             texts = [(text.ids, text.weights) for text in merge_answers(tokenizer, self.answers(record, tokenizer))]
-            if not texts:  # every answer is only read
+            if not texts:  # no answer is labelled
                 ids = tokenizer.encode(tokenizer.render(self.messages(record), tools=record.get("tools"))).ids
                 texts = [(ids, [0.0] * len(ids))]
         else:
@@ -77,7 +83,7 @@ class Chat(Task):
         return [_truncated(ids, weights, max_length) for ids, weights in texts]
 
     def answers(self, record: dict, tokenizer: ChatTokenizer) -> list[Answer]:
-        """The answers of which something is learnt, in order."""
+        """The answers that have labelled tokens, in order."""
         messages = self.messages(record)
         turns = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
         if self.train_on == "last":
@@ -88,7 +94,7 @@ class Chat(Task):
         return [answer for at in turns if _has_weight(messages[at]) and (answer := learn(at)).spans]
 
     def _labels_outside_answers(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], list[float]]:
-        """(token ids, weights) of the whole conversation, of which all is learnt, or all but its answers."""
+        """(token ids, loss weights) of the whole conversation, labelled as a whole or without its answers."""
         messages = self.messages(record)
         text = tokenizer.render(messages, tools=record.get("tools"))
         tokens, read, at = tokenizer.encode(text), [], 0
@@ -119,9 +125,8 @@ class Chat(Task):
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in asked]
         for fewer, offered in ((asked, None), (bare, tools)):
             if (fewer, offered) != (asked, tools):
-                with contextlib.suppress(
-                    ChatTemplateError
-                ):  # a template that refuses the rest of the conversation has a place for them
+                # A template that rejects the rest of the conversation does use the tools or calls.
+                with contextlib.suppress(ChatTemplateError):
                     if tokenizer.render(fewer, add_generation_prompt=True, tools=offered) == prompt:
                         return True
         return False
@@ -137,7 +142,7 @@ class Chat(Task):
 
 
 def _without_reasoning(turn: dict) -> dict:
-    """The turn with its answer alone, and the weights of the answer's parts."""
+    """The message with its final answer alone, and the span weights of that."""
     answer = split_reasoning(turn["content"])[1]
     before = len(turn["content"]) - len(answer)
     if not before or not turn.get("span_weights"):
@@ -149,7 +154,7 @@ def _without_reasoning(turn: dict) -> dict:
 
 
 def _has_weight(turn: dict) -> bool:
-    """Whether any part of a turn has a weight."""
+    """Whether a message has a loss weight above 0."""
     return turn.get("weight", 1) > 0
 
 

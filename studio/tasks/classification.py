@@ -1,4 +1,4 @@
-"""Classification: a text gets its label, or its labels."""
+"""Classification of texts: one label or several labels a text."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from studio.words import Sentence, StudioError
 
 
 def encode_text(text: str, tokenizer: ChatTokenizer, max_length: int, names: tuple[str, ...]) -> Encoded:
-    """A text whose classes `names` are learnt; none of its tokens is."""
+    """Encode a text with its class names; none of its tokens is labelled."""
     ids = tokenizer.encode(text, add_special_tokens=True).ids or [tokenizer.pad_id]
     return Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), names)
 
 
 class Classification(Task):
-    """Says which of some classes a text belongs to, with a probability for each."""
+    """Predicts which of some classes a text belongs to, with a probability for each."""
 
     title: ClassVar[str] = "Classification"
     verb: ClassVar[str] = "classify"
     help: ClassVar[str] = (
-        "Sort texts into classes, from examples with their labels. It answers with a probability for each class, not with words."
+        "Sort texts into classes, from examples with their labels. It answers with a probability for each class, "
+        "not with words."
     )
     order: ClassVar[int] = 4
     record_kind: ClassVar[str] = "label"
@@ -33,12 +34,13 @@ class Classification(Task):
     multi_label: bool = option(
         False,
         "Several labels",
-        "A text may have several labels, or none where its cell is empty; each label is decided by itself.",
+        "Multi-label classification: a text may have several labels, or none where its cell is empty; each label "
+        "is predicted independently.",
     )
     separator: str = option(
         ";",
         "Separator",
-        "What stands between several labels in one column, as in 'late; damaged'.",
+        "The text between several labels in one column, as in 'late; damaged'.",
         min_length=1,
         max_length=3,
         advanced=True,
@@ -57,7 +59,7 @@ class Classification(Task):
         return [encode_text(record["text"], tokenizer, max_length, self.class_names(record))]
 
     def token_counts(self, record: dict, tokenizer: ChatTokenizer) -> tuple[int, int | None]:
-        return super().token_counts(record, tokenizer)[0], 0  # what is learnt is the label, which is never cut
+        return super().token_counts(record, tokenizer)[0], 0  # the target is the label, which is never truncated
 
     @property
     def units(self):
@@ -66,11 +68,14 @@ class Classification(Task):
         }
 
     def class_names(self, record: dict) -> tuple[str, ...]:
-        """The record's labels, each once and in order of the alphabet."""
+        """The record's labels, sorted. Raises StudioError where it has none or several and the task is not
+        multi-label.
+        """
         found = record["label"] if isinstance(record["label"], list) else [record["label"]]
         if not self.multi_label and not found:
             raise StudioError(
-                "One row has no label; switch on Several labels, with which a text may have none, or give each text one label."
+                "One row has no label; switch on Several labels, with which a text may have none, or give each "
+                "text one label."
             )
         if not self.multi_label and len(found) > 1:
             raise StudioError(

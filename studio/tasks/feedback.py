@@ -1,4 +1,6 @@
-"""Feedback: answers that were marked good or bad, each by itself, as thumbs up and down in a chat give them."""
+"""Feedback (KTO): answers that were marked good or bad one by one, such as thumbs up and down in a chat (unpaired
+preference data).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from studio.words import Sentence
 
 @dataclass(frozen=True)
 class RatedAnswer(Encoded):
-    """An answer and whether it is wanted."""
+    """An encoded answer and whether it is desirable."""
 
     good: bool = field(kw_only=True)
 
@@ -25,7 +27,7 @@ class Feedback(Task):
     """Learns from thumbs up and thumbs down."""
 
     title: ClassVar[str] = "Feedback"
-    verb: ClassVar[str] = "heed the feedback"
+    verb: ClassVar[str] = "follow the feedback"
     help: ClassVar[str] = "Give answers like those marked good more often, and like those marked bad less (KTO)."
     order: ClassVar[int] = 4
     record_kind: ClassVar[str] = "unpaired"
@@ -37,7 +39,7 @@ class Feedback(Task):
     beta: float = option(
         0.1,
         "Beta β",
-        "How closely the model is held to what it was before: 0.1 is usual, less lets it change more.",
+        "How closely the model stays to the reference model: 0.1 is usual, less lets it change more.",
         gt=0,
         le=10,
     )
@@ -51,7 +53,9 @@ class Feedback(Task):
     undesirable_weight: float = option(
         1.0, "Weight of bad answers", "Raise it where bad answers are rarer than good ones.", gt=0, le=100
     )
-    sft_weight: float = option(0.0, "Imitation", "Weight of also learning the good answers as in chat.", ge=0, le=10)
+    sft_weight: float = option(
+        0.0, "SFT loss weight", "Weight of an added SFT loss on the good answers, as in chat.", ge=0, le=10
+    )
     reasoning: Reasoning = reasoning_option()
     system: str = option(
         "",
@@ -73,7 +77,7 @@ class Feedback(Task):
         return super().units | {"loss": Sentence("per example")}
 
     def question(self, record: dict) -> Question | None:
-        """Only an answer that was wanted can be expected."""
+        """Only a desirable answer can be the expected one."""
         return (
             Question(
                 Chat(system=self.system).messages({"messages": record["prompt"]}),

@@ -1,4 +1,4 @@
-"""Image classification: a picture gets its class."""
+"""Image classification: one class a picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from studio.words import Sentence
 
 
 class Image(Task):
-    """Says which of some classes a picture belongs to, with a probability for each."""
+    """Predicts which of some classes a picture belongs to, with a probability for each."""
 
     title: ClassVar[str] = "Pictures"
     verb: ClassVar[str] = "sort pictures"
@@ -18,14 +18,15 @@ class Image(Task):
     order: ClassVar[int] = 6
     record_kind: ClassVar[str] = "image"
     modality: ClassVar[str] = "image"
-    task_type: ClassVar[str] = "SEQ_CLS"  # of peft's model classes the one that passes pixels on and saves the new head
+    task_type: ClassVar[str] = "SEQ_CLS"  # peft's model class that accepts pixel_values and saves the new head
     kind: ClassVar[str] = "image"
 
     name: Literal["image"] = option("image", "Task", "", hidden=True)
     augment: bool = option(
         False,
-        "Vary the pictures",
-        "Shows each picture mirrored or a little shifted at random while learning: helps with few pictures, harms where left and right mean something.",
+        "Data augmentation",
+        "Mirrors or slightly shifts each picture at random during training: helps with few pictures, harms where "
+        "left and right mean something.",
     )
 
     @property

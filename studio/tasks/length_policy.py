@@ -1,7 +1,7 @@
-"""Rows that make more tokens than training keeps of one: left out, or shortened at the front so that their end fits.
+"""Records longer than the max sequence length: dropped, or trimmed at the front so that their end fits.
 
-One place for token view, length histogram, forecast, training and the playground. Whether a record fits, the task's own `encode`
-says; this module knows nothing about files, tokens or batches.
+One place for token view, length histogram, forecast, training and classification in Chat. Whether a record fits is
+decided by the task's own `encode`; this module knows nothing about files, tokens or batches.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
 
 
 class LengthPolicy:
-    """What the remedy for over-long rows that a recipe (a `studio.recipe.Recipe`) asks for makes of a record. action: "drop", "trim", or
-    "" where such rows are cut at the end."""
+    """Applies a recipe's fix for over-long rows to records. action: "drop", "trim", or "" where such rows are truncated
+    at the end.
+    """
 
     def __init__(self, recipe, tokenizer: ChatTokenizer):
         self.task, self.tokenizer, self.max_length = recipe.task, tokenizer, recipe.training.max_length
         self.action = recipe.data.remedies.get("long", "")
 
     def __call__(self, record: dict) -> dict | None:
-        """The record as it is learnt: the very same where it fits or cannot be made to, else shortened; None where it is left out."""
+        """The record to train on: itself where it fits or cannot be trimmed to fit, else trimmed; None where it is
+        dropped.
+        """
         if not self.action or self.fits(record):
             return record
         return None if self.action == "drop" else trim_record(record, self.fits)
 
     def examples(self, record: dict) -> list[Encoded]:
-        """What training gets of the record; nothing where it is left out or the chat template refuses it."""
+        """The encoded examples of the record; empty where it is dropped or the chat template rejects it."""
         labelled = self(record)
         try:
             return [] if labelled is None else self.task.encode(labelled, self.tokenizer, self.max_length)
@@ -44,7 +47,9 @@ class LengthPolicy:
             return []
 
     def fits(self, record: dict) -> bool:
-        """Whether nothing of the record is cut off. What the chat template refuses is not for this remedy to judge."""
+        """Whether nothing of the record is truncated. Records that the chat template rejects count as fitting; they are
+        reported elsewhere.
+        """
         try:
             return not any(
                 row.truncated_tokens
@@ -56,10 +61,11 @@ class LengthPolicy:
 
 
 def trim_record(record: dict, fits: Callable[[dict], bool]) -> dict:
-    """`record`, which does not fit, without as many of its oldest exchanges (a question with all that answers it) as it takes, and where the last one
-    alone is too long, without the first words of its question; a text without its first words.
+    """`record`, which is too long, without as many of its oldest exchanges (a question and the answers to it) as
+    necessary; where the last exchange alone is too long, without the first words of its question. A text loses its
+    first words.
 
-    System texts, tools and answers stay whole. The very record itself where even that does not make it fit.
+    System messages, tools and answers stay whole. Returns the same object where even that does not make it fit.
     """
     key = next((key for key in ("messages", "prompt") if key in record), None)
     if key is None:
@@ -85,14 +91,18 @@ def trim_record(record: dict, fits: Callable[[dict], bool]) -> dict:
 
 
 def _trim_front(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
-    """The record that `made` makes of the longest end of `text` that begins with a word and fits; None if not even one word does."""
+    """The record that `made` makes of the longest end of `text` that starts at a word and fits; None if not even one
+    word does.
+    """
     words = [found.start() for found in _WORD.finditer(text)]
     start = _earliest(words, lambda start: fits(made(text[start:])))
     return None if start is None else made(text[start:])
 
 
 def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
-    """The first of `starts` (in order) from which what follows fits; None if not even the last one does. Short ends are tried first."""
+    """The first of `starts` (sorted) from which the rest fits; None if not even the last one does. Short ends are tried
+    first.
+    """
     step, low = 1, len(starts)
     while low and fits(starts[max(0, low - step)]):
         low, step = max(0, low - step), 2 * step
@@ -102,14 +112,14 @@ def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
 
 @dataclass
 class LengthLimited:
-    """records: what is learnt or measured; changed: how many were left out or shortened."""
+    """records: those to train on or evaluate; changed: how many were dropped or trimmed."""
 
     records: Records
     changed: int
 
 
 def apply_length_policy(records: Records, length_policy: LengthPolicy, values: Iterable[dict]) -> LengthLimited:
-    """`records`, whose `values` are, as the remedy leaves them; shortened ones are made when they are read."""
+    """`records`, whose values are `values`, after the policy; records are trimmed when they are read."""
     if not length_policy.action:
         return LengthLimited(records, 0)
     changed = np.fromiter((length_policy(value) is not value for value in values), bool, len(records))
@@ -122,7 +132,7 @@ def apply_length_policy(records: Records, length_policy: LengthPolicy, values: I
 
 
 class _TrimmedRecords(Records):
-    """Records of which those that `changed` marks are shortened when they are read."""
+    """Records of which those marked in `changed` are trimmed when they are read."""
 
     def __init__(self, records: Records, changed: np.ndarray, length_policy: LengthPolicy):
         super().__init__(records.store, records.indices)

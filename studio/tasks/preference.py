@@ -1,4 +1,4 @@
-"""Preference: pairs of a better and a worse answer to one prompt, from which the difference is learnt."""
+"""Preference optimisation: DPO, IPO, KTO and ORPO on pairs of a chosen and a rejected answer to one prompt."""
 
 from __future__ import annotations
 
@@ -13,29 +13,25 @@ from studio.tasks.chat import Chat, Reasoning, reasoning_option
 from studio.words import Sentence
 
 ALGORITHMS = {
-    "dpo": "DPO: learns the difference of each pair",
-    "ipo": "IPO: DPO that does not overdo it",
-    "kto": "KTO: judges each answer by itself",
-    "orpo": "ORPO (experimental): needs no reference",
+    "dpo": "DPO: widens the margin of each pair",
+    "ipo": "IPO: DPO towards a fixed margin",
+    "kto": "KTO: rates each answer by itself",
+    "orpo": "ORPO (experimental): needs no reference model",
 }
 
-REFERENCE_PASSES = {
-    "dpo": 1,
-    "ipo": 1,
-    "kto": 3,
-    "orpo": 0,
-}  # with the model before training; KTO: also of mismatched answers, by both
+REFERENCE_PASSES = {"dpo": 1, "ipo": 1, "kto": 3, "orpo": 0}
+"""Forward passes without gradients per row: the reference model's; KTO adds mismatched answers, by both models."""
 
 
 @dataclass(frozen=True)
 class Pair(Encoded):
-    """Two answers to one prompt. ids, labels and cut are those of the better one."""
+    """Two answers to one prompt. ids, labels and truncated_tokens are those of the chosen one."""
 
     rejected: Encoded = field(kw_only=True)
 
     @property
     def labelled(self) -> int:
-        """Learnt tokens of the shorter answer: a pair in which one of the two has none teaches nothing."""
+        """Labelled tokens of the shorter answer: a pair in which either answer has none gives no gradient."""
         return min(super().labelled, self.rejected.labelled)
 
     @property
@@ -44,7 +40,7 @@ class Pair(Encoded):
 
 
 class Preference(Task):
-    """Learns which of two answers is the better one."""
+    """Trains the model to prefer the chosen answers over the rejected ones."""
 
     title: ClassVar[str] = "Preferences"
     verb: ClassVar[str] = "prefer the better answers"
@@ -58,21 +54,24 @@ class Preference(Task):
     name: Literal["preference"] = option("preference", "Task", "", hidden=True)
     algorithm: Literal["dpo", "ipo", "kto", "orpo"] = option(
         "dpo",
-        "Way of learning",
-        "How the pairs are learnt from. DPO, IPO and KTO compare with the model before training, ORPO does not.",
+        "Loss type",
+        "How the pairs are trained on. DPO, IPO and KTO compare with the reference model (the model before "
+        "fine-tuning), ORPO does not.",
         labels=ALGORITHMS,
     )
     beta: float = option(
         0.1,
         "Beta β",
-        "How closely the model is held to what it was before: 0.1 is usual, less lets it change more. With ORPO the weight of the comparison.",
+        "How closely the model stays to the reference model: 0.1 is usual, less lets it change more. With ORPO "
+        "the weight of the odds ratio loss.",
         gt=0,
         le=10,
     )
     sft_weight: float = option(
         0.0,
-        "Imitation",
-        "Weight of also learning the better answers as in chat. Above 0 the model says them, and does not only find them likelier than the worse ones.",
+        "SFT loss weight",
+        "Weight of an added SFT loss on the better answers, as in chat. Above 0 the model also generates them, "
+        "and does not only rank them above the worse ones.",
         ge=0,
         le=10,
     )
@@ -113,25 +112,28 @@ class Preference(Task):
 
 
 def conversation(record: dict, key: str) -> dict:
-    """A record's prompt with the answer that stands under `key`, as a record of the chat task."""
+    """A record's prompt with the answer under `key`, as a record of the chat task."""
     return {**record, "messages": [*record["prompt"], {"role": "assistant", "content": record[key]}]}
 
 
 def as_chat_task(task: Task) -> Chat:
-    """The chat task that learns the last answer of a conversation as `task` (Preference or Feedback) does."""
+    """The chat task that trains on the last answer of a conversation with the options of `task` (Preference or
+    Feedback).
+    """
     return Chat(train_on="last", system=task.system, reasoning=task.reasoning)
 
 
 def encode_answer(record: dict, key: str, task: Task, tokenizer: ChatTokenizer, max_length: int) -> Encoded:
-    """The conversation with the answer under `key`, exactly as the chat task encodes it, the answer alone being learnt."""
+    """The conversation with the answer under `key`, encoded as the chat task does, with only the answer labelled."""
     return as_chat_task(task).encode(conversation(record, key), tokenizer, max_length)[0]
 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:
-    """Why `algorithm` cannot be run as `recipe` wants; None if it can."""
+    """Why `algorithm` cannot be run as `recipe` asks; None if it can."""
     if algorithm != "orpo" and not recipe.method.leaves_base_unchanged:
         return Sentence(
-            "{algorithm} compares with the model before training, and {method} cannot be switched off to ask it. Choose ORPO, or another method such as LoRA.",
+            "{algorithm} needs the base model as reference, and {method} cannot be switched off to get it. "
+            "Choose ORPO, or another method such as LoRA.",
             algorithm=algorithm.upper(),
             method=Sentence(recipe.method.title),
         )
@@ -139,6 +141,6 @@ def refusal(recipe, algorithm: str) -> Sentence | None:
         return Sentence("KTO compares each prompt with another row's answer, so it needs a batch size of 2 or more.")
     if recipe.training.packing:
         return Sentence(
-            "Packing puts several examples into one row, which learning from preferences cannot do. Switch Packing off."
+            "Packing puts several examples into one row, which preference training cannot do. Switch Packing off."
         )
     return None

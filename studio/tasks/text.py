@@ -1,4 +1,4 @@
-"""Text: running text, every word of which is learnt."""
+"""Text: causal language modelling on plain text; every token is labelled."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from studio.tasks.base import Encoded, Task
 
 
 class Text(Task):
-    """Continues text in the manner of the data."""
+    """Continues text in the style of the data."""
 
     title: ClassVar[str] = "Text"
     verb: ClassVar[str] = "write"
-    help: ClassVar[str] = "Continue text in the voice and with the knowledge of your documents."
+    help: ClassVar[str] = "Continue text in the style and with the knowledge of your documents."
     order: ClassVar[int] = 2
     record_kind: ClassVar[str] = "text"
     splits_long_texts: ClassVar[bool] = True
 
     name: Literal["text"] = option("text", "Task", "", hidden=True)
     append_eos: bool = option(
-        True, "Learn where a text ends", "Put the end-of-text token behind each text, so that the model learns to stop."
+        True,
+        "Append the end token (EOS)",
+        "Adds the end-of-text token after each text, so that the model learns to stop.",
     )
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
-        """A text longer than `max_length` becomes several examples, so that nothing is left out."""
+        """Split a text longer than `max_length` into several examples, so that no token is lost."""
         ids = tokenizer.encode(record["text"], add_special_tokens=True).ids
         if self.append_eos and tokenizer.eos_ids and ids[-1:] != tokenizer.eos_ids[:1]:
             ids = [*ids, tokenizer.eos_ids[0]]

@@ -1,4 +1,4 @@
-"""The sample files are what their script writes, and nothing in the validation set is trained on."""
+"""The sample files are what their script writes, and no validation row is trained on."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def read(path: Path) -> list:
 
 
 def question(row) -> str:
-    """What a row asks: the part that must not be both trained and in the validation set."""
+    """The part of a row that must not occur in both training and validation rows."""
     if isinstance(row, str):
         return row
     if "messages" in row:
@@ -48,30 +48,32 @@ def test_the_script_writes_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_held_out_rows_are_not_trained_on(name):
+def test_validation_rows_are_not_trained_on(name):
     path = SAMPLES / name
-    train, held_out = read(path), read(path.with_name(f"{path.stem}.validation{path.suffix}"))
-    assert (len(train), len(held_out)) == ROWS[name]
+    train, validation = read(path), read(path.with_name(f"{path.stem}.validation{path.suffix}"))
+    assert (len(train), len(validation)) == ROWS[name]
     asked = [question(row) for row in train]
-    assert not set(asked) & {question(row) for row in held_out}
+    assert not set(asked) & {question(row) for row in validation}
     assert len(set(asked)) == len(asked)
 
 
 def test_every_ticket_label_is_in_both_parts():
-    train, held_out = (
+    train, validation = (
         {row["label"] for row in read(SAMPLES / name)} for name in ("tickets.csv", "tickets.validation.csv")
     )
-    assert train == held_out == {"billing", "shipping", "login", "fault", "refund", "praise"}
+    assert train == validation == {"billing", "shipping", "login", "fault", "refund", "praise"}
 
 
 def test_every_letter_has_a_department_and_nearly_every_one_its_urgency():
-    train, held_out = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.validation.csv")
+    train, validation = read(SAMPLES / "letters.csv"), read(SAMPLES / "letters.validation.csv")
     assert (
         {row["department"] for row in train}
-        == {row["department"] for row in held_out}
+        == {row["department"] for row in validation}
         == {"billing", "shipping", "login", "fault", "refund", "praise"}
     )
-    assert {row["urgency"] for row in held_out} == {"high", "normal", "low"} == {row["urgency"] for row in train} - {""}
+    assert (
+        {row["urgency"] for row in validation} == {"high", "normal", "low"} == {row["urgency"] for row in train} - {""}
+    )
     assert 30 <= sum(row["urgency"] == "" for row in train) <= 70
 
 

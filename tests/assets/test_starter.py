@@ -23,7 +23,7 @@ def starter():
 
 @pytest.fixture(scope="module")
 def make():
-    """The script that made it (and its grammar), without leaving its flat module names behind for other tests."""
+    """The script that made it (and its grammar), imported without leaving its module names behind."""
     known = set(sys.modules)
     sys.path.insert(0, str(STARTER))
     import make
@@ -67,7 +67,9 @@ def test_special_tokens_and_template(starter):
 
 
 def test_both_loaders_tokenize_alike(starter):
-    """AutoTokenizer gives Qwen2 folders Qwen's split whatever tokenizer.json says: the file has to say the same."""
+    """AutoTokenizer uses Qwen's pre-tokenisation for Qwen2 folders, whatever tokenizer.json holds: the file has to
+    agree.
+    """
     from tokenizers import Tokenizer
 
     raw = Tokenizer.from_file(str(STARTER / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""The starter for pictures is an ordinary small ViT folder and sees what its card says."""
+"""The starter for pictures is an ordinary small ViT folder with the accuracy that its card states."""
 
 import json
 import sys

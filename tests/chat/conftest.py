@@ -1,4 +1,4 @@
-"""One tiny base model and an adapter of each kind, made once a session; and a home with them on its shelf."""
+"""A tiny base model and an adapter of each kind, made once a session; and a home with all of them in its library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from studio.home import Home
 from studio.library import shelf
 from studio.store import Store
 
-torch.set_num_threads(1)  # the models are so small that a second thread only costs
+torch.set_num_threads(1)  # faster than two threads for such small models
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """Folder of everything: base, whole (another model of its shape), and an adapter a kind, two of LoRA."""
+    """A folder with base, whole (another model of its shape), and an adapter of each kind, two of LoRA."""
     root = tmp_path_factory.mktemp("models")
     base = make_model(root / "base")
     make_model(root / "whole", seed=7)
@@ -27,7 +27,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def adapter_home(models, tmp_path_factory):
-    """A home whose shelf holds them all, each under its folder's name."""
+    """A home with all of them in its library, each under its folder's name."""
     home = Home(tmp_path_factory.mktemp("home"))
     store = Store(home.database)
     for folder in sorted(models.iterdir()):

@@ -1,4 +1,4 @@
-"""Many askers at one model: the same answers as one after the other."""
+"""Concurrent requests to one model get the same answers as sequential ones."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ask(engine, who, messages=QUESTION, cancelled=lambda: False, **sampling):
 
 @pytest.fixture(scope="module")
 def expected(models):
-    """Who → the answer of a fresh, stock peft model."""
+    """Adapter → the answer of a fresh, stock peft model."""
     tokenizer, found = ChatTokenizer(models / "base"), {}
     for who in KINDS:
         model = AutoModelForCausalLM.from_pretrained(models / ("whole" if who == "whole" else "base"))
@@ -70,7 +70,7 @@ def expected(models):
 
 
 def ask_concurrently(engine, names, **sampling):
-    """Everyone's answer, asked at the same moment."""
+    """The answers of all, requested at the same moment."""
     found, start = {}, threading.Barrier(len(names))
 
     def one(at, who):
@@ -101,10 +101,10 @@ def test_many_concurrent_requests_of_all_kinds(engine, expected):
 def test_concurrent_answers_interleave(engine):
     order = []
 
-    def asker(who):
+    def ask_for(who):
         engine.chat(who, QUESTION, Sampling(max_tokens=60), lambda piece: order.append(who), lambda: False)
 
-    threads = [threading.Thread(target=asker, args=(who,)) for who in (None, "lora")]
+    threads = [threading.Thread(target=ask_for, args=(who,)) for who in (None, "lora")]
     [thread.start() for thread in threads]
     [thread.join(30) for thread in threads]
     changes = sum(a != b for a, b in zip(order, order[1:], strict=False))
@@ -124,7 +124,7 @@ def test_cancel_and_length(engine):
     _, outcome = ask(engine, "lora", cancelled=lambda: len(seen) > 3 or seen.append(1))
     assert outcome.finish == "cancelled" and outcome.new_tokens <= 5
     assert ask(engine, "lora", max_tokens=3)[1].finish == "length"
-    # whoever waits for a group that is in use can be cancelled too
+    # a request that waits for a group in use can be cancelled too
     hold, release = threading.Event(), threading.Event()
 
     def slow(piece):
@@ -161,7 +161,7 @@ def test_text_is_continued(engine, models):
 
 @pytest.fixture(scope="module")
 def broken_adapters(adapter_home, models, tmp_path_factory):
-    """Names of adapters on the shelf that cannot be loaded."""
+    """Names of adapters in the library that cannot be loaded."""
     store, base, root = Store(adapter_home.database), str(models / "base"), tmp_path_factory.mktemp("broken")
 
     def edit(folder, old, new):

@@ -1,4 +1,4 @@
-"""Batched greedy answers: the same as one by one, and as a forward pass over the whole text for each token."""
+"""Batched greedy generation gives the same answers as single prompts, and as uncached forward passes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(models, kind):
 
 
 def is_greedy(model, prompt, ids):
-    """Whether each of `ids` is the likeliest next token, by one forward pass without cache or padding."""
+    """Whether each of `ids` is the most likely next token, by one forward pass without cache or padding."""
     model.eval()
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([[*prompt, *ids]]), use_cache=False).logits[0]
@@ -63,7 +63,7 @@ def test_nf4_still_trains_after_generation(models):
     base = load_base(models / "base", quantisation="nf4")
     for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = True  # as loaded by anybody else
+            module.support_avx512bf16_for_cpu = True  # as loaded without load_base
     model = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")).train()
     generation.generate_answers(model, ChatTokenizer(models / "base"), CONVERSATIONS[:1], 2)
     ids = torch.tensor([[1, 2, 3, 4]])
@@ -89,7 +89,7 @@ def test_an_override_template_stops_at_its_end_text(tmp_path):
     stop = generation.StopAtText(tokenizer, end.text, 2)
     ids = tokenizer.encode("<|im_end|>").ids
     assert stop(torch.tensor([[1, 2, *ids], [1, 2, *ids[:-1], 5]]), None).tolist() == [True, False]
-    assert stop(torch.tensor([ids]), None).tolist() == [False]  # in the prompt it ends nothing
+    assert stop(torch.tensor([ids]), None).tolist() == [False]  # in the prompt it does not stop
 
 
 def test_a_full_context_gives_no_answer_and_does_not_shorten_others(models):

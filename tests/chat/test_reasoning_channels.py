@@ -1,4 +1,4 @@
-"""Reasoning in what Chat shows: of models that answer in channels (GPT-OSS), and of prompts that open it."""
+"""Reasoning in streamed answers: of models that write in channels (GPT-OSS), and of prompts that open it."""
 
 import json
 import shutil

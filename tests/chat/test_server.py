@@ -1,4 +1,4 @@
-"""The chat server as the window and other programs see it: over real HTTP, in this process and in a real worker."""
+"""The chat server over real HTTP, in this process and in a real worker."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_a_server_is_reused_only_with_the_same_settings(tmp_path, monkeypatch):
     store.job_started(first, 1, 1.0)
     assert client.ensure_chat_server(store, home, "starter") == first
     other = client.ensure_chat_server(store, home, "starter", quantisation="nf4")
-    assert other != first and store.commands(first, "stop")  # same base, loaded otherwise
+    assert other != first and store.commands(first, "stop")  # same base, other settings
     elsewhere = client.ensure_chat_server(store, home, "starter", device="cuda:0")
     assert not store.commands(elsewhere, "stop") and not store.commands(other, "stop")
     again = client.ensure_chat_server(store, home, "starter")
@@ -241,5 +241,8 @@ def test_a_server_is_reused_only_with_the_same_settings(tmp_path, monkeypatch):
 
 
 def test_the_window_needs_no_torch():
-    code = "import sys, studio.chat.client, studio.chat.sampling, studio.library.shelf, studio.library.export; assert not {'torch', 'transformers', 'peft', 'gradio'} & set(sys.modules)"
+    code = (
+        "import sys, studio.chat.client, studio.chat.sampling, studio.library.shelf, studio.library.export; "
+        "assert not {'torch', 'transformers', 'peft', 'gradio'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

@@ -1,6 +1,6 @@
-"""A tiny random Qwen2 with a byte-level tokenizer and a chat template, and adapters of several kinds over it.
+"""A tiny random Qwen2 with a byte-level tokenizer and a chat template, and adapters of several kinds for it.
 
-Nothing here has learnt anything: the tests compare answers with each other, never with sense.
+Nothing here is trained: the tests compare answers with each other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, context: int = 256) -> Path:
-    """A whole model folder: config, safetensors, generation_config, tokenizer."""
+    """A complete model folder: config, safetensors, generation_config, tokenizer."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -43,7 +43,7 @@ def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
     with torch.no_grad():
         for parameter in model.parameters():  # random enough that every prompt is answered differently
             parameter.normal_(0, 0.25) if parameter.ndim > 1 else None
-        model.lm_head.weight[len(alphabet) :] = 0  # never ends by itself
+        model.lm_head.weight[len(alphabet) :] = 0  # never generates an end token
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     described = {
@@ -59,7 +59,10 @@ def make_model(folder: Path, *, seed: int = 0, template: str | None = TEMPLATE, 
 
 
 def make_adapter(base: Path, folder: Path, kind: str, *, seed: int = 1) -> Path:
-    """A stock adapter over `base` whose numbers are random, so that it changes every answer. kind: lora, dora, ia3, prompt, p_tuning, prefix, ensemble."""
+    """A stock adapter for `base` with random weights, so that it changes every answer.
+
+    kind: lora, dora, bias, ia3, prompt, p_tuning, prefix or ensemble.
+    """
     import peft
     import torch
     from transformers import AutoModelForCausalLM

@@ -385,7 +385,7 @@ MODELS = {
     "nothing": (None, {}, "no config.json", "choose the folder"),
     "weightless": (CONFIG, {}, "no weights", "download the model again"),
     "pickled": (CONFIG, {"pytorch_model__bin": pickle.dumps(1)}, "pickle weights", "convert it to safetensors"),
-    "torn": (CONFIG, {"model__safetensors": WEIGHTS[:-4]}, "torn or not safetensors", "download the model again"),
+    "torn": (CONFIG, {"model__safetensors": WEIGHTS[:-4]}, "incomplete or not safetensors", "download the model again"),
     "broken": ("{not json", {}, "config.json in", "not valid JSON", "download the model again"),
     "strange": ("[]", {"model__safetensors": WEIGHTS}, "does not describe a model", "download the model again"),
     "nameless": (CONFIG, {"model__safetensors": WEIGHTS}, "config.json does not say", "model_type"),

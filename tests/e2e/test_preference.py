@@ -42,7 +42,9 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     )  # two rows ask for it
     path = downloaded(page, page.locator("#results-csv"), tmp_path)
     rows = list(csv.DictReader(path.open(encoding="utf-8-sig")))
-    assert len(rows) == 60 and {"prompt", "expected", "rejected", "base_preferred", "taught_preferred"} <= set(rows[0])
+    assert len(rows) == 60 and {"prompt", "expected", "rejected", "base_preferred", "fine_tuned_preferred"} <= set(
+        rows[0]
+    )
     page.reload()  # what was measured is not lost
     ready(page)
     tab(page, "Train")
@@ -79,7 +81,8 @@ def test_thumbs_beside_conversations_are_learnt_from_the_page(studio, browser, t
     page.fill("#place textarea, #place input", str(path))
     page.click("#use-place")
     page.wait_for_function(
-        "document.querySelector('#sentence').innerText.includes('heed the feedback from thumbs.jsonl')", timeout=30_000
+        "document.querySelector('#sentence').innerText.includes('follow the feedback from thumbs.jsonl')",
+        timeout=30_000,
     )
     page.wait_for_function("document.querySelector('#about-data').innerText.includes('thumbs.jsonl')", timeout=20_000)
     about = page.inner_text("#about-data")

@@ -1,4 +1,4 @@
-"""Conversations made by a seed: all that people's data holds, and what chat templates stumble over."""
+"""Random conversations by seed, with everything that real data holds and chat templates have trouble with."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WORDS = [
 
 
 def words(rng: random.Random, marks: list[str]) -> str:
-    """A text of one to eight words, now and then over several lines, with blanks at its ends, or with one of `marks`
+    """A text of one to eight words, sometimes over several lines, with surrounding white space, or with one of `marks`
     in it.
     """
     text = rng.choice([" ", " ", "\n", "\n\n"]).join(rng.choice(WORDS) for _ in range(rng.randint(1, 8)))
@@ -92,8 +92,8 @@ def conversation(
     content_with_calls: bool,
     reasoning: bool,
 ) -> dict:
-    """A record of the chat task. marks: texts of the chat template that may stand in contents; the others: what there
-    may be of system texts, tools, several calls at once, words beside calls, reasoning.
+    """A record of the chat task. marks: template markers that may occur in contents; the other parameters: which of
+    system messages, tools, parallel calls, content beside calls and reasoning may occur.
     """
     turns: list[dict] = []
     if system and rng.random() < 0.5:

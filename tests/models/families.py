@@ -144,7 +144,7 @@ def tiny_config(kind: str):
 
 
 def make_model(kind: str, folder: Path, **more) -> Path:
-    """A tiny model of the model type `kind` in `folder`, with the tests' tokenizer. more: for `save_pretrained`."""
+    """A tiny random model of the type `kind` in `folder`, with the tests' tokenizer. more: for `save_pretrained`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 

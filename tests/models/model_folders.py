@@ -1,4 +1,4 @@
-"""Makes small model folders, whole and broken, without torch."""
+"""Small model folders, complete and broken, made without torch."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def sharded(folder: Path, missing: bool = False) -> Path:
 
 
 def damaged(folder: Path, how: str) -> Path:
-    """A model whose weight file is damaged: "cut", "empty", "text", "huge" header length, or "json" garbage in the header."""
+    """A model whose weight file is damaged: "cut", "empty", "text", "huge" header length, or "json" garbage in the
+    header.
+    """
     path = model_folder(folder) / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(

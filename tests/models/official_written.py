@@ -125,7 +125,8 @@ WRITTEN = {
         "assistant\n<think>\n\n</think>\n\nNine.<|im_end|>\n",
     },
     "llama3_1": {
-        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December "
+        "2023\n"
         "Today Date: 26 Jul 2024\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|><|start_header_id|>user"
         "<|end_header_id|>\n\nAnd?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
@@ -138,7 +139,8 @@ WRITTEN = {
         "<|start_header_id|>assistant<|end_header_id|>\n\nNine.<|eot_id|>",
     },
     "llama3_2": {
-        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+        "asked": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December "
+        "2023\n"
         "Today Date: "
         f"{TODAY:%d %b %Y}"
         "\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>"
@@ -286,8 +288,8 @@ WRITTEN = {
         "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
     },
     "deepseek_r1_distill": {
-        "asked": "<｜begin▁of▁sentence｜>Be brief.<｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜><｜User｜>And?"
-        "<｜Assistant｜><think>\n",
+        "asked": "<｜begin▁of▁sentence｜>Be brief.<｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜>"
+        "<｜User｜>And?<｜Assistant｜><think>\n",
         "plain": "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜> Hello <｜end▁of▁sentence｜>",
     },
     "olmo2": {

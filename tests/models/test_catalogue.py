@@ -1,4 +1,4 @@
-"""The base models on offer: plausible, and found by their names."""
+"""The catalogue of base models: plausible entries, found by their names."""
 
 import re
 
@@ -25,7 +25,7 @@ def test_the_entries():
 
 
 def test_sizes_agree_with_names():
-    """A name that says its size says it about right. Names leave out embeddings (Falcon3-1B has 1.67) or round (OLMo 2 1B: 1.48)."""
+    """A size in a name is about right. Names leave out embeddings (Falcon3-1B has 1.67) or round (OLMo 2 1B: 1.48)."""
     sizes = {entry.id: re.search(r"-(\d+(?:\.\d+)?)([bm])(?=-|$)", entry.id.lower()) for entry in catalogue()}
     assert sum(found is not None for found in sizes.values()) > 30
     for name, found in sizes.items():
@@ -55,7 +55,8 @@ def test_labels():
     [
         ("- {id: a/b, title: x}", "entry 1"),
         (
-            "- {id: 'no id', title: x, family: y, parameters: 1, licence: MIT, context: 2048, gated: no, model_type: z}",
+            "- {id: 'no id', title: x, family: y, parameters: 1, "
+            "licence: MIT, context: 2048, gated: no, model_type: z}",
             "entry 1: id",
         ),
         ("- {id: [", "not valid YAML"),

@@ -1,4 +1,4 @@
-"""Text ↔ tokens: what is encoded is decoded again, offsets point at the text, and templates are rendered safely."""
+"""Encoding and decoding round-trip, offsets point into the text, and templates are rendered safely."""
 
 import json
 
@@ -49,7 +49,8 @@ def test_where_a_template_comes_from(tmp_path):
 
 def test_functions_that_templates_use(tmp_path):
     template = (
-        "{% generation %}{{ messages[0].content | tojson }}{% endgeneration %}{{ strftime_now('%Y') | length }}{{ eos_token }}"
+        "{% generation %}{{ messages[0].content | tojson }}{% endgeneration %}"
+        "{{ strftime_now('%Y') | length }}{{ eos_token }}"
         "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% endfor %}"
     )
     assert (

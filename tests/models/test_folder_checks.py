@@ -1,5 +1,6 @@
-"""Whatever folder a person names: the Method tab says before Start, in a sentence that names the file or the key, why it cannot be used, or it
-trains, reloads and answers."""
+"""Any folder of a model: the Method tab gives the reason why it cannot be used before Start, naming the file or the
+key, or the model trains, reloads and answers.
+"""
 
 import json
 import shutil
@@ -49,12 +50,12 @@ def desk(tmp_path, monkeypatch) -> Desk:
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory) -> Path:
-    """A tiny Llama that nothing is wrong with; to be copied, not changed."""
+    """A tiny valid Llama; to be copied, not changed."""
     return make_model("llama", tmp_path_factory.mktemp("llama"))
 
 
 def reason(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
-    """What the Method tab says of the model in `folder`; "" where nothing stands in the way of Start."""
+    """Why the Method tab rejects the model in `folder`; "" where it can be started."""
     desk.use(data[task])
     desk.change(
         name=str(time.monotonic()),
@@ -94,9 +95,9 @@ OTHER_KINDS = {
         {"base_model_name_or_path": "Qwen/Qwen3-0.6B", "peft_type": "LORA"},
         "holds an adapter (adapter_config.json).*(Qwen/Qwen3-0.6B)",
     ),
-    "model_index.json": ({"_class_name": "StableDiffusionPipeline"}, "pipeline that makes pictures (model_index.json)"),
+    "model_index.json": ({"_class_name": "StableDiffusionPipeline"}, "image generation pipeline (model_index.json)"),
     "modules.json": ([], "sentence-transformers (modules.json)"),
-    "params.json": ({"dim": 4096}, "its maker's own form (params.json)"),
+    "params.json": ({"dim": 4096}, "its publisher's own format (params.json)"),
     "model-q4.gguf": ("GGUF", "only as GGUF (model-q4.gguf)"),
     "notes.txt": ("", "no config.json"),
 }
@@ -127,9 +128,9 @@ def test_only_gguf_beside_a_config(desk, data, tmp_path):
 
 CONFIGS = [
     ({"model_type": "brand_new"}, "'brand_new' (model_type), which transformers 5.23 does not know"),
-    ({"model_type": None}, "of which type the model is (model_type)"),
+    ({"model_type": None}, "names no model type (model_type)"),
     ({"model_type": 7}, "'7' (model_type)"),
-    ({"model_type": "clip"}, "'clip' (model_type in config.json) is no language model"),
+    ({"model_type": "clip"}, "'clip' (model_type in config.json) is no causal language model"),
     ({"is_encoder_decoder": True}, "encoder-decoder"),
     *(
         (
@@ -231,7 +232,7 @@ def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
     fill = [{**marks[0], "id": at, "content": f"<|{at}|>"} for at in range(258, 320)]
     path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, *marks]}))
     assert (
-        "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has nothing for '<|new|>'"
+        "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has no embedding for '<|new|>'"
         in reason(desk, data, folder)
     )
     path.write_text(
@@ -315,7 +316,7 @@ def test_weights_that_are_not_finite(value, llama, tmp_path):
 
 
 def test_errors_while_loading_are_reported(llama, tmp_path):
-    """In a family that the table of tensors does not hold."""
+    """For a family that is not in the table of tensors."""
     from studio.models.load import load_base
 
     folder = make_model("gpt_neox", tmp_path / "m")

@@ -1,4 +1,4 @@
-"""What the window shows of a picture is what the model's own image processor makes of it, pixel by pixel."""
+"""The preview of a picture equals the output of the model's own image processor, pixel by pixel."""
 
 import json
 
@@ -57,7 +57,8 @@ def test_the_preview_equals_the_processor_output(tmp_path, kind, size):
         "[]",
         "{}",
         '{"size": {"longest_edge": 5}, "do_center_crop": false, "image_mean": [0], "image_std": [1]}',
-        '{"size": {"height": 8, "width": 8}, "do_center_crop": false, "do_pad": true, "image_mean": [0], "image_std": [1]}',
+        '{"size": {"height": 8, "width": 8}, "do_center_crop": false, "do_pad": true, '
+        '"image_mean": [0], "image_std": [1]}',
         '{"size": {"height": 8, "width": 8}, "do_center_crop": true, "image_mean": [0], "image_std": [1]}',
         '{"size": {"height": 8, "width": 8}, "image_mean": [0], "image_std": [1]}',
     ],

@@ -1,4 +1,4 @@
-"""Of a model that reads pictures besides text, the shape holds what transformers' language model holds."""
+"""The shape of a vision-language model is that of the language model which transformers loads from it."""
 
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -19,7 +19,7 @@ VISION = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Qwen3.5 in small, as it is published: with what looks at pictures and what guesses several tokens at once."""
+    """A tiny Qwen3.5 as it is published: with a vision tower and multi-token prediction layers."""
     import transformers
 
     path = tmp_path_factory.mktemp("qwen3_5")

@@ -1,4 +1,6 @@
-"""The table of tensors says what transformers makes: of each family, with and without the keys that a config.json may leave out."""
+"""The table of tensors equals the state_dict of transformers' models, with and without the keys that a config.json may
+leave out.
+"""
 
 import pytest
 from families import DECODERS, TINY

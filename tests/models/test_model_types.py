@@ -1,6 +1,6 @@
-"""The committed list of model types says what the installed transformers knows.
+"""The committed list of model types is that of the installed transformers.
 
-`python tests/models/test_model_types.py` writes the list anew after another transformers was chosen.
+`python tests/models/test_model_types.py` rewrites the list after an update of transformers.
 """
 
 import json
@@ -10,7 +10,7 @@ FILE = Path(__file__).resolve().parents[2] / "studio" / "models" / "model_types.
 
 
 def model_types() -> dict:
-    """The list, out of the mappings of the installed transformers."""
+    """The list, from the mappings of the installed transformers."""
     import transformers
     from transformers.models.auto import modeling_auto as auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES

@@ -47,7 +47,7 @@ TWO_CALLS = [call(town="Köln", days=[1, 2]), call(town="Bonn", near=True)]
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    """codec(family): its template in a model folder with its begin and end tokens."""
+    """tokenizer(family): its template in a model folder with its begin and end tokens."""
 
     def made(family):
         tokens = {f"{key}_token": text for key in ("bos", "eos") if (text := getattr(family, key))}
@@ -120,7 +120,7 @@ def test_transformers_renders_the_same(tokenizer, family):
                     made = render_jinja_template([messages], tools=tools, add_generation_prompt=asked, **given)
                     (expected,), _ = made
                 except TemplateError as error:
-                    if "length 9" in str(error):  # the codec numbers the calls anew
+                    if "length 9" in str(error):  # ChatTokenizer renumbers the calls
                         continue
                     with pytest.raises(StudioError, match="refuses this conversation"):
                         tokenizer(family).render(messages, add_generation_prompt=asked, tools=tools)
@@ -274,7 +274,8 @@ def test_mistral_refuses_and_drops_content(tokenizer, name):
 def test_deepseek_drops_reasoning_and_a_result_needs_no_prompt(tokenizer):
     render, thinks = tokenizer("DeepSeek-R1-Distill").render, message("assistant", "<think>\nhm\n</think>\n\nHello")
     assert render([ASK, thinks, AGAIN], add_generation_prompt=True) == (
-        "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜>\n\nHello<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>\n"
+        "<｜begin▁of▁sentence｜><｜User｜> Hi <｜Assistant｜>\n\nHello<｜end▁of▁sentence｜>"
+        "<｜User｜>And?<｜Assistant｜><think>\n"
     )
     output = "<｜tool▁output▁begin｜>9 degrees<｜tool▁output▁end｜>"
     assert render([ASK, message("assistant", "I look."), RESULT, RESULT], add_generation_prompt=True).endswith(
@@ -387,7 +388,8 @@ def test_default_system_texts(tokenizer):
         tokenizer("Granite 3")
         .render([ASK])
         .startswith(
-            f"<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. Today's Date: {TODAY:%B %d, %Y}. "
+            f"<|start_of_role|>system<|end_of_role|>Knowledge Cutoff Date: April 2024. "
+            f"Today's Date: {TODAY:%B %d, %Y}. "
             "You are Granite, developed by IBM. You are a helpful AI assistant.<|end_of_text|>\n"
         )
     )

@@ -1,4 +1,4 @@
-"""Names of models, and the folders they stand for."""
+"""Model names and the folders that they resolve to."""
 
 import pytest
 from model_folders import model_folder

@@ -1,4 +1,4 @@
-"""A model folder's shape is read right, and each way in which a folder can be broken is one sentence."""
+"""The shape of a model folder is read correctly, and every kind of broken folder is reported in one sentence."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_text_part_of_a_vision_language_model(tmp_path):
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "huge", "json"])
 def test_damaged_weights(how, tmp_path):
-    with pytest.raises(StudioError, match="torn or not safetensors.*download the model again"):
+    with pytest.raises(StudioError, match="incomplete or not safetensors.*download the model again"):
         read_shape(damaged(tmp_path / "m", how))
 
 
@@ -118,7 +118,7 @@ def test_the_image_starter():
 
 @pytest.mark.parametrize("kind", ["ViT", "DeiT", "Beit", "Dinov2"])
 def test_layers_are_named_as_transformers_loads_them(tmp_path, kind):
-    """transformers renames them while it loads; whoever names target modules, or knows where adapters stand, names those in memory."""
+    """transformers renames them while it loads; target modules and adapters use the loaded names."""
     import transformers
 
     config = getattr(transformers, f"{kind}Config")(

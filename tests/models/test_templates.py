@@ -1,4 +1,6 @@
-"""Every lent template: what it writes, and that token view, training batch, chat prompt and transformers see the same, byte for byte."""
+"""Every built-in template: its output, and that token view, training batch, chat prompt and transformers agree on it
+byte for byte.
+"""
 
 import json
 import re
@@ -33,7 +35,7 @@ CONVERSATIONS = {
     "long": {
         "messages": [SYSTEM, ASK, REPLY, message("user", "And Grüße, 世界 👋?"), message("assistant", "Fine,\nthanks.")]
     },
-    "thoughts": {
+    "reasoning": {
         "messages": [
             ASK,
             message("assistant", "<think>\nfirst thought\n</think>\n\nHello"),
@@ -57,9 +59,13 @@ CALL = {
     "tools": [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}],
 }
 EXPECTED = {
-    "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n",
-    "qwen3": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi there<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello<|im_end|>\n",
-    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi there<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>",
+    "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi "
+    "there<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n",
+    "qwen3": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi "
+    "there<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nHello<|im_end|>\n",
+    "llama3": "<s><|start_header_id|>system<|end_header_id|>\n\nBe "
+    "brief.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi "
+    "there<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>",
     "gemma": "<s><start_of_turn>user\nBe brief.\n\nHi there<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n",
     "mistral": "<s>[INST] Be brief.\n\nHi there[/INST] Hello</s>",
     "alpaca": "Be brief.\n\n### Instruction:\nHi there\n\n### Response:\nHello</s>\n\n",
@@ -97,7 +103,7 @@ def records(name):
 def test_view_batch_prompt_and_transformers_agree(model, name):
     folder = STARTER if name == OWN else model
     tokenizer, task, found = ChatTokenizer(folder, name), Chat(), records(name)
-    if name == OWN:  # the starter's own template knows neither tools nor thoughts
+    if name == OWN:  # the starter's own template supports neither tools nor reasoning
         found = [CONVERSATIONS["short"], CONVERSATIONS["system"], CONVERSATIONS["long"]]
     stock = AutoTokenizer.from_pretrained(folder)
     for record in found:
@@ -118,7 +124,7 @@ def test_view_batch_prompt_and_transformers_agree(model, name):
         first = max(
             at for at, label in enumerate(encoded.labels) if label != IGNORED and encoded.labels[at - 1] == IGNORED
         )
-        assert encoded.ids[:first] == asked  # what is learnt begins where the prompt of Chat ends
+        assert encoded.ids[:first] == asked  # the labels begin where Chat's prompt ends
         answer = tokenizer.decode(
             [label for label in encoded.labels[first:] if label != IGNORED], keep_special_tokens=True
         )
@@ -158,7 +164,7 @@ def test_an_expected_call_is_written_as_the_model_writes_it(model, name, tmp_pat
     (encoded,) = Chat().encode(record, kind.tokenizer, 4096)
     labelled = kind.tokenizer.decode([label for label in encoded.labels if label != IGNORED])
     expected = kind.with_expected(Chat().question(record), record).expected
-    labelled = split_reasoning(labelled)[1]  # Qwen3 writes an empty block of thoughts first
+    labelled = split_reasoning(labelled)[1]  # Qwen3 writes an empty reasoning block first
     assert (
         "Köln" in expected
         and labelled.strip().startswith(expected)
@@ -179,7 +185,7 @@ def test_packed_rows_hold_the_same_tokens(model):
 
 
 def test_reasoning_of_earlier_turns_is_left_out(model):
-    text = ChatTokenizer(model, "qwen3").render(CONVERSATIONS["thoughts"]["messages"])
+    text = ChatTokenizer(model, "qwen3").render(CONVERSATIONS["reasoning"]["messages"])
     assert (
         "first thought" not in text
         and "<think>\nnew thought\n</think>\n\nHello again" in text

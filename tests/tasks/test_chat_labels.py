@@ -1,4 +1,6 @@
-"""What the chat task learns of an answer: its weights, reasoning and end; and rows that a chat template refuses."""
+"""Labels and loss weights of the chat task: weights, reasoning and end of an answer; and rows that a chat template
+rejects.
+"""
 
 import json
 import math
@@ -228,13 +230,13 @@ def test_a_missing_end_is_a_finding_until_it_is_fixed(tmp_path):
 
 
 def test_an_answer_that_cannot_be_found_is_reported(tmp_path):
-    odd = (
+    changing = (
         "{% for m in messages %}{{ '[' + m.role + ']' + m.content | upper + '</s>' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '(answer now)' }}{% endif %}"
     )
     with pytest.raises(AnswerNotFound):
-        Chat().encode(answer("A town."), ChatTokenizer(folder(tmp_path / "m", odd)), 512)
-    found = findings_of(tmp_path, rows(10), odd)[0]
+        Chat().encode(answer("A town."), ChatTokenizer(folder(tmp_path / "m", changing)), 512)
+    found = findings_of(tmp_path, rows(10), changing)[0]
     assert found["unfound"].level == "block" and found["unfound"].count == 10 and "chatml" in found["unfound"].templates
 
 

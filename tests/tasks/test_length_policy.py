@@ -1,4 +1,6 @@
-"""Over-long rows: shortened ones are the longest end of themselves that fits, and the page counts, shows and measures what the run learns."""
+"""Over-long rows: trimmed ones are the longest suffix that fits, and the page counts, shows and forecasts what the run
+trains on.
+"""
 
 import json
 
@@ -109,7 +111,7 @@ ROWS = {
 
 
 def rows(task: str) -> list[dict]:
-    """24 rows, four of them too long for 64 tokens, and one of these beyond help where its answer can be."""
+    """24 rows, four of them longer than 64 tokens, and one of these impossible to trim where its answer can be."""
     column, made, *more = ROWS[task]
     found = [
         {
@@ -135,7 +137,7 @@ def desk(tmp_path):
 
 
 def prepared(desk: Desk):
-    """(what the run that the draft describes would learn, what it says on the way)."""
+    """(what the run of the draft would train on, its log events)."""
     from studio.jobs.job import Job
     from studio.training.kinds import kind_of
 
@@ -206,7 +208,9 @@ def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
 
 
 def assert_shown_as_labelled(desk, found, material):
-    """The tokens that the view encodes for a shortened row are those of the training example, and end with its answer."""
+    """The tokens that the token view encodes for a trimmed row are those of the training example, and end with its
+    answer.
+    """
     recipe, tokenizer = found.recipe, ChatTokenizer(STARTER)
     value = LengthPolicy(recipe, tokenizer)(found.dataset.train[1].value)
     (shown,) = recipe.task.encode(value, tokenizer, 64)
