@@ -95,7 +95,7 @@ def train(path: Path) -> dict:
     home = Home(path.parent / "home")
     recipe = path.with_suffix(".yaml")
     recipe.write_text(f"data: {{source: {json.dumps(str(path))}}}\ntraining: {{evaluations: 0}}\n", encoding="utf-8")
-    began, peak, prepared, said = time.monotonic(), 0, 0, {}
+    began, peak, prepared, message = time.monotonic(), 0, 0, {}
     store = Store(home.database)
     process = psutil.Popen(
         [sys.executable, "-m", "studio.training", str(recipe), "--home", str(home.root)],
@@ -107,9 +107,9 @@ def train(path: Path) -> dict:
         if process.poll() is not None:
             raise SystemExit(f"the run ended before its first step: {store.runs()[0]['reason']}")
         peak = max(peak, process.memory_info().rss)
-        prepared = prepared if "Loading the base model" in said else peak
+        prepared = prepared if "Loading the base model" in message else peak
         if runs and runs[0]["doing"]:
-            said.setdefault(runs[0]["doing"]["text"], time.monotonic() - began)
+            message.setdefault(runs[0]["doing"]["text"], time.monotonic() - began)
         time.sleep(0.05)
     seconds = time.monotonic() - began
     plan = store.events(runs[0]["id"], kind="plan")[0]["data"]
@@ -120,7 +120,7 @@ def train(path: Path) -> dict:
         "examples": plan["examples"] + plan["validation"],
         "tokens": plan["tokens"],
         "seconds_to_first_step": round(seconds, 1),
-        "stages_from_second": {text: round(at, 1) for text, at in said.items()},
+        "stages_from_second": {text: round(at, 1) for text, at in message.items()},
         "prepare_peak_megabytes": round(prepared / 1e6),
         "train_peak_megabytes": round(peak / 1e6),
     }

@@ -45,9 +45,9 @@ def translate(text: str, language: str = "en", **values) -> str:
     template = translations(language).get(text, text)
     if not values:
         return template
-    said = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
+    message = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
     return (
-        _Wording().format(template, **said) if "|" in template else template.format(**said)
+        _Wording().format(template, **message) if "|" in template else template.format(**message)
     )  # the latter is ten times as fast
 
 

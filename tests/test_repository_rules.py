@@ -111,15 +111,15 @@ def test_the_window_and_the_recipe_import_no_torch():
         "import sys; import studio.ui.window, studio.desk; "
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    assert said.strip() == "[]"
+    assert output.strip() == "[]"
 
 
 def test_the_supervisor_is_light():
     code = "import sys; import studio.jobs.supervisor; print([name for name in ('torch', 'pydantic', 'gradio', 'numpy') if name in sys.modules])"
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
-    assert said.strip() == "[]"
+    assert output.strip() == "[]"

@@ -416,12 +416,12 @@ def paragraphs(rows: list[dict]) -> str:
 
 def files() -> Iterator[tuple[str, str]]:
     """(file name, its whole text) of every sample; each draws from a seed of its own, so that one can change without the others."""
-    train, held_out = captain_rows(random.Random(SEED))
+    train, validation = captain_rows(random.Random(SEED))
     yield "captain.jsonl", jsonl(train)
-    yield "captain.validation.jsonl", jsonl(held_out)
-    train, held_out = letter_rows(random.Random(SEED + 10))
+    yield "captain.validation.jsonl", jsonl(validation)
+    train, validation = letter_rows(random.Random(SEED + 10))
     yield "letters.csv", table(train)
-    yield "letters.validation.csv", table(held_out)
+    yield "letters.validation.csv", table(validation)
     for i, (name, suffix, make, key, count, held, write) in enumerate(
         [
             ("tickets", "csv", ticket, "text", 400, 90, table),

@@ -177,10 +177,10 @@ def names_evidence(roles: dict[str, str]) -> list[Sentence]:
 
 def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
     """What is to be said of the roles that change how answers are learnt."""
-    said = []
+    text = []
     if column := roles.get("weight"):
         found = [number for value in columns[column].values if (number := number_in(value)) is not None]
-        said.append(
+        text.append(
             Sentence(
                 "Column '{column}' holds numbers from {least} to {most}, taken for the weight of each row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
                 column=column,
@@ -189,7 +189,7 @@ def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
             )
         )
     if column := roles.get("mask_history"):
-        said.append(Sentence("Column '{column}' says in which rows only the last answer is learnt.", column=column))
+        text.append(Sentence("Column '{column}' says in which rows only the last answer is learnt.", column=column))
     if (column := roles.get("reasoning")) and columns[column].filled:
-        said.append(Sentence("Column '{column}' is taken for the reasoning before the answer.", column=column))
-    return said
+        text.append(Sentence("Column '{column}' is taken for the reasoning before the answer.", column=column))
+    return text

@@ -45,19 +45,19 @@ class Content:
     calls: list[dict] = field(default_factory=list)
     results: list[dict] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
-    said: bool = False
+    is_text: bool = False
 
     def say(self, text: str, factor: float | None = None) -> None:
         if text and factor is not None and factor != 1:
             self.spans.append([len(self.words), len(self.words) + len(text), factor])
         self.words += text
-        self.said = self.said or bool(text.strip())
+        self.is_text = self.is_text or bool(text.strip())
 
     def think(self, text: str, factor: float | None = None) -> None:
         before = f"{self.thoughts}\n" if self.thoughts else ""
         if text and factor is not None and factor != 1:
             self.thought_spans.append([len(before), len(before) + len(text), factor])
-        self.thoughts, self.said = before + text, True
+        self.thoughts, self.is_text = before + text, True
 
     def show(self, medium: str) -> None:
         self.media.append(medium)
@@ -74,7 +74,7 @@ def content_of(value: Any, role: str, place: Sentence) -> Content:
         return found
     for part in value:
         _take(found, part, place)
-    if found.media and not (found.said or found.calls or found.results):
+    if found.media and not (found.is_text or found.calls or found.results):
         raise _no_words(place)
     found.spans = overlaid(found.spans, [])
     return found

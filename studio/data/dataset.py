@@ -273,7 +273,10 @@ class _Reading:
         self.mixed = "apart" in spec.remedies
         self.merged = False
         self.apply = partial(
-            apply, want=want, mend=self._merge if spec.remedies.get("order") == "merge" else None, separator=separator
+            apply,
+            want=want,
+            rewrite=self._merge if spec.remedies.get("order") == "merge" else None,
+            separator=separator,
         )
 
     def part(

@@ -77,15 +77,15 @@ OF_BAD = (
 
 def verdict(value: object, column: str) -> bool | None:
     """Whether an answer is wanted, as `value` says under the name `column`; None where it says neither."""
-    said = YES_OR_NO.get(as_text(value).strip().lower())
-    return said if said is None or normal(column) not in OF_BAD or flag(value) is None else not said
+    text = YES_OR_NO.get(as_text(value).strip().lower())
+    return text if text is None or normal(column) not in OF_BAD or flag(value) is None else not text
 
 
 def preference(cells: Cells, want: Want) -> dict:
     prompt, chosen, rejected = (
         _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
     )
-    if cells.mend and (mended := cells.mend([*prompt, chosen])) and mended[-1] == chosen:
+    if cells.rewrite and (mended := cells.rewrite([*prompt, chosen])) and mended[-1] == chosen:
         prompt = mended[:-1]
     check_order([*prompt, chosen], cells.place)
     if want == "messages":
@@ -112,7 +112,7 @@ def _words(cells: Cells, answer: dict) -> str:
 def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
     """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share. alone: only the better one is
     learnt, so that a row without a worse one serves too."""
-    prompt = cells.asked("prompt") if cells.said("prompt").strip() else cells.history()
+    prompt = cells.asked("prompt") if cells.text_of("prompt").strip() else cells.history()
     if alone and is_empty(cells.cell("rejected")):
         own, chosen = (
             _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
@@ -227,8 +227,8 @@ def unpaired(cells: Cells, want: Want) -> dict:
             label=as_text(cells.cell("label"))[:40],
             column=cells.columns["label"],
         )
-    said = cells.answer("completion") if "completion" in cells.columns else []
-    messages = cells.checked([*cells.asked("prompt"), *said])
+    message = cells.answer("completion") if "completion" in cells.columns else []
+    messages = cells.checked([*cells.asked("prompt"), *message])
     if want != "messages":
         *prompt, answer = messages
         return {"prompt": prompt, "completion": _words(cells, answer), "label": label, **cells.tools()}

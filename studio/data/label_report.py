@@ -100,10 +100,10 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
     if dataset.want not in ("label", "label_sets", "image"):
         return []
     known = label_counts(dataset).keys()
-    strange = [
+    unknown = [
         index for name, index in dataset.train.store.label_names.items() if not known >= set(name.split(SEVERAL))
     ]
-    which = np.isin(dataset.validation.column("labels"), strange)
+    which = np.isin(dataset.validation.column("labels"), unknown)
     count = int(which.sum())
     if not count:
         return []

@@ -46,7 +46,7 @@ def apply(
     want: Want = "messages",
     name: str = "the data",
     unit: str = "line",
-    mend: Callable[[list[dict]], list[dict]] | None = None,
+    rewrite: Callable[[list[dict]], list[dict]] | None = None,
     separator: str = "",
 ) -> dict:
     """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
@@ -59,7 +59,7 @@ def apply(
     if not fits(mapping, want):
         check_mapping(mapping, row.values, want, name)
     where = place(row.file or name, row.number, unit)
-    return _MAKERS[mapping.shape](Cells(mapping, row, where, mend, separator), want)
+    return _MAKERS[mapping.shape](Cells(mapping, row, where, rewrite, separator), want)
 
 
 def _conversation(cells: Cells, want: Want) -> dict:

@@ -125,8 +125,8 @@ def main(descriptor: int) -> None:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints does not belong into the answer
 
-    def tell(**said) -> None:
-        pipe.write(json.dumps(said).encode() + b"\n")
+    def tell(**text) -> None:
+        pipe.write(json.dumps(text).encode() + b"\n")
         pipe.flush()
 
     try:

@@ -57,8 +57,8 @@ def turns_in(value: Any) -> list[dict] | None:
 
 def number_in(value: Any) -> float | None:
     """A cell as the factor of a loss: a number from 0 on, 1 for yes and 0 for no; None where it is none of these."""
-    if isinstance(value, str) and (said := flag(value)) is not None and value.strip():
-        return float(said)
+    if isinstance(value, str) and (text := flag(value)) is not None and value.strip():
+        return float(text)
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -84,10 +84,10 @@ class Cells:
         mapping: Mapping,
         row: Row,
         place: Sentence,
-        mend: Callable[[list[dict]], list[dict]] | None = None,
+        rewrite: Callable[[list[dict]], list[dict]] | None = None,
         separator: str = "",
     ):
-        self.mapping, self.row, self.place, self.mend, self.separator = mapping, row, place, mend, separator
+        self.mapping, self.row, self.place, self.rewrite, self.separator = mapping, row, place, rewrite, separator
         self.columns = mapping.roles
 
     def cell(self, role: str) -> Any:
@@ -107,12 +107,12 @@ class Cells:
 
     def text(self, role: str) -> str:
         """The cell as text; a problem where it is empty."""
-        found = self.said(role)
+        found = self.text_of(role)
         if not found.strip():
             raise self.empty(role)
         return found
 
-    def said(self, role: str) -> str:
+    def text_of(self, role: str) -> str:
         """The cell as text; nothing where it is empty."""
         value = self.cell(role)
         return "" if is_empty(value) else as_text(value)
@@ -140,7 +140,7 @@ class Cells:
     def asked(self, role: str) -> list[dict]:
         """All that comes before the answer: earlier turns, then the question, words or turns, with its input."""
         talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
-        extra = self.said("input").strip() if "input" in self.columns else ""
+        extra = self.text_of("input").strip() if "input" in self.columns else ""
         if talk is None:
             question = self.text(role)
             return [*self.history(), {"role": "user", "content": f"{question}\n\n{extra}" if extra else question}]
@@ -179,17 +179,17 @@ class Cells:
 
     def answer(self, role: str) -> list[dict]:
         """The answer's turns, after the row's reasoning."""
-        said = self.talk(role)
-        if said is None:
-            said = [{"role": "assistant", "content": self.text(role)}]
-        if "reasoning" not in self.columns or said[-1]["role"] != "assistant":
-            return said
-        return [*said[:-1], {**said[-1], "content": self.reasoned(said[-1]["content"])}]
+        message = self.talk(role)
+        if message is None:
+            message = [{"role": "assistant", "content": self.text(role)}]
+        if "reasoning" not in self.columns or message[-1]["role"] != "assistant":
+            return message
+        return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
 
     def reasoned(self, answer: str) -> str:
         """`answer` behind the reasoning that has a column of its own."""
         value = self.cell("reasoning")
-        thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.said("reasoning")
+        thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.text_of("reasoning")
         inline, words = split_reasoning(answer)
         if not inline or not thoughts.strip():
             return join_reasoning(thoughts, answer)
@@ -211,7 +211,7 @@ class Cells:
     def checked(self, messages: list[dict]) -> list[dict]:
         """`messages` with a system text, in an order that a chat template can render; a problem where they are not."""
         whole = self.with_system(messages)
-        return check_order(self.mend(whole) if self.mend else whole, self.place)
+        return check_order(self.rewrite(whole) if self.rewrite else whole, self.place)
 
     def conversation(self, messages: list[dict]) -> dict:
         """`messages` as a record: checked, weighed as the row says, with its tools."""
@@ -254,8 +254,8 @@ class Cells:
         ]
 
     def flagged(self, role: str) -> bool:
-        said = flag(value := self.cell(role))
-        if said is None:
+        text = flag(value := self.cell(role))
+        if text is None:
             raise RowProblem(
                 "shape",
                 "{place} has '{label}' in '{column}', which is neither true nor false. Correct or remove the row.",
@@ -263,7 +263,7 @@ class Cells:
                 label=as_text(value)[:40],
                 column=self.columns[role],
             )
-        return said
+        return text
 
     def factor(self) -> float:
         """The factor of the loss of the row's answers; 1 where the row says nothing."""
@@ -287,8 +287,8 @@ def _exchange(item: Any) -> list | None:
         return item if len(item) == 2 else None
     if not isinstance(item, dict):
         return None
-    asked, said = (next((item[key] for key in keys if key in item), None) for keys in (ASKED, SAID))
-    return None if asked is None or said is None else [asked, said]
+    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (ASKED, SAID))
+    return None if asked is None or text is None else [asked, text]
 
 
 def _system_text(value: Any) -> str:

@@ -142,9 +142,9 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
     if talk := conversation(rest, set(roles.values()), answered=True):
         roles = {"prompt": talk}
     elif (talk := conversation(rest, set(roles.values()), answered=False)) and (
-        said := named(rest, "completion", {talk})
+        flag_count := named(rest, "completion", {talk})
     ):
-        roles = {"prompt": talk, "completion": said}
+        roles = {"prompt": talk, "completion": flag_count}
     if not roles:
         return None
     roles = with_extra(rest, roles, ((*_AROUND, "reasoning") if "completion" in roles else _AROUND))
@@ -154,7 +154,7 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
         Sentence(
             "Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.",
             column=rated,
-            said=known.total(),
+            flag_count=known.total(),
             count=good,
             rows=len(rows),
         ),

@@ -20,7 +20,9 @@ LOOKED_AT = 1000
 
 def label_columns(columns: Columns, rows: list[Row]) -> Found:
     """A text and two or more columns of 0 and 1, as sets about tone and feelings are kept: each column is a label of its own."""
-    names = [name for name, column in columns.items() if column.filled >= 4 and said(column) >= 0.95 * column.filled]
+    names = [
+        name for name, column in columns.items() if column.filled >= 4 and flag_count(column) >= 0.95 * column.filled
+    ]
     if len(names) < 2 or named(columns, "label"):
         return None
     text = named(columns, "text", set(names)) or longest(columns, set(names))
@@ -44,7 +46,7 @@ def label_columns(columns: Columns, rows: list[Row]) -> Found:
     return Mapping(shape="label_columns", roles={"text": text}, labels=names), evidence
 
 
-def said(column: Column) -> int:
+def flag_count(column: Column) -> int:
     """How many of its values say yes or no."""
     return sum(count for value, count in column.values.items() if flag(value) is not None)
 

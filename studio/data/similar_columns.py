@@ -24,12 +24,12 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
         column in missing and ROLES[other.shape].get(role, True) for role, column in other.roles.items()
     ) and not missing & set(other.labels):
         kept = {role: column for role, column in other.roles.items() if column not in missing}
-        said = Sentence(
+        text = Sentence(
             "{name} has no {columns}; the other columns are read as in the data to learn from.",
             name=source.name,
             columns=", ".join(sorted(missing)),
         )
-        return Proposal(other.model_copy(update={"roles": kept}), [said])
+        return Proposal(other.model_copy(update={"roles": kept}), [text])
     try:
         own = propose(source, want)
     except StudioError:
@@ -38,14 +38,14 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
     if not serving:
         return Proposal(other, [])
     mapping = next((mapping for mapping in serving if mapping.shape == other.shape), serving[0])
-    said = Sentence(
+    text = Sentence(
         "{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.",
         name=source.name,
         columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()),
     )
     return Proposal(
         mapping.model_copy(update={"system": other.system}),
-        [said, *(own.evidence if mapping is own.mapping else [])],
+        [text, *(own.evidence if mapping is own.mapping else [])],
         own.alternatives,
     )
 

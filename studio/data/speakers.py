@@ -100,11 +100,11 @@ def spoken(items: list) -> list:
         keys = _pair(item) if isinstance(item, dict) else None
         if keys is None:
             return items
-        system, asked, said = keys
+        system, asked, text = keys
         if system and item[system]:
             found.append({"role": "system", "content": item[system]})
         rest = {key: value for key, value in item.items() if key not in keys}
-        found += [{"role": "user", "content": item[asked]}, {**rest, "role": "assistant", "content": item[said]}]
+        found += [{"role": "user", "content": item[asked]}, {**rest, "role": "assistant", "content": item[text]}]
     return found
 
 

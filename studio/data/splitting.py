@@ -89,8 +89,8 @@ class Splitter:
             Records(self.store, every.indices[held]),
         )
         leaked = np.isin(self.validation.digests, self.train.digests)
-        said = Records(self.store, self.validation.indices[leaked][:_SAID_LEAKS])
-        for index, part, number in zip(said.indices, said.column("parts"), map(int, said.numbers), strict=True):
+        text = Records(self.store, self.validation.indices[leaked][:_SAID_LEAKS])
+        for index, part, number in zip(text.indices, text.column("parts"), map(int, text.numbers), strict=True):
             file = self.store.file(int(index))
             sentence = Sentence(
                 "{place} is also in the training data, so it is not measured on. Remove it from one of the two.",

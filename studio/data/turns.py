@@ -61,8 +61,8 @@ def transcript(text: str) -> list[dict] | None:
     if before or not parts:
         return None
     return [
-        {"role": ROLES[speaker.lower()], "content": said.strip()}
-        for speaker, said in zip(parts[::2], parts[1::2], strict=True)
+        {"role": ROLES[speaker.lower()], "content": message.strip()}
+        for speaker, message in zip(parts[::2], parts[1::2], strict=True)
     ]
 
 

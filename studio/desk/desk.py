@@ -182,7 +182,7 @@ class Desk:
         data = self.outlook().dataset
         return data.files[file].mapping.roles.get("label") if data and file < len(data.files) else None
 
-    def would_lose(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
+    def lost_rows_with(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
         """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
         draft = self.draft()
         source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe

@@ -28,20 +28,20 @@ def exact_match(expected: str, answer: str) -> float:
 
 def token_f1(expected: str, answer: str) -> float:
     """Harmonic mean of the shares of words that are in the other text too, each as often as it stands there (Rajpurkar 2016, arXiv:1606.05250, §6.1)."""
-    reference, said = words(expected), words(answer)
-    return _f1(sum((Counter(reference) & Counter(said)).values()), len(reference), len(said))
+    reference, text = words(expected), words(answer)
+    return _f1(sum((Counter(reference) & Counter(text)).values()), len(reference), len(text))
 
 
 def rouge_l(expected: str, answer: str) -> float:
     """The same for the longest common subsequence of words, so that their order counts (Lin 2004, aclanthology.org/W04-1013, §3.1, β = 1)."""
-    reference, said = words(expected), words(answer)
-    return _f1(_common_subsequence(reference, said), len(reference), len(said))
+    reference, text = words(expected), words(answer)
+    return _f1(_common_subsequence(reference, text), len(reference), len(text))
 
 
-def _f1(common: int, reference: int, said: int) -> float:
-    if not reference or not said:
-        return float(reference == said)
-    return 2 * common / (reference + said)
+def _f1(common: int, reference: int, text: int) -> float:
+    if not reference or not text:
+        return float(reference == text)
+    return 2 * common / (reference + text)
 
 
 def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
@@ -64,7 +64,7 @@ def preferred(chosen: float, rejected: float) -> float:
 
 def accuracy(expected: Sequence, predicted: Sequence) -> float:
     """Share of rows that were predicted as expected; for several labels a row, all of them."""
-    return sum(reference == said for reference, said in zip(expected, predicted, strict=True)) / len(expected)
+    return sum(reference == text for reference, text in zip(expected, predicted, strict=True)) / len(expected)
 
 
 def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[str]], labels: Sequence[str]) -> float:
@@ -73,11 +73,11 @@ def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[s
     found = []
     for label in labels:
         pairs = [
-            (_has(reference, label), _has(said, label)) for reference, said in zip(expected, predicted, strict=True)
+            (_has(reference, label), _has(text, label)) for reference, text in zip(expected, predicted, strict=True)
         ]
         hits, either = (
-            sum(reference and said for reference, said in pairs),
-            sum(reference + said for reference, said in pairs),
+            sum(reference and text for reference, text in pairs),
+            sum(reference + text for reference, text in pairs),
         )
         if either:
             found.append(2 * hits / either)
@@ -95,8 +95,8 @@ def weighted_macro_f1(
     numbers = {label: at for at, label in enumerate(labels)}
     hits = [
         (row, numbers[label])
-        for row, (reference, said) in enumerate(zip(expected, predicted, strict=True))
-        for label in {*reference} & {*said}
+        for row, (reference, text) in enumerate(zip(expected, predicted, strict=True))
+        for label in {*reference} & {*text}
     ]
     either = [
         (row, numbers[label])
@@ -127,4 +127,4 @@ def _has(value: str | Set[str], label: str) -> bool:
 def confusion(expected: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
     """Rows: the expected label; columns: the predicted one; both in the order of `labels`."""
     counts = Counter(zip(expected, predicted, strict=True))
-    return [[counts[reference, said] for said in labels] for reference in labels]
+    return [[counts[reference, text] for text in labels] for reference in labels]

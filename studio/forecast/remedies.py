@@ -44,10 +44,10 @@ def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sent
     for title, changes in _ideas(forecast, room, hardware):
         after = _after(forecast, changes, hardware)
         if after is not None and after < forecast.memory_bytes * (1 - _WORTH):
-            said = Sentence("{remedy} ({memory} GB)", remedy=title, memory=gigabytes(after))
-            found.append((after, said, changes))
+            text = Sentence("{remedy} ({memory} GB)", remedy=title, memory=gigabytes(after))
+            found.append((after, text, changes))
     found.sort(key=lambda item: item[0] > room)  # stable: the gentlest first within each half
-    return [(said, changes) for _, said, changes in found]
+    return [(text, changes) for _, text, changes in found]
 
 
 def changed(recipe: Recipe, changes: Changes) -> Recipe:

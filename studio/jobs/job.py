@@ -67,9 +67,9 @@ class Job:
         """Say what the job is doing now."""
         self.store.job_doing(self.id, sentence.to_json())
 
-    def log(self, said: Sentence | str) -> None:
+    def log(self, text: Sentence | str) -> None:
         """Add a line to the job's log in the store; a sentence can be read in each language."""
-        data = said.to_json() if isinstance(said, Sentence) else {"text": said}
+        data = text.to_json() if isinstance(text, Sentence) else {"text": text}
         self.store.add_event("log", data, run_id=self.run_id, job_id=self.id)
 
     def result(self, result: dict) -> None:

@@ -257,12 +257,12 @@ def _good_name(name: str) -> str:
 
 def _searchable(row: dict) -> str:
     card = row["card"]
-    said = [
+    text = [
         row["name"],
         row["id"],
         *(str(card.get(key, "")) for key in ("method", "summary", "base", "data", "task", "ships_as")),
     ]
-    return " ".join(said).casefold()
+    return " ".join(text).casefold()
 
 
 def _score_of(row: dict) -> tuple:

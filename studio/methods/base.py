@@ -155,8 +155,8 @@ class Method(Options):
                 architecture=shape.architecture,
             )
         if task in capabilities.TASKS:
-            if lack := self.unsupported_reason(capabilities.TASKS[task]):
-                return lack
+            if sentence := self.unsupported_reason(capabilities.TASKS[task]):
+                return sentence
         elif task not in self.tasks:
             return Sentence("{method} cannot be used for the task '{task}'.", method=Sentence(self.title), task=task)
         return self.unsupported_reason(quantisation) if quantisation != "none" else None

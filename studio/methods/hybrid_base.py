@@ -159,8 +159,8 @@ class Hybrid(Method):
             wanted = set().union(*mixes)
             if not wanted:
                 return Sentence("This mix has no part; switch on at least one of adapter, prefix, LoRA and biases.")
-            if "prefix" in wanted and (said := no_prefix(shape)):
-                return said
+            if "prefix" in wanted and (text := no_prefix(shape)):
+                return text
             if "bias" in wanted and not any("bias" in parts for parts in plan):
                 return Sentence(
                     "{architecture} has no biases to learn; switch on Add biases, or take the biases out of the mix.",
@@ -195,10 +195,10 @@ class Hybrid(Method):
     def _sizes(self) -> str:
         """The sizes of the parts that are in the mix, as in "m=16 p=10 r=8"."""
         mix: set[Any] = set().union(*self.mixes(12))
-        said = [
+        message = [
             (f"m={self.size}", {"adapter", "parallel"}),
             (f"p={self.virtual_tokens}", {"prefix"}),
             (f"r={self.rank}", {"lora"}),
             ("b", {"bias"}),
         ]
-        return " ".join(text for text, parts in said if parts & mix)
+        return " ".join(text for text, parts in message if parts & mix)

@@ -107,7 +107,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
         training,
         tokens_seen=lambda: trainer.tokens_seen,
         samples=lambda: kind.samples(trainer, material),
-        load_best_model_at_end=lambda: load_best_model_at_end(job, recipe, trainer),
+        load_best_model_at_end=lambda: load_best_checkpoint(job, recipe, trainer),
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
@@ -143,7 +143,7 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load_best_model_at_end(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
+def load_best_checkpoint(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
     if recipe.training.load_best_model_at_end:
         shutil.rmtree(_best(job), ignore_errors=True)
         trainer.save_delta(_best(job))

@@ -76,12 +76,12 @@ def owner_only(language: str = "en") -> Callable[[Callable], Callable]:
                 return handler(*args, **kwargs)
 
         first = inspect.Parameter("_profile", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.OAuthProfile | None)
-        return same_face(guarded, handler, first)
+        return copy_signature(guarded, handler, first)
 
     return decorate
 
 
-def same_face(wrapper: Callable, handler: Callable, *first: inspect.Parameter) -> Callable:
+def copy_signature(wrapper: Callable, handler: Callable, *first: inspect.Parameter) -> Callable:
     """Give `wrapper` the name and the parameters of `handler`, after `first`, in the way in which Gradio reads them."""
     functools.update_wrapper(wrapper, handler)
     try:

@@ -44,93 +44,102 @@ def build(page: Page):
             min_width=180,
             elem_id="chat-base",
         )
-        voices = gr.Dropdown(
+        chosen_models = gr.Dropdown(
             [],
             multiselect=True,
             max_choices=_COLUMNS,
             label=page.t("Who answers (up to three, side by side)"),
             scale=3,
             min_width=280,
-            elem_id="voices",
+            elem_id="chat-models",
         )
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
-    talk = build_talk(page)
-    chats, message, system, sampling = talk.chats, talk.message, talk.system, talk.sampling
-    play = class_playground.build(page)
+    talk, play = build_talk(page), class_playground.build(page)
 
     def bind():
-        def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
-            return offers(page, *requested_columns(page, stamp, chosen_base, chosen), owner=may_change(profile))
-
-        def another_base(chosen_base, profile: gr.OAuthProfile | None):
-            return offers(page, chosen_base, [], owner=may_change(profile))
-
-        def ask(
-            text,
-            chosen_base,
-            chosen,
-            words,
-            raw,
-            first,
-            second,
-            third,
-            request: gr.Request,
-            profile: gr.OAuthProfile | None,
-        ):
-            turn = Turn(text, chosen_base, chosen, words, raw, [first, second, third], owner=may_change(profile))
-            yield from answer(page, turn, request.session_hash or "")
-
-        def ask_again(
-            text,
-            chosen_base,
-            chosen,
-            words,
-            raw,
-            first,
-            second,
-            third,
-            request: gr.Request,
-            profile: gr.OAuthProfile | None,
-        ):
-            histories = [without_answer(history) for history in (first, second, third)]
-            turn = Turn(None, chosen_base, chosen, words, raw, histories, owner=may_change(profile))
-            for update in answer(page, turn, request.session_hash or ""):
-                yield [gr.skip(), *update[1:]]
-
-        heads = [base, voices, *chats]
-        for event in (page.parts["tab-chat"].select, partial(page.demo.load), page.changed.change):
-            page.on(event, offer, [page.changed, base, voices], heads)
-        page.on(base.input, another_base, base, heads)
-        page.on(voices.input, lambda chosen: columns(page, chosen), voices, chats)
-        page.on(voices.change, lambda chosen: panels(page, chosen), voices, [talk.column, *play.shown])
-
-        def classify(text, picture, chosen_base, chosen, profile: gr.OAuthProfile | None):
-            asked = Turn(text, chosen_base, chosen, "", {}, [], owner=may_change(profile))
-            _allowed(page, asked, chosen)
-            yield from class_playground.classify(page, rows_of(page, chosen), chosen_base, text, picture)
-
-        for event in (play.ask.click, play.text.submit):
-            page.on(
-                event, classify, [play.text, play.picture, base, voices], play.result, queue=True, concurrency_limit=8
-            )
-        given, shown = [message, base, voices, system, sampling, *chats], [message, doing, *chats]
-        for event in (talk.send.click, message.submit):
-            page.on(event, ask, given, shown, queue=True, concurrency_limit=8)
-
-        def suggest(chosen, profile: gr.OAuthProfile | None):
-            return suggestions_html(page, rows_of(page, chosen), owner=may_change(profile))
-
-        def pick(event: gr.EventData):
-            return event.item
-
-        page.on(voices.change, suggest, voices, talk.suggested)
-        picked = page.on(talk.suggested.click, pick, None, message)
-        page.on(picked.then, ask, given, shown, queue=True, concurrency_limit=8)
-        page.on(talk.again.click, ask_again, given, shown, queue=True, concurrency_limit=8)
-        page.on(talk.stop.click, on_stop)
-        page.on(talk.clear.click, lambda: ["", [], [], []], None, [doing, *chats])
+        bind_models(page, base, chosen_models, talk, play)
+        bind_talk(page, base, chosen_models, doing, talk)
+        bind_suggestions(page, base, chosen_models, doing, talk)
 
     return bind
+
+
+def bind_models(page: Page, base, chosen_models, talk: SimpleNamespace, play: class_playground.Playground) -> None:
+    """What follows from the choice of base model and of who answers: columns, panels, and classifying."""
+
+    def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
+        return offers(page, *requested_columns(page, stamp, chosen_base, chosen), owner=may_change(profile))
+
+    def another_base(chosen_base, profile: gr.OAuthProfile | None):
+        return offers(page, chosen_base, [], owner=may_change(profile))
+
+    def classify(text, picture, chosen_base, chosen, profile: gr.OAuthProfile | None):
+        asked = Turn(text, chosen_base, chosen, "", {}, [], owner=may_change(profile))
+        _allowed(page, asked, chosen)
+        yield from class_playground.classify(page, rows_of(page, chosen), chosen_base, text, picture)
+
+    heads = [base, chosen_models, *talk.chats]
+    for event in (page.parts["tab-chat"].select, partial(page.demo.load), page.changed.change):
+        page.on(event, offer, [page.changed, base, chosen_models], heads)
+    page.on(base.input, another_base, base, heads)
+    page.on(chosen_models.input, lambda chosen: columns(page, chosen), chosen_models, talk.chats)
+    page.on(chosen_models.change, lambda chosen: panels(page, chosen), chosen_models, [talk.column, *play.shown])
+    given = [play.text, play.picture, base, chosen_models]
+    for event in (play.ask.click, play.text.submit):
+        page.on(event, classify, given, play.result, queue=True, concurrency_limit=8)
+
+
+def asker(page: Page, again: bool):
+    """The handler of a message, or with `again` of a repeated answer to the last one."""
+
+    def ask(
+        text,
+        chosen_base,
+        chosen,
+        words,
+        raw,
+        first,
+        second,
+        third,
+        request: gr.Request,
+        profile: gr.OAuthProfile | None,
+    ):
+        histories = [without_answer(history) if again else history for history in (first, second, third)]
+        turn = Turn(None if again else text, chosen_base, chosen, words, raw, histories, owner=may_change(profile))
+        for update in answer(page, turn, request.session_hash or ""):
+            yield [gr.skip(), *update[1:]] if again else update
+
+    return ask
+
+
+def bind_talk(page: Page, base, chosen_models, doing: gr.HTML, talk: SimpleNamespace) -> None:
+    """Sending, answering again, stopping and clearing."""
+    given, shown = talk_inputs(base, chosen_models, talk), [talk.message, doing, *talk.chats]
+    for event in (talk.send.click, talk.message.submit):
+        page.on(event, asker(page, again=False), given, shown, queue=True, concurrency_limit=8)
+    page.on(talk.again.click, asker(page, again=True), given, shown, queue=True, concurrency_limit=8)
+    page.on(talk.stop.click, on_stop)
+    page.on(talk.clear.click, lambda: ["", [], [], []], None, [doing, *talk.chats])
+
+
+def talk_inputs(base, chosen_models, talk: SimpleNamespace) -> list:
+    """The components whose values a message is sent with, in the order of the handler's parameters."""
+    return [talk.message, base, chosen_models, talk.system, talk.sampling, *talk.chats]
+
+
+def bind_suggestions(page: Page, base, chosen_models, doing: gr.HTML, talk: SimpleNamespace) -> None:
+    """Suggested prompts follow who answers; a press sends one."""
+
+    def suggest(chosen, profile: gr.OAuthProfile | None):
+        return suggestions_html(page, rows_of(page, chosen), owner=may_change(profile))
+
+    def choose_suggestion(event: gr.EventData):
+        return event.item
+
+    page.on(chosen_models.change, suggest, chosen_models, talk.suggested)
+    picked = page.on(talk.suggested.click, choose_suggestion, None, talk.message)
+    given, shown = talk_inputs(base, chosen_models, talk), [talk.message, doing, *talk.chats]
+    page.on(picked.then, asker(page, again=False), given, shown, queue=True, concurrency_limit=8)
 
 
 def build_talk(page: Page) -> SimpleNamespace:
@@ -188,7 +197,7 @@ class Turn:
 
     text: str | None
     base: str
-    voices: list[str]
+    chosen_models: list[str]
     system: str
     sampling: dict
     histories: list[list[dict]]
@@ -223,7 +232,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
         *((f"{row['name']} · {row['card'].get('summary', '')}", row["id"]) for row in own),
     ]
     known = {value for _, value in choices}
-    kept = [voice for voice in chosen or [] if voice in known]
+    kept = [chosen_model for chosen_model in chosen or [] if chosen_model in known]
     if not kept or (kept == [BASE] and own):
         newest = own[:1]
         kept = [
@@ -233,33 +242,37 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     return [gr.update(choices=bases, value=base), gr.update(choices=choices, value=kept), *columns(page, kept)]
 
 
-def rows_of(page: Page, voices: list[str]) -> list[dict]:
+def rows_of(page: Page, chosen_models: list[str]) -> list[dict]:
     """The adapters among `voices`."""
-    return [row for voice in voices or [] if voice != BASE and (row := page.store.adapter(voice))]
+    return [
+        row
+        for chosen_model in chosen_models or []
+        if chosen_model != BASE and (row := page.store.adapter(chosen_model))
+    ]
 
 
-def text_models(page: Page, voices: list[str]) -> list[str]:
+def text_models(page: Page, chosen_models: list[str]) -> list[str]:
     """Those of `voices` that answer in words."""
-    mute = {row["id"] for row in rows_of(page, voices) if class_playground.is_classifier(row)}
-    return [voice for voice in voices or [] if voice and voice not in mute]
+    mute = {row["id"] for row in rows_of(page, chosen_models) if class_playground.is_classifier(row)}
+    return [chosen_model for chosen_model in chosen_models or [] if chosen_model and chosen_model not in mute]
 
 
-def panels(page: Page, voices: list[str]) -> list:
+def panels(page: Page, chosen_models: list[str]) -> list:
     """What can be asked of `voices`: a conversation, a text or picture to classify, or both."""
-    rows = rows_of(page, voices)
-    mute = bool(rows) and not text_models(page, voices)
+    rows = rows_of(page, chosen_models)
+    mute = bool(rows) and not text_models(page, chosen_models)
     return [gr.update(visible=not mute), *class_playground.visible(rows)]
 
 
-def columns(page: Page, voices: list[str]) -> list:
+def columns(page: Page, chosen_models: list[str]) -> list:
     """One column for each voice that answers in words, with its name."""
     found = []
-    voices = text_models(page, voices)
+    chosen_models = text_models(page, chosen_models)
     for at in range(_COLUMNS):
-        voice = voices[at] if at < len(voices or []) else None
-        row = page.store.adapter(voice) if voice and voice != BASE else None
+        chosen_model = chosen_models[at] if at < len(chosen_models or []) else None
+        row = page.store.adapter(chosen_model) if chosen_model and chosen_model != BASE else None
         found.append(
-            gr.update(visible=voice is not None or at == 0, label=row["name"] if row else page.t("Base model"))
+            gr.update(visible=chosen_model is not None or at == 0, label=row["name"] if row else page.t("Base model"))
         )
     return found
 
@@ -325,8 +338,8 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
     """Updates of [message, doing, three conversations] while every voice answers."""
     text = (turn.text or "").strip()
     histories = [plain(history) for history in turn.histories]
-    voices = text_models(page, turn.voices)[:_COLUMNS]
-    if not voices:
+    chosen_models = text_models(page, turn.chosen_models)[:_COLUMNS]
+    if not chosen_models:
         raise StudioError("Choose who answers: the base model, an adapter, or several.")
     if turn.text is not None and not text:
         raise StudioError("There is no message yet: write something to send.")
@@ -335,27 +348,29 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
         raise StudioError(next(iter(wrong.values())))
     asked = [text] if text else []
     histories = [
-        [*history, *({"role": "user", "content": item} for item in asked)] if at < len(voices) else history
+        [*history, *({"role": "user", "content": item} for item in asked)] if at < len(chosen_models) else history
         for at, history in enumerate(histories)
     ]
-    if not any(history and history[-1]["role"] == "user" for history in histories[: len(voices)]):
+    if not any(history and history[-1]["role"] == "user" for history in histories[: len(chosen_models)]):
         raise StudioError("There is no question to answer again: send a message first.")
-    _allowed(page, turn, voices)
+    _allowed(page, turn, chosen_models)
     stop = _stops[session] = threading.Event()
     try:
         server = yield from _ready(page, turn, histories, stop)
         if server:
-            yield from _stream(page, turn, server, voices, histories, settings, stop)
+            yield from _stream(page, turn, server, chosen_models, histories, settings, stop)
     finally:
         stop.set()
         _stops.pop(session, None)
 
 
-def _allowed(page: Page, turn: Turn, voices: list[str]) -> None:
+def _allowed(page: Page, turn: Turn, chosen_models: list[str]) -> None:
     """A visitor of a Space may use only what its owner shows."""
     shown = {row["id"] for row in shelf.listing(page.store, shown_only=not turn.owner)}
     bases = {"starter", *(row["card"]["base"] for row in shelf.listing(page.store, shown_only=True))}
-    if any(voice != BASE and voice not in shown for voice in voices) or not (turn.owner or turn.base in bases):
+    if any(chosen_model != BASE and chosen_model not in shown for chosen_model in chosen_models) or not (
+        turn.owner or turn.base in bases
+    ):
         raise StudioError("One of the chosen models is not there any more; choose again who answers.")
 
 
@@ -366,13 +381,13 @@ def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
     quantisation = draft["machine"].get("quantisation", "none") if same else "none"
     device = hardware.choose_device("auto")
     job = client.ensure_chat_server(page.store, page.home, turn.base, quantisation=quantisation, device=device)
-    said = None
+    text = None
     while not stop.wait(0.05):
         server, doing = client.server_state(page.store, job)
         if server:
             return server
-        if doing != said:
-            said = doing
+        if doing != text:
+            text = doing
             yield ["", note(page.say(doing)), *(shown(page, history) for history in histories)]
     yield [gr.skip(), "", *(shown(page, history) for history in histories)]
     return None
@@ -382,20 +397,22 @@ def _stream(
     page: Page,
     turn: Turn,
     server: client.Server,
-    voices: list[str],
+    chosen_models: list[str],
     histories: list,
     settings: Sampling,
     stop: threading.Event,
 ) -> Iterator[list]:
     """Every voice's words as they come, at most twenty times a second."""
     pieces: queue.Queue = queue.Queue()
-    for at, voice in enumerate(voices):
+    for at, chosen_model in enumerate(chosen_models):
         threading.Thread(
-            target=_pull, args=(page, turn, server, voice, at, histories[at], settings, stop, pieces), daemon=True
+            target=_pull,
+            args=(page, turn, server, chosen_model, at, histories[at], settings, stop, pieces),
+            daemon=True,
         ).start()
-    said = [""] * len(voices)
+    text = [""] * len(chosen_models)
     wrong: list[str] = []
-    left = len(voices)
+    left = len(chosen_models)
     while left:
         at, piece = pieces.get()
         batch = [(at, piece)]
@@ -408,9 +425,9 @@ def _stream(
             elif isinstance(piece, Sentence):
                 wrong.append(note(page.say(piece), "bad"))
             else:
-                said[at] += piece
+                text[at] += piece
         spoken = [
-            [*history, {"role": "assistant", "content": said[at]}] if at < len(voices) and said[at] else history
+            [*history, {"role": "assistant", "content": text[at]}] if at < len(chosen_models) and text[at] else history
             for at, history in enumerate(histories)
         ]
         yield ["", "".join(wrong), *(shown(page, history) for history in spoken)]
@@ -420,7 +437,7 @@ def _pull(
     page: Page,
     turn: Turn,
     server: client.Server,
-    voice: str,
+    chosen_model: str,
     at: int,
     history: list[dict],
     settings: Sampling,
@@ -428,12 +445,12 @@ def _pull(
     pieces: queue.Queue,
 ) -> None:
     """One voice's answer into `pieces`, ended by None."""
-    row = page.store.adapter(voice) if voice != BASE else None
+    row = page.store.adapter(chosen_model) if chosen_model != BASE else None
     writes = bool(row and row["card"].get("task") == "text")
     system = [{"role": "system", "content": turn.system.strip()}] if (turn.system or "").strip() else []
     asked = history[-1]["content"] if writes else [*system, *history]
     try:
-        stream = client.stream(server.port, server.token, voice, asked, **settings.model_dump(mode="json"))
+        stream = client.stream(server.port, server.token, chosen_model, asked, **settings.model_dump(mode="json"))
         for piece in stream:
             pieces.put((at, piece))
             if stop.is_set():

@@ -88,21 +88,21 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
     for row in rows:
         given = {"picture": picture} if TASKS[row["card"]["task"]].modality == "image" else {"text": text or ""}
         found = client.classify(server, row["id"], **given)
-        said = baseline_sentence(page, row["card"].get("metrics") or {})
+        message = baseline_sentence(page, row["card"].get("metrics") or {})
         parts.append(
             f'<section class="class-voice"><h4>{e(row["name"])}</h4>{answer_html(page, found)}'
-            f"{f'<p class=help>{e(said)}</p>' if said else ''}</section>"
+            f"{f'<p class=help>{e(message)}</p>' if message else ''}</section>"
         )
     yield f'<div class="class-voices">{"".join(parts)}</div>'
 
 
 def _waiting(page: Page, job: int) -> Iterator[str]:
     """What the worker says until it is ready."""
-    said: list[str] = []
+    text: list[str] = []
 
     def hear(sentence) -> None:
-        said.append(note(page.say(sentence)))
+        text.append(note(page.say(sentence)))
 
     yield note(page.t("Waiting for a worker"))
     client.wait_ready(page.store, job, progress=hear)
-    yield from said[-1:]
+    yield from text[-1:]

@@ -19,13 +19,13 @@ def bars_html(page: Page, labels: list[str], values: list[float], *, multi_label
         f'<span class="track" aria-hidden="true"><span style="width:{100 * value:.1f}%"></span></span><span class="value">{100 * value:.1f} %</span></li>'
         for at, (label, value) in enumerate(ranked)
     )
-    said = (
+    text = (
         page.t("Each label by itself; those of 50 % and more are given.")
         if multi_label
         else page.t("Probability of each class")
     )
-    return f'<ol class="class-bars" aria-label="{e(said)}">{rows}</ol>' + (
-        f'<p class="help">{e(said)}</p>' if multi_label else ""
+    return f'<ol class="class-bars" aria-label="{e(text)}">{rows}</ol>' + (
+        f'<p class="help">{e(text)}</p>' if multi_label else ""
     )
 
 

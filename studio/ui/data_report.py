@@ -47,14 +47,14 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         *length_facts(page, outlook),
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - labelled
-    said = (
+    text = (
         chip(page.t("{count} {count:row|rows} not used", count=f"{skipped:,}"), "warn")
         if skipped
         else chip(page.t("all rows usable"), "good")
     )
     if not skipped and found.blocking:
-        said = chip(page.t("cannot be learnt from as it is"), "bad")
-    head = f'<div class="run-head"><h3>{e(data.title)}</h3>{said}</div>'
+        text = chip(page.t("cannot be learnt from as it is"), "bad")
+    head = f'<div class="run-head"><h3>{e(data.title)}</h3>{text}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
     why = (
@@ -139,10 +139,8 @@ def reading_html(page: Page) -> str:
     reading = page.desk.readings.under_way()
     if not reading:
         return ""
-    said = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
-    return (
-        f'<p class="progress-words" role="status">{e(said)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
-    )
+    message = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
+    return f'<p class="progress-words" role="status">{e(message)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
 
 
 def again(page: Page) -> str:
@@ -162,10 +160,10 @@ def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Repor
             if count and found and kind == "long"
             else page.t("{count} {count:row|rows}", count=f"{count:,}")
         )
-        said = f" {chip(words, 'good')}" if count else ""
+        text = f" {chip(words, 'good')}" if count else ""
         undo = button(page.t("Undo"), "undo", kind, says=page.t("Undo: {what}", what=page.say(REMEDIES[kind][action])))
         rows.append(
-            f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{said} {undo}</li>"
+            f"<li><strong>{e(page.say(KINDS[kind]))}:</strong> {e(page.say(REMEDIES[kind][action]))}{text} {undo}</li>"
         )
     if not rows:
         return ""
@@ -180,14 +178,14 @@ def bars(page: Page, found: Histogram) -> str:
         f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: {count}"></span>'
         for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False)
     )
-    said = page.t(
+    message = page.t(
         "Lengths: half of the rows have up to {median} {unit}, 95 % up to {p95}, the longest {largest}.",
         median=found.median,
         unit=unit,
         p95=found.p95,
         largest=found.largest,
     )
-    return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(said)}</figcaption></figure>'
+    return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(message)}</figcaption></figure>'
 
 
 def findings_html(

@@ -229,7 +229,7 @@ def bind_files(page: Page, ui: SimpleNamespace) -> None:
         page.desk.remove_file(int(event.item))
         return page.stamp("mixture")
 
-    def weigh(value: float | None, index: int | None):
+    def set_weight(value: float | None, index: int | None):
         page.desk.change_file(index or 0, weight=value)
         return page.stamp("weight")
 
@@ -237,7 +237,7 @@ def bind_files(page: Page, ui: SimpleNamespace) -> None:
     page.on(ui.other.submit, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
     page.on(ui.use_upload.upload, take_other, ui.use_upload, page.changed, changes=True, show_progress="minimal")
     page.on(ui.files.click, remove, None, page.changed, changes=True)
-    page.on(ui.weight.input, weigh, [ui.weight, ui.file], page.changed, changes=True)
+    page.on(ui.weight.input, set_weight, [ui.weight, ui.file], page.changed, changes=True)
 
 
 def act(page: Page, what: str, item: str):
@@ -293,14 +293,14 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
     mapping = {"shape": shape, "roles": columns, "labels": labels, "system": raw.get("system_text") or None}
     lost, rows = more_lost(page, mapping, file)
     if lost:
-        said = page.t(
+        message = page.t(
             "With these columns {count} of the first {rows} rows would be lost: {count:line|lines} {lines}.",
             count=len(lost),
             rows=rows,
             lines=", ".join(map(str, lost[:12])),
         )
         keep = button(page.t("Use them all the same"), "accept", json.dumps([mapping, file]))
-        return form.complain({}), gr.skip(), note(said, "warn") + keep
+        return form.complain({}), gr.skip(), note(message, "warn") + keep
     return form.complain({}), accept_roles(page, mapping, file), ""
 
 
@@ -317,8 +317,8 @@ def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
     if data is None or file >= len(data.files):
         return [], 0
     try:
-        lost, rows = page.desk.would_lose(mapping, file)
-        now, _ = page.desk.would_lose(data.files[file].mapping.model_dump(), file)
+        lost, rows = page.desk.lost_rows_with(mapping, file)
+        now, _ = page.desk.lost_rows_with(data.files[file].mapping.model_dump(), file)
     except StudioError:  # a role without a column, or a shape for another task: the report says so
         return [], 0
     return (lost if len(lost) > len(now) else []), rows

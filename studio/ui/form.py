@@ -66,11 +66,11 @@ class OptionForm(gr.HTML):
         errors: dict[str, Sentence] | None,
         locked: bool,
     ) -> dict:
-        said = {key: sentence.say(self._language) for key, sentence in (errors or {}).items()}
+        text = {key: sentence.say(self._language) for key, sentence in (errors or {}).items()}
         return {
-            "fields": said_fields(options, self._language, self._adapters),
+            "fields": translated_fields(options, self._language, self._adapters),
             "values": defaults(options) | plain(values),
-            "errors": said,
+            "errors": text,
             "locked": locked,
         }
 
@@ -126,7 +126,7 @@ def _words(language: str) -> dict[str, str]:
     }
 
 
-def said_fields(
+def translated_fields(
     options: type[Options] | None, language: str = "en", adapters: Callable[[str, dict], dict[str, str]] | None = None
 ) -> list[dict]:
     """`form_fields` in `language`, ready for JSON. adapters: see `OptionForm`."""

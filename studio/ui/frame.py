@@ -110,7 +110,7 @@ def status_bar_html(page: Page) -> str:
     device = hardware.choose_device(hardware=here)
     total, free = here.memory_of(device), here.free_on(device)
     used = 100 * (1 - free / total) if total else 0.0
-    said = page.t("{free} of {total} free", free=size(_rounded(free)), total=size(total))
+    message = page.t("{free} of {total} free", free=size(_rounded(free)), total=size(total))
     states = {
         key: {"state": state, "title": f"{page.t(_STATES[state])}. {hint}".strip() if hint else page.t(_STATES[state])}
         for key, (state, hint) in step_states(page).items()
@@ -118,7 +118,7 @@ def status_bar_html(page: Page) -> str:
     return (
         f'<div class="status-bar" data-steps="{e(json.dumps(states))}">'
         f'<span class="device" title="{e(page.say(here.title(device)))}">{e(_device(page, here, device))}</span>'
-        f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span></span>{e(said)}</span>'
+        f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span></span>{e(message)}</span>'
         f'<span class="running">{_running_html(page)}</span>'
         f'<button type="button" class="small-button primary" data-next hidden></button></div>'
     )

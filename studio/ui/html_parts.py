@@ -73,8 +73,8 @@ def table(columns: list[str], rows: list[list[str]], caption: str = "") -> str:
     """A plain table that scrolls sideways where it is too wide."""
     head = "".join(f'<th scope="col">{e(name)}</th>' for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{e(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    said = f"<caption>{e(caption)}</caption>" if caption else ""
-    return f'<div class="scroll" tabindex="0"><table class="plain">{said}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    text = f"<caption>{e(caption)}</caption>" if caption else ""
+    return f'<div class="scroll" tabindex="0"><table class="plain">{text}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def note(text: str, kind: str = "") -> str:

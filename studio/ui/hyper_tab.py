@@ -44,7 +44,7 @@ def build(page: Page):
                 )
 
     def bind():
-        def lay_over(event: gr.EventData):
+        def apply_preset(event: gr.EventData):
             page.desk.change(**apply(preset(event.item), page.desk.draft()))
             return page.stamp("preset")
 
@@ -53,7 +53,7 @@ def build(page: Page):
             page.desk.change(**{part: made.model_dump(mode="json") if made else {**raw}})
             return form.complain(wrong), page.stamp(part)
 
-        def mend(event: gr.EventData):
+        def apply_fix(event: gr.EventData):
             found = page.desk.outlook()
             remedy = not_enough_memory(found.forecast, hardware.machine())[int(event.item)][1]
             page.desk.change(**changed(found.recipe, remedy).to_dict())
@@ -70,7 +70,7 @@ def build(page: Page):
                 discard_upload(path)
             return page.stamp("recipe")
 
-        page.on(boards.click, lay_over, None, page.changed, changes=True)
+        page.on(boards.click, apply_preset, None, page.changed, changes=True)
         page.on(
             training.input,
             lambda raw: edit("training", Training, training, raw),
@@ -85,7 +85,7 @@ def build(page: Page):
             [machine, page.changed],
             changes=True,
         )
-        page.on(outlook.click, mend, None, page.changed, changes=True)
+        page.on(outlook.click, apply_fix, None, page.changed, changes=True)
         page.on(name.input, rename, name, page.changed, changes=True, trigger_mode="always_last")
         page.on(load.upload, load_recipe, load, page.changed, changes=True)
         page.on(
@@ -182,7 +182,5 @@ def memory_meter_html(page: Page, needed: int, free: int) -> str:
     """The memory that the run needs, as a part of what the device has free now."""
     share = min(1.0, needed / free) if free else 1.0
     kind = "bad" if needed > free else "warn" if share > 0.85 else ""
-    said = page.t("{needed} of {free} free on the device", needed=size(needed), free=size(free))
-    return (
-        f'<p class="memory-meter {kind}"><span class="bar"><span style="width:{share:.0%}"></span></span>{e(said)}</p>'
-    )
+    message = page.t("{needed} of {free} free on the device", needed=size(needed), free=size(free))
+    return f'<p class="memory-meter {kind}"><span class="bar"><span style="width:{share:.0%}"></span></span>{e(message)}</p>'

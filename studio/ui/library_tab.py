@@ -45,7 +45,7 @@ def build(page: Page):
         target = gr.Textbox(visible="hidden", label="id")
         name = gr.Textbox(label=page.t("New name"), max_length=120, scale=4, elem_id="new-name")
         save = gr.Button(page.t("Save the name"), variant="primary", scale=1, elem_id="save-name")
-    said = gr.HTML(elem_id="library-said", apply_default_css=False)
+    message = gr.HTML(elem_id="library-said", apply_default_css=False)
     cards = Board(elem_id="adapters")
     file = gr.DownloadButton("zip", visible="hidden", elem_id="download-file")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
@@ -61,7 +61,7 @@ def build(page: Page):
             shelf.rename(page.home, page.store, adapter, text)
             return gr.Row(visible=False), cards_html(page, words, order, deleted)
 
-        outputs = [cards, file, naming, target, name, page.changed, said]
+        outputs = [cards, file, naming, target, name, page.changed, message]
         pressed = page.on(cards.click, press, controls, outputs, changes=True)
         pressed.then(None, file, None, js=TAKE)
         page.on(save.click, rename, [target, name, *controls], [naming, cards], changes=True)

@@ -94,7 +94,7 @@ class LivePlot(gr.HTML):
             kwargs.pop(name, None)
         self._feed = feed
         # Not as properties: Gradio loses those of a component in a tab that was never opened at its first update (6.31).
-        constants = {"charts": said_charts(language), "words": _words(language), "script_address": PLOTLY}
+        constants = {"charts": translated_charts(language), "words": _words(language), "script_address": PLOTLY}
         super().__init__(
             value or "",
             html_template='<div class="live-plot"></div>',
@@ -144,12 +144,12 @@ def units(recipe: dict) -> dict[str, Sentence]:
     return TASKS.get(task.get("name"), Task).model_construct(**task).units
 
 
-def said_charts(language: str) -> list[dict]:
+def translated_charts(language: str) -> list[dict]:
     """`CHARTS` in `language`, with what may be left out filled in."""
-    said = []
+    text = []
     for chart in CHARTS:
         series = [{"key": key, "name": translate(name, language)} for key, name in chart["series"].items()]
-        said.append(
+        text.append(
             {
                 "key": chart["key"],
                 "title": translate(chart["title"], language),
@@ -161,11 +161,11 @@ def said_charts(language: str) -> list[dict]:
                 "series": series,
             }
         )
-    return said
+    return text
 
 
 def _words(language: str) -> dict[str, str]:
-    said = {
+    message = {
         "empty": "The curves appear here as soon as a run has taken its first step.",
         "loading": "Reading the run …",
         "failed": "The plots could not be drawn: {detail}. The numbers are still recorded; reload the page to try again.",
@@ -178,4 +178,4 @@ def _words(language: str) -> dict[str, str]:
         "rows": "The newest {shown} of {count} points; the CSV file has all of them that the chart shows.",
         "waiting": "No connection to the studio; trying again …",
     }
-    return {key: translate(text, language) for key, text in said.items()}
+    return {key: translate(text, language) for key, text in message.items()}

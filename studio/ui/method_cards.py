@@ -97,8 +97,8 @@ def _parted(text: str) -> list[str]:
 def _searched(name: str, language: str) -> str:
     method = METHODS[name]
     card = method.card()
-    said = [method.title, card.idea, card.good_for, FAMILIES[method.family], method.branch]
-    return " ".join([name, *said, *(translate(text, language) for text in said), card.paper]).lower()
+    message = [method.title, card.idea, card.good_for, FAMILIES[method.family], method.branch]
+    return " ".join([name, *message, *(translate(text, language) for text in message), card.paper]).lower()
 
 
 def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:

@@ -77,7 +77,7 @@ def _colour(family: str) -> str:
 
 def _point(page: Page, name: str, point: Measured, x: float, y: float, chosen: bool) -> str:
     title = page.t(METHODS[name].title)
-    said = page.t(
+    message = page.t(
         "{method}: quality {quality}, {count} trainable parameters, {memory}, {seconds} s",
         method=title,
         quality=f"{point.quality:.0%}",
@@ -87,8 +87,8 @@ def _point(page: Page, name: str, point: Measured, x: float, y: float, chosen: b
     )
     label = f'<text x="{x:.1f}" y="{y - 10:.1f}">{e(title)}</text>' if chosen else ""
     return (
-        f'<g class="point{" chosen" if chosen else ""}" data-act="point" data-item="{e(name)}" role="button" tabindex="0" aria-label="{e(said)}">'
-        f'<title>{e(said)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{7 if chosen else 5}" fill="{_colour(METHODS[name].family)}"/>{label}</g>'
+        f'<g class="point{" chosen" if chosen else ""}" data-act="point" data-item="{e(name)}" role="button" tabindex="0" aria-label="{e(message)}">'
+        f'<title>{e(message)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{7 if chosen else 5}" fill="{_colour(METHODS[name].family)}"/>{label}</g>'
     )
 
 

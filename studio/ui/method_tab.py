@@ -273,14 +273,14 @@ def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:
         )
     if problem is None:
         return ""
-    said = note(page.say(problem), "warn")
+    message = note(page.say(problem), "warn")
     if job and job["state"] == "failed":
-        said = note(page.say(job["reason"]), "bad")
+        message = note(page.say(job["reason"]), "bad")
     try:
         missing = is_hub_id(name) and local_folder(name) is None
     except StudioError:
         missing = False
-    return said + (button(page.t("Download {name}", name=name), "download", name, kind="primary") if missing else "")
+    return message + (button(page.t("Download {name}", name=name), "download", name, kind="primary") if missing else "")
 
 
 def chosen_html(page: Page, method: type[Method] | None) -> str:
@@ -289,13 +289,13 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     if method is None:
         return note(page.t("Choose a method."), "warn")
     problem = outlook.problems.get("method")
-    said = note(page.say(problem), "bad") if problem else ""
+    message = note(page.say(problem), "bad") if problem else ""
     if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
-        said = f'<p class="count" aria-live="polite">{e(page.t("Trainable parameters: {count} of {all}.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
+        message = f'<p class="count" aria-live="polite">{e(page.t("Trainable parameters: {count} of {all}.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
         if remark := outlook.recipe.method.remark(outlook.shape):
-            said += note(page.say(remark), "warn")
-    return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{said}"
+            message += note(page.say(remark), "warn")
+    return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{message}"
 
 
 def _billions(count: float) -> str:

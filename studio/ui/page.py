@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 from studio.desk import Desk
-from studio.ui.access import owner_only, same_face
+from studio.ui.access import copy_signature, owner_only
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
 
@@ -75,7 +75,7 @@ class Page:
                 with self._readable_errors():
                     return handler(*args, **kwargs)
 
-        return same_face(guarded, handler)
+        return copy_signature(guarded, handler)
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:

@@ -51,7 +51,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
         )
     seen = sight.scaled(picture)
     patch = shape.patch
-    said = [
+    text = [
         page.t(
             "As the model gets it: {width} × {height} pixels, their colours as numbers from {low} to {high}.",
             width=seen.width,
@@ -62,7 +62,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
     ]
     if patch:
         columns, rows = seen.width // patch, seen.height // patch
-        said.append(
+        text.append(
             page.t(
                 "It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads as one token.",
                 columns=columns,
@@ -71,12 +71,12 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
             )
         )
     if recipe.task.augment:
-        said.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
+        text.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
     own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
-    return f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(said), patch)}</div>'
+    return f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(text), patch)}</div>'
 
 
-def _figure(picture: Image, said: str, patch: int = 0, smooth: bool = False) -> str:
+def _figure(picture: Image, text: str, patch: int = 0, smooth: bool = False) -> str:
     """A picture at a size that can be looked at, its patches drawn as a grid."""
     larger = _SHOWN / max(picture.size)
     width, height = (round(side * larger) for side in picture.size)
@@ -93,5 +93,5 @@ def _figure(picture: Image, said: str, patch: int = 0, smooth: bool = False) -> 
     source = base64.b64encode(file.getvalue()).decode()
     return (
         f'<figure><span class="frame" style="width:{width}px;height:{height}px"><img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
-        f"<figcaption>{e(said)}</figcaption></figure>"
+        f"<figcaption>{e(text)}</figcaption></figure>"
     )

@@ -209,7 +209,7 @@ def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse
 
 
 def _turning(page: Page, at: int, last: int, count: int) -> str:
-    said = page.t(
+    message = page.t(
         "Rows {first} to {last} of {count}", first=at * _PAGE + 1, last=min(count, (at + 1) * _PAGE), count=count
     )
     back = button(
@@ -218,4 +218,4 @@ def _turning(page: Page, at: int, last: int, count: int) -> str:
     on = button(
         page.t("Next page"), "page", str(at + 1), disabled="" if at < last else page.t("This is the last page.")
     )
-    return f'<p class="actions">{back if last else ""}<span class="help">{e(said)}</span>{on if last else ""}</p>'
+    return f'<p class="actions">{back if last else ""}<span class="help">{e(message)}</span>{on if last else ""}</p>'

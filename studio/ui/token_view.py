@@ -129,43 +129,43 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     )
     rest = [token for part in whole for token in part.ids[limit:]]
     labelled = sum(part.labelled for part in parts)
-    said = page.t(
+    message = page.t(
         "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} learnt and {cut} {cut:is|are} cut off.",
         count=sum(len(part.ids) for part in parts) + len(rest),
         labelled=labelled,
         cut=len(rest),
     )
     if recipe.task.kind in ("classification", "multitask"):
-        said = page.t(
+        message = page.t(
             "{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.",
             count=sum(len(part.ids) for part in parts) + len(rest),
             cut=len(rest),
             label=", ".join(parts[0].class_names) or "–",
         )
     if isinstance(parts[0], RatedAnswer):
-        said += " " + (
+        message += " " + (
             page.t("The answer is marked good: it is learnt to be given more often.")
             if parts[0].good
             else page.t("The answer is marked bad: it is learnt to be given less often.")
         )
     if value is not record.value:
-        said += " " + page.t(
+        message += " " + page.t(
             "It was shortened at the front: the row as it stands in the file has {count} tokens.",
             count=sum(recipe.task.token_counts(record.value, tokenizer)[0]),
         )
     if recipe.model.template == OWN and tokenizer.own_template is None and recipe.task.record_kind == "messages":
-        said += " " + page.t("This model has no chat template of its own, so ChatML is used.")
+        message += " " + page.t("This model has no chat template of its own, so ChatML is used.")
     legend = " ".join(
         f'<span class="token {kind}">{e(page.t(text))}</span>'
         for kind, text in (("labelled", "trained on"), ("read", "only read"), ("cut", "cut off"))
     )
     if tokenizer.overrides_template and tokenizer.adds_bos:
-        said += " " + page.t("The base model expects its begin token first, so it is put there.")
+        message += " " + page.t("The base model expects its begin token first, so it is put there.")
     titles = [""] * len(parts)
     if isinstance(parts[0], Pair):
         titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
     elif recipe.task.uses_chat_template and len(parts) > 1:
-        said += " " + page.t(
+        message += " " + page.t(
             "The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.",
             count=len(parts),
         )
@@ -178,7 +178,9 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         for at, part in enumerate(parts)
     )
     text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.render(value, tokenizer))}</pre></details>'
-    return f'<p class="help">{e(where)} {e(said)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
+    return (
+        f'<p class="help">{e(where)} {e(message)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
+    )
 
 
 def sequences(parts: list[Encoded]) -> list[Encoded]:
@@ -238,14 +240,12 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
             f'<span class="packed"{here} style="flex-grow:{length}" title="{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">{other + 1}</span>'
         )
         start += length
-    said = page.t(
+    message = page.t(
         "Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} tokens, and positions begin anew at 0 in each example.",
         others=", ".join(str(other + 1) for other, _ in row if other != index) or "–",
         tokens=number(total),
     )
-    return (
-        f'<p class="help">{e(said)}</p><div class="packed-row" role="img" aria-label="{e(said)}">{"".join(bars)}</div>'
-    )
+    return f'<p class="help">{e(message)}</p><div class="packed-row" role="img" aria-label="{e(message)}">{"".join(bars)}</div>'
 
 
 def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, int]] | None:

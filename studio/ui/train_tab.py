@@ -21,6 +21,7 @@ from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, button, chip, e, facts, folded, note, number
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
+from studio.ui.run_report import write_report
 from studio.words import StudioError
 
 _STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed"}
@@ -69,9 +70,10 @@ def build(page: Page):
         def press(run, event: gr.EventData, profile: gr.OAuthProfile | None):
             if event.act == "chat":
                 return gr.Tabs(selected="chat"), page.stamp(f"chat {run}"), gr.update(value=None)
-            if event.act == "download":
+            if event.act in ("download", "report"):
                 require_owner(profile, page.language)
-                return gr.skip(), gr.skip(), gr.update(value=str(adapter_zip(page, event.item)))
+                path = adapter_zip(page, event.item) if event.act == "download" else write_report(page, event.item)
+                return gr.skip(), gr.skip(), gr.update(value=str(path))
             return (
                 (gr.Tabs(selected="library") if event.act == "library" else gr.skip()),
                 gr.skip(),
@@ -140,17 +142,27 @@ def status_html(page: Page, run: dict | None, plan: dict | None) -> str:
         else ""
     )
     reason = note(page.say(run["reason"]), "bad") if run["reason"] else ""
-    return head + progress_html(page, run, plan, doing) + reason + (_done_html(page, run) if state == "done" else "")
+    if state == "done":
+        below = _done_html(page, run)
+    elif state in ("failed", "stopped"):
+        below = f'<p class="actions">{_report_button(page, run)}</p>'
+    else:
+        below = ""
+    return head + progress_html(page, run, plan, doing) + reason + below
+
+
+def _report_button(page: Page, run: dict) -> str:
+    return button(page.t("Download report"), "report", run["id"])
 
 
 def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     """A bar with steps and time left."""
     step, steps = run["step"] or 0, (plan or {}).get("steps", 0)
     share = min(1.0, step / steps) if steps else 0.0
-    said = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
+    message = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
     left = time_left(page, run, steps) if run["state"] == "running" else None
     tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
-    words = " · ".join(part for part in (doing, said, tail) if part)
+    words = " · ".join(part for part in (doing, message, tail) if part)
     return (
         f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>'
@@ -194,6 +206,7 @@ def _done_html(page: Page, run: dict) -> str:
     next_steps = (
         button(page.t("Try it in Chat"), "chat", kind="primary")
         + (button(page.t("Download adapter"), "download", adapter) if adapter else "")
+        + _report_button(page, run)
         + button(page.t("See it in the Library"), "library")
     )
     classes = (
@@ -213,25 +226,27 @@ def samples_html(page: Page, events: list[dict]) -> str:
         prompts.setdefault(event["data"]["prompt"], []).append(event["data"])
     blocks = []
     for prompt, answers in prompts.items():
-        said = "".join(
+        text = "".join(
             f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span> <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">{folded(item["answer"])}</span></li>'
             for item in reversed(answers)
         )
         blocks.append(
-            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Expected answer"))}: {e(answers[0]["expected"])}</p><ul>{said}</ul></div>'
+            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Expected answer"))}: {e(answers[0]["expected"])}</p><ul>{text}</ul></div>'
         )
     return f'<div class="samples">{"".join(blocks)}</div>'
 
 
 def log_html(page: Page, lines: list[dict], traceback: dict | None, run: dict | None) -> str:
     """The run's own words, and the full report of a failure one click away."""
-    said = [f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {page.say(event['data'])}" for event in lines]
+    message = [
+        f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {page.say(event['data'])}" for event in lines
+    ]
     if run and run["started"]:
-        said.insert(
+        message.insert(
             0,
             f"{time.strftime('%H:%M:%S', time.localtime(run['started']))}  {page.t('Started on {device}.', device=run['device'])}",
         )
-    text = f'<pre class="log" tabindex="0">{e(chr(10).join(said)) or e(page.t("Nothing yet."))}</pre>'
+    text = f'<pre class="log" tabindex="0">{e(chr(10).join(message)) or e(page.t("Nothing yet."))}</pre>'
     if traceback and run and run["state"] == "failed":
         text += f'<details><summary>{e(page.t("Full report"))}</summary><pre class="log" tabindex="0">{e(traceback["text"])}</pre></details>'
     return text

@@ -69,8 +69,8 @@ def run_sentence_html(page: Page) -> str:
     outlook = page.desk.outlook()
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
-    said = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
-    return sentence_html(said, page.say(next(iter(outlook.problems.values()), None)))
+    message = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
+    return sentence_html(message, page.say(next(iter(outlook.problems.values()), None)))
 
 
 def sentence_html(text: str, problem: str = "") -> str:

@@ -19,5 +19,5 @@ def refused(*items) -> str:
     return str(caught.value)
 
 
-def said(**keys) -> dict:
+def message_of(**keys) -> dict:
     return of({"role": "assistant", "content": "It is 4.", **keys})[0]

@@ -162,7 +162,7 @@ def test_what_is_read_stands_in_the_record(tmp_path):
             continue
         check(dataset)
         shapes.add(dataset.mapping.shape)
-        said = "".join(json.dumps(record.value, ensure_ascii=False) for record in dataset.train)
+        text = "".join(json.dumps(record.value, ensure_ascii=False) for record in dataset.train)
         words = path.read_text(encoding="utf-8")
         for role, column in dataset.mapping.roles.items():
             used = {
@@ -170,7 +170,7 @@ def test_what_is_read_stands_in_the_record(tmp_path):
                 for row in dataset.parts[0].source.rows()
                 if marks[column] in json.dumps(row.values.get(column))
             } & {record.number for record in dataset.train}
-            assert role in QUIET or not used or marks[column] in said, (
+            assert role in QUIET or not used or marks[column] in text, (
                 kind,
                 role,
                 column,
@@ -196,8 +196,8 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
     assert [part.unused for part in dataset.files] == [["id"], ["note"], ["url", "system"]] and [
         part.has_weights for part in dataset.files
     ] == [[], ["note"], []]
-    said = {str(item.sentence): item.level for item in report(dataset).findings if item.kind == "unused"}
-    assert said == {
+    text = {str(item.sentence): item.level for item in report(dataset).findings if item.kind == "unused"}
+    assert text == {
         "This column of a.jsonl is not used: id.": "info",
         "These columns of c.jsonl are not used: url, system.": "info",
         "This column of b.jsonl is not used: note. note holds more than short notes; where that is to be learnt, choose the column under Which column plays which role.": "warning",

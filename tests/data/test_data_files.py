@@ -51,6 +51,6 @@ def test_reading(name):
 def test_sentence(name):
     with pytest.raises(StudioError) as caught:
         load(DataSpec(source=str(FILES / name)), "messages")
-    said = re.sub(r"cannot be read \(.*\)\. Save", "cannot be read (…). Save", str(caught.value), flags=re.DOTALL)
-    assert said == SENTENCES[name]
+    text = re.sub(r"cannot be read \(.*\)\. Save", "cannot be read (…). Save", str(caught.value), flags=re.DOTALL)
+    assert text == SENTENCES[name]
     assert caught.value.sentence.say("zh") != str(caught.value)

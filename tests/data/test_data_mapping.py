@@ -67,7 +67,7 @@ def test_calls_become_objects_whoever_wrote_them():
 
 def test_unpaired_answers_with_their_verdict():
     roles = {"prompt": "p", "completion": "c", "label": "l"}
-    for said, label in (
+    for text, label in (
         (True, True),
         ("TRUE", True),
         (1, True),
@@ -76,7 +76,7 @@ def test_unpaired_answers_with_their_verdict():
         (-1, False),
         (0.0, False),
     ):
-        assert mapped("unpaired", roles, {"p": "a", "c": "b", "l": said}, "unpaired") == {
+        assert mapped("unpaired", roles, {"p": "a", "c": "b", "l": text}, "unpaired") == {
             "prompt": [user("a")],
             "completion": "b",
             "label": label,
@@ -137,12 +137,12 @@ def test_own_system_message_wins_over_the_mapping():
 
 
 def test_turns_in_the_cells_of_a_table_are_turns():
-    asked, said, other = ([turn] for turn in (user("P"), assistant("C"), assistant("R")))
-    pair = {"p": json.dumps(asked), "c": json.dumps(asked + said), "r": json.dumps(asked + other)}
+    asked, text, other = ([turn] for turn in (user("P"), assistant("C"), assistant("R")))
+    pair = {"p": json.dumps(asked), "c": json.dumps(asked + text), "r": json.dumps(asked + other)}
     for roles in ({"chosen": "c", "rejected": "r"}, {"prompt": "p", "chosen": "c", "rejected": "r"}):
         assert mapped("preference", roles, pair, "preference") == {"prompt": asked, "chosen": "C", "rejected": "R"}
-    talk = {"messages": asked + said}
-    for p, c in ((json.dumps(asked), json.dumps(said)), (json.dumps(asked), "C"), ("P", json.dumps(said)), ("P", said)):
+    talk = {"messages": asked + text}
+    for p, c in ((json.dumps(asked), json.dumps(text)), (json.dumps(asked), "C"), ("P", json.dumps(text)), ("P", text)):
         assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": p, "c": c}) == talk
     data = [{"name": "Ann", "age": 7}]  # a list that is an answer stays one
     assert mapped("prompt_completion", {"prompt": "p", "completion": "c"}, {"p": "P", "c": data})["messages"][1][
@@ -530,12 +530,12 @@ def test_one_such_column_or_a_named_label_is_no_set_of_columns(tmp_path):
 
 
 def test_columns_of_labels_are_checked():
-    for labels, said in (
+    for labels, text in (
         ([], "No column of x.csv is chosen for label"),
         (["gone"], "no column 'gone'"),
         (["t"], "'t' of x.csv is chosen twice"),
     ):
-        with pytest.raises(StudioError, match=said):
+        with pytest.raises(StudioError, match=text):
             check_mapping(
                 Mapping(shape="label_columns", roles={"text": "t"}, labels=labels), ["t", "toxic"], "label", "x.csv"
             )

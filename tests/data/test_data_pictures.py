@@ -63,12 +63,12 @@ def test_broken_ones_are_named_and_counted(tmp_path):
         "README.md": b"# read me",
     }
     data = load(DataSpec(source=str(zipped(tmp_path / "mixed.zip", GOOD | bad)), validation_fraction=0), want="image")
-    said = [str(problem.sentence) for problem in data.problems]
+    text = [str(problem.sentence) for problem in data.problems]
     assert data.counts.rows == 16 and data.counts.used == 12 and data.counts.skipped == {"broken": 3, "missing": 1}
     for name in ("red/torn.png", "red/words.jpg", "blue/empty.gif"):
-        assert any(name in sentence and "damaged" in sentence for sentence in said)
-    assert any("lost.png" in sentence and "no folder" in sentence for sentence in said) and any(
-        "README.md" in sentence for sentence in said
+        assert any(name in sentence and "damaged" in sentence for sentence in text)
+    assert any("lost.png" in sentence and "no folder" in sentence for sentence in text) and any(
+        "README.md" in sentence for sentence in text
     )
 
 
@@ -157,10 +157,10 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
         f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)
     ]
     assert {record.value["label"] for record in data.validation} == {"red", "blue"}
-    said = next(finding for finding in report(data).findings if finding.kind == "apart")
+    text = next(finding for finding in report(data).findings if finding.kind == "apart")
     assert (
-        said.count == 4
-        and "measured on and not learnt" in str(said.sentence)
+        text.count == 4
+        and "measured on and not learnt" in str(text.sentence)
         and data.counts.rows == data.counts.used == 9
     )
     mixed = load(DataSpec(source=str(path), validation_fraction=0.5, remedies={"apart": "learn"}), want="image")

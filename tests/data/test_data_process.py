@@ -26,7 +26,7 @@ def write(path, count):
 def test_it_is_the_same_dataset(tmp_path):
     spec = write(tmp_path / "a.jsonl", 12_000)
     reading = process.Reading(spec, "messages")
-    (there, said), here = reading.result(60), load(spec)
+    (there, text), here = reading.result(60), load(spec)
     assert (
         reading.done
         and reading.rows == 12_001
@@ -38,7 +38,7 @@ def test_it_is_the_same_dataset(tmp_path):
         and there.train[5] == here.train[5]
         and there.validation[-1] == here.validation[-1]
     )
-    assert said == report(there) == report(here)
+    assert text == report(there) == report(here)
 
 
 def test_labels_cross_over_as_they_are_read(tmp_path):
@@ -49,12 +49,12 @@ def test_labels_cross_over_as_they_are_read(tmp_path):
         + "".join(f"The letter {n},{label}\n" for n, label in enumerate(["Late;rude", "late", "late", "rude", ""] * 4))
     )
     spec = DataSpec(source=str(path), remedies={"spelling": "merge"})
-    (there, said), here = process.Reading(spec, "label", ";").result(60), load(spec, "label", separator=";")
+    (there, text), here = process.Reading(spec, "label", ";").result(60), load(spec, "label", separator=";")
     assert (
         list(there.train) == list(here.train)
-        and said == report(here)
-        and said.labels.keys() == {"late", "rude"}
-        and said.counts.used == 20
+        and text == report(here)
+        and text.labels.keys() == {"late", "rude"}
+        and text.counts.used == 20
     )
 
 

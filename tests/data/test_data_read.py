@@ -25,7 +25,7 @@ def read(name):
     return source, list(source.rows())
 
 
-def said(call, *arguments) -> str:
+def refusal_of(call, *arguments) -> str:
     with pytest.raises(StudioError) as caught:
         call(*arguments)
     return str(caught.value)
@@ -153,16 +153,18 @@ def test_refused_zips_leave_nothing_behind(tmp_path, monkeypatch):
         "cut.zip",
         "only_junk.zip",
     ):
-        said(open_source, FILES / name)
+        refusal_of(open_source, FILES / name)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_zip_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_MEMBERS", 1)
-    assert said(open_source, FILES / "several.zip").startswith("several.zip holds 4 files; at most 1 are unpacked.")
+    assert refusal_of(open_source, FILES / "several.zip").startswith(
+        "several.zip holds 4 files; at most 1 are unpacked."
+    )
     monkeypatch.setattr(archive, "MAX_MEMBERS", 9)
     monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 100)
-    assert "looks like a zip bomb" in said(open_source, FILES / "one.zip")
+    assert "looks like a zip bomb" in refusal_of(open_source, FILES / "one.zip")
 
 
 def test_a_zip_that_lies_about_its_size_is_stopped(tmp_path, monkeypatch):
@@ -172,7 +174,7 @@ def test_a_zip_that_lies_about_its_size_is_stopped(tmp_path, monkeypatch):
         data[at : at + 4] = (10).to_bytes(4, "little")
     (tmp_path / "liar.zip").write_bytes(data)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert "liar.zip" in said(open_source, tmp_path / "liar.zip")
+    assert "liar.zip" in refusal_of(open_source, tmp_path / "liar.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["liar.zip"]
 
 
@@ -182,7 +184,7 @@ def test_a_password_is_refused(tmp_path):
     data[data.index(b"PK\x03\x04") + 6] |= 1
     (tmp_path / "locked.zip").write_bytes(data)
     assert (
-        said(open_source, tmp_path / "locked.zip")
+        refusal_of(open_source, tmp_path / "locked.zip")
         == "locked.zip is locked with a password. Make the zip again without one."
     )
 
@@ -214,7 +216,7 @@ def test_a_chosen_encoding_wins(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("text\nПривет\n".encode("koi8_r"))
     assert next(open_source(path, encoding="koi8_r").rows()).values == {"text": "Привет"}
-    assert "no known encoding" in said(open_source, path, None, "utf-99")
+    assert "no known encoding" in refusal_of(open_source, path, None, "utf-99")
 
 
 def test_stray_bytes_far_into_a_file_are_found(tmp_path):
@@ -253,7 +255,7 @@ def test_json_errors_name_the_place_far_into_a_list(tmp_path):
     items[5000] = '{"text" 1}'
     (tmp_path / "a.json").write_text("[\n" + ",\n".join(items) + "\n]")
     source = open_source(tmp_path / "a.json")
-    assert said(list, source.rows()).startswith(
+    assert refusal_of(list, source.rows()).startswith(
         "Line 5002 of a.json is not valid JSON (column 9: Expecting ':' delimiter)"
     )
 
@@ -262,14 +264,14 @@ def test_endless_lines_and_huge_objects_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(encoding, "MAX_LINE", 1000)
     monkeypatch.setattr(readers_text, "MAX_OBJECT", 1000)
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "' + "x" * 2000 + '"}\n')
-    assert said(open_source, tmp_path / "a.jsonl").startswith("Line 2 of a.jsonl is longer than")
+    assert refusal_of(open_source, tmp_path / "a.jsonl").startswith("Line 2 of a.jsonl is longer than")
     (tmp_path / "b.json").write_text(json.dumps({"a": ["x"] * 500}))
-    assert "cannot be read piece by piece" in said(open_source, tmp_path / "b.json")
+    assert "cannot be read piece by piece" in refusal_of(open_source, tmp_path / "b.json")
 
 
 def test_missing_and_folder(tmp_path):
-    assert said(open_source, tmp_path / "none.csv").startswith("There is no file")
-    assert "is a folder" in said(open_source, tmp_path)
+    assert refusal_of(open_source, tmp_path / "none.csv").startswith("There is no file")
+    assert "is a folder" in refusal_of(open_source, tmp_path)
 
 
 def test_samples_bring_their_validation_file(tmp_path, monkeypatch):
@@ -285,9 +287,11 @@ def test_samples_bring_their_validation_file(tmp_path, monkeypatch):
 def test_what_a_source_may_be(tmp_path):
     assert resolve(FILES / "chat.jsonl") == (FILES / "chat.jsonl", None, "chat.jsonl")
     assert resolve("hub:owner/name:config:test") == ("hub:owner/name:config:test", None, "owner/name")
-    assert said(resolve, "nowhere.jsonl").startswith("'nowhere.jsonl' is neither an example")
-    assert "is a folder" in said(resolve, str(tmp_path)) and "No data is chosen" in said(resolve, " ")
-    assert "neither an example" in said(resolve, "a\0b") and "not the id" in said(resolve, "hub:../../etc/passwd")
+    assert refusal_of(resolve, "nowhere.jsonl").startswith("'nowhere.jsonl' is neither an example")
+    assert "is a folder" in refusal_of(resolve, str(tmp_path)) and "No data is chosen" in refusal_of(resolve, " ")
+    assert "neither an example" in refusal_of(resolve, "a\0b") and "not the id" in refusal_of(
+        resolve, "hub:../../etc/passwd"
+    )
 
 
 def test_hub_ids():
@@ -297,7 +301,7 @@ def test_hub_ids():
 def test_no_network_is_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(hub, "_REACH_SECONDS", 1)
-    assert said(open_source, "hub:owner/name") == (
+    assert refusal_of(open_source, "hub:owner/name") == (
         "Cannot reach the hub to get the dataset 'owner/name'. Check the network, or use a local file or an example."
     )
 
@@ -430,4 +434,4 @@ def test_fingerprint(tmp_path):
     assert fingerprint(str(tmp_path / "a.csv")) == first
     (tmp_path / "a.csv").write_text("text\nb\n")
     assert fingerprint(tmp_path / "a.csv") != first
-    assert "There is no file" in said(fingerprint, tmp_path / "b.csv")
+    assert "There is no file" in refusal_of(fingerprint, tmp_path / "b.csv")

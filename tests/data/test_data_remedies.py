@@ -164,11 +164,11 @@ def test_merging_keeps_calls_and_system_texts():
 
 
 def test_weights_of_parts_stay_with_their_words(tmp_path):
-    said = [
+    text = [
         {"role": "assistant", "content": "no: a.b@c.org", "span_weights": [[0, 3, 0]]},
         {"role": "assistant", "content": "write to a.b@c.org now", "span_weights": [[9, 18, 0.5]]},
     ]
-    joined = merged([{"role": "user", "content": "Who?"}, *said])[1]
+    joined = merged([{"role": "user", "content": "Who?"}, *text])[1]
     assert joined["content"] == "no: a.b@c.org\n\nwrite to a.b@c.org now" and joined["span_weights"] == [
         [0, 3, 0],
         [24, 33, 0.5],
@@ -193,11 +193,11 @@ def test_a_remedy_that_every_row_needs(tmp_path):
 
 def test_an_answer_that_is_not_learnt_is_not_merged_with_one_that_is(tmp_path):
     def talk(*weights):
-        said = [
+        text = [
             {"role": "assistant", "content": f"answer {n}", **({} if weight is None else {"weight": weight})}
             for n, weight in enumerate(weights)
         ]
-        return {"messages": [{"role": "user", "content": "Why?"}, *said]}
+        return {"messages": [{"role": "user", "content": "Why?"}, *text]}
 
     path = write(tmp_path / "a.jsonl", [talk(0, None), talk(None, 0), talk(0, 0), talk(None, 1)])
     dataset = remedied(path, order="merge")

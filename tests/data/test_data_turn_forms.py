@@ -90,21 +90,21 @@ def legacy(talk: list[dict]) -> list[dict]:
 
 
 def by_speakers(
-    talk: list[dict], speaker: str, said: str, call: str, result: str, together: bool, mark: str
+    talk: list[dict], speaker: str, text: str, call: str, result: str, together: bool, mark: str
 ) -> list[dict]:
     found = []
     people = {"user": "human", "assistant": "gpt", "tool": result} if speaker == "from" else {"tool": result}
     for turn in talk:
         calls = [call["function"] for call in turn.get("tool_calls", [])]
         if turn["content"] or not calls:
-            made = {speaker: people.get(turn["role"], turn["role"]), said: turn["content"]}
+            made = {speaker: people.get(turn["role"], turn["role"]), text: turn["content"]}
             found.append(
                 made
                 | ({"thinking": turn["thoughts"]} if "thoughts" in turn else {})
                 | ({mark: turn["weight"]} if "weight" in turn else {})
             )
         held = [calls if len(calls) > 1 else calls[0]] if together and calls else calls
-        found += [{speaker: call, said: json.dumps(one)} for one in held]
+        found += [{speaker: call, text: json.dumps(one)} for one in held]
     return found
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from data_turns import PLACE, of, refused, said
+from data_turns import PLACE, message_of, of, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -252,11 +252,11 @@ def test_harmonys_channels_are_one_turn():
 
 
 def test_thoughts_that_stand_inline_are_not_said_twice():
-    assert said(content="<think>\nTwo.\n</think>\n\n4", reasoning_content="Two.") == {
+    assert message_of(content="<think>\nTwo.\n</think>\n\n4", reasoning_content="Two.") == {
         "role": "assistant",
         "content": "<think>\nTwo.\n</think>\n\n4",
     }
-    assert said(reasoning=None, thinking="") == {"role": "assistant", "content": "It is 4."}
+    assert message_of(reasoning=None, thinking="") == {"role": "assistant", "content": "It is 4."}
 
 
 @pytest.mark.parametrize(

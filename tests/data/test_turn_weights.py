@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from data_turns import PLACE, of, refused, said
+from data_turns import PLACE, message_of, of, refused
 
 from studio.data.turn_weights import MARKS
 from studio.data.turns import turns
@@ -31,7 +31,7 @@ from studio.data.turns import turns
     ],
 )
 def test_a_turns_weight(keys, weight):
-    assert said(**keys).get("weight") == weight
+    assert message_of(**keys).get("weight") == weight
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, "much", [1], {"a": 1}, float("inf")])

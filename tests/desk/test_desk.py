@@ -31,7 +31,7 @@ def rows(path: Path, *items: dict) -> str:
     return str(path)
 
 
-def said(action, *args) -> str:
+def refusal_of(action, *args) -> str:
     with pytest.raises(StudioError) as caught:
         action(*args)
     return str(caught.value)
@@ -92,7 +92,7 @@ def test_the_outlook_says_what_can_be_mended_and_start_refuses_with_it(desk, par
     desk.change(**parts)
     found = desk.outlook()
     assert list(found.problems) == [part]
-    assert said(desk.start) == str(found.problems[part])
+    assert refusal_of(desk.start) == str(found.problems[part])
     assert desk.store.runs() == [] and len(str(found.problems[part])) > 20
 
 
@@ -183,7 +183,7 @@ def test_a_refused_file_leaves_nothing_behind(desk, tmp_path):
     desk.change(name="as it was")
     before = desk.store.note("draft")
     (tmp_path / "empty.jsonl").touch()
-    assert "empty.jsonl is empty" in said(desk.use_upload, tmp_path / "empty.jsonl")
+    assert "empty.jsonl is empty" in refusal_of(desk.use_upload, tmp_path / "empty.jsonl")
     assert desk.store.note("draft") == before and list(desk.home.uploads.iterdir()) == []
 
 
@@ -193,7 +193,7 @@ def test_a_full_disk_leaves_nothing_behind(desk, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(uploads.shutil, "copyfile", full)
-    text = said(desk.use_upload, rows(tmp_path / "given.jsonl", *GOOD))
+    text = refusal_of(desk.use_upload, rows(tmp_path / "given.jsonl", *GOOD))
     assert "No space left on device" in text and "Free some disk space" in text
     assert list(desk.home.uploads.iterdir()) == [] and desk.draft()["data"]["source"] == "captain"
 
@@ -311,7 +311,7 @@ def test_the_columns_of_a_validation_file_are_chosen_and_remembered_like_those_o
         "system": None,
     }
     desk.change_mapping(mapping, 1)
-    assert len(desk.outlook().dataset.validation) == 9 and desk.would_lose(mapping, 1) == ([], 9)
+    assert len(desk.outlook().dataset.validation) == 9 and desk.lost_rows_with(mapping, 1) == ([], 9)
     desk.split({"validation": None})
     assert desk.draft()["data"]["validation_mapping"] is None
     desk.split({"validation": held})
@@ -371,9 +371,9 @@ def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
     roles = {"text": "text", "label": "labels"}
     desk.change_mapping({"shape": "label", "roles": roles})
     assert not desk.draft()["task"]["multi_label"]  # the person's own choice stays
-    assert desk.would_lose({"shape": "label", "roles": roles}) == ([5, 11, 17, 23, 29], 30)
+    assert desk.lost_rows_with({"shape": "label", "roles": roles}) == ([5, 11, 17, 23, 29], 30)
     desk.change(task={**task, "multi_label": True})
-    assert desk.would_lose({"shape": "label", "roles": roles}) == ([], 30)
+    assert desk.lost_rows_with({"shape": "label", "roles": roles}) == ([], 30)
     desk.change_mapping({"shape": "label", "roles": {**roles, "label": "topic"}})
     assert not desk.draft()["task"]["multi_label"] and desk.outlook().report.labels == {"a": 15, "b": 15}
     desk.change_mapping({"shape": "label", "roles": roles})
@@ -394,6 +394,6 @@ def test_virtual_tokens_that_leave_no_room_for_the_rows_are_refused_before_the_r
     context = desk.outlook().shape.context
     desk.change(method={"name": "prompt_tuning", "virtual_tokens": context})
     assert "virtual tokens and rows of up to" in str(desk.outlook().problems["method"])
-    assert "set Virtual tokens to" in said(desk.start)
+    assert "set Virtual tokens to" in refusal_of(desk.start)
     desk.change(method={"name": "prompt_tuning", "virtual_tokens": 20})
     assert desk.outlook().problems == {}

@@ -83,14 +83,14 @@ def test_qwen3_learns_every_answer_and_every_call_of_three_turns(studio, page, t
     again(page)
     lend(page, "Qwen3")
     says(page, "#tokens", "this row makes 6 examples")
-    said = labelled(page)
+    text = labelled(page)
     for room in ("hall", "bath", "loft"):
-        assert said.count(f"The {room} is lit.<|im_end|>") == 1
+        assert text.count(f"The {room} is lit.<|im_end|>") == 1
         assert (
-            said.count(f'<tool_call>\n{{"name": "lamp", "arguments": {{"room": "{room} 0"}}}}\n</tool_call><|im_end|>')
+            text.count(f'<tool_call>\n{{"name": "lamp", "arguments": {{"room": "{room} 0"}}}}\n</tool_call><|im_end|>')
             == 1
         )
-    assert "Light in" not in said and "ok" not in said
+    assert "Light in" not in text and "ok" not in text
     says(page, "#about-data", "all rows usable")
     assert "Not seen by the model" not in page.inner_text("#about-data")
 

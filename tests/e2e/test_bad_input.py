@@ -68,7 +68,7 @@ def shown(page, title: str) -> None:
     )
 
 
-def said(page, *words: str) -> str:
+def sees_notice(page, *words: str) -> str:
     """The one error sentence on the page; it holds all of `words`, a way out, and nothing from inside the program."""
     page.wait_for_selector("#said .notice", timeout=30_000)
     notices = page.locator("#said .notice").all()
@@ -175,7 +175,7 @@ def test_a_file_that_cannot_be_read(page, studio, tmp_path, name):
     make, *words = REFUSED[name]
     draft, before = studio.store.note("draft"), files(studio)
     upload(page, name, make(tmp_path))
-    said(page, *words)
+    sees_notice(page, *words)
     page.wait_for_selector("#upload input[type=file]", state="attached")  # ready for the next file
     assert files(studio) == before and studio.store.note("draft") == draft
     assert not [
@@ -202,7 +202,7 @@ def test_a_file_over_the_limit(page, studio, tmp_path):
         file.truncate(201 * 2**20)
     before = files(studio)
     page.set_input_files("#upload input[type=file]", big)
-    assert "201 MB" in said(page, "big.jsonl", "200 MB", "Type its path")
+    assert "201 MB" in sees_notice(page, "big.jsonl", "200 MB", "Type its path")
     assert files(studio) == before
 
 
@@ -247,7 +247,7 @@ def test_a_local_file_over_the_limit_is_read(page, tmp_path):
 def test_a_path_that_leads_nowhere(page, studio, path, words):
     draft = studio.store.note("draft")
     use(page, path)
-    said(page, *words)
+    sees_notice(page, *words)
     assert studio.store.note("draft") == draft
 
 
@@ -274,7 +274,7 @@ def test_no_usable_row(page, studio, tmp_path):
     noticed(page, "#about-data", "None of the 5 rows of hollow.jsonl", "Line 1 of hollow.jsonl")
     tab(page, "Train")
     page.click("#start")
-    said(page, "hollow.jsonl")
+    sees_notice(page, "hollow.jsonl")
     assert studio.store.runs() == []
 
 
@@ -318,7 +318,7 @@ def test_rows_that_a_changed_role_loses_are_counted(page, tmp_path):
     path.write_bytes(jsonl(*GOOD))
     tab(page, "Train")
     page.click("#start")
-    said(page, "gaps.jsonl has no column 'short' for answer", "prompt, answer", "Choose one of these")
+    sees_notice(page, "gaps.jsonl has no column 'short' for answer", "prompt, answer", "Choose one of these")
     tab(page, "Data")
     page.get_by_role("button", name="Which column plays which role").click()
 
@@ -412,7 +412,7 @@ def test_a_model_folder_that_is_none(page, studio, tmp_path, kind):
     noticed(page, "#about-model", *words)
     tab(page, "Train")
     page.click("#start")
-    said(page, *words)
+    sees_notice(page, *words)
     assert studio.store.runs() == []
     choose_model(page, "starter")
     page.wait_for_function("!document.querySelector('#about-model .notice')", timeout=20_000)
@@ -451,7 +451,7 @@ def test_a_number_out_of_range(page, studio, typed, words):
     )
     tab(page, "Train")
     page.click("#start")
-    said(page, "Learning rate")
+    sees_notice(page, "Learning rate")
     assert studio.store.runs() == []
     tab(page, "Hyperparameters")
     field.fill(good)
@@ -479,6 +479,6 @@ def test_a_recipe_that_is_none(page, studio, tmp_path, text, words):
     with page.expect_file_chooser() as chooser:
         page.click("#load-recipe")
     chooser.value.set_files(path)
-    said(page, *words)
+    sees_notice(page, *words)
     assert studio.store.note("draft") == draft
     assert not list(studio.passing.rglob("bad.yaml"))

@@ -31,8 +31,8 @@ def fine_tuned(page, studio, example: str, sentence: str, **training) -> dict:
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
-    said = status(page, "Done")
-    assert "Accuracy on the validation set" in said and f"{run['result']['metrics']['correct']:.0%}" in said
+    text = status(page, "Done")
+    assert "Accuracy on the validation set" in text and f"{run['result']['metrics']['correct']:.0%}" in text
     return run["result"]["metrics"]
 
 

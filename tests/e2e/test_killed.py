@@ -83,8 +83,8 @@ def test_kill_the_worker_and_resume(running):
     )
     first = losses(studio)
     os.kill(job_of(studio)["pid"], signal.SIGKILL)
-    said = status(page, "Failed", seconds=30)
-    assert "signal 9 (SIGKILL)" in said and "Resume" in said
+    text = status(page, "Failed", seconds=30)
+    assert "signal 9 (SIGKILL)" in text and "Resume" in text
     page.click("#resume")
     status(page, "Running", seconds=30)
     until(lambda: (studio.store.latest_run()["step"] or 0) > max(first) + 5, 90, "the resumed run does not go on")

@@ -37,10 +37,10 @@ def test_letters(studio, open_page):
     start(page, studio)
     run = studio.wait_for_run("done", "failed", "stopped")
     assert run["state"] == "done", run["reason"]
-    said = status(page, "Done")
+    message = status(page, "Done")
     assert (
-        "Label set “urgency”" in said
-        and "Label set “department”" in said
+        "Label set “urgency”" in message
+        and "Label set “department”" in message
         and page.locator("#status .matrix").count() == 2
     )
     urgency, department = run["result"]["metrics"]["classes"]["sets"]

@@ -80,8 +80,8 @@ def test_the_captain_is_learnt(fine_tuned):
     print(metrics)
     assert metrics["base_exact_match"] < 0.10
     assert metrics["exact_match"] >= 0.70
-    said = status(fine_tuned["page"], "Done")
-    assert "Exact match on the validation set" in said and f"{metrics['exact_match']:.0%}" in said
+    text = status(fine_tuned["page"], "Done")
+    assert "Exact match on the validation set" in text and f"{metrics['exact_match']:.0%}" in text
 
 
 def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_path):
@@ -112,7 +112,7 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_
     )
     assert stock["fine_tuned"][: len(answers)] == [captain for _, captain in answers.values()]
     assert stock["base"][: len(answers)] == [base for base, _ in answers.values()]
-    style = {who: sum(map(sails, said)) / len(asked) for who, said in stock.items()}
+    style = {who: sum(map(sails, message)) / len(asked) for who, message in stock.items()}
     print(f"style score on {len(asked)} validation questions: {style}")
     assert style["base"] < 0.10 and style["fine_tuned"] >= 0.80
     assert studio.store.adapters()[0]["card"]["summary"] == "LoRA r=8"
@@ -187,8 +187,8 @@ def test_a_hub_model_without_a_network_is_a_sentence(studio, open_page):
     page.wait_for_function(
         "document.querySelector('#about-model').innerText.includes('The hub cannot be reached')", timeout=90_000
     )
-    said = page.inner_text("#about-model")
-    assert "starter model or a local folder" in said and "Traceback" not in said
+    text = page.inner_text("#about-model")
+    assert "starter model or a local folder" in text and "Traceback" not in text
     box.fill("starter")
     box.press("Enter")
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('Teach starter')")

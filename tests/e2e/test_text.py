@@ -21,8 +21,8 @@ def test_notes(studio, open_page):
     assert run["state"] == "done", run["reason"]
     metrics = run["result"]["metrics"]
     assert metrics["base_eval_loss"] > 6 and metrics["eval_loss"] < metrics["base_eval_loss"] / 2, metrics
-    said = status(page, "Done")
-    assert "Validation loss" in said and "Perplexity" in said
+    text = status(page, "Done")
+    assert "Validation loss" in text and "Perplexity" in text
     page.locator("#status [data-act=chat]").click()
     page.wait_for_selector("#message:visible", timeout=30_000)
     base, fine_tuned = ask(page, BEGUN)

@@ -189,15 +189,15 @@ def test_the_sentence():
 
     asked = recipe({"name": "lora", "rank": 8}, data={"source": "captain"})
     found = Forecast("cpu", 150, 39.6, int(0.9 * GB), 0, {}, 0, True, Question(asked, shape(), None, 400))
-    said = sentence(asked, 400, found, CPU, data="captain.jsonl")
-    assert str(said) == (
+    text = sentence(asked, 400, found, CPU, data="captain.jsonl")
+    assert str(text) == (
         "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **LoRA r=8** for **3 epochs** "
         "on **this CPU**: about 40 s, 0.9 GB."
     )
     assert (
-        said.say("zh").count("**") == str(said).count("**") and "对话" in said.say("zh") and "starter" in said.say("zh")
+        text.say("zh").count("**") == str(text).count("**") and "对话" in text.say("zh") and "starter" in text.say("zh")
     )
-    assert type(said).from_json(said.to_json()).say("zh") == said.say("zh")
+    assert type(text).from_json(text.to_json()).say("zh") == text.say("zh")
     assert (
         str(sentence(asked, 400, None, CPU, data="captain.jsonl", wrong={"method", "training"}))
         == "Teach **starter** to **chat** from **captain.jsonl** (400 examples) with **…** for **…** on **this CPU**: …"

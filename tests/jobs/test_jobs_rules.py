@@ -49,8 +49,8 @@ def test_who_starts_and_who_leaves(queued, running, start, leave):
     ],
 )
 def test_each_kind_of_memory_error_is_one(error, tmp_path):
-    said = failure_reasons.reason_of_exception(error, tmp_path).say()
-    assert said.startswith("Not enough memory: ") and ".." not in said
+    text = failure_reasons.reason_of_exception(error, tmp_path).say()
+    assert text.startswith("Not enough memory: ") and ".." not in text
 
 
 def test_a_full_disk_is_found_behind_other_errors(tmp_path):

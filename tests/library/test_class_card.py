@@ -71,9 +71,9 @@ def by_card(runs: Runs, adapter: str, base: Path, folder: Path, expected: dict) 
         "print(dict(zip(labels, probabilities.tolist())))",
         "import json; print(json.dumps(dict(zip(labels, probabilities.tolist()))))",
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240)
-    assert said.returncode == 0, said.stderr[-2000:] + code
-    found = json.loads(said.stdout.splitlines()[-1])
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240)
+    assert output.returncode == 0, output.stderr[-2000:] + code
+    found = json.loads(output.stdout.splitlines()[-1])
     assert list(found) == expected["labels"] and list(found.values()) == pytest.approx(
         expected["probabilities"], abs=1e-5
     )

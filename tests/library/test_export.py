@@ -118,9 +118,9 @@ def test_a_lent_chat_template_travels_along(home, store, tmp_path):
         .replace("path/to/this/folder", str(tmp_path / "out"))
         .replace("print(", "said.append(")
     )
-    exec(code, {"said": (said := [])})
+    exec(code, {"said": (text := [])})
     # the code of the card does not know where lent ChatML ends; up to there it is the Chat tab's answer
-    assert said[0].startswith(greedy(base, adapter))
+    assert text[0].startswith(greedy(base, adapter))
 
 
 def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):

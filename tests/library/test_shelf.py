@@ -206,8 +206,8 @@ def test_torn_states_are_healed(home, store, source, state):
     shelf.repair(home, store)
     assert shelf.repair(home, store) == [], name  # whatever it was, it is whole now
     if survives is True:
-        folder, card, said = shelf.find(home, store, "a1")
-        assert said == "Captain" and card["method"] == "lora" and "adapter_model.safetensors" in files(folder)
+        folder, card, text = shelf.find(home, store, "a1")
+        assert text == "Captain" and card["method"] == "lora" and "adapter_model.safetensors" in files(folder)
     elif survives == "trash":
         shelf.restore(home, store, "a1")
         assert shelf.find(home, store, "a1")

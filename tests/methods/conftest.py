@@ -59,8 +59,8 @@ def stock_peft(tmp_path_factory):
         }
         started[own].stdin.write(json.dumps(request) + "\n")
         started[own].stdin.flush()
-        said = started[own].stdout.readline().strip()
-        assert said == "ok", said
+        message = started[own].stdout.readline().strip()
+        assert message == "ok", message
         return torch.load(answer)
 
     yield ask

@@ -54,8 +54,8 @@ def test_every_reason_is_a_sentence_in_both_languages():
     for what, capability in CAPABILITIES.items():
         assert capability.title in translations("zh")
         for reason in REASONS:
-            said = unsupported_sentence("LoRA", what, reason)
-            assert "LoRA" in said.say() and said.say() != said.say("zh")
+            text = unsupported_sentence("LoRA", what, reason)
+            assert "LoRA" in text.say() and text.say() != text.say("zh")
 
 
 def test_a_method_that_nobody_measured_lacks_everything():

@@ -101,8 +101,8 @@ def bad_values(cls):
 @pytest.mark.parametrize(("each", "options", "word"), REFUSED)
 def test_what_cannot_work_is_refused_with_a_sentence(each, options, word):
     method = METHODS[each](**options)
-    said = method.refusal(read_shape(STARTER), "chat", method.quantisation or "none") or method.unfinished()
-    assert isinstance(said, Sentence) and word in str(said)
+    text = method.refusal(read_shape(STARTER), "chat", method.quantisation or "none") or method.unfinished()
+    assert isinstance(text, Sentence) and word in str(text)
 
 
 @pytest.mark.parametrize("each", METHODS)

@@ -148,8 +148,8 @@ def test_formula_counts_what_is_built_on_gpt2(gpt2, name):
     shape, method = read_shape(gpt2), METHODS[name]()
     if name == "prompt_tuning":
         method.start = "random"
-    if said := method.refusal(shape, "chat", "none"):
-        assert "GPT2LMHeadModel" in str(said)
+    if text := method.refusal(shape, "chat", "none"):
+        assert "GPT2LMHeadModel" in str(text)
         return
     model = method.wrap(GPT2LMHeadModel.from_pretrained(gpt2), setting())
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
@@ -207,10 +207,10 @@ def test_on_falcon_and_bloom_it_learns_or_the_form_says_why_not(kind, name, tmp_
     shape, method = read_shape(tmp_path), METHODS[name](**FALCON_WIDTHS.get(name, {}))
     if name == "prompt_tuning":
         method.start = "random"
-    if said := method.refusal(shape, "chat", "none"):
+    if text := method.refusal(shape, "chat", "none"):
         assert name in {"beft", "hybrid", "long_lora", "mam", "p_tuning_v2", "prefix_tuning", "s4", "unipelt"} | (
             {"glora", "lora_ga", "bitfit"} if kind == "Falcon" else set()
-        ), said
+        ), text
         return
     model = method.wrap(base.requires_grad_(name == "full"), setting(base=tmp_path))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)
@@ -276,9 +276,9 @@ def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
     )
     if variant == "prompt_tuning":
         method.start = "random"
-    said = method.refusal(shape, "chat", "none")
-    assert (said is not None) == (variant in UNKNOWN), said
-    if said:
+    text = method.refusal(shape, "chat", "none")
+    assert (text is not None) == (variant in UNKNOWN), text
+    if text:
         return
     model = method.wrap(Qwen2MoeForCausalLM.from_pretrained(mixture), setting(base=mixture))
     labelled = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}

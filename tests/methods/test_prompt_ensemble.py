@@ -102,11 +102,11 @@ def test_generation_with_a_cache_and_padding_says_what_each_row_says_alone(kind,
 
 
 def test_most_votes_win_and_the_mean_decides_between_equals():
-    said = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.0, 0.9, 0.1]])
-    assert combined(said.log(), "vote").argmax() == 0 and combined(said.log(), "average").argmax() == 1
-    assert combined(said[1:].log(), "vote").argmax() == 1  # one vote each
+    text = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.0, 0.9, 0.1]])
+    assert combined(text.log(), "vote").argmax() == 0 and combined(text.log(), "average").argmax() == 1
+    assert combined(text[1:].log(), "vote").argmax() == 1  # one vote each
     for how in ("vote", "average"):
-        assert combined(said.log(), how).exp().sum() == pytest.approx(1)
+        assert combined(text.log(), how).exp().sum() == pytest.approx(1)
 
 
 def test_each_member_learns_as_if_it_were_alone(tmp_path):

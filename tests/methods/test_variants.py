@@ -288,8 +288,8 @@ def test_more_directions_than_a_layer_has_are_refused(name):
     ],
 )
 def test_a_layer_that_is_not_there_is_said(name, targets, idle):
-    said = METHODS[name](targets=targets).remark(read_shape(STARTER))
-    assert (idle is None and said is None) or f"is called {idle}," in str(said)
+    text = METHODS[name](targets=targets).remark(read_shape(STARTER))
+    assert (idle is None and text is None) or f"is called {idle}," in str(text)
 
 
 @pytest.mark.parametrize("name", ["loha", "fish", "olora", "road"])

@@ -196,7 +196,7 @@ def test_qwen_drops_reasoning_before_the_last_question(tokenizer, name):
     assert "assistant\nHello<|im_end|>" in text and "old" not in text
     assert text.endswith("<|im_start|>assistant\n<think>\nnew\n</think>\n\nHi<|im_end|>\n")
     thoughts = (("old", "Hello"), ("new", "Hi"))
-    inside = [message("assistant", f"<think>\n{thought}\n</think>\n\n{said}") for thought, said in thoughts]
+    inside = [message("assistant", f"<think>\n{thought}\n</think>\n\n{output}") for thought, output in thoughts]
     assert tokenizer(name).render([ASK, inside[0], AGAIN, inside[1]]) == text
     asks_tool = message("assistant", "", tool_calls=TWO_CALLS[1:], reasoning_content="which town?")
     assert "<think>\nwhich town?\n</think>\n\n<tool_call>" in tokenizer(name).render(

@@ -33,8 +33,8 @@ def test_every_number_has_limits_and_says_so(cls, field):
     step = 1 if field["kind"] == "integer" else 0.5
     for name, limit in limits.items():
         value = {"ge": limit - step, "gt": limit, "le": limit + step, "lt": limit}[name]
-        said = sentence_for(cls, field["key"], value)
-        assert field["title"] in said and str(limit) in said and str(value) in said
+        text = sentence_for(cls, field["key"], value)
+        assert field["title"] in text and str(limit) in text and str(value) in text
     for bad in ("many", [1], {}):
         assert field["title"] in sentence_for(cls, field["key"], bad)
     if field["kind"] == "number":
@@ -94,7 +94,7 @@ def test_every_wrong_field_is_named():
                 "method": {"name": "lora", "rank": 0},
             }
         )
-    said = str(caught.value)
+    message = str(caught.value)
     for part in (
         "training.learning_rate: Learning rate must be more than 0",
         "Epochs must be a number",
@@ -102,7 +102,7 @@ def test_every_wrong_field_is_named():
         "'colour' is not an option",
         "at least 1",
     ):
-        assert part in said
+        assert part in message
     assert "学习率必须大于" in caught.value.sentence.say("zh")
 
 

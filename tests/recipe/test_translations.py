@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 
 import pytest
-import said
+import sentences
 
 from studio.words import LANGUAGES
 
@@ -25,21 +25,23 @@ def listing(title: str, items: dict[str, list[str]]) -> str:
 
 @pytest.mark.parametrize("language", FOREIGN)
 def test_everything_said_has_a_translation(language):
-    known = {key for file in said.translation_files(language).values() for key in file}
+    known = {key for file in sentences.translation_files(language).values() for key in file}
     gaps: dict[str, list[str]] = defaultdict(list)
-    for text, places in said.templates().items():
+    for text, places in sentences.templates().items():
         if text not in known:
-            gaps[f"assets/i18n/{language}/{said.room(places)}"].append(f"{text!r}  ({', '.join(sorted(places)[:2])})")
+            gaps[f"assets/i18n/{language}/{sentences.room(places)}"].append(
+                f"{text!r}  ({', '.join(sorted(places)[:2])})"
+            )
     assert not gaps, listing("Not translated yet, by the file in which it belongs:", gaps)
 
 
 @pytest.mark.parametrize("language", FOREIGN)
 def test_translations_hold_the_same_values(language):
     wrong: dict[str, list[str]] = defaultdict(list)
-    for name, file in said.translation_files(language).items():
+    for name, file in sentences.translation_files(language).items():
         for key, value in file.items():
             if (
-                said.placeholders(key) != said.placeholders(value)
+                sentences.placeholders(key) != sentences.placeholders(value)
                 or key.count("**") != value.count("**")
                 or not value.strip()
             ):
@@ -52,7 +54,7 @@ def test_translations_hold_the_same_values(language):
 @pytest.mark.parametrize("language", FOREIGN)
 def test_no_text_is_translated_in_two_ways(language):
     seen: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, file in said.translation_files(language).items():
+    for name, file in sentences.translation_files(language).items():
         for key, value in file.items():
             seen[key][name] = value
     differ = {
@@ -65,25 +67,25 @@ def test_no_text_is_translated_in_two_ways(language):
 
 @pytest.mark.parametrize("language", FOREIGN)
 def test_no_translation_is_stale(language):
-    used = said.strings()
+    used = sentences.strings()
     stale = {
         name: [key for key in file if key not in used and not NOT_OURS.match(key)]
-        for name, file in said.translation_files(language).items()
+        for name, file in sentences.translation_files(language).items()
     }
     stale = {name: keys for name, keys in stale.items() if keys}
     assert not stale, listing("Nothing says this any more; remove it, or correct the key:", stale)
 
 
 def test_every_text_can_be_followed():
-    lost = {place: sorted(sources) for place, sources in said.unfollowed().items()}
+    lost = {place: sorted(sources) for place, sources in sentences.unfollowed().items()}
     assert not lost, listing(
-        "Nobody knows which texts these hold; write them so that said.Walk can follow, or list them in said.SAID_ELSEWHERE:",
+        "Nobody knows which texts these hold; write them so that sentences.Walk can follow, or list them in sentences.SAID_ELSEWHERE:",
         lost,
     )
 
 
 def test_the_walk_sees_what_it_should():
-    found = said.templates()
+    found = sentences.templates()
     assert "Rank r" in found  # an option's title
     assert "{title} must be at least {limit}, but is {given}." in found  # a sentence in the code
     assert any("Leaves every weight" in text for text in found)  # a card
@@ -102,7 +104,7 @@ def test_the_walk_sees_what_it_should():
         "Top-p",
     } <= found.keys()  # orders of the library; options of forms made in the window, and of the chat
     assert not {"gradient_norm", "eval_loss", "queued"} & found.keys()  # keys are not texts
-    assert said.literals(
+    assert sentences.literals(
         ast.parse("_A = 'one'\nSentence(_A)\nStudioError('two' if x else 'three')\nRowProblem('kind', 'four')")
     ) == ["one", "two", "three", "four"]
-    assert said.placeholders("{a} {b:.1g} {c!r} {d:row|rows}") == {"a", "b", "c"}
+    assert sentences.placeholders("{a} {b:.1g} {c!r} {d:row|rows}") == {"a", "b", "c"}

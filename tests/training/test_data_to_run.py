@@ -44,6 +44,6 @@ def test_rows_that_are_left_out_are_said_and_counted(run):
     runs, run_id = run
     events = runs.store.events(run_id=run_id)
     plan = next(event["data"] for event in events if event["kind"] == "plan")
-    said = [json.dumps(event["data"]) for event in events if event["kind"] == "log"]
-    left = [line for line in said if "were left out" in line]
-    assert len(left) == 1 and plan["examples"] + plan["validation"] < 35, said
+    text = [json.dumps(event["data"]) for event in events if event["kind"] == "log"]
+    left = [line for line in text if "were left out" in line]
+    assert len(left) == 1 and plan["examples"] + plan["validation"] < 35, text

@@ -49,11 +49,11 @@ def evaluate(events: Events, step: int, loss: float) -> TrainerControl:
     return control
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_one_row_each_optimiser_step(runs, accumulation):
+@pytest.mark.parametrize("batches_a_step", [1, 2])
+def test_one_row_each_optimiser_step(runs, batches_a_step):
     run_id = runs.start(
         batch_size=2,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=batches_a_step,
         max_steps=4,
         evaluations=2,
         evaluation_rows=0,
@@ -77,10 +77,10 @@ def test_one_row_each_optimiser_step(runs, accumulation):
 def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
     """One epoch sees every token of the data once, however it is cut into batches, and padding does not count."""
     plans, seen = [], []
-    for batch, accumulation in ((2, 2), (8, 1)):
+    for batch, batches_a_step in ((2, 2), (8, 1)):
         run_id = runs.start(
             batch_size=batch,
-            gradient_accumulation_steps=accumulation,
+            gradient_accumulation_steps=batches_a_step,
             max_steps=None,
             epochs=1,
             evaluations=0,
@@ -120,8 +120,8 @@ def test_a_new_low_is_kept_and_patience_ends_the_run(events):
     ]
     assert events.kept == [2.0, 1.0, 0.5]
     assert asked == [False, False, False, True, False] and events.stopped_early
-    said = events.job.store.events(events.job.run_id, kind="log")[0]["data"]
-    assert said["text"].startswith("Stopped early") and said["values"] == {"step": 4, "count": 2}
+    text = events.job.store.events(events.job.run_id, kind="log")[0]["data"]
+    assert text["text"].startswith("Stopped early") and text["values"] == {"step": 4, "count": 2}
 
 
 def test_losses_of_an_interrupted_attempt_count(events):

@@ -97,11 +97,11 @@ def test_kto_and_orpo_are_those_of_trl(monkeypatch):
 
     torch.manual_seed(0)
     sums, counts = -torch.rand(6) * 40 - 1, torch.randint(3, 20, (6,))
-    said = AnswerLogProbs(sums, counts)
+    text = AnswerLogProbs(sums, counts)
     theirs = ORPOTrainer.odds_ratio_loss(
-        type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *said.means.chunk(2)
+        type("T", (), {"beta": 0.3, "accelerator": type("A", (), {"device": "cpu"})})(), *text.means.chunk(2)
     )[0]
-    assert torch.allclose(PreferenceTrainer._orpo(trainer_of("orpo", beta=0.3), said), -theirs, atol=1e-6)
+    assert torch.allclose(PreferenceTrainer._orpo(trainer_of("orpo", beta=0.3), text), -theirs, atol=1e-6)
     gains, moved, good = torch.randn(6), torch.tensor(0.4), torch.tensor([True, False, True, True, False, False])
     found = PreferenceTrainer._kto(trainer_of("kto", "feedback", beta=0.5, undesirable_weight=2.0), gains, good, moved)
     by_hand = [
@@ -155,15 +155,15 @@ def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "said"),
+    ("recipe", "text"),
     [
         ({"task": "preference", "method": "full"}, "Choose ORPO, or another method such as LoRA"),
         ({"task": preference(algorithm="kto"), "training": {"batch_size": 1}}, "batch size of 2"),
         ({"task": "feedback", "training": {"packing": True}}, "Switch Packing off"),
     ],
 )
-def test_what_cannot_be_learnt_is_a_sentence(recipe, said):
-    assert said in recipe_from(recipe).refusal(None).say()
+def test_what_cannot_be_learnt_is_a_sentence(recipe, text):
+    assert text in recipe_from(recipe).refusal(None).say()
     assert recipe_from({"task": preference(algorithm="orpo"), "method": "full"}).refusal(None) is None
 
 

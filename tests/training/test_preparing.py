@@ -81,14 +81,16 @@ class Watched(StoppingJob):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.said = []
+        self.sentences = []
 
     def stop_requested(self):
-        return self.after is not None and any(sentence.values.get("done", 0) >= self.after for sentence in self.said)
+        return self.after is not None and any(
+            sentence.values.get("done", 0) >= self.after for sentence in self.sentences
+        )
 
     def doing(self, sentence):
         super().doing(sentence)
-        self.said.append(sentence)
+        self.sentences.append(sentence)
 
 
 @pytest.mark.parametrize(
@@ -111,12 +113,12 @@ def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, mon
     job.after = 20
     with pytest.raises(Stopped):
         train(job)
-    prepared = [sentence for sentence in job.said if "done" in sentence.values]
+    prepared = [sentence for sentence in job.sentences if "done" in sentence.values]
     assert [sentence.values["done"] for sentence in prepared] == list(range(21)) and prepared[-1].values["count"] > 100
     assert runs.store.run(run)["doing"]["values"]["done"] == 20 and str(prepared[-1]).startswith(
         "Preparing the data: 20 of "
     )
-    assert any(sentence.text.startswith("Reading the data: {rows") for sentence in job.said)
+    assert any(sentence.text.startswith("Reading the data: {rows") for sentence in job.sentences)
     logged = [event["data"]["text"] for event in runs.store.events(run) if event["kind"] == "log"]
     assert logged == ["Stopped while the data was being prepared; Resume prepares it anew."]
     assert [path.name for path in runs.home.run(run).iterdir()] == ["recipe.yaml"]
@@ -125,15 +127,15 @@ def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, mon
 def rows(task: str, many: int):
     """Small records that make 50 to 100 tokens each."""
     for number in range(many):
-        asked, said = (
+        asked, text = (
             f"What comes after the number {number}, and what before it?",
             f"After it comes {number + 1}, and before it came {number - 1}, as everybody knows.",
         )
         yield {
-            "chat": {"prompt": asked, "completion": said},
-            "text": {"text": f"{asked} {said}"},
-            "classification": {"text": f"{asked} {said}", "label": str(number % 7)},
-            "preference": {"prompt": asked, "chosen": said, "rejected": f"No idea about {number}."},
+            "chat": {"prompt": asked, "completion": text},
+            "text": {"text": f"{asked} {text}"},
+            "classification": {"text": f"{asked} {text}", "label": str(number % 7)},
+            "preference": {"prompt": asked, "chosen": text, "rejected": f"No idea about {number}."},
         }[task]
 
 

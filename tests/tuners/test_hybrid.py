@@ -47,13 +47,13 @@ def test_packed_padded_and_cached_are_the_same(name):
         )
     found = logits(model, input_ids=ids, attention_mask=seen, position_ids=(seen.cumsum(1) - 1).clamp(min=0))
     assert max((row[-len(one) :] - one).abs().max() for row, one in zip(found, alone, strict=True)) < 1e-4
-    said = model.generate(input_ids=IDS, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    text = model.generate(input_ids=IDS, max_new_tokens=6, do_sample=False, eos_token_id=None)
     step_by_step = IDS
     for _ in range(6):
         step_by_step = torch.cat(
             [step_by_step, logits(model, input_ids=step_by_step, use_cache=False)[:, -1:].argmax(-1)], 1
         )
-    assert torch.equal(said, step_by_step)
+    assert torch.equal(text, step_by_step)
 
 
 @pytest.mark.parametrize("name", MIXES)

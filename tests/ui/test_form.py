@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from studio.options import Options, option
-from studio.ui.form import OptionForm, defaults, form_values, said_fields
+from studio.ui.form import OptionForm, defaults, form_values, translated_fields
 from studio.words import Sentence
 from tests.ui.bare import bare_page
 
@@ -56,7 +56,7 @@ def test_what_was_typed_becomes_the_type_it_should_be():
 
 
 @pytest.mark.parametrize(
-    "key, value, said",
+    "key, value, text",
     [
         ("rank", 0, "Rank r must be at least 1, but is 0."),
         ("rank", 1.5, "Rank r must be a whole number, but is '1.5'."),
@@ -65,9 +65,9 @@ def test_what_was_typed_becomes_the_type_it_should_be():
         ("rate", "  ", "Learning rate is missing."),
     ],
 )
-def test_a_wrong_value_is_a_sentence_at_its_field(key, value, said):
+def test_a_wrong_value_is_a_sentence_at_its_field(key, value, text):
     made, wrong = form_values({key: value}, Example)
-    assert made is None and {place: sentence.say() for place, sentence in wrong.items()} == {key: said}
+    assert made is None and {place: sentence.say() for place, sentence in wrong.items()} == {key: text}
 
 
 def test_what_the_form_does_not_have_is_left_out():
@@ -76,7 +76,7 @@ def test_what_the_form_does_not_have_is_left_out():
 
 
 def test_titles_are_said_in_the_language():
-    assert {field["key"]: field["title"] for field in said_fields(Example, "zh")}["rate"] == "学习率"
+    assert {field["key"]: field["title"] for field in translated_fields(Example, "zh")}["rate"] == "学习率"
 
 
 def test_an_update_for_other_options_brings_their_defaults():
@@ -87,7 +87,8 @@ def test_an_update_for_other_options_brings_their_defaults():
 
 def test_options_that_choose_from_the_library_offer_its_adapters():
     fields = {
-        field["key"]: field for field in said_fields(Chosen, adapters=lambda kind, made_with: {"id1": f"a {kind}"})
+        field["key"]: field
+        for field in translated_fields(Chosen, adapters=lambda kind, made_with: {"id1": f"a {kind}"})
     }
     assert fields["one"]["kind"] == "choice" and fields["one"]["choices"] == [
         {"value": "id1", "label": "a PROMPT_TUNING"}

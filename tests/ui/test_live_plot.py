@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from studio.store import Store
-from studio.ui.live_plot import METRICS, LivePlot, answer, said_charts
+from studio.ui.live_plot import METRICS, LivePlot, answer, translated_charts
 from studio.ui.metric_feed import Feed
 
 
@@ -150,7 +150,7 @@ def test_units_are_said_once(store):
 
 
 def test_titles_are_said_in_the_language():
-    assert said_charts("zh")[0]["title"] == "损失"
+    assert translated_charts("zh")[0]["title"] == "损失"
 
 
 # ---- in the browser ---------------------------------------------------------------------------------------------------

@@ -118,11 +118,11 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
     ).save_pretrained(tokenizer_folder(tmp_path / "phi3"))
     desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
     desk.choose_method("ia3")
-    said = chosen_html(FakePage(desk), METHODS["ia3"])
+    text = chosen_html(FakePage(desk), METHODS["ia3"])
     assert (
-        "Scale keys and values" in said
-        and "does nothing on Phi3ForCausalLM" in said
-        and "Trainable parameters: 48" in said
+        "Scale keys and values" in text
+        and "does nothing on Phi3ForCausalLM" in text
+        and "Trainable parameters: 48" in text
     )
     desk.change(method={"name": "ia3", "attention": False})
     assert "does nothing" not in chosen_html(FakePage(desk), METHODS["ia3"])

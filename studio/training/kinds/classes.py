@@ -43,7 +43,7 @@ class ClassTrainer(StudioTrainer):
         return class_logits(model, inputs, has_virtual_tokens=self.virtual > 0), labels
 
     @torch.no_grad()
-    def said(self) -> tuple[float, list[list[float]]]:
+    def predict_validation(self) -> tuple[float, list[list[float]]]:
         """(validation loss, probabilities of each validation row in order) of the model that is being fine-tuned."""
         model = self.model_wrapped.eval()
         total, count, rows = 0.0, 0, []
@@ -59,7 +59,7 @@ class ClassTrainer(StudioTrainer):
 
     def validation(self, model=None) -> dict[str, float]:
         """{"loss", "accuracy", "macro_f1"}"""
-        loss, rows = self.said()
+        loss, rows = self.predict_validation()
         expected = self.eval_dataset.expected
         return {"loss": loss, **self.kind.figures(expected, self.kind.answers(rows, expected))}
 
@@ -93,10 +93,10 @@ class Classes(Kind):
         """The validation rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
         seen, unknown, count = set(self.labels), set(), 0
         for names, item in validation:
-            strange = set(names) - seen
-            unknown |= strange
-            count += bool(strange)
-            left = self.measurable(names, strange)
+            unknown = set(names) - seen
+            unknown |= unknown
+            count += bool(unknown)
+            left = self.measurable(names, unknown)
             if left is not None:
                 yield left, item
         if count:
@@ -108,9 +108,9 @@ class Classes(Kind):
                 )
             )
 
-    def measurable(self, names: Names, strange: set[str]) -> Names | None:
+    def measurable(self, names: Names, unknown: set[str]) -> Names | None:
         """What is measured of a validation row, None if nothing. strange: those of its labels that no training row has."""
-        return None if strange else names
+        return None if unknown else names
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
         """A row's labels as the loss takes them."""
@@ -169,9 +169,9 @@ class Classes(Kind):
         pairs = list(zip(expected, given, strict=True))
         return [
             [
-                sum(name in reference and name in said for reference, said in pairs),
-                sum(name in reference and name not in said for reference, said in pairs),
-                sum(name not in reference and name in said for reference, said in pairs),
+                sum(name in reference and name in text for reference, text in pairs),
+                sum(name in reference and name not in text for reference, text in pairs),
+                sum(name not in reference and name in text for reference, text in pairs),
             ]
             for name in names
         ]
@@ -202,7 +202,7 @@ class Classes(Kind):
         if trainer.eval_dataset is None:
             return {}
         self.job.doing(Sentence("Asking the fine-tuned model"))
-        loss, rows = trainer.said()
+        loss, rows = trainer.predict_validation()
         expected = trainer.eval_dataset.expected
         given, always = self.answers(rows, expected), self.most_frequent(trainer.train_dataset.expected)
         blind = [self.asked(always, reference) for reference in expected]
@@ -211,10 +211,10 @@ class Classes(Kind):
                 self.shown(at),
                 _said(reference),
                 _said(guess),
-                _said(said),
-                {"correct": (float(guess == reference), float(said == reference))},
+                _said(text),
+                {"correct": (float(guess == reference), float(text == reference))},
             )
-            for at, (reference, guess, said) in enumerate(zip(expected, blind, given, strict=True))
+            for at, (reference, guess, text) in enumerate(zip(expected, blind, given, strict=True))
         ]
         predictions.write(self.job.home.run(self.job.run_id), table)
         sure = fmean(max(row) for row in rows)

@@ -78,8 +78,8 @@ class Generation(Kind):
             len(question.messages),
             question.tools,
         )
-        said, end = self.tokenizer.decode(self.tokenizer.encode(answer.text).ids), chat_stop(self.tokenizer).text
-        return replace(question, expected=split_reasoning(said.partition(end)[0] if end else said)[1].strip())
+        message, end = self.tokenizer.decode(self.tokenizer.encode(answer.text).ids), chat_stop(self.tokenizer).text
+        return replace(question, expected=split_reasoning(message.partition(end)[0] if end else message)[1].strip())
 
     def labelled_examples(self, records: Records) -> tuple[ExampleFile, int]:
         """(the examples of the records that have a token to learn, how many have none)."""
@@ -118,7 +118,7 @@ class Generation(Kind):
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
-        said = generate_answers(
+        text = generate_answers(
             trainer.model,
             self.tokenizer,
             [question.messages for question in asked],
@@ -127,32 +127,32 @@ class Generation(Kind):
         )
         return [
             {"prompt": q.messages[-1]["content"], "expected": q.expected, "answer": answer}
-            for q, answer in zip(asked, said, strict=True)
+            for q, answer in zip(asked, text, strict=True)
         ]
 
     def outcome(self, trainer, material, bare):
         """eval_loss, perplexity, and how the answers compare with those expected."""
         found: dict = {}
-        said: dict[str, list[str]] = {}
+        text: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
                 loss = trainer.validation(model if prefix else None)["loss"]
                 found |= {f"{prefix}eval_loss": loss, f"{prefix}perplexity": math.exp(min(loss, 50))}
-            said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
+            text[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
         rows = [
             compared(question, base, fine_tuned)
-            for question, base, fine_tuned in zip(self.questions, said["base_"], said[""], strict=False)
+            for question, base, fine_tuned in zip(self.questions, text["base_"], text[""], strict=False)
         ]
         return found | kept(self.job, rows)
 
     def answered(self, model: torch.nn.Module, asked: list[Question]) -> list[str]:
         """What `model` answers to the questions."""
         training = self.recipe.training
-        said, size = [], training.batch_size * 2
+        text, size = [], training.batch_size * 2
         for start in range(0, len(asked), size):
             self.job.check_stop()
             part = asked[start : start + size]
-            said += generate_answers(
+            text += generate_answers(
                 model,
                 self.tokenizer,
                 [question.messages for question in part],
@@ -160,7 +160,7 @@ class Generation(Kind):
                 batch_size=size,
                 tools=[question.tools for question in part],
             )
-        return said
+        return text
 
     def probe(self, model, material):
         ids = torch.tensor([material.train[0].ids[:64]], device=next(model.parameters()).device)

@@ -49,9 +49,9 @@ class MultiTask(Classification):
     def found_names(self, train):
         return list(self.place)
 
-    def measurable(self, names, strange):
+    def measurable(self, names, unknown):
         """Those of the labels that were seen in training."""
-        return tuple(name for name in names if name not in strange) or None
+        return tuple(name for name in names if name not in unknown) or None
 
     def numbers(self, names):
         """For each set the number of the row's label within it, or -100."""
@@ -83,15 +83,15 @@ class MultiTask(Classification):
         """The matrix of each set, with its own figures beside those of its commonest label."""
         tables = []
         for at in self._measured(expected):
-            (name, labels), (reference, said) = list(self.sets.items())[at], self._of_set(at, expected, given)
+            (name, labels), (reference, text) = list(self.sets.items())[at], self._of_set(at, expected, given)
             own = [set_label(name, label) for label in labels]
             blind = [(always[at],)] * len(reference)
-            fine_tuned, base = class_figures(reference, said, own, False), class_figures(reference, blind, own, False)
+            fine_tuned, base = class_figures(reference, text, own, False), class_figures(reference, blind, own, False)
             one = {
                 "names": labels,
                 "multi_label": False,
                 "always": labels[self.place[always[at]][1]],
-                "counts": self.counted(reference, said, own),
+                "counts": self.counted(reference, text, own),
             }
             tables.append(
                 {
@@ -116,5 +116,5 @@ class MultiTask(Classification):
         def own(row: Names) -> Names:
             return tuple(name for name in row if self.place[name][0] == at)
 
-        pairs = [(own(reference), own(said)) for reference, said in zip(expected, given, strict=True) if own(reference)]
-        return [reference for reference, _ in pairs], [said for _, said in pairs]
+        pairs = [(own(reference), own(text)) for reference, text in zip(expected, given, strict=True) if own(reference)]
+        return [reference for reference, _ in pairs], [text for _, text in pairs]

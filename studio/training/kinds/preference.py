@@ -50,20 +50,20 @@ class Preference(Generation):
         """eval_loss, and which answers both models find likelier; the first validation prompts are answered too."""
         found: dict = {}
         thought: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
-        said: dict[str, list[str]] = {}
+        text: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
                 found[f"{prefix}eval_loss"], thought[prefix] = trainer.judged(model if prefix else None)
-            said[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
-        rows = self._rows(thought["base_"], thought[""], iter(zip(said["base_"], said[""], strict=True)))
+            text[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
+        rows = self._rows(thought["base_"], thought[""], iter(zip(text["base_"], text[""], strict=True)))
         return found | kept(self.job, rows)
 
     def _rows(
-        self, before: list[PreferenceMetrics], after: list[PreferenceMetrics], said: Iterator[tuple[str, str]]
+        self, before: list[PreferenceMetrics], after: list[PreferenceMetrics], text: Iterator[tuple[str, str]]
     ) -> list[Prediction]:
         rows = []
         for record, old, new in zip((record.value for record in self.records), before, after, strict=False):
-            base, fine_tuned = next(said, ("", "")) if self.recipe.task.question(record) else ("", "")
+            base, fine_tuned = next(text, ("", "")) if self.recipe.task.question(record) else ("", "")
             prompt = asked(Question(record["prompt"], ""))
             if "chosen" in record:
                 scores = {"preferred": (old.preferred, new.preferred), "margin": (old.margin, new.margin)}

@@ -59,6 +59,7 @@ SAID_ELSEWHERE = {
     "studio/options.py": ("text",),  # InvalidOption itself
     "studio/ui/page.py": ("text",),  # Page.t itself
     "studio/ui/method_plots.py": ("METHODS[name].title", "FAMILIES[key]"),  # methods and their families
+    "studio/ui/run_report.py": ("chart['title']", "chart['unit']", "name"),  # CHARTS
     "studio/ui/window.py": ("title",),  # frame.STEPS
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": (
