@@ -137,12 +137,28 @@ def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:
 
 
 def short(value: object, width: int = 120) -> str:
-    """A cell on one line, cut with "…"; bytes as their size."""
+    """A cell on one line, cut with "…"; bytes as their size, plain conversations as "user: … · assistant: …"."""
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
-    text = as_text(value)[: 4 * width + 4].replace("\n", " ⏎ ").replace("\udcff", "\ufffd")
+    text = (_conversation(value) or as_text(value))[: 4 * width + 4].replace("\n", " ⏎ ").replace("\udcff", "\ufffd")
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _conversation(value: object) -> str:
+    """A list of turns that hold a role and words alone; "" for anything else, which is shown as it stands in the file."""
+    if not isinstance(value, list) or not value:
+        return ""
+    for role, words in (("role", "content"), ("from", "value")):
+        if all(
+            isinstance(turn, dict)
+            and turn.keys() == {role, words}
+            and isinstance(turn[role], str)
+            and isinstance(turn[words], str)
+            for turn in value
+        ):
+            return " · ".join(f"{turn[role]}: {turn[words]}" for turn in value)
+    return ""
 
 
 def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:

@@ -251,7 +251,14 @@ def test_preview_is_short_strings():
     assert found.preview.numbers == [1, 2] and found.preview.columns == ["messages", "tools"]
     assert all(isinstance(cell, str) and len(cell) <= 120 for row in found.preview.rows for cell in row)
     assert (
-        short(None) == "" and short(b"ab") == "(2 bytes)" and short("a\nb") == "a ⏎ b" and len(short("x" * 500)) == 120
+        short([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}])
+        == "user: Hi · assistant: Yes?"
+        and short([{"from": "human", "value": "Hi"}]) == "human: Hi"
+        and short([{"role": "user", "content": "Hi", "weight": 0}]).startswith("[{")
+        and short(None) == ""
+        and short(b"ab") == "(2 bytes)"
+        and short("a\nb") == "a ⏎ b"
+        and len(short("x" * 500)) == 120
     )
 
 
