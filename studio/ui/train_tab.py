@@ -18,7 +18,7 @@ from studio.ui import results
 from studio.ui.access import require_owner
 from studio.ui.classes import baseline_sentence, matrices_html
 from studio.ui.downloads import TAKE, adapter_zip
-from studio.ui.html_parts import Board, button, chip, e, facts, folded, note, number
+from studio.ui.html_parts import Board, button, chip, e, facts, folded, note, number, skeleton
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
 from studio.ui.run_report import write_report
@@ -36,7 +36,7 @@ def build(page: Page):
         start = gr.Button(page.t("Start"), variant="primary", elem_id="start")
         stop = gr.Button(page.t("Stop"), variant="stop", interactive=False, elem_id="stop")
         resume = gr.Button(page.t("Resume"), interactive=False, elem_id="resume")
-    status = Board(elem_id="status")
+    status = Board(skeleton(64), elem_id="status")
     parts["plot"] = LivePlot(page.feed, language=page.language, elem_id="plots")
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
