@@ -8,7 +8,10 @@ from studio.models.catalogue import CatalogueEntry
 from studio.words import Sentence
 
 _FULL = 16  # bytes a parameter while all are fine-tuned: 4 each for weight and gradient, 8 for AdamW
-_QUANTISED = {"nf4": 0.52, "int8": 1.01}  # bytes a frozen weight in a linear layer; embeddings stay in 32 bit
+_QUANTISED = {
+    "nf4": 0.52,
+    "int8": 1.01,
+}  # bytes a frozen weight in a linear layer; embeddings and experts stay in 32 bit
 _MARGIN = 1.1  # the delta with its gradients and states
 _REST = GB  # activations of a small batch, and the process
 
@@ -20,8 +23,10 @@ def memory_needed(
     quantised = method.quantisation or quantisation
     frozen = 4 if device == "cpu" else 2
     if quantised in _QUANTISED:
-        embeddings = min(0.35, 0.25 / offer.parameters**0.5)  # their share: a quarter at 1 B, 3 % at 70 B
-        frozen = (1 - embeddings) * _QUANTISED[quantised] + embeddings * 4
+        kept = offer.experts or min(
+            0.35, 0.25 / offer.parameters**0.5
+        )  # the embeddings' share: a quarter at 1 B, 3 % at 70 B
+        frozen = (1 - kept) * _QUANTISED[quantised] + kept * 4
     each = _FULL if method.ships_as == "model" else frozen * _MARGIN
     return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
 
@@ -34,7 +39,12 @@ def fits(
     device: str = "auto",
     quantisation: str = "none",
 ) -> Sentence | None:
-    """Why the model is too big to be fine-tuned here with `method`; None where it fits."""
+    """Why the model is too big to be fine-tuned here with `method`, or does not go with the quantisation; None where it fits."""
+    if offer.stored_as and (method.quantisation or quantisation) != "none":
+        return Sentence(
+            "{model} is stored in MXFP4 and becomes 16 bit while it is loaded, so it cannot be quantised in another way as well; choose LoRA, with quantisation off.",
+            model=offer.title,
+        )
     device = choose_device(device, hardware)
     needed = memory_needed(offer, method, device=device, quantisation=quantisation)
     # A GPU is emptied for training; what others hold of the main memory stays theirs.
@@ -48,7 +58,7 @@ def fits(
         "device": hardware.short(device),
         "room": gigabytes(room),
     }
-    if (method.quantisation or quantisation) == "nf4":
+    if (method.quantisation or quantisation) == "nf4" or offer.experts > 0.5:
         return Sentence(
             "{model} needs about {needed} GB with {method}, but {device} has {room} GB; choose a smaller model.",
             **values,

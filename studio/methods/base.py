@@ -159,12 +159,22 @@ class Method(Options):
                 return sentence
         elif task not in self.tasks:
             return Sentence("{method} cannot be used for the task '{task}'.", method=Sentence(self.title), task=task)
+        if quantisation != "none" and shape is not None and shape.stored_as:
+            return Sentence(
+                "{architecture} is stored in MXFP4 and becomes 16 bit while it is loaded, so it cannot be quantised in another way as well; choose LoRA, with quantisation off.",
+                architecture=shape.architecture,
+            )
         return self.unsupported_reason(quantisation) if quantisation != "none" else None
 
     def remark(self, shape: Shape) -> Sentence | None:
         """What a person should know about this method, with these options, on a model of `shape`, though nothing bars it; None where nothing."""
         if not hasattr(self, "targets"):
             return None
+        if shape.experts and shape.stored_as:
+            return Sentence(
+                "{architecture} is a mixture of experts. Its experts are stored in MXFP4, become 16 bit while they are loaded, and stay as they are; the layers outside them learn.",
+                architecture=shape.architecture,
+            )
         if shape.experts:
             return Sentence(
                 "{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.",

@@ -10,7 +10,7 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-_HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier")
+_HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier", "router")  # and what chooses among experts
 
 
 class BitFit(Method):

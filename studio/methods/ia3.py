@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
-from studio.methods.targets import peft_targets
+from studio.methods.targets import layer_ends
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -45,7 +45,7 @@ class IA3(Method):
         present = [f".{name}" for name, _ in model.named_modules()]
         names = [
             name
-            for name in peft_targets(",".join(self._names()), setting)
+            for name in layer_ends(",".join(self._names()), setting)
             if any(each.endswith(f".{name}") for each in present)
         ]
         return get_peft_model(

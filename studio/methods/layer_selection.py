@@ -45,8 +45,9 @@ class LayerSelection(Method):
     )
 
     def chosen(self, names: list[str]) -> list[str]:
-        """Those of the modules' `names` that are learnt."""
-        blocks = {name: int(found[1]) for name in names if (found := _BLOCK.search(name))}
+        """Those of the modules' `names` that are learnt; not those that hold others, whose own parameters (the sinks of GPT-OSS) stay as they are."""
+        outer = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
+        blocks = {name: int(found[1]) for name in names if name not in outer and (found := _BLOCK.search(name))}
         first = max(blocks.values(), default=0) + 1 - self.layers
         wanted = ATTENTION if self.modules == "attention" else tuple(part.strip() for part in self.modules.split(","))
         return [

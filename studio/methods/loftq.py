@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT
 from studio.methods.qlora import QLoRA
-from studio.models.shape import loaded_names
+from studio.models.folders import weight_files
+from studio.models.shape import loaded_names, stored_tensors
 from studio.options import option
 from studio.words import StudioError
 
@@ -57,10 +58,10 @@ def _mend(model, folder: Path) -> None:
         for name, layer in model.named_modules()
         if hasattr(layer, "lora_A") and hasattr(layer.get_base_layer().weight, "quant_state")
     }
-    missing = set(layers)
-    for path in sorted(folder.glob("*.safetensors")):
+    missing, names = set(layers), loaded_names(stored_tensors(folder))
+    for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
-            held = {name.removesuffix(".weight"): key for key, name in loaded_names(file.keys()).items()}
+            held = {names[key].removesuffix(".weight"): key for key in file.keys() if key in names}  # noqa: SIM118  safetensors' file is no dict
             for name in sorted(missing):
                 key = held.get(name) or held.get(name.removeprefix(f"{model.base_model_prefix}."))
                 if key is None:

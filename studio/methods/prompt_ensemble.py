@@ -25,7 +25,7 @@ class PromptEnsemble(Method):
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # beside a stock PROMPT_TUNING for each member
     learning_rate: ClassVar[float] = 3e-2
-    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba")
+    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "gemma3", "llama4")
     stock: ClassVar[bool] = False
     words_only: ClassVar[bool] = True
 

@@ -6,6 +6,7 @@ It knows nothing about what the delta is.
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.methods.base import DEFAULT, Method, Setting, no_target
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 CLASS_HEADS = ("score", "classifier")  # transformers' names of what names the class
 
 
-def peft_targets(targets: str, setting: Setting) -> str | list[str]:
-    """peft's `target_modules` for `targets`: "all-linear", or ends of layers' names.
+def layer_ends(targets: str, setting: Setting) -> str | list[str]:
+    """What `targets` means in a loaded model: "all-linear", or ends of layers' names.
 
     On a mixture of experts they name the layers one by one: peft would lay another kind of LoRA over the experts, whose rank is not the one
     that was asked for and which DoRA, dropout and others do not go with. Likewise where some layers cannot have a delta (`Shape.fused`), and
@@ -31,16 +32,30 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
     """
     shape = read_shape(setting.base) if setting.base else None
     if shape is not None and (
-        shape.experts or shape.fused or setting.task_type == "SEQ_CLS" and shape.model_type in model_types()["encoder"]
+        shape.experts
+        or shape.fused
+        or shape.sees
+        or setting.task_type == "SEQ_CLS"
+        and shape.model_type in model_types()["encoder"]
     ):
         return sorted({".".join(name.split(".")[-2:]) for name in shape.targets(targets)})
     names = target_names(targets)
     return "all-linear" if names is None else list(names)
 
 
+def peft_targets(targets: str, setting: Setting) -> str | list[str]:
+    """peft's `target_modules` for `targets`: `layer_ends`; inside of a model that sees as well a regular expression, which fits no layer of what
+    sees, though some are called the same."""
+    shape = read_shape(setting.base) if setting.base else None
+    if shape is None or not shape.sees:
+        return layer_ends(targets, setting)
+    kinds = {re.sub(r"\.\d+\.", ".*.", name, count=1) for name in shape.targets(targets)}
+    return "|".join(re.escape(kind).replace(r"\*", r"\d+") for kind in sorted(kinds))
+
+
 def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dict[str, torch.nn.Module]:
     """The linear layers of a loaded model that `targets` means, by name; never what stands on top of it (words or classes)."""
-    ends, head = peft_targets(targets, setting), model.get_output_embeddings()
+    ends, head = layer_ends(targets, setting), model.get_output_embeddings()
     return {
         name: module
         for name, module in model.named_modules()

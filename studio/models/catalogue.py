@@ -18,31 +18,35 @@ from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
 
+_MXFP4 = 4.25 / 8  # bytes a number: 4 bits, and a scale of 8 for 32 numbers (OCP Microscaling Formats, §5.2)
 _FILE = PRESETS / "models.yaml"
 
 
 class CatalogueEntry(BaseModel):
-    """One base model. parameters: billions. context: tokens, or patches of an image. gated: its licence must be
-    accepted on the hub first.
-    """
+    """One base model. parameters: billions. context: tokens, or patches of a picture. gated: accept the licence on the hub first. experts: share of
+    the parameters that lie in a mixture's experts, which nothing here quantises. stored_as: in which form the experts are stored, "" for 16 bit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     id: str = Field(pattern=r"starter|starter-vit|[A-Za-z0-9][\w.\-]*/[\w.\-]+")
     title: str = Field(min_length=1)
     family: str = Field(min_length=1)
-    parameters: float = Field(gt=0, le=100)
+    parameters: float = Field(gt=0, le=200)
     licence: str = Field(min_length=1)
     context: int = Field(ge=16)
     gated: bool
     model_type: str = Field(min_length=1)
     modality: Literal["text", "image"] = "text"
+    experts: float = Field(0, ge=0, lt=1)
+    stored_as: Literal["", "mxfp4"] = ""
     note: str = ""
 
     @property
     def size(self) -> int:
-        """Bytes of its weights in 16 bit, about the size of the download."""
-        return round(self.parameters * 2e9)
+        """Bytes of its weights as they are stored, which is about what is downloaded."""
+        return round(
+            self.parameters * 1e9 * (2 if not self.stored_as else (1 - self.experts) * 2 + self.experts * _MXFP4)
+        )
 
     @property
     def hub_url(self) -> str:

@@ -7,12 +7,13 @@ themselves (NaN) are in `studio.models.load`. Knows nothing about tasks but the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from studio.models import layout
 from studio.models.chat_tokenizer import ChatTokenizer, read_json_object
-from studio.models.model_types import model_types
+from studio.models.model_types import WRITES_TOO, model_types
 from studio.models.shape import read_config, stored_tensors
 from studio.words import Sentence, StudioError
 
@@ -45,7 +46,9 @@ def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sente
     """files: names, sizes and times of the folder's files, the cache key."""
     try:
         config = read_config(folder)
-        found = unknown_type(config) or unsupported_type(config, head) or already_quantised(config)
+        found = (
+            unknown_type(config) or unsupported_type(config, head) or already_quantised(config) or contradictory(config)
+        )
         if found or head == "image_classification":
             return found
         stored = {name: size for name, (size, _) in stored_tensors(folder).items()}
@@ -91,7 +94,7 @@ def unsupported_type(config: dict, head: str) -> Sentence | None:
             "such as Qwen3 or Llama.",
             kind=kind,
         )
-    if kind in types[head]:
+    if kind in types[head] or head == "causal_lm" and kind in WRITES_TOO:
         return None
     if head == "causal_lm":
         return Sentence(
@@ -122,6 +125,79 @@ def already_quantised(config: dict) -> Sentence | None:
         method=method or "?",
         key=f"{key or 'text_config.quantization_config'}.quant_method",
     )
+
+
+_NUMBERS = {
+    "experts": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
+    "chosen": ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k_experts"),
+    "heads": ("num_attention_heads", "n_head"),
+    "key heads": ("num_key_value_heads", "num_kv_heads"),
+    "width": ("hidden_size", "n_embd"),
+    "head size": ("head_dim",),
+    "layers": ("num_hidden_layers", "n_layer"),
+    "places": ("max_position_embeddings", "n_positions"),
+    "words": ("vocab_size",),
+    "padding": ("pad_token_id",),
+}
+"""What a number means → what config.json may call it."""
+_POSITIVE = ("heads", "key heads", "head size", "width", "places")
+
+
+def contradictory(config: dict) -> Sentence | None:
+    """config.json gives numbers that no model can have together. Nothing is said of what it leaves out, or of what is no whole number."""
+    text = config["text_config"] if isinstance(config.get("text_config"), dict) else config
+    given = {what: (key, text[key]) for what, keys in _NUMBERS.items() for key in keys if type(text.get(key)) is int}
+    for key, value in (given[what] for what in _POSITIVE if what in given):
+        if value < 1:
+            return Sentence(
+                "config.json says {key} is {value}, but it must be a whole number of at least 1; download the model again.",
+                key=key,
+                value=value,
+            )
+    kinds = text.get("layer_types")
+    if isinstance(kinds, list) and "layers" in given and len(kinds) != given["layers"][1]:
+        return Sentence(
+            "config.json says {key} = {value}, but layer_types names {count} layers; download the model again.",
+            key=given["layers"][0],
+            value=given["layers"][1],
+            count=len(kinds),
+        )
+    if conflict := _pair(given, "chosen", "experts", lambda chosen, experts: 1 <= chosen <= experts or experts < 1):
+        return Sentence(
+            "config.json says {one} = {left}, but {other} = {right}: a token goes through at least one of the experts, and at most through all; download the model again.",
+            **conflict,
+        )
+    if conflict := _pair(given, "padding", "words", lambda number, words: number < words):
+        return Sentence(
+            "config.json says {one} = {left}, but {other} = {right}, so there is no such token; download the model again.",
+            **conflict,
+        )
+    divided = _pair(given, "heads", "key heads", _divides)
+    if not divided and "head size" not in given and _shares_width(config.get("model_type")):
+        divided = _pair(given, "width", "heads", _divides)
+    if divided:
+        return Sentence(
+            "config.json says {one} = {left} and {other} = {right}, but the first must be a multiple of the second; download the model again.",
+            **divided,
+        )
+    return None
+
+
+def _pair(given: dict[str, tuple[str, int]], first: str, second: str, fits: Callable[[int, int], bool]) -> dict | None:
+    """The keys and values of both numbers, where both are given and do not fit each other."""
+    if first not in given or second not in given or fits(given[first][1], given[second][1]):
+        return None
+    return {"one": given[first][0], "left": given[first][1], "other": given[second][0], "right": given[second][1]}
+
+
+def _divides(whole: int, part: int) -> bool:
+    return whole % part == 0
+
+
+def _shares_width(kind) -> bool:
+    """Whether models of the type divide their width among their heads where config.json does not say how large a head is."""
+    known = layout.LAYOUTS.get(kind)
+    return known.head_dim is None if known else kind in model_types()["encoder"]
 
 
 def unreadable_config(folder: Path) -> Sentence | None:

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.models import aside
+from studio.models.model_types import WRITES_TOO
+from studio.models.shape import read_config
 from studio.words import StudioError
 
 if TYPE_CHECKING:
@@ -45,18 +48,26 @@ def load_base(
 ) -> PreTrainedModel:
     """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
 
-    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels:
-    the names of its classes. Never runs code from the folder, never opens a pickle.
+    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels: the names of
+    its classes. Never runs code from the folder, never opens a pickle. Of a model that reads pictures besides text the text part (`aside`);
+    experts that are stored in MXFP4 are turned into the dtype of the others.
     """
     import transformers
 
     import studio.tuners  # noqa: F401  registers the studio's own adapter types with peft
 
     dtype = compute_dtype(precision, device)
+    config = read_config(folder)
+    if quantisation != "none" and _packed(config):
+        raise StudioError(
+            "The weights in '{folder}' are stored in MXFP4 and become 16 bit while they are loaded, so they cannot be quantised in another way as well; "
+            "switch quantisation off.",
+            folder=folder,
+        )
     more = (
         {"quantization_config": _quantization_config(quantisation, dtype, double_quantisation, head)}
         if quantisation != "none"
-        else {}
+        else _unpacked(config)
     )
     if labels is not None:
         # A head of another size is replaced; a head with these labels is kept.
@@ -66,7 +77,12 @@ def load_base(
             "ignore_mismatched_sizes": True,
         }
     try:
-        model, loading = getattr(transformers, HEADS[head]).from_pretrained(
+        auto = (
+            "AutoModelForImageTextToText"
+            if head == "causal_lm" and config.get("model_type") in WRITES_TOO
+            else HEADS[head]
+        )
+        model, loading = getattr(transformers, auto).from_pretrained(
             str(folder),
             dtype=dtype,
             device_map={"": device},
@@ -85,6 +101,7 @@ def load_base(
             detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
         ) from error
     check_missing_weights(loading, folder, head)
+    aside.take_out(model, keep=quantisation == "none")
     check_finite(model, folder)
     disable_4bit_repacking(model)
     if device == "cpu":
@@ -138,6 +155,18 @@ def check_finite(model: torch.nn.Module, folder: Path) -> None:
             name=bad,
             folder=folder,
         )
+
+
+def _unpacked(config: dict) -> dict:
+    """Arguments of `from_pretrained` by which experts in MXFP4 become weights that a gradient goes through; {} for other models."""
+    from transformers import Mxfp4Config
+
+    return {"quantization_config": Mxfp4Config(dequantize=True)} if _packed(config) else {}
+
+
+def _packed(config: dict) -> bool:
+    found = config.get("quantization_config")
+    return isinstance(found, dict) and found.get("quant_method") == "mxfp4"
 
 
 def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, head: str):

@@ -8,6 +8,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+WRITES_TOO = ("mistral3",)
+"""Types that write and are no language models to transformers: it loads them with what looks at pictures, by AutoModelForImageTextToText."""
 _TYPES = Path(__file__).with_name("model_types.json")
 
 

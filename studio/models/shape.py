@@ -10,7 +10,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from studio.models.folders import WEIGHTS_FILE, read_index, require_model_folder, weight_files
@@ -73,6 +73,30 @@ _RENAMED_ON_LOAD = {
 _ROUTED = ("experts", "router")
 # Layer names that peft takes for experts of a mixture, wherever they are.
 _TAKEN_FOR_EXPERTS = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
+# Families that read pictures or sound besides text: what their tensors are called in memory that no text goes through.
+_NOT_TEXT = (
+    "model.visual.",
+    "mtp.",
+    "vision_model.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+    "multi_modal_projector.",
+    "model.audio_tower.",
+    "model.embed_vision.",
+    "model.embed_audio.",
+)
+DEFAULTS = {
+    "gemma3": {
+        "vocab_size": 262208,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 131072,
+    },
+    "gpt_oss": {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": 131072},
+    "llama4": {"num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 131072},
+}
+"""Type of a model → what transformers takes for the keys that its config.json may leave out, as that of Gemma 3 with 4 B does."""
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
@@ -80,10 +104,11 @@ _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 class Shape:
     """Sizes and tensors of a model.
 
-    tensors: name as loaded → size as stored (output × input for a linear layer, input × output where `transposed`).
-    bytes: size of all tensors on disk. context: max sequence length in tokens; for an image model the patches of one
-    image and the class token. patch: pixels of a patch's side, 0 where unknown. active_expert_share: share of the
-    experts that each token is routed to; 1 for dense models.
+    tensors: name in memory → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all
+    tensors on disk. context: tokens that it can hold; for a model that looks at pictures the patches of one picture and its class token.
+    patch: pixels of a patch's side, 0 where there are none or their config does not say. active: share of the experts that a token goes
+    through; 1 where there are none. stored_as: "mxfp4" where the experts are stored in 4 bits (with a scale of 8 bits for 32 of them) and are turned
+    into 16 or 32 bits while the model is loaded; "" otherwise. tensors counts what is held then.
     """
 
     architecture: str
@@ -101,6 +126,7 @@ class Shape:
     tensors: dict[str, tuple[int, ...]] = field(repr=False)
     patch: int = 0
     active_expert_share: float = 1.0
+    stored_as: str = ""
 
     @property
     def parameters(self) -> int:
@@ -118,6 +144,11 @@ class Shape:
             name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings"))
             for name in self.tensors
         )
+
+    @property
+    def sees(self) -> bool:
+        """Whether it is the text part inside of a model that reads pictures too."""
+        return any(name.startswith("model.language_model.") for name in self.tensors)
 
     @property
     def transposed(self) -> bool:
@@ -191,9 +222,9 @@ def read_shape(folder: str | Path) -> Shape:
     """The shape of the model in `folder`. Raises `StudioError` where it is not a complete, safe model folder."""
     folder = Path(folder)
     config = read_config(folder)
-    tensors, size = _tensors(folder)
     try:
-        return _shape(config, _language_part(tensors), size)
+        tensors, size, packed = _tensors(folder)
+        return replace(_shape(config, _language_part(tensors), size), stored_as="mxfp4" if packed else "")
     except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
         raise StudioError(
             "config.json in '{folder}' does not describe a model ({detail}); download the model again.",
@@ -203,7 +234,7 @@ def read_shape(folder: str | Path) -> Shape:
 
 
 def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shape:
-    text = config.get("text_config") or config
+    text = {**DEFAULTS.get(config.get("model_type"), {}), **(config.get("text_config") or config)}
     hidden = text.get("hidden_size") or text.get("n_embd") or 0
     heads = text.get("num_attention_heads") or text.get("n_head") or 1
     return Shape(
@@ -226,12 +257,13 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
 
 
 def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """`tensors` without those that transformers' causal language model does not load: for Qwen3.5 and related models,
-    recognised by their linear attention, the vision tower and the multi-token prediction layers.
-    """
-    if not any(".linear_attn." in name for name in tensors):
+    """`tensors` without those that `load.load_base` leaves aside: of models that read pictures or sound besides text (Qwen3.5, Llama 4, Gemma 3,
+    Mistral 3) those parts, and what guesses several tokens at once."""
+    if not any(".linear_attn." in name or name.startswith("model.language_model.") for name in tensors) and not any(
+        name.startswith("vision_model.") for name in tensors
+    ):
         return tensors
-    return {name: size for name, size in tensors.items() if not name.startswith(("model.visual.", "mtp."))}
+    return {name: size for name, size in tensors.items() if not name.startswith(_NOT_TEXT)}
 
 
 def _active_expert_share(config: dict) -> float:
@@ -330,21 +362,32 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     return tensors
 
 
-def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int]:
+def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int, bool]:
+    """(name in memory → size in memory, bytes on disk, whether some are stored in MXFP4)."""
     stored = stored_tensors(folder)
     names = loaded_names(stored)
-    return {names[name]: shape for name, (shape, _) in stored.items()}, sum(
-        math.prod(shape) * _BYTES.get(dtype, 2) for shape, dtype in stored.values()
-    )
+    found, packed = {}, False
+    for name, (size, _) in stored.items():
+        if name.endswith("_blocks") and f"{name.removesuffix('_blocks')}_scales" in stored:
+            packed = True
+            experts, outputs, groups, width = size  # two numbers a byte
+            found[names[name].removesuffix("_blocks")] = (experts, 2 * groups * width, outputs)
+        elif not (name.endswith("_scales") and f"{name.removesuffix('_scales')}_blocks" in stored):
+            found[names[name]] = size
+    return found, sum(math.prod(size) * _BYTES.get(dtype, 2) for size, dtype in stored.values()), packed
 
 
 def loaded_names(stored: Iterable[str]) -> dict[str, str]:
-    """Tensor name on disk → name in the loaded model: transformers 5 renames the tensors of ViT and related models
-    while it loads them, and those of Qwen3.5, of which it loads the language model alone.
-    """
+    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
+    them, and those of models that read pictures besides text."""
     names = {name: name for name in stored}
-    if any(".linear_attn." in name for name in names):
-        names = {name: name.replace("model.language_model.", "model.", 1) for name in names}
+    if any(".linear_attn." in name for name in names):  # Qwen3.5, whose text part is loaded alone
+        return {name: name.replace("model.language_model.", "model.", 1) for name in names}
+    if any(name.startswith("language_model.") for name in names):
+        alone = any(
+            ".feed_forward." in name for name in names if name.startswith("language_model.")
+        )  # Llama 4, whose text part is loaded alone
+        return {name: name.removeprefix("language_model.") if alone else _inside(name) for name in names}
     if not any("attention.attention.query" in name for name in names):
         return names
     for name in names:
@@ -353,6 +396,15 @@ def loaded_names(stored: Iterable[str]) -> dict[str, str]:
     if not any(".mlp.fc1" in name for name in stored):  # DINOv2 has other names for its MLP and its blocks
         names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
     return names
+
+
+def _inside(name: str) -> str:
+    """What `name` is called in a model with eyes that is loaded whole: Gemma 3 and Mistral 3."""
+    if name.startswith("language_model.lm_head."):
+        return name.removeprefix("language_model.")
+    if name.startswith("language_model."):
+        return "model." + name.replace("language_model.model.", "language_model.", 1)
+    return f"model.{name}" if name.startswith(("vision_tower.", "multi_modal_projector.")) else name
 
 
 def _header(path: Path) -> dict:

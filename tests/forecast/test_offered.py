@@ -18,6 +18,12 @@ def test_what_fits():
     assert "or QLoRA" in str(fits(eight, SMALL, lora)) and fits(eight, SMALL, qlora) is None
     assert str(fits(seventy, SMALL, qlora)).endswith("choose a smaller model.")
     assert fits(starter, SMALL, full) is None
+    large = Hardware("CPU", 8, 64 * GB, 60 * GB, True, gpus=(Gpu(0, "NVIDIA H100", 80 * GB, 1 * GB, (9, 0), ""),))
+    packed, scout = catalogue_entry("openai/gpt-oss-20b"), catalogue_entry("meta-llama/Llama-4-Scout-17B-16E-Instruct")
+    assert fits(packed, large, lora) is None and "cannot be quantised in another way" in str(fits(packed, large, qlora))
+    assert str(fits(packed, SMALL, lora)).endswith("choose a smaller model.")  # QLoRA would not help
+    for method in (lora, qlora):  # no quantiser reaches the experts
+        assert str(fits(scout, large, method)).endswith("choose a smaller model.")
     card = Hardware("CPU", 8, 64 * GB, 60 * GB, True, gpus=(Gpu(0, "NVIDIA L40S", 48 * GB, 1 * GB, (8, 9), ""),))
     assert (
         fits(seventy, card, qlora) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from model_folders import tokenizer_folder
@@ -36,7 +37,41 @@ _SSM = {
     "mamba_d_state": 8,
     "mamba_chunk_size": 16,
 }
+_EYES = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+SEEING: dict[str, dict] = {
+    "llama4": {
+        "text_config": {**TINY, "head_dim": 8, "num_local_experts": 4, "intermediate_size_mlp": 40},
+        "vision_config": {**_EYES, "vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16},
+    },
+    "gemma3": {"text_config": {**TINY, "head_dim": 8}, "vision_config": _EYES, "mm_tokens_per_image": 4},
+    "mistral3": {
+        "text_config": {**TINY, "head_dim": 8, "model_type": "mistral"},
+        "vision_config": {**_EYES, "head_dim": 8, "model_type": "pixtral"},
+        "tie_word_embeddings": False,
+    },
+    "mistral3 with ministral3": {
+        "text_config": {**TINY, "head_dim": 8, "model_type": "ministral3"},
+        "vision_config": {**_EYES, "head_dim": 8, "model_type": "pixtral"},
+        "tie_word_embeddings": False,
+    },
+}
+"""Families that read pictures besides text, saved whole, as their makers publish them. Some types hold text models of several types."""
 DECODERS: dict[str, dict] = {
+    "gpt_oss": {
+        **TINY,
+        "intermediate_size": 64,
+        "head_dim": 8,
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 150000.0},
+    },
     "gpt_neox": {key: value for key, value in TINY.items() if key != "num_key_value_heads"},
     **dict.fromkeys(
         (
@@ -140,18 +175,25 @@ def tiny_config(kind: str):
     """The config of the tiny model of type `kind`."""
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(kind, **(DECODERS | ENCODERS | ENCODER_DECODERS)[kind])
+    return AutoConfig.for_model(kind.split()[0], **(DECODERS | SEEING | ENCODERS | ENCODER_DECODERS)[kind])
 
 
 def make_model(kind: str, folder: Path, **more) -> Path:
     """A tiny random model of the type `kind` in `folder`, with the tests' tokenizer. more: for `save_pretrained`."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+        AutoModelForMaskedLM,
+        AutoModelForSeq2SeqLM,
+    )
 
     torch.manual_seed(0)
     auto = (
         AutoModelForCausalLM
         if kind in DECODERS
+        else AutoModelForImageTextToText
+        if kind in SEEING
         else AutoModelForMaskedLM
         if kind in ENCODERS
         else AutoModelForSeq2SeqLM
@@ -159,3 +201,32 @@ def make_model(kind: str, folder: Path, **more) -> Path:
     model = auto.from_config(tiny_config(kind))
     model.save_pretrained(folder, **more)
     return tokenizer_folder(folder)
+
+
+def packed(folder: Path) -> Path:
+    """A tiny GPT-OSS in `folder` whose experts are in MXFP4, as OpenAI publishes them: blocks of 32 numbers of 4 bits with a scale of 8."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    make_model("gpt_oss", folder)
+    stored, chance = load_file(folder / "model.safetensors"), torch.Generator().manual_seed(0)
+    for name in [name for name in stored if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, inputs, outputs = stored.pop(name).shape
+        stored[f"{name}_blocks"] = torch.randint(
+            0, 256, (experts, outputs, inputs // 32, 16), generator=chance, dtype=torch.uint8
+        )
+        stored[f"{name}_scales"] = torch.randint(
+            118, 122, (experts, outputs, inputs // 32), generator=chance, dtype=torch.uint8
+        )
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "config.json"
+    kept = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
+    path.write_text(
+        json.dumps(
+            {
+                **json.loads(path.read_text()),
+                "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": kept},
+            }
+        )
+    )
+    return folder

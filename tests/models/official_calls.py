@@ -47,6 +47,17 @@ def llama_calls(text: str) -> Calls:
     return [(call["name"], call["parameters"]) for call in found if isinstance(call, dict) and call.keys() == shape]
 
 
+def llama4_calls(text: str) -> Calls:
+    """`<|python_start|>…<|python_end|>{"name": …, "parameters": {…}}{…}`, one behind the other: Llama 4."""
+    calls, decoder = [], json.JSONDecoder()
+    for mark in re.finditer(r"<\|python_end\|>", text):
+        at = mark.end()
+        while text.startswith("{", at):
+            call, at = decoder.raw_decode(text, at)
+            calls.append((call["name"], call["parameters"]))
+    return calls
+
+
 def mistral_calls(text: str) -> Calls:
     """`[TOOL_CALLS][{"name": …, "arguments": {…}, "id": …}]`: Mistral v0.3 (a blank behind the mark) and Nemo."""
     lists = [*_objects(text, "[TOOL_CALLS]"), *_objects(text, "[TOOL_CALLS] ")]

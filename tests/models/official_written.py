@@ -155,6 +155,18 @@ WRITTEN = {
         '{"town": "Köln"}}<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n"9 degrees"<|eot_id|>'
         "<|start_header_id|>assistant<|end_header_id|>\n\nNine.<|eot_id|>",
     },
+    "llama4": {
+        "asked": "<|begin_of_text|><|header_start|>system<|header_end|>\n\nBe brief.<|eot|><|header_start|>user"
+        "<|header_end|>\n\n Hi <|eot|><|header_start|>assistant<|header_end|>\n\n Hello <|eot|>"
+        "<|header_start|>user<|header_end|>\n\nAnd?<|eot|><|header_start|>assistant<|header_end|>\n\n",
+        "plain": "<|begin_of_text|><|header_start|>user<|header_end|>\n\n Hi <|eot|><|header_start|>assistant"
+        "<|header_end|>\n\n Hello <|eot|>",
+        "called": "<|begin_of_text|><|header_start|>user<|header_end|>\n\n"
+        + LLAMA_TOOLS
+        + 'Hi<|eot|><|header_start|>assistant<|header_end|>\n\n<|python_start|><|python_end|>{"name": "weather", '
+        '"parameters": {"town": "Köln"}}<|eot|><|header_start|>ipython<|header_end|>\n\n"9 degrees"<|eot|>'
+        "<|header_start|>assistant<|header_end|>\n\nNine.<|eot|>",
+    },
     "gemma2": {
         "asked": "<bos><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n<start_of_turn>"
         "user\nAnd?<end_of_turn>\n<start_of_turn>model\n",

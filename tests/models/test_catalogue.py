@@ -25,8 +25,8 @@ def test_the_entries():
 
 
 def test_sizes_agree_with_names():
-    """A size in a name is about right. Names leave out embeddings (Falcon3-1B has 1.67) or round (OLMo 2 1B: 1.48)."""
-    sizes = {entry.id: re.search(r"-(\d+(?:\.\d+)?)([bm])(?=-|$)", entry.id.lower()) for entry in catalogue()}
+    """A name that says its size says it about right, unless it says the size that is active ("17B-16E"). Names leave out embeddings (Falcon3-1B has 1.67) or round (OLMo 2 1B: 1.48)."""
+    sizes = {entry.id: re.search(r"-(\d+(?:\.\d+)?)([bm])(?=-|$)(?!-\d+e)", entry.id.lower()) for entry in catalogue()}
     assert sum(found is not None for found in sizes.values()) > 30
     for name, found in sizes.items():
         if found:
@@ -48,6 +48,13 @@ def test_an_entry_by_its_name():
 def test_labels():
     assert str(catalogue_entry("google/gemma-3-1b-it").label()) == "Gemma 3 1B · 2.0 GB · Gemma · gated"
     assert [format_size(size) for size in (16e6, 1.19e9, 141.2e9)] == ["16 MB", "1.2 GB", "141 GB"]
+
+
+def test_what_is_downloaded_of_experts_in_4_bits():
+    assert catalogue_entry("openai/gpt-oss-20b").size == pytest.approx(
+        13_761_264_768, rel=2e-3
+    )  # as its index of weights says
+    assert catalogue_entry("meta-llama/Llama-4-Scout-17B-16E-Instruct").size == 217_200_000_000
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from families import DECODERS, ENCODER_DECODERS, ENCODERS, make_model
+from families import DECODERS, ENCODER_DECODERS, ENCODERS, SEEING, make_model
 from model_folders import model_folder, sharded, tokenizer_folder
 from safetensors.numpy import load_file, save_file
 
@@ -162,6 +162,52 @@ def test_a_config_that_does_not_fit(change, words, desk, data, llama, tmp_path):
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     assert words in reason(desk, data, folder)
+
+
+CONTRADICTIONS = [
+    (
+        "llama",
+        {"num_attention_heads": 6, "num_key_value_heads": 4, "head_dim": 8},
+        ("num_attention_heads = 6", "num_key_value_heads = 4", "multiple"),
+    ),
+    (
+        "llama",
+        {"num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": None},
+        ("hidden_size = 32", "num_attention_heads = 5", "multiple"),
+    ),
+    ("bert", {"num_attention_heads": 5}, ("hidden_size = 32", "num_attention_heads = 5", "multiple")),
+    ("llama", {"max_position_embeddings": 0}, ("max_position_embeddings is 0",)),
+    ("gpt2", {"n_positions": 0}, ("n_positions is 0",)),
+    ("llama", {"num_key_value_heads": 0}, ("num_key_value_heads is 0",)),
+    ("llama", {"head_dim": -8}, ("head_dim is -8",)),
+    ("llama", {"num_attention_heads": 0}, ("num_attention_heads is 0",)),
+    ("llama", {"pad_token_id": 320}, ("pad_token_id = 320", "vocab_size = 320")),
+    ("olmo3", {"layer_types": ["full_attention"]}, ("num_hidden_layers = 2", "layer_types names 1 layers")),
+    ("qwen3_moe", {"num_experts_per_tok": 5}, ("num_experts_per_tok = 5", "num_local_experts = 4")),
+    ("gpt_oss", {"num_experts_per_tok": 5}, ("num_experts_per_tok = 5", "num_local_experts = 4")),
+    ("mixtral", {"num_experts_per_tok": 0}, ("num_experts_per_tok = 0", "num_local_experts = 4")),
+    ("llama4", {"text_config": {"num_experts_per_tok": 9}}, ("num_experts_per_tok = 9", "num_local_experts = 4")),
+    ("gemma3", {"text_config": {"num_key_value_heads": 3}}, ("num_attention_heads = 4", "num_key_value_heads = 3")),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    CONTRADICTIONS,
+    ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
+)
+def test_a_config_that_contradicts_itself(kind, change, words, desk, data, tmp_path):
+    folder = make_model(kind, tmp_path / "m")
+    task = "classification" if kind == "bert" else "chat"
+    assert reason(desk, data, folder, task) == ""
+    path = folder / "config.json"
+    whole = json.loads(path.read_text())
+    inner = change.get("text_config")
+    path.write_text(
+        json.dumps({**whole, "text_config": {**whole["text_config"], **inner}} if inner else {**whole, **change})
+    )
+    found = reason(desk, data, folder, task)
+    assert all(word in found for word in words), found
 
 
 TEXTS = {"empty": "", "torn": '{"a": ', "a list": "[1, 2]", "a number": "7", "nothing": "null", "Latin-1": b"\xe9\xff"}
@@ -360,7 +406,7 @@ SHORT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", DECODERS)
+@pytest.mark.parametrize("kind", [*DECODERS, *SEEING])
 def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
     from studio.chat.generation import generate_answers
     from studio.library import shelf

@@ -176,10 +176,9 @@ def answer_differences(tokenizer: ChatTokenizer, family: Family, turn: dict, pro
         text = channels_text(text + "<|end|>" * bool(calls))
     if prompt.rstrip().endswith(OPEN):
         text = f"{OPEN}\n{text}"
-    if text.startswith(
-        "<|START_RESPONSE|>"
-    ):  # Command A writes what is said, reasoning included, in a block of its own
-        text = text.removeprefix("<|START_RESPONSE|>")
+    # Command A, and Llama 4 beside calls, write what is said, reasoning included, in a block of its own.
+    for mark in ("<|START_RESPONSE|>", "<|python_start|>"):
+        text = text.removeprefix(mark)
     thought, rest = split_reasoning(text)
     if thought != reasoning and (reasoning or thought):
         wrong.append(f"reasoning {thought!r} for {reasoning!r}")
