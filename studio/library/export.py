@@ -168,8 +168,8 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
     """Write the merged model to `target`; returns how far its logits are from the adapter's."""
     import torch
 
-    from studio.models.aside import put_back
     from studio.models.load import compute_dtype, load_base
+    from studio.models.text_part import restore_other_parts
 
     job.doing(Sentence("Loading the base model"))
     pictures = card.get("task") == "image"
@@ -199,7 +199,7 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
             raise Stopped
         merged = model.merge_and_unload(safe_merge=True).to(compute_dtype(precision, "cpu"))
         difference = float((merged(**probe).logits.float() - before).abs().max())
-    put_back(merged).save_pretrained(target)
+    restore_other_parts(merged).save_pretrained(target)
     for pattern in _OTHER_TOKENIZER_FILES:
         for path in base_folder.glob(pattern):
             shutil.copyfile(path, target / path.name)

@@ -34,7 +34,7 @@ def layer_ends(targets: str, setting: Setting) -> str | list[str]:
     if shape is not None and (
         shape.experts
         or shape.fused
-        or shape.sees
+        or shape.is_multimodal
         or setting.task_type == "SEQ_CLS"
         and shape.model_type in model_types()["encoder"]
     ):
@@ -47,7 +47,7 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
     """peft's `target_modules` for `targets`: `layer_ends`; inside of a model that sees as well a regular expression, which fits no layer of what
     sees, though some are called the same."""
     shape = read_shape(setting.base) if setting.base else None
-    if shape is None or not shape.sees:
+    if shape is None or not shape.is_multimodal:
         return layer_ends(targets, setting)
     kinds = {re.sub(r"\.\d+\.", ".*.", name, count=1) for name in shape.targets(targets)}
     return "|".join(re.escape(kind).replace(r"\*", r"\d+") for kind in sorted(kinds))

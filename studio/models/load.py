@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.models import aside
+from studio.models import text_part
 from studio.models.model_types import WRITES_TOO
 from studio.models.shape import read_config
 from studio.words import StudioError
@@ -49,7 +49,7 @@ def load_base(
     """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
 
     quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels: the names of
-    its classes. Never runs code from the folder, never opens a pickle. Of a model that reads pictures besides text the text part (`aside`);
+    its classes. Never runs code from the folder, never opens a pickle. Of a model that reads pictures besides text the text part (`text_part`);
     experts that are stored in MXFP4 are turned into the dtype of the others.
     """
     import transformers
@@ -101,7 +101,7 @@ def load_base(
             detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
         ) from error
     check_missing_weights(loading, folder, head)
-    aside.take_out(model, keep=quantisation == "none")
+    text_part.remove_other_parts(model, keep=quantisation == "none")
     check_finite(model, folder)
     disable_4bit_repacking(model)
     if device == "cpu":

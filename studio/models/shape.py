@@ -146,7 +146,7 @@ class Shape:
         )
 
     @property
-    def sees(self) -> bool:
+    def is_multimodal(self) -> bool:
         """Whether it is the text part inside of a model that reads pictures too."""
         return any(name.startswith("model.language_model.") for name in self.tensors)
 

@@ -20,11 +20,11 @@ from transformers import set_seed
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Method, Setting
-from studio.models.aside import put_back
 from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.rope_scaling import read_rope_scaling
 from studio.models.shape import read_shape
+from studio.models.text_part import restore_other_parts
 from studio.recipe import Recipe, recipe_from
 from studio.training import checks
 from studio.training.events import Events
@@ -237,7 +237,7 @@ def round_to_16_bit(model: torch.nn.Module) -> None:
 def save(method: Method, model, folder: Path, base: Path) -> None:
     """The method's artefact; for full fine-tuning a whole 16-bit model folder with the base's tokenizer or image processor."""
     if method.ships_as == "model":
-        put_back(model.to(torch.bfloat16)).save_pretrained(folder)
+        restore_other_parts(model.to(torch.bfloat16)).save_pretrained(folder)
         for path in base.iterdir():
             if path.name.startswith(
                 (

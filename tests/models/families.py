@@ -45,7 +45,7 @@ _EYES = {
     "image_size": 28,
     "patch_size": 14,
 }
-SEEING: dict[str, dict] = {
+MULTIMODAL: dict[str, dict] = {
     "llama4": {
         "text_config": {**TINY, "head_dim": 8, "num_local_experts": 4, "intermediate_size_mlp": 40},
         "vision_config": {**_EYES, "vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16},
@@ -175,7 +175,7 @@ def tiny_config(kind: str):
     """The config of the tiny model of type `kind`."""
     from transformers import AutoConfig
 
-    return AutoConfig.for_model(kind.split()[0], **(DECODERS | SEEING | ENCODERS | ENCODER_DECODERS)[kind])
+    return AutoConfig.for_model(kind.split()[0], **(DECODERS | MULTIMODAL | ENCODERS | ENCODER_DECODERS)[kind])
 
 
 def make_model(kind: str, folder: Path, **more) -> Path:
@@ -193,7 +193,7 @@ def make_model(kind: str, folder: Path, **more) -> Path:
         AutoModelForCausalLM
         if kind in DECODERS
         else AutoModelForImageTextToText
-        if kind in SEEING
+        if kind in MULTIMODAL
         else AutoModelForMaskedLM
         if kind in ENCODERS
         else AutoModelForSeq2SeqLM

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from families import DECODERS, ENCODER_DECODERS, ENCODERS, SEEING, make_model
+from families import DECODERS, ENCODER_DECODERS, ENCODERS, MULTIMODAL, make_model
 from model_folders import model_folder, sharded, tokenizer_folder
 from safetensors.numpy import load_file, save_file
 
@@ -406,7 +406,7 @@ SHORT = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*DECODERS, *SEEING])
+@pytest.mark.parametrize("kind", [*DECODERS, *MULTIMODAL])
 def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
     from studio.chat.generation import generate_answers
     from studio.library import shelf

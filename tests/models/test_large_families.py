@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from families import SEEING, family, packed
+from families import MULTIMODAL, make_model, packed
 from safetensors.torch import load_file
 
 from studio.forecast.memory import memory_parts
@@ -20,12 +20,12 @@ from studio.models.shape import DEFAULTS, read_shape
 from studio.recipe import recipe_from
 from studio.words import StudioError
 
-KINDS = ["gpt_oss", "gpt_oss in MXFP4", *SEEING]
+KINDS = ["gpt_oss", "gpt_oss in MXFP4", *MULTIMODAL]
 IDS = torch.arange(3, 19)[None]
 ON_DISK = {
     "gpt_oss": "model.layers.0.mlp.experts.gate_up_proj",
     "gpt_oss in MXFP4": "model.layers.0.mlp.experts.gate_up_proj_blocks",
-    **dict.fromkeys(SEEING, "language_model.model.layers.0.self_attn.q_proj.weight"),
+    **dict.fromkeys(MULTIMODAL, "language_model.model.layers.0.self_attn.q_proj.weight"),
     "llama4": "language_model.model.layers.0.feed_forward.experts.gate_up_proj",
 }
 """A name of each family's public weights."""
@@ -34,7 +34,7 @@ ON_DISK = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("families")
-    return {kind: packed(root / kind) if "MXFP4" in kind else family(kind, root / kind) for kind in KINDS}
+    return {kind: packed(root / kind) if "MXFP4" in kind else make_model(kind, root / kind) for kind in KINDS}
 
 
 def stock(folder):
@@ -100,12 +100,12 @@ def test_lora_learns_in_the_text_part_and_stock_peft_loads_it(kind, folders, tmp
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral3"])
 def test_a_whole_model_keeps_its_eyes(kind, folders, tmp_path):
-    from studio.models.aside import put_back
+    from studio.models.text_part import restore_other_parts
 
     whole = load_file(folders[kind] / "model.safetensors")
     model, _ = fine_tuned(folders[kind])
     model.base_model.model.save_pretrained(tmp_path / "without")
-    put_back(model.merge_and_unload()).save_pretrained(tmp_path / "merged")
+    restore_other_parts(model.merge_and_unload()).save_pretrained(tmp_path / "merged")
     merged = load_file(tmp_path / "merged" / "model.safetensors")
     assert merged.keys() == whole.keys()
     same = {name for name in whole if torch.equal(whole[name], merged[name])}
@@ -160,7 +160,7 @@ def test_mxfp4_becomes_what_it_stands_for(folders):
 @pytest.mark.parametrize("what", ["nf4", "int8"])
 def test_mxfp4_is_not_quantised_again(what, folders):
     folder = folders["gpt_oss in MXFP4"]
-    assert folder_refusal(folder, "language") is None and LoRA().refusal(read_shape(folder), "chat", "none") is None
+    assert folder_refusal(folder, "causal_lm") is None and LoRA().refusal(read_shape(folder), "chat", "none") is None
     assert "is stored in MXFP4 and becomes 16 bit" in str(LoRA().refusal(read_shape(folder), "chat", what))
     assert "is stored in MXFP4 and becomes 16 bit" in str(QLoRA().refusal(read_shape(folder), "chat", "nf4"))
     assert QLoRA().refusal(read_shape(folders["gpt_oss"]), "chat", "nf4") is None
@@ -195,7 +195,7 @@ def test_what_a_config_may_leave_out(kind):
 
 def test_a_config_like_that_of_gemma_3_with_4_b(tmp_path):
     """It gives of its text part only the widths and the number of layers."""
-    folder = family("gemma3", tmp_path / "m")
+    folder = make_model("gemma3", tmp_path / "m")
     path = folder / "config.json"
     config = json.loads(path.read_text())
     kept = {

@@ -16,7 +16,7 @@ _PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "embed_vision"
 _ASIDE = "_aside"  # where a model remembers what was taken out
 
 
-def take_out(model: torch.nn.Module, *, keep: bool) -> None:
+def remove_other_parts(model: torch.nn.Module, *, keep: bool) -> None:
     """Take what looks and hears out of `model`, a transformers model with a head. keep: whether it is kept on the CPU for `put_back`."""
     inner = getattr(model, "model", None)
     if not hasattr(inner, "language_model"):
@@ -26,7 +26,7 @@ def take_out(model: torch.nn.Module, *, keep: bool) -> None:
         model.__dict__[_ASIDE] = {name: part.to("cpu") for name, part in found.items() if part is not None}
 
 
-def put_back(model: torch.nn.Module) -> torch.nn.Module:
+def restore_other_parts(model: torch.nn.Module) -> torch.nn.Module:
     """`model` with what `take_out` kept, in the dtype and on the device of its first weight, for saving it whole."""
     weight = next(model.parameters())
     for name, part in model.__dict__.pop(_ASIDE, {}).items():
