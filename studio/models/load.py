@@ -102,6 +102,8 @@ def load_base(
         ) from error
     check_missing_weights(loading, folder, head)
     text_part.remove_other_parts(model, keep=quantisation == "none")
+    if _packed(config):
+        model._weight_conversions = None  # else transformers saves what is no longer in 4 bits by the names of what is
     check_finite(model, folder)
     disable_4bit_repacking(model)
     if device == "cpu":
