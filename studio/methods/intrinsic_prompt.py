@@ -114,9 +114,9 @@ class IntrinsicPromptTuning(Method):
             raise StudioError(
                 "The subspace writes prompts of another length; set Virtual tokens as in stage 1."
             ) from error
-        if len(found.parameters) != self.intrinsic:
+        if len(found.numbers) != self.intrinsic:
             raise StudioError(
-                "The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.parameters)
+                "The subspace has {count} dimensions; set Intrinsic size to {count}.", count=len(found.numbers)
             )
         return found
 

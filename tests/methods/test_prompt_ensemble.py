@@ -207,4 +207,4 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, stock_peft,
         pieces = []
         engine.chat(run, question, Sampling(max_tokens=12), pieces.append, lambda: False)
         assert "".join(pieces) == expected
-    assert engine.base.virtual_tokens(run) == 20
+    assert engine.base.virtual_token_count(run) == 20
