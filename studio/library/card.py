@@ -99,14 +99,14 @@ def _what(card: dict, whole: bool) -> str:
 def _usage(card: dict, whole: bool) -> str:
     if "labels" in card:
         return _class_usage(card, whole)
-    base = card.get("base", "")
+    base, auto = card.get("base", ""), card.get("loader", "AutoModelForCausalLM")
     place = public_name(base) if is_hub_id(base) else f"path/to/{public_name(base)}"
     revision = f', revision="{card["revision"]}"' if card.get("revision") and is_hub_id(base) else ""
     if whole:
         code = [
-            "from transformers import AutoModelForCausalLM, AutoTokenizer",
+            f"from transformers import {auto}, AutoTokenizer",
             "",
-            'model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")',
+            f'model = {auto}.from_pretrained("path/to/this/folder")',
             'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
         ]
     else:
@@ -122,7 +122,7 @@ def _usage(card: dict, whole: bool) -> str:
         )
         code = [
             "from peft import PeftModel",
-            f"from transformers import {'AutoConfig, ' if rope else ''}AutoModelForCausalLM, AutoTokenizer",
+            f"from transformers import {'AutoConfig, ' if rope else ''}{auto}, AutoTokenizer",
             "",
             *(
                 ["import studio.tuners  # of Delta Studio: makes peft know this type of adapter", ""]
@@ -130,7 +130,7 @@ def _usage(card: dict, whole: bool) -> str:
                 else []
             ),
             *longer,
-            f'base = AutoModelForCausalLM.from_pretrained("{place}"{revision}{", config=config" if rope else ""})',
+            f'base = {auto}.from_pretrained("{place}"{revision}{", config=config" if rope else ""})',
             'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]

@@ -7,6 +7,7 @@ import re
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
+from studio.models.model_types import GEMMA4
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -31,6 +32,7 @@ class GroupMask(Method):
     order: ClassVar[int] = 43
     ships_as: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 2e-3
+    unknown: ClassVar[tuple[str, ...]] = GEMMA4  # blocks of different sizes
 
     name: Literal["group_mask"] = option("group_mask", "Method", "", hidden=True)
     groups: Literal["matrix", "block"] = option(

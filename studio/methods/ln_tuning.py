@@ -39,8 +39,12 @@ class NormTuning(Method):
     def wrap(self, model, setting=DEFAULT):
         from peft import LNTuningConfig, get_peft_model
 
+        norms = {name: bool(module._parameters) for name, module in model.named_modules() if _is_norm(name)}
+        empty = {
+            name.rsplit(".", 1)[-1] for name, filled in norms.items() if not filled
+        }  # norms without weights, of whom some share a name with others
         names = {
-            name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_norm(name) and module._parameters
+            name if (last := name.rsplit(".", 1)[-1]) in empty else last for name, filled in norms.items() if filled
         }
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=sorted(names)))
 

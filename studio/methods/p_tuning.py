@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
+from studio.models.model_types import GEMMA4
 from studio.models.shape import Shape
 from studio.options import option
 
@@ -31,6 +32,7 @@ class PTuning(Method):
         "falcon_mamba",
         "electra",
         "albert",
+        *GEMMA4,
     )  # peft finds no heads, or takes another width for that of the words
     prompt_learning: ClassVar[bool] = True
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, Setting
-from studio.models.model_types import model_types
+from studio.models.model_types import GEMMA4, model_types
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence, StudioError
@@ -52,7 +52,7 @@ OWN_ATTENTION = (
 
 def no_prefix(shape: Shape | None) -> Sentence | None:
     """Why no prefix can be put into the attention of a model of `shape`; None if one can, as far as its type tells."""
-    if shape is None or shape.model_type not in OWN_ATTENTION:
+    if shape is None or shape.model_type not in (*OWN_ATTENTION, *GEMMA4):
         return None
     return Sentence(
         "{architecture} computes attention in a way of its own, into which no prefix can be put; choose LoRA.",

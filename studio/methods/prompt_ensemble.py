@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
+from studio.models.model_types import GEMMA4
 from studio.models.shape import Shape
 from studio.options import option
 
@@ -25,7 +26,7 @@ class PromptEnsemble(Method):
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # beside a stock PROMPT_TUNING for each member
     learning_rate: ClassVar[float] = 3e-2
-    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "gemma3", "llama4")
+    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "gemma3", "llama4", *GEMMA4)
     stock: ClassVar[bool] = False
     words_only: ClassVar[bool] = True
 

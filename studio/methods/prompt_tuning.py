@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method
+from studio.models.model_types import GEMMA4
 from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
@@ -30,6 +31,7 @@ class PromptTuning(Method):
         "distilbert",
         "mamba",
         "falcon_mamba",
+        *GEMMA4,
     )  # peft finds no width or no heads in their configs
     prompt_learning: ClassVar[bool] = True
 

@@ -141,7 +141,12 @@ class ChatTokenizer:
                 folder=self.folder,
                 value=repr(own)[:40],
             )
-        return own or None
+        return own or self._of_processor()
+
+    def _of_processor(self) -> str | None:
+        """The template in chat_template.json, where models that read pictures too (Mistral Small 3.1) may have it."""
+        own = read_json_object(self.folder / "chat_template.json").get("chat_template")
+        return own if isinstance(own, str) else None
 
     def check_own_template(self) -> None:
         """Raises StudioError, which names the file, where the model's own template is no valid Jinja template."""
@@ -150,7 +155,11 @@ class ChatTokenizer:
         try:
             _environment().from_string(self.own_template)
         except jinja2.TemplateError as error:
-            file = "chat_template.jinja" if (self.folder / "chat_template.jinja").exists() else "tokenizer_config.json"
+            files = (
+                "chat_template.jinja",
+                "tokenizer_config.json" if self._config.get("chat_template") else "chat_template.json",
+            )
+            file = next(file for file in files if (self.folder / file).exists())
             raise StudioError(
                 "The chat template in {file} in '{folder}' cannot be read ({detail}); download the model again, "
                 "or choose another template on the Data tab.",

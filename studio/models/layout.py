@@ -98,6 +98,7 @@ LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(("qwen3", "seed_oss", "ernie4_5"), Layout(_ATTENTION | _GATED, head_dim=128)),
     **dict.fromkeys(("nemotron", "arcee", "apertus"), Layout(_ATTENTION | _PLAIN)),
     **dict.fromkeys(("qwen2_moe", "mixtral", "olmoe", "granitemoe", "phimoe", "qwen3_moe"), Layout(_ATTENTION)),
+    "gpt_oss": Layout(_ATTENTION, head_dim=64),
     "phi3": Layout(_PHI3),
     "phi": Layout(
         {

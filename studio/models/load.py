@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.models import text_part
-from studio.models.model_types import WRITES_TOO
+from studio.models.model_types import loader
 from studio.models.shape import read_config
 from studio.words import StudioError
 
@@ -77,11 +77,7 @@ def load_base(
             "ignore_mismatched_sizes": True,
         }
     try:
-        auto = (
-            "AutoModelForImageTextToText"
-            if head == "causal_lm" and config.get("model_type") in WRITES_TOO
-            else HEADS[head]
-        )
+        auto = loader(config.get("model_type")) if head == "causal_lm" else HEADS[head]
         model, loading = getattr(transformers, auto).from_pretrained(
             str(folder),
             dtype=dtype,

@@ -76,6 +76,7 @@ _TAKEN_FOR_EXPERTS = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "
 # Families that read pictures or sound besides text: what their tensors are called in memory that no text goes through.
 _NOT_TEXT = (
     "model.visual.",
+    "model.vision_embedder.",
     "mtp.",
     "vision_model.",
     "model.vision_tower.",
@@ -159,7 +160,10 @@ class Shape:
     def experts(self) -> set[str]:
         """Names of the modules that hold the experts of a mixture of experts ("mlp"); empty for dense models."""
         paths = [name.split(".") for name in self.tensors]
-        return {path[path.index(word) - 1] for path in paths for word in _ROUTED if word in path[1:]}
+        found = [path[path.index(word) - 1 :] for path in paths for word in _ROUTED if word in path[1:]]
+        return {
+            parent if not parent.isdigit() else word for parent, word, *_ in found
+        }  # in Gemma 4 the experts stand in the block itself
 
     @property
     def fused(self) -> set[str]:
@@ -224,7 +228,7 @@ def read_shape(folder: str | Path) -> Shape:
     config = read_config(folder)
     try:
         tensors, size, packed = _tensors(folder)
-        return replace(_shape(config, _language_part(tensors), size), stored_as="mxfp4" if packed else "")
+        return replace(_shape(config, _language_part(tensors, config), size), stored_as="mxfp4" if packed else "")
     except (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError) as error:
         raise StudioError(
             "config.json in '{folder}' does not describe a model ({detail}); download the model again.",
@@ -256,14 +260,33 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
     )
 
 
-def _language_part(tensors: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _language_part(tensors: dict[str, tuple[int, ...]], config: dict) -> dict[str, tuple[int, ...]]:
     """`tensors` without those that `load.load_base` leaves aside: of models that read pictures or sound besides text (Qwen3.5, Llama 4, Gemma 3,
     Mistral 3) those parts, and what guesses several tokens at once."""
     if not any(".linear_attn." in name or name.startswith("model.language_model.") for name in tensors) and not any(
         name.startswith("vision_model.") for name in tensors
     ):
         return tensors
-    return {name: size for name, size in tensors.items() if not name.startswith(_NOT_TEXT)}
+    text = config.get("text_config") or {}
+    idle = [
+        "layer_scalar"
+    ]  # a constant of Gemma 4, which also stores keys and values for layers that use those of another
+    idle += (
+        [
+            f".{at}.self_attn.{name}.weight"
+            for at in range(
+                text.get("num_hidden_layers", 0) - text.get("num_kv_shared_layers", 0), text.get("num_hidden_layers", 0)
+            )
+            for name in ("k_proj", "v_proj", "k_norm", "v_norm")
+        ]
+        if text.get("num_kv_shared_layers")
+        else []
+    )
+    return {
+        name: size
+        for name, size in tensors.items()
+        if not name.startswith(_NOT_TEXT) and not name.endswith(tuple(idle))
+    }
 
 
 def _active_expert_share(config: dict) -> float:

@@ -1,8 +1,8 @@
 """The parts of a loaded model that no text goes through: what looks at pictures or hears. Runs in workers only.
 
-transformers loads Gemma 3, Gemma 4 and Mistral 3 whole. What looks and hears is taken out of them, so that it takes no memory on the device and no
-method lays anything beside it or learns it (it would get no gradient); what ships a whole model puts it back before it saves. The names of the
-others stay as transformers has them, so an adapter fits the whole model too.
+transformers loads Gemma 3, Gemma 4 and Mistral 3 whole. What looks and hears is taken out of them, so that it takes no
+memory on the device and no method adapts or trains it (it would get no gradient); whoever saves a whole model puts it
+back before that. The names of the others stay as transformers has them, so an adapter fits the whole model too.
 """
 
 from __future__ import annotations

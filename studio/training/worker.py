@@ -21,9 +21,10 @@ from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Method, Setting
 from studio.models.load import compute_dtype
+from studio.models.model_types import loader
 from studio.models.resolve import resolve_folder
 from studio.models.rope_scaling import read_rope_scaling
-from studio.models.shape import read_shape
+from studio.models.shape import read_config, read_shape
 from studio.models.text_part import restore_other_parts
 from studio.recipe import Recipe, recipe_from
 from studio.training import checks
@@ -213,6 +214,7 @@ def finish(
         run_id=job.run_id,
         card={
             **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=read_rope_scaling(made)),
+            "loader": loader(read_config(base).get("model_type")),
             **kind.card(),
         },
     )

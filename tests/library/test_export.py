@@ -155,6 +155,14 @@ def test_the_model_card():
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["base_model"] == "Qwen/Qwen3-0.6B" and front["library_name"] == "peft" and "license" not in front
     assert "10.0% | 90.0%" in text and "<script>" not in text and 'from_pretrained("Qwen/Qwen3-0.6B")' in text
+    assert "AutoModelForCausalLM.from_pretrained(" in text
+    seeing = cards.model_card(
+        "x", {**card, "base": "mistralai/Ministral-3-3B-Instruct-2512-BF16", "loader": "AutoModelForImageTextToText"}
+    )
+    assert (
+        "import AutoModelForImageTextToText, AutoTokenizer" in seeing
+        and 'base = AutoModelForImageTextToText.from_pretrained("mistralai/Ministral' in seeing
+    )
     starter = cards.model_card("s", {**card, "base": "starter", "metrics": {}})
     assert (
         "base_model" not in yaml.safe_load(starter.split("---\n")[1])

@@ -62,6 +62,43 @@ MULTIMODAL: dict[str, dict] = {
         "tie_word_embeddings": False,
     },
 }
+_GEMMA4 = {
+    **TINY,
+    "num_hidden_layers": 4,
+    "head_dim": 8,
+    "global_head_dim": 16,
+    "vocab_size_per_layer_input": WORDS,
+    "hidden_size_per_layer_input": 0,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+}
+_GEMMA4_EYES = {
+    **{key: value for key, value in _EYES.items() if key != "image_size"},
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "patch_size": 4,
+    "position_embedding_size": 64,
+}
+MULTIMODAL |= {
+    "gemma4": {"text_config": _GEMMA4, "vision_config": _GEMMA4_EYES, "audio_config": None},
+    "gemma4 with shared keys": {
+        "text_config": {**_GEMMA4, "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 8},
+        "vision_config": _GEMMA4_EYES,
+        "audio_config": None,
+    },
+    "gemma4 with experts": {
+        "text_config": {
+            **_GEMMA4,
+            "enable_moe_block": True,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 16,
+            "attention_k_eq_v": True,
+            "num_global_key_value_heads": 1,
+        },
+        "vision_config": _GEMMA4_EYES,
+        "audio_config": None,
+    },
+}
 """Families that read pictures besides text, saved whole, as their makers publish them. Some types hold text models of several types."""
 DECODERS: dict[str, dict] = {
     "gpt_oss": {

@@ -64,6 +64,12 @@ def mistral_calls(text: str) -> Calls:
     return [(call["name"], call["arguments"]) for calls in lists if isinstance(calls, list) for call in calls]
 
 
+def named_calls(text: str) -> Calls:
+    """`[TOOL_CALLS]name[ARGS]{…}`, one behind the other: Ministral 3."""
+    found = re.finditer(r"\[TOOL_CALLS\]([\w.-]+)\[ARGS\]", text)
+    return [(mark[1], json.JSONDecoder().raw_decode(text, mark.end())[0]) for mark in found]
+
+
 def harmony_calls(text: str) -> Calls:
     """` to=functions.…<|channel|>commentary json<|message|>{…}<|call|>`: GPT-OSS."""
     found = re.finditer(r" to=functions\.(\S+?)<\|channel\|>commentary json<\|message\|>", text)

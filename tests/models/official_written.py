@@ -7,6 +7,8 @@ around " Hi " and " Hello " show what is trimmed.
 
 from datetime import datetime
 
+from official_written_ministral import ministral
+
 TODAY = datetime.now()
 TOOL = (
     '{"type": "function", "function": {"name": "weather", "description": "Says the weather", "parameters": '
@@ -206,6 +208,7 @@ WRITTEN = {
         '"Where are you?" or "When is the next flight to Tokyo" => "Where do you travel '
         'from?")[/SYSTEM_PROMPT][INST] Hi [/INST] Hello </s>',
     },
+    "ministral3": ministral(TOOL),
     "phi3": {
         "asked": "<|system|>\nBe brief.<|end|>\n<|user|>\n Hi <|end|>\n<|assistant|>\n Hello <|end|>\n<|user|>\nAnd?"
         "<|end|>\n<|assistant|>\n",

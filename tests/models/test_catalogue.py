@@ -25,13 +25,14 @@ def test_the_entries():
 
 
 def test_sizes_agree_with_names():
-    """A name that says its size says it about right, unless it says the size that is active ("17B-16E"). Names leave out embeddings (Falcon3-1B has 1.67) or round (OLMo 2 1B: 1.48)."""
+    """A name that says its size says it about right, unless it says the size that is active ("17B-16E"). Names leave out embeddings
+    (Falcon3-1B has 1.67) or what looks at pictures (Ministral 3 3B: 3.85), or round (OLMo 2 1B: 1.48)."""
     sizes = {entry.id: re.search(r"-(\d+(?:\.\d+)?)([bm])(?=-|$)(?!-\d+e)", entry.id.lower()) for entry in catalogue()}
     assert sum(found is not None for found in sizes.values()) > 30
     for name, found in sizes.items():
         if found:
             billions = float(found.group(1)) / (1000 if found.group(2) == "m" else 1)
-            assert 0.9 * billions < catalogue_entry(name).parameters < max(billions + 0.7, 1.2 * billions), name
+            assert 0.9 * billions < catalogue_entry(name).parameters < max(billions + 0.9, 1.2 * billions), name
 
 
 @pytest.mark.skipif(not (STARTER / "model.safetensors").exists(), reason="the starter is not made yet")

@@ -254,6 +254,20 @@ def test_a_broken_template_blocks_only_where_it_is_used(desk, data, llama, tmp_p
     assert desk.outlook().problems == {}
 
 
+def test_a_template_beside_the_processor(desk, data, llama, tmp_path):
+    """Where models that read pictures too may have it; it counts only where the tokenizer has none."""
+    from studio.models.chat_tokenizer import ChatTokenizer
+
+    folder = shutil.copytree(llama, tmp_path / "m")
+    assert ChatTokenizer(folder).own_template is None
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
+    assert ChatTokenizer(folder).own_template == "{{ messages[0].content }}"
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{% if %}"}))
+    assert "The chat template in chat_template.json" in reason(desk, data, folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "chat_template": "{{ 1 }}"}))
+    assert ChatTokenizer(folder).own_template == "{{ 1 }}"
+
+
 def test_a_folder_without_a_tokenizer(desk, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "tokenizer.json").unlink()
@@ -420,6 +434,8 @@ def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
     adapter = runs.store.run(run)
     assert adapter["state"] == "done"
     made = next(row for row in shelf.listing(runs.store, base=str(folder)))
-    model = apply_adapter(load_base(folder), shelf.find(runs.home, runs.store, made["id"])[0])
+    artefact, card, _ = shelf.find(runs.home, runs.store, made["id"])
+    assert card["loader"] == ("AutoModelForImageTextToText" if kind.startswith("mistral3") else "AutoModelForCausalLM")
+    model = apply_adapter(load_base(folder), artefact)
     (answer,) = generate_answers(model, ChatTokenizer(folder), [ROWS["chat"][0]["messages"][:1]], 4)
     assert isinstance(answer, str)

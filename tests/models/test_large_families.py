@@ -1,7 +1,8 @@
-"""GPT-OSS, whose experts are stored in 4 bits, and families that read pictures besides text (Llama 4, Gemma 3, Mistral 3): what the files say is what
+"""GPT-OSS, whose experts are stored in 4 bits, and families that read pictures besides text (Llama 4, Gemma 3 and 4, Mistral 3): what the files say is what
 is loaded, LoRA learns in the text part alone, and stock peft over stock transformers loads the adapter."""
 
 import json
+import shutil
 import warnings
 
 import pytest
@@ -26,7 +27,10 @@ IDS = torch.arange(3, 19)[None]
 ON_DISK = {
     "gpt_oss": "model.layers.0.mlp.experts.gate_up_proj",
     "gpt_oss in MXFP4": "model.layers.0.mlp.experts.gate_up_proj_blocks",
-    **dict.fromkeys(MULTIMODAL, "language_model.model.layers.0.self_attn.q_proj.weight"),
+    **{
+        kind: f"{'model.language_model' if kind.startswith('gemma4') else 'language_model.model'}.layers.0.self_attn.q_proj.weight"
+        for kind in MULTIMODAL
+    },
     "llama4": "language_model.model.layers.0.feed_forward.experts.gate_up_proj",
 }
 """A name of each family's public weights."""
@@ -70,10 +74,33 @@ def test_the_files_say_what_is_loaded(kind, folders):
     outside = {
         name: (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if hasattr(module, "in_features") and "lm_head" not in name and "feed_forward" not in name
+        if hasattr(module, "in_features") and "lm_head" not in name and ("self_attn" in name or not shape.experts)
     }
     assert shape.linear_layers == outside and outside
-    assert (shape.layers, shape.context, shape.vocab_size, shape.modality) == (2, 256, 320, "text")
+    assert (shape.layers, shape.context, shape.vocab_size, shape.modality) == (
+        4 if kind.startswith("gemma4") else 2,
+        256,
+        320,
+        "text",
+    )
+
+
+def test_keys_that_no_layer_uses_are_not_counted(folders, tmp_path):
+    """Gemma 4's E2B and E4B store keys and values also for the layers that use those of another layer."""
+    from safetensors.torch import save_file
+
+    stored = load_file(folders["gemma4 with shared keys"] / "model.safetensors")
+    more = {
+        name.replace("layers.1.", f"layers.{at}."): tensor.clone()
+        for name, tensor in stored.items()
+        for at in (2, 3)
+        if "layers.1.self_attn.k_" in name or "layers.1.self_attn.v_" in name
+    }
+    assert len(more) == 6 and not more.keys() & stored.keys()
+    folder = shutil.copytree(folders["gemma4 with shared keys"], tmp_path / "m")
+    save_file(stored | more, folder / "model.safetensors", metadata={"format": "pt"})
+    assert read_shape(folder).tensors == read_shape(folders["gemma4 with shared keys"]).tensors
+    assert load_base(folder, precision="fp32").num_parameters() == read_shape(folder).parameters
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,7 +141,7 @@ def test_a_merged_model_is_a_base_again(kind, folders, tmp_path):
         and read_shape(tmp_path / "m").stored_as == ""
     )
     with torch.no_grad():
-        assert torch.allclose(again(input_ids=IDS).logits, before, atol=1e-4)
+        assert torch.allclose(again(input_ids=IDS).logits, before, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["gemma3", "mistral3"])
@@ -245,6 +272,16 @@ LLAMA_EYES = {
     "projector_input_dim": 4096,
     "projector_output_dim": 4096,
 }
+PIXTRAL_EYES = {
+    "model_type": "pixtral",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "head_dim": 64,
+    "image_size": 1540,
+    "patch_size": 14,
+}
 PUBLIC = {
     "openai/gpt-oss-20b": {
         "num_hidden_layers": 24,
@@ -282,6 +319,25 @@ PUBLIC = {
         },
         "vision_config": EYES,
     },
+    **{
+        f"mistralai/Ministral-3-{size}B-Instruct-2512-BF16": {
+            "text_config": {
+                "model_type": "ministral3",
+                "vocab_size": 131072,
+                "num_attention_heads": 32,
+                "num_key_value_heads": 8,
+                "head_dim": 128,
+                **widths,
+            },
+            "vision_config": PIXTRAL_EYES,
+            "tie_word_embeddings": size == 3,
+        }
+        for size, widths in (
+            (3, {"hidden_size": 3072, "intermediate_size": 9216, "num_hidden_layers": 26}),
+            (8, {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 34}),
+            (14, {"hidden_size": 5120, "intermediate_size": 16384, "num_hidden_layers": 40}),
+        )
+    },
 }
 """Hub id → what its public config.json says of sizes."""
 
@@ -298,5 +354,5 @@ def test_the_offer_has_the_size_that_its_config_makes(name):
         )
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     inside = sum(size for name, size in sizes.items() if name.endswith(("experts.gate_up_proj", "experts.down_proj")))
-    assert offer.parameters == pytest.approx(sum(sizes.values()) / 1e9, rel=0.003)
+    assert offer.parameters == pytest.approx(sum(sizes.values()) / 1e9, rel=0.004)
     assert offer.experts == pytest.approx(inside / sum(sizes.values()), abs=0.001)
