@@ -152,9 +152,9 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
     good = sum(count for value, count in known.items() if verdict(value, rated))
     evidence = [
         Sentence(
-            "Column '{column}' says yes or no in {said} of {rows} {rows:row|rows}, yes in {count} of them.",
+            "Column '{column}' says yes or no in {answered} of {rows} {rows:row|rows}, yes in {count} of them.",
             column=rated,
-            flag_count=known.total(),
+            answered=known.total(),
             count=good,
             rows=len(rows),
         ),

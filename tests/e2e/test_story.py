@@ -37,9 +37,9 @@ def answer(question):
     given = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
     made = model.generate(**given, do_sample=False, max_new_tokens=48)
     return tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()
-fine-tuned = [answer(question) for question in questions]
+fine_tuned = [answer(question) for question in questions]
 with model.disable_adapter():
-    print(json.dumps({"fine_tuned": fine-tuned, "base": [answer(question) for question in questions]}))
+    print(json.dumps({"fine_tuned": fine_tuned, "base": [answer(question) for question in questions]}))
 """
 
 
