@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 from tests.conftest import CHROMIUM, Studio, until  # noqa: E402
 from tests.e2e.pages import ready, shown_steps, status, tab  # noqa: E402
 
-WIDTH, HEIGHT, MARGIN = 1280, 900, 16
+WIDTH, HEIGHT, MARGIN = 1280, 900, 72  # below: the status bar
 LARGEST = 300_000  # bytes of one picture
 LOOK = {
     "viewport": {"width": WIDTH, "height": HEIGHT},
