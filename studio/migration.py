@@ -6,6 +6,7 @@ database is opened, and notes in it (SQLite's user_version) that this was done. 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -119,14 +120,14 @@ def _metrics(metrics: dict) -> dict:
 def _files(home: Path) -> None:
     """Files under `home`; each is replaced in one step, so that a crash leaves the old or the new one."""
     for path in home.glob("runs/*/predictions.jsonl"):
-        lines = path.read_text(encoding="utf-8").splitlines()
-        _replace(
-            path,
-            "".join(json.dumps(_renamed(json.loads(line), _PREDICTION), ensure_ascii=False) + "\n" for line in lines),
-        )
+        # Only "\n" ends a row: other line separators of Unicode may stand in a text. A torn row stays as it is.
+        _replace(path, "\n".join(map(_prediction, path.read_text(encoding="utf-8").split("\n"))))
     for path in (*home.glob("adapters/*/studio.json"), *home.glob("trash/*/studio.json")):
-        words = json.loads(path.read_text(encoding="utf-8"))
-        _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1, ensure_ascii=False))
+        with contextlib.suppress(
+            ValueError, KeyError, TypeError, AttributeError
+        ):  # a torn one is the library's to report
+            words = json.loads(path.read_text(encoding="utf-8"))
+            _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1))
     for path in home.glob("runs/*/checkpoints/*/learnt.safetensors"):
         os.replace(path, path.with_name("trainable.safetensors"))
     outbox, exports = home / "outbox", home / "exports"
@@ -135,6 +136,14 @@ def _files(home: Path) -> None:
         for path in outbox.iterdir():
             os.replace(path, exports / path.name)
         outbox.rmdir()
+
+
+def _prediction(line: str) -> str:
+    """A row of predictions.jsonl with today's names; ASCII, because a text may hold half a character."""
+    try:
+        return json.dumps(_renamed(json.loads(line), _PREDICTION))
+    except (ValueError, AttributeError):
+        return line
 
 
 def _replace(path: Path, text: str) -> None:

@@ -35,7 +35,7 @@ def memory_problem(forecast: Forecast, hardware: Hardware) -> Sentence | None:
 def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
     """Ways out, those that suffice alone first; [] where the run fits.
 
-    Changes are dotted keys of the recipe and their values, for `changed`: {"training.batch_size": 4, "training.accumulation": 2}.
+    Changes are dotted keys of the recipe and their values, for `changed`: {"training.batch_size": 4, "training.gradient_accumulation_steps": 2}.
     """
     room = _room(forecast.device, hardware)
     if forecast.memory_bytes <= room:
@@ -68,7 +68,7 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
     training, machine, method = recipe.training, recipe.machine, recipe.method
     ideas = _smaller_batches(forecast, room, hardware)
     if not machine.gradient_checkpointing and not method.unsupported_reason("gradient_checkpointing"):
-        ideas.append((Sentence("Turn on gradient checkpointing"), {"machine.checkpointing": True}))
+        ideas.append((Sentence("Turn on gradient checkpointing"), {"machine.gradient_checkpointing": True}))
     if training.optimiser in ("adamw", "paged_adamw"):
         ideas.append((Sentence("Use the 8-bit optimiser"), {"training.optimiser": "adamw_8bit"}))
     if recipe.quantisation == "none" and not method.unsupported_reason("nf4") and method.name != "lora":
@@ -104,7 +104,10 @@ def _smaller_batches(forecast: Forecast, room: int, hardware: Hardware) -> list[
     size, changes = training.batch_size, None
     while size > 1:
         size = (size + 1) // 2
-        changes = {"training.batch_size": size, "training.accumulation": -(-training.effective_batch // size)}
+        changes = {
+            "training.batch_size": size,
+            "training.gradient_accumulation_steps": -(-training.effective_batch // size),
+        }
         after = _after(forecast, changes, hardware)
         if after is None or after <= room:
             break

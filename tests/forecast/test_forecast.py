@@ -235,7 +235,7 @@ def test_ways_out_lead_out():
     ways = not_enough_memory(found, tight)
     assert ways and {key for _, changes in ways for key in changes} >= {
         "training.batch_size",
-        "machine.checkpointing",
+        "machine.gradient_checkpointing",
         "method",
     }
     for text, changes in ways:

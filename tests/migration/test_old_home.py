@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from studio import migration
 from studio.evaluation import predictions
 from studio.home import Home
 from studio.library import shelf
@@ -97,6 +98,22 @@ def test_opening_twice_changes_nothing_more(old):
     before = {path: path.read_bytes() for path in old.rglob("*.json*")}
     Store(Home(old).database).close()
     assert {path: path.read_bytes() for path in old.rglob("*.json*")} == before
+
+
+def test_odd_characters_and_torn_files_do_not_keep_a_home_from_opening(old, facts):
+    """Half a character, line separators of Unicode, a torn row and a torn card; also after a crash between files and database."""
+    path = old / "runs" / facts["done"] / "predictions.jsonl"
+    first = json.loads(path.read_text().split("\n")[0]) | {"taught": "half \ud83d, \u2028 and \x85"}
+    path.write_text(
+        json.dumps(first) + "\n" + json.dumps(first | {"taught": "\u2028"}, ensure_ascii=False) + '\n{"torn'
+    )
+    torn = next((old / "adapters").glob("*/studio.json"))
+    torn.write_text('{"name": "x", "ca')
+    migration._files(old)  # and then the process died
+    Store(Home(old).database)
+    rows = [json.loads(line) for line in path.read_text().split("\n")[:2]]
+    assert [row["fine_tuned"] for row in rows] == [first["taught"], "\u2028"] and path.read_text().endswith('{"torn')
+    assert torn.read_text() == '{"name": "x", "ca'
 
 
 def test_options_of_methods_have_todays_names():

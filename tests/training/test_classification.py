@@ -191,3 +191,15 @@ def test_methods_made_for_classification_learn_it(name, runs):
     losses = list(runs.losses(run).values())
     assert runs.store.run(run)["state"] == "done" and sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert runs.store.adapter(run)["card"]["labels"] == ["billing", "fault", "login", "praise", "refund", "shipping"]
+
+
+@pytest.mark.slow
+def test_labels_that_no_training_row_has_are_all_named(runs, tmp_path):
+    """Also those of earlier validation rows, when the last one has none."""
+    for name, labels in (("train", "ab" * 8), ("validation", ["zebra", "yak", "a", "b"])):
+        rows = "".join(f"The text number {at} of {label}.,{label}\n" for at, label in enumerate(labels))
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{rows}")
+    data = {"source": str(tmp_path / "train.csv"), "validation": str(tmp_path / "validation.csv")}
+    run = runs.start("lora", task="classification", data=data, max_steps=2)
+    logged = [str(event["data"]) for event in runs.store.events(run, kind="log")]
+    assert any("yak, zebra" in text and "'count': 2" in text for text in logged), logged

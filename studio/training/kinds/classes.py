@@ -93,10 +93,10 @@ class Classes(Kind):
         """The validation rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
         seen, unknown, count = set(self.labels), set(), 0
         for names, item in validation:
-            unknown = set(names) - seen
-            unknown |= unknown
-            count += bool(unknown)
-            left = self.measurable(names, unknown)
+            unknown_here = set(names) - seen
+            unknown |= unknown_here
+            count += bool(unknown_here)
+            left = self.measurable(names, unknown_here)
             if left is not None:
                 yield left, item
         if count:
@@ -109,7 +109,7 @@ class Classes(Kind):
             )
 
     def measurable(self, names: Names, unknown: set[str]) -> Names | None:
-        """What is measured of a validation row, None if nothing. strange: those of its labels that no training row has."""
+        """What is measured of a validation row, None if nothing. unknown: those of its labels that no training row has."""
         return None if unknown else names
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
