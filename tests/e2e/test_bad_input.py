@@ -91,7 +91,7 @@ def noticed(page, place: str, *words: str) -> str:
 def one_sentence(text: str, *words: str) -> str:
     assert all(word in text for word in words), text
     assert re.search(
-        r"choose|try|mend|save|make|put|check|write|download|convert|give|rename|must|missing|split|remove|read are",
+        r"choose|try|correct|save|make|put|check|write|download|convert|give|rename|must|missing|split|remove|read are",
         text,
         re.IGNORECASE,
     ), f"no way out: {text}"
@@ -388,7 +388,7 @@ MODELS = {
     "torn": (CONFIG, {"model__safetensors": WEIGHTS[:-4]}, "incomplete or not safetensors", "download the model again"),
     "broken": ("{not json", {}, "config.json in", "not valid JSON", "download the model again"),
     "strange": ("[]", {"model__safetensors": WEIGHTS}, "does not describe a model", "download the model again"),
-    "nameless": (CONFIG, {"model__safetensors": WEIGHTS}, "config.json does not say", "model_type"),
+    "nameless": (CONFIG, {"model__safetensors": WEIGHTS}, "config.json names no model type", "model_type"),
     "wordless": (
         CONFIG | {"model_type": "gpt_neo"},
         {"model__safetensors": WEIGHTS},
