@@ -123,9 +123,8 @@ def _files(home: Path) -> None:
         # Only "\n" ends a row: other line separators of Unicode may stand in a text. A torn row stays as it is.
         _replace(path, "\n".join(map(_prediction, path.read_text(encoding="utf-8").split("\n"))))
     for path in (*home.glob("adapters/*/studio.json"), *home.glob("trash/*/studio.json")):
-        with contextlib.suppress(
-            ValueError, KeyError, TypeError, AttributeError
-        ):  # a torn one is the library's to report
+        # A torn card stays as it is: the library reports it.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             words = json.loads(path.read_text(encoding="utf-8"))
             _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1))
     for path in home.glob("runs/*/checkpoints/*/learnt.safetensors"):
