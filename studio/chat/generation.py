@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from transformers import GenerationConfig, StoppingCriteria
 
-from studio.data.reasoning import channels_text
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import disable_4bit_repacking
 
@@ -143,8 +142,8 @@ def generate_continuations(
 def decode_answer(tokenizer: ChatTokenizer, ids: list[int], end: StopCondition) -> str:
     """Generated `ids` as text, up to the stop condition."""
     kept = next((ids[:at] for at, token in enumerate(ids) if token in end.ids), ids)
-    if tokenizer.has_channels:
-        return channels_text(tokenizer.decode(kept, keep_special_tokens=True))
+    if tokenizer.read_channels:
+        return tokenizer.read_channels(tokenizer.decode(kept, keep_special_tokens=True))
     text = tokenizer.decode(kept)
     return text.partition(end.text)[0] if end.text else text
 

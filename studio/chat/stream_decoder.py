@@ -5,7 +5,6 @@ Knows nothing about models; `end` is a `studio.chat.generation.StopCondition`.
 
 from __future__ import annotations
 
-from studio.data.reasoning import channels_text
 from studio.models.chat_tokenizer import ChatTokenizer
 
 
@@ -29,7 +28,7 @@ class StreamDecoder:
             return ""
         self._ids.append(token)
         self.count += 1
-        if self.tokenizer.has_channels:
+        if self.tokenizer.read_channels:
             return self._from_channels()
         before = self.tokenizer.decode(self._ids[self._prefix : self._read])
         after = self.tokenizer.decode(self._ids[self._prefix :])
@@ -39,8 +38,8 @@ class StreamDecoder:
         return self._visible_text(after[len(before) :])
 
     def _from_channels(self) -> str:
-        """The new text of a model that writes in channels (GPT-OSS)."""
-        text = channels_text(self.tokenizer.decode(self._ids, keep_special_tokens=True))
+        """The new text of a model that writes in channels (GPT-OSS, Gemma 4)."""
+        text = self.tokenizer.read_channels(self.tokenizer.decode(self._ids, keep_special_tokens=True))
         if text.endswith("\ufffd"):
             return ""
         new, self._read = text[self._read :], len(text)
@@ -48,7 +47,7 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """The remaining text at the end."""
-        if self.tokenizer.has_channels:
+        if self.tokenizer.read_channels:
             return self._from_channels()
         before = self.tokenizer.decode(self._ids[self._prefix : self._read])
         after = self.tokenizer.decode(self._ids[self._prefix :])

@@ -8,9 +8,14 @@ take it apart again for the chat template. Knows nothing about templates.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 OPEN, CLOSE = "<think>", "</think>"
-_INLINE = re.compile(r"\s*<(think|thinking|thought)>(.*?)</\1>\s*", re.DOTALL)
+_INLINE = re.compile(
+    r"\s*(?:<(?P<tag>think|thinking|thought)>(?P<tagged>.*?)</(?P=tag)>"
+    r"|<\|channel>thought\n(?P<channel>.*?)<channel\|>)\s*",
+    re.DOTALL,
+)
 
 
 def join_reasoning(reasoning: str, answer: str) -> str:
@@ -24,7 +29,7 @@ def split_reasoning(content: str) -> tuple[str, str]:
     A closing mark without an opening one counts too: some files hold what a model wrote behind a prompt that opened it.
     """
     if found := _INLINE.match(content):
-        return found[2].strip(), content[found.end() :]
+        return (found["tagged"] or found["channel"] or "").strip(), content[found.end() :]
     before, mark, after = content.partition(CLOSE)
     if mark and OPEN not in before:
         return before.strip(), after.lstrip()
@@ -34,7 +39,7 @@ def split_reasoning(content: str) -> tuple[str, str]:
 _BETWEEN_CHANNELS = re.compile(r"<\|start\|>[^<]*|<\|end\|>|<\|return\|>|<\|call\|>")
 
 
-def channels_text(raw: str) -> str:
+def harmony_text(raw: str) -> str:
     """What a model said in channels (OpenAI's harmony format, as GPT-OSS speaks) with its reasoning as
     `<think>…</think>`.
 
@@ -51,3 +56,19 @@ def channels_text(raw: str) -> str:
         elif message:
             made += body
     return made
+
+
+_GEMMA_CHANNEL = re.compile(r"<\|channel>[a-z]*\n?")
+_GEMMA_CHANNEL_END = re.compile(r"\n?<channel\|>")
+
+
+def gemma_text(raw: str) -> str:
+    """What Gemma 4 wrote, with its thought channel as `<think>…</think>`; tool calls stand as it writes them.
+
+    raw: the text with its special tokens; it may still grow, then what is returned grows too.
+    """
+    return _GEMMA_CHANNEL_END.sub(f"\n{CLOSE}\n\n", _GEMMA_CHANNEL.sub(f"{OPEN}\n", raw))
+
+
+CHANNELS: dict[str, Callable[[str], str]] = {"<|channel|>": harmony_text, "<|channel>": gemma_text}
+"""Special token that opens a channel → what brings text with such channels to the form `<think>…</think>`."""

@@ -12,6 +12,7 @@ import copy
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,7 +23,7 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from studio.data.reasoning import split_reasoning
+from studio.data.reasoning import CHANNELS, CLOSE, OPEN, gemma_text, split_reasoning
 from studio.models.templates import OWN, rewrite_system_messages, template
 from studio.words import StudioError
 
@@ -174,7 +175,7 @@ class ChatTokenizer:
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
         fine_tuned = copy.copy(self)
-        for derived_from_template in ("_compiled_template", "reasoning_key", "answer_end", "has_channels"):
+        for derived_from_template in ("_compiled_template", "reasoning_key", "answer_end", "read_channels"):
             fine_tuned.__dict__.pop(derived_from_template, None)
         fine_tuned.template = saved
         return fine_tuned
@@ -220,7 +221,7 @@ class ChatTokenizer:
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
         if (
             turn["role"] != "assistant"
-            or "</think" not in (turn["content"] or "")
+            or not any(mark in (turn["content"] or "") for mark in ("</think", "<channel|>"))
             or not self.reasoning_key
             or any(turn.get(key) for key in REASONING_KEYS)
         ):
@@ -232,12 +233,23 @@ class ChatTokenizer:
     @cached_property
     def reasoning_key(self) -> str:
         """The message key from which the chat template takes reasoning; "" where it takes it inline or not at all."""
-        for key in REASONING_KEYS:
-            answer = {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER}
-            with contextlib.suppress(ChatTemplateError):
-                if _REASONING_PLACEHOLDER in self._render([{"role": "user", "content": "?"}, answer], False, None):
-                    return key
-        return ""
+        call = {"type": "function", "id": "call00000", "function": {"name": "f", "arguments": {}}}
+        # Some templates render reasoning only beside tool calls (Gemma 4's first ones).
+        for more in ({}, {"tool_calls": [call]}):
+            for key in REASONING_KEYS:
+                answer = {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER, **more}
+                with contextlib.suppress(ChatTemplateError):
+                    if _REASONING_PLACEHOLDER in self._render([{"role": "user", "content": "?"}, answer], False, None):
+                        return key
+        # Gemma 4's release took none; its thoughts still do not belong into the content.
+        return REASONING_KEYS[0] if self.read_channels is gemma_text else ""
+
+    @property
+    def reasoning_marks(self) -> tuple[str, str]:
+        """What stands before and behind the reasoning of an answer where the chat template leaves it out."""
+        if self.read_channels is gemma_text:
+            return "<|channel>thought\n", "\n<channel|>"
+        return f"{OPEN}\n", f"\n{CLOSE}\n\n"
 
     @cached_property
     def answer_end(self) -> tuple[str, str]:
@@ -293,9 +305,14 @@ class ChatTokenizer:
         return self._tokenizer.decode(ids, skip_special_tokens=not keep_special_tokens)
 
     @cached_property
-    def has_channels(self) -> bool:
-        """Whether the chat template writes reasoning and answer in channels, as GPT-OSS does."""
-        return "<|channel|>" in self.template and self._tokenizer.token_to_id("<|channel|>") is not None
+    def read_channels(self) -> Callable[[str], str] | None:
+        """What separates reasoning and answer in generated text, special tokens included, where the chat template
+        writes them in channels (GPT-OSS, Gemma 4); None for other templates.
+        """
+        for token, read in CHANNELS.items():
+            if token in self.template and self._tokenizer.token_to_id(token) is not None:
+                return read
+        return None
 
     @cached_property
     def eos_ids(self) -> list[int]:

@@ -18,10 +18,10 @@ from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer, Tokens
 
 _OPENED = re.compile(rf"{OPEN}\s*\Z")
-_CLOSED = re.compile(rf"{OPEN}\s*{CLOSE}\s*\Z")
+_CLOSED = re.compile(rf"(?:{OPEN}\s*{CLOSE}|<\|channel>thought\s*<channel\|>)\s*\Z")
 # Replaces an answer, or its reasoning, to find where a template renders it.
 _PLACEHOLDER = "\u2042another\u2042"
-_AFTER_REASONING = re.compile(rf"\s*(?:{CLOSE}\s*)?")
+_AFTER_REASONING = re.compile(rf"\s*(?:(?:{CLOSE}|<channel\|>)\s*)?")
 
 Span = tuple[int, int, float]
 """Characters (start, end) of a text and the weight of their loss."""
@@ -78,14 +78,15 @@ def find_answer(
     text = body[: _end(tokenizer, body)]
     trailing = body[len(text) :]
     reasoning = split_reasoning(turn["content"])[0]
+    opening, closing = tokenizer.reasoning_marks
+    opened = prompt.rstrip().endswith(opening.rstrip())
     if (
         reasoning
         and not _CLOSED.search(prompt)
-        and not text.startswith(reasoning)
+        and not (opened and text.startswith(reasoning))
         and not _writes_reasoning(tokenizer, messages, at, tools)
     ):
-        opened = "" if prompt.rstrip().endswith(OPEN) else f"{OPEN}\n"
-        text = f"{opened}{reasoning}\n{CLOSE}\n\n{text.removeprefix(CLOSE).lstrip()}"
+        text = f"{'' if opened else opening}{reasoning}{closing}{text.removeprefix(CLOSE).lstrip()}"
     if tokenizer.append_eos and not tokenizer.answer_end[0] and not text.endswith(tokenizer.eos_text):
         text, trailing = text + tokenizer.eos_text, ""
     return Answer(prompt, text, trailing, _spans(turn, text, train_on_reasoning), turn)
@@ -138,9 +139,12 @@ def _start(
             for start in range(differs, max(0, differs - 24), -1):
                 if whole[:start].endswith(prompt[-length:]):
                     return start
-    for words in (messages[at]["content"].strip(), split_reasoning(messages[at]["content"])[1].strip()):
+    reasoning, answer = split_reasoning(messages[at]["content"])
+    thought = reasoning.join(tokenizer.reasoning_marks).strip() if reasoning else ""
+    for words in (messages[at]["content"].strip(), answer.strip()):
         if words and (start := whole.rfind(words)) >= 0:
-            return start
+            before = whole[:start].rstrip()
+            return len(before.removesuffix(thought)) if thought and before.endswith(thought) else start
     return None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from official_calls import (
     Calls,
+    gemma_calls,
     harmony_calls,
     json_calls,
     llama4_calls,
@@ -37,8 +38,8 @@ class Family:
     generation_ends: further tokens that generation_config lists as ends. takes_system: whether a system text is
     accepted. takes_tools, takes_calls: whether `tools` and an answer's `tool_calls` are written. takes_parallel_calls:
     whether all of several calls are. takes_content_with_calls: whether the content beside calls is. takes_reasoning:
-    the message key that thoughts are read from ("" for none). trims: whether contents lose their outer white space.
-    opens_thought: what the generation prompt opens. calls: the calls in a rendered answer or conversation.
+    the message keys that reasoning is read from. trims: whether contents lose their outer white space.
+    opens_thought: what the generation prompt opens. settings: Jinja that stands before the file's. calls: the calls in a rendered answer or conversation.
     """
 
     name: str
@@ -54,15 +55,16 @@ class Family:
     takes_calls: bool = False
     takes_parallel_calls: bool = False
     takes_content_with_calls: bool = True
-    takes_reasoning: str = ""
+    takes_reasoning: tuple[str, ...] = ()
     trims: bool = False
     opens_thought: str = ""
+    settings: str = ""
     calls: Callable[[str], Calls] = no_calls
 
     @property
     def template(self) -> str:
         """The Jinja source."""
-        return (FOLDER / f"{self.file}.jinja").read_text(encoding="utf-8")
+        return self.settings + (FOLDER / f"{self.file}.jinja").read_text(encoding="utf-8")
 
 
 _TOOLS = {"takes_tools": True, "takes_calls": True}
@@ -77,7 +79,12 @@ def _qwen(name: str, file: str, source: str, **more) -> Family:
 
 
 def _qwen35(name: str, file: str, source: str, opens_thought: str = "") -> Family:
-    more = {"takes_reasoning": "reasoning_content", "trims": True, "opens_thought": opens_thought, "calls": xml_calls}
+    more = {
+        "takes_reasoning": ("reasoning_content",),
+        "trims": True,
+        "opens_thought": opens_thought,
+        "calls": xml_calls,
+    }
     return _qwen(name, file, source, **more)
 
 
@@ -109,6 +116,26 @@ def _gemma(name: str, file: str, source: str, **more) -> Family:
         source,
         generation_ends=("<end_of_turn>",),
         trims=True,
+        **more,
+    )
+
+
+def _gemma4(name: str, source: str, **more) -> Family:
+    special = ("<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", '<|"|>', "<|tool>", "<tool|>")
+    calls = ("<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>")
+    return Family(
+        name,
+        "gemma4",
+        "<bos>",
+        "<eos>",
+        (*special, *calls),
+        "<turn|>",
+        source,
+        generation_ends=("<turn|>", "<|tool_response>"),
+        takes_reasoning=("reasoning_content", "reasoning"),
+        trims=True,
+        calls=gemma_calls,
+        **_PARALLEL,
         **more,
     )
 
@@ -156,12 +183,12 @@ def _granite(name: str, file: str, source: str, **more) -> Family:
 
 FAMILIES: tuple[Family, ...] = (
     _qwen("Qwen2.5", "qwen2_5", "Qwen/Qwen2.5-7B-Instruct; Qwen documentation, Function Calling"),
-    _qwen("Qwen3", "qwen3", "Qwen/Qwen3-8B", takes_reasoning="reasoning_content"),
+    _qwen("Qwen3", "qwen3", "Qwen/Qwen3-8B", takes_reasoning=("reasoning_content",)),
     _qwen(
         "Qwen3-Thinking-2507",
         "qwen3_thinking_2507",
         "Qwen/Qwen3-4B-Thinking-2507",
-        takes_reasoning="reasoning_content",
+        takes_reasoning=("reasoning_content",),
         opens_thought="<think>\n",
     ),
     _qwen("Qwen3-Instruct-2507", "qwen3_instruct_2507", "Qwen/Qwen3-4B-Instruct-2507"),
@@ -193,6 +220,14 @@ FAMILIES: tuple[Family, ...] = (
         takes_system=False,
     ),
     _gemma("Gemma 3", "gemma3", "google/gemma-3-1b-it; Gemma documentation, Formatting and system instructions"),
+    # As of July 2026. A call ends with <|tool_response>.
+    _gemma4("Gemma 4 E2B and E4B", "google/gemma-4-E2B-it; Gemma documentation, Gemma 4 Prompt Formatting"),
+    _gemma4(
+        "Gemma 4 26B and 31B",
+        "google/gemma-4-26B-A4B-it",
+        settings="{%- set empty_thought = true -%}",
+        opens_thought="<|channel>thought\n<channel|>",
+    ),
     _mistral("Mistral v0.3", "mistral_v0_3", "mistralai/Mistral-7B-Instruct-v0.3", trims=True),  # answers only
     _mistral("Mistral Nemo", "mistral_nemo", "mistralai/Mistral-Nemo-Instruct-2407"),
     Family(
@@ -284,7 +319,7 @@ FAMILIES: tuple[Family, ...] = (
         "openai/gpt-oss-20b; OpenAI's harmony format page",
         generation_ends=("<|endoftext|>", "<|call|>"),
         takes_content_with_calls=False,
-        takes_reasoning="thinking",
+        takes_reasoning=("thinking",),
         calls=harmony_calls,
         **_TOOLS,
     ),
@@ -383,6 +418,8 @@ OFFERED = {
     "meta-llama/Llama-4-Scout-17B-16E-Instruct": "Llama 4",
     "openai/gpt-oss-20b": "GPT-OSS",
     **{f"google/gemma-3-{size}-it": "Gemma 3" for size in ("270m", "1b", "4b", "12b", "27b")},
+    **{f"google/gemma-4-{size}-it": "Gemma 4 E2B and E4B" for size in ("E2B", "E4B")},
+    **{f"google/gemma-4-{size}-it": "Gemma 4 26B and 31B" for size in ("26B-A4B", "31B")},
     **{f"google/gemma-2-{size}b-it": "Gemma 2" for size in (2, 9, 27)},
     "mistralai/Mistral-7B-Instruct-v0.3": "Mistral v0.3",
     "mistralai/Mistral-Nemo-Instruct-2407": "Mistral Nemo",

@@ -354,6 +354,14 @@ WRITTEN = {
         "<|end_of_text|>\n<|start_of_role|>user<|end_of_role|>\n<tool_response>\n9 degrees\n</tool_response>"
         "<|end_of_text|>\n<|start_of_role|>assistant<|end_of_role|>Nine.<|end_of_text|>\n",
     },
+    "gemma4": {
+        "asked": "<bos><|turn>system\nBe brief.<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\nHello<turn|>\n"
+        "<|turn>user\nAnd?<turn|>\n<|turn>model\n",
+        "called": '<bos><|turn>system\n<|tool>declaration:weather{description:<|"|>Says the weather<|"|>,parameters:'
+        '{properties:{town:{type:<|"|>STRING<|"|>}},required:[<|"|>town<|"|>],type:<|"|>OBJECT<|"|>}}<tool|><turn|>\n'
+        '<|turn>user\nHi<turn|>\n<|turn>model\n<|tool_call>call:weather{town:<|"|>Köln<|"|>}<tool_call|>'
+        '<|tool_response>response:weather{value:<|"|>9 degrees<|"|>}<tool_response|>Nine.<turn|>\n',
+    },
     "tinyllama": {
         "asked": "<|system|>\nBe brief.</s>\n<|user|>\n Hi </s>\n<|assistant|>\n Hello </s>\n<|user|>\nAnd?</s>\n"
         "<|assistant|>\n",

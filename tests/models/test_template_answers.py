@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from conversations import conversation
 from official_calls import xml_calls
-from official_templates import FAMILIES, FOLDER, Family
+from official_templates import FAMILIES, Family
 from tokenizers import Tokenizer
 
-from studio.data.reasoning import CLOSE, OPEN, channels_text, split_reasoning
+from studio.data.reasoning import CHANNELS, CLOSE, OPEN, split_reasoning
 from studio.home import STARTER
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.templates import OWN, TEMPLATES
@@ -48,8 +48,8 @@ CUSTOM_TEMPLATES = {
         "</s>",
     ),
 }
-CALL_ENDS = {"GPT-OSS": "<|call|>"}
-"""Families in which a tool call ends differently than text."""
+CALL_ENDS = {"gpt_oss": "<|call|>", "gemma4": "<|tool_response>"}
+"""Templates (file names) in which a tool call ends differently than text."""
 OVERRIDES = {
     "chatml": "<|im_end|>",
     "qwen3": "<|im_end|>",
@@ -85,7 +85,7 @@ def override_family(name: str) -> Family:
         calls=llama_call if name == "llama3" else hermes_calls,
         takes_parallel_calls=name != "llama3",
         takes_content_with_calls=name != "llama3",
-        takes_reasoning="reasoning_content" if name == "qwen3" else "",
+        takes_reasoning=("reasoning_content",) if name == "qwen3" else (),
     )
 
 
@@ -114,7 +114,7 @@ def model_folder(family: Family, folder: Path) -> Path:
     if family.name in CUSTOM_TEMPLATES:
         (folder / "chat_template.jinja").write_text(CUSTOM_TEMPLATES[family.name][0], encoding="utf-8")
     elif family.file:
-        shutil.copyfile(FOLDER / f"{family.file}.jinja", folder / "chat_template.jinja")
+        (folder / "chat_template.jinja").write_text(family.template, encoding="utf-8")
     return folder
 
 
@@ -167,13 +167,13 @@ def answer_differences(tokenizer: ChatTokenizer, family: Family, turn: dict, pro
     """How the labelled `text` differs from the message: its reasoning, content, calls, end."""
     wrong = []
     calls = [(call["function"]["name"], call["function"]["arguments"]) for call in turn.get("tool_calls", [])]
-    end = CALL_ENDS.get(family.name, family.end) if calls else family.end
+    end = CALL_ENDS.get(family.file, family.end) if calls else family.end
     if not text.endswith(end):
         wrong.append(f"does not end with {end!r}: {text!r}")
     reasoning, words = split_reasoning(turn["content"])
     answer, text = text, text.removesuffix(end)
-    if "<|channel|>" in text:
-        text = channels_text(text + "<|end|>" * bool(calls))
+    if any(token in text for token in CHANNELS):
+        text = tokenizer.read_channels(text + "<|end|>" * bool(calls and "<|channel|>" in text))
     if prompt.rstrip().endswith(OPEN):
         text = f"{OPEN}\n{text}"
     # Command A, and Llama 4 beside calls, write what is said, reasoning included, in a block of its own.
