@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from studio.data.reasoning import CLOSE, OPEN
 from studio.home import Home
 from studio.jobs import client as jobs
 from studio.store import ENDED, Store
@@ -120,11 +121,12 @@ def stream(port: int, token: str, model: str, messages: list[dict] | str, **samp
             if response.status_code != 200:
                 response.read()
                 raise _server_error(response.text)
+            join = _text_joiner()
             for line in response.iter_lines():
                 if line == "data: [DONE]":
                     done = True
                 elif line.startswith("data: "):
-                    piece = _text_delta(json.loads(line[6:]), text)
+                    piece = join(_delta(json.loads(line[6:]), text))
                     if piece:
                         yield piece
     except httpx.HTTPError as error:
@@ -160,14 +162,32 @@ def classify(server: Server, adapter: str, *, text: str = "", picture: str | Pat
     return response.json()
 
 
-def _text_delta(event: dict, text: bool) -> str:
+def _delta(event: dict, text: bool) -> dict:
     if "error" in event:
         raise StudioError(
             Sentence.from_json(event["error"].get("sentence"))
             or Sentence("{detail}", detail=event["error"].get("message"))
         )
     choice = event["choices"][0]
-    return choice.get("text", "") if text else choice.get("delta", {}).get("content", "")
+    return {"content": choice.get("text")} if text else choice.get("delta", {})
+
+
+def _text_joiner() -> Callable[[dict], str]:
+    """A function that turns the deltas of a stream, in order, into text with the reasoning as `<think>…</think>`."""
+    reasoning = False
+
+    def join(delta: dict) -> str:
+        nonlocal reasoning
+        made = ""
+        if thought := delta.get("reasoning_content"):
+            made += ("" if reasoning else f"{OPEN}\n") + thought
+            reasoning = True
+        if content := delta.get("content"):
+            made += (f"\n{CLOSE}\n\n" if reasoning else "") + content
+            reasoning = False
+        return made
+
+    return join
 
 
 def _server_error(body: str) -> StudioError:

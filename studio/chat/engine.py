@@ -1,24 +1,25 @@
 """One base model, many adapters, many concurrent requests.
 
-Each answer is one `model.generate` in the thread of its request. Only one computes at a time: after each token it
-passes the lock to the next waiting thread, and restores its adapter and its random state when it gets the lock back,
-so concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types,
-two full models) wait until the other has finished. Knows nothing about HTTP or jobs.
+Requests that arrive together are decoded in one batch where their adapters allow it (`batching.py`): those of one
+adapter, and of different LoRA adapters and the base, which peft mixes in one batch. Batches take turns: after each
+token a batch passes the lock to the next waiting one, and activates its adapters when it gets the lock back. So
+concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types, two
+full models) wait until the other has finished. Knows nothing about HTTP or jobs.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria
 
 from studio.chat import generation
+from studio.chat.batching import Batches, Row, TokenLogprob, decode_rows
 from studio.chat.fair_lock import FairLock
 from studio.chat.multi_adapter import AdapterKind, MultiAdapterModel, adapter_kind
 from studio.chat.sampling import Sampling
@@ -27,6 +28,7 @@ from studio.data.reasoning import OPEN
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.words import Sentence, StudioError
 
+_GATHER_SECONDS = 0.002  # that a request waits for others, to be decoded in one batch with them
 warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
 
 
@@ -37,6 +39,21 @@ class Outcome:
     finish: str
     prompt_tokens: int
     new_tokens: int
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What a request may ask for beside its sampling. stop: texts that end the answer. tools: offered to the model, as
+    JSON schemas. prefill: text with which the answer of a chat begins; it is not emitted. visible_tokens: special
+    tokens that stay in the text. top_logprobs, on_logprob: see `batching.Row`.
+    """
+
+    stop: tuple[str, ...] = ()
+    tools: list | None = None
+    prefill: str = ""
+    visible_tokens: tuple[str, ...] = ()
+    top_logprobs: int | None = None
+    on_logprob: Callable[[TokenLogprob], None] = lambda token: None
 
 
 @dataclass(frozen=True)
@@ -79,7 +96,7 @@ class Engine:
     ):
         self.base, self.tokenizer, self.name = MultiAdapterModel(model), tokenizer, name
         self._find, self._load_full_model = find, load_full_model
-        self._lock, self._admission = FairLock(), FairLock()
+        self._lock, self._admission, self._batches = FairLock(), FairLock(), Batches()
         self._changed = threading.Condition()
         self._running: list[Requirement] = []
         self._full_model: tuple[str, MultiAdapterModel, ChatTokenizer] | None = None
@@ -91,18 +108,20 @@ class Engine:
         sampling: Sampling,
         emit: Callable[[str], None],
         cancelled: Callable[[], bool],
+        options: AnswerOptions | None = None,
     ) -> Outcome:
         """Answer the conversation with the adapter `adapter_id` (None: the base). `emit` is called with each piece of
-        text, in this thread.
+        text, in the thread of this request or of one that is decoded together with it.
         """
+        options = options or AnswerOptions()
 
         def prepare(tokenizer: ChatTokenizer) -> tuple[list[int], generation.StopCondition]:
-            prompt = tokenizer.render(messages, add_generation_prompt=True)
+            prompt = tokenizer.render(messages, add_generation_prompt=True, tools=options.tools)
             if prompt.rstrip().endswith(OPEN):  # the template opens the reasoning, which the model then only closes
                 emit(f"{OPEN}\n")
-            return tokenizer.encode(prompt).ids, generation.chat_stop(tokenizer)
+            return tokenizer.encode(prompt + options.prefill).ids, generation.chat_stop(tokenizer)
 
-        return self._answer(adapter_id, prepare, sampling, emit, cancelled)
+        return self._answer(adapter_id, prepare, sampling, emit, cancelled, options)
 
     def complete(
         self,
@@ -111,6 +130,7 @@ class Engine:
         sampling: Sampling,
         emit: Callable[[str], None],
         cancelled: Callable[[], bool],
+        options: AnswerOptions | None = None,
     ) -> Outcome:
         """Continue `text`; otherwise as `chat`."""
         return self._answer(
@@ -119,7 +139,15 @@ class Engine:
             sampling,
             emit,
             cancelled,
+            options or AnswerOptions(),
         )
+
+    def tokenizer_of(self, adapter_id: str | None) -> ChatTokenizer:
+        """The tokenizer and chat template with which the adapter answers."""
+        if adapter_id is None:
+            return self.tokenizer
+        requirement, folder = self._requirement(adapter_id)
+        return ChatTokenizer(folder) if requirement.full_model else self.tokenizer.for_adapter(folder)
 
     def _answer(
         self,
@@ -128,6 +156,7 @@ class Engine:
         sampling,
         emit,
         cancelled,
+        options: AnswerOptions,
     ) -> Outcome:
         requirement, folder = self._requirement(adapter_id)
         if not self._admit(requirement, folder, cancelled):
@@ -139,9 +168,26 @@ class Engine:
                 else (self.base, self.tokenizer.for_adapter(folder))
             )
             prompt, end = prepare(tokenizer)
-            with self._lock:
-                served.activate(requirement.adapter)
-                return self._generate(served, tokenizer, requirement.adapter, prompt, end, sampling, emit, cancelled)
+            row = Row(
+                adapter=requirement.adapter,
+                tokenizer=tokenizer,
+                prompt=prompt,
+                end=end,
+                sampling=sampling,
+                budget=self._token_budget(served, requirement.adapter, len(prompt), sampling.max_tokens),
+                decoder=StreamDecoder(tokenizer, end, stop=options.stop, visible=options.visible_tokens),
+                emit=emit,
+                cancelled=cancelled,
+                top_logprobs=options.top_logprobs,
+                on_logprob=options.on_logprob,
+            )
+            key = self._batch_key(served, requirement, row)
+            if self._batches.join(key, row):
+                self._run_batch(served, key, row)
+            row.done.wait()
+            if row.error:
+                raise row.error
+            return Outcome(row.finish, len(prompt), row.decoder.count)
         finally:
             with self._changed:
                 self._running.remove(requirement)
@@ -205,41 +251,43 @@ class Engine:
             keep = {other.adapter for other in self._running if other.adapter}
             self.base.load(requirement.adapter, folder, requirement.kind, keep)
 
-    # ---- one answer -----------------------------------------------------------------------------------------------
+    # ---- answers that are decoded together ----------------------------------------------------------------------
 
-    def _generate(
-        self,
-        served: MultiAdapterModel,
-        tokenizer: ChatTokenizer,
-        adapter_id: str | None,
-        prompt: list[int],
-        end: generation.StopCondition,
-        sampling: Sampling,
-        emit,
-        cancelled,
-    ) -> Outcome:
-        budget = self._token_budget(served, adapter_id, len(prompt), sampling.max_tokens)
-        device = next(served.model.parameters()).device
-        if sampling.temperature:
-            torch.manual_seed(secrets.randbits(31) if sampling.seed is None else sampling.seed)
-        streamer = _TokenStreamer(
-            self._lock,
-            lambda: served.activate(adapter_id),
-            StreamDecoder(tokenizer, end),
-            emit,
-            cancelled,
-            device if sampling.temperature else None,
-        )
-        ids = torch.tensor([prompt], device=device)
-        served.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            generation_config=_generation_config(tokenizer, end, sampling, budget),
-            stopping_criteria=[streamer],
-        )
-        emit(streamer.decoder.flush())
-        finish = "cancelled" if streamer.was_cancelled else "stop" if streamer.decoder.finished else "length"
-        return Outcome(finish, len(prompt), streamer.decoder.count)
+    def _batch_key(self, served: MultiAdapterModel, requirement: Requirement, row: Row) -> Hashable:
+        """Rows with the same key are decoded in one batch: those of one adapter, and of all adapters that peft can mix.
+
+        Virtual tokens stand before the padding, so answers with them are decoded alone; a recurrent state has no
+        padding, so its rows have one length.
+        """
+        if requirement.kind and requirement.kind.prompt:
+            return row
+        mixed = requirement.adapter is None or served.can_mix(requirement.adapter)
+        length = len(row.prompt) if getattr(served.model, "_is_stateful", False) else 0
+        return (served, "mixed" if mixed else requirement.adapter, length)
+
+    def _run_batch(self, served: MultiAdapterModel, key: Hashable, first: Row) -> None:
+        """Decode the batch that `first` began, once the model is free. Rows that arrive until then take part."""
+        rows = []
+        time.sleep(_GATHER_SECONDS)
+        try:
+            with self._lock:
+                rows = self._batches.close(key, first)
+                adapters = [row.adapter for row in rows]
+                served.activate_rows(adapters)
+                decode_rows(served.model, rows, lambda: self._yield_model(served, adapters))
+        except Exception as error:  # every row of the batch reports it
+            for row in rows or self._batches.close(key, first):
+                row.error = row.error or (None if row.finish else error)
+        finally:
+            for row in rows or [first]:
+                row.done.set()
+
+    def _yield_model(self, served: MultiAdapterModel, adapters: list[str | None]) -> None:
+        """Let other batches compute a token, if any waits."""
+        if self._lock.has_waiters():
+            self._lock.release()
+            self._lock.acquire()
+            served.activate_rows(adapters)
 
     def _token_budget(self, served: MultiAdapterModel, adapter_id: str | None, tokens: int, wanted: int) -> int:
         """How many tokens may be generated: `wanted`, or what is left of the context. Raises StudioError where nothing
@@ -259,72 +307,6 @@ class Engine:
                 context=context,
             )
         return min(wanted, context - tokens)
-
-
-def _generation_config(
-    tokenizer: ChatTokenizer, end: generation.StopCondition, sampling: Sampling, budget: int
-) -> GenerationConfig:
-    """`sampling` as a GenerationConfig; at temperature 0 the greedy one of the evaluation."""
-    made = generation.greedy_config(tokenizer, end, budget)
-    made.repetition_penalty = sampling.repetition_penalty
-    if sampling.temperature:
-        made.do_sample, made.temperature, made.top_p, made.top_k = (
-            True,
-            sampling.temperature,
-            sampling.top_p,
-            sampling.top_k,
-        )
-    return made
-
-
-class _TokenStreamer(StoppingCriteria):
-    """Called by generate after each token: emits the text, checks for a stop, and passes the lock to a waiting thread.
-
-    random: the device whose random state belongs to this answer, None for greedy answers.
-    """
-
-    def __init__(
-        self,
-        lock: FairLock,
-        activate: Callable[[], None],
-        decoder: StreamDecoder,
-        emit,
-        cancelled,
-        random: torch.device | None,
-    ):
-        self.lock, self.activate, self.decoder, self.emit, self.cancelled, self.random = (
-            lock,
-            activate,
-            decoder,
-            emit,
-            cancelled,
-            random,
-        )
-        self.was_cancelled = False
-
-    def __call__(self, input_ids, scores, **kwargs):
-        piece = self.decoder.add(int(input_ids[0, -1]))
-        if piece:
-            self.emit(piece)
-        self.was_cancelled = not self.decoder.finished and bool(self.cancelled())
-        if not self.decoder.finished and not self.was_cancelled and self.lock.has_waiters():
-            state = _random_state(self.random)
-            self.lock.release()
-            self.lock.acquire()
-            self.activate()
-            _set_random_state(self.random, state)
-        return torch.tensor([self.decoder.finished or self.was_cancelled], device=input_ids.device)
-
-
-def _random_state(device: torch.device | None) -> torch.Tensor | None:
-    if device is None:
-        return None
-    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
-
-
-def _set_random_state(device: torch.device | None, state: torch.Tensor | None) -> None:
-    if device is not None:
-        torch.set_rng_state(state) if device.type == "cpu" else torch.cuda.set_rng_state(state, device)
 
 
 def server_stopped() -> Sentence:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel, PromptLearningConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.lora.layer import LoraLayer, MultiheadAttention, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
 
@@ -23,6 +24,7 @@ from studio.models.rope_scaling import apply_rope_scaling, rope_factor
 from studio.words import StudioError
 
 _MAX_ADAPTERS = 24  # adapters in memory at once; the least recently used is evicted first
+_UNMIXED_LAYERS = (ParamWrapper, MultiheadAttention)  # LoRA layers that take one adapter for the whole batch
 _HOOK = "prepare_inputs_for_generation"
 
 
@@ -80,6 +82,7 @@ class MultiAdapterModel:
         self._rope_factors: dict[str, float] = {}  # adapter id → factor of its RoPE scaling
         self._biases: dict[str, torch.Tensor] = {}
         self._count = 0
+        self._row_hooks: list = []  # forward hooks that tell LoRA layers each row's adapter
 
     @property
     def is_clean(self) -> bool:
@@ -135,6 +138,8 @@ class MultiAdapterModel:
         if adapter_id == self.active:
             return
         self.model.__dict__.pop(_HOOK, None)
+        while self._row_hooks:
+            self._row_hooks.pop().remove()
         loaded = self._loaded[adapter_id] if adapter_id else None
         apply_rope_scaling(self.model, self._rope_factors[adapter_id] if adapter_id else 1)
         tuner = self._groups[self.injected].base_model if self.injected in self._groups else None
@@ -149,6 +154,39 @@ class MultiAdapterModel:
             # run in between.
             self.model.__dict__[_HOOK] = loaded[0].prepare_inputs_for_generation
         self.active = adapter_id
+
+    def can_mix(self, adapter_id: str) -> bool:
+        """Whether rows of this adapter can stand in one batch with rows of others: plain LoRA without a RoPE factor.
+
+        peft's mixed batches leave out variants such as DoRA, and modules saved whole.
+        """
+        peft_model, name, kind = self._loaded[adapter_id]
+        config = peft_model.peft_config[name]
+        if kind.group != ("LORA", "") or config.modules_to_save or config.trainable_token_indices:
+            return False
+        return self._rope_factors[adapter_id] == 1 and not any(
+            isinstance(layer, _UNMIXED_LAYERS) or name in layer.lora_variant for layer in self._lora_layers()
+        )
+
+    def activate_rows(self, adapter_ids: list[str | None]) -> None:
+        """Switch to a batch whose row i is for the adapter `adapter_ids[i]` (None: the base). Different ones must be
+        adapters that `can_mix`.
+        """
+        if len(set(adapter_ids)) == 1:
+            self.activate(adapter_ids[0])
+            return
+        self.activate(next(adapter for adapter in adapter_ids if adapter))
+        names = [self._loaded[adapter][1] if adapter else "__base__" for adapter in adapter_ids]
+        self.active = "?"  # until the hooks are removed
+        self._row_hooks = [
+            layer.register_forward_pre_hook(
+                lambda module, args, kwargs: (args, {**kwargs, "adapter_names": names}), with_kwargs=True
+            )
+            for layer in self._lora_layers()
+        ]
+
+    def _lora_layers(self) -> list[LoraLayer]:
+        return [module for module in self.model.modules() if isinstance(module, LoraLayer)]
 
     def virtual_token_count(self, adapter_id: str | None) -> int:
         """How many tokens of the context the adapter's virtual tokens take."""

@@ -36,12 +36,37 @@ class Sampling(Options):
     top_k: int = option(
         0, "Top-k", "Only this many of the most likely tokens. 0: all.", ge=0, le=100_000, advanced=True
     )
+    min_p: float = option(
+        0.0,
+        "Min-p",
+        "Only tokens at least this share as likely as the most likely one. 0: all.",
+        ge=0,
+        le=1,
+        slider=True,
+        advanced=True,
+    )
     repetition_penalty: float = option(
         1.0,
         "Repetition penalty",
         "Above 1, tokens that already occurred become less likely; 1.1 is already strong.",
         ge=0.5,
         le=3,
+        advanced=True,
+    )
+    presence_penalty: float = option(
+        0.0,
+        "Presence penalty",
+        "Above 0, tokens that the answer already holds become less likely, however often they occurred.",
+        ge=-2,
+        le=2,
+        advanced=True,
+    )
+    frequency_penalty: float = option(
+        0.0,
+        "Frequency penalty",
+        "Above 0, tokens become less likely with each time that the answer already holds them.",
+        ge=-2,
+        le=2,
         advanced=True,
     )
     seed: int | None = option(

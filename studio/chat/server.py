@@ -1,10 +1,11 @@
 """The `chat` job: an OpenAI-compatible HTTP server over one base model and the adapters in the library.
 
-It listens on 127.0.0.1 at a free port and requires a bearer token, new for each server, with every request; port and
-token are the job's result. It shuts down when asked to, or after `IDLE_SECONDS` without a request. Knows nothing
-about its clients.
+It listens on 127.0.0.1 and requires a bearer token with every request; port and token are the job's result. It shuts
+down when asked to, or after a time without a request. Knows nothing about its clients; what requests may say is
+`openai_requests.py`'s.
 
     GET  /v1/models             "base" and the adapters of this base
+    GET  /v1/models/{model}     one of them
     POST /v1/chat/completions   messages → answer, as one JSON object or, with "stream", as server-sent events
     POST /v1/completions        text → its continuation, likewise
     POST /v1/classify           text or picture → the probability of each class; only with the head "classification"
@@ -21,45 +22,80 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from studio.chat import openai_responses
+from studio.chat.answer_parts import AnswerParts
+from studio.chat.batching import MAX_ROWS, TokenLogprob
 from studio.chat.classifier import Classifiers
-from studio.chat.engine import Engine, Outcome, server_stopped
-from studio.chat.sampling import Sampling
+from studio.chat.engine import AnswerOptions, Engine, Outcome, server_stopped
+from studio.chat.openai_requests import CompletionRequest, RequestError, chat_request, text_request
+from studio.chat.tool_calls import ToolSupport, tool_support
 from studio.jobs import failure_reasons
 from studio.library import shelf
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.models.resolve import resolve_folder
-from studio.options import require_valid
 from studio.words import Sentence, StudioError
 
 IDLE_SECONDS = 1800.0  # without a request, until the server ends and frees the model's memory
-_MAX_CONCURRENT = 16  # concurrent answers; further requests are queued
+MAX_WAITING = 64  # choices that may wait while MAX_ROWS are answered; further requests get status 429
 _MAX_REQUEST_BYTES = 32_000_000
 _KEEPALIVE_SECONDS = 5.0  # of silence in a stream, after which a keep-alive comment is sent
-_ROLES = ("system", "user", "assistant")
 
 
 def serve(job) -> dict:
     """Run the server until it is stopped or idle.
 
-    payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds"}, all but the first
-    optional. The head "classification" serves classifiers in place of the language model, so that only one of them
-    takes memory.
+    payload: {"model", "revision", "quantisation", "precision", "device", "head", "idle_seconds", "port", "key"}, all
+    but the first optional. The head "classification" serves classifiers in place of the language model, so that only
+    one of them takes memory. port, key: the address and bearer token that other programs know (the page's *Serve*);
+    such a server never ends by itself.
     """
     payload = job.payload
     job.doing(Sentence("Loading {model}", model=payload["model"]))
+    listener = listen("127.0.0.1", payload.get("port") or 0)
     engine = load_engine(job)
-    token = secrets.token_urlsafe(32)
+    token = payload.get("key") or secrets.token_urlsafe(32)
     service = Service(engine, token, lambda: shelf.listing(job.store, base=payload["model"]), job.home.root)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    server, thread = start_server(service, listener)
+    job.result({"port": listener.getsockname()[1], "token": token, "model": payload["model"]})
+    job.doing(Sentence("Ready to chat with {model}", model=payload["model"]))
+    idle = float("inf") if payload.get("port") else float(payload.get("idle_seconds") or IDLE_SECONDS)
+    while thread.is_alive() and not job.stop_requested() and service.idle_seconds() < idle:
+        time.sleep(0.1)
+    service.shut_down()
+    server.should_exit = True
+    thread.join(10)
+    return {"model": payload["model"]}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to this address; port 0 takes any free one. Raises StudioError where the port is taken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StudioError(
+            "The port {port} cannot be used ({detail}); choose another one, or end the program that uses it.",
+            port=port,
+            detail=error.strerror or str(error),
+        ) from error
+    return listener
+
+
+def start_server(service: Service, listener: socket.socket) -> tuple[uvicorn.Server, threading.Thread]:
+    """Serve `service` at `listener` in a thread; returns once requests are taken."""
     config = uvicorn.Config(
         service.app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
     )
@@ -68,16 +104,7 @@ def serve(job) -> dict:
     thread.start()
     while thread.is_alive() and not server.started:
         time.sleep(0.01)
-    result = {"port": listener.getsockname()[1], "token": token, "model": payload["model"]}
-    job.result(result)
-    job.doing(Sentence("Ready to chat with {model}", model=payload["model"]))
-    idle = float(payload.get("idle_seconds") or IDLE_SECONDS)
-    while thread.is_alive() and not job.stop_requested() and service.idle_seconds() < idle:
-        time.sleep(0.1)
-    service.shut_down()
-    server.should_exit = True
-    thread.join(10)
-    return {"model": payload["model"]}
+    return server, thread
 
 
 def load_engine(job) -> Engine | Classifiers:
@@ -102,23 +129,48 @@ def load_engine(job) -> Engine | Classifiers:
     )
 
 
-class Service:
-    """The HTTP side: requests → engine calls in threads, answers → JSON or server-sent events."""
+@dataclass(frozen=True)
+class Failure:
+    """An error on the way to an answer, with its HTTP status."""
 
-    def __init__(self, engine: Engine | Classifiers, token: str, adapters: Callable[[], list[dict]], home):
+    sentence: Sentence
+    status: int = 400
+
+
+class Service:
+    """The HTTP side: requests → engine calls in threads, answers → JSON or server-sent events.
+
+    adapters: the rows of the library that are offered. home: the folder whose paths error messages leave out.
+    cors_origins: web pages (origins) that may call the server from a browser; none by default.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | Classifiers,
+        token: str,
+        adapters: Callable[[], list[dict]],
+        home,
+        cors_origins: tuple[str, ...] = (),
+    ):
         self.engine, self.token, self.adapters, self.home = engine, token, adapters, home
-        self.pool = ThreadPoolExecutor(_MAX_CONCURRENT, thread_name_prefix="answer")
+        self.pool = ThreadPoolExecutor(MAX_ROWS, thread_name_prefix="answer")
         self.shutting_down = threading.Event()
-        self.active_requests = 0
+        self.active_requests = self.active_choices = 0
         self.last_active = time.monotonic()
-        chat_routes = [
-            Route("/v1/chat/completions", self.chat, methods=["POST"]),
-            Route("/v1/completions", self.complete, methods=["POST"]),
-        ]
         own = (
-            [Route("/v1/classify", self.classify, methods=["POST"])] if isinstance(engine, Classifiers) else chat_routes
+            [Route("/v1/classify", self.classify, methods=["POST"])]
+            if isinstance(engine, Classifiers)
+            else [
+                Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/v1/completions", self.complete, methods=["POST"]),
+            ]
         )
-        self.app = self._require_token(Starlette(routes=[Route("/v1/models", self.models), *own]))
+        models = [Route("/v1/models", self.models), Route("/v1/models/{model:path}", self.model)]
+        cors = Middleware(CORSMiddleware, allow_origins=cors_origins, allow_methods=["*"], allow_headers=["*"])
+        app = self._require_token(
+            Starlette(routes=[*models, *own], exception_handlers={404: _no_route, 405: _no_route})
+        )
+        self.app = cors.cls(app, *cors.args, **cors.kwargs) if cors_origins else app
 
     def idle_seconds(self) -> float:
         """Seconds since the last request ended."""
@@ -136,9 +188,12 @@ class Service:
         async def guard(scope, receive, send):
             given = dict(scope.get("headers") or []).get(b"authorization", b"")
             if scope["type"] != "http" or not secrets.compare_digest(given, expected):
-                return await _failure(Sentence("This server requires the studio's bearer token."), 401)(
-                    scope, receive, send
+                error = RequestError(
+                    "This server requires its key: send the header “Authorization: Bearer KEY”.",
+                    status=401,
+                    code="invalid_api_key",
                 )
+                return await _failed(error)(scope, receive, send)
             self.active_requests += 1
             try:
                 return await app(scope, receive, send)
@@ -149,17 +204,51 @@ class Service:
         return guard
 
     async def models(self, request: Request) -> Response:
-        rows = await asyncio.to_thread(self.adapters)
-        entries = [{"id": "base", "name": self.engine.name}, *({"id": row["id"], "name": row["name"]} for row in rows)]
-        return JSONResponse(
-            {"object": "list", "data": [{"object": "model", "owned_by": "studio", **entry} for entry in entries]}
+        return JSONResponse({"object": "list", "data": await asyncio.to_thread(self._models)})
+
+    async def model(self, request: Request) -> Response:
+        try:
+            asked = await asyncio.to_thread(self._adapter_of, request.path_params["model"])
+        except StudioError as error:
+            return _failed(error)
+        found = await asyncio.to_thread(self._models)
+        return JSONResponse(next(entry for entry in found if entry["id"] == (asked or "base")))
+
+    def _models(self) -> list[dict]:
+        named = [
+            ("base", self.engine.name, 0.0),
+            *((row["id"], row["name"], row["created"]) for row in self.adapters()),
+        ]
+        return [
+            {"id": id, "object": "model", "created": int(created), "owned_by": "studio", "name": name}
+            for id, name, created in named
+        ]
+
+    def _adapter_of(self, model: str) -> str | None:
+        """The adapter's id for the name of a model in a request: "base" or the base model's name (None), an adapter's
+        id, or its name where no other has it.
+        """
+        if model in ("", "base", self.engine.name):
+            return None
+        rows = self.adapters()
+        found = [row["id"] for row in rows if row["id"] == model] or [row["id"] for row in rows if row["name"] == model]
+        if len(found) == 1:
+            return found[0]
+        raise RequestError(
+            "There is no model '{name}' here; GET /v1/models lists them."
+            if not found
+            else "Several adapters have the name '{name}'; use the id that GET /v1/models shows.",
+            status=404,
+            code="model_not_found",
+            param="model",
+            name=model,
         )
 
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, "chat.completion", _messages, self.engine.chat)
+        return await self._answer(request, chat_request)
 
     async def complete(self, request: Request) -> Response:
-        return await self._answer(request, "text_completion", _prompt, self.engine.complete)
+        return await self._answer(request, text_request)
 
     async def classify(self, request: Request) -> Response:
         """{"model": adapter id, "input": text, or "picture": base64} → {"labels", "probabilities", "multi_label",
@@ -174,133 +263,191 @@ class Service:
             )
             return JSONResponse(await asyncio.to_thread(self.engine.classify, *given))
         except StudioError as error:
-            return _failure(error.sentence, 400)
+            return _failed(error)
         except Exception as error:  # any error is sent to the client, and the server continues
-            return _failure(failure_reasons.reason_of_exception(error, self.home), 400)
+            return _failed(RequestError(failure_reasons.reason_of_exception(error, self.home)))
 
-    async def _answer(
-        self, request: Request, kind: str, read: Callable[[dict], object], ask: Callable[..., Outcome]
-    ) -> Response:
+    async def _answer(self, request: Request, read: Callable[[dict], CompletionRequest]) -> Response:
         try:
-            body = await _body(request)
-            asked, sampling = read(body), _sampling(body)
+            asked = read(await _body(request))
+            choices = asked.n * len(asked.prompts)
+            if self.active_choices + choices > MAX_ROWS + MAX_WAITING:
+                raise RequestError(
+                    "Too many requests wait already ({count}); try again in a moment.",
+                    status=429,
+                    code="rate_limit_exceeded",
+                    count=self.active_choices,
+                )
+            adapter = await asyncio.to_thread(self._adapter_of, asked.model)
+            support = await asyncio.to_thread(self._tool_support, adapter, asked)
         except StudioError as error:
-            return _failure(error.sentence, 400)
-        adapter_id = body.get("model") or "base"
-        frame = {"id": f"{kind}-{secrets.token_hex(8)}", "created": int(time.time()), "model": adapter_id}
-        events = self._events(
-            lambda emit, cancelled: ask(None if adapter_id == "base" else adapter_id, asked, sampling, emit, cancelled)
-        )
-        if body.get("stream"):
+            return _failed(error)
+        frame = openai_responses.Frame(chat=asked.chat, model=adapter or "base")
+        parts = [AnswerParts(support.format if support else None) for _ in range(choices)]
+        writer = openai_responses.Writer(asked, frame, parts)
+        events = self._events(self._runs(adapter, asked, support))
+        if asked.stream:
             return StreamingResponse(
-                _as_sse(events, kind, frame), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+                self._as_sse(events, writer), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
             )
-        return await self._json_answer(request, events, kind, frame)
+        return await self._as_json(request, events, writer)
 
-    async def _json_answer(self, request: Request, events: AsyncIterator, kind: str, frame: dict) -> Response:
-        text = ""
-        async for event in events:
-            if isinstance(event, str):
-                text += event
-            elif isinstance(event, Sentence):
-                return _failure(event, 400)
-            elif isinstance(event, Outcome):
-                content = (
-                    {"message": {"role": "assistant", "content": text}} if kind == "chat.completion" else {"text": text}
+    def _tool_support(self, adapter: str | None, asked: CompletionRequest) -> ToolSupport | None:
+        """What the chat template does with the request's tools, None where it has none. Raises RequestError where they
+        cannot be used as asked.
+        """
+        if not asked.tools:
+            return None
+        support = tool_support(self.engine.tokenizer_of(adapter))
+        if not support.offers:
+            raise RequestError(
+                "The chat template of this model writes no tools, so it would not see them; leave tools out.",
+                param="tools",
+            )
+        if asked.tool_choice != "auto" and not support.format:
+            raise RequestError(
+                "How this model writes a tool call is not known here, so a call cannot be forced; use tool_choice auto.",
+                param="tool_choice",
+            )
+        return support
+
+    def _runs(self, adapter: str | None, asked: CompletionRequest, support: ToolSupport | None) -> list[Callable]:
+        """A function for each choice: (put event, cancelled) → Outcome."""
+
+        def run(prompt, choice: int, put: Callable, cancelled: Callable[[], bool]) -> Outcome:
+            prefill = ""
+            if support and asked.tool_choice != "auto":
+                name = "" if asked.tool_choice == "required" else asked.tool_choice
+                rendered = self.engine.tokenizer_of(adapter).render(
+                    prompt, add_generation_prompt=True, tools=asked.tools
                 )
-                usage = {
-                    "prompt_tokens": event.prompt_tokens,
-                    "completion_tokens": event.new_tokens,
-                    "total_tokens": event.prompt_tokens + event.new_tokens,
-                }
-                return JSONResponse(
-                    {
-                        **frame,
-                        "object": kind,
-                        "choices": [{"index": 0, **content, "finish_reason": event.finish}],
-                        "usage": usage,
-                    }
-                )
-            elif await request.is_disconnected():
+                prefill = support.prefill(rendered, name)
+            options = AnswerOptions(
+                stop=asked.stop,
+                tools=asked.tools,
+                prefill=prefill,
+                visible_tokens=support.format.marks if support and support.format else (),
+                top_logprobs=asked.top_logprobs,
+                on_logprob=put,
+            )
+            if prefill:
+                put(prefill)
+            ask = self.engine.chat if asked.chat else self.engine.complete
+            return ask(adapter, prompt, asked.sampling_of(choice), put, cancelled, options)
+
+        return [
+            lambda put, cancelled, prompt=prompt, choice=choice: run(prompt, choice, put, cancelled)
+            for prompt in asked.prompts
+            for choice in range(asked.n)
+        ]
+
+    async def _as_json(self, request: Request, events: AsyncIterator, writer: openai_responses.Writer) -> Response:
+        async for at, event in events:
+            if isinstance(event, Failure):
                 await events.aclose()
-                break
-        return Response(status_code=499)
+                return _failed(RequestError(event.sentence, status=event.status))
+            if event is None:
+                if await request.is_disconnected():
+                    await events.aclose()
+                    return Response(status_code=499)
+            else:
+                writer.take(at, event)
+        return JSONResponse(writer.whole())
+
+    async def _as_sse(self, events: AsyncIterator, writer: openai_responses.Writer) -> AsyncIterator[bytes]:
+        last_sent = time.monotonic()
+        try:
+            async for at, event in events:
+                if isinstance(event, Failure):
+                    yield _line({"error": error_body(RequestError(event.sentence, status=event.status))})
+                    return
+                if event is None:
+                    if time.monotonic() - last_sent > _KEEPALIVE_SECONDS:
+                        yield b": alive\n\n"
+                        last_sent = time.monotonic()
+                    continue
+                for chunk in writer.take(at, event):
+                    last_sent = time.monotonic()
+                    yield _line(chunk)
+            for chunk in writer.usage_chunk():
+                yield _line(chunk)
+            yield b"data: [DONE]\n\n"
+        finally:
+            await events.aclose()
 
     async def _events(
-        self, run: Callable[[Callable, Callable], Outcome]
-    ) -> AsyncIterator[str | None | Sentence | Outcome]:
-        """Pieces of text, then an Outcome, or a Sentence that describes an error; None at intervals while nothing else
-        comes.
+        self, runs: list[Callable[[Callable, Callable], Outcome]]
+    ) -> AsyncIterator[tuple[int, str | TokenLogprob | None | Failure | Outcome]]:
+        """(number of the run, event): pieces of text and log-probabilities, then an Outcome, or a Failure; (0, None) at
+        intervals while nothing else comes.
 
-        Closing the iterator (the client has disconnected) stops the answer at its next token.
+        Closing the iterator (the client has disconnected) stops the answers at their next token.
         """
         disconnected = threading.Event()
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
 
-        def put(event) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(queue.put_nowait, event)
+        def put(at: int, event) -> None:
+            if not loop.is_closed() and event != "":
+                loop.call_soon_threadsafe(queue.put_nowait, (at, event))
 
-        def work() -> None:
+        def work(at: int, run: Callable) -> None:
             try:
                 outcome = run(
-                    lambda piece: put(piece) if piece else None,
-                    lambda: disconnected.is_set() or self.shutting_down.is_set(),
+                    lambda event: put(at, event), lambda: disconnected.is_set() or self.shutting_down.is_set()
                 )
-                put(server_stopped() if self.shutting_down.is_set() and outcome.finish == "cancelled" else outcome)
+                stopped = self.shutting_down.is_set() and outcome.finish == "cancelled"
+                put(at, Failure(server_stopped(), 503) if stopped else outcome)
+            except StudioError as error:
+                put(at, Failure(error.sentence, getattr(error, "status", 400)))
             except Exception as error:  # any error is sent to the client, and the server continues
-                put(failure_reasons.reason_of_exception(error, self.home))
+                put(at, Failure(failure_reasons.reason_of_exception(error, self.home), 500))
 
+        self.active_choices += len(runs)
         try:
-            self.pool.submit(work)
-        except RuntimeError:  # the pool is shut down: the server ends
-            yield server_stopped()
-            return
-        try:
-            event = None
-            while not isinstance(event, Outcome | Sentence):
+            for at, run in enumerate(runs):
+                self.pool.submit(work, at, run)
+            left = len(runs)
+            while left:
                 try:
                     event = await asyncio.wait_for(queue.get(), 0.5)
                 except TimeoutError:
-                    event = server_stopped() if self.shutting_down.is_set() else None
+                    event = (0, Failure(server_stopped(), 503) if self.shutting_down.is_set() else None)
+                left -= isinstance(event[1], Outcome | Failure)
                 yield event
+        except RuntimeError:  # the pool is shut down: the server ends
+            yield 0, Failure(server_stopped(), 503)
         finally:
             disconnected.set()
-
-
-async def _as_sse(events: AsyncIterator, kind: str, frame: dict) -> AsyncIterator[bytes]:
-    chat = kind == "chat.completion"
-    frame = {**frame, "object": "chat.completion.chunk" if chat else kind}
-    last_sent = time.monotonic()
-    try:
-        async for event in events:
-            if event is None:
-                if time.monotonic() - last_sent > _KEEPALIVE_SECONDS:
-                    yield b": alive\n\n"
-                    last_sent = time.monotonic()
-                continue
-            last_sent = time.monotonic()
-            if isinstance(event, Sentence):
-                yield _line({"error": _error(event)})
-                return
-            text, finish = ("", event.finish) if isinstance(event, Outcome) else (event, None)
-            content = {"delta": {"content": text} if text else {}} if chat else {"text": text}
-            yield _line({**frame, "choices": [{"index": 0, **content, "finish_reason": finish}]})
-        yield b"data: [DONE]\n\n"
-    finally:
-        await events.aclose()
+            self.active_choices -= len(runs)
 
 
 def _line(value: dict) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
-def _error(sentence: Sentence) -> dict:
-    return {"message": str(sentence), "type": "studio_error", "sentence": sentence.to_json()}
+_ERROR_TYPES = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
 
 
-def _failure(sentence: Sentence, status: int) -> JSONResponse:
-    return JSONResponse({"error": _error(sentence)}, status_code=status)
+def error_body(error: StudioError) -> dict:
+    """OpenAI's error object, with the sentence for the studio's own page."""
+    return {
+        "message": str(error.sentence),
+        "type": _ERROR_TYPES.get(getattr(error, "status", 400), "invalid_request_error"),
+        "param": getattr(error, "param", None),
+        "code": getattr(error, "code", None),
+        "sentence": error.sentence.to_json(),
+    }
+
+
+def _failed(error: StudioError) -> JSONResponse:
+    status = getattr(error, "status", 400)
+    headers = {"Retry-After": "1"} if status == 429 else {}
+    return JSONResponse({"error": error_body(error)}, status_code=status, headers=headers)
+
+
+async def _no_route(request: Request, error) -> Response:
+    sentence = "There is nothing at {path} here; the server knows /v1/models, /v1/chat/completions and /v1/completions."
+    return _failed(RequestError(sentence, status=error.status_code, code="unknown_url", path=request.url.path))
 
 
 async def _body(request: Request) -> dict:
@@ -308,48 +455,15 @@ async def _body(request: Request) -> dict:
     async for chunk in request.stream():
         read += chunk
         if len(read) > _MAX_REQUEST_BYTES:
-            raise StudioError(
-                "The request is larger than {limit} MB; send less text.", limit=_MAX_REQUEST_BYTES // 1_000_000
+            raise RequestError(
+                "The request is larger than {limit} MB; send less text.",
+                status=413,
+                limit=_MAX_REQUEST_BYTES // 1_000_000,
             )
     try:
         body = json.loads(read)
     except (ValueError, RecursionError) as error:
-        raise StudioError("The request is not valid JSON.") from error
+        raise RequestError("The request is not valid JSON.") from error
     if not isinstance(body, dict):
-        raise StudioError("The request is not valid JSON.")
+        raise RequestError("The request is not valid JSON.")
     return body
-
-
-def _sampling(body: dict) -> Sampling:
-    """The sampling options in a request; other fields that OpenAI clients send are ignored."""
-    values = {key: body[key] for key in Sampling.model_fields if body.get(key) is not None}
-    if body.get("max_completion_tokens") is not None:
-        values["max_tokens"] = body["max_completion_tokens"]
-    return require_valid(Sampling, values)
-
-
-def _messages(body: dict) -> list[dict]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise StudioError("There is nothing to answer; write a message first.")
-    return [_message(item) for item in messages]
-
-
-def _message(item) -> dict:
-    role = item.get("role") if isinstance(item, dict) else None
-    if role not in _ROLES:
-        raise StudioError(
-            "A message's role must be one of {roles}, but is '{role}'.", roles=", ".join(_ROLES), role=role
-        )
-    content = item.get("content") or ""
-    if isinstance(content, list):  # content parts, of which only text is supported
-        content = "".join(
-            part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text"
-        )
-    return {"role": role, "content": str(content)}
-
-
-def _prompt(body: dict) -> str:
-    if not isinstance(body.get("prompt"), str) or not body["prompt"]:
-        raise StudioError("There is nothing to continue; write some text first.")
-    return body["prompt"]

@@ -315,6 +315,12 @@ class ChatTokenizer:
         return None
 
     @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Text → id of the tokens that `decode` leaves out unless they are asked for."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token.content: number for number, token in added.items() if token.special}
+
+    @cached_property
     def eos_ids(self) -> list[int]:
         """Token ids that end an answer: eos_token_id of generation_config, then the tokenizer's own."""
         declared = read_json_object(self.folder / "generation_config.json").get("eos_token_id")
