@@ -1,7 +1,6 @@
-"""Unpacking a zip of data files safely: bounded in size, ratio and count, only plain members, never outside its folder.
+"""Unpack a zip of data files safely: limits on size, compression ratio and file count, regular files only.
 
-Members are copied under names of our own, so that no name in the zip can choose a place on disk. Knows nothing about
-what the members hold.
+Members are copied under generated names, so that no name in the zip determines a path on disk.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from studio.words import StudioError
 
 MAX_UNPACKED_BYTES = 2 * 2**30
 MAX_RATIO = 200
-"""Unpacked over packed size; text packs about 10:1, very repetitive text about 100:1."""
+"""Maximum ratio of unpacked to packed size; text compresses about 10:1, very repetitive text about 100:1."""
 RATIO_FROM_BYTES = 16 * 2**20
-"""Below this unpacked size the ratio does not matter."""
+"""Unpacked size in bytes up to which the ratio is not checked."""
 MAX_MEMBERS = 2000
 
 _IGNORED = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -37,12 +36,15 @@ _TROUBLE = (
 
 
 def ignored(inside: str) -> bool:
-    """Whether a file is the operating system's own litter."""
+    """Whether a path is metadata that an operating system adds, such as __MACOSX or Thumbs.db."""
     return bool(_IGNORED & set(PurePosixPath(inside).parts))
 
 
 def check_archive(path: Path, name: str, most: int | None = None) -> list[zipfile.ZipInfo]:
-    """The members of a zip that are files, after all checks of its table of contents. Raises StudioError."""
+    """The files in a zip, after all checks that its central directory allows.
+
+    most: maximum number of members, `MAX_MEMBERS` if None. Raises StudioError if a check fails or there is no file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -71,11 +73,13 @@ def check_archive(path: Path, name: str, most: int | None = None) -> list[zipfil
 
 
 def _check_member(member: zipfile.ZipInfo, name: str) -> None:
+    """Raises StudioError for a path outside the archive, a symbolic link, an encrypted member or a nested archive."""
     inside = member.filename
     parts = inside.replace("\\", "/").split("/")
     if inside.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise StudioError(
-            "{name} holds a file named '{inside}', which points outside the archive. Make the zip again from a plain folder.",
+            "{name} holds a file named '{inside}', which points outside the archive. Make the zip again from a plain "
+            "folder.",
             name=name,
             inside=inside[:80],
         )
@@ -96,8 +100,11 @@ def _check_member(member: zipfile.ZipInfo, name: str) -> None:
 
 
 def unpack(path: Path, name: str) -> tuple[tempfile.TemporaryDirectory, list[tuple[str, Path]]]:
-    """(a temporary folder that removes itself, [(name inside the zip, copied file)]). Sizes are counted while
-    copying, because a zip can lie about them. Raises StudioError; then nothing is left behind."""
+    """Unpack a zip and return (temporary folder that removes itself, [(name inside the zip, unpacked file)]).
+
+    Sizes are checked again during unpacking, because the sizes that a zip declares may be false. Raises StudioError,
+    after removing the folder.
+    """
     files = check_archive(path, name)
     folder = tempfile.TemporaryDirectory(prefix="delta-studio-zip-")
     try:
@@ -125,6 +132,7 @@ def unpack(path: Path, name: str) -> tuple[tempfile.TemporaryDirectory, list[tup
 
 
 def _copy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, left: int, name: str, path: Path) -> int:
+    """Unpack one member to `target` and return its size in bytes; more than `left` bytes is a zip bomb."""
     if shutil.disk_usage(target.parent).free < member.file_size:
         raise OSError(28, "No space left on device")
     written = 0

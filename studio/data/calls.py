@@ -1,11 +1,11 @@
-"""Tool calls and tool schemas, however a file writes them → the form of OpenAI's chat completions.
+"""Normalise tool calls and tool schemas to the format of OpenAI's chat completions API.
 
     call      {"type": "function", optional "id", "function": {"name": str, "arguments": {…}}}
     schema    {"type": "function", "function": {"name": str, optional "description", "parameters", …}}
 
-Known are OpenAI's forms (nested, flat, and the older `function_call` and `functions`), ShareGPT's and ms-swift's text
-of one call or a list of calls, Anthropic's, Gemini's and Bedrock's. Raises RowProblem whose sentence opens with the
-given place.
+Accepted are OpenAI's forms (nested, flat, and the older `function_call` and `functions`), the text of one call or of a
+list of calls (ShareGPT, ms-swift), and the forms of Anthropic, Gemini and Bedrock. Raises RowProblem, whose sentence
+begins with the given place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAGS = re.compile(r"</?tool_calls?>\s*$")
 
 
 def call_list(value: Any, place: Sentence) -> list[dict]:
-    """The calls in one value: a call, a list of calls, or the text of either. None, "" and [] hold none."""
+    """The calls in one value: a call, a list of calls, or either as text. Empty for None, "" and []."""
     value = structured(value)
     if value is None or value == "":
         return []
@@ -37,14 +37,14 @@ def call_list(value: Any, place: Sentence) -> list[dict]:
 
 
 def _is_empty(call: Any) -> bool:
-    """Whether a call is null, or an object of nulls, as a table of typed columns has it where a turn calls nothing."""
+    """Whether a call is null or an object of nulls, which typed columns contain for a turn without calls."""
     if not isinstance(call, dict):
         return call is None
     return all(value is None or (isinstance(value, dict) and value and _is_empty(value)) for value in call.values())
 
 
 def calls_with_words(value: Any, place: Sentence) -> tuple[str, list[dict]]:
-    """(words before the calls, the calls) of what a caller's whole turn holds: thoughts may precede the calls."""
+    """(text before the calls, calls) of the whole content of a turn of tool calls; reasoning may precede the calls."""
     if not isinstance(value, str) or structured(value) is not value:
         found = call_list(value, place)
         return "", found or [_call(None, place)]
@@ -56,10 +56,11 @@ def calls_with_words(value: Any, place: Sentence) -> tuple[str, list[dict]]:
 
 
 def _call(call: Any, place: Sentence) -> dict:
+    """One call in OpenAI's form. Raises RowProblem if it has no function name."""
     call = structured(call)
     outer = call if isinstance(call, dict) else {}
     function = next((structured(outer[key]) for key in _WRAPPED if outer.get(key)), outer)
-    if isinstance(function, str):  # Mistral's older form: the name beside its arguments
+    if isinstance(function, str):  # Mistral's older form: the function is only its name, the arguments are next to it
         function = {**outer, "name": function}
     name = function.get("name", function.get("tool_name")) if isinstance(function, dict) else None
     if not isinstance(name, str) or not name.strip():
@@ -72,10 +73,11 @@ def _call(call: Any, place: Sentence) -> dict:
 
 
 def _arguments(function: dict, name: str, place: Sentence) -> dict:
+    """The arguments of a call as an object. Raises RowProblem if they are neither an object nor empty."""
     value = next((function[key] for key in ARGUMENTS if function.get(key) is not None), None)
     if isinstance(value, dict):
         return value
-    for _ in range(2):  # text of an object, and text of that text
+    for _ in range(2):  # arguments may be JSON-encoded once or twice
         value = structured(_unquoted(value))
     if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING) or value == []:
         return {}
@@ -91,14 +93,14 @@ def _arguments(function: dict, name: str, place: Sentence) -> dict:
 
 
 def _unquoted(value: Any) -> Any:
-    """An object's text that was written as JSON twice is a JSON text in quotation marks."""
+    """Decode a JSON string, which is what an object becomes if it is encoded twice; return other values unchanged."""
     if isinstance(value, str) and value.lstrip().startswith('"'):
         return next(iter(structured(f"[{value}]")), value) if isinstance(structured(f"[{value}]"), list) else value
     return value
 
 
 def tool_schemas(value: Any, place: Sentence) -> list[dict]:
-    """The tools that a cell offers, in OpenAI's form; [] where it offers none ([], "[]", null, "")."""
+    """The tool schemas in a cell, in OpenAI's form; [] if it has none ([], "[]", null, "")."""
     try:
         return _schemas(value, place)
     except RecursionError as error:
@@ -132,7 +134,7 @@ def _schemas(value: Any, place: Sentence) -> list[dict]:
 
 
 def _listed(value: dict) -> Any:
-    """An object of tools as a list of them: {"tools": […]}, one tool, or a tool for each name."""
+    """The list of tools in an object: {"tools": […]}, a single tool, or {name: tool}; any other object as it is."""
     inner = next((value[key] for key in _LISTS if value.get(key)), None)
     if inner is not None:
         return structured(inner)
@@ -147,6 +149,7 @@ def _listed(value: dict) -> Any:
 
 
 def _schema(item: Any, place: Sentence) -> dict:
+    """One tool schema in OpenAI's form. Raises RowProblem if it has no name."""
     function = (
         next((structured(item[key]) for key in ("function", "toolSpec") if item.get(key)), item)
         if isinstance(item, dict)
@@ -165,7 +168,7 @@ def _schema(item: Any, place: Sentence) -> dict:
         parameters = structured(function[key])
         json_schema = (
             parameters.get("json") if isinstance(parameters, dict) and key == "inputSchema" else None
-        )  # Bedrock's
+        )  # Bedrock nests the schema under "json"
         found["parameters"] = _without_null(json_schema or parameters)
     return {
         "type": "function",
@@ -174,8 +177,7 @@ def _schema(item: Any, place: Sentence) -> dict:
 
 
 def _without_null(schema: Any) -> Any:
-    """A JSON schema without properties that are null. They say nothing; tables write them where one tool has a property
-    and another not."""
+    """A JSON schema without null properties, which typed columns add where another tool has that property."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema]
     if not isinstance(schema, dict):
@@ -187,9 +189,11 @@ def _without_null(schema: Any) -> Any:
 
 
 def without_fill(value: Any) -> Any:
-    """Turns or tools from a table of typed columns, without the nulls that such a table writes into a call's arguments
-    and a tool's parameters where another row, or another call, has that field. Only there: elsewhere a null may say
-    something."""
+    """Remove from turns or tools the nulls that typed columns (Arrow structs) add.
+
+    A struct column has each field that occurs in any row. The nulls are removed from the arguments of calls and the
+    parameters of tools only; elsewhere a null may be meant.
+    """
     if isinstance(value, list):
         return [without_fill(item) for item in value]
     if not isinstance(value, dict):

@@ -1,8 +1,6 @@
-"""One cell of a table as text, or as the list or object that is written in it: as JSON, or as Python, numpy and pandas
-print it.
+"""Convert one table cell to text, or parse the list or object in it: JSON, or the output of Python, numpy and pandas.
 
-Nothing is evaluated: what Python prints is read token by token, with a bound on size and depth. Knows nothing about
-columns.
+Nothing is evaluated: Python's printed form is parsed token by token, with limits on size and depth.
 """
 
 from __future__ import annotations
@@ -15,20 +13,20 @@ from typing import Any
 from studio.data.speakers import is_turn, spoken
 
 MAX_WRITTEN = 4 * 2**20
-"""Characters of a cell that is read as Python prints it."""
+"""Maximum number of characters of a cell that is parsed as printed by Python."""
 MAX_DEPTH = 64
-"""Lists and objects inside each other, in such a cell."""
+"""Maximum nesting depth of such a cell."""
 
 
 def as_text(value: Any) -> str:
-    """A cell as text: nested values as JSON, None and NaN as nothing."""
+    """A cell as text: lists and objects as JSON, None and NaN as the empty string."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value != value:  # NaN is how pandas and NumPy write a missing value
+    if isinstance(value, float) and value != value:  # NaN: pandas and NumPy use it for missing values
         return ""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
@@ -36,22 +34,25 @@ def as_text(value: Any) -> str:
 
 
 def constant(name: str) -> float | None:
-    """What JSON itself does not know but Python and pandas write: NaN is a missing value."""
+    """`parse_constant` for JSON decoders: NaN, Infinity and -Infinity, which Python writes; NaN is a missing value."""
     return None if name == "NaN" else float(name)
 
 
 _JSON = json.JSONDecoder(parse_constant=constant)
 _ITEM = r"""\s*(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|-?\d+(?:\.\d+)?)\s*"""
 _WRITTEN = re.compile(rf"\s*\[(?:{_ITEM}(?:,{_ITEM})*)?\]\s*")
-"""A list of texts and numbers as Python writes it. Without its commas, as numpy writes it, it is none: Python would
-take 'a' 'b' for 'ab'."""
+"""A list of texts and numbers as printed by Python. Without commas, as printed by numpy, it does not match: Python
+would read 'a' 'b' as 'ab'."""
 _OPENS = re.compile(r"\s*(?:(?:np\.)?array\()?\[")
 _OBJECTS = re.compile(r"\s*(?:(?:np\.)?array\()?\[\s*\{")
 
 
 def as_list(value: Any) -> list | None:
-    """A list, also where a table holds it as JSON text, as Python writes a list of texts and numbers, or as Python or
-    numpy write a list of turns; else None. Other text that looks like a list stays text: it may be an answer."""
+    """A cell as a list; None if it is none.
+
+    Parsed from text are JSON lists, lists of texts and numbers as printed by Python, and lists of turns as printed by
+    Python or numpy. Other text that looks like a list stays text, since it may be an answer.
+    """
     if isinstance(value, list):
         return value
     if not isinstance(value, str) or not _OPENS.match(value):
@@ -77,12 +78,12 @@ def _as_python(text: str) -> list | None:
         SyntaxError,
         RecursionError,
         MemoryError,
-    ):  # a backslash or a number that Python would not write
+    ):  # an escape sequence or number that Python does not accept
         return None
 
 
 def structured(value: Any) -> Any:
-    """What is written in a text, a list or an object, as JSON or as Python; any other value as it is."""
+    """The list or object in a text, parsed as JSON or as printed by Python; any other value unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -93,8 +94,7 @@ def structured(value: Any) -> Any:
 
 
 def written(text: str) -> list | dict | None:
-    """The list or object that Python, numpy or pandas print as `text`; None where it is none, or too large or too
-    deep."""
+    """Parse a list or object as printed by Python, numpy or pandas; None if it is none, too large or too deep."""
     if len(text) > MAX_WRITTEN or not re.match(r"\s*(?:[\[({]|(?:np\.)?array\()", text):
         return None
     try:
@@ -147,30 +147,32 @@ _SINGLE = {
 def _unescaped(found: re.Match) -> str:
     code = found[0][1:]
     if code[0] in "xuU" and len(code) > 1:
-        return chr(int(code[1:], 16))  # ValueError beyond the last character
+        return chr(int(code[1:], 16))  # ValueError beyond U+10FFFF
     return chr(int(code, 8)) if code[0] in "01234567" else _SINGLE.get(code, found[0])
 
 
 class _Printed:
-    """A value as Python prints it, read from the left. Raises ValueError where the text is no such value."""
+    """Recursive-descent parser of a value as printed by Python. Raises ValueError if the text is no such value."""
 
     def __init__(self, text: str):
         self.text, self.at = text, 0
 
     def whole(self) -> Any:
+        """Parse the whole text as one value."""
         found = self.value(0)
         if self.text[self.at :].strip():
             raise ValueError("more text behind the value")
         return found
 
     def token(self) -> re.Match:
+        """Consume the next token."""
         if not (found := _TOKEN.match(self.text, self.at)):
             raise ValueError("no token of a printed value")
         self.at = found.end()
         return found
 
     def mark(self, marks: str) -> str:
-        """The mark that stands here, if it is one of `marks`, consumed; else ""."""
+        """Consume the next token if it is one of the punctuation `marks`, and return it; else return ""."""
         found = _TOKEN.match(self.text, self.at)
         if found and found["mark"] and found["mark"] in marks:
             self.at = found.end()
@@ -178,6 +180,7 @@ class _Printed:
         return ""
 
     def value(self, depth: int) -> Any:
+        """Parse one value at nesting level `depth`."""
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
         token = self.token()
@@ -199,7 +202,7 @@ class _Printed:
         return _NAMES[name]
 
     def _list(self, close: str, depth: int) -> list:
-        """numpy prints no commas between items."""
+        """Parse the items up to `close`; commas are optional, since numpy prints none."""
         found: list = []
         while not self.mark(close):
             found.append(self.value(depth + 1))
@@ -217,7 +220,7 @@ class _Printed:
         return found
 
     def _wrapped(self, depth: int) -> Any:
-        """What array(…, dtype=object) or np.str_(…) holds."""
+        """Parse the value inside array(…, dtype=object) or np.str_(…); further arguments are skipped."""
         found = self.value(depth + 1)
         while self.mark(","):
             self.token()

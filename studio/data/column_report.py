@@ -1,7 +1,4 @@
-"""What is to be said of the columns: which are not used, which hold what cannot be learnt here, and which are left aside for the task.
-
-Knows nothing about models.
-"""
+"""Findings on the columns of a dataset: unused columns and answers, weights on non-assistant turns, media."""
 
 from __future__ import annotations
 
@@ -17,11 +14,12 @@ from studio.data.records import texts as texts_of
 from studio.data.splitting import FLAGS
 from studio.words import Sentence
 
-LOOKED_AT = 2000  # records; more are sampled evenly
-_NAMED = 40  # columns that one sentence names
+LOOKED_AT = 2000  # records checked at most, spaced evenly over the data
+_NAMED = 40  # column names per sentence at most
 
 
 def column_findings(dataset: Dataset) -> list[Finding]:
+    """All findings of this module, except `media` for image classification, which uses the pictures."""
     return [
         *unused_columns(dataset),
         *marked_questions(dataset),
@@ -31,26 +29,26 @@ def column_findings(dataset: Dataset) -> list[Finding]:
 
 
 def unused_columns(dataset: Dataset) -> list[Finding]:
-    """The columns of each file that no role reads."""
+    """The columns of each file that are assigned to no role."""
     several = len(dataset.files) > 1
     return [_unused(part, several) for part in dataset.files if part.unused]
 
 
 def _unused(part: Part, several: bool) -> Finding:
-    names = sorted(part.unused, key=lambda name: name not in part.has_weights)  # those that matter first
+    names = sorted(part.unused, key=lambda name: name not in part.has_weights)  # columns with much text or media first
     listed = ", ".join(map(str, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
     values = {"columns": listed, "name": part.name, "count": len(names)}
     if several:
         told = Sentence("{count:This column|These columns} of {name} {count:is|are} not used: {columns}.", **values)
     else:
         told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
-    texts = [
-        str(name) for name in part.has_weights if name not in part.media
-    ]  # of the others the finding about media says more
+    # media columns are covered by the finding of `media`
+    texts = [str(name) for name in part.has_weights if name not in part.media]
     if not texts:
         return Finding("unused", "warning" if part.media else "info", told, len(names), [])
     sentence = Sentence(
-        "{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column under Which column plays which role.",
+        "{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column "
+        "under Which column plays which role.",
         told=told,
         columns=", ".join(texts[:_NAMED]),
         count=len(texts),
@@ -59,7 +57,7 @@ def _unused(part: Part, several: bool) -> Finding:
 
 
 def marked_questions(dataset: Dataset) -> list[Finding]:
-    """Rows that mark words of somebody else than the assistant as learnt, which Chat does not do unless it is told to."""
+    """Rows with a loss weight above 0 on turns other than the assistant's, which Chat trains on only if set to."""
     if dataset.want != "messages":
         return []
     looked = dataset.train[:: max(1, -(-len(dataset.train) // LOOKED_AT))]
@@ -71,7 +69,8 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
     if not marked:
         return []
     sentence = Sentence(
-        "{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a system text as learnt, but only answers are learnt. To learn the others too, choose "
+        "{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a "
+        "system text as learnt, but only answers are learnt. To learn the others too, choose "
         "Questions and answers under Train on.",
         count=len(marked),
         checked=len(looked),
@@ -80,13 +79,14 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
 
 
 def rejected_answers(dataset: Dataset) -> list[Finding]:
-    """Files of preferences that a chat learns from."""
+    """Files with preferences or rankings that are used for chat, which trains on the preferred answers only."""
     found = []
     for part in dataset.files if dataset.want == "messages" else []:
         if part.mapping.shape in ("preference", "ranked"):
             column = part.mapping.roles.get("rejected") or part.mapping.roles.get("answers")
             sentence = Sentence(
-                "Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. To learn from both, choose Preferences.",
+                "Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. "
+                "To learn from both, choose Preferences.",
                 name=part.name,
                 column=column,
             )
@@ -95,7 +95,7 @@ def rejected_answers(dataset: Dataset) -> list[Finding]:
 
 
 def media(dataset: Dataset) -> list[Finding]:
-    """Pictures, sound and video, by their marks in the texts and by their columns."""
+    """Images, audio and video, found by placeholders in the texts and by columns that hold media."""
     records = [once(dataset.train), dataset.validation]
     flagged = [own.marks("flags") & FLAGS["media"] > 0 for own in records]
     count, rows = sum(int(which.sum()) for which in flagged), sum(map(len, records))
@@ -105,7 +105,8 @@ def media(dataset: Dataset) -> list[Finding]:
     if not columns:
         return []
     sentence = Sentence(
-        "{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the model sees the words alone. Use these rows only if the words make "
+        "{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the "
+        "model sees the words alone. Use these rows only if the words make "
         "sense without them.",
         columns=", ".join(columns[:_NAMED]),
         count=len(columns),
@@ -116,6 +117,7 @@ def media(dataset: Dataset) -> list[Finding]:
 def _marked(
     dataset: Dataset, records: list[Records], flagged: list[np.ndarray], count: int, rows: int, columns: list[str]
 ) -> Finding:
+    """Finding on `count` of `rows` records with media placeholders; blocks the run if every training row has one."""
     first, which = next((own, which) for own, which in zip(records, flagged, strict=True) if which.any())
     lines, _, files = lines_of(dataset, first, which)
     marks = Counter(
@@ -127,13 +129,16 @@ def _marked(
     values = {"marks": ", ".join(mark for mark, _ in marks.most_common(4)), "count": count, "rows": rows}
     if flagged[0].all():
         sentence = Sentence(
-            "Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} {count:row|rows}). These are not learnt here, so the model would learn to "
-            "answer without what the question is about. Choose other data; if the words make sense alone, take the marks out.",
+            "Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} "
+            "{count:row|rows}). These are not learnt here, so the model would learn to "
+            "answer without what the question is about. Choose other data; if the words make sense alone, take the "
+            "marks out.",
             **values,
         )
         return Finding("media", "block", sentence, count, lines, files, actions=("trim",))
     sentence = Sentence(
-        "{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video ({marks}). These are not learnt here; the model sees the words alone.",
+        "{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video "
+        "({marks}). These are not learnt here; the model sees the words alone.",
         **values,
     )
     return Finding("media", "warning" if columns or 2 * count > rows else "info", sentence, count, lines, files)

@@ -1,4 +1,7 @@
-"""What the first rows show of each column, and what its name stands for. Knows nothing about files or shapes."""
+"""Statistics of each column over the first rows, and the roles that column names suggest.
+
+Independent of file formats and of row shapes.
+"""
 
 from __future__ import annotations
 
@@ -25,28 +28,39 @@ _NAMES = {
     "prompt": "prompt question query instruction problem input user source request human q 问题 提问 提示 指令",
     "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
     "passage": "context passage paragraph 上下文 段落",
-    "chosen": "chosen chosen_response chosen_messages chosen_answer preferred preferred_output preferred_response better better_response better_answer accepted good winner "
+    "chosen": "chosen chosen_response chosen_messages chosen_answer preferred preferred_output preferred_response "
+    "better better_response better_answer accepted good winner "
     "best_response good_response good_answer 优选",
-    "rejected": "rejected rejected_response rejected_messages rejected_answer dispreferred non_preferred_output dispreferred_response worse worse_response worse_answer refused bad loser "
+    "rejected": "rejected rejected_response rejected_messages rejected_answer dispreferred non_preferred_output "
+    "dispreferred_response worse worse_response worse_answer refused bad loser "
     "worst_response bad_response bad_answer 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
-    "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
-    "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement judgment quality rating score 评价 点赞 反馈 "
-    + " ".join(OF_BAD),
+    "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked "
+    "is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
+    "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement "
+    "judgment quality rating score 评价 点赞 反馈 " + " ".join(OF_BAD),
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
-    "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts thought think thinking_process reasoning_process reasoning_trace "
+    "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts "
+    "thought think thinking_process reasoning_process reasoning_trace "
     "thinking_content thinking_trajectory scratchpad 思考 思考过程 思维链 推理 推理过程",
     "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale 权重",
     "mask_history": "mask_history",
 }
 SYNONYMS = {role: names.split() for role, names in _NAMES.items()}
-"""Role → names of columns that stand for it, the most usual one first."""
+"""Role → normalised column names (`normal`) that suggest it, the most usual one first."""
 
 
 @dataclass
 class Column:
-    """What the first rows show of one column."""
+    """Statistics of one column over the first rows.
+
+    filled: cells that are not empty; texts, characters: cells that are scalars, and the characters in them; values:
+    texts (their first 200 characters) → occurrences, items of lists included; lists: cells that hold a list; openai,
+    sharegpt: cells that hold turns with "role", with "from"; answered: of these, conversations that end with the
+    assistant; ordered: conversations whose roles are in a valid order; taken: (unknown speaker, role it is taken for) →
+    cells. ranked, written, items and words: see `_see_answers`.
+    """
 
     name: str
     filled: int = 0
@@ -65,7 +79,7 @@ class Column:
     taken: Counter = field(default_factory=Counter)
 
     def see(self, value: object, typed: bool = False) -> None:
-        """typed: the source can hold lists themselves, so that one written as text is meant as text."""
+        """Add one cell. typed: the source has list values of its own, so that a list written as text may be a text."""
         value = unwrapped(value)
         if is_empty(value):
             return
@@ -83,8 +97,11 @@ class Column:
             self.values[text.strip()[:200]] += 1
 
     def _see_answers(self, items: list, written: bool) -> None:
-        """ranked: rows with two or more different texts, which may be answers; written: of those that are lists only as text; items: how many
-        texts → rows; words: the sum over these rows of the words in each text on average."""
+        """Count a cell that may list several answers: two or more distinct, non-empty texts.
+
+        ranked: such cells; written: those of them that are a list only as text, in a source with list values; items:
+        texts per cell → cells; words: sum over these cells of the mean number of words per text.
+        """
         if (
             len(items) > 1
             and all(isinstance(item, str) and item.strip() for item in items)
@@ -115,17 +132,20 @@ class Column:
 
     @property
     def looks_like_conversation(self) -> bool:
-        """Whether it holds turns in most rows that have something there."""
+        """Whether at least half of the filled cells hold turns."""
         return 2 * max(self.openai, self.sharegpt) >= max(1, self.filled)
 
 
 Columns = dict[str, Column]
 Found = tuple[Mapping, list[Sentence]] | None
-"""A proposal: a mapping and what speaks for it, or None where a shape is not recognised."""
+"""A proposed mapping and the evidence for it; None if the shape is not recognised."""
 
 
 def named(columns: Columns, role: str, taken: set[str] = frozenset(), empty: bool = False) -> str | None:
-    """The filled column whose name stands for `role`; the most usual name wins. empty: one without content does where no other is there."""
+    """The filled column whose name suggests `role`, by the most usual name; None if there is none.
+
+    taken: columns to skip. empty: fall back to a column that is empty in the first rows.
+    """
     names = {normal(name): name for name in columns if name not in taken and columns[name].filled}
     found = next((names[synonym] for synonym in SYNONYMS[role] if synonym in names), None)
     if found is None and empty:
@@ -135,7 +155,7 @@ def named(columns: Columns, role: str, taken: set[str] = frozenset(), empty: boo
 
 
 def by_name(columns: Columns, needed: tuple[str, ...], extra: tuple[str, ...] = ()) -> dict[str, str] | None:
-    """Role → column, for all that are needed and what there is of the others; None where a needed one is missing."""
+    """Role → column for all `needed` roles and those of `extra` that are found; None if a needed one is missing."""
     roles: dict[str, str] = {}
     for role in needed:
         column = named(columns, role, set(roles.values()))
@@ -146,7 +166,10 @@ def by_name(columns: Columns, needed: tuple[str, ...], extra: tuple[str, ...] = 
 
 
 def with_extra(columns: Columns, roles: dict[str, str], extra: tuple[str, ...]) -> dict[str, str]:
-    """`roles` and those of `extra` that have a column, also one that is empty in the first rows: later rows may fill it."""
+    """`roles` and those of `extra` for which there is a column.
+
+    A column that is empty in the first rows counts, since later rows may fill it, except for weight and mask_history.
+    """
     roles = dict(roles)
     for role in extra:
         column = named(columns, role, set(roles.values()), empty=role not in ("weight", "mask_history"))
@@ -156,12 +179,15 @@ def with_extra(columns: Columns, roles: dict[str, str], extra: tuple[str, ...]) 
 
 
 def earlier(columns: Columns, name: str) -> bool:
-    """Whether a column of turns is called a history and stands beside a question, so that it is what was said before it."""
+    """Whether a column of turns is named like a history and there is a prompt column: then it holds earlier turns."""
     return normal(name) in SYNONYMS["history"] and named(columns, "prompt", {name}) is not None
 
 
 def weighs(column: Column) -> bool:
-    """Whether its values can be factors of a loss: numbers from 0 on, yes or no. What is called loss may be measured instead: then it goes beyond 1."""
+    """Whether the values can be loss weights: yes/no, or numbers from 0 to 100.
+
+    A column called "loss" may hold measured losses instead, so its values must not exceed 1.
+    """
     found = [number_in(value) for value in column.values]
     if not found or column.lists or None in found:
         return False
@@ -169,6 +195,7 @@ def weighs(column: Column) -> bool:
 
 
 def names_evidence(roles: dict[str, str]) -> list[Sentence]:
+    """One sentence of evidence per role: its column was recognised by name."""
     return [
         Sentence("Column '{column}' is named like the {role}.", column=column, role=ROLE_TITLES[role])
         for role, column in roles.items()
@@ -176,13 +203,14 @@ def names_evidence(roles: dict[str, str]) -> list[Sentence]:
 
 
 def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
-    """What is to be said of the roles that change how answers are learnt."""
+    """Sentences on the roles that change how answers are trained: weight, mask_history and reasoning."""
     text = []
     if column := roles.get("weight"):
         found = [number for value in columns[column].values if (number := number_in(value)) is not None]
         text.append(
             Sentence(
-                "Column '{column}' holds numbers from {least} to {most}, taken for the weight of each row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
+                "Column '{column}' holds numbers from {least} to {most}, taken for the weight of each "
+                "row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
                 column=column,
                 least=f"{min(found):g}",
                 most=f"{max(found):g}",

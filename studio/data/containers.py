@@ -1,13 +1,13 @@
-"""The records inside a JSON file that is one object: under a key, keyed by id, by split, or as pandas writes a table.
+"""Find the records in a JSON file whose top level is one object.
 
-    {"data": [row, …]}  {"version": 1, "data": {"conversations": [row, …]}}      rows under a key, at any depth
-    {"train": [row, …], "test": [row, …]}                                        splits, by the names of `sides.py`
+    {"data": [row, …]}  {"version": 1, "data": {"conversations": [row, …]}}      rows under a key, nested up to `_DEPTH`
+    {"train": [row, …], "test": [row, …]}                                        splits, named as in `split_names.py`
     {"id0": row, "id1": row}  {"id0": [turn, …], "id1": [turn, …]}               keyed by id; pandas' orient="index"
     {"a": [1, 2], "b": [3, 4]}  {"a": {"0": 1, "1": 2}, "b": …}                  columns; pandas' orient="columns"
     {"columns": […], "data": [[…], …]}  {"schema": {…}, "data": [row, …]}        pandas' orient="split" and "table"
 
-Anything else is one record. Knows nothing about what columns mean, but for the names that tell a row from a table of
-columns.
+Any other object is one record. The meaning of columns is not used here, except for the common column names that
+distinguish a row from a table of columns.
 """
 
 from __future__ import annotations
@@ -75,20 +75,20 @@ _COLUMNS = {
     "target",
     *ROLES,
 }
-"""Names of columns, by which a row is told from a table of columns where both would fit."""
+"""Common column names, which decide between a row and a table of columns where the structure fits both."""
 _DEPTH = 5
-_ROWS_FROM = 2  # a single object under a key is a part of one record rather than a row by its id
+_ROWS_FROM = 2  # a single nested object is a field of one record, unless its keys are common column names
 
 
 class Item(NamedTuple):
-    """One record as the file has it. apart: it is there to be measured on."""
+    """One record as read from the file. apart: it belongs to a validation or test split."""
 
     value: Any
     apart: bool = False
 
 
 def items_of(source: Source, item: Any) -> Iterator[Item]:
-    """The records in a JSON value that is one object; what is left aside is reported to `source`."""
+    """Yield the records of one top-level JSON value; entries that are not read are reported as warnings of `source`."""
     return _items(source, item, 0) if isinstance(item, dict) else iter([Item(item)])
 
 
@@ -110,15 +110,14 @@ def _inside(source: Source, value: Any, depth: int) -> Iterator[Item]:
 
 
 def _holds_rows(value: Any) -> bool:
-    """Whether this is a list of objects that are rows and no turns, or an object."""
+    """Whether `value` is a list of objects other than chat turns, or a non-empty object."""
     if isinstance(value, list):
         return bool(value) and not _is_turns(value) and all(isinstance(part, dict) for part in value)
     return isinstance(value, dict) and bool(value)
 
 
 def _splits(item: dict) -> dict[str, Any] | None:
-    """The parts that are called train, test and the like, where one of them is there to learn from and one to measure
-    on."""
+    """The entries that hold rows, if their names include a training and a validation or test split; else None."""
     sides = {
         key: side(key)
         for key, value in item.items()
@@ -128,7 +127,7 @@ def _splits(item: dict) -> dict[str, Any] | None:
 
 
 def _all_turns(value: list) -> bool:
-    """A list of conversations, each a list of turns."""
+    """Whether `value` is a list of conversations, each of them a list of turns."""
     return all(_is_turns(part) for part in value)
 
 
@@ -148,7 +147,7 @@ def _of_splits(source: Source, splits: dict[str, Any], depth: int) -> Iterator[I
 
 
 def _wrapped_rows(source: Source, item: dict, depth: int) -> Iterator[Item] | None:
-    """Rows that stand under a key of an object which also says other things."""
+    """Rows under one key of an object that may have other keys, such as metadata; None if there are none."""
     lists = [key for key, value in item.items() if isinstance(value, list) and _holds_rows(value)]
     lists.sort(key=lambda key: _LISTS.index(key.lower()) if key.lower() in _LISTS else len(_LISTS))
     if lists and (lists[0].lower() in _LISTS or len(item) == 1 or not _is_columns(item)):
@@ -171,6 +170,7 @@ def _wrapped_rows(source: Source, item: dict, depth: int) -> Iterator[Item] | No
 
 
 def _left(source: Source, used: str, left: str) -> None:
+    """Warn that the rows under the key `left` are not read, while those under `used` are."""
     source.warn(
         1,
         "left_aside",
@@ -182,7 +182,7 @@ def _left(source: Source, used: str, left: str) -> None:
 
 
 def _pandas_rows(item: dict) -> Iterator[Item] | None:
-    """Rows of pandas' orient="split" and "table"."""
+    """Rows of pandas' orient="split" and "table"; None for any other object."""
     columns, data, schema = item.get("columns"), item.get("data"), item.get("schema")
     if isinstance(columns, list) and isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         names = [".".join(map(str, name)) if isinstance(name, list) else str(name) for name in columns]
@@ -200,6 +200,7 @@ def _pandas_rows(item: dict) -> Iterator[Item] | None:
 
 
 def _columns(source: Source, item: dict) -> Iterator[Item] | None:
+    """Rows of a table stored by columns; None if `item` is none. Raises StudioError for columns of unequal length."""
     if _is_columns(item):
         names, columns = list(item), [list(v.values()) if isinstance(v, dict) else v for v in item.values()]
         return (Item(dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True))
@@ -215,11 +216,11 @@ def _columns(source: Source, item: dict) -> Iterator[Item] | None:
 
 
 def _keyed(item: dict) -> Iterator[Item] | None:
-    """Rows by their id: each an object, or a list of turns."""
+    """Rows keyed by id, each an object or a list of turns; None if `item` does not look like that."""
     values = [value for value in item.values() if isinstance(value, list | dict)]
     if (
         len(values) < len(item) and len(values) < _ROWS_FROM
-    ):  # else single values beside the rows say something of the whole
+    ):  # with two or more rows, scalars beside them are metadata of the file
         return None
     if _COLUMNS & {str(key).lower() for key in item}:
         return None
@@ -234,12 +235,12 @@ def _keyed(item: dict) -> Iterator[Item] | None:
 
 
 def _is_turns(value: Any) -> bool:
-    """True for a list of chat turns, which is one row's value and no list of rows."""
+    """Whether `value` is a list of chat turns, which is a value of one row and not a list of rows."""
     return isinstance(value, list) and any(map(is_turn, value[:1]))
 
 
 def _is_columns(item: dict) -> bool:
-    """True for {"a": [...], "b": [...]} or pandas' {"a": {"0": ...}}, all as long (or as keyed) as each other."""
+    """Whether `item` is {"a": [...], "b": [...]} with equal lengths, or pandas' {"a": {"0": ...}} with equal keys."""
     values = list(item.values())
     if values and all(isinstance(value, list) and not _is_turns(value) for value in values):
         return len({len(value) for value in values}) == 1 and len(values[0]) > 0
@@ -251,8 +252,7 @@ def _is_columns(item: dict) -> bool:
 
 
 def _runs_down(item: dict, column: dict) -> bool:
-    """Whether, of two levels of keys, the outer ones name columns and the inner ones rows, and not the other way
-    round."""
+    """Whether the outer of two levels of keys names the columns and the inner one the rows, not the reverse."""
     outer, inner = {str(key).lower() for key in item}, {str(key).lower() for key in column}
     numbered = all(key.isdigit() for key in outer), all(key.isdigit() for key in inner)
     if numbered[0] != numbered[1]:

@@ -1,8 +1,7 @@
-"""The content of one turn: words, or a list of parts, as OpenAI, LLaMA-Factory, Anthropic, Gemini and Bedrock write
-them.
+"""Parse the content of one turn: a text, or a list of parts as in OpenAI, LLaMA-Factory, Anthropic, Gemini and Bedrock.
 
-Words are joined; thoughts, tool calls and results of tools are told apart; a picture, sound or film leaves a mark such
-as <image> in its place and is listed. Raises RowProblem whose sentence opens with the given place.
+Text parts are concatenated; reasoning, tool calls and tool results are separated; an image, audio or video is listed in
+`media` and replaced by a placeholder such as <image>. Raises RowProblem, whose sentence begins with the given place.
 """
 
 from __future__ import annotations
@@ -34,9 +33,12 @@ _BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
 
 @dataclass
 class Content:
-    """words, thoughts: joined; spans: factors of what is learnt in the words; thought_spans: in the thoughts; calls:
-    tool calls; results: turns of tools; media: what was left out of the words; said: whether anything but media was
-    there."""
+    """The parsed content of one turn.
+
+    words, thoughts: concatenated text and reasoning; spans, thought_spans: loss weights of parts of each, as [start,
+    end, factor] in characters; calls: tool calls; results: tool turns; media: kinds of media replaced by placeholders;
+    is_text: whether there was any text or reasoning.
+    """
 
     words: str = ""
     thoughts: str = ""
@@ -48,25 +50,32 @@ class Content:
     is_text: bool = False
 
     def say(self, text: str, factor: float | None = None) -> None:
+        """Append text. factor: its loss weight; None: not marked, which counts as 1."""
         if text and factor is not None and factor != 1:
             self.spans.append([len(self.words), len(self.words) + len(text), factor])
         self.words += text
         self.is_text = self.is_text or bool(text.strip())
 
     def think(self, text: str, factor: float | None = None) -> None:
+        """Append reasoning on a new line. factor: as in `say`."""
         before = f"{self.thoughts}\n" if self.thoughts else ""
         if text and factor is not None and factor != 1:
             self.thought_spans.append([len(before), len(before) + len(text), factor])
         self.thoughts, self.is_text = before + text, True
 
     def show(self, medium: str) -> None:
+        """Append the placeholder of an image, audio, video or file."""
         self.media.append(medium)
         self.words += f"<{medium}>"
 
 
 def content_of(value: Any, role: str, place: Sentence) -> Content:
-    """What a turn of `role` says. An object or a list that is no list of parts is written as JSON; from a tool
-    always."""
+    """Parse the content of a turn of `role`.
+
+    An object that is no content part becomes JSON text; for role "tool", so does any object without "parts" and any
+    list that is not one of text parts or tool results. Raises RowProblem for a part of an unknown kind, and for media
+    without any text.
+    """
     found = Content()
     value = _parts(value, role)
     if not isinstance(value, list):
@@ -81,9 +90,9 @@ def content_of(value: Any, role: str, place: Sentence) -> Content:
 
 
 def _parts(value: Any, role: str) -> Any:
-    """The list of parts that `value` is, or its text where it is none."""
+    """`value` as a list of parts if it is or wraps one; else the value itself, or a tool's list as JSON text."""
     if isinstance(value, dict):
-        if isinstance(value.get("parts"), list):  # as ChatGPT's own export has them
+        if isinstance(value.get("parts"), list):  # the format of ChatGPT's data export
             value = value["parts"]
         elif role != "tool" and (_is_part(value) or value.keys() <= {"text"}) and value:
             value = [value]
@@ -112,7 +121,7 @@ def _is_result(value: Any) -> bool:
 
 
 def _take(found: Content, part: Any, place: Sentence) -> None:
-    """Adds one part to what was found."""
+    """Add one part to `found`."""
     if isinstance(part, str):
         found.say(part)
         return
@@ -130,7 +139,7 @@ def _take(found: Content, part: Any, place: Sentence) -> None:
         found.results.append(_result(results, place))
     elif (medium := _medium(part, kind)) is not None:
         found.show(medium)
-    elif part.get("thought") is True:  # Gemini marks a part as thought beside its text
+    elif part.get("thought") is True:  # Gemini: {"text": …, "thought": true}
         found.think(as_text(part.get("text")), weight_of(part, place))
     elif (thoughts := _keyed(part, kind, _THOUGHTS)) is not None:
         found.think(thought_text(thoughts), weight_of(part, place))
@@ -147,8 +156,11 @@ def _no_words(place: Sentence) -> RowProblem:
 
 
 def _keyed(part: dict, kind: str, names: tuple[str, ...]) -> Any:
-    """What a part of one of these kinds holds: the part itself where its type says so, or what stands under that
-    key."""
+    """The value of a part of one of the kinds in `names`; None if it is of another kind.
+
+    That is the part itself if its type is one of them, or, for a part without a type (or of type "text"), the value
+    under such a key.
+    """
     if kind in names:
         return part
     return (
@@ -159,7 +171,7 @@ def _keyed(part: dict, kind: str, names: tuple[str, ...]) -> Any:
 
 
 def _medium(part: dict, kind: str) -> str | None:
-    """image, audio, video or file, where a part is one."""
+    """image, audio, video or file if the part is one; else None."""
     for blob in (part[key] for key in _BLOBS if isinstance(part.get(key), dict)):
         written = str(blob.get("mimeType", blob.get("mime_type", ""))).split("/")[0]
         return _MEDIA.get(written, "file")
@@ -176,7 +188,7 @@ def _medium(part: dict, kind: str) -> str | None:
 
 
 def thought_text(value: Any) -> str:
-    """The words of a thought: a text, {"thinking": …}, {"reasoningText": {"text": …}}, or a list of such."""
+    """The text of a reasoning part: a text, {"thinking": …}, {"reasoningText": {"text": …}}, or a list of these."""
     if isinstance(value, list):
         return "\n".join(filter(None, map(thought_text, value)))
     if isinstance(value, dict):
@@ -197,7 +209,7 @@ def thought_text(value: Any) -> str:
 
 
 def _result(part: Any, place: Sentence) -> dict:
-    """The turn of a tool that a result among the parts of a turn stands for."""
+    """The tool turn for a tool result that is given as a part of another turn."""
     part = part if isinstance(part, dict) else {"content": part}
     inner = next(
         (part[key] for key in ("content", "response", "output", "result", "value") if part.get(key) is not None), ""

@@ -1,10 +1,11 @@
-"""All rows of one file or of several → training and validation records, the problems on the way, and the counts.
+"""Load one or more data files as training and validation records, with the problems found and the row counts.
 
     dataset = load(DataSpec(source="captain"), want="messages")
     dataset.train[0].value["messages"]
 
-Rows in the files = rows used + rows skipped, always; what a remedy leaves out counts as skipped. What is done to the whole
-after reading (parting, remedies, weights) is `parting.py`'s. Knows nothing about tokens or models.
+Invariant: rows in the files = rows used + rows skipped; rows that a remedy removes count as skipped. The steps that
+need all records (train/validation split, remedies that remove or move rows, weights) are in `splitting.py`. Independent
+of tokenizers and models.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _WEIGHT = {"gt": 0, "le": 100}
 
 
 class OtherFile(Options):
-    """One more file to learn from."""
+    """An additional file of training data."""
 
     source: str = option(
         "", "Data", "An example, a file on this computer, or hub:owner/name for a dataset on the Hugging Face Hub."
@@ -56,7 +57,7 @@ class OtherFile(Options):
 
 
 class DataSpec(Options):
-    """What to learn from: the data part of a recipe."""
+    """The data section of a recipe: sources, column mappings, weights, remedies and the validation split."""
 
     source: str = option(
         "captain",
@@ -100,7 +101,8 @@ class DataSpec(Options):
     validation_fraction: float = option(
         0.1,
         "Validation fraction",
-        "Part of the data for validation, 2,000 rows at most, where there is no validation file and no part called test or validation. 0: none.",
+        "Part of the data for validation, 2,000 rows at most, where there is no validation file and no part called "
+        "test or validation. 0: none.",
         ge=0.0,
         le=0.5,
         slider=True,
@@ -123,15 +125,18 @@ class DataSpec(Options):
 
     @property
     def sources(self) -> list[str]:
-        """All that is read: the files, and the validation one where it is given."""
+        """All sources that are read: the training files, then the validation file if one is given."""
         return [self.source, *(other.source for other in self.more), *([self.validation] if self.validation else [])]
 
 
 @dataclass
 class Part:
-    """One file of the data. used of its counts: rows that are learnt or measured on, however often; drawn: rows that
-    an epoch sees of it; unused: columns that are not read; weighty: those of them that hold much text, or media; media: those that hold pictures, sound or
-    video."""
+    """One data file and how it was read.
+
+    counts: rows read, used and skipped, where a row that its weight repeats is used once; drawn: training rows of this
+    file in one epoch, repetitions included; unused: columns that are not read; has_weights: those of them that hold
+    prose or media; media: those of them that hold images, audio or video.
+    """
 
     source: Source = field(repr=False)
     name: str
@@ -152,9 +157,14 @@ class Part:
 
 @dataclass
 class Dataset:
-    """train, validation: sequences of `Record`; problems: by line, errors cost a row; counts: of all files of the data
-    together, parts: of each; measured: the validation file, None where a part of the data was kept apart; preview: the first rows as they stand in the first file; evidence: what spoke for its proposed mapping; remedied: remedy → rows that it
-    changed, moved or left out."""
+    """Training and validation records of one task, and how they were read.
+
+    train, validation: sequences of `Record`; problems: with line numbers, each error stands for one skipped row;
+    counts: sum over the training files; parts: the training files; measured: the validation file, None where the
+    validation rows were taken from the training files; format, encoding, unit, columns, preview (the first rows as
+    read) and evidence (reasons for the proposed mapping): those of the first file; remedied: kind of remedy → rows that
+    it changed, moved or removed.
+    """
 
     title: str
     want: Want
@@ -175,7 +185,7 @@ class Dataset:
 
     @property
     def files(self) -> list[Part]:
-        """All that was read: the parts, and the validation file where there is one."""
+        """All files that were read: the training files, then the validation file if there is one."""
         return [*self.parts, *([self.measured] if self.measured else [])]
 
     @property
@@ -190,11 +200,12 @@ def load(
     place: BinaryIO | Path | None = None,
     separator: str = "",
 ) -> Dataset:
-    """Reads, maps, checks and splits the data of `spec` into records of kind `want`.
+    """Read, map, check and split the data of `spec` into records of kind `want`.
 
-    progress: called now and then with the number of rows read; it may raise to stop. place: where records are kept, a file or a
-    folder to make one in; the system's temporary folder if not given. separator: what stands between several labels in one cell, see `mapping.apply`. Raises StudioError, one sentence, where nothing can be learnt: an unreadable file, a mapping
-    that does not fit, no usable row.
+    progress: called every few thousand rows with the number of rows read so far; may raise to cancel. place: file that
+    stores the records, or folder to create one in; the system's temporary folder if None. separator: separator of
+    several labels in one cell, see `mapping.apply`. Raises StudioError if there is nothing to train on: an unreadable
+    file, a mapping that does not fit, no usable row.
     """
     resolved = resolve(spec.source)
     reading = _Reading(spec, want, progress, RecordStore(place), labelled=bool(spec.more), separator=separator)
@@ -254,7 +265,7 @@ def load(
 
 
 class _Reading:
-    """The files of one dataset, read one after the other into one store."""
+    """Reads the files of one dataset in turn into one record store."""
 
     def __init__(
         self,
@@ -288,7 +299,7 @@ class _Reading:
         limit: int | None,
         like: Mapping | None = None,
     ) -> Part:
-        """Opens and reads one file. like: it is the validation one, and the data to learn from is mapped so."""
+        """Open and read one file. like: given for the validation file only, the mapping of the training data."""
         source, validation = open_source(place, encoding=encoding), like is not None
         evidence = list(source.evidence)
         if mapping is None:
@@ -301,7 +312,10 @@ class _Reading:
         return made
 
     def _read(self, part: Part, limit: int | None, file: str, validation: bool) -> None:
-        """Appends the usable rows to the store, and what is wrong with the others to `problems`. limit: rows to learn from at most."""
+        """Append the usable rows to the store, and a problem for each other row to `problems`.
+
+        limit: maximum number of usable training rows; rows marked as validation (`Row.apart`) do not count.
+        """
         source, own, seen, used, skipped, labelled = part.source, Problems(), 0, 0, 0, 0
         number, rows, unused = (
             len(self.parts),
@@ -339,7 +353,7 @@ class _Reading:
                     self.remedied["order"] = self.remedied.get("order", 0) + 1
                 if row.apart and self.mixed and not validation:
                     self.remedied["apart"] = self.remedied.get("apart", 0) + 1
-                if labelled == limit and not source.parted:  # else what is kept apart may still come
+                if labelled == limit and not source.parted:  # with splits in the source, validation rows may follow
                     break
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)
@@ -364,12 +378,13 @@ class _Reading:
         self.problems.merge(own)
 
     def _merge(self, turns: list[dict]) -> list[dict]:
+        """Apply the remedy "merge" to a conversation, and note in `self.merged` whether it changed anything."""
         made = merged(turns)
         self.merged = self.merged or made != turns
         return made
 
     def _changed(self, record: dict) -> dict:
-        """The record under the remedies that change texts; how many they changed is counted for each."""
+        """Apply the text-changing remedies to a record, and count for each remedy the records that it changed."""
         for kind, change in self.change.items():
             made = rewritten(record, change)
             if made != record:
@@ -379,7 +394,10 @@ class _Reading:
 
 
 class NothingUsable(StudioError):
-    """No row of a file can be used. problems: what stands in the way of them; counts: what became of them; remedied: as in `Dataset`."""
+    """Raised when no row of a file can be used.
+
+    problems: why the rows were rejected; counts: rows read, used and skipped; remedied: see `Dataset`.
+    """
 
     def __init__(self, text: str | Sentence, /, **values):
         super().__init__(text, **values)
@@ -399,7 +417,8 @@ def _nothing_usable(source: Source, counts: Counts, problems: Problems, remedied
         )
         error = NothingUsable(
             Sentence(
-                "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. The most common reason ({count} {count:row|rows}): {reason}",
+                "{rows:The only row|None of the {rows} rows} of {name} {rows:cannot|can} be used. "
+                "The most common reason ({count} {count:row|rows}): {reason}",
                 rows=counts.rows,
                 name=source.name,
                 count=count,

@@ -1,7 +1,6 @@
-"""Which encoding a text file has, and opening it so that bytes outside that encoding can be seen, not lost.
+"""Detect the encoding of a text file, and open it with undecodable bytes replaced by a marker.
 
-Undecodable bytes become `BAD`, a character that no valid text holds; readers report the line it stands on.
-Knows nothing about what the text means.
+The marker `BAD` is a character that does not occur in valid text; readers report the lines that contain it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from studio.words import StudioError
 
 BAD = "\udcff"
 MAX_LINE = 32 * 2**20
-"""Characters in one line. A longer one is no line of text: refused, so that memory stays bounded."""
+"""Maximum number of characters in a line; longer lines are refused, to bound memory."""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -50,6 +49,7 @@ _SAMPLE = 64 * 1024
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler that replaces undecodable bytes by `BAD`."""
     if isinstance(error, UnicodeDecodeError):
         return BAD, error.end
     raise error
@@ -59,16 +59,16 @@ codecs.register_error("studio.data.mark", _mark)
 
 
 def looks_binary(head: bytes) -> bool:
-    """True where the bytes are not text in any encoding we read: more than a stray zero, or many control characters."""
+    """Whether the bytes are not text in any supported encoding: several zero bytes, or many control characters."""
     if not head or any(head.startswith(bom) for bom, _ in _BOMS) or _utf16_without_bom(head):
         return False
     return head.count(0) > 1 + len(head) // 10_000 or len(_CONTROL.findall(head)) > 0.05 * len(head) + 2
 
 
 def detect_encoding(path: Path, name: str) -> str:
-    """A Python codec name for the text in `path`. The whole file is looked at, in chunks, for stray bytes.
+    """The Python codec name of the text in `path`; the whole file is checked for invalid UTF-8, in chunks.
 
-    Raises StudioError where no encoding fits.
+    Raises StudioError if no encoding fits.
     """
     with open(path, "rb") as file:
         head = file.read(_SAMPLE)
@@ -85,7 +85,7 @@ def detect_encoding(path: Path, name: str) -> str:
 
 
 def _utf16_without_bom(head: bytes) -> str | None:
-    """UTF-16 of mostly western text shows as every second byte zero."""
+    """utf-16-le or utf-16-be where about every second byte is zero, as in mostly Latin text; else None."""
     even, odd = head[0:4096:2], head[1:4096:2]
     if len(head) < 4:
         return None
@@ -97,7 +97,7 @@ def _utf16_without_bom(head: bytes) -> str | None:
 
 
 def _count_utf8(path: Path) -> tuple[int, int, bytes]:
-    """Non-ASCII characters that are valid UTF-8, bytes that are not, and a sample of the text around the latter."""
+    """(non-ASCII characters in valid UTF-8, bytes of invalid UTF-8, sample of the non-ASCII lines around these)."""
     good = bad = 0
     sample = bytearray()
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -118,6 +118,7 @@ def _count_utf8(path: Path) -> tuple[int, int, bytes]:
 
 
 def _ask_normalizer(sample: bytes, name: str) -> str:
+    """The encoding of `sample` by charset-normalizer, with a preference for cp1252 in western text."""
     from charset_normalizer import from_bytes
 
     matches = from_bytes(sample, cp_isolation=_CANDIDATES)
@@ -127,7 +128,7 @@ def _ask_normalizer(sample: bytes, name: str) -> str:
             western = sample.decode("cp1252")
         except UnicodeDecodeError:
             western = ""
-        # Short western texts fit several code pages alike; the one that Excel writes in western Europe is the likely one.
+        # Short western texts fit several code pages equally well; Excel in western Europe writes cp1252.
         if western and _looks_western(western) and (best is None or best.language not in _EASTERN):
             return "cp1252"
     if best is None:
@@ -138,6 +139,7 @@ def _ask_normalizer(sample: bytes, name: str) -> str:
 
 
 def _looks_western(text: str) -> bool:
+    """Whether most non-ASCII characters are western European, and most characters are ASCII."""
     high = [char for char in text if ord(char) > 127]
     return bool(high) and sum(char in _WESTERN for char in high) > 0.9 * len(high) and len(high) < 0.4 * len(text)
 
@@ -146,20 +148,20 @@ _WESTERN = set("àâäáãåæçéèêëíìîïñóòôöõøœúùûüÿßÀÂ
 
 
 def open_text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
-    """`path` as text; bytes that are not in `encoding` become `BAD`. newline: as in `open`."""
+    """Open `path` as text, with bytes that are invalid in `encoding` replaced by `BAD`. newline: as in `open`."""
     return open(path, encoding=encoding, errors="studio.data.mark", newline=newline)
 
 
 def numbered_lines(path: Path, encoding: str, name: str, newline: str | None = None) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line with its end) of a text file; raises StudioError on a line without end."""
+    """Yield (line number from 1, line with its line end). Raises StudioError for a line of `MAX_LINE` characters."""
     with open_text(path, encoding, newline) as file:
         number = 0
         while line := file.readline(MAX_LINE):
             number += 1
             if len(line) == MAX_LINE:
                 raise StudioError(
-                    "Line {number} of {name} is longer than {limit} million characters, so this is not a text file of rows. "
-                    "Split that line, or choose another file.",
+                    "Line {number} of {name} is longer than {limit} million characters, so this is not a text file of "
+                    "rows. Split that line, or choose another file.",
                     number=number,
                     name=name,
                     limit=MAX_LINE // 10**6,

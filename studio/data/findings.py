@@ -1,7 +1,4 @@
-"""What a check of the data found: how grave it is, which rows it is about, and what can be done.
-
-Knows nothing about the checks themselves.
-"""
+"""Result type of the data checks: severity, affected rows and applicable remedies. The checks are in other modules."""
 
 from __future__ import annotations
 
@@ -18,15 +15,19 @@ from studio.data.rows import KINDS
 from studio.words import Sentence
 
 LEVELS = ("block", "error", "warning", "info")
-"""block: the run would be for nothing; error: rows are lost; warning: look at it; info: good to know."""
+"""Severity. block: training would be useless; error: rows are lost; warning: to be checked; info: for information."""
 EXAMPLES = 20
-"""Line numbers given for each finding."""
+"""Maximum number of line numbers listed per finding."""
 
 
 @dataclass
 class Finding:
-    """One thing to know about the data. count: rows it is about; lines: the first of them; files: of each line, where there are several
-    files; actions: which of the known remedies make sense here, None for all of them; templates: chat templates that could be lent instead."""
+    """One finding on the data.
+
+    kind: a key of `KINDS`; level: one of `LEVELS`; count: affected rows, or columns for kind "unused"; lines: line
+    numbers of the first ones; files: the file of each line, empty if the data is one file; actions: those of the
+    remedies for this kind that apply here, None for all; templates: chat templates that could be used instead.
+    """
 
     kind: str
     level: str
@@ -39,7 +40,7 @@ class Finding:
 
     @property
     def remedies(self) -> dict[str, Sentence]:
-        """Action → what its button says."""
+        """Action → button label."""
         return {
             action: text
             for action, text in REMEDIES.get(self.kind, {}).items()
@@ -48,16 +49,20 @@ class Finding:
 
     @property
     def title(self) -> Sentence:
+        """Title of this kind of finding."""
         return KINDS[self.kind]
 
 
 def by_level(findings: list[Finding]) -> list[Finding]:
-    """`findings`, the gravest first."""
+    """Sort `findings` by severity, then by number of affected rows."""
     return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.count))
 
 
 def lines_of(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[list[int], dict, list[str]]:
-    """The first line numbers of the records that `which` selects, the values that name the first of them, and their files."""
+    """(first line numbers, values for {unit} and {line} of the first one, their files) of the selected records.
+
+    which: boolean mask over `records`. At most `EXAMPLES` lines are given.
+    """
     found = Records(records.store, records.indices[which][:EXAMPLES])
     numbers, files = places(
         (int(number), found.store.file(int(index))) for number, index in zip(found.numbers, found.indices, strict=True)
@@ -73,12 +78,12 @@ def lines_of(dataset: Dataset, records: Records, which: np.ndarray) -> tuple[lis
 
 
 def places(rows: Iterable[tuple[int, str]]) -> tuple[list[int], list[str]]:
-    """(the first line numbers, the file of each where any is named), from the line and the file of each row."""
+    """(first line numbers, file of each or [] if no file is named) of (line, file) pairs."""
     first = list(itertools.islice(rows, EXAMPLES))
     files = [file for _, file in first]
     return [line for line, _ in first], files if any(files) else []
 
 
 def once(records: Records) -> Records:
-    """`records` without the repetitions that a weight asks for."""
+    """`records` without the repetitions that come from a file's weight."""
     return Records(records.store, np.unique(records.indices))

@@ -1,9 +1,9 @@
-"""What shows in the text of one record at a glance: odd characters, secrets, near likeness to other records.
+"""Per-record text statistics: flags for control characters and secrets, text length, MinHash for near duplicates.
 
-`Marks` takes the texts one by one and keeps a few numbers for each, so that a report on a million records needs no second
-reading. Near likeness is MinHash (Broder 1997) over pieces of 16 bytes that begin at each word, lower case and without
-punctuation, in `BANDS` bands of `PER_BAND` smallest hashes: records that agree in a whole band are candidates, and
-`likeness` tells how alike two texts really are. Knows nothing about files, splits or models.
+`Fingerprints` takes the texts one by one and keeps a few numbers for each, so that a report on a million records needs
+no second pass over the data. Near duplicates are found by MinHash (Broder 1997) over shingles of 16 bytes that begin at
+each word, in lower case and without punctuation, with locality-sensitive hashing in `BANDS` bands of `PER_BAND` minimum
+hashes: records that agree in a whole band are candidates, whose Jaccard similarity `similarity` computes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 CONTROL, MOJIBAKE, EMAIL, KEY, MEDIA = 1, 2, 4, 8, 16
 BANDS, PER_BAND = 5, 3
 ALIKE = 0.7
-"""Share of pieces that two texts must have in common to be called near duplicates (Jaccard)."""
+"""Minimum Jaccard similarity of the shingles of two texts for them to count as near duplicates."""
 _BATCH = 2 * 2**20
 _PIECE = 16
 
@@ -27,13 +27,16 @@ EMAILS = re.compile(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-
 MEDIA_MARKS = re.compile(
     r"<\|?(image|audio|video)(?:_\d+)?\|?>(?!(?s:.*?)</\1>)|<(?:img|audio|video)_(?:start|placeholder)>", re.IGNORECASE
 )
-"""Marks that stand for a picture, a sound or a video in a text; HTML's elements, which are closed again, are none."""
+"""Placeholders for an image, audio or video in a text. HTML elements, which have a closing tag, do not match."""
 _KEY_STARTS = ("sk-", "AKIA", "ghp_", "gho_", "ghs_", "github_pat_", "hf_", "xox", "AIza", "PRIVATE KEY", "eyJ")
 KEYS = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pos]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|hf_[A-Za-z0-9]{30,}|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|AIza[0-9A-Za-z_-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"\b(?:sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|gh[pos]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|hf_[A-Za-z0-9]{30,}"
+    r"|xox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|AIza[0-9A-Za-z_-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
-"""Keys of OpenAI, Amazon, GitHub, Hugging Face, Slack and Google, JSON web tokens and private keys, by their published openings."""
+"""Keys of OpenAI, Amazon, GitHub, Hugging Face, Slack and Google, JSON web tokens and private keys, by their published
+prefixes."""
 
 
 _MEDIA_STARTS = ("<image", "<audio", "<video", "<|image", "<|audio", "<|video", "<img_", "<IMAGE")
@@ -42,7 +45,10 @@ _UNUSUAL = (b"\xc2", b"\xe2\x80", b"\xe2\x81", b"\xef\xbb\xbf")
 
 
 def flags(text: str, data: bytes) -> int:
-    """Which of CONTROL, MOJIBAKE, EMAIL, KEY, MEDIA show in `text`, added up. data: the same as UTF-8, which is quicker to sift."""
+    """Bit mask of CONTROL, MOJIBAKE, EMAIL, KEY and MEDIA found in `text`.
+
+    data: `text` as UTF-8, for a fast first check.
+    """
     found = 0
     if data.translate(None, _USUAL) or (
         not text.isascii() and any(part in data for part in _UNUSUAL) and CONTROLS.search(text)
@@ -61,7 +67,10 @@ def flags(text: str, data: bytes) -> int:
 
 
 class Fingerprints:
-    """Numbers for each text that was added, in order. `seal` before the numpy views are asked for."""
+    """Flags, characters, words and MinHash bands of each record, in the order of `add`.
+
+    `seal` makes the arrays: flags, characters, words of shape (records,) and bands of shape (records, BANDS).
+    """
 
     def __init__(self):
         self._flags, self._characters, self._words = array("B"), array("I"), array("I")
@@ -70,7 +79,7 @@ class Fingerprints:
         self._size = 0
 
     def add(self, found: list[str]) -> None:
-        """One record's texts. Raises UnicodeEncodeError where one holds half a character."""
+        """Add the texts of one record. Raises UnicodeEncodeError if one holds a lone surrogate."""
         text = "\n".join(found)
         data = text.encode("utf-8")
         self._flags.append(flags(text, data))
@@ -81,7 +90,7 @@ class Fingerprints:
             self._work()
 
     def seal(self) -> None:
-        """Turns what was gathered into arrays."""
+        """Measure the remaining texts and make the arrays; call after the last `add`."""
         self._work()
         self.flags = np.frombuffer(self._flags, np.uint8)
         self.characters = np.frombuffer(self._characters, np.uint32)
@@ -92,6 +101,7 @@ class Fingerprints:
         return {name: getattr(self, name) for name in ("flags", "characters", "words", "bands")}
 
     def _work(self) -> None:
+        """Measure the texts added since the last call, as one batch."""
         if self._waiting:
             words, bands = _measure(self._waiting)
             self._words.frombytes(words.astype(np.uint32).tobytes())
@@ -107,7 +117,7 @@ _TURNS = np.array([pow(0x9E3779B97F4A7C15, 2 * k + 1, 2**64) for k in range(1, B
 
 
 def _pieces(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(hash of each piece, index of each text's first piece, words of each text)."""
+    """(hash of each shingle of all texts, index of the first shingle of each text, number of words of each text)."""
     plain = [text.translate(_PLAIN, _PUNCTUATION) for text in texts]
     joined = np.frombuffer(_GAP.join([b"", *plain, b""]), np.uint8)
     ends = np.cumsum(np.fromiter(map(len, plain), np.int64, len(plain)) + _PIECE)
@@ -115,9 +125,11 @@ def _pieces(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     filled = joined != 32
     starts = np.zeros(len(joined), bool)
     starts[1:] = filled[1:] & ~filled[:-1]
-    starts |= (joined >= 0xE3) & (joined <= 0xED)  # scripts without spaces: each character is a word
+    starts |= (joined >= 0xE3) & (
+        joined <= 0xED
+    )  # UTF-8 lead bytes of CJK scripts, which have no spaces: each character is a word
     words = np.add.reduceat(starts, begins, dtype=np.int64) if len(begins) else np.empty(0, np.int64)
-    starts[begins] = True  # every text has a piece, even one without a word
+    starts[begins] = True  # at least one shingle per text, even without a word
     at = np.flatnonzero(starts)
     eight = np.ndarray((len(joined) - 7,), "<u8", joined.data, strides=(1,))
     with np.errstate(over="ignore"):
@@ -131,7 +143,7 @@ def _pieces(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _measure(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """(words, band hashes of shape texts × BANDS)."""
+    """(words of shape (texts,), band hashes of shape (texts, BANDS))."""
     hashes, firsts, words = _pieces(texts)
     bands = np.empty((len(texts), BANDS), np.uint64)
     with np.errstate(over="ignore"):
@@ -146,7 +158,7 @@ def _measure(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def similarity(one: str, other: str) -> float:
-    """Share of the pieces of two texts that both have: 1 where they differ in case and punctuation only."""
+    """Jaccard similarity of the shingles of two texts: 1 if they differ only in case and punctuation."""
     hashes, firsts, _ = _pieces([one.encode("utf-8"), other.encode("utf-8")])
     return _shared(hashes[: firsts[1]], hashes[firsts[1] :])
 
@@ -157,7 +169,10 @@ def _shared(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def candidates(bands: np.ndarray) -> np.ndarray:
-    """(n, 2) indices: a text, and the first text that it agrees with in a whole band; sorted, each pair once."""
+    """Candidate pairs of near duplicates, sorted and unique, of shape (pairs, 2).
+
+    Each is the index of a text and of the first text with the same hash in one of the bands.
+    """
     pairs = []
     for band in range(bands.shape[1]):
         _, first, group = np.unique(bands[:, band], return_index=True, return_inverse=True)

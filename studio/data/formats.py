@@ -1,6 +1,6 @@
-"""What kind of file this is, from its content. The name is asked only where the content fits two formats.
+"""Detect the format of a file from its first bytes; the file name decides only where the content fits two formats.
 
-Knows the openings of formats, nothing about reading their rows.
+Rows are read by the `readers_*` modules.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ TITLES = {
     "pictures": "Pictures in folders by class",
     "hub": "Hugging Face Hub",
 }
-"""How a person reads the name of a format."""
+"""Format → name shown to the user."""
 
 _READ = Sentence(
-    "Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class."
+    "Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder "
+    "of pictures by class."
 )
 _FOREIGN = (
     (b"%PDF", "a PDF document"),
@@ -61,13 +62,13 @@ _JSON_NAMES = {".json", ".jsonl", ".ndjson"}
 _TABLE_NAMES = {".csv", ".tsv", ".tab", ".psv"}
 _TEXT_NAMES = {".txt", ".text", ".md", ".markdown"}
 SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")
-"""What Excel writes and reads above a table's header, to say what stands between its fields."""
+"""Excel's optional first line of a CSV file, such as "sep=;", which names the delimiter."""
 _MARKDOWN = re.compile(r"^(#{1,6} \S|```|\[[^\]]+\]\(|[-*] \[[ x]\])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a table's text is cut into fields."""
+    """Delimiter, quoting and escaping of a CSV-like table."""
 
     delimiter: str
     quoting: int = csv.QUOTE_MINIMAL
@@ -75,7 +76,7 @@ class Dialect:
     skip_space: bool = False
 
     def keywords(self) -> dict:
-        """For `csv.reader`; strict, so that broken quoting is an error and not a guess."""
+        """Keyword arguments for `csv.reader`; strict, so that malformed quoting raises csv.Error."""
         return {
             "delimiter": self.delimiter,
             "quoting": self.quoting,
@@ -87,13 +88,13 @@ class Dialect:
 
 
 def refuse(name: str, what: str | Sentence) -> StudioError:
-    """The error for a file that is recognised as something we do not read."""
+    """The StudioError for a file of a recognised but unsupported kind; `what` is that kind, with its article."""
     kind = Sentence(what) if isinstance(what, str) else what
     return StudioError("{name} is {what}, which cannot be read as data. {read}", name=name, what=kind, read=_READ)
 
 
 def binary_format(path: Path, head: bytes, name: str) -> str | None:
-    """zip, xlsx, parquet, arrow or feather; None for what may be text. Raises StudioError for known foreign formats."""
+    """zip, xlsx, parquet, arrow or feather; None if it may be text. Raises StudioError for unsupported formats."""
     if head.startswith(b"PK\x05\x06"):
         raise StudioError("{name} is an empty zip. Put at least one data file in it.", name=name)
     if head.startswith(b"PK\x03\x04"):
@@ -114,7 +115,7 @@ def _zip_format(path: Path, name: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-    except Exception as error:  # zipfile raises a dozen kinds on damaged bytes; all mean the same to the person
+    except Exception as error:  # zipfile raises many exception types on damaged bytes; the remedy is the same
         raise StudioError("{name} is a damaged zip and cannot be opened. Make it again.", name=name) from error
     if any(member.startswith("xl/workbook") for member in members):
         return "xlsx"
@@ -126,7 +127,7 @@ def _zip_format(path: Path, name: str) -> str:
 
 
 def text_format(head: str, complete: bool, name: str) -> tuple[str, Dialect | None]:
-    """(format, dialect of a table) for text. head: the first characters; complete: they are the whole file."""
+    """(format, dialect if it is a table) of a text. head: its first characters; complete: whether these are all."""
     suffix = Path(name).suffix.lower()
     lines = [line for line in re.split(r"\r\n|\r|\n", head) if line.strip()]
     if not complete and len(lines) > 1:
@@ -142,14 +143,14 @@ def text_format(head: str, complete: bool, name: str) -> tuple[str, Dialect | No
 
 
 def _spread_out(head: str) -> bool:
-    """Whether the text begins with one JSON object over several lines, whatever follows it."""
+    """Whether the text begins with a JSON object that spans several lines, whatever follows it."""
     text = head.lstrip()
     if not text.startswith("{"):
         return False
     try:
         _, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        return text.splitlines()[0].rstrip() == "{"  # larger than the head, or broken further on
+        return text.splitlines()[0].rstrip() == "{"  # the object is longer than `head`, or malformed further on
     return "\n" in text[:end]
 
 
@@ -183,7 +184,7 @@ def _is_object(line: str) -> bool:
 
 
 def _is_turn_list(line: str) -> bool:
-    """A line that is one conversation: a list of objects that name a speaker."""
+    """Whether a line is one conversation: a JSON list of objects that name a speaker."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -192,7 +193,7 @@ def _is_turn_list(line: str) -> bool:
 
 
 def _sniff(head: str, complete: bool, suffix: str) -> Dialect | None:
-    """The dialect under which most records have as many fields as the header; None for prose."""
+    """The dialect with which most records have as many fields as the first one; None for text that is no table."""
     told = SEPARATOR_LINE.match(head)
     if told:
         return Dialect(told[1])
@@ -216,7 +217,7 @@ def _sniff(head: str, complete: bool, suffix: str) -> Dialect | None:
 
 
 def _trial(head: str, complete: bool, dialect: Dialect) -> tuple[float, int, list[str], int]:
-    """Share of records as wide as the first one, its width, the first one, and the number of records."""
+    """(share of records with as many fields as the first one, that number of fields, first record, records)."""
     reader = csv.reader(io.StringIO(head, newline=""), **dialect.keywords())
     records: list[list[str]] = []
     errors = 0
@@ -241,7 +242,7 @@ def _trial(head: str, complete: bool, dialect: Dialect) -> tuple[float, int, lis
 
 
 def _is_header(cells: list[str], records: int, suffix: str) -> bool:
-    """True for short, distinct names without the marks of prose."""
+    """Whether `cells` look like a header: short, distinct, non-empty names without sentence punctuation."""
     least = 3 if suffix in _TEXT_NAMES else 2
     names = [cell.strip() for cell in cells]
     return (

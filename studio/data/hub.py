@@ -1,6 +1,6 @@
-"""Rows of a dataset on the Hugging Face Hub, "hub:owner/name", "hub:owner/name:config" or "hub:owner/name:config:split".
+"""Read a dataset from the Hugging Face Hub: "hub:owner/name", "hub:owner/name:config" or "hub:owner/name:config:split".
 
-Uses the `datasets` library, inside functions only, and runs no code from the Hub. Knows nothing about columns' meaning.
+`datasets` is imported inside functions only; no code from the Hub is executed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REACH_SECONDS = 5
 
 
 class HubId(NamedTuple):
-    """name: "owner/name" or "name"; config: None for the dataset's only one; split: "train" if not given."""
+    """Dataset "owner/name" or "name"; config: None for its only or default one; split: "train" unless given."""
 
     name: str
     config: str | None
@@ -32,11 +32,12 @@ class HubId(NamedTuple):
 
 
 def parse(source: str) -> HubId:
-    """The parts of a hub source string. Raises StudioError where it is not one."""
+    """Parse a Hub source string. Raises StudioError if it is malformed."""
     parts = source.removeprefix(PREFIX).strip().split(":")
     if len(parts) > 3 or not re.fullmatch(r"[\w.\-]+(/[\w.\-]+)?", parts[0]) or ".." in parts[0]:
         raise StudioError(
-            "'{source}' is not the id of a dataset on the hub. Write it as hub:owner/name, or hub:owner/name:config:split.",
+            "'{source}' is not the id of a dataset on the hub. Write it as hub:owner/name, or "
+            "hub:owner/name:config:split.",
             source=source[:120],
         )
     config = parts[1] if len(parts) > 1 and parts[1] else None
@@ -44,7 +45,7 @@ def parse(source: str) -> HubId:
 
 
 def read_hub(source: Source) -> Iterator[Row]:
-    """Rows of the dataset, numbered from 1. Downloads it into the `datasets` cache the first time."""
+    """Yield the rows of the dataset, numbered from 1; the first call downloads it into the `datasets` cache."""
     hub = parse(source.origin)
     table = _load(hub)
     source.layout = list(table.column_names)
@@ -55,7 +56,7 @@ def read_hub(source: Source) -> Iterator[Row]:
 
 
 def reachable() -> bool:
-    """Whether the hub answers at all, decided in seconds; the `datasets` library itself retries for half a minute."""
+    """Whether the Hub responds within `_REACH_SECONDS`; the `datasets` library itself retries for half a minute."""
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in {"1", "true", "yes", "on"}:
         return False
@@ -70,6 +71,7 @@ def reachable() -> bool:
 
 @lru_cache(maxsize=2)
 def _load(hub: HubId):
+    """Load the split, from the cache only if the Hub is not reachable. Raises StudioError if that fails."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE
@@ -87,10 +89,11 @@ def _load(hub: HubId):
             "Cannot reach the hub to get the dataset '{name}'. Check the network, or use a local file or an example.",
             name=hub.name,
         ) from error
-    except Exception as error:  # the library raises its builders' own kinds; the person needs the id and the reason
+    except Exception as error:  # dataset builders raise exceptions of many types
         detail = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise StudioError(
-            "The dataset '{name}' cannot be loaded from the hub ({detail}). Check its configuration and split, or use a local file.",
+            "The dataset '{name}' cannot be loaded from the hub ({detail}). Check its configuration and split, or use "
+            "a local file.",
             name=hub.name,
             detail=detail,
         ) from error

@@ -1,4 +1,4 @@
-"""Finds models and datasets on the Hugging Face Hub, and those that are in its cache on this machine."""
+"""Search models and datasets on the Hugging Face Hub, and list those in the local Hub cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 12
 
 @dataclass(frozen=True)
 class HubEntry:
-    """A repository of the hub. downloads: of the last 30 days; gated: its licence must be accepted on the hub first."""
+    """A repository on the Hub. downloads: in the last 30 days; gated: its licence must be accepted on the Hub first."""
 
     id: str
     downloads: int
@@ -23,16 +23,17 @@ class HubEntry:
 
 
 def search(kind: Kind, words: str) -> list[HubEntry]:
-    """At most `LIMIT` public repositories whose names hold `words`, the most downloaded first; models are those of transformers.
+    """At most `LIMIT` public repositories whose names contain `words`, most downloaded first.
 
-    Raises StudioError where the hub cannot be reached or refuses.
+    Models are limited to those tagged transformers. Raises StudioError if the Hub is unreachable or returns an error.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     if not reachable():
         raise StudioError(
-            "The Hugging Face Hub cannot be reached, so only what is on this machine is listed. Check the network, then search again."
+            "The Hugging Face Hub cannot be reached, so only what is on this machine is listed. Check the network, "
+            "then search again."
         )
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
@@ -49,7 +50,7 @@ def search(kind: Kind, words: str) -> list[HubEntry]:
 
 
 def cached(kind: Kind) -> list[str]:
-    """Ids of the repositories in the hub's cache on this machine, the latest used first."""
+    """Ids of the repositories in the local Hub cache, most recently used first."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

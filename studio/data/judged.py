@@ -1,6 +1,7 @@
-"""Rows that say which answer is better, or whether one was good → records of preferences and feedback, or the good answers as conversations.
+"""Make records from rows with preference pairs, rankings or good/bad labels.
 
-Knows nothing about files or columns' names.
+The records hold preferences or feedback; if `want` is "messages", they are conversations with the preferred or good
+answer only. Independent of file formats.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ YES_OR_NO = {
     "踩": False,
     "否": False,
 }
-"""What files write for an answer that is wanted, and for one that is not."""
+"""Values in data files → whether the answer is marked as good."""
 OF_BAD = (
     "thumbs_down",
     "thumb_down",
@@ -72,16 +73,17 @@ OF_BAD = (
     "is_undesirable",
     "is_bad",
 )
-"""Names of columns that say yes of a bad answer."""
+"""Column names with inverted meaning: true marks a bad answer."""
 
 
 def verdict(value: object, column: str) -> bool | None:
-    """Whether an answer is wanted, as `value` says under the name `column`; None where it says neither."""
+    """Whether the `value` in `column` marks the answer as good; None if it says neither good nor bad."""
     text = YES_OR_NO.get(as_text(value).strip().lower())
     return text if text is None or normal(column) not in OF_BAD or flag(value) is None else not text
 
 
 def preference(cells: Cells, want: Want) -> dict:
+    """The record of a preference pair or ranking: prompt, chosen, rejected; the chosen conversation for "messages"."""
     prompt, chosen, rejected = (
         _best_and_worst(cells) if cells.mapping.shape == "ranked" else _pair(cells, alone=want == "messages")
     )
@@ -99,19 +101,23 @@ def preference(cells: Cells, want: Want) -> dict:
 
 
 def _words(cells: Cells, answer: dict) -> str:
-    """The words of an answer that is to be judged; one that calls tools is a problem."""
+    """The text of a judged answer. Raises RowProblem if the answer calls tools."""
     if answer.get("tool_calls"):
         raise RowProblem(
             "calls",
-            "{place} has an answer that calls tools, which cannot be learnt from judgements yet, only in Chat. Remove the row.",
+            "{place} has an answer that calls tools, which cannot be learnt from judgements yet, only in Chat. "
+            "Remove the row.",
             place=cells.place,
         )
     return answer["content"]
 
 
 def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
-    """(prompt, better answer, worse answer); where both answers are whole conversations, the prompt is what they share. alone: only the better one is
-    learnt, so that a row without a worse one serves too."""
+    """(prompt, chosen answer, rejected answer) of a row.
+
+    Where both answers are whole conversations, the prompt is what precedes their last turn, and must be the same in
+    both. alone: only the chosen answer is trained on, so that a row without a rejected one is accepted.
+    """
     prompt = cells.asked("prompt") if cells.text_of("prompt").strip() else cells.history()
     if alone and is_empty(cells.cell("rejected")):
         own, chosen = (
@@ -126,7 +132,7 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
             and prompt[-1]["role"] == "assistant"
             and prompt[-1]["content"] in (chosen["content"], rejected["content"])
         ):
-            own = other = prompt[:-1]  # the conversation is given with one of the two answers
+            own = other = prompt[:-1]  # the prompt column repeats one of the two answers as its last turn
     else:
         own, chosen = _parted(cells, prompt, "prompt")
         other, rejected = _answer(cells, "rejected", own, unlike=chosen["content"])
@@ -144,11 +150,12 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
 
 
 def _spoken(turns: list[dict]) -> list[tuple[str, str]]:
+    """(role, content) of all turns but the system ones, to compare conversations by."""
     return [(turn["role"], turn["content"]) for turn in turns if turn["role"] != "system"]
 
 
 def _parted(cells: Cells, talk: list[dict], role: str) -> tuple[list[dict], dict]:
-    """(what comes before, the answer) of a conversation that ends with an answer."""
+    """(turns before the answer, answer) of a conversation. Raises RowProblem if it does not end with an answer."""
     if not talk or talk[-1]["role"] != "assistant" or not (talk[-1]["content"].strip() or talk[-1].get("tool_calls")):
         raise RowProblem(
             "order",
@@ -160,7 +167,10 @@ def _parted(cells: Cells, talk: list[dict], role: str) -> tuple[list[dict], dict
 
 
 def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = None) -> tuple[list[dict], dict]:
-    """(prompt, answer) of one column: words, a single message, or a conversation. unlike: of several answers one that is not this."""
+    """(prompt, answer) of the column of `role`: a text, a single message, or a conversation.
+
+    unlike: if the cell lists several answers, skip those equal to this text.
+    """
     talk = cells.talk(role)
     if talk is None and not prompt:
         talk = transcript(cells.text(role))
@@ -179,7 +189,11 @@ def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = No
 
 
 def _one_of(cells: Cells, role: str, unlike: str | None) -> str:
-    """The words in a cell. A list of texts is several worse answers, of which the first is taken, unless the better one is a list as well."""
+    """The text of one answer.
+
+    A list of texts in the column of the rejected answer is several answers, of which the first that differs from
+    `unlike` (by default the chosen answer) is taken; if the chosen answer is a list as well, it is one answer.
+    """
     value = cells.cell(role)
     if (
         isinstance(value, dict)
@@ -202,7 +216,7 @@ def _one_of(cells: Cells, role: str, unlike: str | None) -> str:
 
 
 def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
-    """(prompt, first answer, last answer) of a ranking; what stands between them is not learnt from."""
+    """(prompt, first answer, last answer) of a ranking; the answers between them are not used."""
     answers = as_list(cells.cell("answers"))
     if answers is None or len(answers) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in answers):
         raise RowProblem(
@@ -216,7 +230,11 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
 
 
 def unpaired(cells: Cells, want: Want) -> dict:
-    """An answer and whether it is wanted: the answer of its column, or the last one of the conversation."""
+    """The record of an answer labelled good or bad: prompt, completion, label; the conversation for "messages".
+
+    Without a column of its own, the answer is the last turn of the prompt column. Raises RowProblem for a bad answer if
+    `want` is "messages".
+    """
     label = verdict(cells.cell("label"), cells.columns["label"])
     if label is None:
         cells.text("label")
@@ -235,7 +253,8 @@ def unpaired(cells: Cells, want: Want) -> dict:
     if not label:
         raise RowProblem(
             "bad",
-            "{place} has an answer that is marked as bad in '{column}', so Chat does not learn it. To learn from good and bad answers, choose Feedback.",
+            "{place} has an answer that is marked as bad in '{column}', so Chat does not learn it. "
+            "To learn from good and bad answers, choose Feedback.",
             place=cells.place,
             column=cells.columns["label"],
         )

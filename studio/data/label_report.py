@@ -1,4 +1,4 @@
-"""What is to be said of the labels in a dataset: how often each stands there, in how many spellings, and which cannot be learnt or measured."""
+"""Findings on the labels of a dataset: inconsistent spelling, imbalance, labels missing from the training data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studio.words import Sentence
 
 
 def label_counts(dataset: Dataset) -> dict[str, int]:
-    """Label → training rows that have it, most frequent first; empty where the data has no labels."""
+    """Label → number of training rows with it, most frequent first; empty if the data has no labels."""
     found: Counter[str] = Counter()
     rows = np.bincount(dataset.train.column("labels"), minlength=len(dataset.train.store.label_names) + 1)
     for name, index in dataset.train.store.label_names.items():
@@ -25,7 +25,7 @@ def label_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def label_spellings(dataset: Dataset) -> list[Finding]:
-    """Rows with a label that most rows write with other capitals or blanks."""
+    """Rows whose label differs from its most frequent spelling in capitals or blanks."""
     store, usual = dataset.train.store, spellings(dataset.train.store, dataset.want)
     numbers = [number for name, number in store.label_names.items() if not usual.keys().isdisjoint(name.split(SEVERAL))]
     found = [
@@ -37,7 +37,8 @@ def label_spellings(dataset: Dataset) -> list[Finding]:
     lines, first, files = next(lines_of(dataset, records, which) for records, which in found if which.any())
     ways = ", ".join(f"'{label}' → '{most}'" for label, most in list(usual.items())[:8])
     sentence = Sentence(
-        "{count} {count:row writes its label|rows write their labels} with other capitals or blanks than most rows do ({ways}), first in {unit} {line}. Each way of writing is a class of its own.",
+        "{count} {count:row writes its label|rows write their labels} with other capitals or blanks than most rows do "
+        "({ways}), first in {unit} {line}. Each way of writing is a class of its own.",
         count=count,
         ways=ways,
         **first,
@@ -46,7 +47,7 @@ def label_spellings(dataset: Dataset) -> list[Finding]:
 
 
 def imbalance(dataset: Dataset) -> list[Finding]:
-    """Labels of which one is much rarer than another of the same label set, or only one."""
+    """Label sets with only one label, or whose most frequent label is at least `RATIO` times the rarest."""
     counts, sets = label_counts(dataset), [""]
     if dataset.want == "label_sets":
         sets = sorted(
@@ -61,10 +62,10 @@ def imbalance(dataset: Dataset) -> list[Finding]:
 
 
 def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
+    """Findings on the labels of one set. counts: label → training rows, most frequent first."""
     names = list(counts)
-    combined = any(
-        SEVERAL in name for name in dataset.train.store.label_names
-    )  # thinning out would take rows of the rare label too
+    # with several labels per row, removing rows of the frequent label would remove rows of the rare one too
+    combined = any(SEVERAL in name for name in dataset.train.store.label_names)
 
     def first_line(label: str) -> tuple[list[int], list[str]]:
         indices = [index for name, index in dataset.train.store.label_names.items() if label in name.split(SEVERAL)]
@@ -74,7 +75,7 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     often, rare = names[0], names[-1]
     if len(names) == 1:
         if counts[often] < len(dataset.train) and dataset.want == "label":
-            return []  # to have it or not to have it is told apart
+            return []  # the classes are with and without this label
         level = "block" if dataset.want in ("label", "label_sets", "image") and len(dataset.train) > 1 else "warning"
         sentence = Sentence(
             "Every row has the label '{label}', so there is nothing to tell apart. Add rows with other labels.",
@@ -84,7 +85,8 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     if counts[often] < RATIO * counts[rare]:
         return []
     sentence = Sentence(
-        "The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. Add rows for it, or remove some of the others.",
+        "The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. "
+        "Add rows for it, or remove some of the others.",
         often=often,
         most=counts[often],
         rare=rare,
@@ -109,7 +111,8 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
-        "{count} validation {count:row has|rows have} a label that no training row has, first in {unit} {line}, and cannot be measured by it. Add rows with it to learn from.",
+        "{count} validation {count:row has|rows have} a label that no training row has, first in {unit} {line}, and "
+        "cannot be measured by it. Add rows with it to learn from.",
         count=count,
         **first,
     )

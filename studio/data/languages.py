@@ -1,7 +1,7 @@
-"""Which language a text seems to be in, by its script and, in Latin script, by very common words.
+"""Guess the language of a text from its script and, for Latin script, from very common words.
 
-A small heuristic for a first look at a dataset's mix, no more: it knows the languages below, tells none apart that share
-script and small words, and says "" for what it does not recognise. Knows nothing about files.
+A heuristic for an overview of a dataset's languages: it covers the languages in `LANGUAGES`, does not distinguish
+languages that share script and common words, and returns "" for any other text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LANGUAGES: dict[str, Sentence] = {
     "th": Sentence("Thai"),
     "el": Sentence("Greek"),
 }
-"""Code → what a person reads."""
+"""Language code → name shown to the user."""
 
 _SCRIPTS = {
     "ja": re.compile("[\u3040-\u30ff]"),
@@ -56,7 +56,7 @@ _LOOKED_AT = 2000
 
 
 def language_of(text: str) -> str:
-    """A key of `LANGUAGES`, or "" where nothing speaks for one of them."""
+    """The language code of `text`, a key of `LANGUAGES`; "" if none is recognised. Only the beginning is examined."""
     text = text[:_LOOKED_AT]
     if not text.isascii():
         counts = {code: len(pattern.findall(text)) for code, pattern in _SCRIPTS.items()}

@@ -1,4 +1,4 @@
-"""A mapping says what a row's columns are; under it a row becomes one normalised record of the kind that a task wants.
+"""Convert a row to a normalised record of the kind that a task needs, using a `Mapping` of columns to roles.
 
     messages    {"messages": [{"role", "content"}, ...]} and "tools" where the row has them
     text        {"text": str}
@@ -6,10 +6,10 @@
     unpaired    {"prompt": [{"role", "content"}, ...], "completion": str, "label": bool} and "tools"
     label       {"text": str, "label": str | list[str]}
     label_sets  {"text": str, "label": {label column: str}}, without the columns that the row leaves empty
-    image       {"image": the place of a picture (`pictures.py`), "label": str}
+    image       {"image": location of a picture (`pictures.py`), "label": str}
 
-An assistant's turn may have "weight" and "span_weights", the factors of its loss, and holds its reasoning as `reasoning.py` writes it.
-Knows nothing about files; `roles.py` says what a mapping is, `shape.py` proposes mappings.
+An assistant turn may have loss weights in "weight" and "span_weights"; its reasoning is part of its content, in the
+form of `reasoning.py`. `roles.py` defines `Mapping`, `shape.py` proposes mappings.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ def apply(
     rewrite: Callable[[list[dict]], list[dict]] | None = None,
     separator: str = "",
 ) -> dict:
-    """`row` as one record of kind `want` (see the module). name and unit: how the sentence calls the row's place.
-    mend: puts a conversation's turns in order before the order is checked. separator: what stands between the labels of a cell
-    that may hold several, or none; "" where a row has one label.
+    """Convert `row` to one record of kind `want`, as listed in the module docstring.
 
-    Raises RowProblem (a StudioError with a `kind`) where this row cannot be used, and StudioError where the mapping
-    cannot serve `want` at all.
+    name, unit: name of the file and unit of its row numbers, for error messages. rewrite: function that repairs the
+    turns of a conversation before their order is checked. separator: separator of the labels in a cell that may hold
+    any number of labels; "" if each row has one label.
+
+    Raises RowProblem (a StudioError with a `kind`) if this row cannot be used, and StudioError if no row can become a
+    `want` under the mapping.
     """
     if not fits(mapping, want):
         check_mapping(mapping, row.values, want, name)
@@ -85,7 +87,8 @@ def _label(cells: Cells, want: Want) -> dict:
     if several is None and _LIKE_A_LIST.match(written := as_text(label).strip()):
         raise RowProblem(
             "shape",
-            "{place} has {label} in '{column}', which is no list that can be read. Put its labels in quotes, with commas between them.",
+            "{place} has {label} in '{column}', which is no list that can be read. Put its labels in quotes, with "
+            "commas between them.",
             place=cells.place,
             label=written[:40],
             column=cells.mapping.roles["label"],
@@ -96,7 +99,8 @@ def _label(cells: Cells, want: Want) -> dict:
     if labels == []:
         raise RowProblem(
             "empty",
-            "{place} has an empty list in '{column}'. Switch on Several labels, with which a text may have none, or give it a label.",
+            "{place} has an empty list in '{column}'. Switch on Several labels, with which a text may have none, or "
+            "give it a label.",
             place=cells.place,
             column=cells.mapping.roles["label"],
         )
@@ -107,7 +111,7 @@ _LIKE_A_LIST = re.compile(r"""\[\s*['"]""")
 
 
 def labels_in(value: Any, separator: str = "") -> list[str]:
-    """The labels in one cell, each once: the items of a list, or what stands between the separators."""
+    """The distinct labels in one cell: the items of a list, or the text split at `separator` if that is given."""
     items = as_list(value)
     if items is None or not all(isinstance(item, str | int | float) for item in items):
         items = as_text(value).split(separator) if separator else [value]
@@ -115,6 +119,7 @@ def labels_in(value: Any, separator: str = "") -> list[str]:
 
 
 def _label_sets(cells: Cells) -> dict:
+    """A label for each label column that is filled; a row with none of them is a problem."""
     text, values = cells.text("text"), cells.row.values
     found = {
         column: as_text(values.get(column)).strip() for column in (cells.mapping.roles["label"], *cells.mapping.labels)
@@ -126,7 +131,7 @@ def _label_sets(cells: Cells) -> dict:
 
 
 def _label_columns(cells: Cells, want: Want) -> dict:
-    """The columns that say yes are the text's labels, which may be none; where all are empty nobody has said anything."""
+    """The labels are the columns that hold yes, possibly none; a row where all of them are empty is a problem."""
     text, names, values = cells.text("text"), cells.mapping.labels, cells.row.values
     if not any(as_text(values.get(name)).strip() for name in names):
         raise RowProblem(
