@@ -16,9 +16,11 @@ from typing import Any
 
 import httpx
 
+from studio.chat.serving import Endpoint
 from studio.data.reasoning import CLOSE, OPEN
 from studio.home import Home
 from studio.jobs import client as jobs
+from studio.jobs.queue import serves_other_programs
 from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
 
@@ -44,11 +46,13 @@ def ensure_chat_server(
     precision: str = "auto",
     device: str = "cpu",
     head: str = "causal_lm",
+    serve_at: Endpoint | None = None,
 ) -> int:
     """The job id of a chat server for this base model with these settings: a running or queued one, else a new one.
 
-    head: "causal_lm" or "classification". Chat servers on the same device with other settings are stopped, so that
-    their memory is free.
+    head: "causal_lm" or "classification". serve_at: the port and key at which other programs shall reach it; None takes
+    any server. Chat servers on the same device with other settings are stopped, so that their memory is free; raises
+    StudioError instead where one of them serves other programs.
     """
     payload = {
         "model": model,
@@ -58,16 +62,34 @@ def ensure_chat_server(
         "device": device,
         "head": head,
     }
-    found = None
-    for row in store.jobs("queued", "running", kind="chat"):
-        if row["payload"] == payload and row["device"] == device and not store.commands(row["id"], "stop"):
-            found = row["id"]
-        elif row["device"] == device and not store.commands(row["id"], "stop"):
-            store.command(row["id"], "stop")
+    if serve_at:
+        payload |= {"port": serve_at.port, "key": serve_at.key}
+    rows = [row for row in store.jobs("queued", "running", kind="chat") if row["device"] == device]
+    rows = [row for row in rows if not store.commands(row["id"], "stop")]
+    found = next((row["id"] for row in rows if _serves(row["payload"], payload)), None)
+    others = [row for row in rows if row["id"] != found]
+    for row in others:
+        if serves_other_programs(row):
+            raise StudioError(
+                "{model} is being served to other programs on this device. Stop serving it under Chat first, or chat with "
+                "one of its own adapters.",
+                model=row["payload"]["model"],
+            )
+    for row in others:
+        store.command(row["id"], "stop")
     if found is None:
         found = store.queue_job("chat", payload, device=device)
     jobs.ensure_supervisor(home)
     return found
+
+
+def _serves(running: dict, wanted: dict) -> bool:
+    """Whether the server with the payload `running` can answer for one with the payload `wanted`. One that serves other
+    programs answers whatever its quantisation is, because it cannot be replaced.
+    """
+    if running.get("port") and not wanted.get("port"):
+        wanted = {key: wanted[key] for key in ("model", "revision", "head")}
+    return {**running, **wanted} == running
 
 
 def server_state(store: Store, job_id: int) -> tuple[Server | None, Sentence]:

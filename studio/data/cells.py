@@ -99,7 +99,7 @@ def written(text: str) -> list | dict | None:
         return None
     try:
         found = _Printed(text).whole()
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):  # OverflowError: an escape such as \UFFFFFFFF
         return None
     return found if isinstance(found, list | dict) else None
 

@@ -293,6 +293,12 @@ class Desk:
             parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
         return json.dumps(parts, sort_keys=True, default=str)
 
+    def inference_settings(self, base: str) -> dict:
+        """Device and quantisation with which Chat loads the base model: those of the draft where it has this model."""
+        draft = self.draft()
+        quantisation = draft["machine"].get("quantisation", "none") if draft["model"].get("name") == base else "none"
+        return {"device": hardware.choose_device("auto"), "quantisation": quantisation}
+
     def start(self) -> str:
         """Queue the draft as a run; returns its id. `StudioError` says what stands in the way."""
         outlook = self.outlook()

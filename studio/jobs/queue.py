@@ -22,9 +22,20 @@ def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[di
         kind, device = job["kind"], job["device"]
         taken = kind in ONE_PER_DEVICE and (kind, device) in busy
         chat = busy.get(("chat", device)) if kind == "train" and device.startswith("cuda") else None
+        chat = None if chat and serves_other_programs(chat) else chat
         if not taken and chat:
             leave.append(chat)
         if not taken and not chat:
             start.append(job)
         busy.setdefault((kind, device), job)  # also for one that waits: who comes later must not overtake it
     return start, leave
+
+
+def serves_other_programs(job: dict) -> bool:
+    """Whether a chat job is the server at the port that other programs know (the page's *Serve*), not only Chat's."""
+    return job["kind"] == "chat" and bool((job.get("payload") or {}).get("port"))
+
+
+def is_needed_without_window(job: dict) -> bool:
+    """Whether a running job is a reason to go on where no window is open: all but a chat that only the page uses."""
+    return job["kind"] != "chat" or serves_other_programs(job)

@@ -198,7 +198,7 @@ class Supervisor:
         return (
             self._windows
             or bool(self.store.jobs("queued"))
-            or any(watched.job["kind"] != "chat" for watched in self.watched.values())
+            or any(queue.is_needed_without_window(watched.job) for watched in self.watched.values())
         )
 
     def maintain_standby(self) -> None:

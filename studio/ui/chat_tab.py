@@ -1,7 +1,7 @@
-"""The Chat tab: the base model and what was fine-tuned to it, side by side, streaming from one loaded base.
+"""The Chat tab: the base model and adapters answer side by side, streamed from one loaded base model.
 
-The words come from the chat worker through `studio.chat.client`; the conversation lives in the page itself. It knows
-nothing about models.
+Answers come from the chat worker through `studio.chat.client`; the conversation history is kept only in the page. This
+module contains no model code.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from studio import hardware
 from studio.chat import client
 from studio.chat.sampling import Sampling
 from studio.data.reasoning import CLOSE, OPEN, join_reasoning, split_reasoning
 from studio.library import shelf
-from studio.ui import class_playground
-from studio.ui.access import may_change
+from studio.ui import class_playground, serve_panel
+from studio.ui.access import may_change, on_space
 from studio.ui.form import OptionForm, form_values
 from studio.ui.html_parts import Board, note
 from studio.ui.page import Page
@@ -29,12 +28,12 @@ from studio.ui.suggestions import suggestions_html
 from studio.words import Sentence, StudioError
 
 BASE = "base"
-_COLUMNS = 3  # who can answer side by side
-_stops: dict[str, threading.Event] = {}  # browser session → the answer that is being given in it
+_COLUMNS = 3  # maximum number of models that answer side by side
+_stops: dict[str, threading.Event] = {}  # browser session hash → stop event of the answer being generated
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     with gr.Row(equal_height=True):
         base = gr.Dropdown(
             [("Starter", "starter")],
@@ -55,17 +54,21 @@ def build(page: Page):
         )
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
     talk, play = build_talk(page), class_playground.build(page)
+    # Nothing outside a Space's container reaches a port of it.
+    serve = None if on_space() else serve_panel.build(page)
 
     def bind():
         bind_models(page, base, chosen_models, talk, play)
         bind_talk(page, base, chosen_models, doing, talk)
         bind_suggestions(page, base, chosen_models, doing, talk)
+        if serve:
+            serve_panel.bind(page, serve, base)
 
     return bind
 
 
 def bind_models(page: Page, base, chosen_models, talk: SimpleNamespace, play: class_playground.Playground) -> None:
-    """What follows from the choice of base model and of who answers: columns, panels, and classifying."""
+    """Bind the choice of base model and answering models to the columns, panels and classifier controls."""
 
     def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
         return offers(page, *requested_columns(page, stamp, chosen_base, chosen), owner=may_change(profile))
@@ -90,7 +93,7 @@ def bind_models(page: Page, base, chosen_models, talk: SimpleNamespace, play: cl
 
 
 def asker(page: Page, again: bool):
-    """The handler of a message, or with `again` of a repeated answer to the last one."""
+    """Return the handler that sends a message or, with `again`, regenerates the last answer."""
 
     def ask(
         text,
@@ -113,7 +116,7 @@ def asker(page: Page, again: bool):
 
 
 def bind_talk(page: Page, base, chosen_models, doing: gr.HTML, talk: SimpleNamespace) -> None:
-    """Sending, answering again, stopping and clearing."""
+    """Bind the buttons Send, Answer again, Stop and Clear."""
     given, shown = talk_inputs(base, chosen_models, talk), [talk.message, doing, *talk.chats]
     for event in (talk.send.click, talk.message.submit):
         page.on(event, asker(page, again=False), given, shown, queue=True, concurrency_limit=8)
@@ -123,12 +126,12 @@ def bind_talk(page: Page, base, chosen_models, doing: gr.HTML, talk: SimpleNames
 
 
 def talk_inputs(base, chosen_models, talk: SimpleNamespace) -> list:
-    """The components whose values a message is sent with, in the order of the handler's parameters."""
+    """Return the components whose values are sent with a message, in the order of the handler's parameters."""
     return [talk.message, base, chosen_models, talk.system, talk.sampling, *talk.chats]
 
 
 def bind_suggestions(page: Page, base, chosen_models, doing: gr.HTML, talk: SimpleNamespace) -> None:
-    """Suggested prompts follow who answers; a press sends one."""
+    """Update the suggested prompts when the chosen models change; a click on a prompt sends it."""
 
     def suggest(chosen, profile: gr.OAuthProfile | None):
         return suggestions_html(page, rows_of(page, chosen), owner=may_change(profile))
@@ -143,7 +146,7 @@ def bind_suggestions(page: Page, base, chosen_models, doing: gr.HTML, talk: Simp
 
 
 def build_talk(page: Page) -> SimpleNamespace:
-    """The conversations and what belongs to them, in one column."""
+    """Create the conversation column: chats, suggestions, message box, buttons and generation settings."""
     with gr.Column() as column:
         chats = []
         with gr.Row(equal_height=True):
@@ -193,7 +196,7 @@ def build_talk(page: Page) -> SimpleNamespace:
 
 @dataclass
 class Turn:
-    """What was asked: a text (None: answer the last question again), of whom, and how."""
+    """A chat request: the message (None: regenerate the last answer), the models that answer it, and the settings."""
 
     text: str | None
     base: str
@@ -205,7 +208,7 @@ class Turn:
 
 
 def requested_columns(page: Page, stamp: str, base: str, chosen: list[str]) -> tuple[str, list[str]]:
-    """Base and voices, or those of the run that the person came from with "Try it in Chat"."""
+    """Return the base model and the models chosen to answer, or those of the run opened with "Try it in Chat"."""
     run = stamp.partition(":")[0].removeprefix("chat ") if stamp.startswith("chat ") else ""
     row = page.store.adapter(run) if run else None
     if row is None or row["id"] in (chosen or []):
@@ -214,7 +217,12 @@ def requested_columns(page: Page, stamp: str, base: str, chosen: list[str]) -> t
 
 
 def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
-    """Bases and voices that can be chosen now; a voice that is gone is dropped, and with none chosen base and newest answer."""
+    """Return updates of the base model and model dropdowns and of the chat columns.
+
+    Adapters that no longer exist are removed from the choice. If nothing remains, or only the base model although it
+    has adapters, the choice becomes the base model and its newest adapter; a classifier is chosen without the base
+    model.
+    """
     rows = shelf.listing(page.store, shown_only=not owner)
     bases = list(
         dict.fromkeys(
@@ -243,7 +251,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
 
 
 def rows_of(page: Page, chosen_models: list[str]) -> list[dict]:
-    """The adapters among `voices`."""
+    """Return the store rows of the adapters among `chosen_models`."""
     return [
         row
         for chosen_model in chosen_models or []
@@ -252,20 +260,20 @@ def rows_of(page: Page, chosen_models: list[str]) -> list[dict]:
 
 
 def text_models(page: Page, chosen_models: list[str]) -> list[str]:
-    """Those of `voices` that answer in words."""
+    """Return those of `chosen_models` that generate text; classifiers are left out."""
     mute = {row["id"] for row in rows_of(page, chosen_models) if class_playground.is_classifier(row)}
     return [chosen_model for chosen_model in chosen_models or [] if chosen_model and chosen_model not in mute]
 
 
 def panels(page: Page, chosen_models: list[str]) -> list:
-    """What can be asked of `voices`: a conversation, a text or picture to classify, or both."""
+    """Return visibility updates of the conversation column and of the classifier's text and image inputs."""
     rows = rows_of(page, chosen_models)
     mute = bool(rows) and not text_models(page, chosen_models)
     return [gr.update(visible=not mute), *class_playground.visible(rows)]
 
 
 def columns(page: Page, chosen_models: list[str]) -> list:
-    """One column for each voice that answers in words, with its name."""
+    """Return an update of each chat column: one per text-generating model, labelled with its name; others hidden."""
     found = []
     chosen_models = text_models(page, chosen_models)
     for at in range(_COLUMNS):
@@ -284,7 +292,11 @@ def on_stop(request: gr.Request) -> None:
 
 
 def plain(history: list[dict]) -> list[dict]:
-    """Gradio's messages as role and text: their content comes as a list of parts, and the reasoning before an answer as a message of its own."""
+    """Convert Gradio's messages to dicts of role and text.
+
+    Gradio delivers the content as a list of parts, and the reasoning before an answer as a separate message; here the
+    reasoning is joined to its answer again.
+    """
     found, reasoning = [], ""
     for item in history or []:
         content = item["content"]
@@ -304,7 +316,7 @@ def plain(history: list[dict]) -> list[dict]:
 
 
 def shown(page: Page, history: list[dict]) -> list[dict]:
-    """Messages as the chat draws them: the reasoning before an answer folded, open while it grows."""
+    """Convert messages for display: reasoning becomes a collapsible message, pending until its closing tag arrives."""
     found = []
     for turn in history:
         text = turn["content"]
@@ -327,7 +339,7 @@ def shown(page: Page, history: list[dict]) -> list[dict]:
 
 
 def without_answer(history: list[dict]) -> list[dict]:
-    """The conversation up to its last question."""
+    """Return the history up to and including the last user message."""
     found = plain(history)
     while found and found[-1]["role"] == "assistant":
         found.pop()
@@ -335,7 +347,10 @@ def without_answer(history: list[dict]) -> list[dict]:
 
 
 def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
-    """Updates of [message, doing, three conversations] while every voice answers."""
+    """Generate the answers of all chosen models; yield updates of [message, doing, three conversations].
+
+    Raises `StudioError` if no model is chosen, there is no message, a setting is invalid, or a model is not available.
+    """
     text = (turn.text or "").strip()
     histories = [plain(history) for history in turn.histories]
     chosen_models = text_models(page, turn.chosen_models)[:_COLUMNS]
@@ -365,7 +380,11 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
 
 
 def _allowed(page: Page, turn: Turn, chosen_models: list[str]) -> None:
-    """A visitor of a Space may use only what its owner shows."""
+    """Check that the chosen models are available.
+
+    Raises `StudioError` if an adapter does not exist or, for a visitor of a Space, if the owner does not show the
+    adapter or the base model.
+    """
     shown = {row["id"] for row in shelf.listing(page.store, shown_only=not turn.owner)}
     bases = {"starter", *(row["card"]["base"] for row in shelf.listing(page.store, shown_only=True))}
     if any(chosen_model != BASE and chosen_model not in shown for chosen_model in chosen_models) or not (
@@ -375,12 +394,9 @@ def _allowed(page: Page, turn: Turn, chosen_models: list[str]) -> None:
 
 
 def _ready(page: Page, turn: Turn, histories: list, stop: threading.Event):
-    """Wait for the chat worker, saying what it does; returns the server, None if stopped."""
-    draft = page.desk.draft()
-    same = draft["model"].get("name") == turn.base
-    quantisation = draft["machine"].get("quantisation", "none") if same else "none"
-    device = hardware.choose_device("auto")
-    job = client.ensure_chat_server(page.store, page.home, turn.base, quantisation=quantisation, device=device)
+    """Yield the chat worker's status until it is ready; return the server, or None if stopped."""
+    settings = page.desk.inference_settings(turn.base)
+    job = client.ensure_chat_server(page.store, page.home, turn.base, **settings)
     text = None
     while not stop.wait(0.05):
         server, doing = client.server_state(page.store, job)
@@ -402,7 +418,7 @@ def _stream(
     settings: Sampling,
     stop: threading.Event,
 ) -> Iterator[list]:
-    """Every voice's words as they come, at most twenty times a second."""
+    """Yield the conversations while the answers of all models grow, at most 20 times per second."""
     pieces: queue.Queue = queue.Queue()
     for at, chosen_model in enumerate(chosen_models):
         threading.Thread(
@@ -444,7 +460,10 @@ def _pull(
     stop: threading.Event,
     pieces: queue.Queue,
 ) -> None:
-    """One voice's answer into `pieces`, ended by None."""
+    """Stream one model's answer into `pieces` as (column, text).
+
+    An error is put as (column, Sentence), the end of the answer as (column, None).
+    """
     row = page.store.adapter(chosen_model) if chosen_model != BASE else None
     writes = bool(row and row["card"].get("task") == "text")
     system = [{"role": "system", "content": turn.system.strip()}] if (turn.system or "").strip() else []

@@ -79,6 +79,7 @@ def test_what_numpy_and_pandas_print_is_read():
         "[lambda: 1]",
         "['a'] b",
         "['\\U00ffffff']",
+        "['\\Uffffffff']",
         "[array([1)]",
         "a",
         "",
