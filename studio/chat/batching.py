@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +21,9 @@ from studio.chat.stream_decoder import StreamDecoder
 from studio.models.chat_tokenizer import ChatTokenizer
 
 MAX_ROWS = 16
+_MAX_TOKENS_TO_MERGE = 4096
+"""Tokens of a batch, prompts included, up to which it begins anew for a row that joins; rows of longer ones wait their
+turn in another batch."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class TokenLogprob:
 @dataclass(eq=False)
 class Row:
     """One answer. prompt: token ids. budget: max new tokens. top_logprobs: how many alternatives are reported with each
-    token's log-probability, None for no log-probabilities. finish: how the answer ended ("stop", "length",
-    "cancelled"), "" while it is generated.
+    token's log-probability, None for no log-probabilities. generated: token ids so far. finish: how the answer ended
+    ("stop", "length", "cancelled"), "" while it is generated. choose: see `chooser`.
     """
 
     adapter: str | None
@@ -52,12 +55,15 @@ class Row:
     cancelled: Callable[[], bool]
     top_logprobs: int | None = None
     on_logprob: Callable[[TokenLogprob], None] = lambda token: None
+    generated: list[int] = field(default_factory=list)
     finish: str = ""
+    choose: Callable[[torch.Tensor, torch.Tensor], int] | None = None
     error: Exception | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
     def add(self, token: int) -> None:
         """Take the next token: emit its text, and notice the end."""
+        self.generated.append(token)
         if piece := self.decoder.add(token):
             self.emit(piece)
         if self.decoder.finished:
@@ -70,30 +76,46 @@ class Row:
             self.emit(self.decoder.flush())
 
 
-class Batches:
-    """Which rows are decoded together: those with the same key that arrive before their batch begins."""
+class Runner:
+    """Rows that are decoded together, and rows that wait to join them.
 
-    def __init__(self):
+    A row joins between two tokens: the batch then begins anew with what its rows hold so far as their prompts. merges:
+    whether rows may join at all.
+    """
+
+    def __init__(self, first: Row, merges: bool):
         self._guard = threading.Lock()
-        self._open: dict[Hashable, list[Row]] = {}
+        self._waiting, self._rows, self._ended = [first], [], False
+        self.merges = merges
 
-    def join(self, key: Hashable, row: Row) -> bool:
-        """Add `row` to the open batch of `key`. True where it is the first: its thread then runs the batch."""
+    def join(self, row: Row) -> bool:
+        """Let `row` wait to join. False where it cannot: the batch is full, has ended, or is too long to begin anew."""
         with self._guard:
-            rows = self._open.get(key)
-            if rows is None or len(rows) >= MAX_ROWS:
-                self._open[key] = [row]
-                return True
-            rows.append(row)
-            return False
+            rows = self._rows + self._waiting
+            tokens = sum(len(other.prompt) + len(other.generated) for other in rows)
+            if self._ended or not self.merges or len(rows) >= MAX_ROWS or tokens > _MAX_TOKENS_TO_MERGE:
+                return False
+            self._waiting.append(row)
+            return True
 
-    def close(self, key: Hashable, first: Row) -> list[Row]:
-        """The rows of the batch that `first` began; later ones begin another."""
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def next_rows(self) -> list[Row]:
+        """The rows to decode now, those of one adapter side by side; none where all have ended, and then for good."""
         with self._guard:
-            rows = self._open.get(key, [])
-            if rows and rows[0] is first:
-                return self._open.pop(key)
-            return [first]
+            rows = [row for row in self._rows if not row.finish] + self._waiting
+            self._rows, self._waiting, self._ended = sorted(rows, key=lambda row: row.adapter or ""), [], not rows
+            return self._rows
+
+    def fail(self, error: Exception) -> None:
+        """End all rows with `error`."""
+        with self._guard:
+            self._ended = True
+            for row in self._rows + self._waiting:
+                if not row.done.is_set():
+                    row.error = error
+                    row.done.set()
 
 
 class RowSampler(LogitsProcessor):
@@ -103,17 +125,16 @@ class RowSampler(LogitsProcessor):
     of left padding of each row.
     """
 
-    def __init__(self, rows: list[Row], start: list[int], device: torch.device):
+    def __init__(self, rows: list[Row], start: list[int]):
         self.rows, self.start = rows, start
-        self._choose = [_chooser(row, device) for row in rows]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        if not any(self._choose):
+        if not any(row.choose for row in self.rows):
             return scores
         chosen = scores.clone()
-        for at, (row, choose) in enumerate(zip(self.rows, self._choose, strict=True)):
-            if choose and not row.finish:
-                token = choose(input_ids[at : at + 1, self.start[at] :], scores[at : at + 1])
+        for at, row in enumerate(self.rows):
+            if row.choose and not row.finish:
+                token = row.choose(input_ids[at : at + 1, self.start[at] :], scores[at : at + 1])
                 if row.top_logprobs is not None:
                     row.on_logprob(_logprob(row, scores[at], token))
                 chosen[at] = -torch.inf
@@ -121,7 +142,7 @@ class RowSampler(LogitsProcessor):
         return chosen
 
 
-def _chooser(row: Row, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], int] | None:
+def chooser(row: Row, device: torch.device) -> Callable[[torch.Tensor, torch.Tensor], int] | None:
     """(token ids so far, scores), both of one row → the next token; None where that is the most likely one, and no
     log-probability is asked for.
     """
@@ -171,12 +192,12 @@ def _logprob(row: Row, scores: torch.Tensor, token: int) -> TokenLogprob:
 
 
 class RowStreamer(StoppingCriteria):
-    """Called by generate after each token: gives it to its row and says which rows have ended. between_tokens is
-    called afterwards while any row goes on.
+    """Called by generate after each token: gives it to its row and says which rows have ended; all, where `interrupt`
+    asks for an end. between_tokens is called afterwards while any row goes on.
     """
 
-    def __init__(self, rows: list[Row], between_tokens: Callable[[], None]):
-        self.rows, self.between_tokens = rows, between_tokens
+    def __init__(self, rows: list[Row], between_tokens: Callable[[], None], interrupt: Callable[[], bool]):
+        self.rows, self.between_tokens, self.interrupt = rows, between_tokens, interrupt
 
     def __call__(self, input_ids: torch.LongTensor, scores, **kwargs) -> torch.BoolTensor:
         for row, token in zip(self.rows, input_ids[:, -1].tolist(), strict=True):
@@ -187,31 +208,37 @@ class RowStreamer(StoppingCriteria):
         ended = [bool(row.finish) for row in self.rows]
         if not all(ended):
             self.between_tokens()
+            ended = [True] * len(ended) if self.interrupt() else ended
         return torch.tensor(ended, device=input_ids.device)
 
 
-def decode_rows(model: torch.nn.Module, rows: list[Row], between_tokens: Callable[[], None]) -> None:
-    """Generate the answers of `rows` together, left-padded; each row's text goes to its `emit`."""
+def decode_rows(
+    model: torch.nn.Module, rows: list[Row], between_tokens: Callable[[], None], interrupt: Callable[[], bool]
+) -> None:
+    """Generate the answers of `rows` together, left-padded; each row's text goes to its `emit`. Returns before they have
+    ended where `interrupt` says so.
+    """
     device = next(model.parameters()).device
-    length = max(len(row.prompt) for row in rows)
-    start = [length - len(row.prompt) for row in rows]
+    prompts = [row.prompt + row.generated for row in rows]
+    length = max(map(len, prompts))
+    start = [length - len(prompt) for prompt in prompts]
     pad = rows[0].tokenizer.pad_id
-    ids = [[pad] * gap + row.prompt for gap, row in zip(start, rows, strict=True)]
-    mask = [[0] * gap + [1] * len(row.prompt) for gap, row in zip(start, rows, strict=True)]
+    ids = [[pad] * gap + prompt for gap, prompt in zip(start, prompts, strict=True)]
+    mask = [[0] * gap + [1] * len(prompt) for gap, prompt in zip(start, prompts, strict=True)]
     model.generate(
         input_ids=torch.tensor(ids, device=device),
         attention_mask=torch.tensor(mask, device=device),
-        # Rows end by RowStreamer: no token is -1, so generate only pads rows that have ended.
+        # Rows end by RowStreamer; the end token that generate needs to pad ended rows is one that no vocabulary holds.
         generation_config=GenerationConfig(
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,
             no_repeat_ngram_size=0,
-            max_new_tokens=max(row.budget for row in rows),
+            max_new_tokens=max(row.budget - row.decoder.count for row in rows),
             use_cache=True,
-            eos_token_id=[-1],
+            eos_token_id=[model.config.get_text_config().vocab_size],
             pad_token_id=pad,
         ),
-        logits_processor=LogitsProcessorList([RowSampler(rows, start, device)]),
-        stopping_criteria=[RowStreamer(rows, between_tokens)],
+        logits_processor=LogitsProcessorList([RowSampler(rows, start)]),
+        stopping_criteria=[RowStreamer(rows, between_tokens, interrupt)],
     )

@@ -1,7 +1,7 @@
 """One base model, many adapters, many concurrent requests.
 
-Requests that arrive together are decoded in one batch where their adapters allow it (`batching.py`): those of one
-adapter, and of different LoRA adapters and the base, which peft mixes in one batch. Batches take turns: after each
+Requests are decoded in one batch where their adapters allow it (`batching.py`): those of one adapter, and those of
+different LoRA adapters and the base. A request joins the batch in progress after its next token. Batches take turns: after each
 token a batch passes the lock to the next waiting one, and activates its adapters when it gets the lock back. So
 concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types, two
 full models) wait until the other has finished. Knows nothing about HTTP or jobs.
@@ -10,16 +10,16 @@ full models) wait until the other has finished. Knows nothing about HTTP or jobs
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from studio.chat import generation
-from studio.chat.batching import Batches, Row, TokenLogprob, decode_rows
+from studio.chat.batching import Row, Runner, TokenLogprob, chooser, decode_rows
 from studio.chat.fair_lock import FairLock
 from studio.chat.multi_adapter import AdapterKind, MultiAdapterModel, adapter_kind
 from studio.chat.sampling import Sampling
@@ -28,7 +28,6 @@ from studio.data.reasoning import OPEN
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.words import Sentence, StudioError
 
-_GATHER_SECONDS = 0.002  # that a request waits for others, to be decoded in one batch with them
 warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
 
 
@@ -96,7 +95,9 @@ class Engine:
     ):
         self.base, self.tokenizer, self.name = MultiAdapterModel(model), tokenizer, name
         self._find, self._load_full_model = find, load_full_model
-        self._lock, self._admission, self._batches = FairLock(), FairLock(), Batches()
+        self._lock, self._admission = FairLock(), FairLock()
+        self._runners_guard = threading.Lock()
+        self._runners: dict[Hashable, list[Runner]] = {}
         self._changed = threading.Condition()
         self._running: list[Requirement] = []
         self._full_model: tuple[str, MultiAdapterModel, ChatTokenizer] | None = None
@@ -181,9 +182,8 @@ class Engine:
                 top_logprobs=options.top_logprobs,
                 on_logprob=options.on_logprob,
             )
-            key = self._batch_key(served, requirement, row)
-            if self._batches.join(key, row):
-                self._run_batch(served, key, row)
+            row.choose = chooser(row, next(served.model.parameters()).device)
+            self._decode(served, requirement, row)
             row.done.wait()
             if row.error:
                 raise row.error
@@ -222,8 +222,11 @@ class Engine:
                     if cancelled():
                         return False
                     self._changed.wait(0.1)
-            with self._lock:
-                self._load_required(requirement, folder)
+            if self._must_load(requirement):
+                with self._lock:
+                    self._load_required(requirement, folder)
+            elif requirement.adapter:
+                self.base.load(requirement.adapter, folder, requirement.kind, set())  # notes that it is used
             with self._changed:
                 self._running.append(requirement)
         return True
@@ -234,6 +237,13 @@ class Engine:
         if requirement.group:
             return requirement.group, full_model
         return self.base.injected if self.base.is_clean or requirement.full_model else None, full_model
+
+    def _must_load(self, requirement: Requirement) -> bool:
+        if requirement.full_model:
+            return self._full_model is None or self._full_model[0] != requirement.full_model
+        return not self.base.is_loaded(requirement.adapter) or not (
+            self.base.is_clean or self.base.injected == requirement.group
+        )
 
     def _load_required(self, requirement: Requirement, folder: Path | None) -> None:
         if requirement.full_model:
@@ -253,34 +263,38 @@ class Engine:
 
     # ---- answers that are decoded together ----------------------------------------------------------------------
 
-    def _batch_key(self, served: MultiAdapterModel, requirement: Requirement, row: Row) -> Hashable:
-        """Rows with the same key are decoded in one batch: those of one adapter, and of all adapters that peft can mix.
+    def _decode(self, served: MultiAdapterModel, requirement: Requirement, row: Row) -> None:
+        """Let `row` join a batch in progress, or begin one.
 
-        Virtual tokens stand before the padding, so answers with them are decoded alone; a recurrent state has no
-        padding, so its rows have one length.
+        A batch holds rows of one adapter, or of all that can be mixed. Virtual tokens stand before the padding, and a
+        recurrent state has none, so such rows are decoded alone.
         """
-        if requirement.kind and requirement.kind.prompt:
-            return row
+        alone = bool(requirement.kind and requirement.kind.prompt) or getattr(served.model, "_is_stateful", False)
         mixed = requirement.adapter is None or served.can_mix(requirement.adapter)
-        length = len(row.prompt) if getattr(served.model, "_is_stateful", False) else 0
-        return (served, "mixed" if mixed else requirement.adapter, length)
+        key = (served, "mixed" if mixed else requirement.adapter)
+        with self._runners_guard:
+            if not alone and any(runner.join(row) for runner in self._runners.get(key, [])):
+                return
+            runner = Runner(row, merges=not alone)
+            self._runners.setdefault(key, []).append(runner)
+        threading.Thread(target=self._run, args=(served, key, runner), name="decode", daemon=True).start()
 
-    def _run_batch(self, served: MultiAdapterModel, key: Hashable, first: Row) -> None:
-        """Decode the batch that `first` began, once the model is free. Rows that arrive until then take part."""
-        rows = []
-        time.sleep(_GATHER_SECONDS)
+    def _run(self, served: MultiAdapterModel, key: Hashable, runner: Runner) -> None:
+        """Decode the rows of `runner` until all have ended."""
         try:
             with self._lock:
-                rows = self._batches.close(key, first)
-                adapters = [row.adapter for row in rows]
-                served.activate_rows(adapters)
-                decode_rows(served.model, rows, lambda: self._yield_model(served, adapters))
-        except Exception as error:  # every row of the batch reports it
-            for row in rows or self._batches.close(key, first):
-                row.error = row.error or (None if row.finish else error)
+                while rows := runner.next_rows():
+                    adapters = [row.adapter for row in rows]
+                    served.activate_rows(adapters)
+                    between = partial(self._yield_model, served, adapters)
+                    decode_rows(served.model, rows, between, runner.has_waiting)
+        except Exception as error:  # every request of the batch reports it
+            runner.fail(error)
         finally:
-            for row in rows or [first]:
-                row.done.set()
+            with self._runners_guard:
+                self._runners[key].remove(runner)
+                if not self._runners[key]:
+                    del self._runners[key]
 
     def _yield_model(self, served: MultiAdapterModel, adapters: list[str | None]) -> None:
         """Let other batches compute a token, if any waits."""
