@@ -1,6 +1,6 @@
 """Delta Studio: teach an open model from your own data, without code.
 
-`python app.py` builds the window and serves it; a Hugging Face Space runs this file as it is.
+`python app.py` builds the app and serves it; a Hugging Face Space runs this file unchanged.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     shelf.repair(home, Store(home.database))
     client.register_window(home)
     try:
-        while True:  # a supervisor that was killed is back within a second, and adopts what still runs
+        while True:  # restart a killed supervisor within a second; it adopts the jobs that still run
             time.sleep(1)
             client.ensure_supervisor(home)
     except KeyboardInterrupt:

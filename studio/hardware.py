@@ -1,8 +1,8 @@
-"""What this machine can do: its CPU, its memory, its GPUs.
+"""Detect the hardware of this machine: CPU, memory and GPUs.
 
-Read without torch, because the window asks too: psutil and cgroups for the memory, /proc/cpuinfo for the CPU,
-`nvidia-smi` for the GPUs. It knows nothing about recipes. Memory is in bytes; a person reads GB of 2³⁰ bytes, as on the
-boxes of memory and graphics cards.
+Uses psutil and cgroups for memory, /proc/cpuinfo for the CPU and `nvidia-smi` for GPUs, and never torch, because the
+window process calls it too. Independent of recipes. Memory is in bytes; displayed values are in GB of 2³⁰ bytes, as
+memory and graphics cards are labelled.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from studio.words import Sentence, StudioError
 
 GB = 2**30
 _QUERY = "index,uuid,name,memory.total,memory.free,compute_cap,driver_version"
-_TIMEOUT = 5.0  # seconds that nvidia-smi may take; a sleeping driver needs one or two
-_FRESH = 5.0  # seconds for which an answer of nvidia-smi counts as new
+_TIMEOUT = 5.0  # seconds to wait for nvidia-smi; an idle driver needs one or two to wake up
+_FRESH = 5.0  # seconds for which the output of nvidia-smi is cached
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One NVIDIA GPU. index: as `cuda:INDEX`. capability: compute capability, (0, 0) where unknown."""
+    """One NVIDIA GPU.
+
+    index: N in the device name `cuda:N`. memory, free: bytes. capability: compute capability, (0, 0) if unknown.
+    """
 
     index: int
     name: str
@@ -49,15 +52,16 @@ class Gpu:
 
     @property
     def bf16(self) -> bool:
-        """Ampere (8.0) and later multiply in bf16."""
+        """Whether the GPU supports bf16 arithmetic: compute capability 8.0 (Ampere) or later."""
         return self.capability >= (8, 0)
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """This machine. cores: physical cores that this process may use. bf16: the CPU multiplies in bf16.
+    """This machine.
 
-    unusable: why GPUs that are there cannot be used, else None.
+    cores: physical cores available to this process. memory, free: bytes of RAM. bf16: whether the CPU has bf16
+    instructions. unusable: why GPUs that are present cannot be used, else None.
     """
 
     cpu: str
@@ -70,7 +74,7 @@ class Hardware:
     unusable: Sentence | None = None
 
     def gpu(self, device: str) -> Gpu | None:
-        """The GPU called `device` ("cuda:1"); None for the CPU and for one that is not there."""
+        """The GPU with the device name `device` ("cuda:1"); None for the CPU or a GPU that does not exist."""
         return next((gpu for gpu in self.gpus if gpu.device == device), None)
 
     def memory_of(self, device: str) -> int:
@@ -86,12 +90,12 @@ class Hardware:
         return gpu.bf16 if gpu else self.bf16
 
     def short(self, device: str = "cpu") -> Sentence:
-        """The device in two words, as in "… on this CPU"."""
+        """A short name of the device, as in "… on this CPU"."""
         gpu = self.gpu(device)
         return Sentence("{name}", name=_short_name(gpu.name)) if gpu else Sentence("this CPU")
 
     def title(self, device: str = "cpu") -> Sentence:
-        """The device with its size, as in "this CPU (2 cores, 23 GB)"."""
+        """The name of the device with its size, as in "this CPU (2 cores, 23 GB)"."""
         gpu = self.gpu(device)
         if gpu:
             return Sentence("{name} ({memory} GB)", name=_short_name(gpu.name), memory=gigabytes(gpu.memory))
@@ -101,7 +105,7 @@ class Hardware:
 
 
 def gigabytes(size: float) -> str:
-    """Bytes as GB with two significant digits: "0.05", "0.9", "7.4", "23"."""
+    """Format bytes as GB: two decimals below 0.1, one below 10, else none ("0.05", "0.9", "7.4", "23")."""
     value = size / GB
     if value < 0.1:
         return f"{value:.2f}"
@@ -109,7 +113,7 @@ def gigabytes(size: float) -> str:
 
 
 def machine() -> Hardware:
-    """This machine as it is now. Cheap: what cannot change is read once, `nvidia-smi` every few seconds."""
+    """The current state of this machine. Cheap: constants are cached, and the output of `nvidia-smi` for `_FRESH` s."""
     total, free = _memory()
     name, avx512, bf16 = _cpu()
     gpus = _gpus()
@@ -118,10 +122,10 @@ def machine() -> Hardware:
 
 
 def choose_device(wanted: str = "auto", hardware: Hardware | None = None, busy: Collection[str] = ()) -> str:
-    """The device that a run gets: "cpu" or "cuda:N".
+    """Resolve the requested device of a run to "cpu" or "cuda:N".
 
-    "auto" is the first GPU that is not `busy`; where all are, the one with most free memory; without a GPU the CPU.
-    Raises `StudioError` for a device that this machine does not have.
+    "auto" gives the first GPU that is not in `busy`, the GPU with the most free memory if all are busy, and the CPU if
+    there is no GPU. Raises `StudioError` for a device that this machine does not have.
     """
     hardware = hardware or machine()
     if wanted == "cpu":
@@ -143,7 +147,7 @@ def choose_device(wanted: str = "auto", hardware: Hardware | None = None, busy: 
 
 
 def _short_name(name: str) -> str:
-    """A GPU's name without the maker: "NVIDIA GeForce RTX 4090" → "RTX 4090"."""
+    """A GPU's name without vendor and brand: "NVIDIA GeForce RTX 4090" → "RTX 4090"."""
     return re.sub(r"^(NVIDIA|Tesla|GeForce)\s+", "", re.sub(r"^NVIDIA\s+", "", name)) or name
 
 
@@ -152,7 +156,7 @@ def _short_name(name: str) -> str:
 
 @cache
 def _cpu() -> tuple[str, bool, bool]:
-    """(name, has AVX-512, multiplies in bf16)."""
+    """(model name, whether it has AVX-512, whether it has bf16 instructions)."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -160,12 +164,12 @@ def _cpu() -> tuple[str, bool, bool]:
     name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
     flags = set(found.group(1).split()) if found else set()
-    bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})  # "bf16" is what ARM calls it
+    bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})  # "bf16" is the name of the flag on ARM
     return name.group(1).strip() if name else platform.machine(), "avx512f" in flags, bf16
 
 
 def _cores() -> int:
-    """Physical cores, no more than this process may run on and its cgroup pays for."""
+    """Number of physical cores, limited by the CPU affinity of this process and by the CPU quota of its cgroup."""
     logical = psutil.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical
     physical = psutil.cpu_count(logical=False) or logical
@@ -174,7 +178,7 @@ def _cores() -> int:
 
 
 def _cpu_quota() -> float | None:
-    """Cores' worth of time that the cgroup grants, None without a limit."""
+    """CPU quota of the cgroup in cores; None without a limit."""
     for folder in _cgroup_folders():
         parts = _words(folder / "cpu.max")
         if len(parts) == 2 and parts[0] != "max":
@@ -184,7 +188,7 @@ def _cpu_quota() -> float | None:
 
 
 def _memory() -> tuple[int, int]:
-    """(total, available) bytes: the machine's, or the cgroup's where that is less."""
+    """(total, available) memory in bytes: of the machine, or of its cgroup where that is less."""
     now = psutil.virtual_memory()
     total, free = now.total, now.available
     places = [
@@ -202,13 +206,13 @@ def _memory() -> tuple[int, int]:
 
 
 def _reclaimable(path: Path) -> int:
-    """Bytes of file cache that the kernel gives back when asked."""
+    """Bytes of page cache that the kernel can reclaim, from the cgroup's memory.stat at `path`."""
     sizes = dict(line.split()[:2] for line in _lines(path) if " " in line)
     return int(sizes.get("total_inactive_file", sizes.get("inactive_file", 0)))
 
 
 def _cgroup_folders() -> list[Path]:
-    """This process's cgroup (version 2) and those above it, innermost first."""
+    """The folders of this process's cgroup (version 2) and of its ancestors, innermost first."""
     own = next((line.split("::", 1)[1] for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::")), "/")
     folder = _CGROUP / own.strip("/")
     return [folder, *[parent for parent in folder.parents if parent == _CGROUP or _CGROUP in parent.parents]]
@@ -236,7 +240,7 @@ _seen: tuple[float, tuple[Gpu, ...]] = (-math.inf, ())
 
 
 def _gpus() -> tuple[Gpu, ...]:
-    """The GPUs this process may use, numbered as `studio.jobs` numbers them; a hanging driver leaves the last answer."""
+    """The GPUs visible to this process, numbered as in `studio.jobs`; the last known ones if `nvidia-smi` fails."""
     global _seen
     if time.monotonic() - _seen[0] < _FRESH:
         return _seen[1]
@@ -259,14 +263,17 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def parse_gpus(text: str, visible: str | None = None) -> tuple[Gpu, ...]:
-    """`nvidia-smi`'s lines as GPUs. visible: CUDA_VISIBLE_DEVICES (numbers or UUIDs), which also renumbers them."""
+    """Parse the CSV output of `nvidia-smi`.
+
+    visible: CUDA_VISIBLE_DEVICES (indices or UUIDs), which selects and renumbers the GPUs.
+    """
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if len(row) == 7]
     if visible is not None:
         rows = [row for entry in visible.split(",") if entry.strip() for row in rows if _means(entry.strip(), row)]
     gpus = []
     for index, (_, _, name, total, free, capability, driver) in enumerate(rows):
         if not (total.isdigit() and free.isdigit()):
-            continue  # "[N/A]": a card that is lost or split up
+            continue  # "[N/A]": the GPU is lost or partitioned (MIG)
         numbers = tuple(int(part) for part in capability.split(".") if part.isdigit())
         gpus.append(Gpu(index, name, int(total) * 2**20, int(free) * 2**20, (*numbers, 0, 0)[:2], driver))
     return tuple(gpus)
@@ -280,7 +287,8 @@ def _unusable(count: int) -> Sentence | None:
     version = _torch_version()
     if version.endswith("+cpu"):
         return Sentence(
-            "The installed torch ({version}) was built for CPUs only, so {count} GPU cannot be used; install a CUDA build of torch.",
+            "The installed torch ({version}) was built for CPUs only, so {count} GPU cannot be used; "
+            "install a CUDA build of torch.",
             version=version,
             count=count,
         )

@@ -1,14 +1,14 @@
-"""Where things live on disk. One home folder holds the database and, beside it, plain folders of artefacts.
+"""The layout of the home folder on disk: the database and, beside it, plain folders of artefacts.
 
     studio.sqlite3     runs, jobs, metrics, events, adapters, draft (see `studio.store`)
     runs/ID/           recipe.yaml, log.txt, checkpoints/ of one run
-    adapters/ID/       one finished adapter, as stock `peft` loads it, with its README.md
-    trash/ID/          adapters that were deleted and can be brought back
-    uploads/           files the person gave us, never changed
+    adapters/ID/       one finished adapter in the format of stock `peft`, with its README.md
+    trash/ID/          deleted adapters, which can be restored
+    uploads/           files uploaded by the user, never changed
     exports/           the last recipe and the last zip that a window offered for download
-    logs/              the supervisor's and the workers' output
+    logs/              output of the supervisor and the workers
 
-It knows nothing about what is written there.
+This module only defines paths; the contents are up to its callers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAMPLES = ASSETS / "samples"
 
 
 class Home:
-    """The studio's folder, `~/.delta-studio` unless DELTA_STUDIO_HOME names another."""
+    """The home folder: `root`, else the environment variable DELTA_STUDIO_HOME, else `~/.delta-studio`."""
 
     def __init__(self, root: str | Path | None = None):
         chosen = root or os.environ.get("DELTA_STUDIO_HOME") or Path.home() / ".delta-studio"
@@ -70,7 +70,7 @@ class Home:
 
 
 def safe_name(name: str) -> str:
-    """`name` if it is a single plain path component, else `StudioError`. Guards every path made from input."""
+    """Return `name` if it is one plain path component, else raise `StudioError`. Guards paths made from user input."""
     if not re.fullmatch(r"[\w][\w.\- ]{0,127}", name) or ".." in name:
         raise StudioError(
             "'{name}' cannot be used as a name here: use letters, digits, spaces, '-', '_' and '.'.", name=name[:80]

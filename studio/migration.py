@@ -1,7 +1,7 @@
-"""Brings what earlier versions stored to today's names: recipes, the database, and files of the home folder.
+"""Migrate data stored by earlier versions to the current names: recipes, the database, and files of the home folder.
 
-`current_recipe` is for recipes from anywhere (a YAML file may be years old); `migrate` changes a home folder once, when its
-database is opened, and notes in it (SQLite's user_version) that this was done. Standard library only, as the store.
+`current_recipe` converts recipes from any source, such as an old YAML file. `migrate` converts a home folder once, when
+its database is opened, and records that in SQLite's user_version. Standard library only, as `studio.store`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-VERSION = 1  # of the database; 0: a new one, or one from before the names of November 2026
+VERSION = 1  # of the database schema; 0: a new database, or one from before the renaming of November 2026
 
-# Part of a recipe → old name → today's, those of transformers.TrainingArguments where it has one.
+# Part of a recipe → old name → current name, that of transformers.TrainingArguments where it has one.
 _RENAMED = {
     "data": {
         "heldout": "validation",
@@ -49,7 +49,7 @@ _FIXES = {"heldout_duplicate": "validation_duplicate"}
 
 
 def current_recipe(values: dict) -> dict:
-    """`values` (a recipe as JSON or YAML, whole or in parts) with today's names; what is current stays as it is."""
+    """`values` (a parsed recipe, complete or partial) with old names replaced by the current ones."""
     found = {
         part: _renamed(value, _RENAMED[part]) if part in _RENAMED and isinstance(value, dict) else value
         for part, value in values.items()
@@ -57,7 +57,7 @@ def current_recipe(values: dict) -> dict:
     method = found.get("method")
     if isinstance(method, dict) and method.get("name") == "tinylora":
         found["method"] = _renamed(method, {"numbers": "parameters"})
-    if isinstance(method, dict) and method.get("stage") == "teach":  # of Intrinsic Prompt Tuning
+    if isinstance(method, dict) and method.get("stage") == "teach":  # an option of Intrinsic Prompt Tuning
         found["method"] = {**method, "stage": "train"}
     data = found.get("data")
     if isinstance(data, dict) and isinstance(data.get("remedies"), dict):
@@ -66,13 +66,13 @@ def current_recipe(values: dict) -> dict:
 
 
 def needed(db: sqlite3.Connection) -> bool:
-    """Whether the database is an earlier version's, or new."""
+    """Whether the database is new or was written by an earlier version."""
     return db.execute("PRAGMA user_version").fetchone()[0] < VERSION
 
 
 def migrate(db: sqlite3.Connection, home: Path) -> None:
-    """Change everything under `home` that an earlier version wrote. `db` is in a transaction; a second call does nothing."""
-    if not needed(db):  # another process was faster
+    """Migrate the database `db`, which must be in a transaction, and the files under `home`. Idempotent."""
+    if not needed(db):  # another process has migrated it meanwhile
         return
     _files(home)
     _rows(db, "runs", "id", "recipe", current_recipe)
@@ -88,7 +88,7 @@ def _renamed(values: dict, names: dict[str, str]) -> dict:
 
 
 def _rows(db: sqlite3.Connection, table: str, key: str, column: str, change: Callable, where: str = "1") -> None:
-    """Write `change` of each row's JSON object in `column`, where it is another."""
+    """Apply `change` to the JSON object in `column` of each row, and write it back if it differs."""
     for identity, text in db.execute(f'SELECT {key}, "{column}" FROM {table} WHERE {where}').fetchall():
         before = json.loads(text) if text else None
         if isinstance(before, dict) and (after := change(before)) != before:
@@ -105,7 +105,7 @@ def _card(card: dict) -> dict:
 
 
 def _metrics(metrics: dict) -> dict:
-    """The figures of a run: intervals name whose they are, and classes whether a row may have several labels."""
+    """The metrics of a run with renamed keys in its confidence intervals and its per-class results."""
     found = dict(metrics)
     if isinstance(found.get("intervals"), dict):
         found["intervals"] = {key: _renamed(value, _PREDICTION) for key, value in found["intervals"].items()}
@@ -118,12 +118,12 @@ def _metrics(metrics: dict) -> dict:
 
 
 def _files(home: Path) -> None:
-    """Files under `home`; each is replaced in one step, so that a crash leaves the old or the new one."""
+    """Migrate the files under `home`. Each is replaced atomically, so a crash leaves either the old or the new file."""
     for path in home.glob("runs/*/predictions.jsonl"):
-        # Only "\n" ends a row: other line separators of Unicode may stand in a text. A torn row stays as it is.
+        # Split at "\n" only, because a text may contain other Unicode line separators. A truncated row is kept.
         _replace(path, "\n".join(map(_prediction, path.read_text(encoding="utf-8").split("\n"))))
     for path in (*home.glob("adapters/*/studio.json"), *home.glob("trash/*/studio.json")):
-        # A torn card stays as it is: the library reports it.
+        # An invalid card is kept as it is: the library reports it.
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             words = json.loads(path.read_text(encoding="utf-8"))
             _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1))
@@ -138,7 +138,7 @@ def _files(home: Path) -> None:
 
 
 def _prediction(line: str) -> str:
-    """A row of predictions.jsonl with today's names; ASCII, because a text may hold half a character."""
+    """A row of predictions.jsonl with the current names, as ASCII, because a text may hold a lone surrogate."""
     try:
         return json.dumps(_renamed(json.loads(line), _PREDICTION))
     except (ValueError, AttributeError):

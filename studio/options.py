@@ -1,8 +1,8 @@
-"""Options declared once, as pydantic fields, and what is made from them: form, validation sentences, documentation.
+"""Declare options as pydantic fields, and derive form fields and readable validation errors from them.
 
-Every part of a recipe, every method and every task is an `Options`. A field says its title, help, unit, range,
-default and whether it is folded under "advanced"; this module turns that into plain dictionaries that a form draws.
-It knows nothing about Gradio and nothing about what an option does.
+Every part of a recipe, every method and every task is a subclass of `Options`. A field declares its title, help, unit,
+range, default and whether it is shown under "advanced"; this module converts that into plain dictionaries from which a
+form is built. Independent of Gradio and of what the options mean.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def option(
     made_with: dict[str, str] | None = None,
     **limits,
 ) -> Any:
-    """A pydantic field that a form can draw.
+    """A pydantic field with the metadata that a form needs.
 
-    title, help: English, translatable. unit: shown behind the value. labels: choice value → what the person reads.
-    limits: pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not drawn (set elsewhere on the page).
-    adapters: what an adapter must ship as ("PROMPT_TUNING") to be chosen here; the value is its id in the library, or a list of ids (`list[str]`).
-    made_with: options that its method must have had, besides.
+    title, help: English, translatable. unit: shown after the value. labels: choice value → displayed text. limits:
+    pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not part of the form (set elsewhere).
+    adapters: the peft type ("PROMPT_TUNING") of the adapters that can be chosen; the value is then an adapter's id in
+    the library, or a list of ids (`list[str]`). made_with: options with which such an adapter must have been trained.
     """
     extra = {
         "unit": unit,
@@ -53,16 +53,17 @@ def option(
 
 
 class Options(BaseModel):
-    """Base of everything a person can set. Unknown keys are refused, so that a typo never passes silently."""
+    """Base class of all option groups. Unknown keys are rejected, so that no misspelled option is ignored silently."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def form_fields(cls: type[Options]) -> list[dict]:
-    """The fields of `cls` for a form, in order: key, kind, title, help, unit, default, minimum, maximum, choices, advanced, group.
+    """The fields of `cls` for a form, in order, as dictionaries (see `_field` for the keys).
 
-    kind is one of number, integer, switch, choice, several (of the choices), text. `optional` is true where the value may be left empty
-    (None). `adapters`: the choices are the library's adapters that ship as this, which is for the form to find.
+    kind is one of number, integer, switch, choice, several (of the choices), text. `optional` is true where the value
+    may be empty (None). If `adapters` is set, the choices are the library's adapters of that type; the form looks them
+    up.
     """
     return [
         _field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")
@@ -117,7 +118,7 @@ def _without_none(annotation) -> tuple[Any, bool]:
 
 
 def check(cls: type[Options], values: dict) -> tuple[Options | None, dict[str, Sentence]]:
-    """`values` as an instance of `cls`, or None with one sentence for each field that is wrong (key "" for the whole)."""
+    """Validate `values`: (instance of `cls`, {}) or (None, {invalid field: sentence}), with key "" for the whole."""
     try:
         return cls.model_validate(values), {}
     except ValidationError as error:
@@ -127,7 +128,10 @@ def check(cls: type[Options], values: dict) -> tuple[Options | None, dict[str, S
 def problems(
     cls: type[BaseModel], error: ValidationError, chosen: dict[str, type[BaseModel] | None] | None = None
 ) -> dict[str, Sentence]:
-    """Pydantic's errors as sentences, keyed by the dotted field they belong to. chosen: field of `cls` that holds one of several classes → which."""
+    """Convert pydantic's errors to sentences, keyed by the dotted path of their field.
+
+    chosen: for each field of `cls` that holds one of several classes, the class that it holds.
+    """
     found: dict[str, Sentence] = {}
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
@@ -136,7 +140,7 @@ def problems(
 
 
 def _title(cls: type[BaseModel], place: list[str], chosen: dict[str, type[BaseModel] | None]) -> Sentence:
-    """The field's title as the person sees it; its key where its class is not known."""
+    """The displayed title of the field; its key if its class is unknown."""
     info = None
     current: Any = cls
     for depth, part in enumerate(place):
@@ -206,12 +210,12 @@ def _sentence(title: Sentence, item: dict) -> Sentence:
 
 
 def _number(limit: float) -> float | int:
-    """10.0 as 10."""
+    """Convert integral floats to int, so that 10.0 is displayed as 10."""
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 class InvalidOption(ValueError):
-    """Raised inside a pydantic validator to refuse a value with a sentence of our own."""
+    """Raised inside a pydantic validator to reject a value with a specific sentence."""
 
     def __init__(self, text: str, /, **values):
         self.sentence = Sentence(text, **values)
@@ -219,7 +223,7 @@ class InvalidOption(ValueError):
 
 
 def require_valid(cls: type[Options], values: dict) -> Options:
-    """`values` as an instance of `cls`; raises `StudioError` with every problem in one sentence each."""
+    """Validate `values` as an instance of `cls`. Raises `StudioError` with one sentence for each problem."""
     made, wrong = check(cls, values)
     if made is None:
         raise StudioError(join(list(wrong.values())))
@@ -227,7 +231,7 @@ def require_valid(cls: type[Options], values: dict) -> Options:
 
 
 def join(sentences: list[Sentence]) -> Sentence:
-    """Several sentences as one."""
+    """Concatenate several sentences, separated by spaces."""
     if len(sentences) == 1:
         return sentences[0]
     return Sentence("{first} {rest}", first=sentences[0], rest=join(sentences[1:]))

@@ -1,7 +1,7 @@
-"""Recipes ready to run: the YAML files in `presets/`, each a whole recipe or a part of one with a `preset:` heading.
+"""Presets: the YAML files in `presets/`, each a complete or partial recipe with a `preset:` heading.
 
-A sample preset brings data and everything else; an effort preset ("Balanced") says only how much trouble to take, and is
-laid over the recipe as it stands. This module knows nothing about forms and runs.
+A sample preset is a complete recipe with data; an effort preset ("Balanced") sets only method, training and machine,
+and is merged into the current recipe. Independent of forms and runs.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class _Heading(BaseModel):
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe, or part of one. title, description: English, translatable. values: what `apply` lays over a recipe.
+    """A complete or partial recipe.
 
+    title, description: English, translatable. values: what `apply` merges into a recipe.
     kind: "sample" brings its own data, "effort" sets only method, training and machine.
     """
 
@@ -52,12 +53,12 @@ class Preset:
 
 
 def presets(kind: str | None = None) -> list[Preset]:
-    """All presets in their order, or those of one kind. Raises `StudioError` where a file was edited and does not fit."""
+    """All presets, or those of one kind, sorted by `order`. Raises `StudioError` if a file is not a valid preset."""
     return [preset for preset in _read(PRESETS) if kind in (None, preset.kind)]
 
 
 def preset(name: str) -> Preset:
-    """The preset called `name`; `StudioError` names those there are."""
+    """The preset called `name`. Raises `StudioError`, which lists the existing names, if there is none."""
     found = {item.name: item for item in presets()}
     if name not in found:
         raise StudioError("There is no preset '{name}'; choose one of {choices}.", name=name, choices=", ".join(found))
@@ -65,10 +66,11 @@ def preset(name: str) -> Preset:
 
 
 def apply(preset: Preset, recipe: dict[str, Any]) -> dict[str, Any]:
-    """`recipe` (as `Recipe.to_dict` gives it) with the preset laid over it; neither is changed.
+    """Merge the preset into `recipe` (in the form of `Recipe.to_dict`) and return the result; neither is modified.
 
-    Where the method changes and the preset names no learning rate, the present one is scaled as the two methods' own rates
-    are to each other, so that what suits the model stays. A sample starts afresh: only the machine stays as it was.
+    If the method changes and the preset sets no learning rate, the current one is multiplied by the ratio of the two
+    methods' default learning rates, which keeps a rate adjusted to the model. A sample preset replaces everything but
+    the `machine` part.
     """
     if preset.kind == "sample":
         recipe = {key: recipe[key] for key in ("machine",) if key in recipe}
@@ -81,7 +83,7 @@ def apply(preset: Preset, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_presets(folder: Path) -> list[Preset]:
-    """The presets in `folder`, each checked as a recipe."""
+    """Read the presets in `folder` and validate each as a recipe."""
     files = sorted(path for path in folder.glob("*.yaml") if path.name not in _NOT_PRESETS)
     return sorted((_preset(path) for path in files), key=lambda item: (item.order, item.name))
 
@@ -114,7 +116,9 @@ def _preset(path: Path) -> Preset:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`, part by part; another method or task replaces the whole part, for its options are others."""
+    """Merge `above` into `below` recursively. A different method or task replaces the whole part, because its options
+    differ.
+    """
     found = deepcopy(below)
     for key, value in above.items():
         old = found.get(key)

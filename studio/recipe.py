@@ -1,7 +1,7 @@
-"""The recipe: everything that makes a run, as one validated value that is also a YAML file.
+"""The recipe: the complete, validated configuration of a run, which can be written as YAML.
 
-Teach **model** to **task** from **data** with **method** for **training** on **machine**. Presets are recipes, a run stores
-its recipe, an adapter's card carries it; window and worker both validate it here. It knows nothing about how a run is done.
+Its parts are `model`, `data`, `task`, `method`, `training` and `machine`. Presets are recipes, and every run and every
+adapter's card stores one; window and worker both validate them here. Independent of how a run is executed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from studio.words import Sentence, StudioError
 
 
 class BaseModelChoice(Options):
-    """Which model is fine-tuned."""
+    """The base model that is fine-tuned."""
 
     name: str = option(
         "starter", "Base model", "starter, a local folder, or a hub id like Qwen/Qwen3-0.6B.", min_length=1
@@ -36,16 +36,17 @@ class BaseModelChoice(Options):
     template: Literal[tuple(TEMPLATES)] = option(
         OWN,
         "Chat template",
-        "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the same.",
+        "How a conversation is written as one text. It is saved with the adapter, so that Chat and other tools use the "
+        "same.",
         labels=TEMPLATES,
     )
 
 
-_SHORTEST = 8  # tokens of a row, at least
+_SHORTEST = 8  # smallest max sequence length, in tokens
 
 
 class Training(Options):
-    """How long, how fast and in what portions it learns."""
+    """Hyperparameters of training and evaluation."""
 
     learning_rate: float = option(
         2e-4,
@@ -98,7 +99,8 @@ class Training(Options):
     packing: bool = option(
         False,
         "Packing",
-        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the run.",
+        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the "
+        "run.",
         advanced=True,
         group="Length and batches",
     )
@@ -247,12 +249,12 @@ class Training(Options):
 
     @property
     def effective_batch(self) -> int:
-        """Examples that one optimiser step sees."""
+        """Number of examples per optimiser step: batch size × gradient accumulation steps."""
         return self.batch_size * self.gradient_accumulation_steps
 
 
 class Machine(Options):
-    """Where it runs, and in what precision."""
+    """Device, precision, quantisation and gradient checkpointing."""
 
     device: str = option(
         "auto",
@@ -284,7 +286,7 @@ class Machine(Options):
 
 
 class Recipe(Options):
-    """One run, whole."""
+    """The complete configuration of a run."""
 
     name: str = option("", "Name", "What you call this run; empty: made from the data and the method.", max_length=120)
     model: BaseModelChoice = Field(default_factory=BaseModelChoice)
@@ -295,7 +297,7 @@ class Recipe(Options):
     machine: Machine = Field(default_factory=Machine)
 
     def tokenizer(self, folder: str | Path) -> ChatTokenizer:
-        """The tokenizer in the model's `folder` with the chat template as this run writes it."""
+        """The tokenizer in the model's `folder`, with the chat template and the data fixes of this recipe."""
         return ChatTokenizer(
             folder,
             self.model.template,
@@ -305,17 +307,17 @@ class Recipe(Options):
 
     @property
     def quantisation(self) -> str:
-        """The base's quantisation: the method's own where it has one, else the machine's."""
+        """The quantisation of the base model: that of the method if it sets one, else that of `machine`."""
         return self.method.quantisation or self.machine.quantisation
 
     def model_refusal(self, shape: Shape, folder: Path) -> Sentence | None:
-        """Why the model of `shape` in `folder` cannot be fine-tuned the task; None where nothing is known that stands in the way."""
+        """Why the model of `shape` in `folder` cannot be fine-tuned for the task; None if no reason is known."""
         return self.task.model_refusal(shape) or folder_refusal(
             folder, self.task.head(), own_template=self.task.uses_chat_template and self.model.template == OWN
         )
 
     def refusal(self, shape: Shape | None) -> Sentence | None:
-        """Why method and task cannot do this together, on a model of `shape`, on the base as it is quantised; None if they can."""
+        """Why method and task cannot be combined on a model of `shape` with this quantisation; None if they can."""
         return (
             self.method.refusal(shape, self.task.name, self.quantisation)
             or self.method.unfinished()
@@ -323,7 +325,7 @@ class Recipe(Options):
         )
 
     def conflict(self) -> Sentence | None:
-        """Why the method does not go with a switch of machine or training that is on; None if it does."""
+        """Why the method does not support gradient checkpointing or packing, where switched on; None if it does."""
         on = [
             what
             for what, switch in (
@@ -335,9 +337,10 @@ class Recipe(Options):
         return next((reason for what in on if (reason := self.method.unsupported_reason(what))), None)
 
     def context_overflow(self, shape: Shape, longest: int) -> Sentence | None:
-        """Why rows of up to `longest` tokens, before they are cut, do not fit into a model of `shape`; None if they do.
+        """Why rows of up to `longest` tokens (before truncation) exceed the context of a model of `shape`, else None.
 
-        Models that reckon places instead of looking them up read on beyond their context, worse and worse; a person may want that, but not for virtual tokens.
+        Models with computed positions (such as RoPE) accept rows beyond their context, with decreasing quality. That is
+        allowed, except together with virtual tokens.
         """
         taken, context, longest = (
             self.method.virtual_token_count,
@@ -348,13 +351,15 @@ class Recipe(Options):
             return None
         if not taken:
             return Sentence(
-                "Rows of up to {longest} tokens are more than this model reads; set Max sequence length to {most} or less.",
+                "Rows of up to {longest} tokens are more than this model reads; "
+                "set Max sequence length to {most} or less.",
                 longest=longest,
                 most=context,
             )
         most = context - longest if longest < context else context // 2
         return Sentence(
-            "{taken} virtual tokens and rows of up to {longest} tokens are more than the {context} that this model reads; set {option} to {most} or less.",
+            "{taken} virtual tokens and rows of up to {longest} tokens are more than the {context} that this model "
+            "reads; set {option} to {most} or less.",
             taken=taken,
             longest=longest,
             context=context,
@@ -373,7 +378,7 @@ class Recipe(Options):
 
 
 def recipe_from(values: Any, source: str = "recipe") -> Recipe:
-    """`values` (parsed YAML or JSON) as a recipe; `StudioError` names every field that is wrong."""
+    """Validate `values` (parsed YAML or JSON) as a recipe. Raises `StudioError`, which names every invalid field."""
     if not isinstance(values, dict):
         raise StudioError(
             "{source} is not a recipe: it must be a YAML mapping with model, data, task, method, training, machine.",
@@ -393,7 +398,7 @@ def recipe_from(values: Any, source: str = "recipe") -> Recipe:
 
 
 def valid_parts(values: dict) -> tuple[Recipe, frozenset[str]]:
-    """(recipe of `values` with every part in which something is wrong at its default, the names of those parts)."""
+    """(recipe of `values` in which every invalid part is replaced by its default, names of the invalid parts)."""
     try:
         return Recipe.model_validate(values), frozenset()
     except ValidationError as error:
@@ -402,12 +407,12 @@ def valid_parts(values: dict) -> tuple[Recipe, frozenset[str]]:
 
 
 def _name(part: Any) -> str:
-    """What a method or a task is called in a recipe, where it may stand alone."""
+    """The name of a method or task in a recipe, where it is either a mapping with a `name` or the name alone."""
     return str(part.get("name") if isinstance(part, dict) else part)
 
 
 def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
-    """A recipe from YAML text; what it leaves out is at its default. The heading of a preset is not part of the recipe."""
+    """Parse a recipe from YAML text; missing parts take their defaults, and a `preset:` heading is ignored."""
     try:
         values = yaml.safe_load(text)
         if isinstance(values, dict):

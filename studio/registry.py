@@ -1,6 +1,6 @@
-"""Finds what a package offers by looking into it, so that adding a method or a task is adding one file.
+"""Discover the methods or tasks defined in a package, so that a new one needs only a new file.
 
-It knows nothing about what is found, except that each has a `name` field with a fixed default.
+The only requirements on the classes are a `name` field with a fixed default, and an `order`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from studio.options import InvalidOption, Options
 
 
 def discover(package: ModuleType, base: type[Options]) -> dict[str, type[Options]]:
-    """Every class with a `name` below `base` in the modules of `package`, by that name, in the classes' `order`."""
+    """Name → class, for every subclass of `base` with a `name` field in the modules of `package`, sorted by `order`."""
     found: dict[str, type[Options]] = {}
     for module in pkgutil.iter_modules(package.__path__):
         for item in vars(importlib.import_module(f"{package.__name__}.{module.name}")).values():
@@ -26,7 +26,7 @@ def discover(package: ModuleType, base: type[Options]) -> dict[str, type[Options
 
 
 def chosen(base: type[Options], offered: dict[str, type[Options]]) -> Any:
-    """The type of a pydantic field that holds one of `offered`, chosen by the value's "name"."""
+    """The type of a pydantic field that holds an instance of one of the `offered` classes, selected by "name"."""
 
     def pick(value):
         if isinstance(value, base):

@@ -1,7 +1,7 @@
 """`python -m studio.serve [ADAPTER…]`: serve a base model and adapters through an OpenAI-compatible API, from a
 terminal.
 
-The same server as behind the page's Chat tab, without page and supervisor.
+The same server as that of the page's Chat tab, without the page and the supervisor.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _adapters(options: argparse.Namespace, store: Store) -> list[dict]:
-    """The adapters to serve, as rows of the library; those of a folder get its name as their id."""
+    """The adapters to serve, as rows of the library; an adapter from a folder gets the folder's name as its id."""
     library = shelf.listing(store)
     if not options.adapters:
         if not options.base:
@@ -111,7 +111,7 @@ def _base(options: argparse.Namespace, rows: list[dict]) -> str:
 
 
 def _start(options: argparse.Namespace, home: Home, base: str, rows: list[dict], key: str, port: int):
-    """Load the model, start the server and say how to use it; returns a function that ends it."""
+    """Load the model, start the server and print how to use it; returns a function that shuts it down."""
     from studio.chat.engine import Engine
     from studio.chat.server import Service, listen, start_server
     from studio.hardware import choose_device

@@ -1,15 +1,14 @@
-"""The store: one SQLite file (WAL) that is the truth about runs, jobs, metrics, events, adapters and the draft.
+"""The store: one SQLite database (WAL mode) with all runs, jobs, metrics, events, adapters and the draft.
 
-Every process (window, supervisor, workers) opens the same file; whoever reads it draws the same picture. Only the
-standard library is used, because the supervisor must stay light. It knows nothing about what a recipe means, and
-nothing about processes beyond the numbers it is told.
+Every process (window, supervisor, workers) opens the same file, so all of them see the same state. Only the standard
+library is used, because the supervisor must start fast and stay small. Recipes are stored as opaque JSON.
 
-    runs      what was asked for: a name and a recipe. A run's state is the state of its newest job.
-    jobs      one process's worth of work: queued → running → done | stopped | failed
+    runs      name and recipe of each run. A run's state is the state of its newest training job.
+    jobs      work done by one worker process: queued → running → done | stopped | failed
     metrics   one row per optimiser step or evaluation: {"loss": 1.2, "tokens_per_second": 900, …}
-    events    what happened, in words: log lines, plans, answers to the fixed prompts
-    commands  what a running job has been asked to do ("stop")
-    adapters  what the library shows; the files lie in home/adapters/ID
+    events    log lines, plans, tracebacks, answers to the fixed prompts
+    commands  requests to a job ("stop")
+    adapters  the entries of the library; their files are in home/adapters/ID
     notes     small JSON values by key: the draft, remembered column roles, measured speeds
 """
 
@@ -29,17 +28,23 @@ from studio import migration
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS jobs(
-  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT REFERENCES runs(id), device TEXT NOT NULL, payload TEXT NOT NULL,
-  state TEXT NOT NULL, doing TEXT, reason TEXT, result TEXT, pid INTEGER, pid_created REAL, exit_code INTEGER, signal INTEGER,
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT REFERENCES runs(id), device TEXT NOT NULL, \
+payload TEXT NOT NULL,
+  state TEXT NOT NULL, doing TEXT, reason TEXT, result TEXT, pid INTEGER, pid_created REAL, exit_code INTEGER, \
+signal INTEGER,
   created REAL NOT NULL, started REAL, ended REAL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
 CREATE INDEX IF NOT EXISTS jobs_by_run ON jobs(run_id);
-CREATE TABLE IF NOT EXISTS metrics(id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step INTEGER NOT NULL, time REAL NOT NULL, "values" TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS metrics(id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step INTEGER NOT NULL, \
+time REAL NOT NULL, "values" TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS metrics_by_run ON metrics(run_id, id);
-CREATE TABLE IF NOT EXISTS events(id INTEGER PRIMARY KEY, run_id TEXT, job_id INTEGER, time REAL NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events(id INTEGER PRIMARY KEY, run_id TEXT, job_id INTEGER, time REAL NOT NULL, \
+kind TEXT NOT NULL, data TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_run ON events(run_id, id);
-CREATE TABLE IF NOT EXISTS commands(id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, verb TEXT NOT NULL, time REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS commands(id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, verb TEXT NOT NULL, \
+time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, \
+created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
@@ -47,7 +52,7 @@ ENDED = ("done", "stopped", "failed")
 
 
 class Store:
-    """A connection for each thread to one database file. All methods may be called from any thread or process."""
+    """Access to the database file at `path`, with one connection per thread. Safe to use from any thread or process."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -70,7 +75,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Everything inside happens, or nothing; takes the write lock at once, so that a read inside stays true."""
+        """A transaction that holds the write lock from its start, so that values read inside it stay valid."""
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -89,7 +94,7 @@ class Store:
             del self._local.db
 
     def version(self) -> int:
-        """A number that changes whenever somebody else has written; a hundred times cheaper than looking."""
+        """A number that changes when another connection has written; a hundred times cheaper than a query."""
         return self._db.execute("PRAGMA data_version").fetchone()[0]
 
     def _all(self, sql: str, *values) -> list[dict]:
@@ -102,23 +107,25 @@ class Store:
     # ---- runs -------------------------------------------------------------------------------------------------
 
     def create_run(self, name: str, recipe: dict, device: str, payload: dict | None = None) -> tuple[str, int]:
-        """A new run and its first queued job, together or not at all. Returns (run id, job id)."""
+        """Create a run and queue its first job in one transaction. Returns (run id, job id)."""
         run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         with self.transaction() as db:
             db.execute("INSERT INTO runs VALUES(?,?,?,?)", (run_id, name, json.dumps(recipe), time.time()))
             job_id = _insert_job(db, "train", run_id, device, payload or {})
         return run_id, job_id
 
-    _RUNS = """SELECT runs.*, job.id AS job_id, job.state, job.device, job.doing, job.reason, job.result, job.started, job.ended, job.signal, job.exit_code,
+    _RUNS = """SELECT runs.*, job.id AS job_id, job.state, job.device, job.doing, job.reason, job.result, \
+job.started, job.ended, job.signal, job.exit_code,
         (SELECT step FROM metrics WHERE metrics.run_id = runs.id ORDER BY id DESC LIMIT 1) AS step
-        FROM runs JOIN jobs AS job ON job.id = (SELECT max(id) FROM jobs WHERE jobs.run_id = runs.id AND kind = 'train')"""
+        FROM runs JOIN jobs AS job ON job.id = \
+(SELECT max(id) FROM jobs WHERE jobs.run_id = runs.id AND kind = 'train')"""
 
     def run(self, run_id: str) -> dict | None:
-        """The run with its newest training job's state, reason, times, and the last recorded step."""
+        """The run, the state, reason and times of its newest training job, and the last recorded step."""
         return self._one(f"{self._RUNS} WHERE runs.id = ?", run_id)
 
     def runs(self, limit: int = 100) -> list[dict]:
-        """The newest runs first."""
+        """The newest `limit` runs in the form of `run`, newest first."""
         return self._all(f"{self._RUNS} ORDER BY runs.created DESC, runs.rowid DESC LIMIT ?", limit)
 
     def latest_run(self) -> dict | None:
@@ -135,7 +142,7 @@ class Store:
             return _insert_job(db, kind, run_id, device, payload)
 
     def queue_again(self, run_id: str, payload: dict) -> int | None:
-        """One more training job for a run, on its device; None if its newest one is still queued or running."""
+        """Queue another training job for a run, on its device; None if the newest one has not ended."""
         with self.transaction() as db:
             newest = self.run(run_id)
             if newest is None or newest["state"] not in ENDED:
@@ -146,7 +153,7 @@ class Store:
         return self._one("SELECT * FROM jobs WHERE id = ?", job_id)
 
     def jobs(self, *states: str, kind: str | None = None) -> list[dict]:
-        """Jobs in any of `states` (all if none is given), oldest first."""
+        """Jobs in any of `states` (all if none are given), oldest first."""
         where, values = ["1"], []
         if states:
             where.append(f"state IN ({','.join('?' * len(states))})")
@@ -157,21 +164,24 @@ class Store:
         return self._all(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", *values)
 
     def job_started(self, job_id: int, pid: int, pid_created: float) -> bool:
-        """Give a queued job its process. False if it is no longer queued (it was taken back meanwhile)."""
+        """Claim a queued job for a process. False if it is no longer queued: stopped, or claimed by another."""
         sql = "UPDATE jobs SET state='running', pid=?, pid_created=?, started=? WHERE id=? AND state='queued'"
         return self._db.execute(sql, (pid, pid_created, time.time(), job_id)).rowcount == 1
 
     def job_doing(self, job_id: int, doing: dict) -> None:
-        """What the job is doing now: a `Sentence` as JSON."""
+        """Record what the job is doing now: a `Sentence` as JSON."""
         self._db.execute("UPDATE jobs SET doing=? WHERE id=?", (json.dumps(doing), job_id))
 
     def job_result(self, job_id: int, result: dict) -> None:
-        """What a job that still runs has to offer already, such as the chat server's port."""
+        """Store the result of a job that is still running, such as the chat server's port."""
         self._db.execute("UPDATE jobs SET result=? WHERE id=?", (json.dumps(result), job_id))
 
     def job_ended(self, job_id: int, state: str, reason: dict | None = None, result: dict | None = None) -> bool:
-        """The first word about how a job ended is the one that counts; False if one was there already."""
-        sql = f"UPDATE jobs SET state=?, reason=?, result=coalesce(?, result), ended=? WHERE id=? AND state NOT IN {ENDED}"
+        """Record how a job ended. Only the first call has an effect; False if the job had already ended."""
+        sql = (
+            "UPDATE jobs SET state=?, reason=?, result=coalesce(?, result), ended=? "
+            f"WHERE id=? AND state NOT IN {ENDED}"
+        )
         values = (
             state,
             json.dumps(reason) if reason else None,
@@ -182,13 +192,13 @@ class Store:
         return self._db.execute(sql, values).rowcount == 1
 
     def job_exit(self, job_id: int, exit_code: int | None, signal: int | None) -> None:
-        """How the process left, as the supervisor saw it."""
+        """Record the exit code or signal of the worker process, as seen by the supervisor."""
         self._db.execute("UPDATE jobs SET exit_code=?, signal=? WHERE id=?", (exit_code, signal, job_id))
 
     # ---- commands ---------------------------------------------------------------------------------------------
 
     def command(self, job_id: int, verb: str) -> None:
-        """Ask a job for something. A queued job that is asked to stop has stopped."""
+        """Send a request to a job. "stop" ends a queued job immediately."""
         with self.transaction() as db:
             db.execute("INSERT INTO commands(job_id, verb, time) VALUES(?,?,?)", (job_id, verb, time.time()))
             if verb == "stop":
@@ -197,7 +207,7 @@ class Store:
                 )
 
     def commands(self, job_id: int, verb: str) -> list[dict]:
-        """The times at which `verb` was asked of the job, oldest first."""
+        """The requests of this kind to the job, with their times, oldest first."""
         return self._all("SELECT * FROM commands WHERE job_id=? AND verb=? ORDER BY id", job_id, verb)
 
     # ---- metrics and events -----------------------------------------------------------------------------------
@@ -209,7 +219,7 @@ class Store:
         )
 
     def metrics(self, run_id: str, after: int = 0, limit: int = 1_000_000) -> list[dict]:
-        """Rows {id, step, time, values} with id > after, in the order in which they were written."""
+        """Rows {id, step, time, values} with id > `after`, in the order in which they were written."""
         return self._all(
             'SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>? ORDER BY id LIMIT ?',
             run_id,
@@ -221,7 +231,7 @@ class Store:
         return self._db.execute("SELECT coalesce(max(id), 0) FROM metrics WHERE run_id=?", (run_id,)).fetchone()[0]
 
     def forget_metrics_after(self, run_id: str, step: int) -> None:
-        """A run resumed from `step` writes the later steps again; the lost attempt's rows would stand twice."""
+        """Delete the metrics after `step`, since a run resumed from there records those steps again."""
         self._db.execute("DELETE FROM metrics WHERE run_id=? AND step>?", (run_id, step))
 
     def add_event(self, kind: str, data: dict, *, run_id: str | None = None, job_id: int | None = None) -> int:
@@ -249,12 +259,12 @@ class Store:
     # ---- adapters ---------------------------------------------------------------------------------------------
 
     def add_adapter(self, adapter_id: str, name: str, run_id: str | None, card: dict) -> None:
-        """Make a finished adapter known; its files already lie in home/adapters/ID."""
+        """Add a finished adapter to the library; its files must already be in home/adapters/ID."""
         sql = "INSERT OR REPLACE INTO adapters(id, name, run_id, card, created) VALUES(?,?,?,?,?)"
         self._db.execute(sql, (adapter_id, name, run_id, json.dumps(card), time.time()))
 
     def adapters(self, *, deleted: bool = False) -> list[dict]:
-        """Newest first; with `deleted` the ones in the trash."""
+        """The adapters of the library, newest first; with `deleted`, those in the trash."""
         return self._all(
             f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC"
         )
@@ -263,7 +273,7 @@ class Store:
         return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)
 
     def change_adapter(self, adapter_id: str, **values) -> None:
-        """Set any of name, card, deleted (a time or None), shown."""
+        """Set any of the columns name, card, deleted (a time or None), shown."""
         unknown = set(values) - {"name", "card", "deleted", "shown"}
         if unknown:
             raise ValueError(f"not a column to change: {unknown}")
@@ -274,7 +284,7 @@ class Store:
     # ---- notes ------------------------------------------------------------------------------------------------
 
     def note(self, key: str, default=None):
-        """The JSON value kept under `key`."""
+        """The JSON value stored under `key`, else `default`."""
         found = self._one("SELECT value FROM notes WHERE key=?", key)
         return found["value"] if found else default
 
@@ -288,4 +298,7 @@ def _insert_job(db: sqlite3.Connection, kind: str, run_id: str | None, device: s
 
 
 def _row(row: sqlite3.Row) -> dict:
-    return {key: json.loads(row[key]) if key in _JSON and row[key] is not None else row[key] for key in row.keys()}  # noqa: SIM118
+    return {
+        key: json.loads(row[key]) if key in _JSON and row[key] is not None else row[key]
+        for key in row.keys()  # noqa: SIM118
+    }

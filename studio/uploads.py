@@ -1,6 +1,7 @@
-"""Files that the person gave: copied into the studio's own folder, under a name that is safe there.
+"""Copy uploaded files into the home folder under safe names.
 
-What is kept lies in a folder named after its content, so the same file is kept once. It knows nothing about what is in a file.
+Each file is stored in a folder named after the hash of its content, so the same file is stored only once. Independent
+of file formats.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ _NAME_BYTES = 120
 
 
 def import_file(uploads: Path, source: Path, name: str | None = None) -> Path:
-    """Copy `source` below `uploads`, as `name` or under its own name as far as that is safe; returns where it lies."""
+    """Copy `source` into `uploads`, under `name` (default: its own name) made safe by `upload_name`; returns the path.
+
+    Raises `StudioError` if it cannot be written.
+    """
     with open(source, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
     folder = uploads / digest
@@ -43,7 +47,7 @@ def import_file(uploads: Path, source: Path, name: str | None = None) -> Path:
 
 
 def upload_name(name: str) -> str:
-    """`name` as one harmless path component: no folders, no odd characters, not too long; its ending stays."""
+    """Make `name` a safe path component: no folders or special characters, limited length. Keeps the file extension."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     stem, suffix = re.fullmatch(r"(.*?)(\.\w{1,10})?", last, re.DOTALL).groups()
     stem = re.sub(r"[^\w.\- ]+", "_", stem)
@@ -52,5 +56,5 @@ def upload_name(name: str) -> str:
 
 
 def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something else
+    with contextlib.suppress(OSError):  # the folder is not empty
         folder.rmdir()

@@ -1,10 +1,10 @@
-"""What the studio says to people: sentences that know their values and can be said in each language.
+"""Translatable messages: `Sentence`, `StudioError` and `translate`.
 
-A sentence is an English template plus values, so that a worker can write it to the store and any window
-can say it later in the reader's language. Translations live in `assets/i18n/<language>/*.json`, keyed by the
-English template. This module knows nothing about where a sentence is shown.
+A sentence is an English template plus values, so that a worker can write it to the store and a window can format it
+later in the user's language. Translations are in `assets/i18n/<language>/*.json`, keyed by the English template.
+Independent of where a sentence is displayed.
 
-A count chooses its words: "{count} {count:row is|rows are} left out" says "1 row is left out" and "2 rows are left out".
+Plural forms: "{count} {count:row is|rows are} left out" gives "1 row is left out" and "2 rows are left out".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def translations(language: str) -> dict[str, str]:
 
 
 class _Wording(string.Formatter):
-    """`str.format` with one more format: `{count:one|many}` is the first words where count is 1, else the second."""
+    """`str.format` with plural forms: `{count:one|many}` gives the first text if count is 1, else the second."""
 
     def format_field(self, value, format_spec):
         if "|" not in format_spec:
@@ -38,9 +38,9 @@ class _Wording(string.Formatter):
 
 
 def translate(text: str, language: str = "en", **values) -> str:
-    """`text` in `language` with `values` filled in; English where no translation exists.
+    """Translate the template `text` to `language` and fill in `values`; English where no translation exists.
 
-    A value that is itself a `Sentence` is said in the same language.
+    A value that is itself a `Sentence` is translated to the same language.
     """
     template = translations(language).get(text, text)
     if not values:
@@ -48,11 +48,11 @@ def translate(text: str, language: str = "en", **values) -> str:
     message = {key: value.say(language) if isinstance(value, Sentence) else value for key, value in values.items()}
     return (
         _Wording().format(template, **message) if "|" in template else template.format(**message)
-    )  # the latter is ten times as fast
+    )  # str.format is ten times as fast as _Wording
 
 
 class Sentence:
-    """One thing to say: English template `text` and the `values` for its `{placeholders}`."""
+    """A translatable message: the English template `text` and the `values` of its `{placeholders}`."""
 
     def __init__(self, text: str, /, **values):
         self.text = text
@@ -74,7 +74,7 @@ class Sentence:
         return hash(str(self))
 
     def to_json(self) -> dict:
-        """A JSON-ready form: `{"text": template, "values": {...}}`; nested sentences likewise."""
+        """Convert to a JSON-serialisable dict `{"text": template, "values": {...}}`, nested sentences included."""
         values = {
             key: value.to_json()
             if isinstance(value, Sentence)
@@ -97,7 +97,7 @@ class Sentence:
 
 
 class StudioError(Exception):
-    """Something the person can mend. Its one sentence says what is wrong, where, and what to do."""
+    """An error that the user can fix. Its sentence says what is wrong, where, and what to do."""
 
     def __init__(self, text: str | Sentence, /, **values):
         self.sentence = text if isinstance(text, Sentence) else Sentence(text, **values)

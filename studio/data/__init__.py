@@ -1,12 +1,12 @@
-"""The way of a person's file to records that a task can learn from.
+"""Data pipeline: from a user's files to normalised records for training and validation.
 
-    resolve.py     what a source string means: an example, a local path, a hub id
-    read.py        source → `Source` (source.py): format, encoding, columns, rows with line numbers, by a reader for its format
-    shape.py       columns → a proposed `Mapping`, with the evidence for it
-    mapping.py     one row under a mapping → one normalised record, or a sentence why not
-    dataset.py     all rows → `Dataset`: train and validation records, problems, counts
-    report.py      a dataset → counts, lengths, findings, for the Data tab
+    resolve.py     resolves a source string: an example, a local path or a Hub id
+    read.py        opens a source as `Source` (source.py): format, encoding, columns, rows with line numbers
+    shape.py       proposes a `Mapping` of the columns, with evidence
+    mapping.py     converts one row under a mapping to one normalised record, or raises with the reason why not
+    dataset.py     reads all rows into a `Dataset`: training and validation records, problems, counts
+    report.py      counts, lengths and findings of a dataset, for the Data tab
 
-Everything streams: no step holds a whole file, but for one JSON object that holds all columns. Nothing in here
-knows of models, tokens, torch or the page. Every row of a file is either used or reported with its line number.
+Rows are streamed: no step holds a whole file in memory, except a JSON file that is a single object. The package
+imports neither models, tokenizers, torch nor the page. Each row is either used or reported with its line number.
 """

@@ -1,8 +1,9 @@
-"""Pictures sorted into folders by class, in a zip or a folder, or in the cells of a Parquet file → one row each: where the picture is, and its class.
+"""Read image classification data: images in class folders (in a zip or a folder), or image cells of a Parquet file.
 
-A picture's place is text ("picture:DIGEST:/data/leaves.zip!spotted/7.png"), so that rows stay small; `open_picture` opens it again.
-Each one is decoded once while reading, so that a broken one is a sentence with its name and not a run that fails. Knows nothing about
-models.
+Each row has the location and the class of an image. A location is a text
+("picture:DIGEST:/data/leaves.zip!spotted/7.png"), so rows stay small; `open_picture` loads the image. Each image is
+decoded once while reading, so that a damaged file is reported with its name instead of failing during training.
+Independent of models.
 """
 
 from __future__ import annotations
@@ -28,20 +29,23 @@ if TYPE_CHECKING:
 
 PREFIX = "picture:"
 MAX_PICTURES = 100_000
-_DEPTH = 3  # folders inside the one that was named: data/train/class/picture, and no walk through a whole disk
+_DEPTH = 3  # levels of subfolders that are searched: enough for train/class/image, without walking a whole disk
 _INSIDE = "!"
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-_LARGEST = 50 * 2**20  # bytes of one picture
+_LARGEST = 50 * 2**20  # maximum size of one image file in bytes
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether most of the files in a zip or a folder are called like pictures."""
+    """Whether most of the files in a zip or folder have the name extension of an image."""
     names = _members(path)
     return bool(names) and 2 * sum(PurePosixPath(name).suffix.lower() in _ENDINGS for name in names) > len(names)
 
 
 def _members(path: Path) -> list[str]:
-    """Names of the files in a folder (with its subfolders, unreadable ones left out) or a zip, in order; a little over the limit where there are more."""
+    """Sorted file names in a zip, or in a folder and its readable subfolders.
+
+    For a folder with more than `MAX_PICTURES` files, the list is incomplete but longer than the limit.
+    """
     if path.is_dir():
         found = []
         for folder, inside, files in os.walk(path):
@@ -53,15 +57,16 @@ def _members(path: Path) -> list[str]:
                 break
     else:
         with zipfile.ZipFile(path) as archive:
-            found = [
-                item.filename for item in archive.infolist() if not item.filename.endswith("/")
-            ]  # is_dir() stumbles over an empty name
+            # ZipInfo.is_dir() fails on an empty name.
+            found = [item.filename for item in archive.infolist() if not item.filename.endswith("/")]
     return sorted(name for name in found if not ignored(name))
 
 
 def read_pictures(source: Source) -> Iterator[Row]:
-    """A row for each picture that can be opened: {"image": its place, "label": the folder that it lies in}; train/class/… and
-    test/class/… are two sides."""
+    """Yield {"image": location, "label": name of the parent folder} for each image that can be opened.
+
+    With train/class/… and test/class/…, the images of the test folder become validation rows.
+    """
     names = _members(source.path)
     if len(names) > MAX_PICTURES:
         raise StudioError(
@@ -88,7 +93,8 @@ def read_pictures(source: Source) -> Iterator[Row]:
             source.report(
                 number,
                 "missing",
-                "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its class.",
+                "{place}, '{file}', lies in no folder, so it has no class. Put it into a folder with the name of its "
+                "class.",
                 file=name,
             )
             continue
@@ -107,13 +113,16 @@ def read_pictures(source: Source) -> Iterator[Row]:
 
 
 def place_of(data: bytes, where: str, name: str) -> str:
-    """The place of the picture `data` that lies as `name` in the folder, zip or Parquet file `where`. Raises StudioError where it cannot be opened."""
+    """Location of the image `data`, stored as `name` in the folder, zip or Parquet file `where`.
+
+    Raises StudioError if the image cannot be decoded.
+    """
     decode(data)
     return f"{PREFIX}{hashlib.blake2b(data, digest_size=8).hexdigest()}:{where}{_INSIDE}{name}"
 
 
 def open_picture(place: str) -> Image:
-    """The picture at a row's place, in RGB. Raises StudioError where it is gone or broken by now."""
+    """Load the image at a row's location, in RGB. Raises StudioError if it is missing or damaged."""
     where, _, name = place.removeprefix(PREFIX).partition(":")[2].rpartition(_INSIDE)
     try:
         return decode(_bytes(where, name))
@@ -126,17 +135,17 @@ def open_picture(place: str) -> Image:
 
 
 def title_of(place: str) -> str:
-    """What a person calls the picture: its folder and file name."""
+    """Display name of an image: its path inside the folder or zip."""
     return place.rpartition(_INSIDE)[2]
 
 
 def digest_of(place: str) -> str:
-    """Equal for pictures with equal bytes."""
+    """Hash of the image file; equal for files with equal bytes."""
     return place.removeprefix(PREFIX).partition(":")[0]
 
 
 def decode(data: bytes) -> Image:
-    """Bytes of a picture file → the picture in RGB, turned as its camera says. Raises StudioError with what is wrong."""
+    """Decode an image file to RGB, rotated according to its EXIF orientation. Raises StudioError with the reason."""
     from PIL import Image, ImageOps
 
     try:
@@ -146,14 +155,12 @@ def decode(data: bytes) -> Image:
         raise StudioError(
             "It has more than {count} million pixels.", count=round(2 * Image.MAX_IMAGE_PIXELS / 1e6)
         ) from error
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise whatever they stumble over; all of it means the same to the person
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
         raise StudioError("It is no picture, or a damaged one.") from error
 
 
 def _bytes(where: str, name: str) -> bytes:
-    """The file `name` in the folder or zip `where`, or of a Parquet file the cell "column/row", rows from 1."""
+    """Read the file `name` in the folder or zip `where`, or the cell "column/row" (rows from 1) of a Parquet file."""
     path = Path(where)
     try:
         if path.is_dir():
@@ -171,7 +178,7 @@ def _bytes(where: str, name: str) -> bytes:
         raise
     except FileNotFoundError as error:
         raise StudioError("It is not there any more.") from error
-    except Exception as error:  # zipfile raises a dozen kinds on damaged bytes
+    except Exception as error:  # zipfile raises many types on damaged files
         raise StudioError("It is no picture, or a damaged one.") from error
 
 
@@ -187,9 +194,12 @@ def _cell(where: str, changed: int, column: str, row: int) -> bytes:
     raise StudioError("It is not there any more.")
 
 
-@lru_cache(maxsize=2)  # a row group is the least that can be read, and neighbours are often asked for together
+@lru_cache(maxsize=2)  # a row group is the smallest unit of reading, and neighbouring rows are often read together
 def _cells(where: str, changed: int, column: str, group: int):
-    """The pictures of one row group. changed: when the file was, so that no old ones are given for a new file."""
+    """The image cells of one row group.
+
+    changed: modification time of the file, which is part of the cache key so that a changed file is read again.
+    """
     import pyarrow.parquet as parquet
 
     with parquet.ParquetFile(where) as file:

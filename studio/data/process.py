@@ -1,11 +1,11 @@
-"""Reading a large dataset in a process of its own, so that the window stays quick, progress is seen and it can be stopped.
+"""Read a large dataset in a subprocess, so that the user interface stays responsive and reading can be stopped.
 
     reading = Reading(spec, want)
-    reading.rows; reading.done; reading.result()     # → Dataset and Report, or the StudioError that it ended with
+    reading.rows; reading.done; reading.result()     # → Dataset and Report, or raises the StudioError of the subprocess
     reading.stop()
 
-The other process writes the records into an unnamed file that both hold open, and sends the rest through a pipe; nothing
-is left behind however either of them ends. Knows nothing about pages or models.
+The subprocess writes the records to an unnamed temporary file that both processes have open, and sends the rest through
+a pipe. No files remain, however either process ends. Independent of the user interface and of models.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from studio.home import REPOSITORY
 from studio.words import Sentence, StudioError
 
 LARGE = 8 * 2**20
-"""Bytes from which data is read in another process; below it takes a second at most."""
+"""Size in bytes from which data is read in a subprocess; smaller data takes at most a second."""
 _NICE = 5
 
 
 def is_large(spec: DataSpec) -> bool:
-    """Whether reading `spec` may take long: many bytes, or bytes that must come from the hub."""
+    """Whether reading `spec` may take long: its files are large, or it is loaded from the hub."""
     size = 0
     for source in (spec.source, *(other.source for other in spec.more), spec.validation or ""):
         if source.startswith(PREFIX):
             return True
-        with contextlib.suppress(StudioError, OSError):  # whoever reads it says what is wrong
+        with contextlib.suppress(StudioError, OSError):  # reported when the data is read
             size += resolve(source).train.stat().st_size if source else 0
     return size >= LARGE
 
 
 class Reading:
-    """One dataset on its way. rows: read so far; done: it ended, well or not."""
+    """A running subprocess that reads one dataset. rows: number of rows read so far; done: whether it has ended."""
 
     def __init__(self, spec: DataSpec, want: Want, separator: str = ""):
-        """separator: what stands between several labels in one cell, see `mapping.apply`."""
+        """separator: separator of several labels in one cell, see `mapping.apply`."""
         self.rows, self.stopped = 0, False
         self._found: tuple[Dataset, Report] | StudioError | None = None
-        self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115 - lives as long as the dataset
+        # Stays open as long as the dataset exists.
+        self._file = tempfile.TemporaryFile(prefix="delta-studio-records-")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "studio.data.process", str(self._file.fileno())],
             cwd=REPOSITORY,
@@ -61,7 +62,7 @@ class Reading:
         self._process.stdin.write(
             json.dumps({"spec": spec.model_dump(mode="json"), "want": want, "separator": separator}).encode() + b"\n"
         )
-        self._process.stdin.flush()  # it stays open: its end tells the other process that nobody waits any more
+        self._process.stdin.flush()  # stays open: the subprocess exits at end of file
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -86,7 +87,10 @@ class Reading:
         return not self._thread.is_alive()
 
     def result(self, seconds: float | None = None) -> tuple[Dataset, Report]:
-        """The dataset and what is to be said of it; waits for it. Raises StudioError as `load` does, and where the process was stopped or died."""
+        """Wait for the subprocess and return the dataset and its report.
+
+        seconds: timeout of the wait. Raises StudioError as `load` does, and if the subprocess was stopped or died.
+        """
         self._thread.join(seconds)
         if isinstance(self._found, tuple):
             return self._found
@@ -95,7 +99,7 @@ class Reading:
         raise self._found
 
     def stop(self) -> None:
-        """Ends the process; what was read is gone."""
+        """Kill the subprocess and discard what was read."""
         self.stopped = True
         self._process.kill()
 
@@ -106,24 +110,25 @@ def _stopped() -> StudioError:
 
 def _died(code: int | None) -> StudioError:
     return StudioError(
-        "Reading the data ended before its time (code {code}), perhaps for want of memory. Press Read again, or choose a smaller file.",
+        "Reading the data ended before its time (code {code}), perhaps for want of memory. Press Read again, or "
+        "choose a smaller file.",
         code=code or 0,
     )
 
 
 def _leave_with_the_reader() -> None:
-    """Ends this process once the one that asked is gone."""
+    """Exit this process when stdin is closed, which means that the parent process has ended or no longer waits."""
     sys.stdin.buffer.read()
     os._exit(1)
 
 
 def main(descriptor: int) -> None:
-    """Read what stdin asks for, in the background of whatever else the machine does."""
+    """Read the dataset requested on stdin, at low CPU priority. descriptor: open file for the records."""
     os.nice(_NICE)
     asked = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_leave_with_the_reader, daemon=True).start()
     pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints does not belong into the answer
+    os.dup2(2, 1)  # output printed by libraries must not get into the pipe
 
     def tell(**text) -> None:
         pipe.write(json.dumps(text).encode() + b"\n")

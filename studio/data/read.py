@@ -1,10 +1,10 @@
-"""Opens a source of data, whatever its format, as columns and rows with line numbers.
+"""Open a data source of any supported format as columns and rows with line numbers.
 
     source = open_source("captain.jsonl")
     for row in source.rows(): ...
-    source.problems          # what could not be read in that pass, by line
+    source.problems          # rows that could not be read in that pass, with their lines
 
-Reading streams; a second `rows()` starts again from the top. Knows nothing about what columns mean.
+Rows are streamed; each call of `rows()` reads from the start. Independent of the meaning of columns.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from studio.data.split_names import measured
 from studio.words import Sentence, StudioError
 
 MAX_UPLOAD_BYTES = 200 * 2**20
-"""What the page takes as an upload. Local paths may be larger; they stream."""
+"""Maximum size of an upload on the page. Local paths may be larger, as they are streamed."""
 _TABLE_FORMATS = {"json", "jsonl", "csv", "tsv", "parquet", "arrow", "feather", "xlsx"}
 
 
 class ArchiveSource(Source):
-    """The data files of a zip, one after the other; each row carries the name of its file."""
+    """The data files of a zip, read in sequence; each row has the name of its file."""
 
     def __init__(
         self, path: Path, name: str, parts: list[Source], left: list[Sentence], folder: tempfile.TemporaryDirectory
@@ -63,10 +63,10 @@ class ArchiveSource(Source):
 
 
 def open_source(source: str | Path, name: str | None = None, encoding: str | None = None) -> Source:
-    """Opens a local file or a hub id ("hub:owner/name"). Example names are turned into paths by `resolve`.
+    """Open a local file or a dataset on the hub ("hub:owner/name"). Names of examples are resolved in `resolve`.
 
-    name: what sentences call it, the file's own name if not given. encoding: a codec to use in place of the
-    recognised one. Raises StudioError, one sentence, for whatever cannot be read.
+    name: how messages refer to the source, by default the file name; encoding: codec that replaces the detected one.
+    Raises StudioError if the source cannot be read.
     """
     if isinstance(source, str) and source.startswith(hub.PREFIX):
         parsed = hub.parse(source)
@@ -157,7 +157,7 @@ def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
             parts.append(part)
     tables = [part for part in parts if part.format in _TABLE_FORMATS]
     tables = [part for part in tables if Path(part.name).name not in DESCRIPTIONS] or tables
-    if tables:  # a README beside the data is no data
+    if tables:  # text files next to tables, such as a README, are not data
         others += [(part.name.removeprefix(f"{name}/"), None) for part in parts if part not in tables]
         parts = tables
     try:
@@ -172,14 +172,14 @@ def _open_archive(path: Path, name: str, encoding: str | None) -> Source:
 
 
 def _numbered(name: str, split: Saved, files: dict[str, Path]) -> Source:
-    """A split of which only the rows count that its row numbers name."""
+    """A saved split of which only the rows in its indices files count."""
     data, numbers = ([files[inside] for inside in names] for names in (split.files, split.numbers))
     label = f"{name}/{split.folder}" if split.folder != "." else f"{name}/{split.files[0]}"
     return Source(data[0], label, "arrow", partial(read_numbered, files=data, numbers=numbers))
 
 
 def _unnamed(splits: list[Saved], files: dict[str, Path]) -> list[str]:
-    """Arrow files beside a split that do not belong to it: what `datasets` keeps of earlier work."""
+    """Arrow files next to a split that do not belong to it, such as cache files of `datasets`."""
     own = {inside for split in splits for inside in (*split.files, *split.numbers)}
     folders = {split.folder for split in splits}
     arrow = (inside for inside in files if inside.endswith(".arrow") and inside not in own)
@@ -195,7 +195,7 @@ def _left_aside(name: str, inside: str, error: StudioError | None) -> Sentence:
 
 
 def fingerprint(path: str | Path) -> str:
-    """Short text that stays the same for the same file: of its name, size and first megabyte. To remember mappings by."""
+    """Hash of a file's name, size and first MiB, by which its mapping is remembered. Raises StudioError."""
     path = Path(path)
     try:
         with open(path, "rb") as file:

@@ -1,7 +1,6 @@
-"""Rows of Parquet, Arrow/Feather and XLSX files, in batches, as plain Python values.
+"""Readers for Parquet, Arrow/Feather and XLSX, which yield rows of plain Python values, read in batches.
 
-Their libraries raise many kinds of errors on damaged bytes; here each becomes one sentence. Knows nothing about
-columns' meaning.
+The exceptions that the libraries raise on damaged files are converted to a StudioError.
 """
 
 from __future__ import annotations
@@ -22,29 +21,30 @@ from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 _BATCH = 1000
-_PICTURES = 50  # rows at once where each holds a picture
-_ERRORS = {"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"}  # where a sheet has no value
-_AHEAD = 20  # rows of a sheet that are looked at to find its header
+_PICTURES = 50  # batch size of rows with images
+_ERRORS = {"#N/A", "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!"}  # read as missing
+_AHEAD = 20  # rows searched for the header of a sheet
 
 
 @contextmanager
 def damaged(source: Source) -> Iterator[None]:
-    """Turns whatever a foreign parser raises into the sentence that the file is damaged."""
+    """Convert any exception of a parsing library to a StudioError that the file is damaged."""
     try:
         yield
     except (StudioError, GeneratorExit):
         raise
-    except Exception as error:  # pyarrow, openpyxl, zipfile and XML raise dozens of kinds; all mean the same here
+    except Exception as error:  # pyarrow, openpyxl, zipfile and XML parsers raise many types
         detail = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise StudioError(
-            "{name} is damaged and cannot be read ({detail}). Save it again from the program that made it, or as JSONL or CSV.",
+            "{name} is damaged and cannot be read ({detail}). Save it again from the program that made it, or as "
+            "JSONL or CSV.",
             name=source.name,
             detail=detail,
         ) from error
 
 
 def plain(value: Any) -> Any:
-    """`value` with dates, decimals and tuples turned into what JSON knows, and NaN into None; bytes stay (pictures)."""
+    """Convert dates, decimals and tuples to JSON types and NaN to None; bytes (images) are kept."""
     if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, float):
@@ -61,7 +61,7 @@ def plain(value: Any) -> Any:
 
 
 def read_parquet(source: Source) -> Iterator[Row]:
-    """Rows of a Parquet file, numbered from 1; a cell with a picture's bytes becomes the picture's place."""
+    """Rows of a Parquet file, numbered from 1. Cells with image bytes are replaced by the location of the image."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -77,7 +77,7 @@ def read_parquet(source: Source) -> Iterator[Row]:
 
 
 def _with_places(source: Source, rows: Iterator[Row], columns: list[str]) -> Iterator[Row]:
-    """Rows with a place for each picture in `columns`; one whose picture cannot be opened is reported."""
+    """Replace the image cells in `columns` by image locations; a row whose image cannot be opened is reported."""
     where = str(source.path.resolve())
     for row in rows:
         try:
@@ -97,7 +97,10 @@ def _with_places(source: Source, rows: Iterator[Row], columns: list[str]) -> Ite
 
 
 def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
-    """Column → the names of its classes, where Hugging Face's `datasets` wrote them into the file; the column itself holds their numbers."""
+    """Column → class names, for columns that hold class indices.
+
+    The names come from the ClassLabel features that Hugging Face `datasets` stores in the schema metadata.
+    """
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         found = {
@@ -119,8 +122,10 @@ def class_names(source: Source, schema: Any) -> dict[str, list[str]]:
 
 
 def filled_columns(schema: Any) -> set[str]:
-    """The columns whose type gives one set of fields to the arguments of every call, or to the parameters of every
-    tool: what one of them lacks is null there."""
+    """The columns that hold tool calls or tool schemas as Arrow structs.
+
+    A struct has the same fields in all rows, so arguments or parameters that one of them does not have are null.
+    """
     return {field.name for field in schema if _fills(field.type)}
 
 
@@ -136,7 +141,7 @@ def _fills(kind: Any) -> bool:
 
 
 def _named(value: Any, names: list[str]) -> Any:
-    """A class's name; a number that stands for none is no label."""
+    """The name of a class index, None if the index is out of range; other values are unchanged."""
     return value if not isinstance(value, int) else names[value] if 0 <= value < len(names) else None
 
 
@@ -166,7 +171,7 @@ def read_arrow(source: Source) -> Iterator[Row]:
 
 
 def rows_of(source: Source, batches: Iterator) -> Iterator[Row]:
-    """The rows of record batches, numbered from 1, with the names of classes in place of their numbers."""
+    """Rows of record batches, numbered from 1, with class indices replaced by class names."""
     number, classes, filled = 0, None, set()
     for batch in batches:
         batch.validate(full=True)
@@ -188,7 +193,7 @@ def rows_of(source: Source, batches: Iterator) -> Iterator[Row]:
 
 
 def read_xlsx(source: Source) -> Iterator[Row]:
-    """Rows of the first sheet that has any, numbered as in the sheet; other filled sheets are reported as left aside."""
+    """Rows of the first non-empty sheet, numbered as in the sheet; other non-empty sheets are reported as not read."""
     import openpyxl
 
     with damaged(source):
@@ -222,7 +227,7 @@ def _filled(cells: tuple) -> bool:
 
 
 def _titles(rows: list[list]) -> int:
-    """How many of the first rows hold a single cell and stand above a header of several columns: a title, a date, a remark."""
+    """Number of single-cell rows (title, date, note) above the header; 0 if no header is found."""
     widths = [sum(value not in (None, "") for value in values) for values in rows]
     at = next((at for at, width in enumerate(widths) if width > 1), 0)
     below = widths[at + 1 :]
@@ -244,7 +249,8 @@ def _sheet_rows(source: Source, sheet: Any) -> Iterator[Row]:
         title = next(str(value) for value in first[0][1] if value not in (None, ""))
         source.evidence.append(
             Sentence(
-                "The first {count} {count:row|rows} of sheet '{sheet}' ('{title}') {count:is a title|are titles} above the header, and no data.",
+                "The first {count} {count:row|rows} of sheet '{sheet}' ('{title}') {count:is a title|are titles} "
+                "above the header, and no data.",
                 count=above,
                 sheet=sheet.title,
                 title=title[:60],

@@ -1,7 +1,7 @@
-"""Rows of tables as text: CSV, TSV and their kin, with quoted newlines, each with the line it begins on.
+"""Reader for delimited text tables (CSV, TSV and variants), with quoted line breaks and line numbers.
 
-One stray quotation mark costs one row and not the rest of the file. Knows nothing about columns' meaning; the dialect is
-found by `formats.py`.
+An unbalanced quotation mark costs one row, not the rest of the file. Independent of the meaning of columns; the dialect
+is detected in `formats.py`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from studio.data.source import Source
 from studio.words import Sentence
 
 MAX_FIELD = 4 * 2**20
-"""Characters in one field of a table; more means an opened quote that nobody closed."""
+"""Maximum number of characters in one field; a longer field has an opening quote that is never closed."""
 
 
 def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
-    """Records of CSV or TSV; the number is the line on which a record begins.
+    """Records of a CSV or TSV file; the row number is the line on which a record begins.
 
-    A record with broken quoting or another number of fields than the header is reported, and reading goes on at the
-    line after its first one, so that one stray quote costs one row and not the rest of the file.
+    A record with invalid quoting or a number of fields that differs from the header is reported, and reading continues
+    at the line after its first one, so that an unbalanced quote costs one row.
     """
     csv.field_size_limit(MAX_FIELD)
     columns: list[str] = []
@@ -71,15 +71,17 @@ def read_table(source: Source, dialect: Dialect) -> Iterator[Row]:
 
 
 MISSING = {"nan", "NaN", "<NA>", "NaT"}
-"""What pandas and NumPy write into a table of texts where a value is missing. No more than these: "None", "null" and
-"NA" may be an answer or a class."""
+"""What pandas and NumPy write for a missing value in a table of texts.
+
+"None", "null" and "NA" are excluded, because they may be an answer or a class.
+"""
 _IS_MISSING = Sentence(
     "Cells that hold nothing but nan, NaN, NaT or <NA>, as pandas writes a missing value, are read as empty."
 )
 
 
 def without_missing(source: Source, cells: list) -> list:
-    """`cells` with None for each that says that its value is missing; the first time this is told to `source`."""
+    """Replace cells that mark a missing value by None, and note this once in the evidence of `source`."""
     if MISSING.isdisjoint(cells):
         return cells
     if _IS_MISSING not in source.evidence:
@@ -88,7 +90,7 @@ def without_missing(source: Source, cells: list) -> list:
 
 
 class _Lines:
-    """The lines of a file, with a way to give some back to be read again."""
+    """The lines of a file, some of which can be pushed back to be read again."""
 
     def __init__(self, source: Source):
         self._fresh = numbered_lines(source.path, source.encoding, source.name, newline="")
@@ -129,7 +131,7 @@ def _table_records(source: Source, dialect: Dialect) -> Iterator[tuple[int, list
 
 
 def header(cells: list[str]) -> tuple[list[str], bool]:
-    """(column names, whether `cells` is a header). Long or prose-like cells are a row; then columns are numbered."""
+    """(column names, whether `cells` is a header). Long or sentence-like cells are data; then columns are numbered."""
     names = [str(cell).strip() for cell in cells]
     if any(len(name) > 100 or "\n" in name or re.search(r"[.!?。！？]$", name) for name in names) or not any(names):
         return [f"column {index}" for index in range(1, len(cells) + 1)], False

@@ -1,7 +1,7 @@
-"""Rows of text formats: JSON, JSON Lines, plain text and Markdown. Tables are `readers_table.py`'s.
+"""Readers for JSON, JSON Lines, plain text and Markdown. Tables are read by `readers_table.py`.
 
-Each reader takes a `Source` and yields its rows; a row that cannot be read is reported to the source with its line,
-never skipped in silence. Knows nothing about columns' meaning. Recognising the format is `formats.py`'s.
+Each reader takes a `Source` and yields its rows. A row that cannot be read is reported to the source with its line
+number. Formats are detected in `formats.py`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
 MAX_PARAGRAPH = 4 * 2**20
-"""Characters of one paragraph; a longer one is cut at the next line."""
+"""Maximum number of characters in a paragraph; a longer one is split at the next line break."""
 MAX_ITEM = 64 * 2**20
-"""Characters of one item in a JSON list."""
+"""Maximum number of characters in one item of a JSON list."""
 MAX_OBJECT = 300 * 2**20
-"""Bytes of a JSON file that is one object, the only form that must be held whole."""
+"""Maximum size in bytes of a JSON file that is not a list, because it must be loaded as a whole."""
 
-_FRONT_MATTER = 500  # lines of it at most
+_FRONT_MATTER = 500  # maximum number of lines
 _SETTING = re.compile(r"\s|#|- |[^\s:][^:]*:(\s|$)")
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -37,7 +37,7 @@ _CHUNK = 2**20
 
 
 def as_values(item: Any) -> dict | None:
-    """A JSON value as a row: an object is one, a string is its text, a list of objects its messages; else None."""
+    """Convert a JSON value to row values: an object, a text, or a list of objects (messages); None for any other."""
     if isinstance(item, dict):
         return item
     if isinstance(item, str):
@@ -48,7 +48,7 @@ def as_values(item: Any) -> dict | None:
 
 
 def read_jsonl(source: Source) -> Iterator[Row]:
-    """One JSON value a line; empty lines are no rows."""
+    """Rows of a JSON Lines file; empty lines are skipped."""
     for number, line in numbered_lines(source.path, source.encoding, source.name):
         if line.isspace():
             continue
@@ -81,8 +81,11 @@ _ALL_ZERO, _LONG_NUMBER = bytes.maketrans(b"123456789", b"000000000"), b"0" * 19
 
 
 def _loads(line: str) -> Any:
-    """As `json.loads`. orjson is four times as fast, but knows no numbers beyond 64 bits and no control
-    characters inside of texts, and has other words for errors."""
+    """Parse JSON like `json.loads`, with orjson where possible, which is four times as fast.
+
+    orjson rejects integers beyond 64 bits and control characters in strings, and has other error messages; in these
+    cases `json` is used.
+    """
     data = line.encode("utf-8", "surrogatepass")
     if _LONG_NUMBER not in data.translate(_ALL_ZERO):
         with contextlib.suppress(orjson.JSONDecodeError):
@@ -107,7 +110,7 @@ _WHAT = {list: "a list", int: "a number", float: "a number", bool: "true or fals
 
 
 class _Feed:
-    """JSON text read piece by piece, with the line and column of what was already dropped."""
+    """Incremental parser for JSON text that tracks the line and column of the text already dropped."""
 
     def __init__(self, source: Source):
         self.source = source
@@ -117,7 +120,10 @@ class _Feed:
         self.decoder = json.JSONDecoder(parse_constant=constant)
 
     def more(self) -> None:
-        """Drops what was consumed and reads on, by at least as much as is held, so that retries stay cheap."""
+        """Drop the consumed text and read the next chunk.
+
+        At least as much is read as is still held, so that the number of parse attempts grows logarithmically.
+        """
         self.line, self.column = self.position(self.at)
         self.text, self.at = self.text[self.at :], 0
         chunk = self.file.read(max(_CHUNK, len(self.text)))
@@ -125,7 +131,7 @@ class _Feed:
         self.text += chunk
 
     def position(self, at: int) -> tuple[int, int]:
-        """(line, column) in the file of the character at `at`."""
+        """(line, column) in the file of the character at index `at` of the held text."""
         breaks = self.text.count("\n", 0, at)
         if breaks:
             return self.line + breaks, at - self.text.rfind("\n", 0, at)
@@ -142,12 +148,12 @@ class _Feed:
             self.more()
 
     def item(self) -> Any:
-        """The JSON value that stands here."""
+        """Parse the JSON value at the current position. Raises StudioError if it is invalid."""
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
-                # An error near the end of what was read may only mean that the rest is missing.
+                # An error near the end of the held text may only mean that the value continues in the next chunk.
                 cut = error.msg.startswith("Unterminated string") or error.pos > len(self.text) - 16
                 if self.done or not cut or len(self.text) - self.at > MAX_ITEM:
                     raise self.error(error.msg, error.pos) from error
@@ -162,7 +168,8 @@ class _Feed:
     def error(self, detail: str, at: int | None = None) -> StudioError:
         line, column = self.position(self.at if at is None else at)
         return StudioError(
-            "Line {line} of {name} is not valid JSON (column {column}: {detail}). Correct that place and choose the file again.",
+            "Line {line} of {name} is not valid JSON (column {column}: {detail}). Correct that place and choose the "
+            "file again.",
             line=line,
             name=self.source.name,
             column=column,
@@ -171,7 +178,7 @@ class _Feed:
 
 
 def read_json(source: Source) -> Iterator[Row]:
-    """A list of records (streamed), an object that holds records (`containers.py`), or records one after the other."""
+    """Rows of a JSON file: a list (streamed), an object with records (`containers.py`), or concatenated objects."""
     feed = _Feed(source)
     with feed.file:
         items = map(Item, _list_items(feed)) if feed.peek() == "[" else _object_items(feed)
@@ -183,7 +190,7 @@ def read_json(source: Source) -> Iterator[Row]:
 
 
 def _holds_bad(item: Any) -> bool:
-    """True where a string inside `item` holds bytes that could not be decoded."""
+    """Whether a string in `item` has bytes that could not be decoded."""
     waiting = [item]
     while waiting:
         value = waiting.pop()
@@ -221,7 +228,8 @@ def _object_items(feed: _Feed) -> Iterator[Item]:
     source = feed.source
     if source.path.stat().st_size > MAX_OBJECT:
         raise StudioError(
-            "{name} is no list but JSON objects of more than {limit} MB, which cannot be read piece by piece. Save it as JSONL, one record a line.",
+            "{name} is no list but JSON objects of more than {limit} MB, which cannot be read piece by piece. Save "
+            "it as JSONL, one record a line.",
             name=source.name,
             limit=MAX_OBJECT // 2**20,
         )
@@ -248,7 +256,7 @@ def _following(feed: _Feed) -> Iterator[Any]:
 
 
 def _front_matter(source: Source) -> int:
-    """How many lines of settings (YAML between two lines of ---, as static site generators and note programs keep them) open the file."""
+    """Number of lines of YAML front matter (between two lines of ---) at the beginning of the file."""
     lines = itertools.islice(numbered_lines(source.path, source.encoding, source.name), _FRONT_MATTER)
     if next(lines, (0, ""))[1].rstrip() != "---":
         return 0
@@ -261,8 +269,10 @@ def _front_matter(source: Source) -> int:
 
 
 def read_text(source: Source) -> Iterator[Row]:
-    """Paragraphs, cut at empty lines; in Markdown a fenced block stays whole and front matter is left out. The number is a
-    paragraph's first line."""
+    """Paragraphs, separated by empty lines; the row number is that of a paragraph's first line.
+
+    In Markdown, fenced code blocks are not split and front matter is skipped.
+    """
     fences = source.format == "markdown"
     front = _front_matter(source) if fences else 0
     if front:

@@ -1,5 +1,6 @@
-"""Records kept in an unnamed file (`spool.py`), so that a million of them cost a few tens of MB of memory. Knows
-nothing about what a record means.
+"""Store records in an unnamed temporary file (`disk_list.py`) to limit memory use.
+
+A million records need a few tens of MB of memory. Independent of the meaning of a record.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=st
 
 
 class Record(NamedTuple):
-    """One normalised record. number: its line in the file; file: which one, where the data are several."""
+    """One normalised record. number: its line in the file; file: name of the file, if there are several."""
 
     number: int
     value: dict
@@ -30,10 +31,10 @@ class Record(NamedTuple):
 
 
 class RecordStore:
-    """Append records, then `seal`, then read them by index."""
+    """Append-only store: `add` records, `seal` it, then read them by index."""
 
     def __init__(self, place: BinaryIO | Path | None = None):
-        """place: where to keep them, a file or a folder; the system's temporary folder if not given."""
+        """place: file that stores the records, or folder to create one in; the system's temporary folder if None."""
         self.spool = DiskList(place)
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
@@ -47,11 +48,15 @@ class RecordStore:
     def add(
         self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False
     ) -> None:
-        """Appends one record. part: which of the files that are read it came from; label: what it is filed under, if anything; apart: it is to be measured on.
-        Raises UnicodeEncodeError where its text holds half a character (a lone surrogate), and StudioError where the disk is full."""
+        """Append one record.
+
+        part: index of the data file it comes from; label: its label for counting, "" if it has none; apart: whether it
+        is a validation record. Raises UnicodeEncodeError if a text holds a lone surrogate, and StudioError if the disk
+        is full.
+        """
         try:
             line = orjson.dumps(value, default=str)
-        except TypeError:  # half a character, or a number beyond 64 bits
+        except TypeError:  # a lone surrogate, or an integer beyond 64 bits
             line = _encode(value).encode("utf-8")
         self.marks.add(texts(value))
         self.spool.append(line)
@@ -64,13 +69,13 @@ class RecordStore:
         self.inputs.append(_digest(_input(value).encode("utf-8")))
 
     def seal(self) -> None:
-        """Writes what is still buffered. Call once, after the last `add`."""
+        """Write the buffered records. Call once, after the last `add`."""
         self.spool.seal()
         self.marks.seal()
         self._labels = list(self._names)
 
     def relabel(self, spelling: dict[str, str]) -> int:
-        """From now on the labels that are keys of `spelling` are its values. Returns how many records that changes. Call after `seal`."""
+        """Replace labels (label → new label) and return the number of changed records. Call after `seal`."""
         self._spelling, before, self.label_names = spelling, self.label_names, {}
         renamed = {
             name: SEVERAL.join(dict.fromkeys(spelling.get(label, label) for label in name.split(SEVERAL)))
@@ -100,12 +105,15 @@ class RecordStore:
         )
 
     def file(self, index: int) -> str:
-        """The member of a zip that record `index` came from."""
+        """The file that record `index` comes from; "" if there is only one."""
         return self._labels[self._files[index]]
 
 
 class Records(Sequence):
-    """Some of the records of a store, by their indices, in order. Indexing reads from disk; a slice or an array of places gives `Records`."""
+    """A selection of the records of a store, by index.
+
+    Integer indexing and iteration read from disk; slices and index arrays give `Records`.
+    """
 
     def __init__(self, store: RecordStore, indices: np.ndarray):
         self.store, self.indices = store, indices
@@ -126,8 +134,11 @@ class Records(Sequence):
         return (self.store[int(index)] for index in self.indices)
 
     def column(self, name: str) -> np.ndarray:
-        """One number for each record: of its file's `parts`, 1 where it is kept `apart`, its `numbers` (line), `labels` (0: none), `digests` of its content
-        (equal records have equal ones) or `inputs` (digests of what is asked, without the answer)."""
+        """One number per record, from the store's array `name`.
+
+        parts: index of its file; apart: 1 for validation records; numbers: line; labels: label number, 0 if there is
+        none; digests: hash of the content, equal for equal records; inputs: hash of the input, without the answer.
+        """
         held = getattr(self.store, name)
         return (
             np.frombuffer(held, dtype=f"u{held.itemsize}")[self.indices]
@@ -136,7 +147,7 @@ class Records(Sequence):
         )
 
     def marks(self, name: str) -> np.ndarray:
-        """One entry for each record: its `flags`, `characters`, `words` or `bands` (see `marks.py`)."""
+        """One entry per record: its `flags`, `characters`, `words` or `bands` (see `fingerprints.py`)."""
         return getattr(self.store.marks, name)[self.indices]
 
     @property
@@ -157,12 +168,12 @@ def _digest(data: bytes) -> int:
 
 
 def _content(value: dict, line: bytes) -> int:
-    """The digest that tells records apart; of pictures by what they show. line: the value as it is kept."""
+    """Hash that identifies equal records; images are compared by their bytes. line: the value as it is stored."""
     return _digest(f"{digest_of(value['image'])}\0{value['label']}".encode() if "image" in value else line)
 
 
 def _input(value: dict) -> str:
-    """What the model is given in a record: all before the last answer."""
+    """The model's input in a record: everything before the last answer."""
     if "text" in value:
         return value["text"]
     if "image" in value:
@@ -172,11 +183,11 @@ def _input(value: dict) -> str:
 
 
 SEVERAL = "\x1f"
-"""Stands between the labels of a record that has several."""
+"""Separator between the labels of a record that has several."""
 
 
 def label_of(shape: str, value: dict) -> str:
-    """What a record of that shape is filed under; "" where it has no label."""
+    """The label or labels by which a record of this shape is counted; "" if it has none."""
     if shape not in ("label", "label_columns", "image", "unpaired") or (shape == "unpaired" and "label" not in value):
         return ""
     label = value["label"] if "label" in value else value["messages"][-1]["content"]
@@ -186,7 +197,7 @@ def label_of(shape: str, value: dict) -> str:
 
 
 def _respelt(value: dict, spelling: dict[str, str]) -> dict:
-    """A record whose labels are written as `spelling` says."""
+    """Return a record with its labels replaced according to `spelling`."""
     label = value["label"]
     if isinstance(label, dict):
         label = {
@@ -201,12 +212,12 @@ def _respelt(value: dict, spelling: dict[str, str]) -> dict:
 
 
 def set_label(name: str, label: str) -> str:
-    """How a label of the label set `name` is called where labels of several sets stand together."""
+    """Name of a label of the label set `name`, unique among the labels of several sets."""
     return f"{name}: {label}"
 
 
 def texts(value: dict[str, Any]) -> list[str]:
-    """Every text in a record that a model would read or learn."""
+    """All texts in a record that are input or training target, including the arguments of tool calls."""
     if "text" in value:
         return [value["text"]]
     if "image" in value:
@@ -222,7 +233,7 @@ def texts(value: dict[str, Any]) -> list[str]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every text inside a JSON-like value, names of fields left out."""
+    """All strings in a JSON-like value, without the keys of objects."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):

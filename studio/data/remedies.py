@@ -1,7 +1,8 @@
-"""What can be done about a finding without touching the file: chosen with one click, kept in the recipe, undone the same way.
+"""Remedies for findings: reversible changes that are stored in the recipe and applied while reading.
 
-`REMEDIES` says which actions there are for each kind of finding. Those that change a record's text work here, row by row, while
-the file is read; those that leave rows out or move them are `dataset.py`'s. Knows nothing about the page.
+The data file itself is never changed. `REMEDIES` lists the actions for each kind of finding. Remedies that edit texts
+are implemented here, per record; those that remove or move records are in `splitting.py`. Independent of the user
+interface.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "secret": {"mask": Sentence("Mask them"), "drop": Sentence("Leave these rows out")},
     "language": {code: Sentence("Keep only {name}", name=name) for code, name in LANGUAGES.items()},
 }
-"""Kind of finding → action → what its button says."""
+"""Kind of finding → action → button label."""
 
 
 def checked(remedies: dict[str, str]) -> dict[str, str]:
-    """`remedies` if every kind and action is known; for pydantic."""
+    """Pydantic validator: return `remedies` if every kind and action is known. Raises InvalidOption."""
     for kind, action in remedies.items():
         if action not in REMEDIES.get(kind, {}):
             raise InvalidOption(
@@ -55,7 +56,7 @@ def checked(remedies: dict[str, str]) -> dict[str, str]:
 
 
 def changes(remedies: dict[str, str]) -> dict[str, Callable[[str], str]]:
-    """Kind → the function on one text that `remedies` ask for, for those that change texts."""
+    """Kind → text function, for those of `remedies` that edit texts."""
     known = {
         ("control", "trim"): _without_controls,
         ("mojibake", "trim"): _mended,
@@ -74,7 +75,7 @@ def _without_media(text: str) -> str:
 
 
 def _mended(text: str) -> str:
-    """Text that was UTF-8 and was read as Windows-1252, read again; as it was where that does not fit."""
+    """Repair text that was encoded as UTF-8 and decoded as Windows-1252 or Latin-1; unchanged if that fails."""
     if text.isascii() or not GARBLED.search(text):
         return text
     for encoding in ("cp1252", "latin-1"):
@@ -90,7 +91,10 @@ def _masked(text: str) -> str:
 
 
 def rewritten(value: dict, change: Callable[[str], str]) -> dict:
-    """A record with `change` applied to each of its texts, those in the arguments of calls included; labels and tools stay."""
+    """Apply `change` to all texts of a record, including the arguments of tool calls.
+
+    Labels and tool schemas stay unchanged.
+    """
     made = dict(value)
     for key in ("text", "chosen", "rejected", "completion"):
         if isinstance(made.get(key), str):
@@ -117,7 +121,7 @@ def _reworded(turn: dict, change: Callable[[str], str]) -> dict:
 
 
 def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
-    """A JSON-like value with `change` applied to every text in it."""
+    """Apply `change` to every string in a JSON-like value, without the keys of objects."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -126,8 +130,11 @@ def _everywhere(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def merged(messages: list[dict]) -> list[dict]:
-    """`messages` with neighbours of one role and weight made one, also where a system text stands between them, silent turns taken out, and
-    answers before the first question and what stands behind the last answer left away."""
+    """Repair the order of the roles in a conversation.
+
+    Neighbouring turns of the same role and weight are merged, also across a system message. Empty turns, answers before
+    the first user turn, and everything after the last answer are removed.
+    """
     made: list[dict] = []
     for turn in messages:
         calls = turn.get("tool_calls")
@@ -141,7 +148,7 @@ def merged(messages: list[dict]) -> list[dict]:
             else len(made) - 1
         )
         last = made[at] if at is not None and at >= 0 else {}
-        alike = all(last.get(key) == turn.get(key) for key in ("role", "weight"))  # one answer cannot be learnt by half
+        alike = all(last.get(key) == turn.get(key) for key in ("role", "weight"))  # a merged turn has a single weight
         if alike and turn["role"] != "tool" and not calls and not last.get("tool_calls"):
             made[at] = _joined(last, turn)
         else:
@@ -152,7 +159,7 @@ def merged(messages: list[dict]) -> list[dict]:
 
 
 def _joined(first: dict, second: dict) -> dict:
-    """Two turns as one; weights of parts of the second move with its words."""
+    """Concatenate two turns; the span weights of the second are shifted."""
     made = {**first, "content": f"{first['content']}\n\n{second['content']}"}
     offset = len(first["content"]) + 2
     spans = [

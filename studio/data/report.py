@@ -1,7 +1,8 @@
-"""What the Data tab shows of a dataset: counts, lengths, findings with line numbers, and the first rows as a table.
+"""Build the report that the Data tab shows for a dataset: counts, length histograms, findings and a preview table.
 
-Every check is a function of the dataset; the numbers they need were kept for each record while it was read (`marks.py`), so
-a million rows are judged in a moment. Knows nothing about models; what their tokens tell is `token_report.py`'s.
+Each check is a function of the dataset. Checks use the per-record statistics computed while reading
+(`fingerprints.py`), so a million rows take a moment. Independent of models; findings that need token counts are in
+`token_report.py`.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ from studio.data.validation_report import validation_findings
 from studio.words import Sentence
 
 LISTENED = 2000
-"""Records whose language is guessed; more are sampled evenly."""
+"""Maximum number of records whose language is detected; larger datasets are sampled evenly."""
 _BINS = 24
 
 
 @dataclass
 class Histogram:
-    """Lengths of the training records. edges: bins + 1 values, the last bin reaches to the maximum; counts: per bin;
-    measured: how many records were looked at."""
+    """Histogram of the lengths of the training records.
+
+    edges: bins + 1 values, the last bin extends to the maximum; counts: records per bin; measured: number of records
+    measured.
+    """
 
     unit: str
     edges: list[int]
@@ -50,7 +54,7 @@ class Histogram:
 
 @dataclass
 class Table:
-    """Rows as they stand in the file, cut short. numbers: line of each row."""
+    """Rows as in the file, with shortened cells. numbers: line number of each row."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -59,8 +63,12 @@ class Table:
 
 @dataclass
 class Report:
-    """All of it. lengths: "characters", "words" and, with an encoder, "tokens" → histogram; labels: label → rows; remedied: remedy →
-    rows that it changed, moved or left out; looked: training rows whose tokens were counted; tokens: how many those have in all."""
+    """All results for one dataset.
+
+    lengths: "characters", "words" and, if a tokenizer is given, "tokens" → histogram; labels: label → rows; remedied:
+    remedy → rows that it changed, moved or removed; looked: training rows whose tokens were counted; tokens: sum of
+    their tokens.
+    """
 
     title: str
     format: str
@@ -82,12 +90,12 @@ class Report:
 
     @property
     def blocking(self) -> Sentence | None:
-        """Why a run on this data would be for nothing, if it would."""
+        """Reason why training on this data would be useless; None if there is none."""
         return next((finding.sentence for finding in self.findings if finding.level == "block"), None)
 
 
 def report(dataset: Dataset, preview_rows: int = 20) -> Report:
-    """All that is to be said of `dataset` without a model, from the numbers that were kept for each record while it was read."""
+    """Run all checks that need no model, using the per-record statistics computed while reading."""
     train = dataset.train
     findings = [
         *problem_findings(dataset.problems),
@@ -127,7 +135,7 @@ def report(dataset: Dataset, preview_rows: int = 20) -> Report:
 
 
 def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:
-    """Rows as short strings for showing, one list per row."""
+    """Format rows as short strings for display."""
     rows = list(rows)
     return Table(
         list(columns),
@@ -137,7 +145,10 @@ def table(columns: list[str], rows: Iterable[Row], width: int = 120) -> Table:
 
 
 def short(value: object, width: int = 120) -> str:
-    """A cell on one line, cut with "…"; bytes as their size, plain conversations as "user: … · assistant: …"."""
+    """Format a cell on one line of at most `width` characters, truncated with "…".
+
+    Bytes are shown as their size, simple conversations as "user: … · assistant: …".
+    """
     if isinstance(value, bytes):
         return f"({len(value)} bytes)"
     text = (_conversation(value) or as_text(value))[: 4 * width + 4].replace("\n", " ⏎ ").replace("\udcff", "\ufffd")
@@ -146,7 +157,7 @@ def short(value: object, width: int = 120) -> str:
 
 
 def _conversation(value: object) -> str:
-    """A list of turns that hold a role and words alone; "" for anything else, which is shown as it stands in the file."""
+    """One-line text of a list of turns that have only a speaker and a text; "" for any other value."""
     if not isinstance(value, list) or not value:
         return ""
     for role, words in (("role", "content"), ("from", "value")):
@@ -162,7 +173,7 @@ def _conversation(value: object) -> str:
 
 
 def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
-    """Bins of equal width up to the 99th percentile; what lies above falls into the last one."""
+    """Histogram with bins of equal width up to the 99th percentile; the last bin includes all larger values."""
     if not len(values):
         return Histogram(unit, [0, 1], [0], 0, 0, 0, 0, 0, 0.0, 0)
     data = np.asarray(values)
@@ -185,7 +196,7 @@ def histogram(values: Sequence[int] | np.ndarray, unit: str) -> Histogram:
 
 
 def problem_findings(problems: Problems) -> list[Finding]:
-    """The problems met while loading, one finding for each kind."""
+    """Problems reported while loading, one finding per level and kind."""
     totals = {"error": problems.errors, "warning": problems.warnings}
     groups: dict[tuple[str, str], list] = {}
     for problem in problems:
@@ -202,6 +213,7 @@ def problem_findings(problems: Problems) -> list[Finding]:
                 if count == 1
                 else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
             )
+        # The remedies for "media" only act on placeholders in texts.
         found.append(
             Finding(
                 kind,
@@ -211,18 +223,19 @@ def problem_findings(problems: Problems) -> list[Finding]:
                 *places((problem.line, problem.file) for problem in members),
                 actions=() if kind == "media" else None,
             )
-        )  # its remedies are for marks in texts
+        )
     return found
 
 
 def all_the_same(dataset: Dataset) -> list[Finding]:
-    """Two or more rows, and each the same as the others: nothing would be learnt but that one."""
+    """Finding if there are two or more training rows and all are identical."""
     records = once(dataset.train)
     count = len(records)
     if count < 2 or len(np.unique(records.digests)) > 1:
         return []
     sentence = Sentence(
-        "All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, or another file.",
+        "All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, "
+        "or another file.",
         count=count,
     )
     lines, _, files = lines_of(dataset, records, np.ones(count, bool))
@@ -230,7 +243,7 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
 
 
 def duplicates(dataset: Dataset) -> list[Finding]:
-    """Training rows whose record already stood further up."""
+    """Training rows that equal an earlier one."""
     records = once(dataset.train)
     again = duplicate_rows(records)
     count = int(again.sum())
@@ -238,7 +251,8 @@ def duplicates(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, records, again)
     sentence = Sentence(
-        "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They are} learnt more than once; remove {count:it|them} unless you mean it.",
+        "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They "
+        "are} learnt more than once; remove {count:it|them} unless you mean it.",
         count=count,
         **first,
     )
@@ -246,8 +260,8 @@ def duplicates(dataset: Dataset) -> list[Finding]:
 
 
 def near_duplicates(dataset: Dataset) -> list[Finding]:
-    """Training rows that share most of their words with an earlier one, in the same order."""
-    if dataset.want == "image":  # without words all would be the same
+    """Training rows that share most of their shingles with an earlier one (Jaccard similarity of at least `ALIKE`)."""
+    if dataset.want == "image":  # images have no text to compare
         return []
     again, complete = near_duplicate_rows(dataset.train)
     if not len(again):
@@ -255,13 +269,15 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.train, again)
     if complete:
         sentence = Sentence(
-            "{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}.",
+            "{count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), "
+            "first in {unit} {line}.",
             count=len(again),
             **first,
         )
     else:
         sentence = Sentence(
-            "At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or more), first in {unit} {line}; "
+            "At least {count} {count:row is|rows are} nearly the same as an earlier row (seven tenths of the text or "
+            "more), first in {unit} {line}; "
             "not all could be compared.",
             count=len(again),
             **first,
@@ -270,13 +286,15 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
 
 
 ODD = {
-    "control": "{count} {count:row holds|rows hold} control characters, which cannot be seen but are learnt, first in {unit} {line}. Clean the text.",
-    "mojibake": "{count} {count:row holds|rows hold} garbled characters (like Ã© for é), first in {unit} {line}. Save the file again as UTF-8 from its source.",
+    "control": "{count} {count:row holds|rows hold} control characters, which cannot be seen but are learnt, first in "
+    "{unit} {line}. Clean the text.",
+    "mojibake": "{count} {count:row holds|rows hold} garbled characters (like Ã© for é), first in {unit} {line}. "
+    "Save the file again as UTF-8 from its source.",
 }
 
 
 def odd_characters(dataset: Dataset) -> list[Finding]:
-    """Control characters, and text that was once decoded with the wrong encoding."""
+    """Rows with control characters, or with text that was decoded with the wrong encoding."""
     found = []
     for kind, text in ODD.items():
         flagged = [
@@ -290,7 +308,7 @@ def odd_characters(dataset: Dataset) -> list[Finding]:
 
 
 def secrets(dataset: Dataset) -> list[Finding]:
-    """Keys and e-mail addresses, which a model may learn by heart and tell to anybody."""
+    """Rows with keys or e-mail addresses, which a model may memorise and reveal."""
     records = once(dataset.train)
     flags = records.marks("flags")
     which = flags & FLAGS["secret"] > 0
@@ -299,7 +317,8 @@ def secrets(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, records, which)
     sentence = Sentence(
-        "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, first in {unit} {line}. The model may learn them by heart and "
+        "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, "
+        "first in {unit} {line}. The model may learn them by heart and "
         "tell them to others.",
         emails=int((flags & EMAIL > 0).sum()),
         keys=int((flags & KEY > 0).sum()),
@@ -309,7 +328,7 @@ def secrets(dataset: Dataset) -> list[Finding]:
 
 
 def languages(dataset: Dataset) -> list[Finding]:
-    """Which languages the rows seem to be in, where there is more than one of weight."""
+    """Detected languages, if at least 20 rows were sampled and they are in more than one language."""
     step = max(1, -(-len(dataset.train) // LISTENED))
     looked = [
         (record.number, record.file, language_of("\n".join(texts(record.value)))) for record in dataset.train[::step]
@@ -320,7 +339,8 @@ def languages(dataset: Dataset) -> list[Finding]:
     main, most = counts.most_common(1)[0]
     others = [(number, file) for number, file, code in looked if code not in (main, "")]
     sentence = Sentence(
-        "{main} in {most} of {checked} rows looked at, then {mix}. This goes by script and small words only, so single rows may be judged wrongly.",
+        "{main} in {most} of {checked} rows looked at, then {mix}. This goes by script and small words only, so "
+        "single rows may be judged wrongly.",
         main=LANGUAGES[main],
         most=most,
         checked=len(looked),

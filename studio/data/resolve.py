@@ -1,4 +1,4 @@
-"""What a source string in a recipe means: an example's name, a local path, or a hub id. Knows nothing about formats."""
+"""Resolve the source string of a recipe: the name of an example, a local path, or a hub id. Independent of formats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALIDATION = ".validation"
 
 
 class Resolved(NamedTuple):
-    """train: what `open_source` takes; validation: its own validation file, if it has one; title: what the page calls it."""
+    """train: argument of `open_source`; validation: validation file of the source, if any; title: display name."""
 
     train: Path | str
     validation: Path | None
@@ -31,7 +31,10 @@ def samples() -> dict[str, Path]:
 
 
 def resolve(source: str | Path) -> Resolved:
-    """Where the rows of `source` are. An example brings its validation sibling. Raises StudioError."""
+    """Locate the rows of `source`. An example includes its validation file, if it has one.
+
+    Raises StudioError if no source is given, it does not exist, or it is a folder without images.
+    """
     text = str(source).strip()
     if not text:
         raise StudioError("No data is chosen. Upload a file, or try an example.")
@@ -44,17 +47,14 @@ def resolve(source: str | Path) -> Resolved:
     try:
         path = path.expanduser()
         exists, folder = path.exists(), path.is_dir()
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ):  # a name that is too long, holds a zero byte, or means the home of nobody
+    except (OSError, ValueError, RuntimeError):  # name too long, null byte in it, or ~user of an unknown user
         exists = folder = False
     if folder and not holds_pictures(path):
         raise StudioError("{name} is a folder. Choose a file in it, or zip it.", name=text)
     if not exists:
         raise StudioError(
-            "'{source}' is neither an example ({examples}) nor a file on this computer. Check the path, or write hub:owner/name for a "
+            "'{source}' is neither an example ({examples}) nor a file on this computer. Check the path, or write "
+            "hub:owner/name for a "
             "dataset on the hub.",
             source=text[:200],
             examples=", ".join(known) or "-",
@@ -64,7 +64,10 @@ def resolve(source: str | Path) -> Resolved:
 
 
 def stamp(sources: Iterable[str]) -> list:
-    """Changes whenever a file that one of `sources` is read from changes; what cannot be found is left out."""
+    """A value that changes when a file of `sources` changes: paths, modification times and sizes.
+
+    Sources that cannot be resolved are omitted.
+    """
     found = []
     for source in sources:
         try:

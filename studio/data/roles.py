@@ -1,6 +1,6 @@
-"""What one row of a dataset can be (its shape), which columns each shape has (its roles), and the mapping that says which column is which.
+"""Define the shapes of dataset rows, the column roles of each shape, and the `Mapping` of columns to roles.
 
-Knows nothing about rows; `mapping.py` makes records of them under a mapping, `shape.py` proposes mappings.
+Independent of row contents: `mapping.py` converts rows to records, `shape.py` proposes mappings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHAPES: dict[str, Sentence] = {
     "image": Sentence("Picture and class"),
     "text": Sentence("Plain text"),
 }
-"""What a person reads for each shape."""
+"""Shape → title."""
 
 _TALK = {"history": False, "system": False, "tools": False}
 _LEARNT = {"weight": False, "mask_history": False}
@@ -56,9 +56,10 @@ ROLES: dict[str, dict[str, bool]] = {
     "image": {"image": True, "label": True},
     "text": {"text": True},
 }
-"""Shape → its roles → whether a column must be given. The form of the Data tab is drawn from this.
+"""Shape → role → whether a column is required. The form of the Data tab is generated from this.
 
-Where the better answer or the marked one has no column of its own, it is the last answer of the conversation that is the prompt.
+If the chosen or the labelled answer has no column of its own, it is the last answer of the conversation in the prompt
+column.
 """
 
 ROLE_TITLES: dict[str, Sentence] = {
@@ -81,7 +82,7 @@ ROLE_TITLES: dict[str, Sentence] = {
     "weight": Sentence("weight of the answers"),
     "mask_history": Sentence("only the last answer is learnt"),
 }
-"""What a person reads for each role."""
+"""Role → title."""
 
 WANTS: dict[str, Sentence] = {
     "messages": Sentence("conversations"),
@@ -101,19 +102,22 @@ _FITS: dict[str, tuple[str, ...]] = {
     "label_sets": ("label",),
     "image": ("image",),
 }
-"""Wanted record → shapes it can be made from without inventing anything. Of preferences a chat learns the better answers only, of marked answers
-those that are marked good."""
+"""Kind of record → shapes from which it can be made without adding content.
+
+"messages" uses only the preferred answers of preference data, and only the answers labelled good of unpaired data.
+"""
 
 
 class Mapping(Options):
-    """Which column plays which role."""
+    """Assignment of columns to roles."""
 
     shape: Shape = option("messages", "Shape", "How one row of the data is built.")
     roles: dict[str, str] = option({}, "Columns", "For each role the column that plays it.", hidden=True)
     labels: list[str] = option(
         [],
         "More label columns",
-        "Text and label: each is a label set of its own, beside the label's. Text and yes-or-no columns: each is a label that a row has or has not.",
+        "Text and label: each is a label set of its own, beside the label's. Text and yes-or-no columns: each is a "
+        "label that a row has or has not.",
         hidden=True,
     )
     system: str | None = option(
@@ -130,12 +134,17 @@ def fits(mapping: Mapping, want: Want) -> bool:
 
 
 def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: str) -> None:
-    """Raises StudioError if `mapping` cannot serve `want`, lacks a role, names a column that `name` does not have, or a label column twice."""
+    """Raise StudioError if `mapping` does not fit the columns or `want`.
+
+    That is the case if no record of kind `want` can be made, a required role is missing, a role is unknown, a column
+    does not exist, or a label column is used twice. name: name of the source, for error messages.
+    """
     if want not in get_args(Want):
         raise ValueError(f"want must be one of {get_args(Want)}, not {want!r}")
     if not fits(mapping, want):
         raise StudioError(
-            "{name} holds '{shape}', from which no {want} can be made. Choose another task, or another shape on the Data tab.",
+            "{name} holds '{shape}', from which no {want} can be made. Choose another task, or another shape on the "
+            "Data tab.",
             name=name,
             shape=SHAPES[mapping.shape],
             want=WANTS[want],
@@ -183,5 +192,5 @@ def check_mapping(mapping: Mapping, columns: Iterable[str], want: Want, name: st
 
 
 def columns_of(mapping: Mapping) -> set[str]:
-    """The columns that a row is read from under `mapping`."""
+    """The columns that are read under `mapping`."""
     return {*mapping.roles.values(), *mapping.labels}

@@ -1,6 +1,6 @@
-"""The cells of one row, asked for by role, in the forms in which files write them: words, turns, lists of tools, weights.
+"""Read the cells of one row by role, in the formats found in data files: text, turns, tool lists, weights.
 
-Knows nothing about which records are wanted.
+Independent of the kind of record that is made from them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
 ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
-"""Keys of a question in an object that holds one exchange."""
+"""Keys of the question in an object that holds one exchange."""
 SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
-"""Keys of its answer."""
+"""Keys of the answer in such an object."""
 _FLAGS = {
     "1": True,
     "1.0": True,
@@ -33,21 +33,21 @@ _FLAGS = {
     "no": False,
     "": False,
 }
-"""What files write into the column of a label that a row has, and of one that it has not."""
+"""Values of a yes-or-no column → whether it is true."""
 
 
 def normal(name: str) -> str:
-    """A column's name without capitals, blanks and hyphens."""
+    """Normalise a column name: lower case, with underscores for spaces and hyphens."""
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def flag(value: Any) -> bool | None:
-    """Whether a row has the label in whose column `value` stands; None where that says neither yes nor no."""
+    """Parse a yes-or-no cell; None if it is neither."""
     return _FLAGS.get(as_text(value).strip().lower())
 
 
 def turns_in(value: Any) -> list[dict] | None:
-    """The turns as a cell holds them: a list of them or a single one, either also as written in text; None where it holds anything else."""
+    """Return the turns in a cell: a list or a single turn, also if written as text; None if it holds anything else."""
     if isinstance(value, str):
         start = value.lstrip()[:1]
         value = as_list(value) if start == "[" else structured(value) if start == "{" else None
@@ -56,7 +56,7 @@ def turns_in(value: Any) -> list[dict] | None:
 
 
 def number_in(value: Any) -> float | None:
-    """A cell as the factor of a loss: a number from 0 on, 1 for yes and 0 for no; None where it is none of these."""
+    """Parse a cell as a loss factor: a finite number of at least 0, or yes (1) and no (0); None if it is neither."""
     if isinstance(value, str) and (text := flag(value)) is not None and value.strip():
         return float(text)
     try:
@@ -67,7 +67,7 @@ def number_in(value: Any) -> float | None:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a cell says nothing: none, blanks, or not a number."""
+    """Whether a cell is None, blank or NaN."""
     return (
         value is None
         or (isinstance(value, str) and not value.strip())
@@ -76,8 +76,11 @@ def is_empty(value: Any) -> bool:
 
 
 class Cells:
-    """The cells of one row. place: how a sentence calls the row; mend: puts a conversation's turns in order before the order is checked;
-    separator: what stands between several labels in one cell."""
+    """The cells of one row, read by role.
+
+    place: how error messages refer to the row; rewrite: function that repairs a conversation's turns before their order
+    is checked; separator: separator of several labels in one cell.
+    """
 
     def __init__(
         self,
@@ -91,7 +94,10 @@ class Cells:
         self.columns = mapping.roles
 
     def cell(self, role: str) -> Any:
-        """The value for `role`; None where no column plays it. A needed column that the row lacks is a problem."""
+        """The value for `role`; None if no column has the role.
+
+        Raises RowProblem if the row lacks the column of a required role.
+        """
         column = self.columns.get(role)
         if column is None:
             return None
@@ -106,14 +112,14 @@ class Cells:
         return unwrapped(self.row.values.get(column))
 
     def text(self, role: str) -> str:
-        """The cell as text; a problem where it is empty."""
+        """The cell as text. Raises RowProblem if it is empty."""
         found = self.text_of(role)
         if not found.strip():
             raise self.empty(role)
         return found
 
     def text_of(self, role: str) -> str:
-        """The cell as text; nothing where it is empty."""
+        """The cell as text; "" if it is empty."""
         value = self.cell(role)
         return "" if is_empty(value) else as_text(value)
 
@@ -126,19 +132,19 @@ class Cells:
         )
 
     def turns(self, role: str) -> list[dict]:
-        """The conversation in a cell; a problem where it holds none."""
+        """The conversation in a cell. Raises RowProblem if there is none."""
         value = self.cell(role)
         if value is None or value == "":
             raise self.empty(role)
         return turns(value, self.place, self.columns[role])
 
     def talk(self, role: str) -> list[dict] | None:
-        """The turns in a cell that may hold words in their place, which gives None."""
+        """The turns in a cell that may hold plain text instead; None if it does."""
         found = turns_in(self.cell(role))
         return None if found is None else turns(found, self.place, self.columns[role])
 
     def asked(self, role: str) -> list[dict]:
-        """All that comes before the answer: earlier turns, then the question, words or turns, with its input."""
+        """All turns before the answer: the history, then the prompt (text or turns) with its input."""
         talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
         if talk is None:
@@ -155,7 +161,11 @@ class Cells:
         return [*self.history(), *talk]
 
     def history(self) -> list[dict]:
-        """Earlier questions and answers as turns: pairs of both, objects of both, turns, or one text after the other."""
+        """The earlier turns of the conversation.
+
+        The cell holds turns, [question, answer] pairs, objects with both, or a flat list of alternating texts. Raises
+        RowProblem for anything else.
+        """
         if "history" not in self.columns or is_empty(value := self.cell("history")):
             return []
         items = structured(value)
@@ -178,7 +188,7 @@ class Cells:
         ]
 
     def answer(self, role: str) -> list[dict]:
-        """The answer's turns, after the row's reasoning."""
+        """The turns of the answer, with the row's reasoning in front of the last one."""
         message = self.talk(role)
         if message is None:
             message = [{"role": "assistant", "content": self.text(role)}]
@@ -187,7 +197,7 @@ class Cells:
         return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
 
     def reasoned(self, answer: str) -> str:
-        """`answer` behind the reasoning that has a column of its own."""
+        """`answer` with the text of the reasoning column joined in front of it."""
         value = self.cell("reasoning")
         thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.text_of("reasoning")
         inline, words = split_reasoning(answer)
@@ -196,7 +206,10 @@ class Cells:
         return answer if thoughts.strip() in inline else join_reasoning(f"{thoughts.strip()}\n\n{inline}", words)
 
     def with_system(self, messages: list[dict]) -> list[dict]:
-        """`messages` with the row's system text in front, before one of their own, or with the mapping's where neither says anything."""
+        """Return `messages` with the row's system text as a system message, before the text of an existing one.
+
+        If there is neither, the system text of the mapping is used.
+        """
         text = _system_text(self.cell("system")).strip() if "system" in self.columns else ""
         own = messages[0]["content"] if messages and messages[0]["role"] == "system" else None
         if own is not None:
@@ -209,15 +222,14 @@ class Cells:
         return [{"role": "system", "content": text}, *messages] if text else messages
 
     def checked(self, messages: list[dict]) -> list[dict]:
-        """`messages` with a system text, in an order that a chat template can render; a problem where they are not."""
+        """Return `messages` with a system text, repaired and checked by `check_order`. Raises RowProblem."""
         whole = self.with_system(messages)
         return check_order(self.rewrite(whole) if self.rewrite else whole, self.place)
 
     def conversation(self, messages: list[dict]) -> dict:
-        """`messages` as a record: checked, weighed as the row says, with its tools."""
-        offered = [
-            tool for turn in messages for tool in turn.get("tools", ())
-        ]  # some files offer them in the system turn
+        """Make a record from `messages`: order checked, loss weights of the row applied, tools added."""
+        # Some files list the tools in the system turn.
+        offered = [tool for turn in messages for tool in turn.get("tools", ())]
         bare = (
             [{key: value for key, value in turn.items() if key != "tools"} for turn in messages]
             if offered
@@ -226,7 +238,7 @@ class Cells:
         return {"messages": self.weighed(self.checked(bare)), **({"tools": offered} if offered else {}), **self.tools()}
 
     def tools(self) -> dict:
-        """{"tools": […]} where the row offers any, in a column of its own or beside the messages of its prompt; else nothing."""
+        """Return {"tools": […]} from the tools column or the object in the prompt cell; {} if there are none."""
         if "tools" in self.columns:
             value = self.cell("tools")
         else:
@@ -236,7 +248,7 @@ class Cells:
         return {"tools": found} if found else {}
 
     def weighed(self, messages: list[dict]) -> list[dict]:
-        """`messages` whose answers have the weights that the row's own columns ask for, on top of what each turn says."""
+        """Return `messages` with the loss weights of the row's columns multiplied with those of the turns."""
         if "mask_history" in self.columns and self.flagged("mask_history"):
             last = len(messages) - 1
             messages = [
@@ -266,14 +278,15 @@ class Cells:
         return text
 
     def factor(self) -> float:
-        """The factor of the loss of the row's answers; 1 where the row says nothing."""
+        """The loss factor of the row's answers; 1 if the cell is empty. Raises RowProblem if it is no weight."""
         if is_empty(value := self.cell("weight")):
             return 1
         number = number_in(value)
         if number is None:
             raise RowProblem(
                 "shape",
-                "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Correct or remove the row.",
+                "{place} has '{value}' in '{column}', which is no weight: a number from 0 on. Correct or remove the "
+                "row.",
                 place=self.place,
                 value=as_text(value)[:40],
                 column=self.columns["weight"],
@@ -282,7 +295,7 @@ class Cells:
 
 
 def _exchange(item: Any) -> list | None:
-    """[question, answer] of one entry of a history; None where it is none."""
+    """[question, answer] of one entry of a history; None if it has another form."""
     if isinstance(item, list):
         return item if len(item) == 2 else None
     if not isinstance(item, dict):
@@ -292,7 +305,7 @@ def _exchange(item: Any) -> list | None:
 
 
 def _system_text(value: Any) -> str:
-    """A system text, also where it comes in parts, as Bedrock writes it."""
+    """The text of a system prompt, which may be an object or a list of parts (Bedrock)."""
     if isinstance(value, dict):
         value = value.get("content", value.get("text", value))
     if isinstance(value, list) and all(

@@ -1,4 +1,4 @@
-"""Rows, problems and the words for places in a file. Knows nothing about formats or mappings."""
+"""Rows, problems, row counts and the wording of positions in a file. Independent of formats and mappings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from studio.words import Sentence, StudioError
 
 KEPT_PER_KIND = 100
-"""Problems kept as examples for each kind; the rest is only counted, so that memory stays bounded."""
+"""Maximum number of problems stored per kind and level; further ones are only counted, to bound memory."""
 
 KINDS = {
     "broken": Sentence("Cannot be read"),
@@ -54,12 +54,15 @@ KINDS = {
     "validation": Sentence("Validation data"),
     "apart": Sentence("Validation rows"),
 }
-"""Title of each kind of problem."""
+"""Title of each kind of problem or finding."""
 
 
 class Row(NamedTuple):
-    """One row as the file has it. number: line (or record) number from 1; file: the member, inside a zip of several; apart: it stands
-    in a part of the source that is called test or validation."""
+    """One row as in the file.
+
+    number: line or record number, from 1; file: the archive member, if there are several; apart: whether it belongs to
+    a part of the source named as test or validation data.
+    """
 
     number: int
     values: dict[str, Any]
@@ -69,7 +72,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something at one place of a file. An `error` is a row that is not used, a `warning` is not about one lost row."""
+    """A problem at one position of a file. Level `error`: the row is skipped; `warning`: no row is lost."""
 
     line: int
     sentence: Sentence
@@ -79,7 +82,7 @@ class Problem:
 
 
 class RowProblem(StudioError):
-    """One row cannot be used; `kind` is a key of `KINDS`."""
+    """A row cannot be used. kind: a key of `KINDS`."""
 
     def __init__(self, kind: str, text: str | Sentence, /, **values):
         super().__init__(text, **values)
@@ -88,7 +91,7 @@ class RowProblem(StudioError):
 
 @dataclass
 class Problems:
-    """Problems counted by kind, with the first `KEPT_PER_KIND` of each kind kept. Iterating gives the kept ones."""
+    """Problems counted by level and kind; the first `KEPT_PER_KIND` of each are stored, and iterated over."""
 
     kept: list[Problem] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
@@ -102,11 +105,11 @@ class Problems:
 
     @property
     def rows(self) -> int:
-        """How many rows were reported as not usable."""
+        """Number of rows reported as unusable."""
         return self.errors.total()
 
     def merge(self, other: Problems, file: str = "") -> None:
-        """Adds what `other` holds, its examples only as far as there is room. file: where those are that name none."""
+        """Add the problems of `other`, storing them up to the limit. file: set as file of those that have none."""
         have = Counter((problem.level, problem.kind) for problem in self.kept)
         for problem in other.kept:
             have[problem.level, problem.kind] += 1
@@ -124,14 +127,14 @@ class Problems:
 
 @dataclass
 class Counts:
-    """What became of a file's rows: rows = used + sum of skipped (kind → rows)."""
+    """Row counts of a file: rows = used + sum of skipped (kind → rows)."""
 
     rows: int = 0
     used: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, kind: str, rows: int) -> None:
-        """`rows` that were used are skipped after all."""
+        """Move `rows` from used to skipped."""
         self.used -= rows
         self.skipped[kind] = self.skipped.get(kind, 0) + rows
 
@@ -142,7 +145,7 @@ class Counts:
 
 
 def place(name: str, number: int, unit: str) -> Sentence:
-    """Where a row stands, to open a sentence with: "Line 7 of captain.jsonl"."""
+    """Position of a row, as the beginning of a sentence: "Line 7 of captain.jsonl"."""
     if unit == "line":
         return Sentence("Line {number} of {name}", number=number, name=name)
     if unit == "sheet row":

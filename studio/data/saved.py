@@ -1,11 +1,10 @@
-"""What Hugging Face's `datasets` writes with save_to_disk: which of a folder's files hold rows, which of the rows
-count, and what only describes them.
+"""Datasets written by Hugging Face's `datasets` with save_to_disk: find their data files and the rows that count.
 
-    state.json          names the Arrow files of one split, and those that hold row numbers where not all rows count
+    state.json          lists the Arrow files of one split, and the indices files if only some of the rows count
     dataset_info.json   features and licence          dataset_dict.json   names of the splits, each a folder
 
-Older versions of the library kept row numbers in files of their own; newer ones write the rows out. Knows nothing about
-what rows mean.
+Older versions of the library store indices of the selected rows in separate files; newer ones write out the rows.
+Independent of the meaning of rows.
 """
 
 from __future__ import annotations
@@ -22,15 +21,17 @@ from studio.data.source import Source
 
 _STATE, _INFO, _SPLITS = "state.json", "dataset_info.json", "dataset_dict.json"
 DESCRIPTIONS = {_INFO, "dataset_infos.json"}
-"""Names of files that describe a dataset and hold no rows of it, LLaMA-Factory's list of datasets among them."""
-_LARGEST = 8 * 2**20  # bytes of a description
+"""Names of files that describe a dataset and hold no rows, including LLaMA-Factory's list of datasets."""
+_LARGEST = 8 * 2**20  # maximum size in bytes of a JSON file that describes a dataset
 _AT_ONCE = 1000
 
 
 @dataclass
 class Saved:
-    """One split. folder: its name inside the zip; files: the data files and numbers the files of row numbers, by name
-    inside the zip; described: files of it that hold no rows."""
+    """One split, with file names as inside the zip.
+
+    folder: its folder; files: data files; numbers: indices files; described: its files that hold no rows.
+    """
 
     folder: str
     files: list[str]
@@ -39,8 +40,10 @@ class Saved:
 
 
 def saved_splits(files: dict[str, Path]) -> tuple[list[Saved], set[str]]:
-    """(the splits that were saved so, the files that only describe them) of `files`, name inside the zip → where it was
-    copied to."""
+    """Return (the saved splits, the files that only describe them).
+
+    files: name inside the zip → path of the extracted copy.
+    """
     found, described = [], set()
     for name, path in files.items():
         at = PurePosixPath(name)
@@ -60,7 +63,7 @@ def saved_splits(files: dict[str, Path]) -> tuple[list[Saved], set[str]]:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; an empty one where it holds none."""
+    """The object in a JSON file; {} if the file is too large, invalid, or holds another type."""
     try:
         found = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST else {}
     except (ValueError, RecursionError):
@@ -75,8 +78,10 @@ def _named(state: dict, key: str, folder: PurePosixPath) -> list[str]:
 
 
 def read_numbered(source: Source, files: list[Path], numbers: list[Path]) -> Iterator[Row]:
-    """The rows of Arrow `files`, put one behind the other, that the Arrow files `numbers` name, in that order; numbered
-    from 1."""
+    """Yield the rows selected by indices from concatenated Arrow files, numbered from 1.
+
+    files: data files; numbers: files with the indices of the rows, in the order in which they are yielded.
+    """
     import pyarrow as pa
 
     with damaged(source):

@@ -1,6 +1,6 @@
-"""Proposes a mapping for a source from its columns' names and values, and says what speaks for it.
+"""Propose a mapping for a source from its column names and first rows, with the evidence for it.
 
-Looks at the first rows only. Knows nothing about files; nothing is decided here that a person could not change.
+Independent of file formats. Every proposal can be changed by the user.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from studio.words import Sentence, StudioError
 
 __all__ = ["LOOKED_AT", "Proposal", "propose", "separator_of"]
 
-_NAMED = 12  # unknown speakers that are named, where there are many
-_TABLES = ("csv", "tsv", "xlsx")  # whose cells can hold a list only as text
+_NAMED = 12  # maximum number of unknown speakers listed in the evidence
+_TABLES = ("csv", "tsv", "xlsx")  # formats in which lists can only be written as text
 
 
 @dataclass
 class Proposal:
-    """mapping: the best guess; evidence: what speaks for it; alternatives: other mappings that could be meant."""
+    """mapping: the best guess; evidence: reasons for it; alternatives: other plausible mappings."""
 
     mapping: Mapping
     evidence: list[Sentence]
@@ -44,9 +44,9 @@ class Proposal:
 
 
 def propose(source: Source, want: Want | None = None) -> Proposal:
-    """The mapping that fits `source` best, among those that can serve `want` if there is one.
+    """Return the mapping that fits `source` best, preferring those from which records of kind `want` can be made.
 
-    Where none can serve `want`, the best one of any kind is given. Raises StudioError where no shape is recognised.
+    If none can, the best mapping of any kind is returned. Raises StudioError if no shape is recognised.
     """
     rows = list(itertools.islice(source.rows(), LOOKED_AT))
     columns = {name: Column(name) for name in source.columns}
@@ -57,7 +57,8 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     found = [candidate for look in _LOOKS if (candidate := look(columns, rows))]
     if not found:
         raise StudioError(
-            "The columns of {name} ({columns}) do not look like chat, text, labels or preferences. Choose the shape and its columns yourself.",
+            "The columns of {name} ({columns}) do not look like chat, text, labels or preferences. Choose the shape "
+            "and its columns yourself.",
             name=source.name,
             columns=", ".join(map(str, list(columns)[:20])) or "-",
         )
@@ -81,9 +82,9 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
     if best.name in (by_name(columns, ("chosen", "rejected"), ("prompt",)) or {}).values():
         return None
     if not best.ordered and best.name in (by_name(columns, ("prompt", "completion"), ()) or {}).values():
-        return None  # questions without their answers, which stand in the other column
+        return None  # the turns are prompts without answers, which are in the other column
     if 2 * best.answered < best.filled and named(columns, "completion", {best.name}):
-        return None  # the same, whatever the column is called
+        return None  # the same, for a column of any name
     shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
     roles = with_extra(columns, {"messages": best.name}, ("system", "tools", *_LEARNT))
     keys = ("role", "content") if shape == "messages" else ("from", "value")
@@ -101,7 +102,8 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
         ),
         *(
             Sentence(
-                "'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role} in {count} of {rows} {rows:row|rows}.",
+                "'{name}' is no name of a role; it speaks in turn with one other, so it is taken for the {role} in "
+                "{count} of {rows} {rows:row|rows}.",
                 name=name[:40],
                 role=role,
                 count=count,
@@ -126,12 +128,12 @@ def _instructions(columns: Columns, rows: list[Row]) -> Found:
         columns, "prompt", {*roles.values()} | {name for name in columns if normal(name) not in ("question", "query")}
     )
     if asked and named(columns, "input", set(roles.values())) is None:
-        roles["input"] = asked  # an instruction that is the same for all, and the question that it is about
+        roles["input"] = asked  # a fixed instruction with a separate question
     return _answered("alpaca", roles, columns, rows)
 
 
 def _answered(shape: str, roles: dict[str, str], columns: Columns, rows: list[Row]) -> Found:
-    """A question and an answer with all that belongs to them."""
+    """A mapping of prompt and answer with all optional roles for which there is a column."""
     roles = with_extra(columns, roles, tuple(role for role in (*_AROUND, *_LEARNT) if role not in roles))
     answer = roles["output" if shape == "alpaca" else "completion"]
     named_so = {
@@ -145,7 +147,7 @@ def _answered(shape: str, roles: dict[str, str], columns: Columns, rows: list[Ro
 
 
 def _comprehension(columns: Columns, rows: list[Row]) -> Found:
-    """A question, the passage that it is about, and the answer, or SQuAD's list of answers."""
+    """Recognise reading comprehension: a question, a passage, and an answer or SQuAD's list of answers."""
     found = by_name(columns, ("prompt", "passage"))
     answer = found and (
         named(columns, "completion", set(found.values())) or named(columns, "answers", set(found.values()))
@@ -158,7 +160,8 @@ def _comprehension(columns: Columns, rows: list[Row]) -> Found:
     if wrapped := sum(isinstance(row.values.get(answer), dict) for row in rows):
         evidence.append(
             Sentence(
-                "Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the first of each is learnt.",
+                "Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the "
+                "first of each is learnt.",
                 column=answer,
                 count=wrapped,
                 rows=len(rows),
@@ -219,7 +222,10 @@ def _first_two(columns: Columns, rows: list[Row]) -> Found:
 
 
 def _texts(columns: Columns, rows: list[Row]) -> Found:
-    """Offered only where a column is named so or is the only text: other text is not all there is to learn."""
+    """Recognise plain text, by the column's name or as the only column.
+
+    Other text columns are not proposed, because they rarely hold everything that is to be trained on.
+    """
     column = named(columns, "text")
     texts = [name for name, seen in columns.items() if seen.texts]
     if column is None and len(texts) == 1 and len(columns) == 1:

@@ -1,4 +1,4 @@
-"""Which columns say which answer is better, or whether one was good. Looks at the first rows only."""
+"""Recognise preference pairs, rankings and good/bad labels from the column names and the first rows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,9 @@ from studio.data.rows import Row
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
-_DOUBTFUL = (
-    "rating",
-    "score",
-    "quality",
-    "preferred",
-)  # where most files hold grades, and yes or no only if there is nothing else
+# Columns of these names usually hold grades; they count as verdicts only if 95 % of the values are yes or no.
+_DOUBTFUL = ("rating", "score", "quality", "preferred")
+# Column names of answers in some files, and of yes-or-no verdicts in others.
 _VERDICTS_TOO = (
     "good",
     "bad",
@@ -41,11 +38,14 @@ _VERDICTS_TOO = (
     "dispreferred",
     "winner",
     "loser",
-)  # names of columns that may say yes or no instead
+)
 
 
 def conversation(columns: Columns, taken: set[str], answered: bool | None = None) -> str | None:
-    """The column that holds conversations, by its name if there are several. answered: whether they end with an answer, None where either will do."""
+    """Return the column that holds conversations, chosen by name if there are several; None if there is none.
+
+    answered: whether the conversations must end with an answer (True), must not (False), or may (None).
+    """
     found = {
         name: column
         for name, column in columns.items()
@@ -57,14 +57,17 @@ def conversation(columns: Columns, taken: set[str], answered: bool | None = None
 
 
 def _verdict(columns: Columns, name: str) -> Counter:
-    """The values of a column that say yes or no, with their rows."""
+    """Counts of the values of a column that mean yes or no."""
     if columns[name].lists:
         return Counter()
     return Counter({value: count for value, count in columns[name].values.items() if value.lower() in YES_OR_NO})
 
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
-    """A better and a worse answer, the better one also at the end of the conversation or under the name of an answer."""
+    """Recognise preference pairs.
+
+    The chosen answer may also be the end of a conversation, or in a column named like an answer.
+    """
     texts = {
         name: column
         for name, column in columns.items()
@@ -86,7 +89,7 @@ def preferences(columns: Columns, rows: list[Row]) -> Found:
         talk if talk and not (chosen and _whole(columns, chosen)) else named(columns, "prompt", set(roles.values()))
     )
     if prompt and chosen and prompt != talk and _whole(columns, chosen) and not _repeats(rows, prompt, chosen):
-        prompt = None  # the conversations bring their questions, and this is something else
+        prompt = None  # the conversations contain their prompts, and this column holds something else
     roles = {**({"prompt": prompt} if prompt else {}), **({"chosen": chosen} if chosen else {}), "rejected": rejected}
     roles = with_extra(columns, roles, _AROUND if prompt else _AROUND[1:])
     evidence = names_evidence({role: column for role, column in roles.items() if column != talk})
@@ -104,7 +107,8 @@ def preferences(columns: Columns, rows: list[Row]) -> Found:
     if columns[rejected].ranked:
         evidence.append(
             Sentence(
-                "Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is learnt from.",
+                "Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is "
+                "learnt from.",
                 column=rejected,
                 count=columns[rejected].lists,
                 rows=len(rows),
@@ -114,12 +118,12 @@ def preferences(columns: Columns, rows: list[Row]) -> Found:
 
 
 def _whole(columns: Columns, name: str) -> bool:
-    """Whether an answer's column holds whole conversations."""
+    """Whether at least half of the cells of an answer column are complete conversations."""
     return 2 * columns[name].ordered >= max(1, columns[name].filled)
 
 
 def _repeats(rows: list[Row], prompt: str, chosen: str) -> bool:
-    """Whether the question's column says what stands in the conversations anyway."""
+    """Whether the prompt column repeats what the conversations in the chosen column contain."""
     pairs = [(as_text(asked), as_text(row.values.get(chosen))) for row in rows if (asked := row.values.get(prompt))]
     return bool(pairs) and 2 * sum(as_text([asked])[2:-2] in talk or asked in talk for asked, talk in pairs) >= len(
         pairs
@@ -127,7 +131,7 @@ def _repeats(rows: list[Row], prompt: str, chosen: str) -> bool:
 
 
 def verdicts(columns: Columns, rows: list[Row]) -> Found:
-    """A question, an answer, and whether it was good; the first two also as one conversation."""
+    """Recognise answers labelled good or bad: prompt, answer and label, the first two also as one conversation."""
     least = {name: 0.95 if normal(name) in _DOUBTFUL else 0.5 for name in columns}
     names = {
         normal(name): name
@@ -178,7 +182,7 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
     return Mapping(shape="unpaired", roles={**roles, "label": rated}), evidence
 
 
-# ---- lists of answers, or answers that are lists --------------------------------------------------------------------
+# ---- rankings, as opposed to answers that are lists ------------------------------------------------------------------
 
 _ASKS_FOR_A_LIST = re.compile(
     r"\b(?:json|lists?|arrays?|enumerate|extract|name (?:\w+ )?\w+s|all (?:the )?\w+s)\b|列出|列表|清单|数组",
@@ -187,13 +191,13 @@ _ASKS_FOR_A_LIST = re.compile(
 
 
 def rankings(columns: Columns, rows: list[Row]) -> Found:
-    """A question and a list of answers, as rankings are kept (in Alpaca's columns too)."""
+    """Recognise a prompt with a list of ranked answers, also in the columns of the Alpaca format."""
     found = _ranking(columns, rows)
     return found if found and why_one_answer(columns, rows, found[0].roles["answers"]) is None else None
 
 
 def doubtful_rankings(columns: Columns, rows: list[Row]) -> Found:
-    """The same where each list is more likely one answer."""
+    """Like `rankings`, for columns whose lists are more likely one answer each."""
     found = _ranking(columns, rows)
     return found if found and why_one_answer(columns, rows, found[0].roles["answers"]) is not None else None
 
@@ -206,7 +210,8 @@ def _ranking(columns: Columns, rows: list[Row]) -> Found:
     if prompt is None:
         return None
     evidence = Sentence(
-        "Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is one answer, choose the shape 'Prompt and answer' "
+        "Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is "
+        "one answer, choose the shape 'Prompt and answer' "
         "or 'Instruction, input, output'.",
         column=answers,
         count=columns[answers].ranked,
@@ -219,13 +224,13 @@ def _ranking(columns: Columns, rows: list[Row]) -> Found:
 
 
 def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | None:
-    """Why the lists of texts in a column are answers themselves, and no rankings of several answers; None where they look like rankings."""
+    """Reason why each list of texts in a column is one answer and not a ranking; None if it looks like a ranking."""
     column = columns[name]
     if 2 * column.written > column.ranked:
         return Sentence("they stand as text in the file")
     if 2 * _found_in_questions(rows, name) > column.ranked:
         return Sentence("what they hold stands in the questions")
-    if normal(name) != "output":  # the other names are of several answers
+    if normal(name) != "output":  # all other names of the role "answers" imply several answers
         return None
     if column.ranked < column.filled:
         return Sentence("not every row has two or more different texts there")
@@ -241,19 +246,20 @@ def _question(row: Row, answer: str) -> str:
 
 
 def _found_in_questions(rows: list[Row], name: str) -> int:
-    """Rows in which most items of the list stand in the other columns, as what was picked out of a text does."""
+    """Number of rows in which most list items occur in the other columns, as in extraction tasks."""
     lists = [(row, [as_text(item) for item in as_list(row.values.get(name)) or []]) for row in rows]
     return sum(2 * sum(item in _question(row, name) for item in items) > len(items) for row, items in lists if items)
 
 
 def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Sentence]:
-    """What is to be said of answers that are lists of texts."""
+    """Evidence on an answer column whose cells hold lists of texts."""
     if not columns[answer].ranked:
         return []
     reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
     return [
         Sentence(
-            "Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as JSON: {reason}. If they are several answers, the best one "
+            "Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as "
+            "JSON: {reason}. If they are several answers, the best one "
             "first, choose the shape 'Several answers, best first'.",
             column=answer,
             count=columns[answer].ranked,

@@ -1,4 +1,4 @@
-"""Which columns are labels, how several of them stand in one cell, and which column is the text. Looks at the first rows only."""
+"""Recognise label columns, the separator of several labels in one cell, and the text column, from the first rows."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from studio.data.source import Source
 from studio.words import Sentence
 
 LOOKED_AT = 1000
-"""Rows that a proposal is made from."""
+"""Number of rows that a proposal is based on."""
 
 
 def label_columns(columns: Columns, rows: list[Row]) -> Found:
-    """A text and two or more columns of 0 and 1, as sets about tone and feelings are kept: each column is a label of its own."""
+    """Recognise a text with two or more yes-or-no columns, each of which is a label (multi-label classification)."""
     names = [
         name for name, column in columns.items() if column.filled >= 4 and flag_count(column) >= 0.95 * column.filled
     ]
@@ -35,7 +35,8 @@ def label_columns(columns: Columns, rows: list[Row]) -> Found:
             columns=", ".join(names[:20]),
         ),
         Sentence(
-            "{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} more than one.",
+            "{none} of {rows} {rows:row|rows} {none:has|have} none of these labels, {several} {several:has|have} "
+            "more than one.",
             none=has.count(0),
             rows=len(rows),
             several=sum(count > 1 for count in has),
@@ -47,7 +48,7 @@ def label_columns(columns: Columns, rows: list[Row]) -> Found:
 
 
 def flag_count(column: Column) -> int:
-    """How many of its values say yes or no."""
+    """Number of cells that are yes or no."""
     return sum(count for value, count in column.values.items() if flag(value) is not None)
 
 
@@ -96,7 +97,7 @@ _DECIMAL = re.compile(r"-?\d+,\d+")
 
 
 def separator_of(source: Source, mapping: Mapping) -> str | None:
-    """What stands between several labels in the label's cells, "" where they are lists; None where each row has one label."""
+    """Separator of several labels in a label cell, "" if cells hold lists; None if each row has one label."""
     if mapping.shape != "label":
         return None
     found = _parted([row.values.get(mapping.roles["label"]) for row in itertools.islice(source.rows(), LOOKED_AT)])
@@ -104,7 +105,10 @@ def separator_of(source: Source, mapping: Mapping) -> str | None:
 
 
 def _parted(values: list) -> tuple[str, int] | None:
-    """(separator or "", how many of `values` hold several labels) of a column that holds several labels in a row."""
+    """(separator, or "" for lists; number of cells with several labels) of a multi-label column.
+
+    None if no cell holds several labels.
+    """
     filled = [value for value in values if as_text(value).strip()]
     lists = [
         items
@@ -119,8 +123,11 @@ def _parted(values: list) -> tuple[str, int] | None:
 
 
 def _parted_by(values: list, separator: str) -> int:
-    """How many of `values` hold several labels with `separator` between them; 0 where its parts are no labels: few, short and often
-    repeated, and most of those that stand with others do so in more than one way ('Arts, Culture' that never parts is one label)."""
+    """Number of `values` that hold several labels separated by `separator`; 0 if the parts do not look like labels.
+
+    Labels are few, short and often repeated, and most of those that occur together also occur in other combinations:
+    'Arts, Culture', which is never split, is one label.
+    """
     cells = Counter(tuple(sorted(labels_in(value, separator))) for value in values)
     several = [cell for cell in cells if len(cell) > 1]
     stands = Counter(part for cell in cells for part in cell)
@@ -154,7 +161,7 @@ def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sent
 
 
 def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) -> tuple[Mapping, list[Sentence]]:
-    """`mapping` with every other column that looks like labels as a label set of its own."""
+    """Extend `mapping` by every other column that looks like labels, each as a label set of its own."""
     more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
     told = [
         Sentence(
@@ -168,7 +175,7 @@ def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) ->
 
 
 def _few_values(column: Column) -> bool:
-    """Few, short and often repeated values: what labels look like."""
+    """Whether the values look like labels: few, short and often repeated."""
     kinds = len(column.values)
     return column.texts >= 4 and 2 <= kinds <= min(50, column.texts // 2) and max(map(len, column.values)) <= 40
 

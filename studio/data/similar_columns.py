@@ -1,6 +1,6 @@
-"""A mapping tried on a file: which of its rows would be lost, and whether the validation file can be mapped like the data to learn from.
+"""Apply a mapping to the first rows of a file: rows that it cannot use, and whether it fits the validation file.
 
-Looks at the first rows only.
+Only the first rows are read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from studio.words import Sentence, StudioError
 
 
 def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal:
-    """`other`, the mapping of the data to learn from, where it serves the validation `source` too (but for columns that may be missing);
-    else what fits `source` itself, of the same shape where that can be."""
+    """Propose a mapping for the validation file `source`: `other`, the mapping of the training data, if it fits.
+
+    Optional columns that are missing are dropped from it. If required columns are missing, the mapping that fits
+    `source` best is proposed, of the same shape if possible.
+    """
     missing = {column for column in (*other.roles.values(), *other.labels) if column not in source.columns}
     if not missing:
         return Proposal(other, [])
@@ -33,7 +36,7 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
     try:
         own = propose(source, want)
     except StudioError:
-        return Proposal(other, [])  # to be refused with the names of its columns
+        return Proposal(other, [])  # `check_mapping` will reject it with the names of the missing columns
     serving = [mapping for mapping in (own.mapping, *own.alternatives) if fits(mapping, want)]
     if not serving:
         return Proposal(other, [])
@@ -51,8 +54,11 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
 
 
 def lost_rows(source: Source, mapping: Mapping, want: Want, separator: str = "") -> tuple[list[int], int]:
-    """(numbers of the rows that cannot be used under `mapping`, how many were looked at), of the first `LOOKED_AT`. separator: see `apply`.
-    Raises StudioError where `mapping` does not fit the columns at all."""
+    """Return (numbers of the rows that cannot be used under `mapping`, number of rows examined).
+
+    The first `LOOKED_AT` rows are examined. separator: see `mapping.apply`. Raises StudioError if `mapping` does not
+    fit the columns at all.
+    """
     check_mapping(mapping, source.columns, want, source.name)
     rows, lost = list(itertools.islice(source.rows(), LOOKED_AT)), []
     for row in rows:

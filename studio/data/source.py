@@ -1,6 +1,6 @@
-"""One opened source of rows, which a reader yields row by row, and which keeps what the reader reports.
+"""An opened source of rows: yields the rows of a reader and collects the problems that the reader reports.
 
-Rows in the file = rows yielded + rows reported. Knows nothing about formats, nor about what columns mean.
+Invariant: rows in the file = rows yielded + rows reported. Independent of formats and of the meaning of columns.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ _UNITS = {"jsonl": "line", "csv": "line", "tsv": "line", "text": "line", "markdo
 
 
 class Source:
-    """One opened source of rows.
+    """An opened source of rows.
 
-    path: the file (None for the hub); name: what sentences call it; format: a key of `formats.TITLES`; encoding: a
-    codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in the order
-    of the file, from its header or its first rows; problems: what the latest pass of `rows()` reported; parted: some of its rows are
-    there to be measured on (`Row.apart`); evidence: what the latest pass took for granted, where the file is not as usual.
+    path: the file (None for the hub); name: how messages refer to it; format: a key of `formats.TITLES`; encoding:
+    codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in
+    file order, from the header or the first rows; problems: those reported by the latest pass of `rows()`; parted:
+    whether some rows are marked as validation data (`Row.apart`); evidence: assumptions of the latest pass about an
+    unusual file.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Source:
         self._reader = reader
 
     def rows(self) -> Iterator[Row]:
-        """Every readable row. Raises StudioError where the file as a whole cannot be read on."""
+        """Yield every readable row. Raises StudioError if the file cannot be read further."""
         self.problems, self.evidence = Problems(), []
         try:
             yield from self._reader(self)
@@ -52,7 +53,7 @@ class Source:
             raise unreadable(self.name, error) from error
 
     def report(self, number: int, kind: str, text: str, **values) -> None:
-        """Records that the row at `number` cannot be read; `text` opens with {place}."""
+        """Report that the row at `number` cannot be read; `text` begins with {place}."""
         sentence = Sentence(text, place=place(self.name, number, self.unit), **values)
         self.problems.add(Problem(number, sentence, kind))
 
@@ -65,11 +66,11 @@ class Source:
         )
 
     def warn(self, number: int, kind: str, text: str, **values) -> None:
-        """Records something about the source that costs no row."""
+        """Report a problem that costs no row."""
         self.problems.add(Problem(number, Sentence(text, **values), kind, level="warning"))
 
     def peek(self) -> Source:
-        """Fills `columns` from the first rows; raises StudioError if there is no row to be read."""
+        """Fill `columns` from the first rows. Raises StudioError if no row can be read."""
         first = list(itertools.islice(self.rows(), _PEEK))
         names = dict.fromkeys(self.layout)
         for row in first:
@@ -91,7 +92,7 @@ class Source:
 
 
 def unreadable(name: str, error: OSError) -> StudioError:
-    """The sentence for a file that the system does not give us."""
+    """The StudioError for a file that the operating system cannot open or read."""
     if isinstance(error, FileNotFoundError):
         return StudioError("There is no file {name}. Check the path, or choose the file again.", name=name)
     if isinstance(error, PermissionError):

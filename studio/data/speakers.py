@@ -1,6 +1,6 @@
-"""Who speaks in a turn: the names that files give to a speaker, and the roles of chat templates.
+"""Map the speaker names found in data files to the roles of chat templates.
 
-Knows nothing about what is said.
+Independent of the contents of turns.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ ROLES = {
     "助手": "assistant",
     "系统": "system",
 }
-"""What files call a speaker → what chat templates call them."""
+"""Speaker name in data files → role in chat templates."""
 CALLERS = {"function_call", "tool_call", "tool_calls"}
-"""Speakers whose whole content is one tool call or a list of them: ShareGPT's and ms-swift's."""
+"""Speakers whose content is a tool call or a list of tool calls: ShareGPT and ms-swift."""
 
 
 def named(item: dict) -> Any:
-    """Who speaks, as the file writes it; None where nobody is named."""
+    """The speaker as written in the file; None if there is none."""
     found = item.get("role")
     return item.get("from") if found is None else found
 
 
 def speaker(item: dict) -> str:
-    """Who speaks, as `ROLES` writes it; "" where nobody is named."""
+    """The speaker, normalised to the spelling in `ROLES`; "" if there is none."""
     found = item.get("role") or named(item)
     if not isinstance(found, str):
         return ""
@@ -71,8 +71,11 @@ def speaker(item: dict) -> str:
 
 
 def taken_for(items: list) -> dict[str, str]:
-    """Unknown speaker → user or assistant, where two speak with each other and one or both of them have names of their
-    own: it is what the other is not, and of two unknown ones who begins asks."""
+    """Unknown speaker → "user" or "assistant", in a conversation of exactly two speakers; {} for any other.
+
+    If one speaker is known, the other gets the opposite role; if both are unknown, the first one is the user. System
+    messages and tool results do not count as speakers.
+    """
     spoke = dict.fromkeys(
         name for item in items if isinstance(item, dict) and ROLES.get(name := speaker(item)) not in ("system", "tool")
     )
@@ -85,14 +88,16 @@ def taken_for(items: list) -> dict[str, str]:
 
 
 def is_turn(item: Any) -> bool:
-    """Whether this is an object that names its speaker."""
+    """Whether this is an object with a speaker."""
     return isinstance(item, dict) and ("role" in item or "from" in item)
 
 
 def spoken(items: list) -> list:
-    """`items` as turns, where each holds a question and its answer under the speakers' names: [{"human": …,
-    "assistant": …}, …], as ms-swift's ShareGPT form does; anything else as it is. What else such a pair holds goes to
-    the answer."""
+    """Convert a list of exchanges with speaker names as keys, [{"human": …, "assistant": …}, …], to turns.
+
+    This is the ShareGPT variant of ms-swift. Other keys of an exchange are assigned to the answer. A list in any other
+    format is returned unchanged.
+    """
     if not items or not isinstance(items[0], dict) or "role" in items[0] or "from" in items[0]:
         return items
     found = []
@@ -109,7 +114,10 @@ def spoken(items: list) -> list:
 
 
 def _pair(item: dict) -> tuple[str | None, str, str] | None:
-    """The keys of a pair's system text (None where it has none), question and answer; None where this is no pair."""
+    """The keys of the system text (or None), the question and the answer in an exchange.
+
+    None if the object is not an exchange.
+    """
     keys: dict[str, list[str]] = {"system": [], "user": [], "assistant": [], "tool": []}
     for key in item:
         if role := ROLES.get(str(key).lower()):

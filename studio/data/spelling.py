@@ -1,4 +1,7 @@
-"""Labels that differ in nothing but capitals and blanks, which would be classes of their own. Knows nothing about rows or remedies."""
+"""Find labels that differ only in case and white space and would be separate classes.
+
+Independent of rows and remedies.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from studio.data.records import SEVERAL, RecordStore, set_label
 
 
 def spellings(store: RecordStore, want: str) -> dict[str, str]:
-    """Label → how most records write it, for each label that is also written otherwise; of two ways as frequent the one that came first.
+    """Label → its most frequent spelling, for each label that has another one; of equally frequent spellings the first.
 
-    want: the kind of the records; where they have no classes nothing is found. Labels of several sets are told apart by set.
+    want: kind of the records; the result is empty for kinds without classes. Labels of different label sets are kept
+    apart.
     """
     if want not in ("label", "label_sets", "image"):
         return {}
@@ -33,6 +37,6 @@ def spellings(store: RecordStore, want: str) -> dict[str, str]:
 
 
 def _plain(label: str, want: str) -> str:
-    """`label` without capitals and stray blanks; the name of its set stays as it is."""
+    """`label` in lower case with normalised white space; the name of its label set stays unchanged."""
     name, mark, own = label.partition(set_label("", "")) if want == "label_sets" else ("", "", label)
     return name + mark + " ".join(own.split()).casefold()

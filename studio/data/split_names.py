@@ -1,7 +1,6 @@
-"""Which files of a zip or folder, or parts of a file, are there to learn from and which to measure on, by the names
-that Hugging Face's loaders go by.
+"""Recognise training and validation files, folders and splits by their names, as Hugging Face's loaders do.
 
-Knows nothing about what the files hold.
+Independent of file contents.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ _MEASURED = {"test", "testing", "val", "valid", "validation", "dev", "eval", "ev
 
 
 def by_folder(names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
-    """Name → (measured on, in a folder of its own below that side), for the files below folders like train/ and test/
-    that lie side by side.
+    """Name → (whether it is validation data, whether it is in a subfolder of its split's folder).
 
-    A folder is a side only where train/ has folders in it and stands beside it, so that a class may be called "test".
+    Covers the files in sibling folders such as train/ and test/. A folder counts as a split only if train/ has
+    subfolders and is its sibling, so that a class may be named "test".
     """
     folders = {name: PurePosixPath(name).parts[:-1] for name in names}
     roots = {parts[:at] for parts in folders.values() for at, part in enumerate(parts[:-1]) if part.lower() in _LEARNT}
@@ -34,8 +33,10 @@ def by_folder(names: Iterable[str]) -> dict[str, tuple[bool, bool]]:
 
 
 def measured(names: Iterable[str]) -> set[str]:
-    """The data files that are called test or validation, or lie in a folder of that name; none where no file is called
-    train."""
+    """The data files that are named test or validation, or are in a folder with such a name.
+
+    Empty if no file is named train.
+    """
     words = {name: _words(name) for name in names}
     if not any(found & _LEARNT for found in words.values()):
         return set()
@@ -43,13 +44,13 @@ def measured(names: Iterable[str]) -> set[str]:
 
 
 def side(name: str) -> str | None:
-    """LEARNT or MEASURED for the name of a split, such as train, train_sft or validation; None for any other name."""
+    """LEARNT or MEASURED for a split name such as train, train_sft or validation; None for any other name."""
     words = _words(name)
     return LEARNT if words & _LEARNT else MEASURED if words & _MEASURED else None
 
 
 def _words(name: str) -> set[str]:
-    """What says a file's side: the words of its own name, or else of the nearest folder's."""
+    """The words that indicate the split: those of the file name, or else of the nearest folder that has any."""
     for part in reversed(PurePosixPath(name.lower()).parts):
         if found := set(re.split(r"[\W_]+", part)) & (_LEARNT | _MEASURED):
             return found

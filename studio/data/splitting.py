@@ -1,7 +1,8 @@
-"""What is done to all records together once they are read: parting off the validation ones, remedies that leave out or move, weights.
+"""Steps that need all records at once: train/validation split, remedies that remove or move records, file weights.
 
-Everything is decided by content and seed, so that window and worker, and every run of a recipe, come to the same rows. Every
-record that leaves is counted for the file that it came from. Knows nothing about how rows were read.
+Every choice depends only on record contents and the seed, so that the user interface and the training process, and
+repeated runs of a recipe, select the same rows. Each removed record is counted as skipped for its file. Independent of
+how rows were read.
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ from studio.data.source import Source
 from studio.words import Sentence
 
 COMPARED = 20_000
-"""Pairs of likely near duplicates that are read and compared; beyond that, "at least" is said."""
+"""Maximum number of candidate pairs of near duplicates that are compared.
+
+If there are more, the number of near duplicates is reported as "at least".
+"""
 RATIO = 10
-"""From here the rarest label is called out of balance with the most frequent one."""
+"""Ratio of the most frequent to the rarest label from which labels count as imbalanced."""
 APART = 2_000
-"""Different records that are kept apart at most: enough for a rate's 95 % interval of two points to either side, and not a long wait at each evaluation."""
+"""Maximum number of distinct records in the validation split.
+
+It gives a rate a 95 % confidence interval of about ±2 percentage points, and keeps evaluations short.
+"""
 FLAGS = {"control": CONTROL, "mojibake": MOJIBAKE, "secret": EMAIL | KEY, "media": MEDIA}
 _SAID_LEAKS = 100
 
@@ -34,7 +41,7 @@ def mix(values: np.ndarray, seed: int) -> np.ndarray:
 
 
 def duplicate_rows(records: Records) -> np.ndarray:
-    """True for each record that an earlier one equals."""
+    """Boolean mask: True for each record that equals an earlier one."""
     _, first = np.unique(records.digests, return_index=True)
     again = np.ones(len(records), dtype=bool)
     again[first] = False
@@ -42,7 +49,10 @@ def duplicate_rows(records: Records) -> np.ndarray:
 
 
 def near_duplicate_rows(records: Records) -> tuple[np.ndarray, bool]:
-    """(positions of records that are nearly an earlier one but not exactly, whether all likely pairs were compared)."""
+    """Return (positions of near duplicates, whether all candidate pairs were compared).
+
+    A near duplicate is similar to an earlier record (`fingerprints.ALIKE`) but not equal to it.
+    """
     own = np.flatnonzero(~duplicate_rows(records))
     pairs = own[candidates(records.marks("bands")[own])]
     found: set[int] = set()
@@ -60,15 +70,21 @@ def near_duplicate_rows(records: Records) -> tuple[np.ndarray, bool]:
 
 
 class Splitter:
-    """The records of a dataset on their way to `train` and `validation`. counts: of each file that was read, in order."""
+    """Divides the records of a store into `train` and `validation` and applies remedies and weights.
+
+    counts: row counts of each file, in reading order; updated when records are removed.
+    """
 
     def __init__(self, store: RecordStore, counts: list[Counts], problems: Problems, remedied: dict[str, int]):
         self.store, self.counts, self.problems, self.remedied = store, counts, problems, remedied
         self.train = self.validation = Records(store, np.arange(0))
 
     def split(self, fraction: float, seed: int) -> None:
-        """Keeps a share of the different records apart, chosen by content and seed: equal records always fall on the same
-        side, and neither the order of the file nor rows added later move the others far."""
+        """Move the share `fraction` of the distinct records to the validation split, by a hash of content and seed.
+
+        Equal records are always in the same split. The split does not depend on the order of rows, and rows added later
+        change it only slightly.
+        """
         every = Records(self.store, np.arange(len(self.store)))
         different = np.unique(every.digests)
         count = min(max(1, round(fraction * len(different))), len(different) - 1, APART) if fraction else 0
@@ -80,8 +96,10 @@ class Splitter:
         )
 
     def use_as_validation(self, sources: list[Source]) -> None:
-        """Parts off what was read to be measured on; what is also learnt is not measured on, which would flatter the result.
-        sources: the files that were read, in order."""
+        """Use the records that were read as validation data, without those that are also in the training data.
+
+        These would bias the evaluation, so they are removed and reported. sources: the files that were read, in order.
+        """
         every = Records(self.store, np.arange(len(self.store)))
         held = every.column("apart") > 0
         self.train, self.validation = (
@@ -103,7 +121,7 @@ class Splitter:
         self.validation = self._without(self.validation, leaked, "leakage")
 
     def _without(self, records: Records, mask: np.ndarray, kind: str, remedy: bool = False) -> Records:
-        """`records` without those where `mask` is true, each counted as skipped for its file."""
+        """Return `records` without those where `mask` is True, which are counted as skipped for their file."""
         for part, rows in zip(*np.unique(records.column("parts")[mask], return_counts=True), strict=True):
             self.counts[part].leave_out(kind, int(rows))
         if remedy and mask.any():
@@ -111,7 +129,7 @@ class Splitter:
         return Records(records.store, records.indices[~mask])
 
     def remedy(self, remedies: dict[str, str], want: str, seed: int) -> None:
-        """The remedies that leave rows out or move them."""
+        """Apply the remedies that remove or move records."""
         for kind, flag in FLAGS.items():
             if remedies.get(kind) == "drop":
                 for side in ("train", "validation"):
@@ -125,7 +143,7 @@ class Splitter:
             self.validation = self._without(
                 self.validation, duplicate_rows(self.validation), "validation_duplicate", remedy=True
             )
-        if "near_duplicate" in remedies and want != "image":  # of pictures only the names are text
+        if "near_duplicate" in remedies and want != "image":  # images have no text to compare
             again = np.zeros(len(self.train), bool)
             again[near_duplicate_rows(self.train)[0]] = True
             self.train = self._without(self.train, again, "near_duplicate", remedy=True)
@@ -133,7 +151,7 @@ class Splitter:
             self.train = self._without(self.train, self._too_frequent(seed), "imbalance", remedy=True)
 
     def _part_questions(self, action: str) -> None:
-        """Validation rows that ask what a training row asks go to the training rows, or away."""
+        """Move validation records whose input is also in the training data to the training split, or remove them."""
         same = np.isin(self.validation.inputs, self.train.inputs)
         if action == "move" and same.any():
             self.train = Records(
@@ -145,7 +163,10 @@ class Splitter:
             self.validation = self._without(self.validation, same, "prompt_leakage", remedy=True)
 
     def _too_frequent(self, seed: int) -> np.ndarray:
-        """True for the training records beyond what keeps each label below `RATIO` times the rarest one."""
+        """Boolean mask: True for training records to remove to balance the labels.
+
+        Without them, every label has less than `RATIO` times the records of the rarest one.
+        """
         labels, names = self.train.column("labels"), self.store.label_names
         beyond = np.zeros(len(labels), bool)
         counts = np.bincount(labels, minlength=len(names) + 1)[1:]
@@ -159,8 +180,11 @@ class Splitter:
         return beyond
 
     def draw(self, weights: list[float], seed: int) -> None:
-        """Repeats the training records of each file as often as its weight says; of a broken weight's last part, rows chosen
-        by content. Rows that are never drawn are counted as skipped."""
+        """Repeat the training records of each file according to its weight.
+
+        For the fractional part of a weight, records are selected by a hash of their content. Records that are never
+        selected count as skipped.
+        """
         if all(weight == 1 for weight in weights):
             return
         weight = np.asarray(weights)[self.train.column("parts")]

@@ -1,6 +1,6 @@
-"""What a model's tokens add to the report: lengths, rows that are cut, rows in which nothing is learnt.
+"""Findings that need token counts: truncated rows, rows without trained tokens, rows that a chat template rejects.
 
-The counting is done by functions that are handed in, so it knows nothing about models.
+The functions that count tokens are passed in, so this module is independent of models.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from studio.data.report import Report, histogram
 from studio.words import Sentence, StudioError
 
 ENCODED = 2000
-"""Records that are encoded to learn their length in tokens; more are sampled evenly."""
+"""Maximum number of records that are tokenized to measure their length; larger datasets are sampled evenly."""
 TRIED = 16
-"""Refused rows on which ways out are tried."""
+"""Maximum number of rejected rows per kind that are kept to try remedies on."""
 TOO_MANY = 0.1
-"""Share of the rows above which refusals block Start: a run on the rest would not be what the person wanted."""
+"""Share of rejected rows above which Start is blocked, because the rest no longer represents the dataset."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A row that a chat template does not take, and why. value: the record, of the first rows only."""
+    """A row that the chat template rejects, and the reason. value: its record, kept for the first rows only."""
 
     number: int
     file: str
@@ -33,12 +33,16 @@ class Refused:
 
 @dataclass
 class Tokens:
-    """What a model's encoding makes of the training rows that were looked at, as they are learnt. numbers: their lines; files: of
-    each line, where the data are several; rows: of each the tokens, uncut, of every row that the model reads: one, or two where answers are
-    compared; firsts: where the first token stands that is learnt, None where none
-    is; unseen: places of those of which the chat template leaves something out; refused: of each kind of refusal ("refused": the chat template does
-    not take the row, "unfound": its answer cannot be found in what the template writes) the rows; ways, templates: remedies, and templates to lend, with which the first refused rows are taken; endless: the template writes no end
-    of an answer, and what could be done about it; looked: how many rows were looked at; changed: those of them that the remedy for over-long ones shortened or left out."""
+    """Token counts of the sampled training rows, after the remedy for long rows and before truncation.
+
+    numbers, files: line number of each row, and its file if there are several; rows: token counts of the sequences of
+    each row: one, or two if answers are compared; firsts: index of the first trained token of each row, None if there
+    is none; unseen: indices into `rows` of those with content that the chat template omits; refused: kind of rejection
+    ("refused": the chat template does not accept the row, "unfound": the answer cannot be located in the rendered text)
+    → rows; ways, templates: remedies, and alternative chat templates, with which the first rejected rows are accepted;
+    endless: applicable remedies if the template writes no end-of-turn text after an answer, else None; looked: number
+    of sampled rows; changed: how many of these the remedy for long rows shortened or removed.
+    """
 
     numbers: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
@@ -54,7 +58,7 @@ class Tokens:
 
     @property
     def lengths(self) -> list[int]:
-        """Of each the longest row, by which it fits or not."""
+        """Token count of the longest sequence of each row, which decides whether the row is truncated."""
         return [max(rows) for rows in self.rows]
 
 
@@ -64,8 +68,11 @@ def count_tokens(
     fit: Callable[[dict], dict | None] = lambda value: value,
     unseen: Callable[[dict], bool] = lambda value: False,
 ) -> Tokens:
-    """`measure`, record value → (tokens of its rows, where the first learnt one stands), for all training rows or an even sample. fit: the record as
-    it is learnt, or None where it is left out. unseen: whether the chat template leaves something of it out."""
+    """Count the tokens of all training rows, or of an even sample of at most `ENCODED`.
+
+    measure: record value → (token counts of its sequences, index of the first trained token); fit: returns the record
+    as it is trained on, or None if it is left out; unseen: whether the chat template omits part of the record.
+    """
     found = Tokens()
     for record in dataset.train[:: max(1, -(-len(dataset.train) // ENCODED))]:
         labelled = fit(record.value)
@@ -91,8 +98,11 @@ def count_tokens(
 
 
 def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str = "", splits: bool = False) -> Report:
-    """`found` with what a model's tokens add. max_length: tokens that training keeps of a row; remedy: what is done about longer ones;
-    splits: they become several examples, so that nothing is cut."""
+    """Return the report `found` with the token histogram and the findings of this module.
+
+    max_length: maximum number of tokens kept per sequence; remedy: the remedy chosen for longer rows, "" if none;
+    splits: whether longer rows are split into several examples, so that nothing is truncated.
+    """
     more = [
         *refusals(tokens),
         *too_long(tokens, max_length, remedy, splits),
@@ -112,10 +122,11 @@ def with_tokens(found: Report, tokens: Tokens, max_length: int, *, remedy: str =
 
 
 def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = False) -> list[Finding]:
-    """Rows of which training would cut the end."""
+    """Rows that are longer than `max_length` tokens, or that were all removed for this reason."""
     if tokens.looked and not tokens.rows and not tokens.refused:
         sentence = Sentence(
-            "{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. Raise Max sequence length, or undo the remedy.",
+            "{checked:The only row|Each of the {checked} rows looked at} is longer than {limit} tokens and left out. "
+            "Raise Max sequence length, or undo the remedy.",
             checked=tokens.looked,
             limit=max_length,
         )
@@ -137,7 +148,8 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
                 "pieces",
                 "info",
                 Sentence(
-                    "{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; {count:it is|they are} learnt in pieces, and nothing is cut off.",
+                    "{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; "
+                    "{count:it is|they are} learnt in pieces, and nothing is cut off.",
                     **values,
                 ),
             )
@@ -150,8 +162,11 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
                 "still_long",
                 "warning",
                 Sentence(
-                    "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} {cut:token|tokens} will be cut off at "
-                    "the end. Raise Max sequence length, or shorten {count:its answer or system text|their answers or system texts} in the file.",
+                    "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens "
+                    "even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} "
+                    "{cut:token|tokens} will be cut off at "
+                    "the end. Raise Max sequence length, or shorten {count:its answer or system text|their answers "
+                    "or system texts} in the file.",
                     **values,
                 ),
             )
@@ -163,7 +178,9 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
             "long",
             "warning",
             Sentence(
-                "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens; {cut} {cut:token|tokens} would be cut off at the end. Raise the length, shorten {count:it, or leave it|them, or leave them} out.",
+                "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens; {cut} "
+                "{cut:token|tokens} would be cut off at the end. Raise the length, shorten {count:it, or leave "
+                "it|them, or leave them} out.",
                 **values,
             ),
         )
@@ -171,7 +188,7 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
 
 
 def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
-    """Rows without a token that the loss sees: no answer, or one that begins behind the cut."""
+    """Rows without a token in the loss: there is no answer, or it begins after the truncation limit."""
     bare = [index for index, first in enumerate(tokens.firsts) if first is None or first >= max_length]
     if not bare or not tokens.rows:
         return []
@@ -180,7 +197,8 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
         level, sentence = (
             "block",
             Sentence(
-                "{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
+                "{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every "
+                "answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
                 "Raise Max sequence length, or look at the marks in the file.",
                 **values,
             ),
@@ -189,7 +207,8 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
         level, sentence = (
             "error",
             Sentence(
-                "{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
+                "{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token "
+                "to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
                 "behind {limit} tokens.",
                 count=len(bare),
                 **values,
@@ -199,7 +218,7 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
 
 
 def refusals(tokens: Tokens) -> list[Finding]:
-    """Rows that the chat template does not take, and rows whose answers it writes in a way in which they cannot be found."""
+    """Rows that the chat template rejects, and rows whose answer cannot be located in the rendered text."""
     found = []
     for kind, rows in tokens.refused.items():
         values = {"count": len(rows), "checked": tokens.looked, "reason": rows[0].reason}
@@ -207,7 +226,8 @@ def refusals(tokens: Tokens) -> list[Finding]:
             level, sentence = (
                 "block",
                 Sentence(
-                    "{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to go on. The first: {reason}",
+                    "{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to "
+                    "go on. The first: {reason}",
                     **values,
                 ),
             )
@@ -234,21 +254,23 @@ def refusals(tokens: Tokens) -> list[Finding]:
 
 
 def no_end(tokens: Tokens) -> list[Finding]:
-    """A chat template that writes nothing behind an answer, so that the model does not learn where to stop."""
+    """A chat template that writes nothing after an answer, so the model is not trained to stop."""
     if tokens.endless is None or not tokens.rows:
         return []
     sentence = Sentence(
-        "The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may go on and on. Choose another template, or learn an end token."
+        "The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may "
+        "go on and on. Choose another template, or learn an end token."
     )
     return [Finding("no_end", "warning", sentence, tokens.looked, [], actions=tokens.endless)]
 
 
 def not_written(tokens: Tokens) -> list[Finding]:
-    """Rows with tools or calls for which the chat template has no words."""
+    """Rows with content that the chat template omits, such as tools or calls."""
     if not tokens.unseen:
         return []
     sentence = Sentence(
-        "{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools, calls, system texts, thoughts or words of answers that the chat template does not write, so the model never sees them. "
+        "{count} of {checked} {checked:row|rows} looked at {count:holds|hold} tools, calls, system texts, thoughts "
+        "or words of answers that the chat template does not write, so the model never sees them. "
         "Choose another template under What the model sees, or a base model whose own template has them.",
         count=len(tokens.unseen),
         checked=len(tokens.rows),
@@ -257,7 +279,7 @@ def not_written(tokens: Tokens) -> list[Finding]:
 
 
 def _about(tokens: Tokens, which: list[int], kind: str, level: str, sentence: Sentence) -> Finding:
-    """A finding about the rows at `which`, with the first of their lines."""
+    """Finding on the rows at the indices `which`, with their first line numbers."""
     return Finding(
         kind, level, sentence, len(which), *places((tokens.numbers[index], tokens.files[index]) for index in which)
     )

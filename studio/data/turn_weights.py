@@ -1,12 +1,12 @@
-"""How much of a turn is learnt, as files mark it: a factor for the whole turn, and factors for parts of its text.
+"""Loss weights of a turn as data files mark them: a factor for the whole turn, and factors for spans of its text.
 
     weight, loss_weight, loss_scale    a number: OpenAI (0 or 1), LLaMA-Factory, ms-swift
     loss, train, training              true or false, or a number: ms-swift, axolotl
     train_detail, training_detail      [{"begin_offset", "end_offset", "train"}] in characters of the content: axolotl.
-                                       Both offsets are of characters inside; what no entry names is not learnt.
+                                       Both offsets are inclusive; characters in no entry are not trained on.
 
-A factor is 1 where nothing is marked; of several marks that differ all count. Raises RowProblem for a factor that is
-none.
+The factor is 1 if nothing is marked; the factors of different marks are multiplied. Raises RowProblem for an invalid
+factor.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ DETAILS = ("train_detail", "training_detail")
 _SAID = {"true": 1, "false": 0}
 
 Spans = list[list]
-"""[[start, end, factor], …] in characters, in order, without those of factor 1."""
+"""[[start, end, factor], …]: half-open character ranges in order, without those whose factor is 1."""
 
 
 def weight_of(item: dict, place: Sentence) -> float | None:
-    """The factor that a turn or a part is marked with; None where it has no mark."""
+    """The product of the distinct factors that a turn or a span is marked with; None if it has no mark."""
     found = {_number(item[key], key, place) for key in MARKS if key in item and as_text(item[key]).strip()}
     return math.prod(found) if found else None
 
 
 def _number(value: Any, key: str, place: Sentence) -> float:
-    if value in (0, 1):  # also false and true
+    if value in (0, 1):  # includes False and True
         return int(value)
     try:
         text = as_text(value).strip().lower()
@@ -53,7 +53,7 @@ def _number(value: Any, key: str, place: Sentence) -> float:
 
 
 def detailed(item: dict, length: int, place: Sentence) -> Spans | None:
-    """Factors over a content of `length` characters from axolotl's `train_detail`; None where the turn has none."""
+    """Span factors from axolotl's `train_detail`, for a content of `length` characters; None if the turn has none."""
     details = next((structured(item[key]) for key in DETAILS if item.get(key)), None)
     if not details:
         return None
@@ -101,7 +101,7 @@ def _runs(factors: list[float]) -> Spans:
 
 
 def overlaid(one: Spans, other: Spans) -> Spans:
-    """Both: where two spans meet, their factors are multiplied."""
+    """Combine two lists of spans; where spans overlap, their factors are multiplied."""
     if not one or not other:
         return one or other
     cuts = sorted({at for start, end, _ in (*one, *other) for at in (start, end)})
@@ -118,5 +118,5 @@ def overlaid(one: Spans, other: Spans) -> Spans:
 
 
 def moved(spans: Spans, by: int) -> Spans:
-    """`spans`, so many characters further on."""
+    """Shift `spans` by a number of characters."""
     return [[start + by, end + by, factor] for start, end, factor in spans]

@@ -1,11 +1,12 @@
-"""Chat turns as people write them → [{"role", "content"}], with the order of the roles checked.
+"""Normalise chat turns from common formats to [{"role", "content", …}] and check the order of the roles.
 
-Takes OpenAI messages (role/content, tools and tool calls included), ShareGPT turns (from/value), ms-swift's,
-Anthropic's, Gemini's, Bedrock's and Cohere's, and harmony's channels. A turn may also have: tool_calls, tool_call_id,
-name; weight (factor of its loss, absent: 1); span_weights ([[start, end, factor], …] over characters of its content, on
-top of its weight); media (what the file shows in place of a mark such as <image> in the content); a system turn tools
-(offered there and not in a column). Raises `RowProblem` whose sentence opens with the given place. Knows nothing about
-columns.
+Accepts OpenAI messages (role/content, including tools and tool calls), ShareGPT turns (from/value), the formats of
+ms-swift, Anthropic, Gemini, Bedrock and Cohere, and the channels of harmony. Optional keys of a turn: tool_calls,
+tool_call_id, name; weight (factor of its loss, 1 if absent); span_weights ([[start, end, factor], …] over the
+characters of its content, multiplied with its weight); media (the media that placeholders such as <image> in the
+content stand for); tools, for a system turn (tools offered there instead of in a column).
+
+Raises `RowProblem`, whose sentence begins with the given place. Independent of columns.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ _MARKED = frozenset((*MARKS, *DETAILS))
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
 _OFFERS = ("tools", "functions")
 _EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
-"""Keys that say more of a turn than who says what."""
+"""Keys with information on a turn besides its speaker and content."""
 _MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
 _TALKS = ("messages", "conversations", "conversation")
 
 
 def unwrapped(value: Any) -> Any:
-    """What an object holds that only wraps it: OpenAI's preferences have {"messages": […]}, SQuAD {"text": […]}, whose
-    first answer it is. A list of questions with their answers, [{"human": …, "assistant": …}, …], is the list of their
-    turns."""
+    """Return the content of an object that only wraps it, and any other value unchanged.
+
+    Wrappers are {"messages": […]} (OpenAI preference data), {"conversations": […]} and SQuAD's {"text": […]}, of which
+    the first answer is taken. A list of exchanges, [{"human": …, "assistant": …}, …], becomes the list of their turns.
+    """
     if isinstance(value, list):
         return spoken(value)
     if isinstance(value, dict):
@@ -55,8 +58,10 @@ _SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
 
 def transcript(text: str) -> list[dict] | None:
-    """A conversation that is written as one text, "Human: … Assistant: …" with empty lines between, as hh-rlhf is; None
-    where it is none."""
+    """Split a conversation written as one text into turns; None for any other text.
+
+    The format is that of hh-rlhf: "Human: … Assistant: …" with empty lines between the turns.
+    """
     before, *parts = _SPEAKERS.split(text.strip())
     if before or not parts:
         return None
@@ -67,7 +72,11 @@ def transcript(text: str) -> list[dict] | None:
 
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
-    """The turns in one cell, roles by their usual names or as `taken_for` says, not yet checked for order."""
+    """Return the turns in one cell, with normalised role names; unknown speakers are resolved by `taken_for`.
+
+    The order of the roles is not checked. Raises RowProblem if the cell holds no list of messages or an invalid
+    message.
+    """
     items = _items(value)
     if items is None:
         raise RowProblem(
@@ -85,7 +94,7 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
 
 
 def _items(value: Any) -> list | None:
-    """The objects in a cell that are turns, or a list that may hold such."""
+    """The turns in a cell, or a list whose items may be turns; None if the cell holds neither."""
     if isinstance(value, list):
         return value
     if isinstance(value, str):
@@ -95,7 +104,7 @@ def _items(value: Any) -> list | None:
 
 
 def _is_plain(item: Any) -> bool:
-    """Whether this is a turn as records carry it, without anything to be read of it."""
+    """Whether this is already a normalised turn with only a role and a text content."""
     return (
         isinstance(item, dict)
         and len(item) == 2
@@ -114,7 +123,7 @@ def _named_or_taken(items: list, place: Sentence) -> list[dict]:
 
 
 def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
-    """All turns; what belongs to one turn of the assistant but is written as several is put together."""
+    """All normalised turns; consecutive objects that are parts of one assistant turn are merged."""
     found: list[dict] = []
     for item in items:
         if _is_plain(item):
@@ -133,8 +142,10 @@ def _talk(items: list, place: Sentence, taken: dict[str, str]) -> list[dict]:
 
 
 def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
-    """The turns that one object stands for: results of tools, which some files put into the user's turn, and the turn
-    itself. Keys that begin with _ are taken out by `_finished`."""
+    """The turns in one object: tool results, which some formats place in the user turn, then the turn itself.
+
+    Keys that begin with "_" are temporary and removed by `_finished`.
+    """
     if not isinstance(item, dict):
         raise RowProblem(
             "shape", "{place} has a message that is no object with role and content. Correct that row.", place=place
@@ -182,7 +193,7 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
 
 
 def _told(item: dict, turn: dict) -> dict:
-    """`turn` with the name that its object gives, and the call that it is the result of."""
+    """Return `turn` with the `name` and `tool_call_id` of its source object."""
     if isinstance(name := item.get("name"), str) and name:
         turn["name"] = name.removeprefix("functions.")
     for key in _IDS:
@@ -193,7 +204,10 @@ def _told(item: dict, turn: dict) -> dict:
 
 
 def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
-    """(words, calls) of a turn that is nothing but calls: a caller's, or harmony's message to a function."""
+    """(text, calls) of a turn that consists of tool calls.
+
+    The turn is from a speaker in `CALLERS`, or a message of harmony to a function.
+    """
     to = str(item.get("recipient") or "")
     if to.startswith("functions."):
         return "", call_list({"name": to.removeprefix("functions."), "arguments": value}, place)
@@ -203,7 +217,7 @@ def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
 
 
 def _with_keys(content: Content, item: dict, place: Sentence) -> None:
-    """Adds what an assistant's turn keeps beside its content: calls and thoughts."""
+    """Add to `content` the calls and reasoning that an assistant turn has in keys other than its content."""
     for key in _CALLS:
         if item.get(key):
             content.calls += call_list(item[key], place)
@@ -214,8 +228,10 @@ def _with_keys(content: Content, item: dict, place: Sentence) -> None:
 
 
 def _with_media(content: Content, item: dict) -> None:
-    """Adds what a turn shows beside its content, as Ollama and LLaVA keep it; where the words have no marks of it, they
-    get them in front."""
+    """Add the media that a turn lists in keys of its own, as Ollama and LLaVA do.
+
+    Placeholders that the text lacks are inserted at its beginning.
+    """
     beside = [
         medium
         for key, medium in _MEDIA.items()
@@ -228,13 +244,15 @@ def _with_media(content: Content, item: dict) -> None:
 
 
 def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
-    """weight and span_weights, where a turn is marked. That words of others are not learnt is no mark; that they are is
-    one."""
+    """The turn's weight and span_weights, if it is marked.
+
+    The default weight is 1 for assistant turns and 0 for others, so only marks that differ from it are returned.
+    """
     if not content.spans and _MARKED.isdisjoint(item):
         return {}
     weight, details = weight_of(item, place), detailed(item, len(content.words), place)
     if details is not None and content.thoughts:
-        content.thought_spans = [[0, len(content.thoughts), 0]]  # axolotl learns nothing that no entry names
+        content.thought_spans = [[0, len(content.thoughts), 0]]  # in axolotl, text without an entry is not trained on
     found: dict = {}
     if weight is not None and (weight != 1 if role == "assistant" else weight > 0):
         found["weight"] = weight
@@ -245,8 +263,10 @@ def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
 
 
 def _of_channel(turn: dict, channel: str) -> dict:
-    """A message that harmony's assistant writes before its answer: its analysis is its thoughts. What follows belongs
-    to the same turn."""
+    """Mark a message that harmony's assistant writes before its answer as open: the next one belongs to the same turn.
+
+    The content of the analysis channel becomes the turn's reasoning.
+    """
     if channel == "analysis":
         spans = turn.pop("span_weights", [])
         turn = {**turn, "content": "", "_thoughts": turn["content"], "_thought_weights": spans}
@@ -254,8 +274,10 @@ def _of_channel(turn: dict, channel: str) -> dict:
 
 
 def _joined(before: dict, after: dict, place: Sentence) -> dict:
-    """One turn of the assistant from two: words or thoughts and the calls they lead to, calls side by side, thoughts
-    and their answer."""
+    """Merge two parts of one assistant turn.
+
+    These are text or reasoning followed by calls, parallel calls, or reasoning followed by its answer.
+    """
     top = max(before.get("weight", 1), after.get("weight", 1))
     before, after = _weighed(before, top, place), _weighed(after, top, place)
     between = "\n" if before["content"].strip() and after["content"].strip() else ""
@@ -281,8 +303,11 @@ def _joined(before: dict, after: dict, place: Sentence) -> dict:
 
 
 def _weighed(turn: dict, top: float, place: Sentence) -> dict:
-    """A part of a turn whose whole is learnt with `top`: what is learnt less has its share in factors over its words
-    and thoughts."""
+    """Return a part of a turn for a turn weight of `top`; a smaller weight is expressed by span factors.
+
+    The factors cover the text and the reasoning. Raises RowProblem if the part has tool calls, to which span factors
+    cannot apply.
+    """
     if (share := turn.get("weight", 1) / top if top else 1) == 1:
         return turn
     if turn.get("tool_calls"):
@@ -300,7 +325,7 @@ def _weighed(turn: dict, top: float, place: Sentence) -> dict:
 
 
 def _finished(turn: dict) -> dict:
-    """The turn as records carry it: thoughts before its words."""
+    """The turn without temporary keys, with its reasoning joined in front of the answer and span positions adjusted."""
     if _MADE.isdisjoint(turn):
         return turn
     thoughts, weights = turn.get("_thoughts", ""), turn.get("_thought_weights", [])
@@ -311,7 +336,7 @@ def _finished(turn: dict) -> dict:
         ahead, blank = len(OPEN) + 1, len(thoughts) - len(thoughts.lstrip())
         limit = ahead + len(thoughts.strip())
         inside = [[max(start, ahead), min(end, limit), factor] for start, end, factor in moved(weights, ahead - blank)]
-        if len(inside) == 1 and inside[0][:2] == [ahead, limit]:  # all of the thoughts: their marks too
+        if len(inside) == 1 and inside[0][:2] == [ahead, limit]:  # the whole reasoning: include its tags
             inside[0][:2] = [0, len(content) - len(turn["content"])]
         spans = [span for span in inside if span[0] < span[1]] + moved(spans, len(content) - len(turn["content"]))
         turn["content"] = content
@@ -320,8 +345,11 @@ def _finished(turn: dict) -> dict:
 
 
 def check_order(messages: list[dict], place: Sentence) -> list[dict]:
-    """`messages` if they are in order: user and assistant in turn, tool results after calls, an assistant at the end, nobody silent; system
-    messages may stand anywhere before the end. Raises RowProblem."""
+    """Return `messages` if their order is valid.
+
+    User and assistant alternate, tool results follow calls, the last message is the assistant's, and no message is
+    empty, except tool results and turns with calls. System messages may be anywhere but at the end. Raises RowProblem.
+    """
     if not messages:
         raise RowProblem("empty", "{place} has no messages. Fill it or remove it.", place=place)
     before = spoke = "start"

@@ -1,6 +1,6 @@
-"""Which columns of a file a mapping leaves unread, how much they say, and which of them hold pictures, sound or video.
+"""Find the columns that a mapping does not use, how much text they hold, and which hold images, audio or video.
 
-Looks into the first rows; a column that comes later is noticed too. Knows nothing about shapes.
+Cells are examined in the first rows; columns that first appear later are included. Independent of shapes.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from studio.data.row_cells import is_empty
 from studio.data.rows import Row
 
 LOOKED_AT = 200
-"""Rows whose unused cells are looked into."""
-_PROSE = 40  # characters on average from which a column of texts is one of weight
+"""Number of rows whose unused cells are examined."""
+_PROSE = 40  # mean characters per cell above which a text column counts as substantial
 MEDIA = re.compile(
-    r"(?:^|_)(?:image|images|img|imgs|picture|pictures|photo|photos|audio|audios|video|videos|图片|图像|音频|视频)(?:$|_(?:path|paths|url|urls|file|files|name|bytes)$)"
+    r"(?:^|_)(?:image|images|img|imgs|picture|pictures|photo|photos|audio|audios|video|videos|图片|图像|音频|视频)"
+    r"(?:$|_(?:path|paths|url|urls|file|files|name|bytes)$)"
 )
 _FILE = re.compile(r"\.(?:png|jpe?g|webp|gif|bmp|tiff?|wav|mp3|flac|ogg|m4a|mp4|avi|mov|mkv|webm)$", re.IGNORECASE)
 
 
 @dataclass
 class Seen:
-    """What the first rows show of one unused column."""
+    """Counts over the cells of one unused column in the first rows."""
 
     filled: int = 0
     characters: int = 0
@@ -44,7 +45,7 @@ class Seen:
 
     @property
     def has_weights(self) -> bool:
-        """Whether it holds text that somebody may have wanted to be learnt."""
+        """Whether the column holds substantial prose or nested values, which may have been overlooked."""
         return (
             bool(self.filled)
             and (self.nested + self.prose) * 2 > self.filled
@@ -54,7 +55,7 @@ class Seen:
 
 @dataclass
 class Unused:
-    """The unused columns of one file. known: the columns that are read from; columns: those of the file, more are added as they come."""
+    """The unused columns of one file. known: columns that are read; columns: all columns, extended while reading."""
 
     known: frozenset[str]
     columns: list[str]
@@ -66,7 +67,7 @@ class Unused:
         self.seen = {name: Seen() for name in self.columns if name not in self.known}
 
     def look(self, row: Row) -> None:
-        """Notes the cells of a row that are not read, of the first rows what they hold."""
+        """Count the unused cells of a row, if it is among the first rows or has a new column."""
         values = row.values
         if not values.keys() <= self._every:
             self.seen.update({name: Seen() for name in values if name not in self._every})
@@ -85,7 +86,7 @@ class Unused:
 
     @property
     def media(self) -> list[str]:
-        """Those that hold pictures, sound or video, or the names of such files."""
+        """The columns that hold images, audio or video, or names of such files."""
         return [
             name
             for name, seen in self.seen.items()
@@ -98,7 +99,7 @@ class Unused:
 
 
 def holds_media(value: object) -> bool:
-    """Whether a cell is a picture, a sound or a video, by its bytes or by its file's name."""
+    """Whether a cell is an image, audio or video: as bytes, data URL, file name, or location from `pictures.py`."""
     if isinstance(value, list):
         return bool(value) and all(map(holds_media, value))
     if isinstance(value, dict):

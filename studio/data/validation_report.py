@@ -1,6 +1,6 @@
-"""What is to be said of the rows that are for validation: where they come from, and what would make the measure wrong.
+"""Findings on the validation data: where its rows come from, and what would bias the evaluation.
 
-Knows nothing about models.
+Independent of models.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from studio.words import Sentence
 
 
 def validation_findings(dataset: Dataset) -> list[Finding]:
-    """All of them; texts that are learnt whole ask nothing, so no question can be the same."""
+    """All findings of this module. `prompt_leakage` is omitted for plain text, which has no prompts."""
     asked = prompt_leakage(dataset) if dataset.want != "text" else []
     return [*all_leaked(dataset), *validation_duplicates(dataset), *used_as_validation(dataset), *asked]
 
 
 def all_leaked(dataset: Dataset) -> list[Finding]:
-    """A validation file that holds nothing but training rows."""
+    """Finding if all rows of the validation file are also in the training data."""
     counts = dataset.validation_counts
     if counts is None or len(dataset.validation) or not counts.skipped.get("leakage"):
         return []
     sentence = Sentence(
-        "Every row of the validation file is also in the training data, so nothing can be measured. Choose another validation file, or none."
+        "Every row of the validation file is also in the training data, so nothing can be measured. Choose another "
+        "validation file, or none."
     )
     return [Finding("leakage", "block", sentence, counts.skipped["leakage"], [])]
 
 
 def validation_duplicates(dataset: Dataset) -> list[Finding]:
-    """Validation rows whose record already stood further up: each counts as if it were one more that was asked independently."""
+    """Validation rows that equal an earlier one, which make metrics look more precise than they are."""
     again = duplicate_rows(dataset.validation)
     count = int(again.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, again)
     sentence = Sentence(
-        "{count} validation {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. {count:It is|They are} measured more than once, so results look surer than they are.",
+        "{count} validation {count:row repeats|rows repeat} an earlier one exactly, first in {unit} {line}. "
+        "{count:It is|They are} measured more than once, so results look surer than they are.",
         count=count,
         **first,
     )
@@ -46,14 +48,15 @@ def validation_duplicates(dataset: Dataset) -> list[Finding]:
 
 
 def used_as_validation(dataset: Dataset) -> list[Finding]:
-    """Rows of the files to learn from that are called test or validation there."""
+    """Rows of the training files that are in a file or folder named test or validation, and used as such."""
     which = (dataset.validation.column("apart") > 0) & (dataset.validation.column("parts") < len(dataset.parts))
     count = int(which.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
-        "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} {line}, so {count:it is|they are} measured on and not learnt. "
+        "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} "
+        "{line}, so {count:it is|they are} measured on and not learnt. "
         "The setting Validation fraction changes nothing then.",
         count=count,
         **first,
@@ -62,14 +65,15 @@ def used_as_validation(dataset: Dataset) -> list[Finding]:
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:
-    """Validation rows that ask what a training row asks (with another answer)."""
+    """Validation rows whose prompt is also in the training data, with another answer."""
     same = np.isin(dataset.validation.inputs, dataset.train.inputs)
     count = int(same.sum())
     if not count:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, same)
     sentence = Sentence(
-        "{count} validation {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The measured quality will be too good for {count:it|them}.",
+        "{count} validation {count:row asks|rows ask} what a training row also asks, first in {unit} {line}. The "
+        "measured quality will be too good for {count:it|them}.",
         count=count,
         **first,
     )

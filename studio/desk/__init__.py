@@ -1,5 +1,6 @@
-"""The desk: the recipe that is being prepared (`desk`), what has been read of its data (`readings`), and what can be known of it
-before a run (`outlook`). It knows nothing about how a page looks, and imports no torch."""
+"""The draft recipe (`desk`), the cached reading of its data (`readings`), and its validation and forecast before a run
+(`outlook`). Independent of the user interface; does not import torch.
+"""
 
 from studio.desk.desk import Desk, files_of
 from studio.desk.outlook import Outlook

@@ -1,9 +1,9 @@
-"""The draft: the recipe that is being prepared, changed piece by piece, judged by `outlook()`, queued by `start()`.
+"""The draft recipe: edited part by part, validated by `outlook()`, queued as a run by `start()`.
 
-It lies in the store, so a refresh, a second window or a killed one finds it again; it may hold values that are wrong,
-just as they were typed; `outlook()` says so.
+The draft is kept in the store, so it survives a page reload, a second window and a killed process. It may contain
+invalid values, exactly as the user typed them; `outlook()` reports them.
 
-What the person gives is looked at first and kept after that, so that a refused file leaves nothing behind.
+A file given by the user is opened before it is stored, so that a rejected file is never kept.
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ from studio.uploads import import_file
 from studio.words import StudioError
 
 _KEPT_MAPPINGS = 200
-_FRESH = 2.0  # seconds that an outlook holds for the rest: free memory, speeds that a run has noted
+# Seconds for which an outlook is reused although inputs outside the draft (free memory, measured speeds) may change.
+_FRESH = 2.0
 
 
 def files_of(draft: dict) -> list[dict]:
-    """The draft's files with what was chosen for each: the first one, those that are mixed in, and the validation one, which has no weight."""
+    """The draft's data files, each with its settings: the first file, the files mixed in, and the validation file.
+
+    The validation file, if there is one, comes last and has no weight.
+    """
     data = draft["data"]
     held = [{"source": data["validation"], "mapping": data.get("validation_mapping")}] if data.get("validation") else []
     return [data, *data.get("more", []), *held]
 
 
 class Desk:
-    """One home's draft. All methods may be called from any thread."""
+    """The draft recipe of one home directory. Thread-safe."""
 
     def __init__(self, home: Home, store: Store):
         self.home, self.store = home, store
@@ -60,7 +64,7 @@ class Desk:
     # ---- the draft --------------------------------------------------------------------------------------------
 
     def draft(self) -> dict:
-        """The recipe as far as it is prepared, every part present, values as they were typed; at first the first example."""
+        """The draft with every part present and values as the user typed them; initially the first sample preset."""
         kept = self.store.note("draft") or apply(presets("sample")[0], Recipe().to_dict())
         try:
             return recipe_from(kept).to_dict()
@@ -68,14 +72,17 @@ class Desk:
             return {**Recipe().to_dict(), **kept}
 
     def change(self, **parts) -> dict:
-        """Replace parts of the draft (model, data, task, method, training, machine, name). Returns the new draft."""
+        """Replace parts of the draft (model, data, task, method, training, machine, name) and return the new draft."""
         with self._lock:
             draft = {**self.draft(), **parts}
             self.store.set_note("draft", draft)
         return draft
 
     def choose_method(self, name: str) -> dict:
-        """Another method with its defaults, and the learning rate that suits it unless the person had set another."""
+        """Switch to a method with its default options and return the new draft.
+
+        The learning rate becomes the method's default too, unless the user had changed it.
+        """
         draft = self.draft()
         before = METHODS.get(draft["method"].get("name"))
         training = dict(draft["training"])
@@ -86,11 +93,14 @@ class Desk:
     # ---- data -------------------------------------------------------------------------------------------------
 
     def use(self, source: str) -> None:
-        """Make `source` (an example, a path, a hub id) the draft's data if it can be read; the task follows what it is."""
+        """Make `source` (an example, a path or a Hub id) the draft's data and adapt the task to its format.
+
+        Raises StudioError, and leaves the draft unchanged, if the source cannot be read.
+        """
         self._choose(source, _look_at(source))
 
     def use_upload(self, path: str | Path, name: str | None = None) -> Path:
-        """Like `use`, for a file that is somebody else's to delete: a copy is kept, but only of what can be read."""
+        """Like `use`, for a temporary file: copies it into the uploads if it can be read; returns the copy's path."""
         opened = _look_at(str(path))
         kept = self.import_file(path, name)
         self._choose(str(kept), opened)
@@ -100,11 +110,11 @@ class Desk:
         mapping = self._remembered_mapping(source, opened)
         try:
             shown = mapping or propose(opened).mapping
-        except StudioError:  # the outlook says so, and the person says which column is what
+        except StudioError:  # reported by the outlook; the user then assigns the columns
             shown = None
         parts: dict = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
         if self.draft().get("name") in {item.values.get("name") for item in presets("sample")}:
-            parts["name"] = ""  # an example's name would be a wrong one here
+            parts["name"] = ""  # the name of a sample preset does not describe other data
         task = self._task_for(shown) if shown else None
         if task:
             parts |= {"task": task().model_dump(mode="json"), **self._model_for(task)}
@@ -113,13 +123,17 @@ class Desk:
             self._suit_task(shown, opened)
 
     def _suit_task(self, mapping: Mapping, opened: Source) -> None:
-        """Set the task's options that depend on how the data is mapped, and on what its labels look like."""
+        """Set the task options that depend on the column mapping and on the format of the labels."""
         task = self.draft()["task"]
         if cls := TASKS.get(task.get("name")):
             self.change(task={**task, **cls.options_for_mapping(mapping, separator_of(opened, mapping))})
 
     def _task_for(self, mapping: Mapping) -> type[Task] | None:
-        """The task that data under `mapping` is made for, where the present one is another: its own, else the first that it can serve."""
+        """The task to switch to for data with this mapping; None to keep the current one.
+
+        Preferred is the task whose record kind is that of the mapping. If there is none and the current task cannot use
+        the mapping, it is the first task that can.
+        """
         current = TASKS.get(self.draft()["task"].get("name"))
         made_for = {"label_columns": "label", "label": "label_sets" if mapping.labels else "label"}.get(
             mapping.shape, mapping.shape
@@ -132,20 +146,23 @@ class Desk:
         return next((item for item in TASKS.values() if fits(mapping, item.record_kind)), None)
 
     def choose_task(self, name: str) -> dict:
-        """Another task with its defaults; the columns are proposed anew, and the base model changes where it cannot serve it."""
+        """Switch to a task with its default options and return the new draft.
+
+        The column mappings are reset to the proposed ones, and a base model that does not support the task is replaced.
+        """
         draft = self.draft()
         self.change(
             task=TASKS[name]().model_dump(mode="json"),
             data={**draft["data"], "mapping": None, "validation_mapping": None},
             **self._model_for(TASKS[name]),
         )
-        with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
+        with contextlib.suppress(StudioError):  # problems with the data are reported by the outlook
             opened = _look_at(draft["data"]["source"])
             self._suit_task(propose(opened, TASKS[name].record_kind).mapping, opened)
         return self.draft()
 
     def _model_for(self, task: type[Task]) -> dict:
-        """{"model": …} where the draft's base model cannot read what `task` is about; else nothing."""
+        """{"model": the starter model of the task's modality} if the draft's model does not support `task`, else {}."""
         model = self.draft()["model"]
         try:
             folder = local_folder(model.get("name", ""), model.get("revision"))
@@ -155,18 +172,23 @@ class Desk:
         return {"model": {"name": STARTERS[task.modality], "revision": None}} if unfit else {}
 
     def change_mapping(self, mapping: dict | None, file: int = 0) -> dict:
-        """Set which column of a file plays which role, None for what is proposed; one that fits is offered again for the same file."""
+        """Set the column mapping of a file, None for the proposed one, and return the new draft.
+
+        A mapping under which the data can be read is remembered for the next time this file is used.
+        """
         before = self._label_column(file)
         self.change_file(file, mapping=mapping)
         draft = self.draft()
         source = str(files_of(draft)[file].get("source", ""))
-        labelled = file <= len(draft["data"].get("more", []))  # what is only measured on does not say how to learn
+        labelled = file <= len(
+            draft["data"].get("more", [])
+        )  # the validation file does not determine the task's options
         if (
             labelled
             and mapping
             and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before))
         ):
-            with contextlib.suppress(StudioError):  # the outlook says what is wrong with the data
+            with contextlib.suppress(StudioError):  # problems with the data are reported by the outlook
                 self._suit_task(Mapping.model_validate(mapping), _look_at(source))
                 draft = self.draft()
         if mapping is None or self.outlook().dataset:
@@ -178,12 +200,15 @@ class Desk:
         return draft
 
     def _label_column(self, file: int) -> str | None:
-        """Which column of a file is its label now, given or proposed; the same one again leaves the task's options to the person."""
+        """The current label column of a file, chosen or proposed; None if it has none.
+
+        `change_mapping` compares it with the new one, so as to keep the user's task options if the label is the same.
+        """
         data = self.outlook().dataset
         return data.files[file].mapping.roles.get("label") if data and file < len(data.files) else None
 
     def lost_rows_with(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
-        """(lines of a file that could not be used under `mapping`, how many of its first rows were looked at)."""
+        """(numbers of the rows of a file that cannot be used under `mapping`, number of its first rows examined)."""
         draft = self.draft()
         source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
         return lost_rows(
@@ -194,7 +219,7 @@ class Desk:
         )
 
     def _remembered_mapping(self, source: str, opened: Source) -> Mapping | None:
-        """How the person mapped this file before, where that still fits it."""
+        """The mapping that the user last chose for this file, if it still fits the file's columns; else None."""
         kept = self.store.note("mappings", {}).get(_fingerprint(source))
         if not kept:
             return None
@@ -207,24 +232,24 @@ class Desk:
         return mapping
 
     def import_file(self, path: str | Path, name: str | None = None) -> Path:
-        """Copy a file that the person gave into the studio's uploads, under its own name as far as that is safe."""
+        """Copy a file into the uploads folder, under its own sanitised name (or `name`), and return the copy's path."""
         return import_file(self.home.uploads, Path(path), name)
 
     def set_remedy(self, kind: str, action: str | None) -> None:
-        """Choose what is done about a kind of finding; None undoes it."""
+        """Choose the remedy for a kind of finding in the data report; None removes the choice."""
         data = self.draft()["data"]
         remedies = {name: chosen for name, chosen in data.get("remedies", {}).items() if name != kind}
         self.change(data={**data, "remedies": remedies | ({kind: action} if action else {})})
 
     def add_file(self, source: str) -> None:
-        """Add a file to the draft's data, if it can be read."""
+        """Add a file to the draft's data. Raises StudioError if it cannot be read."""
         opened = _look_at(source)
         data = self.draft()["data"]
         other = OtherFile(source=source, mapping=self._remembered_mapping(source, opened))
         self.change(data={**data, "more": [*data.get("more", []), other.model_dump(mode="json")]})
 
     def change_file(self, index: int, **values) -> None:
-        """Set weight or mapping of one file of the draft's data, as `files_of` counts them; the validation one has a mapping only."""
+        """Set the weight or mapping of the file at `index` in `files_of`; the validation file has only a mapping."""
         data = self.draft()["data"]
         if index == 0:
             self.change(data={**data, **values})
@@ -236,11 +261,14 @@ class Desk:
             self.change(data={**data, "more": more})
 
     def split(self, values: dict) -> None:
-        """Set what is for validation. Another validation file is mapped as the person mapped it before, or as is proposed."""
+        """Set how the validation rows are chosen.
+
+        A new validation file gets the mapping that the user last chose for it, or else the proposed one.
+        """
         data = self.draft()["data"]
         if values.get("validation") != data.get("validation"):
             mapping = None
-            with contextlib.suppress(StudioError):  # the outlook says what is wrong with the file
+            with contextlib.suppress(StudioError):  # problems with the file are reported by the outlook
                 mapping = (
                     self._remembered_mapping(values["validation"], _look_at(values["validation"]))
                     if values.get("validation")
@@ -256,7 +284,7 @@ class Desk:
         self.change(data={**data, **values})
 
     def remove_file(self, index: int) -> None:
-        """Take a file out of the mixture; the first one only where another can take its place."""
+        """Remove a file from the mixture, unless it is the only one. After the first, the next takes its place."""
         data = self.draft()["data"]
         files = [{key: data.get(key) for key in ("source", "mapping", "weight")}, *data.get("more", [])]
         if len(files) > 1:
@@ -266,9 +294,9 @@ class Desk:
     # ---- before the run ---------------------------------------------------------------------------------------
 
     def outlook(self) -> Outlook:
-        """All that can be said of the draft now. Never raises for what the person can mend.
+        """Validate the draft and forecast its run. Errors that the user can fix are in `Outlook.problems`.
 
-        Every tab asks after every change: for a moment all of them get the same one, which none of them may change.
+        All tabs call this after every change, so the result is shared for `_FRESH` seconds: do not modify it.
         """
         with self._looking:
             key, now = self._made_from(), time.monotonic()
@@ -283,24 +311,23 @@ class Desk:
             return self._seen[2]
 
     def _made_from(self) -> str:
-        """Changes whenever the draft does, or a file that it names."""
+        """Cache key of the outlook: the draft, its data files and model folder, and whether a reading has ended."""
         draft = self.draft()
         parts: list = [draft, self.readings.ended()]
-        with contextlib.suppress(
-            StudioError, ValueError, OSError
-        ):  # an odd name; the outlook says what is wrong with it
+        # A malformed name or path is reported by the outlook.
+        with contextlib.suppress(StudioError, ValueError, OSError):
             recipe = recipe_from(draft)
             parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
         return json.dumps(parts, sort_keys=True, default=str)
 
     def inference_settings(self, base: str) -> dict:
-        """Device and quantisation with which Chat loads the base model: those of the draft where it has this model."""
+        """Device and quantisation with which Chat loads `base`. Quantisation is the draft's if it has this model."""
         draft = self.draft()
         quantisation = draft["machine"].get("quantisation", "none") if draft["model"].get("name") == base else "none"
         return {"device": hardware.choose_device("auto"), "quantisation": quantisation}
 
     def start(self) -> str:
-        """Queue the draft as a run; returns its id. `StudioError` says what stands in the way."""
+        """Queue the draft as a run and return its id. Raises StudioError with the first problem of the outlook."""
         outlook = self.outlook()
         if outlook.problems:
             raise StudioError(next(iter(outlook.problems.values())))
@@ -312,12 +339,12 @@ class Desk:
 
 
 def _look_at(source: str) -> Source:
-    """The source opened, with its columns; `StudioError` where it cannot be read."""
+    """Open a source and read its columns. Raises StudioError if it cannot be read."""
     return open_source(resolve(source).train)
 
 
 def _fingerprint(source: str) -> str:
-    """What a mapping is remembered by: the file itself, or the hub's id."""
+    """The key under which a mapping is remembered: the file's fingerprint, or `source` if it cannot be read."""
     try:
         return fingerprint(resolve(source).train)
     except StudioError:

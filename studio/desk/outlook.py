@@ -1,5 +1,8 @@
-"""What can be known of a draft before it runs: its data as it reads, its tokens counted with the very `encode` that training uses,
-the model's shape, the forecast; and of whatever could not be found out, why. Never raises for what the person can mend."""
+"""Validation and forecast of a draft before it runs: data report, token counts (from the same `encode` that training
+uses), the model's shape, and the forecast of memory and time; for whatever is not available, the reason.
+
+Errors that the user can fix are returned as problems, never raised.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,14 @@ _UNREADABLE = {
 
 @dataclass
 class Outlook:
-    """recipe: the draft's, but with defaults in the parts that are `wrong`. Whatever could not be found out is None, with the reason in
-    `problems` by part (recipe, model, method, machine, data), the first one first. lengths: tokens of the training examples that were looked at, as they are learnt but uncut; rows: how many examples there are in all;
-    unusable: the reading that came to no row, with what stands in the way of each; waiting: the data is still
-    being read."""
+    """What is known about a draft before its run. A field that could not be determined is None.
+
+    recipe: the draft as a recipe, with defaults in place of its invalid parts; wrong: names of these parts. lengths:
+    token counts of the sampled training examples, encoded as for training but not truncated. problems: part (recipe,
+    model, method, machine, data) → reason, in the order in which they were found. rows: estimated number of training
+    examples. unusable: the error raised if no row of the data can be used, with the reason for each row. waiting: the
+    data is still being read.
+    """
 
     recipe: Recipe
     wrong: frozenset[str] = frozenset()
@@ -48,14 +55,14 @@ class Outlook:
     waiting: bool = False
 
     def attempt(self, part: str, action: Callable):
-        """What `action` returns; None where it fails, and `problems` says why."""
+        """Return `action()`; on failure record the reason under `part` in `problems` and return None."""
         try:
             return action()
         except StudioError as error:
             self.problems[part] = error.sentence
             self.waiting = self.waiting or isinstance(error, StillReading)
             self.unusable = error if isinstance(error, NothingUsable) else self.unusable
-        except Exception as error:  # a foreign file can be broken in ways that nobody thought of; the page stays up
+        except Exception as error:  # files from elsewhere can be broken in unforeseen ways; keep the page working
             _log.exception("The draft's %s cannot be judged", part)
             self.problems[part] = Sentence(
                 _UNREADABLE.get(part, _UNREADABLE["recipe"]), detail=f"{type(error).__name__}: {error}"[:200]
@@ -64,7 +71,7 @@ class Outlook:
 
 
 def look(draft: dict, readings: Readings, store: Store) -> Outlook:
-    """draft: a recipe as far as it is prepared. store: whose runs the forecast learns from."""
+    """Validate `draft` and forecast its run. store: holds the earlier runs whose measured speeds the forecast uses."""
     recipe, wrong = valid_parts(draft)
     found = Outlook(recipe, wrong)
     if wrong:
@@ -91,7 +98,7 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
 
 
 def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
-    """The model's shape, where it is here and can serve the task."""
+    """The model's shape if the model is downloaded and supports the recipe; else record a problem and return None."""
     if folder is None:
         away = Sentence(
             "The model '{name}' is not on this machine yet; press Download next to it, or choose the starter model.",
@@ -121,9 +128,8 @@ def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> No
     countable = found.shape and recipe.task.modality == "text" and "training" not in found.wrong
     if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
         found.lengths = recipe.task.example_lengths(tokens.rows, recipe.training.max_length)
-        longest = (
-            max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length
-        )  # not all were looked at
+        # If only a sample was tokenised, other rows may be as long as the limit.
+        longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length
         if context_overflow := recipe.context_overflow(found.shape, longest):
             found.problems.setdefault("method", context_overflow)
         found.rows = round(found.rows * len(found.lengths) / tokens.looked) if found.lengths else 0

@@ -1,6 +1,6 @@
-"""What has been read of a draft's data: records, report and token counts, kept while the files stay as they are.
+"""Cache of what was read from a draft's data: records, report and token counts, valid until the files change.
 
-Several tabs ask at once; one of them reads, the others take what it found. Knows nothing about the draft or the store.
+When several tabs ask at the same time, the data is read once. Independent of the draft and the store.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from studio.recipe import Recipe
 from studio.tasks.length_policy import LengthPolicy
 from studio.words import StudioError
 
-_KEPT = 4  # datasets, and as many token counts
+_KEPT = 4  # cached datasets, and cached token counts
 
 
 class StillReading(StudioError):
-    """The data is being read in another process."""
+    """Raised while the data is still being read in another process."""
 
 
 class Readings:
-    """All methods may be called from any thread."""
+    """The cache. Thread-safe."""
 
     def __init__(self) -> None:
         self._datasets: OrderedDict[str, tuple[Dataset, Report]] = OrderedDict()
@@ -37,8 +37,11 @@ class Readings:
         self._lock = threading.RLock()
 
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
-        """The recipe's data and what is to be said of it. Large data is read in another process; until that is done,
-        `StillReading` says how far it is."""
+        """The recipe's dataset and its report.
+
+        Large data is read in another process; until that has ended, `StillReading` is raised with the number of rows
+        read so far. Raises StudioError if the data cannot be read.
+        """
         key = json.dumps(
             [
                 recipe.data.model_dump(mode="json"),
@@ -54,7 +57,7 @@ class Readings:
     def _read(self, key: str, recipe: Recipe) -> tuple[Dataset, Report]:
         if key not in self._under_way:
             self.stop()
-            self._under_way.clear()  # nobody asks for those any more
+            self._under_way.clear()  # readings of earlier data, no longer needed
             if not is_large(recipe.data):
                 dataset = load(recipe.data, want=recipe.task.record_kind, separator=recipe.task.label_separator)
                 return dataset, report(dataset)
@@ -62,10 +65,10 @@ class Readings:
         reading = self._under_way[key]
         if not reading.done:
             raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
-        return reading.result()  # an error stays until the person presses Read again or changes the data
+        return reading.result()  # an error persists until the user presses Read again or changes the data
 
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
-        """What the model's tokenizer and template make of the training rows, before anything is cut. folder: the model's."""
+        """Count the tokens of the training rows, not truncated, with the tokenizer and chat template in `folder`."""
         limit = recipe.training.max_length if "long" in recipe.data.remedies else None
         parts = [
             recipe.data.model_dump(mode="json"),
@@ -92,26 +95,27 @@ class Readings:
             return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
 
     def under_way(self) -> Reading | None:
-        """The reading in another process that is not done yet, if there is one."""
+        """The unfinished reading in another process, or None."""
         return next((reading for reading in list(self._under_way.values()) if not reading.done), None)
 
     def ended(self) -> bool:
-        """Whether a reading in another process has ended without data, so that it can be tried again."""
+        """Whether a reading in another process has ended, successfully or not."""
         return any(reading.done for reading in list(self._under_way.values()))
 
     def stop(self) -> None:
-        """Ends a reading that is under way."""
+        """Stop the unfinished reading, if there is one."""
         if reading := self.under_way():
             reading.stop()
 
     def again(self) -> None:
-        """Forget a reading that was stopped or failed."""
+        """Discard all readings in other processes, so that the next `dataset` reads the data again."""
         with self._lock:
             self.stop()
             self._under_way.clear()
 
 
 def _kept(cache: OrderedDict, key: str, make):
+    """Return `cache[key]`, calling `make` for a new key and evicting the oldest entries above `_KEPT`."""
     if key not in cache:
         cache[key] = make()
         while len(cache) > _KEPT:

@@ -1,6 +1,6 @@
-"""What can be done where a chat template does not take the data: each change is tried on the very rows that it refuses.
+"""Remedies for data that the chat template rejects, each tested on the rejected rows.
 
-Knows nothing about the page.
+Independent of the user interface.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.templates import OWN, SYSTEM_REWRITES, TEMPLATES
 from studio.recipe import Recipe
 
-_LENT_AT_MOST = 3  # templates that are offered
+_LENT_AT_MOST = 3  # maximum number of alternative templates offered
 
 
 def add_template_fixes(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
-    """Write into `tokens` which remedies, and which lent templates, take the rows that `recipe`'s template refuses,
-    and what can be done where it writes no end of an answer. folder: the model's.
+    """Set `ways`, `templates` and `endless` of `tokens`: which rewrites of system messages, and which other templates,
+    accept the rows that the recipe's template rejects, and the remedy if it writes no end marker after an answer.
+
+    folder: of the base model.
     """
     tokenizer = recipe.tokenizer(folder)
     if not tokenizer.answer_end[0] and not tokenizer.append_eos:
@@ -37,7 +39,7 @@ def add_template_fixes(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
 
 
 def _takes(recipe: Recipe, tokenizer: ChatTokenizer, values: list[dict], *, whole: bool = False) -> bool:
-    """Whether the template takes every record; with `whole` also whether it leaves nothing of them out."""
+    """Whether the template accepts every record and, with `whole`, renders all of their content."""
     try:
         for value in values:
             recipe.task.encode(value, tokenizer, recipe.training.max_length)

@@ -1,8 +1,8 @@
-"""What a run achieved, in figures that people can read: scores of answers, their intervals, and the answers themselves.
+"""Evaluation of a run: scores of answers, confidence intervals, and storage of the answers.
 
-    scores.py        how good one answer is; accuracy, macro F1 and confusion matrix of many
-    intervals.py     how far a figure of so many rows can be trusted
-    predictions.py   the answers to the validation rows, base beside fine-tuned, kept in the run's folder
+    scores.py        scores of single answers; accuracy, macro F1 and confusion matrix of many
+    intervals.py     95 % confidence intervals
+    predictions.py   answers of base and fine-tuned model to the validation rows, stored in the run's folder
 
-No torch here: the window reads what the worker wrote.
+No torch here: the page reads what the worker wrote.
 """

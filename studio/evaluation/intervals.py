@@ -1,4 +1,4 @@
-"""How far a figure measured on so many rows can be trusted: 95 % intervals. It knows nothing about what was measured."""
+"""95 % confidence intervals of means, rates and other statistics of rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 Interval = tuple[float, float]
-_Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
-_ROUNDS = 2000
-_SAME = 1e-12  # what sums of shares may differ by in their last digits
-_PORTION = 2_000_000  # row numbers drawn at a time, so that memory stays bounded
+_Z = 1.959964  # 97.5 % quantile of the standard normal distribution
+_ROUNDS = 2000  # bootstrap resamples
+_SAME = 1e-12  # range below which values count as equal: rounding errors of sums
+_PORTION = 2_000_000  # row indices drawn at a time, to bound memory
 
 
 def wilson(right: float, count: int) -> Interval:
-    """Interval of a rate of `right` in `count` (Wilson 1927, JASA 22:209); never outside 0 to 1, sensible at both ends."""
+    """Wilson score interval of the rate `right` / `count` (Wilson 1927, JASA 22:209). It lies within 0 to 1 and keeps a
+    positive width at rates of 0 and 1.
+    """
     rate, z = right / count, _Z * _Z / count
     middle = (rate + z / 2) / (1 + z)
     reach = _Z * math.sqrt(rate * (1 - rate) / count + z / (4 * count)) / (1 + z)
@@ -23,9 +25,9 @@ def wilson(right: float, count: int) -> Interval:
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """Interval of the mean of `values`: the middle 95 % of the means of rows drawn anew, with replacement (Efron 1979).
+    """Percentile bootstrap interval of the mean of `values` (Efron 1979); deterministic for a given seed.
 
-    The same seed gives the same interval. For the difference of two models give each row's own difference: the rows stay paired.
+    For the difference of two models, pass the difference of each row, so that the rows stay paired.
     """
     found = np.asarray(values, dtype=float)
     return _middle([mean for drawn in _drawn(len(found), seed) for mean in found[drawn].mean(axis=1)])
@@ -34,8 +36,11 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
 def bootstrap_figures(
     count: int, figures: Callable[[np.ndarray], Sequence[float]], spans: Sequence[Interval], seed: int = 0
 ) -> list[Interval]:
-    """The same for figures of `count` rows that are no means. figures: how often each row was drawn → their values; spans: between what each
-    of them lies, which one that comes out the same in every round may still be (`alike`)."""
+    """Percentile bootstrap intervals of statistics of `count` rows that are not means.
+
+    figures: maps the number of times that each row was drawn, [count], to the values of the statistics. spans: (lowest,
+    highest) possible value of each statistic, for the fallback `all_equal` where all resamples give the same value.
+    """
     rounds = np.array([figures(np.bincount(row, minlength=count)) for drawn in _drawn(count, seed) for row in drawn])
     return [
         all_equal(values[0], count, span) if np.ptp(values) < _SAME else _middle(values)
@@ -44,7 +49,7 @@ def bootstrap_figures(
 
 
 def _drawn(count: int, seed: int) -> Iterator[np.ndarray]:
-    """Numbers of `count` rows drawn with replacement: `_ROUNDS` times `count`, some rounds at a time."""
+    """Yield row indices drawn with replacement, in portions [rounds, count], `_ROUNDS` rounds in total."""
     generator, left, at_a_time = np.random.default_rng(seed), _ROUNDS, max(1, _PORTION // count)
     while left:
         rounds = min(at_a_time, left)
@@ -58,23 +63,25 @@ def _middle(values: Sequence[float]) -> Interval:
 
 
 SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
-"""Between what a share lies, and the difference of two."""
+"""Ranges of a rate and of the difference of two rates."""
 
 
 def all_equal(value: float, count: int, span: Interval) -> Interval:
-    """Interval of a mean where each of `count` rows has the same value, so that rows drawn anew would claim to be certain.
+    """Interval of a mean where all `count` rows have the same value, so that the bootstrap would give a width of 0.
 
-    None of `count` rows differs; by Wilson up to a share of z² / (count + z²) of all rows still may, and be anything in `span`. Of
-    shares that are all 0 or 1 this is Wilson's own interval.
+    By Wilson's interval for 0 differing rows in `count`, up to a fraction z² / (count + z²) of all rows can differ;
+    these may have any value in `span`. For values that are all 0 or all 1 the result equals Wilson's interval.
     """
     other = wilson(0, count)[1]
     return float(value - other * (value - span[0])), float(value + other * (span[1] - value))
 
 
 def newcombe(base: Sequence[float], fine_tuned: Sequence[float]) -> Interval:
-    """Interval of the difference of two rates, fine-tuned − base, on the same rows, each 0 or 1 (Newcombe 1998, Statistics in Medicine 17:2635, method 10).
+    """Interval of the difference of two paired rates, fine-tuned − base; the values of each row are 0 or 1 (Newcombe
+    1998, Statistics in Medicine 17:2635, method 10).
 
-    Wilson's intervals of the two, put together with their correlation φ, which is taken smaller than it seems where it is positive.
+    Combines the Wilson intervals of the two rates by their correlation φ, with a continuity correction where φ is
+    positive.
     """
     count, pairs = len(base), list(zip(fine_tuned, base, strict=True))
     both, gained, lost = pairs.count((1, 1)), pairs.count((1, 0)), pairs.count((0, 1))
@@ -94,15 +101,19 @@ def newcombe(base: Sequence[float], fine_tuned: Sequence[float]) -> Interval:
 
 
 def interval(values: Sequence[float], share: bool = True) -> Interval | None:
-    """Of the mean of `values`: Wilson's where each is 0 or 1, else by bootstrap. share: each lies in 0 to 1; otherwise nothing can be said
-    where all are the same, and it is None."""
+    """Interval of the mean of `values`: Wilson's if they are 0s and 1s, `all_equal` if all are equal, else bootstrap.
+
+    share: the values lie in 0 to 1. If they do not and all are equal, the result is None.
+    """
     if np.ptp(values) < _SAME:
         return all_equal(values[0], len(values), SHARE) if share else None
     return wilson(sum(values), len(values)) if share and set(values) == {0, 1} else bootstrap(values)
 
 
 def gain(base: Sequence[float], fine_tuned: Sequence[float], share: bool = True) -> Interval | None:
-    """Of the mean of fine-tuned − base on the same rows: Newcombe's where each is 0 or 1, else by bootstrap; share and None as in `interval`."""
+    """Interval of the mean of fine-tuned − base on the same rows: Newcombe's if all values are 0 or 1, `all_equal` if
+    all differences are equal, else bootstrap. share and None as in `interval`.
+    """
     if share and {*base, *fine_tuned} <= {0, 1}:
         return newcombe(base, fine_tuned)
     differences = [after - before for before, after in zip(base, fine_tuned, strict=True)]

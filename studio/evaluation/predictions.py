@@ -1,7 +1,8 @@
-"""The answers to the validation rows, base beside fine-tuned: made into figures with intervals, and kept in a file of bounded size.
+"""Answers of the base model and the fine-tuned model to the validation rows: mean scores with intervals, and storage
+in a file of bounded size.
 
-`predictions.jsonl` lies in the run's folder, a row a line. It is the person's own data, so it never travels with an adapter.
-It knows nothing about models, nor about how a table looks.
+`predictions.jsonl` in the run's folder has one line per row. It contains the user's data, so it is never exported with
+an adapter. Independent of models and of how the page shows the table.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from studio.evaluation.intervals import gain, interval
 from studio.words import Sentence
 
 FILE = "predictions.jsonl"
-MOST_CHARACTERS = 24_000_000  # in one file; texts are cut where they would not fit
+MOST_CHARACTERS = 24_000_000  # approximate limit of one file; texts are cut to fit
 _LONGEST = 8_000  # characters of one text
 
 
 @dataclass(frozen=True)
 class Score:
-    """A figure of one row, whose mean is the run's figure. share: it lies between 0 and 1 and is read as a percentage; agreed: the base model's
-    is not measured but follows from what the score is."""
+    """Description of a score of one row; the run's metric is its mean over all rows.
+
+    share: it lies between 0 and 1 and is shown as a percentage. agreed: the base model's value follows from the
+    definition and is not measured, so it has no interval.
+    """
 
     title: Sentence
     help: Sentence
@@ -42,14 +46,16 @@ SCORES = {
     "margin": Score(
         Sentence("Margin"),
         Sentence(
-            "How much likelier the better answer is than the worse one, on average: the difference of their log-probabilities."
+            "How much likelier the better answer is than the worse one, on average: "
+            "the difference of their log-probabilities."
         ),
         share=False,
     ),
     "heeded": Score(
         Sentence("Feedback heeded"),
         Sentence(
-            "How many validation answers became likelier where they are marked good and less likely where bad; one half before training."
+            "How many validation answers became likelier where they are marked good and less likely where bad; "
+            "one half before training."
         ),
         agreed=True,
     ),
@@ -62,19 +68,23 @@ SCORES = {
     ),
     "rouge_l": Score(Sentence("ROUGE-L"), Sentence("How many words they share in the same order.")),
 }
-"""Every score a row can have. The first one that a run's rows have is what "worst first" goes by."""
+"""All scores of a row by name. "Worst first" sorts by the first of them that the run's rows have."""
 MACRO_F1 = Score(
     Sentence("Macro F1"),
     Sentence(
-        "How well each label is found and told apart from the others, on average: a rare label counts as much as a frequent one."
+        "How well each label is found and told apart from the others, on average: "
+        "a rare label counts as much as a frequent one."
     ),
 )
-"""A figure of all rows together."""
+"""Computed from all rows together, not a mean of row scores."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One validation row. scores: name in `SCORES` → (of the base model, of the fine-tuned one). rejected: the worse answer of a pair."""
+    """One validation row with the answers of both models.
+
+    scores: name in `SCORES` → (base model's, fine-tuned model's). rejected: the rejected answer of a pair.
+    """
 
     prompt: str
     expected: str
@@ -85,8 +95,11 @@ class Prediction:
 
 
 def summarise(rows: Sequence[Prediction]) -> dict:
-    """Means of all scores, {"exact_match": …, "base_exact_match": …}, and under "intervals" for each score the 95 % intervals
-    {"base": (low, high), "fine_tuned": …, "difference": …}, the last of fine-tuned − base on the same rows; None where nothing can be said."""
+    """Return the means of all scores, {"exact_match": …, "base_exact_match": …}, and their 95 % intervals.
+
+    "intervals" maps each score to {"base": (low, high), "fine_tuned": …, "difference": …}, the last one of fine-tuned −
+    base on the same rows; None where no interval can be given.
+    """
     names = [name for name in SCORES if rows and name in rows[0].scores]
     found: dict = {}
     for name in names:
@@ -112,7 +125,7 @@ def _intervals(score: Score, base: Sequence[float], fine_tuned: Sequence[float])
 
 
 def write(folder: Path, rows: Sequence[Prediction]) -> None:
-    """Keep `rows` in `folder`: all of them, with texts cut where the file would grow beyond `MOST_CHARACTERS`. Whole or not at all."""
+    """Write all `rows` to `folder`, atomically. Texts are cut so that the file stays near `MOST_CHARACTERS`."""
     longest = min(_LONGEST, max(40, MOST_CHARACTERS // (5 * max(1, len(rows)))))
 
     def cut(text: str) -> str:
@@ -127,7 +140,7 @@ def write(folder: Path, rows: Sequence[Prediction]) -> None:
 
 
 def read(folder: Path) -> list[Prediction]:
-    """The rows that `write` kept in `folder`; [] where there are none."""
+    """Read the rows that `write` stored in `folder`; [] if there is no file."""
     path = folder / FILE
     if not path.exists():
         return []
@@ -148,7 +161,10 @@ ORDERS = {
 
 
 def sort_rows(rows: Sequence[Prediction], order: str = "worst", search: str = "") -> list[Prediction]:
-    """The rows that hold every word of `search`, in an order of `ORDERS`; ties are settled by the scores that follow, then by place."""
+    """Return the rows that contain every word of `search`, sorted by `order`, a key of `ORDERS`.
+
+    Ties are broken by the following scores, then by position.
+    """
     looked_for = search.casefold().split()
     found = [
         row
@@ -169,7 +185,9 @@ def sort_rows(rows: Sequence[Prediction], order: str = "worst", search: str = ""
 
 
 def as_csv(rows: Sequence[Prediction]) -> str:
-    """Every row and score as CSV with a header; cells that a spreadsheet would take for a formula get an apostrophe in front."""
+    """All rows and scores as CSV with a header. Cells that a spreadsheet would read as a formula are prefixed with an
+    apostrophe.
+    """
     names = [name for name in SCORES if rows and name in rows[0].scores]
     worse = any(row.rejected for row in rows)
     out = io.StringIO()

@@ -1,7 +1,7 @@
-"""How good answers are: word overlap with the answer expected, and the figures of classification.
+"""Scores: exact match and word overlap with the expected answer, and classification metrics.
 
-Words are runs of letters and digits without case; Chinese, Japanese and Korean, which are written without spaces, count by the
-character. It knows nothing about models, nor about how sure a figure is.
+Words are case-folded runs of word characters; each Chinese, Japanese or Korean character counts as a word. Independent
+of models; intervals are in `intervals.py`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,27 @@ _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 
 
 def words(text: str) -> list[str]:
-    """What the overlap scores compare."""
+    """Split `text` into the words that the overlap scores compare."""
     return _WORD.findall(text.casefold())
 
 
 def exact_match(expected: str, answer: str) -> float:
-    """1 where the two are the same but for space at the ends, else 0."""
+    """1 if the texts are equal after stripping white space at both ends, else 0."""
     return float(answer.strip() == expected.strip())
 
 
 def token_f1(expected: str, answer: str) -> float:
-    """Harmonic mean of the shares of words that are in the other text too, each as often as it stands there (Rajpurkar 2016, arXiv:1606.05250, §6.1)."""
+    """Token F1: harmonic mean of precision and recall of the words, counted with multiplicity (Rajpurkar 2016,
+    arXiv:1606.05250, §6.1).
+    """
     reference, text = words(expected), words(answer)
     return _f1(sum((Counter(reference) & Counter(text)).values()), len(reference), len(text))
 
 
 def rouge_l(expected: str, answer: str) -> float:
-    """The same for the longest common subsequence of words, so that their order counts (Lin 2004, aclanthology.org/W04-1013, §3.1, β = 1)."""
+    """ROUGE-L: F1 of the longest common subsequence of words, so that their order counts (Lin 2004,
+    aclanthology.org/W04-1013, §3.1, β = 1).
+    """
     reference, text = words(expected), words(answer)
     return _f1(_common_subsequence(reference, text), len(reference), len(text))
 
@@ -45,7 +49,7 @@ def _f1(common: int, reference: int, text: int) -> float:
 
 
 def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a row of the table at a time in the bits of one number (Hyyrö 2004)."""
+    """Length of the longest common subsequence, bit-parallel: an integer holds one row of the table (Hyyrö 2004)."""
     places: dict[str, int] = {}
     for at, word in enumerate(first):
         places[word] = places.get(word, 0) | 1 << at
@@ -58,18 +62,19 @@ def _common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
 
 
 def preferred(chosen: float, rejected: float) -> float:
-    """1 where the better answer is the likelier one, ½ where both are equally likely, else 0."""
+    """1 if the chosen answer has the larger value, ½ if both are equal, else 0."""
     return 0.5 if chosen == rejected else float(chosen > rejected)
 
 
 def accuracy(expected: Sequence, predicted: Sequence) -> float:
-    """Share of rows that were predicted as expected; for several labels a row, all of them."""
+    """Fraction of rows whose prediction equals the expected value; for multi-label, the whole set of labels."""
     return sum(reference == text for reference, text in zip(expected, predicted, strict=True)) / len(expected)
 
 
 def macro_f1(expected: Sequence[str | Set[str]], predicted: Sequence[str | Set[str]], labels: Sequence[str]) -> float:
-    """Mean over `labels` of each one's F1: 2·hits / (2·hits + missed + wrongly said). A label that is neither expected nor
-    predicted anywhere is left out, since nothing was measured for it."""
+    """Mean of the labels' F1 = 2·TP / (2·TP + FN + FP). Labels that are neither expected nor predicted in any row are
+    left out, since their F1 is undefined.
+    """
     found = []
     for label in labels:
         pairs = [
@@ -90,8 +95,11 @@ def weighted_macro_f1(
     labels: Sequence[str],
     sizes: Sequence[int] = (),
 ) -> Callable[[np.ndarray], float]:
-    """`macro_f1` as a function of how often each row counts, for rows that are drawn anew. sizes: how many of `labels` each label set has,
-    one set after the other, where the figure is the mean over sets."""
+    """Return a function that computes `macro_f1` from the weight of each row, [rows], for bootstrap resampling.
+
+    sizes: number of labels in each label set, where `labels` concatenates several sets; the result is then the mean of
+    the sets' macro F1.
+    """
     numbers = {label: at for at, label in enumerate(labels)}
     hits = [
         (row, numbers[label])
@@ -125,6 +133,6 @@ def _has(value: str | Set[str], label: str) -> bool:
 
 
 def confusion(expected: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
-    """Rows: the expected label; columns: the predicted one; both in the order of `labels`."""
+    """Confusion matrix: rows are expected labels, columns predicted ones, both in the order of `labels`."""
     counts = Counter(zip(expected, predicted, strict=True))
     return [[counts[reference, text] for text in labels] for reference in labels]

@@ -1,4 +1,6 @@
-"""What a run will take, before it is started: `forecast`, the run as one `sentence`, and what to do where it does not fit."""
+"""Estimates of a run's time, memory and disk space before it starts (`forecast`), its description in one `sentence`,
+and remedies where it does not fit into memory.
+"""
 
 from studio.forecast.estimate import PARTS, Forecast, duration, forecast, sentence
 from studio.forecast.model_fit import fits

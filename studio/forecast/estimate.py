@@ -1,7 +1,7 @@
-"""What a run will take, before it is started: steps, time, memory, disk; and the run as one sentence.
+"""Estimate of a run's steps, time, memory and disk space before it starts; and the run as one sentence.
 
-Memory is added up in `memory`, time in `speed`; here they meet. Nothing here imports torch or touches the data: the
-caller brings the examples' lengths in tokens, or none, and then a middling length is assumed.
+Combines the memory estimate of `memory` and the time estimate of `speed`. Does not import torch or read the data: the
+caller passes the examples' lengths in tokens; without them an average length is assumed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from studio.store import Store
 from studio.tasks import TASKS
 from studio.words import Sentence, StudioError
 
-_ASSUMED = 128  # tokens an example has where nobody counted, if "Max sequence length" allows
+_ASSUMED = 128  # tokens per example where lengths are unknown, limited by "Max sequence length"
 PARTS = {
     "weights": "Weights",
     "gradients": "Gradients",
@@ -32,7 +32,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Question:
-    """What a forecast was made for, so that it can be made again with something changed."""
+    """The inputs of a forecast, so that it can be repeated with a changed recipe."""
 
     recipe: Recipe
     shape: Shape
@@ -42,8 +42,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take. parts: part → bytes of memory (titles in `PARTS`). sure: the lengths were counted and the speed
-    was measured in an earlier run, so that the time is no guess."""
+    """The estimate for one run.
+
+    parts: memory in bytes by part (titles in `PARTS`). sure: the lengths are known and the throughput was measured in
+    an earlier run, so that the time does not rest on assumptions.
+    """
 
     device: str
     steps: int
@@ -59,23 +62,25 @@ class Forecast:
 def forecast(
     recipe: Recipe, shape: Shape, lengths: list[int] | None, rows: int, hardware: Hardware, store: Store | None = None
 ) -> Forecast:
-    """What `recipe` will take on a model of `shape`.
+    """Estimate the run of `recipe` on a model of `shape`.
 
-    lengths: tokens of the examples or of a fair sample of them, uncut; None where they were not counted (of pictures the model says how many
-    patches they make). rows: training examples. store: where the speeds of earlier runs are noted. Raises `StudioError` for a device that is not there.
+    lengths: in tokens, before truncation, of all examples or a representative sample; None where they are unknown (not
+    needed for images, whose number of patches the model determines). rows: number of training examples. store: holds
+    the throughputs of earlier runs. Raises `StudioError` for a device that is not available.
     """
     device = choose_device(recipe.machine.device, hardware)
     precision = memory.precision_of(recipe, hardware.bf16_on(device), device)
     most = min(recipe.training.max_length, shape.context or recipe.training.max_length)
     known = [min(length, most) for length in lengths or () if length > 0]
     if recipe.task.modality == "image":
-        known = [shape.context]  # every picture makes as many patches
+        known = [shape.context]  # every image has the same number of patches
     used = known or [min(_ASSUMED, most)]
     examples = max(rows, 1)
     steps = speed.total_steps(recipe, examples)
     parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
     labelled = speed.measured_throughput(store, device, recipe)
-    share = 0.1 if recipe.data.validation else recipe.data.validation_fraction  # a file of its own is not opened here
+    # A separate validation file is not read here: 10 % is assumed.
+    share = 0.1 if recipe.data.validation else recipe.data.validation_fraction
     seconds = speed.seconds(
         recipe,
         shape,
@@ -108,9 +113,10 @@ def sentence(
     data: str | None = None,
     wrong: Collection[str] = (),
 ) -> Sentence:
-    """The run as one sentence in Markdown; "…" stands for what is not known yet.
+    """The run as one sentence in Markdown, with "…" for what is not known yet.
 
-    data: the dataset's title; without it the recipe's own source, shortened. wrong: parts of the recipe that are not to be believed.
+    data: the dataset's title; by default the recipe's source, shortened. wrong: parts of the recipe that are invalid;
+    they are shown as "…".
     """
     device = forecast.device if forecast else _device(recipe, hardware)
     named = data or source_title(recipe)
@@ -129,8 +135,11 @@ def sentence(
     return Sentence(_WHOLE, rows=f"{rows:,}", **values)
 
 
-_SAID_OF = {"training": "length", "machine": "device"}  # part of a recipe → place in the sentence, where they differ
-_WHOLE = "Teach **{model}** to **{task}** from **{data}** ({rows} {rows:example|examples}) with **{method}** for **{length}** on **{device}**: {cost}"
+_SAID_OF = {"training": "length", "machine": "device"}  # part of a recipe → placeholder, where they differ
+_WHOLE = (
+    "Teach **{model}** to **{task}** from **{data}** ({rows} {rows:example|examples}) with **{method}** "
+    "for **{length}** on **{device}**: {cost}"
+)
 _WITHOUT_ROWS = (
     "Teach **{model}** to **{task}** from **{data}** with **{method}** for **{length}** on **{device}**: {cost}"
 )
@@ -150,7 +159,7 @@ def _device(recipe: Recipe, hardware: Hardware) -> str:
 
 
 def _method(recipe: Recipe) -> Sentence:
-    """The method's summary, its title translatable: "Prompt tuning p=20"."""
+    """The method's summary, such as "Prompt tuning p=20", with the title as a translatable part."""
     title, summary = recipe.method.title, recipe.method.summary()
     return (
         Sentence("{title}{rest}", title=Sentence(title), rest=summary.removeprefix(title))
@@ -167,12 +176,12 @@ def _length(recipe: Recipe) -> Sentence:
 
 
 def short_model(name: str) -> str:
-    """A hub id without its owner, a folder without its path."""
+    """The last component of a hub id or folder path."""
     return name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] or name
 
 
 def source_title(recipe: Recipe) -> str:
-    """The recipe's data source as a person calls it ("captain.jsonl"); "" where none is chosen."""
+    """A short title of the recipe's data source, such as "captain.jsonl"; "" if none is chosen."""
     try:
         return resolve(recipe.data.source).title
     except StudioError:
@@ -180,7 +189,7 @@ def source_title(recipe: Recipe) -> str:
 
 
 def duration(seconds: float) -> Sentence:
-    """Seconds as a person says them: "8 s", "40 s", "3 min", "2 h 10 min", "4 days"."""
+    """Format a duration, rounded: "8 s", "40 s", "3 min", "2 h 10 min", "4 days"."""
     if seconds < 90:
         whole = max(1, round(seconds)) if seconds < 20 else 5 * round(seconds / 5)
         return Sentence("{count} s", count=whole)

@@ -1,8 +1,8 @@
-"""How much memory a run takes, added up part by part from the model's shape, in bytes.
+"""Estimate of a run's peak memory in bytes, as a sum of parts computed from the model's shape.
 
-The activation formula was read off what autograd keeps for a Qwen2 block (torch 2.13, peft 0.21, scaled-dot-product
-attention, so nothing of size length²), to within 3 % over hidden, intermediate and key/value sizes. For another block
-(GPT-2, OLMo) it is an estimate. It knows nothing about time, and nothing about the machine but CPU or GPU.
+The activation formula was derived from the tensors that autograd saves for a Qwen2 block (torch 2.13, peft 0.21,
+scaled-dot-product attention, so nothing of size length²); its error is within 3 % over hidden, intermediate and
+key/value sizes. For other blocks (GPT-2, OLMo) it is approximate. Of the machine, only CPU or GPU matters here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from studio.models.shape import Shape
 from studio.recipe import Recipe
 
-# Bytes of optimiser state for each trained number: two moments in 32 or 8 bit, one for Lion, sums of rows and
+# Bytes of optimiser state per trainable parameter: two moments in 32 or 8 bit, one for Lion, sums over rows and
 # columns for Adafactor (Shazeer & Stern 2018, arXiv:1804.04235). 8 bit: Dettmers 2022, arXiv:2110.02861.
 STATES = {
     "adamw": 8,
@@ -23,28 +23,30 @@ STATES = {
     "adafactor": 0.1,
     "lion_8bit": 1,
 }
-# 4 bits and their scales: one 32-bit scale for 64 weights, or quantised again to 0.127 bits (Dettmers 2023, arXiv:2305.14314, §3).
+# Bytes per weight: 4 bits plus scales, one 32-bit scale for 64 weights (0.5 bits per weight) or, with double
+# quantisation, 0.127 bits per weight (Dettmers 2023, arXiv:2305.14314, §3).
 _NF4, _NF4_DOUBLE = (4 + 0.5) / 8, (4 + 0.127) / 8
-_INT8 = 1.01  # one byte, and a scale for each row (Dettmers 2022, arXiv:2208.07339)
-# A worker with torch, transformers and peft imported holds 0.49 GB (FACTS); a CUDA context and its libraries about as much.
+_INT8 = 1.01  # bytes per weight: one byte, and a scale for each row (Dettmers 2022, arXiv:2208.07339)
+# Bytes. A worker with torch, transformers and peft imported takes 0.49 GB (FACTS.md); a CUDA context with its libraries
+# about as much.
 PROCESS = {"cpu": 520_000_000, "cuda": 500_000_000}
-_SLACK = 0.15  # of the activations: what the allocator holds but cannot use, and short-lived results
-LABELLED = 0.8  # share of a batch's positions at which some row has a label, where nobody counted
-# Times LoRA's activations, where a method's own layers keep much more (measured as above).
+_SLACK = 0.15  # fraction added to the activations: allocator fragmentation and temporary tensors
+LABELLED = 0.8  # assumed fraction of a batch's positions at which some row has a label
+# Factor on LoRA's activations for methods whose own layers save much more for backward (measured as above).
 _HEAVIER = {"dora": 2.3}
 
 
 def precision_of(recipe: Recipe, bf16: bool, device: str) -> str:
-    """The precision that "auto" becomes: bf16 where a GPU has it, fp16 on older GPUs, fp32 on a CPU."""
+    """Resolve the recipe's precision; "auto" is bf16 on GPUs that support it, fp16 on other GPUs, fp32 on a CPU."""
     if recipe.machine.precision != "auto":
         return recipe.machine.precision
     return "fp32" if device == "cpu" else "bf16" if bf16 else "fp16"
 
 
 def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, precision: str) -> dict[str, int]:
-    """Part → bytes at the heaviest moment: weights, gradients, optimiser, activations, logits, process.
+    """Return peak memory in bytes by part: weights, gradients, optimiser, activations, logits, process.
 
-    longest: tokens of the longest example. A batch of the longest ones does come, and is what must fit.
+    longest: tokens of the longest example. All examples of the largest batch are assumed to be that long.
     """
     trained = recipe.method.parameter_count(shape)
     width = 4 if precision == "fp32" else 2
@@ -69,7 +71,9 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
 
 
 def weight_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
-    """The base model's weights: linear layers as quantised, the rest at `width` bytes (4 beside quantised ones)."""
+    """Bytes of the base model's weights at `width` bytes per weight. With quantisation, linear layers take their
+    quantised size and all other weights 4 bytes each.
+    """
     linear = sum(rows * columns for rows, columns in shape.linear_layers.values())
     rest = shape.parameters - linear
     match recipe.quantisation:
@@ -81,11 +85,12 @@ def weight_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
 
 
 def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
-    """What the forward pass keeps for one token of the batch, all layers.
+    """Bytes that the forward pass saves for backward per token of the batch, over all layers.
 
-    One block keeps 6 vectors of the hidden size in 32 bit (norms and residuals), and at `width` bytes 2 of the key/value
-    size and 4 of the intermediate size; with every weight trained 2.5 hidden vectors more; with dropout each adapted layer's
-    input again and its mask. With checkpointing only each block's input stays, and one block is recalculated (Chen 2016, arXiv:1604.06174).
+    One block saves 6 vectors of the hidden size in 32 bit (norms and residuals), and at `width` bytes 2 of the
+    key/value size and 4 of the intermediate size; in full fine-tuning 2.5 more hidden vectors in 32 bit; with dropout
+    also each adapted layer's input and its mask. With gradient checkpointing only each block's input is saved, and one
+    block at a time is recomputed (Chen 2016, arXiv:1604.06174).
     """
     if not shape.layers:
         return 0
@@ -102,7 +107,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
 
 
 def disk_bytes(recipe: Recipe, shape: Shape) -> int:
-    """What a run puts on disk: two checkpoints of the trainable parameters and their optimiser states, and what it ships."""
+    """Disk space of a run in bytes: two checkpoints (trainable parameters, optimiser state) and the artefact."""
     trained = recipe.method.parameter_count(shape)
     ships = 2 * shape.parameters if recipe.method.ships_as == "model" else 4 * trained
     return math.ceil(2 * trained * (4 + STATES[recipe.training.optimiser]) + ships)

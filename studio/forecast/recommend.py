@@ -1,7 +1,7 @@
-"""Which methods to try first with this model, data, task and machine, each with the reason in one sentence.
+"""Recommendations of methods for the given model, data, task and machine, each with a reason in one sentence.
 
-A rule of thumb for each method, asked of the forecast: what does not fit, or cannot serve the task, is not recommended. It
-knows nothing about cards and buttons.
+Rules of thumb, checked against the forecast: a method that does not fit into memory or does not support the task is not
+recommended. Independent of the page.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from studio.recipe import Recipe
 from studio.words import Sentence, StudioError
 
 MOST = 3
-_SMALL = 300_000_000  # parameters up to which teaching all of them is an ordinary thing to do
-_FEW, _MANY = 100, 20_000  # examples
+_SMALL = 300_000_000  # largest parameter count for which full fine-tuning is recommended regardless of the data
+_FEW, _MANY = 100, 20_000  # training examples
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Case:
-    """What a recommendation is made for. lengths: tokens of the examples, None where nobody counted."""
+    """The inputs of a recommendation. lengths: of the examples in tokens, None if unknown. rows: training examples."""
 
     recipe: Recipe
     shape: Shape
@@ -39,7 +39,10 @@ class Case:
     hardware: Hardware
 
     def with_method(self, name: str) -> Forecast | None:
-        """What the run would take with the method's defaults (the draft's own options where it is chosen already); None if it cannot serve."""
+        """Forecast the run with this method, with its default options or, if the recipe already uses it, the recipe's.
+
+        None if the method does not support the model, task or machine.
+        """
         own = self.recipe.method.name == name
         try:
             recipe = self.recipe if own else changed(self.recipe, {"method": {"name": name}})
@@ -51,7 +54,7 @@ class Case:
 
 
 def recommend(case: Case) -> list[Recommendation]:
-    """At most three methods, the best first; [] where none can be had."""
+    """Return at most three methods, the best first; [] if none is possible."""
     found: dict[str, Recommendation] = {}
     for name, reason in _ideas(case):
         found.setdefault(name, Recommendation(name, reason))
@@ -61,7 +64,9 @@ def recommend(case: Case) -> list[Recommendation]:
 
 
 def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
-    """What speaks for a method here, the strongest first; only methods that serve the task and fit."""
+    """Yield (method, reason), the best first. Only methods that support the task and fit into memory; if none fits, the
+    one that needs least.
+    """
     needs = {name: found for name in _CONSIDERED if name in METHODS and (found := case.with_method(name))}
     fit = {name: found for name, found in needs.items() if not memory_problem(found, case.hardware)}
     values = {
@@ -74,7 +79,8 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
         yield (
             "longlora",
             Sentence(
-                "The longest example has {longest} tokens, but the model reads {context}: this method lengthens what it can read.",
+                "The longest example has {longest} tokens, but the model reads {context}: "
+                "this method lengthens what it can read.",
                 longest=f"{longest:,}",
                 context=f"{case.shape.context:,}",
             ),
@@ -83,7 +89,8 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
         yield (
             "lora",
             Sentence(
-                "The first to try: it needs about {memory} GB of the {free} GB that are free, and every server loads what it makes.",
+                "The first to try: it needs about {memory} GB of the {free} GB that are free, "
+                "and every server loads what it makes.",
                 free=free,
                 **values["lora"],
             ),
@@ -132,7 +139,8 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
         yield (
             "ia3",
             Sentence(
-                "{rows} {rows:example is|examples are} few: this has only {count} trainable parameters, too few to learn {rows:it|them} by heart.",
+                "{rows} {rows:example is|examples are} few: this has only {count} trainable parameters, "
+                "too few to learn {rows:it|them} by heart.",
                 rows=case.rows,
                 **values["ia3"],
             ),
@@ -144,7 +152,8 @@ def _ideas(case: Case) -> Iterator[tuple[str, Sentence]]:
         yield (
             least,
             Sentence(
-                "Nothing fits into the {free} GB that are free; this needs least, {memory} GB. Make the batch smaller, or choose a smaller model.",
+                "Nothing fits into the {free} GB that are free; this needs least, {memory} GB. "
+                "Make the batch smaller, or choose a smaller model.",
                 free=free,
                 memory=values[least]["memory"],
             ),

@@ -1,6 +1,6 @@
-"""What to do when a run does not fit: each remedy is a sentence for a button and the changes to the recipe behind it.
+"""Remedies for a run that does not fit into memory: each is a sentence and the corresponding changes to the recipe.
 
-Every remedy is tried out on the forecast before it is offered: what would not help is not said. It knows nothing about buttons.
+The forecast is repeated with each remedy; those that save too little are not offered. Independent of the page.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from studio.recipe import Recipe, recipe_from
 from studio.words import Sentence, StudioError
 
 Changes = dict[str, Any]
-_KEPT_FREE = 0.05  # of the device's memory, for what else runs there
-_WORTH = 0.03  # a remedy that saves less than this share is not offered
+_KEPT_FREE = 0.05  # fraction of the device's memory that is reserved for other processes
+_WORTH = 0.03  # smallest fraction of the needed memory that a remedy must save to be offered
 
 
 def memory_problem(forecast: Forecast, hardware: Hardware) -> Sentence | None:
-    """One sentence where the run does not fit into what is free now; None where it does."""
+    """A sentence that says how much memory is missing, or None if the run fits into the memory that is free now."""
     if forecast.memory_bytes <= _room(forecast.device, hardware):
         return None
     return Sentence(
@@ -33,9 +33,10 @@ def memory_problem(forecast: Forecast, hardware: Hardware) -> Sentence | None:
 
 
 def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
-    """Ways out, those that suffice alone first; [] where the run fits.
+    """Return the remedies as (sentence, changes), those that suffice alone first; [] if the run fits.
 
-    Changes are dotted keys of the recipe and their values, for `changed`: {"training.batch_size": 4, "training.gradient_accumulation_steps": 2}.
+    Changes map dotted keys of the recipe to values, for `changed`:
+    {"training.batch_size": 4, "training.gradient_accumulation_steps": 2}.
     """
     room = _room(forecast.device, hardware)
     if forecast.memory_bytes <= room:
@@ -46,12 +47,12 @@ def not_enough_memory(forecast: Forecast, hardware: Hardware) -> list[tuple[Sent
         if after is not None and after < forecast.memory_bytes * (1 - _WORTH):
             text = Sentence("{remedy} ({memory} GB)", remedy=title, memory=gigabytes(after))
             found.append((after, text, changes))
-    found.sort(key=lambda item: item[0] > room)  # stable: the gentlest first within each half
+    found.sort(key=lambda item: item[0] > room)  # stable: keeps the order of `_ideas` within both groups
     return [(text, changes) for _, text, changes in found]
 
 
 def changed(recipe: Recipe, changes: Changes) -> Recipe:
-    """The recipe with dotted keys set; raises `StudioError` where the outcome is no recipe."""
+    """Return the recipe with the dotted keys set; raises `StudioError` if the result is not a valid recipe."""
     values = recipe.to_dict()
     for key, value in changes.items():
         *path, last = key.split(".")
@@ -63,7 +64,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
 
 
 def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
-    """Everything that could help, the gentlest first."""
+    """All possible remedies, those that change the run least first; whether they help is not checked here."""
     recipe = forecast.question.recipe
     training, machine, method = recipe.training, recipe.machine, recipe.method
     ideas = _smaller_batches(forecast, room, hardware)
@@ -99,7 +100,7 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
 
 
 def _smaller_batches(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sentence, Changes]]:
-    """The largest smaller batch that fits (else a batch of one), accumulated to the same effective batch size."""
+    """Halve the batch size until the run fits or it is 1; gradient accumulation keeps the effective batch size."""
     training = forecast.question.recipe.training
     size, changes = training.batch_size, None
     while size > 1:
@@ -118,7 +119,7 @@ def _smaller_batches(forecast: Forecast, room: int, hardware: Hardware) -> list[
 
 
 def _as(method, name: str) -> dict:
-    """`method` as another one, with the options that both have."""
+    """Options of the method `name`, taking over those of `method` that both have."""
     other = METHODS[name].model_fields
     return {
         "name": name,

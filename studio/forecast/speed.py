@@ -1,6 +1,6 @@
-"""How long a run takes: how many tokens it works through, how much arithmetic a token is, how fast the device is.
+"""Estimate of a run's duration from its number of tokens, the FLOPs per token and the speed of the device.
 
-The speed of an earlier run with the same device, model and method counts before any table. It knows nothing about memory.
+A throughput measured in an earlier run with the same device, model, method and task takes precedence over the tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from studio.hardware import Gpu, Hardware
 from studio.models.shape import Shape
 from studio.recipe import Recipe
 
-# Dense 16-bit TFLOP/s from the makers' data sheets, by a part of the card's name; the first hit counts.
+# Dense 16-bit TFLOP/s from the manufacturers' data sheets, by a part of the card's name; the first match is used.
 _TFLOPS = {
     "B200": 2250,
     "H200": 989,
@@ -37,22 +37,24 @@ _TFLOPS = {
     "T4": 65,
 }
 _BY_CAPABILITY = {(7, 0): 60, (7, 5): 40, (8, 0): 150, (8, 6): 50, (8, 9): 80, (9, 0): 700, (10, 0): 1000, (12, 0): 100}
-_USED = 0.35  # share of the data sheet's speed that training reaches with PEFT
-_FP32 = 0.25  # 32-bit arithmetic against 16-bit on a GPU, TF32 not counted on
-# GFLOP/s a core while training in fp32. AVX-512: 81 for two cores, from FACTS (plain Trainer, grouped: 2,030 tokens/s with 10 M parameters).
+_USED = 0.35  # fraction of the data sheet's speed that training with PEFT reaches
+_FP32 = 0.25  # speed of 32-bit relative to 16-bit arithmetic on a GPU, without TF32
+# FLOP/s per core when training in fp32. AVX-512: 81 GFLOP/s for two cores, from FACTS.md (plain Trainer, grouped by
+# length: 2,030 tokens/s with 10 M parameters).
 _CORE_AVX512, _CORE_PLAIN = 40e9, 20e9
 _CORES_THAT_HELP = 16
-_UNPACKING = {"none": 1.0, "int8": 1.6, "nf4": 1.4}  # work for quantised weights, against none
-# Seconds that one layer costs however small it is: starting kernels, Python, autograd. CPU: the starter with LoRA, one thread.
+_UNPACKING = {"none": 1.0, "int8": 1.6, "nf4": 1.4}  # slowdown by quantisation
+# Fixed seconds per layer, whatever its size: kernel launches, Python, autograd. CPU: measured with the starter model
+# and LoRA, one thread.
 _LAYER_TRAINED, _LAYER_FORWARD = {"cpu": 0.005, "cuda": 0.003}, {"cpu": 0.0014, "cuda": 0.0008}
-_STEP = 0.015  # seconds a step for the optimiser, the record and the rest
-_START = 2.0  # seconds from Start to the first step with a warm standby, and for saving and checking at the end
-_READ = 1e9  # bytes of weights read a second
-_ANSWER = 0.4  # share of "Answer length" that an answer has on average
+_STEP = 0.015  # fixed seconds per step for the optimiser, recording and the rest
+_START = 2.0  # seconds from Start to the first step with a standby worker, plus saving and checking at the end
+_READ = 1e9  # bytes of weights read per second
+_ANSWER = 0.4  # assumed mean length of an answer as a fraction of "Answer length"
 
 
 def total_steps(recipe: Recipe, examples: int) -> int:
-    """How many optimiser steps the run takes, as transformers' Trainer counts them."""
+    """The number of optimiser steps of the run, counted as transformers' Trainer counts them."""
     training = recipe.training
     if training.max_steps:
         return training.max_steps
@@ -62,9 +64,9 @@ def total_steps(recipe: Recipe, examples: int) -> int:
 
 
 def padded_length(lengths: list[int], batch: int, grouped: bool) -> float:
-    """Mean tokens that an example takes up in a batch, padding included.
+    """Mean number of tokens per example in a batch, padding included. grouped: by length.
 
-    Ungrouped: the expected longest of `batch` random examples, Σ lᵢ·((i/n)^b − ((i−1)/n)^b) over sorted lengths.
+    Ungrouped: the expected maximum of `batch` random lengths, Σ lᵢ·((i/n)^b − ((i−1)/n)^b) over sorted lengths.
     """
     mean = sum(lengths) / len(lengths)
     if grouped or batch == 1:
@@ -76,9 +78,12 @@ def padded_length(lengths: list[int], batch: int, grouped: bool) -> float:
 
 
 def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
-    """Arithmetic for one trained token: 2 a weight forward, 2 for the gradient that flows on, 2 for the weight's own
-    gradient where it is trained: 6·N, or 4·N on a frozen base (Kaplan 2020, arXiv:2001.08361, §2.1), and causal attention.
-    Checkpointing runs forward twice."""
+    """FLOPs per token of a training step: per weight 2 for the forward pass, 2 for the gradient of the input and, if
+    the weight is trainable, 2 for its own gradient, that is 6·N, or 4·N on a frozen base model (Kaplan 2020,
+    arXiv:2001.08361, §2.1); plus causal attention. Gradient checkpointing repeats the forward pass.
+
+    length: tokens per row.
+    """
     matrices = shape.active_weights + LABELLED * shape.vocab_size * shape.hidden
     forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_dim
     passes = 3 if recipe.method.ships_as == "model" else 2
@@ -86,7 +91,7 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
 
 
 def device_flops(hardware: Hardware, device: str, precision: str) -> float:
-    """Arithmetic a second that training reaches on `device`, from the tables above."""
+    """Estimated FLOP/s that training reaches on `device`, from the tables above."""
     gpu = hardware.gpu(device)
     if gpu:
         return _gpu_tflops(gpu) * 1e12 * _USED * (_FP32 if precision == "fp32" else 1)
@@ -108,7 +113,9 @@ def _gpu_tflops(gpu: Gpu) -> float:
 
 
 def measured_throughput(store, device: str, recipe: Recipe) -> float | None:
-    """Tokens a second of the last run with this device, model, method and task, as the worker noted it."""
+    """Tokens per second of the last run with this device, model, method and task, as stored by the worker; None if
+    there was none.
+    """
     note = store.note(f"speed:{device}:{recipe.model.name}:{recipe.method.name}:{recipe.task.name}") if store else None
     return note["tokens_per_second"] if note and note.get("tokens_per_second", 0) > 0 else None
 
@@ -125,9 +132,10 @@ def seconds(
     precision: str,
     speed: float | None,
 ) -> float:
-    """From the click to the adapter: start, optimiser steps, evaluations, fixed prompts and the final answers.
+    """Seconds from Start to the saved adapter: start-up, optimiser steps, evaluations, sample prompts, final answers.
 
-    lengths: tokens of the examples. validation: validation examples. speed: learnt tokens a second, if any.
+    lengths: of the examples, in tokens. validation: number of validation examples. speed: measured training
+    throughput in tokens per second, if known.
     """
     training = recipe.training
     kind = "cpu" if device == "cpu" else "cuda"
@@ -160,7 +168,7 @@ def seconds(
     )
     asked = min(validation, training.evaluation_rows) if validation else 0
     prompts = training.evaluations * min(training.sample_prompts, validation)
-    word = max(forward, shape.layers * _LAYER_FORWARD[kind])  # seconds for the next token of a small batch
+    word = max(forward, shape.layers * _LAYER_FORWARD[kind])  # seconds to generate one token for a small batch
     answers = (
         training.answer_length
         * _ANSWER

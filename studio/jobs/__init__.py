@@ -1,12 +1,12 @@
-"""Jobs: who does the work, in three kinds of process. They share the store; none needs another to stay alive.
+"""Background jobs, run by three kinds of process that share only the store. Each survives the end of the others.
 
-    window      queues jobs in the store and looks at them there (`client`). It may be killed at any moment.
-    supervisor  one a home folder (`supervisor`). It gives each queued job (`queue`) a process on a machine
-                (`backends`), enforces Stop (`times`), records how each process left (`reasons`), samples
-                memory (`memory`), and adopts what it finds alive after its own restart (`identity`).
-    worker      one process a job (`work` runs it, `job` is what the job's function is given). It claims its
-                job in the store and writes the final word about it there. A warm `standby`, which has
-                imported torch already, becomes the next job's worker.
+    window      queues jobs in the store and reads their state there (`client`).
+    supervisor  one per home folder (`supervisor`). It starts a process for each queued job (`queue`, `backends`),
+                enforces Stop (`timeouts`), records how each process exited (`failure_reasons`), samples memory
+                (`memory`), and adopts running workers after its own restart (`processes`).
+    worker      one process per job (`worker` runs it, `job` is the object passed to the job's function). It claims
+                its job in the store and records the outcome there. A warm `standby` process, which has already
+                imported torch, becomes the worker of the next job.
 
-Only workers import torch. A process is known by its pid and its time of creation, never by its pid alone.
+Only workers import torch. A process is identified by its pid and creation time, never by its pid alone.
 """

@@ -1,7 +1,7 @@
-"""The machines a job can run on. A backend starts a worker for a job, finds one again, and hears of its end.
+"""Backends: start the worker of a job, find a running one again, and detect its exit.
 
-`Local` is this machine: a warm standby where there is one, a fresh process otherwise. A backend knows nothing
-about the queue, about Stop or about what the store says; it is the supervisor that decides.
+`Local` is this machine: it uses the warm standby process if there is one, else a new process. A backend does not use
+the queue or the store and does not decide when to stop; the supervisor does.
 """
 
 from __future__ import annotations
@@ -25,50 +25,55 @@ from studio.jobs.job import log_path
 
 log = logging.getLogger("supervisor")
 
-MARK = "DELTA_STUDIO_WORKER_OF"  # in the environment of every worker and of whatever it starts: the home folder
+MARK = "DELTA_STUDIO_WORKER_OF"  # environment variable of every worker and its child processes: the home folder
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process left: its exit code, or the signal that ended it; neither if nobody could see it."""
+    """How a process ended: its exit code, or the signal that killed it; both None if it could not be observed."""
 
     code: int | None = None
     signal: int | None = None
 
 
 class Handle(Protocol):
-    """A worker, as the supervisor holds it."""
+    """The supervisor's handle of a worker process."""
 
     pid: int
-    warm: bool  # it came from a standby
+    warm: bool  # whether it was a standby process
 
     def poll(self) -> Exit | None:
-        """How it left, once it has; None while it lives."""
+        """How the worker ended; None while it is running."""
 
     def terminate(self) -> None:
-        """Ask the worker to end (SIGTERM)."""
+        """Send SIGTERM to the worker."""
 
     def kill(self) -> None:
-        """End the worker and everything that it started."""
+        """Kill the worker and its child processes."""
 
 
 class Backend(Protocol):
+    """Where workers run."""
+
     def start(self, job: dict) -> Handle:
-        """A worker for a queued job, which it will claim itself. Raises OSError if none can be started."""
+        """Start a worker for a queued job; the worker claims the job itself. Raises OSError if it cannot be started."""
 
     def adopt(self, job: dict) -> Handle | None:
-        """The living worker of a running job that another supervisor started; None if there is none."""
+        """Find the live worker of a running job that another supervisor started; None if there is none."""
 
     def maintain_standby(self, wanted: bool) -> dict:
-        """Called often: keep a standby warm if one is wanted. Returns {"pid": int or None, "ready": bool}."""
+        """Keep a standby process running if `wanted`; called often. Returns {"pid": int or None, "ready": bool}."""
 
     def close(self) -> None:
-        """End what has no job. Workers go on."""
+        """Kill the standby process. Workers keep running."""
 
 
 class Local:
-    """This machine. `delay` is how many seconds after a start the next standby begins its imports, which take
-    five seconds of a core that the job that has just started could use."""
+    """This machine.
+
+    delay: seconds from the start of a worker to that of the next standby process, whose imports take five seconds of
+    CPU time that the new worker could use.
+    """
 
     def __init__(self, home: Home, delay: float):
         self.home = home
@@ -96,7 +101,7 @@ class Local:
         if self._standby and self._standby.process.poll() is not None:
             log.warning("the standby left with %s; see logs/standby.log", self._standby.process.returncode)
             self.close()
-            self._next_standby = time.monotonic() + 60  # what broke its imports will break them again
+            self._next_standby = time.monotonic() + 60  # it would probably fail again at once
         if not self._standby and wanted and time.monotonic() >= self._next_standby:
             try:
                 self._standby = Standby(self.home)
@@ -114,7 +119,7 @@ class Local:
 
 
 class Standby:
-    """A process that imports, says that it is ready, and waits for its job; see `studio.jobs.standby`."""
+    """A process that has imported the libraries and waits for a job; see `studio.jobs.standby`."""
 
     def __init__(self, home: Home):
         with open(home.logs / "standby.log", "wb") as output:
@@ -124,12 +129,12 @@ class Standby:
 
     def ready(self) -> bool:
         if not self._ready:
-            with contextlib.suppress(BlockingIOError):  # nothing said yet
+            with contextlib.suppress(BlockingIOError):  # no output yet
                 self._ready = bool(os.read(self.process.stdout.fileno(), 64))
         return self._ready
 
     def assign(self, job_id: int) -> bool:
-        """Give it its job, which it takes as soon as its imports are done. False if it is dead."""
+        """Send it the job, which it starts as soon as its imports are done. False if the process is dead."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps({"job": job_id}).encode() + b"\n")
         except BrokenPipeError:
@@ -139,7 +144,7 @@ class Standby:
         return True
 
     def close(self) -> None:
-        """End it. It has nothing worth keeping, and may be in the middle of an import."""
+        """Kill the process, which has no state to save."""
         self.process.kill()
         self.process.wait()
         self._close_pipes()
@@ -163,7 +168,7 @@ class Child:
             return self._exit
         code = self._process.poll()
         if code is not None:
-            _kill_group(self.pid)  # what a dead worker has started is nobody's now
+            _kill_group(self.pid)  # child processes that the dead worker has left behind
             self._exit = Exit(code=code) if code >= 0 else Exit(signal=-code)
         return self._exit
 
@@ -175,7 +180,7 @@ class Child:
 
 
 class Adopted:
-    """A worker that an earlier supervisor started. It is not our child, so how it leaves cannot be seen."""
+    """A worker that another process started. As it is not our child, its exit code cannot be read."""
 
     warm = False
 
@@ -197,17 +202,17 @@ class Adopted:
     def kill(self) -> None:
         if processes.is_living(self._process):
             _kill_group(self.pid)
-            with contextlib.suppress(psutil.NoSuchProcess):  # started in a terminal, it may lead no group
+            with contextlib.suppress(psutil.NoSuchProcess):  # if started in a terminal, it may not be a group leader
                 self._process.kill()
 
 
 def kill_orphans(pid: int, home: Home) -> None:
-    """End what the dead worker `pid` of some time ago has left behind in its process group.
+    """Kill the processes that are left in the process group of the dead worker `pid`.
 
-    The machine may have restarted since and the number be another group's, so each must carry our mark.
+    The number may meanwhile be that of another group (after a reboot), so only processes with our `MARK` are killed.
     """
     if processes.is_living(pid):
-        return  # the number has come round again, which the kernel allows only if the group was empty
+        return  # the pid was reused, which the kernel allows only if the group is empty
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             if os.getpgid(process.pid) == pid and process.environ().get(MARK) == str(home.root):
@@ -215,13 +220,13 @@ def kill_orphans(pid: int, home: Home) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    # Each worker leads a group of its own. On macOS a group of zombies answers with PermissionError.
+    # Each worker leads a process group. On macOS killpg raises PermissionError for a group of zombies.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
 def _spawn(module: str, home: Home, *arguments: str, **streams) -> subprocess.Popen:
-    """A process in a session of its own: no Ctrl-C in a terminal reaches it, and it outlives its parent."""
+    """Start a process in a new session, so that it gets no Ctrl-C from the terminal and outlives its parent."""
     command = [sys.executable, "-m", f"studio.jobs.{module}", str(home.root), *arguments]
     environment = os.environ | {MARK: str(home.root)}
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True, **streams)

@@ -1,7 +1,7 @@
-"""What a window uses: make sure that a supervisor is there, queue jobs, stop and resume them.
+"""The interface for windows: start the supervisor if necessary, and queue, stop and resume jobs.
 
-Each function writes to the store first and calls `ensure_supervisor` after that, so that a supervisor that is
-just leaving sees the word or frees the lock (see `Supervisor.leave`). It knows nothing about how jobs run.
+Each function first writes to the store and then calls `ensure_supervisor`, so that a supervisor that is about to exit
+either sees the request or has released its lock (see `Supervisor.leave`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from studio.jobs import processes
 from studio.store import Store
 from studio.words import StudioError
 
-_started: list[subprocess.Popen] = []  # supervisors of ours: one that has ended stays a zombie until it is polled
+_started: list[subprocess.Popen] = []  # started by this process; ended ones stay zombies until polled
 
 
 def ensure_supervisor(home: Home) -> bool:
-    """Start a supervisor if none is alive; True if one was started. Safe from any number of windows at once.
+    """Start a supervisor if none is running; True if one was started. Safe to call from several windows at once.
 
-    It takes microseconds when one is there. A window calls it with its timer too, every second or so: that is
-    what brings a supervisor back that was killed, and a dying one may hold its lock for milliseconds.
+    Takes microseconds if one is running. A window also calls it about once a second, which restarts a supervisor that
+    was killed; a dying supervisor can hold its lock for some milliseconds.
     """
     _started[:] = [process for process in _started if process.poll() is None]
     lock = processes.Lock.take(processes.supervisor_lock(home.root))
@@ -31,7 +31,7 @@ def ensure_supervisor(home: Home) -> bool:
         return False
     try:
         command = [sys.executable, "-m", "studio.jobs.supervisor", str(home.root), "--lock", str(lock.descriptor)]
-        # Its errors before its own log is open; written anew each time, so it cannot grow.
+        # For errors before the supervisor has opened its own log; overwritten each time, so it cannot grow.
         with open(home.logs / "supervisor-start.log", "wb") as output:
             process = subprocess.Popen(
                 command,
@@ -49,7 +49,7 @@ def ensure_supervisor(home: Home) -> bool:
 
 
 def register_window(home: Home) -> None:
-    """Make this process known as a window. While it lives the supervisor stays, with a warm standby."""
+    """Register this process as a window. While it runs, the supervisor keeps running, with a warm standby process."""
     pid, created = processes.current_process()
     store = Store(home.database)
     with store.transaction():
@@ -64,14 +64,17 @@ def register_window(home: Home) -> None:
 
 
 def start_run(home: Home, store: Store, name: str, recipe: dict, device: str) -> str:
-    """Queue a new run; returns its id."""
+    """Queue a new run; returns the run's id."""
     run_id, _ = store.create_run(name, recipe, device)
     ensure_supervisor(home)
     return run_id
 
 
 def resume_run(store: Store, run_id: str) -> int:
-    """Queue the run once more, to go on from its last checkpoint; returns the job's id."""
+    """Queue another job that resumes the run from its last checkpoint; returns the job's id.
+
+    Raises `StudioError` if the run does not exist or has not ended.
+    """
     job_id = store.queue_again(run_id, {"resume": True})
     if job_id is None:
         run = store.run(run_id)
@@ -86,20 +89,20 @@ def resume_run(store: Store, run_id: str) -> int:
 
 
 def start_job(store: Store, kind: str, payload: dict, device: str = "cpu", run_id: str | None = None) -> int:
-    """Queue any other job ("chat", "inspect", "export"); returns its id."""
+    """Queue a job of another kind ("chat", "inspect", "export"); returns the job's id."""
     job_id = store.queue_job(kind, payload, run_id=run_id, device=device)
     ensure_supervisor(_home_of(store))
     return job_id
 
 
 def stop(store: Store, job_id: int) -> None:
-    """Ask a job to stop. One that waits has stopped at once; one that does not listen is ended by force."""
+    """Request a job to stop. A queued job stops at once; one that does not react is killed by the supervisor."""
     store.command(job_id, "stop")
     ensure_supervisor(_home_of(store))
 
 
 def warm(store: Store) -> bool:
-    """Whether a standby has its imports behind it, so that a job would start at once."""
+    """Whether a standby process has finished its imports, so that a job would start at once."""
     standby = store.note("standby") or {}
     return bool(standby.get("ready")) and psutil.pid_exists(standby["pid"])
 

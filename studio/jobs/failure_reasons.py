@@ -1,6 +1,6 @@
-"""Why a job ended, as a sentence with a way out: from an exception in the worker, or from how it left.
+"""Error messages for jobs, with advice: from an exception in the worker, or from how its process ended.
 
-It knows nothing about torch beyond the names and words of its errors, and nothing about the store.
+Errors of torch are recognised by their names and messages, so torch is not imported.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from studio.words import Sentence, StudioError
 
-# torch, torch on a CPU, the kernel, others
+# messages of torch on a GPU, torch on a CPU, the kernel, others
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 _DISK_WORDS = ("No space left on device", "database or disk is full")  # safetensors (Rust) and SQLite
 
 
 def reason_of_exception(error: BaseException, home: Path) -> Sentence:
-    """The sentence for an exception that ended a job; `home` stands in for the path if that is not known."""
+    """The message for an exception that ended a job. home: named for a full disk where the error has no path."""
     for link in _chain(error):
         if isinstance(link, StudioError):
             return link.sentence
@@ -37,7 +37,10 @@ def reason_of_exception(error: BaseException, home: Path) -> Sentence:
 
 
 def reason_of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
-    """The sentence for a worker that left without a final word; `number` is the signal; None: nobody saw."""
+    """The message for a worker that ended without recording an outcome.
+
+    code, number: exit code and signal of the process; both None if they could not be observed. kind: of the job.
+    """
     resumable = kind == "train"
     if number == signal.SIGKILL and resumable:
         text = (
@@ -73,7 +76,7 @@ def reason_of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
 
 
 def reason_of_kill(seconds: float, kind: str) -> Sentence:
-    """The sentence for a job that was asked to stop and had to be ended."""
+    """The message for a job that was killed because it did not stop within `seconds` after the request."""
     if kind == "train":
         return Sentence(
             "It did not stop within {seconds} seconds, so its worker was ended by force. "
@@ -95,11 +98,11 @@ def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"  # a real-time signal has no name
+        return f"signal {number}"  # real-time signals have no name
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it came from: a full disk often hides behind a library's own error."""
+    """The exception and its causes: libraries often wrap the error of a full disk in one of their own."""
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:
@@ -121,6 +124,6 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    """`Type: message`, short enough for a sentence and without the full stop that the sentence adds."""
+    """`Type: message`, only the first line, at most 300 characters, without its full stop (the sentence adds one)."""
     message = (str(error).strip().splitlines() or [""])[0].rstrip(". ")[:300]
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,6 +1,6 @@
-"""A job as its function sees it: what was asked for, whether to stop, and how to say what is happening.
+"""`Job`, the object passed to a job's function: its parameters, stop requests, and progress and log messages.
 
-It knows nothing about what the job does, and nothing about the process that it runs in.
+Independent of what the job does and of the process that it runs in.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from studio.home import Home
 from studio.store import Store
 from studio.words import Sentence
 
-_LOOK_EVERY = 0.05  # seconds; a tight loop may ask `stop_requested` a million times a second
+_LOOK_EVERY = 0.05  # seconds between queries of the store, since a tight loop may call `stop_requested` very often
 
 
 def log_path(home: Home, job_id: int) -> Path:
-    """Where a job's standard output and error go."""
+    """The file that receives a job's standard output and error."""
     return home.logs / f"job-{job_id}.log"
 
 
 class Stopped(Exception):
-    """Raised by a job's function that was asked to stop and has saved all that is worth keeping."""
+    """Raised by a job's function after a stop request, once it has saved its state."""
 
 
 class Job:
@@ -43,11 +43,11 @@ class Job:
 
     @property
     def torch_device(self) -> str:
-        """What torch calls the device here: a worker sees only its own GPU, which is its first."""
+        """The torch device in this process: "cuda:0" for every GPU job, because a worker sees only its own GPU."""
         return "cuda:0" if self.device.startswith("cuda") else self.device
 
     def stop_requested(self) -> bool:
-        """Whether the job was asked to stop, in the store or by SIGTERM. Stays true; cheap at every step."""
+        """Whether a stop was requested, in the store or by SIGTERM. Stays true; cheap enough for every step."""
         now = time.monotonic()
         if not self._stop and now - self._looked >= _LOOK_EVERY:
             self._looked = now
@@ -55,23 +55,23 @@ class Job:
         return self._stop
 
     def ask_to_stop(self) -> None:
-        """Make `stop_requested` true from inside the process."""
+        """Request a stop from inside the process."""
         self._stop = True
 
     def check_stop(self) -> None:
-        """Raise `Stopped` if the job was asked to stop: for a job that has nothing to save."""
+        """Raise `Stopped` if a stop was requested; for jobs that have nothing to save."""
         if self.stop_requested():
             raise Stopped
 
     def doing(self, sentence: Sentence) -> None:
-        """Say what the job is doing now."""
+        """Record what the job is doing now."""
         self.store.job_doing(self.id, sentence.to_json())
 
     def log(self, text: Sentence | str) -> None:
-        """Add a line to the job's log in the store; a sentence can be read in each language."""
+        """Add a line to the job's log in the store. A `Sentence` is translated when it is displayed."""
         data = text.to_json() if isinstance(text, Sentence) else {"text": text}
         self.store.add_event("log", data, run_id=self.run_id, job_id=self.id)
 
     def result(self, result: dict) -> None:
-        """Offer a result already while the job runs, such as the chat server's port."""
+        """Store a result while the job is still running, such as the chat server's port."""
         self.store.job_result(self.id, result)

@@ -1,6 +1,6 @@
-"""How much memory each device has and uses: RAM by psutil and the container's limit, GPUs by nvidia-smi.
+"""Total and used memory of each device in bytes: RAM from psutil and the cgroup's limit, GPUs from nvidia-smi.
 
-It never asks torch, because asking would start CUDA in this process and take GPU memory. Sizes in bytes.
+torch is not used, because it would initialise CUDA in this process and take GPU memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 _QUERY = ["--query-gpu=index,memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits"]
-# (limit, use, statistics, key of the page cache that can be dropped): control groups version 2, then 1
+# (limit, usage, statistics, key of the reclaimable page cache in them): cgroup version 2, then 1
 _CGROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -20,26 +20,26 @@ _CGROUPS = (
 
 
 def sample() -> dict[str, dict]:
-    """Device → {"used", "total"} in bytes; GPUs ("cuda:0", …) also {"busy"}: percent of the last second."""
+    """Device → {"used", "total"} in bytes; GPUs ("cuda:0", …) may also have "busy", their utilisation in percent."""
     return {"cpu": system()} | gpus()
 
 
 def system(root: Path = Path("/sys/fs/cgroup")) -> dict[str, int]:
-    """RAM in use and in all: what a container may use, where it is less than the machine has."""
+    """Used and total RAM in bytes: of the cgroup if its limit is below the machine's total, else of the machine."""
     machine = psutil.virtual_memory()
     for limit_file, use_file, statistics, cache in _CGROUPS:
         try:
             limit, use = (root / limit_file).read_text().strip(), int((root / use_file).read_text())
             lines = dict(line.split() for line in (root / statistics).read_text().splitlines())
         except (OSError, ValueError):
-            continue  # not this version, or not in a container
+            continue  # another cgroup version, or no cgroup
         if limit != "max" and int(limit) < machine.total:
             return {"used": max(0, use - int(lines.get(cache, 0))), "total": int(limit)}
     return {"used": machine.total - machine.available, "total": machine.total}
 
 
 def gpus() -> dict[str, dict]:
-    """NVIDIA GPUs by nvidia-smi, in its order; empty without it or if it does not answer."""
+    """Memory of the NVIDIA GPUs, in the order of nvidia-smi; empty if nvidia-smi is missing or fails."""
     program = shutil.which("nvidia-smi")
     if not program:
         return {}
@@ -51,7 +51,7 @@ def gpus() -> dict[str, dict]:
 
 
 def parse(answer: str) -> dict[str, dict]:
-    """The lines "index, used MiB, total MiB, percent" as `gpus` returns them; "[N/A]" if a card hides it."""
+    """Parse lines "index, used MiB, total MiB, utilisation in %"; "[N/A]" stands for values that are not reported."""
     found = {}
     for line in answer.splitlines():
         index, used, total, busy = (part.strip() for part in line.split(","))

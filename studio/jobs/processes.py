@@ -1,6 +1,6 @@
-"""Who a process is (pid and time of creation), and the lock that only one process can hold.
+"""Identify processes by pid and creation time, and the file lock of the supervisor.
 
-It knows nothing about jobs, and nothing about what the processes do.
+Independent of jobs and of what the processes do.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 
 import psutil
 
-# psutil adds the time of the last boot, which the kernel rounds to seconds, so two processes may read the
-# same creation a second apart. A pid does not come round again that fast.
-_TOLERANCE = 2.0
+# psutil adds the boot time, which the kernel rounds to seconds, so two processes may read creation times of the same
+# process that differ by a second. A pid is not reused that fast.
+_TOLERANCE = 2.0  # seconds
 
 
 def current_process() -> tuple[int, float]:
-    """This process: (pid, time of creation in seconds since the epoch)."""
+    """(pid, creation time in seconds since the epoch) of this process."""
     return os.getpid(), psutil.Process().create_time()
 
 
 def find(pid: int | None, created: float | None) -> psutil.Process | None:
-    """The living process that was created then; None if it has ended or the pid is another's now."""
+    """The live process with this pid and creation time; None if it has ended or the pid was reused."""
     if pid is None or created is None:
         return None
     try:
@@ -35,7 +35,7 @@ def find(pid: int | None, created: float | None) -> psutil.Process | None:
 
 
 def is_living(process: psutil.Process | int) -> bool:
-    """Whether the process still runs. A zombie has ended; so has a `Process` whose pid is another's now."""
+    """Whether the process is running; False for a zombie and for a `Process` whose pid was reused."""
     try:
         found = psutil.Process(process) if isinstance(process, int) else process
         return found.is_running() and found.status() != psutil.STATUS_ZOMBIE
@@ -44,15 +44,15 @@ def is_living(process: psutil.Process | int) -> bool:
 
 
 def supervisor_lock(home: Path) -> Path:
-    """The file whose lock makes a process the supervisor of the home folder."""
+    """The lock file of the home folder's supervisor."""
     return home / "supervisor.lock"
 
 
 class Lock:
-    """A file lock that the kernel drops when its holder is gone, however that happened.
+    """A file lock (flock) that the kernel releases when its holder exits for any reason.
 
-    It belongs to the open file, so whoever inherits the descriptor inherits the lock: a window takes the
-    supervisor's lock and hands it to the supervisor that it starts, and no moment is left for a second one.
+    It belongs to the open file, so a child that inherits the descriptor inherits the lock: a window takes the lock and
+    passes it to the supervisor that it starts, so that no second supervisor can start in between.
     """
 
     def __init__(self, path: Path, descriptor: int):
@@ -61,7 +61,7 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path, descriptor: int | None = None) -> Lock | None:
-        """The lock on `path`, by an inherited `descriptor` if given; None if somebody else holds it."""
+        """Acquire the lock on `path`, through an inherited `descriptor` if given; None if another process holds it."""
         if descriptor is None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.set_inheritable(descriptor, False)
@@ -73,18 +73,18 @@ class Lock:
         return cls(path, descriptor)
 
     def sign(self) -> None:
-        """Write into the file who holds it, for people and for `holder`."""
+        """Write pid and creation time of the holder into the file, for diagnosis."""
         pid, created = current_process()
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, json.dumps({"pid": pid, "created": created}).encode(), 0)
 
     def still_there(self) -> bool:
-        """Whether `path` is the file that is locked, rather than deleted or replaced by another."""
+        """Whether `path` still is the locked file, and was not deleted or replaced."""
         try:
             return os.path.samestat(os.stat(self.path), os.fstat(self.descriptor))
         except FileNotFoundError:
             return False
 
     def drop(self) -> None:
-        """Close the file; the lock is free unless a child has inherited it."""
+        """Close the file, which releases the lock unless a child has inherited it."""
         os.close(self.descriptor)

@@ -1,7 +1,7 @@
-"""The rules of the queue: which jobs may start now, and which must leave first.
+"""Scheduling rules: which queued jobs can start now, and which running chats must stop first.
 
-At most one training job and at most one chat a device, in the order in which they were asked for; anything
-else starts at once. It knows nothing about processes: jobs in, decisions out.
+At most one training job and one chat per device, in the order in which they were queued; other jobs start at once.
+Pure functions of the rows of the store.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ ONE_PER_DEVICE = ("train", "chat")
 
 
 def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[dict]]:
-    """(jobs to start, chats to ask to leave), from rows of the store; `queued` is oldest first.
+    """(jobs to start, chats to stop), from rows of the store; `queued` is oldest first.
 
-    A training job that wants a GPU waits until the chat on it has left, because only a process that has ended
-    gives all of its GPU memory back. On a CPU both fit side by side.
+    A training job for a GPU waits until the chat on it has ended, because only the end of the process frees all of its
+    GPU memory. On a CPU both can run at the same time.
     """
     start: list[dict] = []
     leave: list[dict] = []
@@ -27,15 +27,15 @@ def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[di
             leave.append(chat)
         if not taken and not chat:
             start.append(job)
-        busy.setdefault((kind, device), job)  # also for one that waits: who comes later must not overtake it
+        busy.setdefault((kind, device), job)  # also for a job that has to wait, so that no later one overtakes it
     return start, leave
 
 
 def serves_other_programs(job: dict) -> bool:
-    """Whether a chat job is the server at the port that other programs know (the page's *Serve*), not only Chat's."""
+    """Whether a chat job serves other programs at a fixed port (the page's *Serve*), not only the Chat tab."""
     return job["kind"] == "chat" and bool((job.get("payload") or {}).get("port"))
 
 
 def is_needed_without_window(job: dict) -> bool:
-    """Whether a running job is a reason to go on where no window is open: all but a chat that only the page uses."""
+    """Whether a running job must go on if no window is open: all but a chat that only the page uses."""
     return job["kind"] != "chat" or serves_other_programs(job)

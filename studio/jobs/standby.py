@@ -1,10 +1,9 @@
-"""A warm standby: imports what workers need, says so, and waits on stdin for its one job.
+"""The standby process: it imports what workers need, reports that it is ready, and waits on stdin for one job.
 
-`python -m studio.jobs.standby HOME`. Importing torch, transformers and peft takes five seconds or more; a
-standby has that behind it when the person presses Start. It never initialises CUDA, so it holds no GPU memory
-and can still be given any device. It belongs to no parent: with its job it is a worker like any other, and
-outlives the supervisor; without one, the end of stdin is its end. It knows nothing about what the job will
-be.
+`python -m studio.jobs.standby HOME`. Importing torch, transformers and peft takes five seconds or more; a standby has
+done that before the user presses Start. It never initialises CUDA, so it uses no GPU memory and can be assigned to any
+device. With a job it becomes an ordinary worker, which outlives the supervisor; without one it exits when stdin is
+closed.
 """
 
 from __future__ import annotations
@@ -21,32 +20,32 @@ from studio.jobs import worker
 from studio.jobs.job import log_path
 
 WARM_IMPORTS = ("torch", "transformers", "transformers.trainer", "peft", "studio.training.worker", "studio.chat.server")
-IMPORTS = "DELTA_STUDIO_STANDBY_IMPORTS"  # "a,b" instead of the list above; "" for none
+IMPORTS = "DELTA_STUDIO_STANDBY_IMPORTS"  # environment variable: "a,b" replaces the list above; "" imports nothing
 READY = b"ready\n"
 
 
 def warm_up() -> None:
-    """Import what workers need. A module that is missing is left out; a broken one raises."""
+    """Import what workers need. A missing module is skipped; an error inside a module is raised."""
     names = os.environ.get(IMPORTS)
     for name in WARM_IMPORTS if names is None else names.split(","):
         try:
             module = importlib.import_module(name) if name else None
         except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error}", file=sys.stderr)  # the job that needs it will say so
+            print(f"{name} is left out: {error}", file=sys.stderr)  # a job that needs it will fail with this error
             continue
         if name == "studio.training.worker" and hasattr(module, "warm_up"):
             module.warm_up()
     gc.collect()
-    gc.freeze()  # a quarter of a million objects that stay: no later collection need walk through them
+    gc.freeze()  # exclude these quarter of a million permanent objects from later garbage collections
 
 
 def main(home: Home) -> None:
-    # transformers and peft may ask whether there is a GPU; through NVML, torch can tell without CUDA.
+    # transformers and peft check for a GPU when imported; through NVML torch can do that without initialising CUDA.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     tell = os.dup(1)
-    os.dup2(2, 1)  # what an import prints belongs in the log, not into the answer
+    os.dup2(2, 1)  # output printed by imports goes to the log, not to the supervisor's pipe
     warm_up()
-    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; stdin will say what follows from that
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; a job that it has sent is still run
         os.write(tell, READY)
     os.close(tell)
     line = sys.stdin.readline()
@@ -58,7 +57,7 @@ def main(home: Home) -> None:
 
 
 def become_worker(home: Home, job_id: int) -> None:
-    """From here on, input is empty and output goes to the job's own log."""
+    """Redirect stdin to /dev/null, and stdout and stderr to the job's log."""
     sys.stdout.flush()
     sys.stderr.flush()
     with open(os.devnull, "rb") as nothing, open(log_path(home, job_id), "ab") as log:

@@ -1,9 +1,8 @@
 """The supervisor of one home folder: `python -m studio.jobs.supervisor HOME`.
 
-Standard library and psutil only. It gives queued jobs to workers, makes Stop come true, records how each
-worker left, samples device memory, and leaves by itself when nobody needs it. All that it knows is in the
-store, so it can be killed at any moment: the next one adopts the workers that live and speaks for those that
-do not. It knows nothing about what jobs do.
+It starts workers for queued jobs, enforces stop requests, records how each worker ended, samples device memory, and
+exits when it is no longer needed. All of its state is in the store, so it can be killed at any moment: the next
+supervisor adopts the running workers and records the end of the others. Standard library and psutil only.
 """
 
 from __future__ import annotations
@@ -26,13 +25,16 @@ from studio.words import Sentence
 
 log = logging.getLogger("supervisor")
 
-TICK = 0.05  # seconds between looks: half of this is what a click waits on average
+TICK = 0.05  # seconds between polls; a click waits half of this on average
 STARTING = Sentence("Starting the worker")
 
 
 @dataclass
 class Watched:
-    """A worker and its job. The deadline is when patience ends; `forced` is the last thing done about it."""
+    """A worker and its job.
+
+    deadline: time at which the next signal is sent; None if it need not stop. forced: the last signal that was sent.
+    """
 
     job: dict
     handle: Handle
@@ -41,11 +43,13 @@ class Watched:
 
 
 class Supervisor:
+    """Starts, watches and stops the workers of one home folder."""
+
     def __init__(self, home: Home, store: Store, backend: Backend, lock: processes.Lock, times: Timeouts):
         self.home, self.store, self.backend, self.lock, self.times = home, store, backend, lock, times
         self.watched: dict[int, Watched] = {}
         self.leaving = threading.Event()
-        self._seen: int | None = None  # version of the store at the last look; None: look again
+        self._seen: int | None = None  # version of the store at the last tick; None: read the store again
         self._second_try: set[int] = set()
         self._windows = False
         self._needed_until = time.monotonic()
@@ -53,27 +57,27 @@ class Supervisor:
         self._told_standby: dict | None = None
 
     def run(self) -> None:
-        """Until SIGTERM, or until nobody has needed it for a while."""
+        """Run until SIGTERM, or until the supervisor has not been needed for `times.idle` seconds."""
         while not self.leaving.is_set():
             try:
                 self.tick()
                 if time.monotonic() - self._needed_until > self.times.idle and self.leave():
                     return
-            except sqlite3.OperationalError as error:  # the disk may be full or locked; what is due stays due
+            except sqlite3.OperationalError as error:  # the disk may be full or the database locked; try again
                 log.warning("the store cannot be used: %s", error)
                 self._seen = None
                 self.leaving.wait(1)
             self.leaving.wait(TICK)
 
     def tick(self) -> None:
-        """One look at workers, store and clock."""
+        """Poll the workers, the store and the deadlines once."""
         for job_id, watched in list(self.watched.items()):
             left = watched.handle.poll()
             if left:
-                self.record(watched, left)  # first: if the store fails, the exit is still to be told
+                self.record(watched, left)  # may raise; the exit is then recorded at the next tick
                 del self.watched[job_id]
                 self._seen = None
-        version = self.store.version()  # before the queries: what is written after them is seen next time
+        version = self.store.version()  # read before the queries, so that later writes are seen at the next tick
         if version != self._seen:
             self._seen = version
             self.adopt()
@@ -88,8 +92,9 @@ class Supervisor:
     # ---- starting ------------------------------------------------------------------------------------------
 
     def adopt(self) -> None:
-        """Take over living workers that somebody else started, an earlier supervisor or a person in a terminal
-        (`python -m studio.training`), and speak for the dead ones."""
+        """Adopt running workers that were started elsewhere, by an earlier supervisor or in a terminal
+        (`python -m studio.training`), and record the end of those that are dead.
+        """
         for job in self.store.jobs("running"):
             if job["id"] in self.watched:
                 continue
@@ -101,11 +106,11 @@ class Supervisor:
                 self.record_outcome(job, Exit())
 
     def dispatch(self) -> None:
-        """Start what may start. A worker claims its job itself, so a started job may still be 'queued'."""
+        """Start the jobs that can start. A worker claims its job itself, so a started job may still be 'queued'."""
         queued = [job for job in self.store.jobs("queued") if job["id"] not in self.watched]
         start, leave = queue.decide(queued, [watched.job for watched in self.watched.values()])
         for job in start:
-            self.store.job_doing(job["id"], STARTING.to_json())  # before the worker, which will say better
+            self.store.job_doing(job["id"], STARTING.to_json())  # before the worker writes its own
             try:
                 handle = self.backend.start(job)
             except OSError as error:
@@ -129,7 +134,7 @@ class Supervisor:
     # ---- stopping ------------------------------------------------------------------------------------------
 
     def apply_stop_requests(self) -> None:
-        """Set a deadline for each worker that was asked to stop, or that has said its final word."""
+        """Set a deadline for each worker that was requested to stop or has recorded its outcome."""
         for job_id, watched in self.watched.items():
             if watched.deadline is not None:
                 continue
@@ -141,7 +146,7 @@ class Supervisor:
                 watched.deadline = asked[0]["time"] + self.times.grace(watched.job["kind"])
 
     def kill_overdue(self) -> None:
-        """When patience ends: SIGTERM, and if that does not help, SIGKILL for the worker and its children."""
+        """Send SIGTERM to workers past their deadline, and SIGKILL, also to their children, `kill_grace` later."""
         for job_id, watched in self.watched.items():
             if watched.deadline is None or time.time() < watched.deadline or watched.forced == signal.SIGKILL:
                 continue
@@ -156,18 +161,18 @@ class Supervisor:
     # ---- ending --------------------------------------------------------------------------------------------
 
     def record(self, watched: Watched, left: Exit) -> None:
-        """Write down how a worker left, and speak for it if it left without a final word."""
+        """Handle the exit of a worker: record it, with the outcome of the job if the worker has recorded none."""
         job = self.store.job(watched.job["id"])
         log.info("job %d: worker %d left: code %s, signal %s", job["id"], watched.handle.pid, left.code, left.signal)
         unclaimed = job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try
         claimed_by_another = job["state"] == "running" and job["pid"] != watched.handle.pid
-        if unclaimed:  # the standby died before it took the job; a fresh process shall have it
+        if unclaimed:  # the standby died before it claimed the job; start it once more in a new process
             self._second_try.add(job["id"])
-        elif not claimed_by_another:  # two supervisors may give a job away; the next look adopts who has it
+        elif not claimed_by_another:  # two supervisors may start the same job; the next tick adopts its worker
             self.record_outcome(job, left, watched.forced)
 
     def record_outcome(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
-        """Record the exit; the reason counts only if the worker has said none itself."""
+        """Record exit code and signal; state and reason are set only if the worker has not recorded an outcome."""
         self.store.job_exit(job["id"], left.code, left.signal)
         if forced and job["state"] == "running":
             self.store.job_ended(
@@ -180,10 +185,10 @@ class Supervisor:
                 job["id"], "failed", failure_reasons.reason_of_exit(left.code, left.signal, job["kind"]).to_json()
             )
 
-    # ---- who is there --------------------------------------------------------------------------------------
+    # ---- idle exit -----------------------------------------------------------------------------------------
 
     def count_windows(self) -> None:
-        """Once a second: is anybody there, and is the home?"""
+        """Check whether the home folder still exists and whether the supervisor is needed; called once a second."""
         if not self.lock.still_there():
             log.info("the home folder is gone")
             self.leaving.set()
@@ -192,7 +197,7 @@ class Supervisor:
             self._needed_until = time.monotonic()
 
     def is_needed(self) -> bool:
-        """Whether there is a living window, a job that waits, or a job that is more than a chat."""
+        """Whether there is an open window, a queued job, or a running job that must go on without a window."""
         windows = self.store.note("windows", [])
         self._windows = any(processes.find(window["pid"], window["created"]) for window in windows)
         return (
@@ -202,17 +207,17 @@ class Supervisor:
         )
 
     def maintain_standby(self) -> None:
-        """Keep a standby warm while somebody may click, and tell the windows how it is."""
+        """Keep a standby process while a window is open, and publish its state in the note "standby"."""
         told = self.backend.maintain_standby(wanted=self._windows)
         if told != self._told_standby:
             self.store.set_note("standby", told)
             self._told_standby = told
 
     def leave(self) -> bool:
-        """Leave, unless somebody comes in that moment. Chats without a window are asked to stop first.
+        """Prepare to exit; True if the supervisor can exit now. Chats without a window are stopped first.
 
-        A window leaves its word in the store before it tries the lock, and we drop the lock before we read
-        the store once more: one of the two sees the other.
+        A window writes to the store before it tries the lock, and the supervisor releases the lock before it reads the
+        store again. So either the supervisor sees the request or the window gets the lock.
         """
         if self.is_needed():
             self._needed_until = time.monotonic()
@@ -237,8 +242,10 @@ class Supervisor:
 
 
 def sample_memory(home: Home, leaving: threading.Event) -> None:
-    """Every second, the note "memory": {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}. A
-    thread's work, because nvidia-smi may take its time."""
+    """Write the note "memory" every second: {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}, in bytes.
+
+    Runs in a thread of its own, because nvidia-smi can be slow.
+    """
     store = Store(home.database)
     while not leaving.wait(1):
         try:

@@ -1,4 +1,4 @@
-"""How patient the supervisor is. It knows nothing about why."""
+"""Timeouts of the supervisor."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds, each from the environment variable DELTA_STUDIO_<NAME IN CAPITALS> if that is set."""
+    """Timeouts in seconds. Each can be set by the environment variable DELTA_STUDIO_<NAME IN CAPITALS>."""
 
-    stop_grace: float = 30.0  # from Stop to SIGTERM: a training step and a checkpoint must fit in
-    chat_stop_grace: float = 5.0  # a chat has nothing to save
-    kill_grace: float = 5.0  # from SIGTERM, or from the final word, to SIGKILL
-    idle: float = 60.0  # without a window and without jobs, until the supervisor leaves
-    standby_delay: float = 4.0  # from a start to the next standby's imports
+    stop_grace: float = 30.0  # from the stop request to SIGTERM; enough for a training step and a checkpoint
+    chat_stop_grace: float = 5.0  # the same for a chat, which has nothing to save
+    kill_grace: float = 5.0  # from SIGTERM to SIGKILL, and from the recorded outcome to SIGTERM
+    idle: float = 60.0  # without windows and jobs until the supervisor exits
+    standby_delay: float = 4.0  # from the start of a worker to that of the next standby process
 
     @classmethod
     def from_environment(cls) -> Timeouts:
@@ -22,5 +22,5 @@ class Timeouts:
         return cls(**{name: float(value) for name, value in given.items() if value})
 
     def grace(self, kind: str) -> float:
-        """How long a job of this kind may take to stop."""
+        """Seconds that a job of this kind may take to stop."""
         return self.chat_stop_grace if kind == "chat" else self.stop_grace

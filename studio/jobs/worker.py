@@ -1,9 +1,8 @@
-"""The worker's work: claim one job, run its function, write the final word, leave.
+"""The worker process: claim one job, run its function, record the outcome, exit.
 
-`python -m studio.jobs.worker HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. It returns
-a result (done), raises `Stopped` (stopped), raises a `StudioError` (failed, with its sentence) or anything
-else (failed, with the traceback as an event). This module knows nothing about what the functions do, and
-imports each only in the process that runs it.
+`python -m studio.jobs.worker HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. The job is done if
+it returns, stopped if it raises `Stopped`, and failed if it raises anything else: with the sentence of a `StudioError`,
+or a general message; the traceback is stored as an event. A function's module is imported only to run it.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ KINDS = {
     "inspect": "studio.models.inspect:inspect",
     "export": "studio.library.export:export",
 }
-# More kinds, or other functions for these, as "kind=module:function,…": how the tests bring their own jobs.
+# Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
-_FINAL_WORD_TRIES = 20  # seconds to wait for a locked or full disk; after that the supervisor speaks for the job
+_FINAL_WORD_TRIES = 20  # one a second, for a full disk or locked database; then the supervisor records the outcome
 
 
 def function_of(kind: str) -> Callable[[Job], dict | None]:
-    """The function that does jobs of this kind. Imports its module."""
+    """Import and return the function for jobs of this kind. Raises `StudioError` for an unknown kind."""
     extra = os.environ.get(EXTRA_KINDS, "")
     kinds = KINDS | dict(entry.split("=", 1) for entry in extra.split(",") if entry)
     if kind not in kinds:
@@ -48,9 +47,9 @@ def function_of(kind: str) -> Callable[[Job], dict | None]:
 
 
 def run_job(home: Home, job_id: int) -> int:
-    """Run the job in this process. Returns the exit code: 0 done, stopped or no longer wanted, 1 failed."""
+    """Run the job in this process. Returns the exit code: 0 if done, stopped or no longer queued, 1 if failed."""
     store = Store(home.database)
-    # The claim is one atomic update: whatever two supervisors may have thought, one worker gets the job.
+    # The claim is one atomic update, so only one worker gets the job even if two supervisors have started it.
     if not store.job_started(job_id, *processes.current_process()):
         print(f"job {job_id} is no longer queued")
         return 0
@@ -63,9 +62,11 @@ def run_job(home: Home, job_id: int) -> int:
 
 
 def restrict_visible_devices(device: str) -> None:
-    """Hide every GPU but the job's own, before CUDA is initialised: a CPU job must take no GPU memory, and
-    transformers' Trainer would spread over all GPUs that it sees."""
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # numbered as nvidia-smi numbers them
+    """Hide all GPUs but that of the job; to be called before CUDA is initialised.
+
+    A CPU job must not take GPU memory, and transformers' Trainer would use all visible GPUs.
+    """
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # the numbering of nvidia-smi
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif device.startswith("cuda:"):
@@ -75,13 +76,13 @@ def restrict_visible_devices(device: str) -> None:
 
 
 def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
-    """Run the job's function and put into (state, reason, result) what became of it."""
+    """Run the job's function; returns (state, reason, result)."""
     try:
         result = function_of(job.kind)(job)
         return "done", None, result
     except Stopped:
         return "stopped", None, None
-    except BaseException as error:  # also SystemExit: a library that calls sys.exit must not look like success
+    except BaseException as error:  # also SystemExit: sys.exit in a library is a failure
         report = traceback.format_exc()
         print(report, file=sys.stderr, flush=True)
         reason = failure_reasons.reason_of_exception(error, job.home.root)
@@ -93,7 +94,7 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
 
 
 def _say_final_word(job: Job, state: str, reason: Sentence | None, result: dict | None) -> None:
-    """Write how the job ended. A full disk may leave room a moment later, so it is tried for a while."""
+    """Record the outcome of the job, with retries, because the disk may be full only for a moment."""
     for left in reversed(range(_FINAL_WORD_TRIES)):
         try:
             job.store.job_ended(job.id, state, reason.to_json() if reason else None, result)
@@ -108,8 +109,8 @@ def _say_final_word(job: Job, state: str, reason: Sentence | None, result: dict 
 
 
 def run_and_leave(home: Home, job_id: int) -> None:
-    """`work`, then leave at once: memory is back in milliseconds, and no thread can hold the process."""
-    # Without this, what a crash inside a C library leaves in the log is nothing.
+    """`run_job`, then exit by `os._exit`, which frees memory at once and does not wait for threads."""
+    # Writes a traceback to the log if a C library crashes.
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)
     code = 1

@@ -1,6 +1,6 @@
-"""How it is learnt: one file for each method (options, card, and how to wrap a model).
+"""Fine-tuning methods, one file each: options, description (card), and how the method wraps a model.
 
-`METHODS` maps each method's name to its class, found by looking into this folder.
+`METHODS` maps the name of each method to its class. The classes are found by importing the modules of this package.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""AdaLoRA: ranks that move to where they matter."""
+"""AdaLoRA: LoRA that allocates its rank budget to the layers by importance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studio.methods.targets import peft_targets
 from studio.models.shape import Shape
 from studio.options import InvalidOption, option
 
-_NAME = "default"  # peft's name of the adapter that is being learnt
+_NAME = "default"  # peft's name of the adapter being trained
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
 
 
@@ -103,13 +103,15 @@ class AdaLoRA(Method):
     def _fits(self):
         if self.start_rank <= self.rank:
             raise InvalidOption(
-                "The starting rank ({start}) must be higher than the rank budget ({budget}), or there is nothing to take away.",
+                "The starting rank ({start}) must be higher than the rank budget ({budget}), or there is nothing to "
+                "take away.",
                 start=self.start_rank,
                 budget=self.rank,
             )
         if self.before + self.after > 0.9:
             raise InvalidOption(
-                "'Before pruning' and 'After pruning' take {share:.0%} of the run together; leave at least 10 % for the pruning itself.",
+                "'Before pruning' and 'After pruning' take {share:.0%} of the run together; leave at least 10 % for "
+                "the pruning itself.",
                 share=self.before + self.after,
             )
         return self
@@ -136,16 +138,20 @@ class AdaLoRA(Method):
         from transformers import TrainerCallback
 
         class Allocate(TrainerCallback):
-            """peft prunes only where it is told to, and says nothing where it is not (FACTS 8)."""
+            """Let peft prune ranks: without this call AdaLoRA never prunes under Trainer, and gives no warning."""
 
             def on_optimizer_step(self, args, state, control, model=None, **kwargs):
-                # The gradients are still there. peft counts from 1 and prunes for good when it reaches total − final.
+                # The gradients are still available here. peft counts steps from 1 and prunes for the last time when it
+                # reaches total − final.
                 model.base_model.update_and_allocate(state.global_step + 1)
 
         return [Allocate()]
 
     def penalty(self, model):
-        """γ times the mean of ‖PᵀP − I‖ and ‖QQᵀ − I‖ over all matrices, as peft adds it where a model computes its own loss."""
+        """Orthogonality regularisation: γ times the mean of ‖PᵀP − I‖ and ‖QQᵀ − I‖ over all matrices.
+
+        peft adds the same term when the model computes its own loss.
+        """
         import torch
 
         if not self.orthogonality:
@@ -160,7 +166,7 @@ class AdaLoRA(Method):
         return self.orthogonality * torch.stack(apart).mean()
 
     def state(self, model):
-        """The running averages of importance, and which ranks are left."""
+        """The moving averages of sensitivity and uncertainty, and the masks of the remaining ranks."""
         import torch
 
         allocator, pattern = model.base_model.rankallocator, model.peft_config[_NAME].rank_pattern or {}
@@ -177,23 +183,27 @@ class AdaLoRA(Method):
             found[which][name] = tensor.to(device)
         for which in _AVERAGES:
             setattr(allocator, which, found[which])
-        allocator.ipt = dict(found[_AVERAGES[0]])  # made anew at each step; its keys say that the averages have begun
+        # Recomputed at each step; but for names missing from it, peft would restart the averages at zero.
+        allocator.ipt = dict(found[_AVERAGES[0]])
         model.peft_config[_NAME].rank_pattern = {name: kept.tolist() for name, kept in found["kept"].items()} or None
 
     def save(self, model, folder):
-        """With the ranks that really are in the model: after an early stop, or with the best checkpoint, others than the last ones chosen."""
+        """Save with the rank pattern of the parameters.
+
+        It differs from the last pattern of the allocator after early stopping and when the best checkpoint is loaded.
+        """
         pattern = {
             name: (tensor != 0).flatten().tolist()
             for name, tensor in model.base_model.model.named_parameters()
             if ".lora_E." in name
         }
         model.peft_config[_NAME].rank_pattern = pattern
-        with warnings.catch_warnings():  # peft takes a layer that was left no rank for one that another tool tore
+        with warnings.catch_warnings():  # peft takes layers pruned to rank 0 for ungathered shards
             warnings.filterwarnings("ignore", message=".*have invalid shape")
             super().save(model, folder)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ r₀·(input + output + 1) over the target layers while learning (Zhang 2023, §3.1); at the end r of r₀ are left."""
+        """Σ r₀·(input + output + 1) over the target layers (Zhang 2023, §3.1); after pruning, r of r₀ remain."""
         return sum(self.start_rank * (rows + columns + 1) for rows, columns in shape.targets(self.targets).values())
 
     def refusal(self, shape, task, quantisation):

@@ -1,4 +1,4 @@
-"""Bottleneck adapters: small networks inside each block."""
+"""Bottleneck adapters: small two-layer networks in each transformer block."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _MLP_OUTPUT = ("down_proj", "fc2", "mlp.c_proj", "dense_4h_to_h")
 
 
 def _is(name: str, known: tuple[str, ...]) -> bool:
+    """Whether the layer `name` ends with one of the `known` suffixes, at a component boundary."""
     return any(name == each or name.endswith(f".{each}") for each in known)
 
 
@@ -97,7 +98,7 @@ class Adapter(Method):
         return (*_ATTENTION_OUTPUT, *_MLP_OUTPUT) if self.place == "houlsby" else _MLP_OUTPUT
 
     def parameter_count(self, shape: Shape) -> int:
-        """2·m·d + d + m for each network (Houlsby 2019, §2.1)."""
+        """2·m·d + d + m for each adapter of bottleneck m and width d (Houlsby 2019, §2.1)."""
         places = sum(_is(name, self._outputs()) for name in shape.linear_layers)
         return places * (2 * self.size * shape.hidden + shape.hidden + self.size)
 

@@ -1,8 +1,8 @@
-"""What a method of training is: options, a card that explains it, and how it wraps a model.
+"""Base class of the fine-tuning methods: options, a card that describes the method, and how it wraps a model.
 
-A method is one file with one class. Its pydantic fields are its options; its docstring is its card: first the idea in
-one sentence, then lines "Equation:", "Paper:", "Good for:", "Cost:", "Limits:". Methods import torch and peft only
-inside the functions that a worker calls, because the window reads the cards too.
+A method is one file with one class. Its pydantic fields are its options. Its docstring is its card: the idea in one
+sentence, then lines "Equation:", "Paper:", "Good for:", "Cost:", "Limits:". Methods import torch and peft only inside
+the functions that the training worker calls, because the user interface imports the classes to show their cards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LINES = {"Equation": "equation", "Paper": "paper", "Good for": "good_for", "Cos
 
 @dataclass(frozen=True)
 class Card:
-    """A method explained to a newcomer; every text is English and translatable."""
+    """The description of a method for newcomers. All texts are English and are translated for display."""
 
     idea: str
     equation: str
@@ -45,18 +45,19 @@ class Card:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run tells its method. All of it is the same again when the run is resumed.
+    """The context of a run that its method may use. Identical when the run is resumed.
 
-    batches(n): the first n training batches on the model's device, as keyword arguments of a model's forward, whose `.loss`
-    is the run's loss. adapter(id): folder of an adapter on the shelf; raises StudioError where there is none.
-    once(name, make): what `make()` gave (JSON) when the run first asked for it, so that what was measured before the first
-    step is not measured again, a little differently, when the run is resumed.
+    task_type: peft's task type. total_steps: number of optimiser steps. base: folder of the base model, tokenizer
+    included. batches(n): the first n training batches on the model's device, as keyword arguments of the model's
+    forward, whose `.loss` is the run's loss. adapter(id): folder of an adapter in the library; raises StudioError if
+    there is none. once(name, make): the result of `make()` (JSON), computed once per run and cached, so that a resumed
+    run uses the same values instead of measuring slightly different ones.
     """
 
-    task_type: str = "CAUSAL_LM"  # peft's name
+    task_type: str = "CAUSAL_LM"
     total_steps: int = 1
     seed: int = 42
-    base: Path | None = None  # the base model's folder, tokenizer included
+    base: Path | None = None
     batches: Callable[[int], list[dict]] | None = None
     adapter: Callable[[str], Path] | None = None
     once: Callable[[str, Callable[[], Any]], Any] = field(default=lambda name, make: make())
@@ -66,88 +67,96 @@ DEFAULT = Setting()
 
 
 class Method(Options):
-    """Base of all methods."""
+    """Base class of all methods."""
 
     title: ClassVar[str]
     family: ClassVar[str]
-    branch: ClassVar[str] = ""  # of the family, in the surveys' words; "" where it has none
+    branch: ClassVar[str] = ""  # sub-category of the family as the surveys name it, "" if none
     order: ClassVar[int] = 100
-    ships_as: ClassVar[str]  # the stock PEFT type that other tools load, or "model"
+    ships_as: ClassVar[str]  # PEFT type of the saved adapter, or "model" for a full model
     tasks: ClassVar[tuple[str, ...]] = ("chat", "text", "preference", "feedback")
-    learning_rate: ClassVar[float] = 2e-4  # a good start for models of a billion parameters and more
-    quantisation: ClassVar[str | None] = None  # set where the method brings its own
-    prompt_learning: ClassVar[bool] = False  # virtual tokens before the input
-    words_only: ClassVar[bool] = False  # True where it cannot train a head for classes
-    stock: ClassVar[bool] = True  # False where what it ships needs `studio.tuners` beside peft
-    unknown: ClassVar[tuple[str, ...]] = ()  # model types with layers of their own that it cannot be laid over
-    adapts_mixers: ClassVar[bool] = (
-        True  # False where it copies or replaces layers whose weights a state space mixer (Mamba) reads itself
-    )
-    leaves_base_unchanged: ClassVar[bool] = True  # switching the delta off gives the base model's answers back
+    learning_rate: ClassVar[float] = 2e-4  # default for models of a billion parameters or more
+    quantisation: ClassVar[str | None] = None  # quantisation that the method prescribes, if any
+    prompt_learning: ClassVar[bool] = False  # whether virtual tokens are prepended to the input
+    words_only: ClassVar[bool] = False  # True if it cannot train a classification head
+    stock: ClassVar[bool] = True  # False if loading the saved adapter needs `studio.tuners` besides peft
+    unknown: ClassVar[tuple[str, ...]] = ()  # model types that it does not support
+    # False if it copies or replaces layers whose weights a state space mixer (Mamba) reads directly, see `Shape.fused`.
+    adapts_mixers: ClassVar[bool] = True
+    leaves_base_unchanged: ClassVar[bool] = True  # whether disabling the delta restores the base model's outputs
 
     def wrap(self, model: torch.nn.Module, setting: Setting = DEFAULT) -> torch.nn.Module:
-        """The model with this method's delta in it; only what is to be learnt has `requires_grad`.
+        """Return the model with this method's delta added. Only the trainable parameters have `requires_grad`.
 
-        Called again when a run is resumed, and must then build the same; what it learnt is put back after that.
+        Called again when a run is resumed, before the trained parameters are loaded; must build the same model.
         """
         raise TypeError(f"{type(self).__name__} does not say how it wraps a model")
 
     def optimizer(self, model: torch.nn.Module, cls: type, arguments: dict[str, Any]) -> torch.optim.Optimizer | None:
-        """An optimiser of its own over `model`, of class `cls` with `arguments` (lr, weight_decay, betas, …); None for the usual one."""
+        """Create the method's own optimiser for `model`, or return None to use the default one.
+
+        cls, arguments: class and keyword arguments (lr, weight_decay, betas, …) of the run's optimiser.
+        """
         return None
 
     def callbacks(self, setting: Setting = DEFAULT) -> list:
-        """transformers `TrainerCallback`s that the method needs; they get the wrapped model as `model`."""
+        """The transformers `TrainerCallback`s that the method needs. They receive the wrapped model as `model`."""
         return []
 
     def penalty(self, model: torch.nn.Module) -> torch.Tensor | None:
-        """A scalar whose gradient is added to the loss's at each optimiser step (a price on open gates, say); None for none."""
+        """A regularisation term (scalar), whose gradient is added once per optimiser step; None if there is none."""
         return None
 
     def state(self, model: torch.nn.Module) -> dict[str, torch.Tensor]:
-        """What a checkpoint must hold beside the learnt tensors and the optimiser for a resumed run to go on the same."""
+        """Tensors that a checkpoint must hold to resume, besides the trainable parameters and the optimiser state."""
         return {}
 
     def load_state(self, model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-        """Put back what `state` gave."""
+        """Restore what `state` returned."""
 
     def finish(self, model: torch.nn.Module, base: Path) -> None:
-        """Bring a model that has learnt into the very form that `save` writes, so that what is measured is what is saved. base: the base model's folder."""
+        """Convert the trained model in place to the form that `save` writes, so that this form is evaluated.
+
+        base: folder of the base model.
+        """
 
     def save(self, model: torch.nn.Module, folder: Path) -> None:
-        """Write the artefact named by `ships_as` into `folder`; `PeftModel.from_pretrained` must give the same logits from it."""
+        """Write the artefact named by `ships_as` to `folder`.
+
+        Loaded by `PeftModel.from_pretrained`, it must give the same logits.
+        """
         model.save_pretrained(folder)
 
     @property
     def rows(self) -> int:
-        """How many rows a row of a batch becomes in the model, as the forecast counts."""
+        """Number of rows that the model processes for each row of a batch, for the forecast."""
         return 1
 
     @property
     def input_tokens(self) -> int:
-        """How many tokens stand before each input, as the forecast counts."""
+        """Number of virtual tokens prepended to each input, for the forecast."""
         return getattr(self, "virtual_tokens", 0) if self.prompt_learning else 0
 
     @property
     def virtual_token_count(self) -> int:
-        """How many places of the model's context are taken before the first token of a row."""
+        """Number of positions of the model's context that virtual tokens occupy before the first token of a row."""
         return self.input_tokens
 
     def context(self, shape: Shape) -> int:
-        """How many tokens a model of `shape` reads once this method is laid over it."""
+        """Context length, in tokens, of a model of `shape` with this method."""
         return shape.context
 
     def parameter_count(self, shape: Shape) -> int:
-        """How many parameters are learnt on a model of `shape`, by the paper's formula."""
+        """Number of trainable parameters on a model of `shape`, by the paper's formula."""
         raise TypeError(f"{type(self).__name__} does not say how many parameters it learns")
 
     def unsupported_reason(self, what: str) -> Sentence | None:
-        """Why this method, with these options, does not go with `what` (a key of `capabilities.CAPABILITIES`); None if it does."""
+        """Why this method with these options does not support `what` (key of `capabilities.CAPABILITIES`), or None."""
         found = capabilities.cell(self.name, what)
         return None if found == capabilities.YES else capabilities.unsupported_sentence(self.title, what, found)
 
     def refusal(self, shape: Shape | None, task: str, quantisation: str) -> Sentence | None:
-        """Why this method cannot serve the model, task or quantisation; None if it can."""
+        """Why this method cannot be used with the model, task or quantisation; None if it can."""
         if shape is not None and (shape.model_type in self.unknown or shape.fused and not self.adapts_mixers):
             return Sentence(
                 "{method} does not know the layers of {architecture}; choose LoRA.",
@@ -161,18 +170,23 @@ class Method(Options):
             return Sentence("{method} cannot be used for the task '{task}'.", method=Sentence(self.title), task=task)
         if quantisation != "none" and shape is not None and shape.stored_as:
             return Sentence(
-                "{architecture} is stored in MXFP4 and becomes 16 bit while it is loaded, so it cannot be quantised in another way as well; choose LoRA, with quantisation off.",
+                "{architecture} is stored in MXFP4 and becomes 16 bit while it is loaded, so it cannot be quantised "
+                "in another way as well; choose LoRA, with quantisation off.",
                 architecture=shape.architecture,
             )
         return self.unsupported_reason(quantisation) if quantisation != "none" else None
 
     def remark(self, shape: Shape) -> Sentence | None:
-        """What a person should know about this method, with these options, on a model of `shape`, though nothing bars it; None where nothing."""
+        """A note for the user on this method with these options on a model of `shape`; None if there is none.
+
+        Unlike a refusal, it does not prevent the run.
+        """
         if not hasattr(self, "targets"):
             return None
         if shape.experts and shape.stored_as:
             return Sentence(
-                "{architecture} is a mixture of experts. Its experts are stored in MXFP4, become 16 bit while they are loaded, and stay as they are; the layers outside them learn.",
+                "{architecture} is a mixture of experts. Its experts are stored in MXFP4, become 16 bit while they "
+                "are loaded, and stay as they are; the layers outside them learn.",
                 architecture=shape.architecture,
             )
         if shape.experts:
@@ -196,15 +210,18 @@ class Method(Options):
         )
 
     def unfinished(self) -> Sentence | None:
-        """What must still be chosen before a run can start; None where nothing. Unlike a refusal it does not bar the method's card."""
+        """Which option must still be set before a run can start; None if none.
+
+        Unlike after a refusal, the method can still be selected.
+        """
         return None
 
     def merge_refusal(self) -> Sentence | None:
-        """Why what this method fine-tuned cannot be merged into the base model; None if it can."""
+        """Why a model fine-tuned by this method cannot be merged into the base model; None if it can."""
         return self.unsupported_reason("merge")
 
     def summary(self) -> str:
-        """The method in a few characters, as in "LoRA r=8"."""
+        """A short label of the method and its main options, such as "LoRA r=8"."""
         return self.title
 
     @classmethod
@@ -213,7 +230,7 @@ class Method(Options):
 
 
 def no_target(shape: Shape | None, targets: str) -> Sentence | None:
-    """Why `targets` cannot be used on a model of `shape`; None if they can."""
+    """Why `targets` cannot be used on a model of `shape` (they match no layer); None if they can."""
     if shape is None or shape.targets(targets):
         return None
     present = sorted({name.rsplit(".", 1)[-1] for name in shape.linear_layers})
@@ -229,7 +246,7 @@ def no_target(shape: Shape | None, targets: str) -> Sentence | None:
 
 
 def parse_card(text: str) -> Card:
-    """A docstring in the form described above as a `Card`; raises ValueError where a line is missing."""
+    """Parse a docstring in the format described in the module docstring. Raises ValueError if a line is missing."""
     parts: dict[str, str] = {}
     key = "idea"
     for line in text.splitlines():

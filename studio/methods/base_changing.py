@@ -1,9 +1,9 @@
-"""What the methods share that move a part of each base weight into a LoRA before they learn it.
+"""Mixin for the methods that initialise LoRA with a part of each base weight, which is subtracted from the weight.
 
-The base is then no longer the base: W = W_res + s·B₀A₀. So that the result still loads over the untouched base, as a stock
-LoRA, it is saved as the difference s·(BA − B₀A₀), which a LoRA of twice the rank holds exactly; peft's own conversion
-(`path_initial_model_for_weight_conversion`) does the same, but loses a head for classes. It knows nothing about how B₀ and A₀
-are found.
+During training the base weight is thus W_res in W = W_res + s·B₀A₀. So that the result loads on the original base as a
+stock LoRA, it is saved as the difference s·(BA − B₀A₀), which a LoRA of twice the rank represents exactly. peft's own
+conversion (`path_initial_model_for_weight_conversion`) does the same, but loses a classification head. Independent of
+how B₀ and A₀ are computed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BaseChangingLoRA:
-    """Mix in before a LoRA whose `config` lets peft take B₀ and A₀ out of the base."""
+    """Mixin, to be listed before LoRA, for methods whose `config` makes peft subtract s·B₀A₀ from the base weights."""
 
     leaves_base_unchanged: ClassVar[bool] = False
 
@@ -32,7 +32,7 @@ class BaseChangingLoRA:
         from peft import get_peft_model_state_dict
 
         with torch.random.fork_rng():
-            torch.manual_seed(setting.seed)  # the fast decomposition draws parameters; a resumed run must draw the same
+            torch.manual_seed(setting.seed)  # the fast decomposition is random; a resumed run must repeat it
             model = super().wrap(model, setting)
         model.initial = {
             name: tensor.detach().clone()
@@ -45,7 +45,10 @@ class BaseChangingLoRA:
         return model.initial
 
     def load_state(self, model, state):
-        """Move out of the base exactly what was moved out when the run began, also where this machine would have found a little other B₀ and A₀."""
+        """Restore the B₀ and A₀ of the start of the run.
+
+        Another machine may compute slightly different ones; the base weights are then corrected by the difference.
+        """
         import torch
 
         with torch.no_grad():
@@ -64,8 +67,11 @@ class BaseChangingLoRA:
         model.initial = {name: tensor.to(model.initial[name].device) for name, tensor in state.items()}
 
     def finish(self, model, base):
-        """The base as it is on disk again, under a LoRA of twice the rank that holds the difference: no weight is rounded twice. Left as it is
-        where a layer's weight is not found in the folder; `save` then writes the same difference."""
+        """Restore the base weights from disk and convert the LoRA to the difference, of twice the rank.
+
+        Reading the weights from disk avoids a second rounding. If a layer's weight is not found in `base`, the model is
+        left unchanged; `save` then writes the same difference.
+        """
         import torch
 
         layers = {name: model.get_submodule(name) for name in _layers(model.initial)}
@@ -96,20 +102,20 @@ class BaseChangingLoRA:
 
 
 def _layers(tensors: dict) -> list[str]:
-    """The layers whose A and B are among `tensors`."""
+    """Names of the layers whose A and B are among `tensors`."""
     return [name.removesuffix(".lora_A.weight") for name in tensors if name.endswith(".lora_A.weight")]
 
 
 def _doubled(config):
-    """peft's `config` for the difference, whose rank is twice as large; whoever loads it needs no data."""
+    """Copy `config` for the difference, of twice the rank, with an initialisation that needs no data when loaded."""
     made = copy.deepcopy(config)
-    made.lora_alpha *= 2**0.5 if config.use_rslora else 2  # the rank is doubled, and the scaling stays
+    made.lora_alpha *= 2**0.5 if config.use_rslora else 2  # keeps the scaling at twice the rank
     made.r, made.init_lora_weights, made.corda_config, made.lora_ga_config = 2 * config.r, True, None, None
     return made
 
 
 def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
-    """The weight of each of `layers` (their names in memory) as the folder `base` has it; None where one is not found there."""
+    """Read the weights of `layers` (names in memory) from the folder `base`; None if one is missing or ambiguous."""
     from safetensors import safe_open
 
     stored = {}
@@ -119,7 +125,7 @@ def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
     places = {now: (stored[name], name) for name, now in loaded_names(stored).items()}
     found = []
     for layer in layers:
-        # a model with another head, or one that is stored without its head, has the same layers under another first name
+        # The prefix of the names differs if the model has another head, or is stored without its head.
         hits = [
             place
             for name, place in places.items()
@@ -136,14 +142,17 @@ def _weights(base: Path, layers: list[str]) -> list[torch.Tensor] | None:
 def _difference(
     a: torch.Tensor, b: torch.Tensor, a_first: torch.Tensor, b_first: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(A [2r × input], B [output × 2r]) with BA = ba − b₀a₀. The two products nearly cancel, so they are taken from each other before they are rounded."""
+    """Return (A [2r, input], B [output, 2r]) with BA = ba − b₀a₀.
+
+    The two products nearly cancel, so they are subtracted in float64 before rounding.
+    """
     import torch
 
     left, right = torch.cat([b, -b_first], 1).double(), torch.cat([a, a_first]).double()
     (left, upper), (right, lower) = torch.linalg.qr(left), torch.linalg.qr(right.T)
     u, s, v = torch.linalg.svd(upper @ lower.T, full_matrices=False)
     found = [(s.sqrt()[:, None] * (v @ right.T)), (left @ u * s.sqrt())]
-    missing = 2 * len(a) - len(s)  # in a layer that is narrower than 2r
+    missing = 2 * len(a) - len(s)  # if the layer is narrower than 2r
     return torch.nn.functional.pad(found[0], (0, 0, 0, missing)).to(a.dtype), torch.nn.functional.pad(
         found[1], (0, missing)
     ).to(b.dtype)

@@ -1,4 +1,4 @@
-"""BD-LoRA: LoRA in blocks, for servers with several GPUs."""
+"""BD-LoRA: LoRA with one block-diagonal matrix, for serving with tensor parallelism."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-# Servers split these layers by their outputs, so their B is cut into blocks; the others by their inputs, so their A is.
+# Tensor parallelism shards these layers by output, so their B is block-diagonal; those below by input, so their A is.
 BY_OUTPUT = ("q_proj", "k_proj", "v_proj", "qkv_proj", "gate_proj", "up_proj", "gate_up_proj", "fc1")
 BY_INPUT = ("o_proj", "out_proj", "down_proj", "fc2")
 
@@ -48,7 +48,7 @@ class BDLoRA(LoRA):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ r·(input + output) over the target layers, the side that is cut into blocks divided by their number (Wang 2025, §3)."""
+        """Σ r·(input + output) over the layers, the block-diagonal side divided by `blocks` (Wang 2025, §3)."""
         total = 0
         for name, (inputs, outputs) in shape.targets(self.targets).items():
             last = name.rsplit(".", 1)[-1]

@@ -1,4 +1,4 @@
-"""BEFT: the biases of the value projections only."""
+"""BEFT: train only the biases of the value projections."""
 
 from __future__ import annotations
 

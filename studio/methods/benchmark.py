@@ -1,6 +1,7 @@
-"""What `benchmarks/methods.py` measured of each method: the figures behind the small plots of the Method tab.
+"""Results of `benchmarks/methods.py`: the figures in the small plots of the Method tab.
 
-Every method had the same budget on the starter model, with one seed, on two samples; the file names machine and settings.
+All methods were trained with the same budget on the starter model, with one seed, on two sample datasets. The first
+line of the file gives machine and settings.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ FILE = REPOSITORY / "benchmarks" / "results" / "methods.csv"
 
 @dataclass(frozen=True)
 class Measured:
-    """Means over the samples. quality: share of validation rows answered as wanted, 0–1; parameters: trainable ones;
-    memory: peak bytes of the training process; seconds: of the whole run."""
+    """Results of a method, averaged over the sample datasets.
+
+    quality: fraction of correctly answered validation rows, 0–1; parameters: number of trainable parameters; memory:
+    peak memory of the training process, in bytes; seconds: duration of the whole run.
+    """
 
     quality: float
     parameters: int
@@ -27,7 +31,7 @@ class Measured:
 
 @cache
 def measured() -> dict[str, Measured]:
-    """Method → its figures; empty where the file is missing, and without methods of which a run failed."""
+    """Method → its results; {} if the file is missing. Methods with a failed run are omitted."""
     if not FILE.exists():
         return {}
     rows: dict[str, list[dict]] = {}

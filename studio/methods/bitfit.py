@@ -1,4 +1,4 @@
-"""BitFit: only the biases."""
+"""BitFit: train only the biases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-_HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier", "router")  # and what chooses among experts
+# Output heads, and the router of a mixture of experts.
+_HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier", "router")
 
 
 class BitFit(Method):
@@ -29,11 +30,8 @@ class BitFit(Method):
     order: ClassVar[int] = 40
     ships_as: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
-    unknown: ClassVar[tuple[str, ...]] = (
-        "mamba",
-        "falcon_mamba",
-        "modernbert",
-    )  # their biases are read past the layers, or stand on top only
+    # Their biases are read directly, bypassing the layers, or are in the head only.
+    unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "modernbert")
     stock: ClassVar[bool] = False
 
     name: Literal["bitfit"] = option("bitfit", "Method", "", hidden=True)
@@ -55,15 +53,14 @@ class BitFit(Method):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """One number for each bias (Ben Zaken 2022, §3), and for each output of the layers that get one."""
+        """All elements of the biases (Ben Zaken 2022, §3), and the outputs of the layers to which biases are added."""
         biases = {
             name.removesuffix(".bias"): math.prod(size)
             for name, size in shape.tensors.items()
             if name.endswith(".bias") and len(size) == 1
         }
-        biases = {
-            name: size for name, size in biases.items() if len(shape.tensors.get(f"{name}.weight", ())) <= 2
-        }  # not where a picture is cut into patches
+        # without the convolution that embeds image patches
+        biases = {name: size for name, size in biases.items() if len(shape.tensors.get(f"{name}.weight", ())) <= 2}
         own = {name: size for name, size in biases.items() if name.rsplit(".", 1)[-1] not in _HEADS}
         return sum(own.values()) + (
             sum(size[1] for name, size in shape.linear_layers.items() if name not in own) if self.added else 0
@@ -72,7 +69,8 @@ class BitFit(Method):
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.experts and self.added:
             return Sentence(
-                "Biases cannot be added to a mixture of experts such as {architecture}; switch Add biases off, or choose LoRA.",
+                "Biases cannot be added to a mixture of experts such as {architecture}; switch Add biases off, or "
+                "choose LoRA.",
                 architecture=shape.architecture,
             )
         if shape is not None and not self.parameter_count(shape):

@@ -1,4 +1,4 @@
-"""BOFT: rotations of the inputs and a gain for each output."""
+"""BOFT: butterfly orthogonal transforms of the inputs and a scale for each output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BOFT(Targeted):
         return BOFTConfig(**self.placed(setting), boft_block_size=self.block, boft_n_butterfly_factor=1)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ input·b + output over the target layers: m = 1 factor of input/b blocks, stored as b × b, and s (Liu 2023, §4)."""
+        """Σ input·b + output over the target layers: input/b blocks of b × b (m = 1 factor), and s (Liu 2023, §4)."""
         return sum(inputs * self.block + outputs for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

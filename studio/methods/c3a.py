@@ -1,4 +1,4 @@
-"""C³A: circular convolutions beside each layer."""
+"""C³A: a delta of block-circulant matrices (circular convolutions)."""
 
 from __future__ import annotations
 

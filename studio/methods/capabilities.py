@@ -1,8 +1,8 @@
-"""What each method goes together with: 4-bit bases, checkpointing, packing, merging …, as its tests found out.
+"""Which features each method supports: 4-bit base models, gradient checkpointing, packing, merging …, as measured.
 
-`capabilities.json` holds a row for each method, written by `python -m tests.methods.capabilities` and compared with the
-methods' behaviour by the tests, never by hand. A cell is "yes" or the key of a reason below. It knows nothing about
-options: a method whose options change the answer says so in `Method.lack`.
+`capabilities.json` has a row for each method. It is written by `python -m tests.methods.capabilities`, never by hand,
+and the tests compare it with the methods' behaviour. A cell is "yes" or the key of a reason below. Options of a method
+are not considered; a method whose options change the answer overrides `Method.unsupported_reason`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ FILE = Path(__file__).with_name("capabilities.json")
 
 @dataclass(frozen=True)
 class Capability:
-    """title: head of the column. feature: what the method does not go with, in the sentence that says so. advice: the way out."""
+    """A column of the table.
+
+    title: header; feature: its name in the message that a method does not support it; advice: what to do instead.
+    """
 
     title: str
     feature: str
@@ -60,23 +63,23 @@ REASONS = {
     "lossy": "a LoRA would lose too much of what it learnt.",
     "untried": "nobody has tried it yet.",
 }
-# Tasks that a method serves where the table says so; all others it serves as METHODS says in `tasks`.
+# Task → capability that a method must have to support it. For other tasks `Method.tasks` decides.
 TASKS = {"classification": "classification", "multitask": "classification", "image": "image"}
 
 
 @cache
 def rows() -> dict[str, dict[str, str]]:
-    """Method → capability → "yes" or a reason's key, as measured."""
+    """Method → capability → "yes" or the key of a reason, from `capabilities.json`."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def cell(name: str, what: str) -> str:
-    """ "yes", or the key of the reason why the method `name` lacks `what`; what was never measured is lacking."""
+    """Return "yes", or the key of the reason why method `name` does not support `what`; "untried" if not measured."""
     return rows().get(name, {}).get(what, "untried")
 
 
 def unsupported_sentence(title: str, what: str, reason: str) -> Sentence:
-    """The sentence that says so: who, what, why, and the way out."""
+    """The message that the method `title` does not support `what`, with advice. reason: key of `REASONS`."""
     capability = CAPABILITIES[what]
     return Sentence(
         "{method} does not go with {feature}: {reason} {advice}",

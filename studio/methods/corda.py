@@ -1,4 +1,4 @@
-"""CorDA: LoRA that starts from the directions of the weights that the data uses."""
+"""CorDA: LoRA initialised from the singular directions of the weights weighted by the covariance of their inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studio.options import option
 if TYPE_CHECKING:
     import torch
 
-_DAMP = 0.01
+_DAMP = 0.01  # added to the diagonal of the normalised covariance
 
 
 class CorDA(BaseChangingLoRA, LoRA):
@@ -28,7 +28,7 @@ class CorDA(BaseChangingLoRA, LoRA):
     """
 
     title: ClassVar[str] = "CorDA"
-    unknown: ClassVar[tuple[str, ...]] = ("modernbert",)  # its rows are packed without padding
+    unknown: ClassVar[tuple[str, ...]] = ("modernbert",)  # removes padding, so its inputs do not match the mask
     order: ClassVar[int] = 18
     transposed: ClassVar[bool] = False
 
@@ -51,7 +51,7 @@ class CorDA(BaseChangingLoRA, LoRA):
     def config(self, setting, **more):
         from peft.tuners.lora.config import CordaConfig
 
-        if setting.batches is None:  # a model that is only counted
+        if setting.batches is None:  # only the parameters are counted
             return super().config(setting, **more)
         return super().config(
             setting, init_lora_weights="corda", corda_config=CordaConfig(corda_method=self.mode), **more
@@ -67,23 +67,26 @@ class CorDA(BaseChangingLoRA, LoRA):
 
 
 class _Directions(NamedTuple):
-    """What peft's `corda_init` looks for on a layer, as `eigens`."""
+    """The attribute `eigens` that peft's `corda_init` reads from a layer."""
 
-    U_WC: torch.Tensor  # output × r
-    S_WC: torch.Tensor  # r
-    V_WC: torch.Tensor  # input × r, C⁻¹ in it
+    U_WC: torch.Tensor  # [output, r]
+    S_WC: torch.Tensor  # [r]
+    V_WC: torch.Tensor  # [input, r], multiplied by C⁻¹
 
 
 def _decompose(layers: dict, model, method: CorDA, batches: list[dict]) -> None:
-    """Leave on each of `layers` the directions that its LoRA is to begin with. peft's own `preprocess_corda` knows neither batches nor
-    padding, and needs a package that peft does not ask for."""
+    """Set on each of `layers` the attribute `eigens`, from which peft initialises its LoRA.
+
+    Replaces peft's `preprocess_corda`, which supports neither batches nor padding and needs a package that is not a
+    dependency of peft.
+    """
     import torch
 
     uses, seen = {}, None
 
     def look(name: str):
         def hook(layer, inputs):
-            x = inputs[0].detach().float().flatten(0, -2)  # OPT lays all rows of a batch in one before its MLP
+            x = inputs[0].detach().float().flatten(0, -2)  # [tokens, input]; OPT already flattens before its MLP
             x = x if seen is None else x[seen.flatten()]
             uses[name] = uses.get(name, 0) + x.T @ x
 
@@ -103,10 +106,13 @@ def _decompose(layers: dict, model, method: CorDA, batches: list[dict]) -> None:
 
 
 def _directions(weight: torch.Tensor, use: torch.Tensor, rank: int, mode: str) -> _Directions:
-    """The directions of `weight` (output × input) that inputs of covariance `use` (input × input, 1 on average on its diagonal) use most, or least."""
+    """The `rank` singular directions of `weight` [output, input] that the inputs use most ("ipm") or least ("kpm").
+
+    use: covariance of the inputs [input, input], scaled to a mean diagonal of 1.
+    """
     import torch
 
-    use = use + _DAMP * torch.eye(len(use), device=use.device)  # few rows leave directions that no input had
+    use = use + _DAMP * torch.eye(len(use), device=use.device)  # singular with few rows
     u, s, v = torch.linalg.svd(weight @ use, full_matrices=False)
     picked = slice(rank) if mode == "ipm" else slice(-rank, None)
     return _Directions(u[:, picked], s[picked].clone(), torch.linalg.solve(use, v[picked].T))

@@ -1,4 +1,4 @@
-"""DEFT: forget a direction, and write something else there."""
+"""DEFT: project a trainable subspace out of each weight and replace it by trainable values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeLoRA: LoRA whose strength is learnt apart from its direction."""
+"""DeLoRA: LoRA with the magnitude of the delta trained separately from its direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delta-LoRA: the weights move along with their LoRA."""
+"""Delta-LoRA: also update the base weights, by the change of the product of the LoRA matrices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studio.methods.base import DEFAULT
 from studio.methods.lora import LoRA, write_lora
 from studio.options import option
 
-_NAME = "default"  # peft's name of the adapter that is being learnt
+_NAME = "default"  # peft's name of the adapter being trained
 
 
 class DeltaLoRA(LoRA):
@@ -27,9 +27,8 @@ class DeltaLoRA(LoRA):
     order: ClassVar[int] = 17
 
     name: Literal["delta_lora"] = option("delta_lora", "Method", "", hidden=True)
-    dropout: float = option(
-        0.0, "Dropout", "", ge=0, le=0, hidden=True
-    )  # dropped inputs would break the sum (Zi 2023, §3.2)
+    # No dropout: with dropped inputs the change of the product would not be the update of W (Zi 2023, §3.2).
+    dropout: float = option(0.0, "Dropout", "", ge=0, le=0, hidden=True)
     ratio: float = option(
         1.0,
         "Ratio λ of the weights' move",
@@ -42,7 +41,11 @@ class DeltaLoRA(LoRA):
     )
 
     def wrap(self, model, setting=DEFAULT):
-        """The moved weights are kept apart, as the product that the moves add up to, so that the base stays as it was, quantised or not."""
+        """Add LoRA and a hook that adds the accumulated weight update to each layer's output.
+
+        The update is computed from A_K and B_K instead of being added to the base weights, which thus stay unchanged
+        and may be quantised.
+        """
         model = super().wrap(model, setting)
         for layer in _layers(model):
             layer.since = _product(layer) if self._first(setting) == 0 else None
@@ -50,10 +53,11 @@ class DeltaLoRA(LoRA):
         return model
 
     def _first(self, setting) -> int:
+        """The optimiser step K after which the weights are updated."""
         return int(self.start * setting.total_steps)
 
     def _move(self, layer, inputs, output):
-        """Adds λ·(α/r)·(B·A − B_K·A_K)·x: no gradient of A and B goes this way, as none goes to W in the paper."""
+        """Add λ·(α/r)·(B·A − B_K·A_K)·x to the output, without gradient to A and B, as in the paper."""
         from torch.nn.functional import linear
 
         if layer.since is None or layer.disable_adapters or layer.merged:
@@ -69,7 +73,7 @@ class DeltaLoRA(LoRA):
         first = self._first(setting)
 
         class Start(TrainerCallback):
-            """Remembers the product at step K, from which on the weights move."""
+            """Store A_K and B_K at step K, after which the weights are updated."""
 
             def on_optimizer_step(self, args, state, control, model=None, **kwargs):
                 if state.global_step + 1 == first:
@@ -79,7 +83,7 @@ class DeltaLoRA(LoRA):
         return [Start()]
 
     def state(self, model):
-        """A_K and B_K, once there are any."""
+        """A_K and B_K of each layer, empty before step K."""
         pairs = {
             name: layer.since for name, layer in model.named_modules() if getattr(layer, "since", None) is not None
         }
@@ -96,7 +100,7 @@ class DeltaLoRA(LoRA):
                 )
 
     def save(self, model, folder):
-        """As stock LoRA: of rank r where the weights moved from the first step on or never, else of rank 2r."""
+        """Save as stock LoRA: of rank r if the weights were updated from the first step or never, else of rank 2r."""
         import torch
         from peft import get_peft_model_state_dict
 
@@ -125,6 +129,6 @@ def _layers(model):
 
 
 def _product(layer, copied: bool = True) -> tuple:
-    """The layer's A and B (r × input, output × r) without gradient."""
+    """The layer's A [r, input] and B [output, r], detached; cloned if `copied`."""
     pair = (layer.lora_A[_NAME].weight.detach(), layer.lora_B[_NAME].weight.detach())
     return tuple(tensor.clone() for tensor in pair) if copied else pair

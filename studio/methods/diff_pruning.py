@@ -1,4 +1,4 @@
-"""Diff pruning: a sparse difference, chosen by gates that are learnt."""
+"""Diff pruning: a sparse difference to the weights, selected by trainable gates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class DiffPruning(Method):
     groups: Literal["none", "row", "matrix"] = option(
         "none",
         "Groups",
-        "Numbers of one group share a second gate, so that whole groups can be shut off together (structured diff pruning).",
+        "Numbers of one group share a second gate, so that whole groups can be shut off together (structured diff "
+        "pruning).",
         labels={"none": "None (unstructured)", "row": "One for each row", "matrix": "One for each matrix"},
     )
     sparsity: float = option(
@@ -103,7 +104,10 @@ class DiffPruning(Method):
         begin = round((1 - self.settled) * setting.total_steps)
 
         class Settle(TrainerCallback):
-            """After a resume, too: whether the gates are hard by then is seen from the gates themselves."""
+            """Fix the gates for the last steps of the run.
+
+            `settle` leaves fixed gates unchanged, so it may be called at each step and after a resume.
+            """
 
             def on_step_begin(self, args, state, control, model=None, **kwargs):
                 if state.global_step >= begin:
@@ -112,7 +116,7 @@ class DiffPruning(Method):
         return [Settle()]
 
     def penalty(self, model):
-        """λ times the expected share of open gates (Guo 2021, equation 3, with λ counted for the share and not for the number)."""
+        """λ times the expected fraction of open gates (Guo 2021, equation 3, there with the number of open gates)."""
         layers = list(model.base_model.layers().values())
         if not self.sparsity or layers[0].settled:
             return None
@@ -128,7 +132,10 @@ class DiffPruning(Method):
         save_as_shira(model, folder)
 
     def parameter_count(self, shape: Shape) -> int:
-        """A change and a gate for each weight, and a gate for each group (Guo 2021, §3.1 and §3.2); the file keeps t % of the changes."""
+        """A difference and a gate for each weight, and a gate for each group (Guo 2021, §3.1 and §3.2).
+
+        Only t % of the differences are saved.
+        """
         groups = {"none": lambda rows: 0, "row": lambda rows: rows, "matrix": lambda rows: 1}[self.groups]
         return sum(2 * columns * rows + groups(rows) for columns, rows in shape.targets(self.targets).values())
 

@@ -1,4 +1,4 @@
-"""DoRA: LoRA on the direction of a weight, and its length apart."""
+"""DoRA: weights decomposed into direction, adapted by LoRA, and a trainable magnitude."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class DoRA(LoRA):
         return super().config(setting, use_dora=True, **more)
 
     def parameter_count(self, shape: Shape) -> int:
-        """LoRA's, plus one magnitude for each output of each target layer (Liu 2024, §4.1)."""
+        """The parameters of LoRA, plus one magnitude for each output of each target layer (Liu 2024, §4.1)."""
         return super().parameter_count(shape) + sum(output for _, output in shape.targets(self.targets).values())

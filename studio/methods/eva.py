@@ -1,4 +1,4 @@
-"""EVA: LoRA that starts from what the layers see in the data."""
+"""EVA: LoRA initialised from the principal components of each layer's inputs on the training data."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ class EVA(LoRA):
     def wrap(self, model, setting=DEFAULT):
         from peft import EvaConfig, get_peft_model, initialize_lora_eva_weights
 
-        if setting.batches is None:  # a model that is only counted
+        if setting.batches is None:  # only the parameters are counted
             return super().wrap(model, setting)
-        # peft waits for ever for a batch with at least r tokens.
+        # peft would loop forever, waiting for a batch with at least r tokens.
         batches = [batch for batch in setting.batches(self.sample) if _count(batch, model) >= self.rank]
         if not batches:
             raise StudioError(
-                "EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower the rank, or choose LoRA.",
+                "EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower "
+                "the rank, or choose LoRA.",
                 rank=self.rank,
             )
         model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0)))
@@ -55,7 +56,7 @@ class EVA(LoRA):
             show_progress_bar=False,
         )
         config = model.peft_config["default"]
-        config.init_lora_weights, config.eva_config = True, None  # whoever loads it needs no data
+        config.init_lora_weights, config.eva_config = True, None  # loading the adapter must not need data
         return model
 
     def refusal(self, shape: Shape | None, task, quantisation):
@@ -71,7 +72,7 @@ class EVA(LoRA):
 
 
 def _count(batch: dict, model) -> int:
-    """How many tokens, or patches of pictures, of a batch count."""
+    """Number of tokens, or image patches, of a batch that are used."""
     looked_at = _looked_at(batch)
     return (
         len(batch["pixel_values"]) * read_shape(model.config._name_or_path).context
@@ -81,7 +82,10 @@ def _count(batch: dict, model) -> int:
 
 
 def _looked_at(batch: dict, *_):
-    """Which of a batch's tokens count (batch × length): those that are learnt, or with classes all that are no padding; None for pictures, of which all does."""
+    """Mask [batch, length] of the tokens that are used: the labelled ones, or for classification all but padding.
+
+    None for images, of which all patches are used.
+    """
     import torch
 
     if "pixel_values" in batch:
@@ -91,6 +95,6 @@ def _looked_at(batch: dict, *_):
 
 
 def _tokens(inputs, looked_at, _):
-    """Those tokens' rows of what goes into a layer. peft's own does not know that OPT lays all rows of a batch in one."""
+    """The rows of a layer's input at the used tokens. Unlike peft's, it supports OPT, which flattens the batch."""
     rows = (inputs if hasattr(inputs, "flatten") else inputs[0]).flatten(0, -2)
     return rows if looked_at is None else rows[looked_at.flatten()]

@@ -1,4 +1,4 @@
-"""FISH mask: the single weights that matter most for the answers."""
+"""FISH mask: train the single weights with the highest Fisher information."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FISH(Masked):
     """
 
     title: ClassVar[str] = "FISH mask"
-    unknown: ClassVar[tuple[str, ...]] = ("albert",)  # its blocks share their weights
+    unknown: ClassVar[tuple[str, ...]] = ("albert",)  # all blocks share the same weights
     order: ClassVar[int] = 43
 
     name: Literal["fish"] = option("fish", "Method", "", hidden=True)

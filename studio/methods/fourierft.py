@@ -1,4 +1,4 @@
-"""FourierFT: a few frequencies of the change of each weight."""
+"""FourierFT: a delta given by sparse trainable Fourier coefficients."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FourierFT(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """n for each target layer (Gao 2024, §3.2)."""
+        """n coefficients for each target layer (Gao 2024, §3.2)."""
         return self.frequencies * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

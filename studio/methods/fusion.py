@@ -1,4 +1,4 @@
-"""AdapterFusion: finished adapters, mixed by attention."""
+"""AdapterFusion: combine trained, frozen adapters by attention over their outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence, StudioError
 
-_TOO_FEW = "AdapterFusion mixes at least two adapters, but {count} are chosen. Train two bottleneck adapters (placed after the MLP) on this base model, then choose them here."
+_TOO_FEW = (
+    "AdapterFusion mixes at least two adapters, but {count} are chosen. Train two bottleneck adapters (placed after "
+    "the MLP) on this base model, then choose them here."
+)
 
 
 class AdapterFusion(Method):
@@ -38,7 +41,8 @@ class AdapterFusion(Method):
     adapters: list[str] = option(
         [],
         "Adapters to fuse",
-        "Bottleneck adapters of the library that were fine-tuned on this base model; their tasks are what can be mixed.",
+        "Bottleneck adapters of the library that were fine-tuned on this base model; their tasks are what can be "
+        "mixed.",
         adapters="BOTTLENECK",
         made_with={"place": "pfeiffer"},
     )
@@ -65,7 +69,8 @@ class AdapterFusion(Method):
         for folder, config in zip(folders, configs, strict=True):
             if (config["size"], config["activation"]) != (first["size"], first["activation"]):
                 raise StudioError(
-                    "The adapters '{one}' and '{other}' do not match: bottleneck {size} ({activation}) against {size2} ({activation2}). Fuse adapters of one size and activation.",
+                    "The adapters '{one}' and '{other}' do not match: bottleneck {size} ({activation}) against "
+                    "{size2} ({activation2}). Fuse adapters of one size and activation.",
                     one=_said(folders[0]),
                     other=_said(folder),
                     size=first["size"],
@@ -93,7 +98,7 @@ class AdapterFusion(Method):
         return model
 
     def penalty(self, model):
-        """Pull on the value matrices, mean over the blocks."""
+        """Regularisation of the value matrices: λ·‖V − I‖², averaged over the blocks."""
         import torch
 
         from studio.tuners.fusion import fusion_layers
@@ -112,7 +117,7 @@ class AdapterFusion(Method):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """Q, K and V of each block, d × d (Pfeiffer 2021, §3.2); the bank is frozen."""
+        """3·d² for Q, K and V of each block (Pfeiffer 2021, §3.2); the fused adapters are frozen."""
         return 3 * shape.hidden**2 * sum(_is(name, _MLP_OUTPUT) for name in shape.linear_layers)
 
     def refusal(self, shape, task, quantisation):
@@ -137,7 +142,7 @@ class AdapterFusion(Method):
 
 
 def _fitting(folder: Path, base: Path | None) -> dict:
-    """The config of the adapter in `folder`; StudioError where it cannot be fused on the model in `base`."""
+    """Read the config of the adapter in `folder`. Raises StudioError if it cannot be fused on the model in `base`."""
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     if config["peft_type"] != "BOTTLENECK":
         raise StudioError(
@@ -147,7 +152,8 @@ def _fitting(folder: Path, base: Path | None) -> dict:
         )
     if config["input_modules"] or not all(_is(name, _MLP_OUTPUT) for name in config["target_modules"]):
         raise StudioError(
-            "The adapter '{name}' does not stand after the MLP alone; fusion needs the place 'After the MLP (Pfeiffer)'. Train it again with that place.",
+            "The adapter '{name}' does not stand after the MLP alone; fusion needs the place 'After the MLP "
+            "(Pfeiffer)'. Train it again with that place.",
             name=_said(folder),
         )
     card = _words(folder).get("card") or {}
@@ -158,7 +164,8 @@ def _fitting(folder: Path, base: Path | None) -> dict:
     )
     if base is not None and (own is None or Path(own).resolve() != Path(base).resolve()):
         raise StudioError(
-            "The adapter '{name}' was fine-tuned on another base model ({base}); choose adapters of the model that you fine-tune now.",
+            "The adapter '{name}' was fine-tuned on another base model ({base}); choose adapters of the model that "
+            "you fine-tune now.",
             name=_said(folder),
             base=card.get("base") or own,
         )
@@ -166,10 +173,11 @@ def _fitting(folder: Path, base: Path | None) -> dict:
 
 
 def _words(folder: Path) -> dict:
-    """What the library wrote about an adapter beside it."""
+    """The library's metadata of the adapter in `folder`, {} if there is none."""
     path = folder / "studio.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _said(folder: Path) -> str:
+    """The adapter's name in the library, or else the folder's name."""
     return _words(folder).get("name") or folder.name

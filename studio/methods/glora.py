@@ -1,4 +1,4 @@
-"""GLoRA: scales, shifts and biases of each layer at once."""
+"""GLoRA: scale and shift each weight, and its bias, by low-rank terms."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GLoRA(Targeted):
         return GloraConfig(**self.placed(setting), r=self.rank, **more)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ 2·r·(input + output) over the target layers, and r·(input + 1) + 2 for each of them with a bias (Chavan 2023, §3.2)."""
+        """Σ 2·r·(input + output) over the target layers, and r·(input + 1) + 2 for each bias (Chavan 2023, §3.2)."""
         found = shape.targets(self.targets).items()
         biased = [inputs for name, (inputs, _) in found if self.biases and f"{name}.bias" in shape.tensors]
         return sum(2 * self.rank * (inputs + outputs) for _, (inputs, outputs) in found) + sum(

@@ -1,4 +1,4 @@
-"""GraLoRA: a LoRA for each block of a weight."""
+"""GraLoRA: a separate LoRA for each of k × k blocks of a weight."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class GraLoRA(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ (r + hybrid)·(input + output) over the target layers, whatever k is (Jung 2025, §3.2)."""
+        """Σ (r + hybrid)·(input + output) over the target layers, independent of k (Jung 2025, §3.2)."""
         return sum((self.rank + self.hybrid) * (inputs + outputs) for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

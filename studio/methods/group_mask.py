@@ -1,4 +1,4 @@
-"""Structured group mask: whole matrices or whole blocks, picked by a score."""
+"""Structured group mask: train whole matrices or whole blocks, selected by a score."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class GroupMask(Method):
     score: Literal["fisher", "gradient", "magnitude"] = option(
         "fisher",
         "Score",
-        "What makes a group matter: how strongly your data pulls at it (Fisher, gradient), or how large its weights are.",
+        "What makes a group matter: how strongly your data pulls at it (Fisher, gradient), or how large its weights "
+        "are.",
         labels={"fisher": "Fisher information", "gradient": "Gradient", "magnitude": "Size of the weights"},
     )
     examples: int = option(
@@ -72,7 +73,10 @@ class GroupMask(Method):
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=picked))
 
     def _scores(self, model, modules: dict, setting) -> dict[str, float]:
-        """Layer name → score. Without examples (where only the count is asked for) it is the size of the weights."""
+        """Layer name → score.
+
+        Without batches (when only the parameters are counted), it is the magnitude of the weights.
+        """
         scores = dict.fromkeys(modules, 0.0)
         if self.score == "magnitude" or setting.batches is None:
             return {
@@ -93,7 +97,7 @@ class GroupMask(Method):
         return scores
 
     def pick(self, scores: dict[str, float]) -> list[str]:
-        """The names of the layers to train, from the score of each."""
+        """Names of the layers to train. scores: layer name → score."""
         if self.groups == "block":
             blocks: dict[str, float] = {}
             for key, score in scores.items():
@@ -110,7 +114,10 @@ class GroupMask(Method):
         return max(1, round(self.kept / 100 * groups))
 
     def parameter_count(self, shape: Shape) -> int:
-        """All parameters of the kept share of each kind of layer (Guo 2021, §3.2: groups are matrices, biases go with them)."""
+        """All parameters of the selected layers (Guo 2021, §3.2: groups are matrices, with their biases).
+
+        Which layers are selected depends on the data; the largest of each kind are counted.
+        """
         sizes: dict[str, int] = {}
         for name, size in shape.tensors.items():
             layer, _, last = name.rpartition(".")
@@ -124,7 +131,8 @@ class GroupMask(Method):
     def refusal(self, shape, task, quantisation):
         if shape is not None and shape.experts:
             return Sentence(
-                "A group mask cannot pick among the experts of {architecture}, which are one group in memory; choose layer selection or LoRA.",
+                "A group mask cannot pick among the experts of {architecture}, which are one group in memory; choose "
+                "layer selection or LoRA.",
                 architecture=shape.architecture,
             )
         if shape is not None and not self.parameter_count(shape):
@@ -138,7 +146,7 @@ class GroupMask(Method):
 
 
 def _kinds(names) -> dict[str, list[str]]:
-    """Kind ("model.layers.*.mlp.down_proj") → the layers of that kind."""
+    """Group layer names by kind: "model.layers.*.mlp.down_proj" → names of the layers."""
     kinds: dict[str, list[str]] = {}
     for key in names:
         before, _, after = _PLACE.fullmatch(key).groups()

@@ -1,4 +1,4 @@
-"""HiRA: a low-rank matrix times the weight itself, element by element."""
+"""HiRA: a delta that is the element-wise (Hadamard) product of the weight and a low-rank matrix."""
 
 from __future__ import annotations
 

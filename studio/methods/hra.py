@@ -1,4 +1,4 @@
-"""HRA: a chain of learnt mirrors before each layer."""
+"""HRA: a chain of trainable Householder reflections of the inputs of each layer."""
 
 from __future__ import annotations
 

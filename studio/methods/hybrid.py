@@ -1,4 +1,4 @@
-"""The hybrids on offer: a person's own mix, and the three that papers found."""
+"""The hybrid methods: the free combination and three published ones (MAM adapter, UniPELT, S4)."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ class S4(Hybrid):
     def refusal(self, shape, task, quantisation):
         if shape is not None and 0 < shape.layers < 4:
             return Sentence(
-                "S4 divides the blocks into four groups, but {architecture} has only {count}; choose a free combination.",
+                "S4 divides the blocks into four groups, but {architecture} has only {count}; choose a free "
+                "combination.",
                 architecture=shape.architecture,
                 count=shape.layers,
             )

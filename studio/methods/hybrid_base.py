@@ -1,6 +1,6 @@
-"""What the hybrids share: which part stands at which layer, how many parameters that is, and what a person is told about it.
+"""Base class of the hybrid methods: which part is added to which layer, the parameter counts, and the messages.
 
-It knows nothing about torch.
+Does not import torch at module level.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from studio.models.shape import Shape, target_names
 from studio.options import option
 from studio.words import Sentence
 
-Linears = dict[str, tuple[int, int]]  # name → (input, output)
+Linears = dict[str, tuple[int, int]]  # layer name → (input, output) features
 _BLOCK = re.compile(r"(?:.*?\.|)(\d+)\..+")
 
 
 class Hybrid(Method):
-    """Base of the methods that mix parts. `mixes` says for each block which of "adapter", "parallel", "prefix", "lora", "bias" it gets."""
+    """Base class of the methods that combine parts.
+
+    `mixes` lists for each block which of "adapter", "parallel", "prefix", "lora" and "bias" it gets.
+    """
 
     family: ClassVar[str] = "hybrid"
     ships_as: ClassVar[str] = "HYBRID"
     learning_rate: ClassVar[float] = 5e-3
     stock: ClassVar[bool] = False
-    gates: ClassVar[bool] = False  # whether each part stands behind a learnt gate
+    gates: ClassVar[bool] = False  # whether each part's output is scaled by a trainable gate
     adapts_mixers: ClassVar[bool] = False
 
     targets: str = option(
@@ -77,7 +80,7 @@ class Hybrid(Method):
         raise TypeError(f"{type(self).__name__} does not say what it mixes")
 
     def plan(self, linear_layers: Linears, biased: set[str]) -> dict[str, list[str]]:
-        """Layer's name → its parts, for `studio.tuners.HybridConfig`. biased: those of the layers that have a bias."""
+        """Layer name → its parts, for `studio.tuners.HybridConfig`. biased: names of the layers that have a bias."""
         blocks = {name: int(found[1]) for name in linear_layers if (found := _BLOCK.fullmatch(name))}
         mixes = self.mixes(1 + max(blocks.values(), default=-1))
         names = target_names(self.targets)
@@ -90,8 +93,8 @@ class Hybrid(Method):
                 "parallel": "parallel" in mix and _is(name, _MLP_OUTPUT),
                 "prefix": "prefix" in mix and last in KEYS,
                 "lora": "lora" in mix and (names is None or last in names),
-                "bias": "bias" in mix
-                and (name in biased or getattr(self, "added", False)),  # an option of those that can add some
+                # `added` is an option of the hybrids that can add biases to layers without one
+                "bias": "bias" in mix and (name in biased or getattr(self, "added", False)),
             }
             if any(parts.values()):
                 plan[name] = [part for part, there in parts.items() if there]
@@ -109,7 +112,7 @@ class Hybrid(Method):
             for name, module in model.named_modules()
             if isinstance(module, nn.Linear | Conv1D) and _BLOCK.fullmatch(name)
         }
-        sizes = {name: (1, 1) for name in layers}  # only the names matter here
+        sizes = {name: (1, 1) for name in layers}  # `plan` reads the names only
         plan = self.plan(sizes, {name for name, module in layers.items() if module.bias is not None})
         return get_peft_model(
             model,
@@ -133,7 +136,10 @@ class Hybrid(Method):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """Adapter 2md + d + m, prefix 2p·(key heads × head size), LoRA r(input + output), bias its outputs; each gate input + 1."""
+        """Number of trainable parameters, with bottleneck m, width d, prefix length p and rank r.
+
+        Adapter 2md + d + m, prefix 2p·(key heads × head size), LoRA r(input + output), bias output, gate input + 1.
+        """
         count = 0
         for name, parts in self._plan_of(shape).items():
             rows, columns = shape.linear_layers[name]
@@ -180,20 +186,21 @@ class Hybrid(Method):
         if self.merges():
             return None
         return Sentence(
-            "{method} cannot be merged: adapters are not linear, prefixes are something to attend to, gates change with each token, and added biases have no place in the base. "
+            "{method} cannot be merged: adapters are not linear, prefixes are something to attend to, gates change "
+            "with each token, and added biases have no place in the base. "
             "Only LoRA and biases that are there can be merged. Download the adapter instead.",
             method=Sentence(self.title),
         )
 
     def merges(self) -> bool:
-        """Whether all parts can be added to the base's weights."""
+        """Whether all parts can be merged into the base model's weights."""
         return False
 
     def summary(self) -> str:
         return f"{self.title} {self._sizes()}"
 
     def _sizes(self) -> str:
-        """The sizes of the parts that are in the mix, as in "m=16 p=10 r=8"."""
+        """The sizes of the parts in use, such as "m=16 p=10 r=8"."""
         mix: set[Any] = set().union(*self.mixes(12))
         message = [
             (f"m={self.size}", {"adapter", "parallel"}),

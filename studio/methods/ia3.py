@@ -1,4 +1,4 @@
-"""(IA)³: scaling vectors."""
+"""(IA)³: trainable scaling vectors for keys, values and the inner activations of the MLP."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class IA3(Method):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """One number for each key and value channel and each inner MLP channel (Liu 2022, §3.3)."""
+        """One scale for each key and value channel and each inner MLP channel (Liu 2022, §3.3)."""
         found = shape.targets(",".join(self._names())) if self._names() else {}
         return sum(size[0] if name.rsplit(".", 1)[-1] in _MLP_OUTPUT else size[1] for name, size in found.items())
 
@@ -78,7 +78,8 @@ class IA3(Method):
         ):
             if on and not shape.targets(",".join(names)):
                 return Sentence(
-                    "'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is learnt.",
+                    "'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is "
+                    "learnt.",
                     option=Sentence(part),
                     architecture=shape.architecture,
                 )

@@ -1,4 +1,4 @@
-"""Intrinsic Prompt Tuning: a handful of parameters that a learnt projection turns into a soft prompt."""
+"""Intrinsic Prompt Tuning: a low-dimensional vector, decoded by a trained network to a soft prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studio.words import Sentence, StudioError
 if TYPE_CHECKING:
     import torch
 
-_FEW = 2  # prompts that a subspace needs at least
+_FEW = 2  # minimum number of prompts to find a subspace
 
 
 class IntrinsicPromptTuning(Method):
@@ -84,7 +84,8 @@ class IntrinsicPromptTuning(Method):
         size = model.get_input_embeddings().embedding_dim
         if prompt.subspace.size != size:
             raise StudioError(
-                "The chosen prompts are {given} numbers wide, but this model's words {needed}; choose prompts of this base model.",
+                "The chosen prompts are {given} numbers wide, but this model's words {needed}; choose prompts of this "
+                "base model.",
                 given=prompt.subspace.size,
                 needed=size,
             )
@@ -98,7 +99,10 @@ class IntrinsicPromptTuning(Method):
         return wrapped
 
     def _prompt(self, setting: Setting):
-        """The part that stands in for peft's table of virtual tokens."""
+        """Build the module that replaces peft's embedding of virtual tokens.
+
+        Raises StudioError if a chosen adapter is missing or does not match the options.
+        """
         from studio.tuners import prompt_subspace
 
         if setting.adapter is None:
@@ -121,7 +125,7 @@ class IntrinsicPromptTuning(Method):
         return found
 
     def _trained(self, setting: Setting) -> torch.Tensor:
-        """The chosen prompts, count × tokens × size."""
+        """Load the chosen prompts, [count, tokens, size]. Raises StudioError if their shapes do not match."""
         import torch
         from safetensors.torch import load_file
 
@@ -132,7 +136,8 @@ class IntrinsicPromptTuning(Method):
         for prompt in found:
             if len(prompt) != self.virtual_tokens:
                 raise StudioError(
-                    "A chosen prompt has {count} virtual tokens; choose prompts of one length, and set Virtual tokens to it.",
+                    "A chosen prompt has {count} virtual tokens; choose prompts of one length, and set Virtual tokens "
+                    "to it.",
                     count=len(prompt),
                 )
         if len({prompt.shape for prompt in found}) > 1:
@@ -140,7 +145,7 @@ class IntrinsicPromptTuning(Method):
         return torch.stack(found)
 
     def penalty(self, model):
-        """Stage 1: how far the subspace is from giving the chosen prompts back."""
+        """Stage 1: α times the reconstruction error of the chosen prompts."""
         return self.alpha * model.prompt_encoder["default"].embedding.distance() if self.stage == "find" else None
 
     def save(self, model, folder):
@@ -162,7 +167,8 @@ class IntrinsicPromptTuning(Method):
     def unfinished(self):
         if self.stage == "find" and len(set(self.prompts)) < _FEW:
             return Sentence(
-                "A subspace is found over two trained prompts or more; train some with Prompt tuning, then choose them here."
+                "A subspace is found over two trained prompts or more; train some with Prompt tuning, then choose "
+                "them here."
             )
         if self.stage == "train" and not self.subspace:
             return Sentence("No subspace is chosen; run stage 1 first, then choose the adapter that it made.")

@@ -1,4 +1,4 @@
-"""Layer selection: the last layers, or chosen parts of them, whole."""
+"""Layer selection: train the last blocks in full, or chosen modules of them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class LayerSelection(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 44
-    ships_as: ClassVar[str] = (
-        "LN_TUNING"  # peft's type for copies of whole modules that are learnt; it is not particular about norms
-    )
+    ships_as: ClassVar[str] = "LN_TUNING"  # peft's type for trainable copies of whole modules; not limited to norms
     learning_rate: ClassVar[float] = 2e-5
 
     name: Literal["layer_selection"] = option("layer_selection", "Method", "", hidden=True)
@@ -45,7 +43,10 @@ class LayerSelection(Method):
     )
 
     def chosen(self, names: list[str]) -> list[str]:
-        """Those of the modules' `names` that are learnt; not those that hold others, whose own parameters (the sinks of GPT-OSS) stay as they are."""
+        """The module names, out of `names`, that are trained.
+
+        Modules that contain others are excluded; their own parameters (such as the sinks of GPT-OSS) stay frozen.
+        """
         outer = {name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)}
         blocks = {name: int(found[1]) for name in names if name not in outer and (found := _BLOCK.search(name))}
         first = max(blocks.values(), default=0) + 1 - self.layers
@@ -63,7 +64,7 @@ class LayerSelection(Method):
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=self.chosen(leaves)))
 
     def parameter_count(self, shape: Shape) -> int:
-        """Every number of the chosen layers."""
+        """All parameters of the chosen modules."""
         kept = set(self.chosen([name.rpartition(".")[0] for name in shape.tensors]))
         return sum(math.prod(size) for name, size in shape.tensors.items() if name.rpartition(".")[0] in kept)
 
@@ -85,7 +86,8 @@ class LayerSelection(Method):
                 )
             if self.modules != "all" and any(shape.experts & set(name.split(".")) for name in self.chosen(present)):
                 return Sentence(
-                    "The parts '{parts}' name layers inside a mixture of experts, which is one part in memory; use all, or attention.",
+                    "The parts '{parts}' name layers inside a mixture of experts, which is one part in memory; use "
+                    "all, or attention.",
                     parts=self.modules,
                 )
         return super().refusal(shape, task, quantisation)

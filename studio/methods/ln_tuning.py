@@ -1,4 +1,4 @@
-"""Norm tuning: only the layer norms."""
+"""Norm tuning: train only the normalisation layers."""
 
 from __future__ import annotations
 
@@ -40,16 +40,15 @@ class NormTuning(Method):
         from peft import LNTuningConfig, get_peft_model
 
         norms = {name: bool(module._parameters) for name, module in model.named_modules() if _is_norm(name)}
-        empty = {
-            name.rsplit(".", 1)[-1] for name, filled in norms.items() if not filled
-        }  # norms without weights, of whom some share a name with others
+        # Norms without weights may have the same last name component as others, which are then given by full name.
+        empty = {name.rsplit(".", 1)[-1] for name, filled in norms.items() if not filled}
         names = {
             name if (last := name.rsplit(".", 1)[-1]) in empty else last for name, filled in norms.items() if filled
         }
         return get_peft_model(model, LNTuningConfig(task_type=setting.task_type, target_modules=sorted(names)))
 
     def parameter_count(self, shape: Shape) -> int:
-        """Every number of every norm (Zhao 2023, §3)."""
+        """All parameters of all norms (Zhao 2023, §3)."""
         return sum(math.prod(size) for name, size in shape.tensors.items() if _is_norm(name.rpartition(".")[0]))
 
     def refusal(self, shape, task, quantisation):

@@ -1,4 +1,4 @@
-"""LoftQ: QLoRA that starts by mending what the 4 bits lost."""
+"""LoftQ: QLoRA initialised to compensate the quantisation error."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from studio.models.shape import loaded_names, stored_tensors
 from studio.options import option
 from studio.words import StudioError
 
-_ROUNDS = (
-    8  # of the randomised decomposition; what 4 bits lose has no few strong directions, so fewer rounds find worse ones
-)
+# Iterations of the randomised SVD. The singular values of a quantisation error decay slowly, so that fewer iterations
+# find worse directions.
+_ROUNDS = 8
 
 
 class LoftQ(QLoRA):
@@ -39,7 +39,7 @@ class LoftQ(QLoRA):
         folder = Path(model.config._name_or_path)
         model = super().wrap(model, setting)
         with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(setting.seed)  # the decomposition draws parameters
+            torch.manual_seed(setting.seed)  # the decomposition is randomised
             _mend(model.base_model.model, folder)
         return model
 
@@ -48,7 +48,10 @@ class LoftQ(QLoRA):
 
 
 def _mend(model, folder: Path) -> None:
-    """Give each LoRA over a 4-bit layer of `model` the strongest directions of what the layer lost; `folder` holds the whole weights."""
+    """Initialise each LoRA on a 4-bit layer of `model` with the principal directions of the layer's quantisation error.
+
+    folder: holds the unquantised weights. Raises StudioError if a layer is not found there.
+    """
     import torch
     from peft.utils.integrations import dequantize_module_weight
     from safetensors import safe_open
@@ -61,7 +64,8 @@ def _mend(model, folder: Path) -> None:
     missing, names = set(layers), loaded_names(stored_tensors(folder))
     for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
-            held = {names[key].removesuffix(".weight"): key for key in file.keys() if key in names}  # noqa: SIM118  safetensors' file is no dict
+            # a safetensors file is not a dict
+            held = {names[key].removesuffix(".weight"): key for key in file.keys() if key in names}  # noqa: SIM118
             for name in sorted(missing):
                 key = held.get(name) or held.get(name.removeprefix(f"{model.base_model_prefix}."))
                 if key is None:
@@ -80,7 +84,8 @@ def _mend(model, folder: Path) -> None:
                 missing.discard(name)
     if missing:
         raise StudioError(
-            "LoftQ compares the base model with its weights before they were quantised, and does not find {layer} in '{folder}'; choose QLoRA.",
+            "LoftQ compares the base model with its weights before they were quantised, and does not find {layer} in "
+            "'{folder}'; choose QLoRA.",
             layer=min(missing),
             folder=folder,
         )

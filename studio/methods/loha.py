@@ -1,4 +1,4 @@
-"""LoHa: the element-wise product of two low-rank matrices."""
+"""LoHa: a delta that is the element-wise (Hadamard) product of two low-rank matrices."""
 
 from __future__ import annotations
 

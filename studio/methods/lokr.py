@@ -1,4 +1,4 @@
-"""LoKr: the Kronecker product of a small and a low-rank matrix."""
+"""LoKr: a delta that is the Kronecker product of a small and a low-rank matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from studio.options import option
 
 
 def split(width: int, factor: int | None) -> tuple[int, int]:
-    """`width` as a product m·n with m ≤ n: m is `factor` where that divides it, else the greatest divisor not above it (or √width)."""
+    """Factor `width` into (m, n) with m·n = width.
+
+    m is `factor` if that divides the width (it may then exceed n), else the largest divisor up to min(factor, √width).
+    """
     if factor and width % factor == 0:
         return factor, width // factor
     most = min(factor or width, int(width**0.5))
@@ -82,7 +85,7 @@ class LoKr(Targeted):
         return small + self._part(outputs[1], inputs[1], True)
 
     def _part(self, rows: int, columns: int, thin: bool) -> int:
-        """Numbers of one factor: a product of two thin matrices where allowed and smaller, else whole."""
+        """Parameters of a Kronecker factor: in low-rank form if `thin` and the rank is small enough, else in full."""
         return self.rank * (rows + columns) if thin and self.rank < max(rows, columns) / 2 else rows * columns
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""LongLoRA: a longer context, learnt on little memory."""
+"""LongLoRA: extend the context by RoPE scaling, with shifted sparse attention in training to save memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from studio.models.shape import Shape
 from studio.options import option
 from studio.words import Sentence
 
-_ROTARY = ("llama", "mistral", "qwen2", "qwen3")  # plain rotary positions, attention through AttentionInterface
+_ROTARY = ("llama", "mistral", "qwen2", "qwen3")  # plain RoPE, and attention through AttentionInterface
 
 
 class LongLoRA(LoRA):
@@ -27,7 +27,7 @@ class LongLoRA(LoRA):
 
     title: ClassVar[str] = "LongLoRA"
     order: ClassVar[int] = 19
-    leaves_base_unchanged: ClassVar[bool] = False  # the positions stay where they were moved to
+    leaves_base_unchanged: ClassVar[bool] = False  # RoPE stays scaled
 
     name: Literal["long_lora"] = option("long_lora", "Method", "", hidden=True)
     factor: float = option(
@@ -36,7 +36,8 @@ class LongLoRA(LoRA):
     group: int = option(
         1024,
         "Group size",
-        "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see all of themselves.",
+        "Tokens that attend to each other while learning; a quarter of the new context is usual. Shorter examples see "
+        "all of themselves.",
         unit="tokens",
         ge=16,
         le=65_536,
@@ -54,7 +55,7 @@ class LongLoRA(LoRA):
         from studio.tuners.shifted_attention import use_shifted
 
         apply_rope_scaling(model, self.factor)
-        use_shifted(model, self.group // 2 * 2)  # two halves
+        use_shifted(model, self.group // 2 * 2)  # even, for the shift by half a group
         saved = {
             "modules_to_save": list(_SAVED),
             "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings),
@@ -71,7 +72,7 @@ class LongLoRA(LoRA):
         return int(shape.context * self.factor)
 
     def parameter_count(self, shape: Shape) -> int:
-        """LoRA's, plus every number of the embeddings and norms (Chen 2023, §3.3)."""
+        """The parameters of LoRA, plus those of the embeddings and norms if they are trained (Chen 2023, §3.3)."""
         names = [name for name in shape.tensors if any(part in _SAVED for part in name.split("."))]
         return super().parameter_count(shape) + (
             sum(math.prod(shape.tensors[name]) for name in names) if self.trained else 0

@@ -1,4 +1,4 @@
-"""LoRA, the method that others build on."""
+"""LoRA, the base class of many other methods."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LoRA(Targeted):
     )
 
     def config(self, setting: Setting, **more) -> Any:
-        """peft's LoraConfig for these options."""
+        """peft's `LoraConfig` for these options. more: further arguments of it."""
         from peft import LoraConfig
 
         return LoraConfig(
@@ -75,7 +75,7 @@ class LoRA(Targeted):
         return sum(self.rank * (rows + columns) for rows, columns in self.sizes(shape))
 
     def unsupported_reason(self, what):
-        if what == "blend" and self.rslora:  # FACTS 5: off by 0.3 at weights [1, 0]
+        if what == "blend" and self.rslora:  # add_weighted_adapter: logits off by 0.3 at weights [1, 0]
             return capabilities.unsupported_sentence(self.title, what, "differs")
         return super().unsupported_reason(what)
 
@@ -84,7 +84,7 @@ class LoRA(Targeted):
 
 
 def write_lora(config: Any, tensors: dict[str, torch.Tensor], folder: Path) -> None:
-    """An adapter that stock peft loads, of peft's `config` and of `tensors` named as in its state dict (adapter's name left out)."""
+    """Write a stock peft adapter to `folder`. tensors: named as in the result of `get_peft_model_state_dict`."""
     from safetensors.torch import save_file
 
     config.inference_mode = True

@@ -1,4 +1,4 @@
-"""LoRA-drop: a LoRA of its own only where it matters."""
+"""LoRA-drop: separate LoRA matrices for the most important layers only; the other layers share theirs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from studio.methods.lora import LoRA
 from studio.models.shape import Shape
 from studio.options import option
 
-_NAME = "default"  # peft's name of the adapter that is being learnt
+_NAME = "default"  # peft's name of the adapter being trained
 
 
 class LoRADrop(LoRA):
@@ -47,7 +47,8 @@ class LoRADrop(LoRA):
         model = super().wrap(model, setting)
         layers = _layers(model)
         names = list(layers)
-        # Without data (a model that is only counted) the upper layers stand for those that matter, as in the paper's figures.
+        # Without data (when only the parameters are counted), the upper layers are taken as the most important ones, as
+        # in the paper's figures.
         importance = (
             setting.once("lora_drop", lambda: _importance(model, setting.batches(self.sample)))
             if setting.batches
@@ -62,11 +63,11 @@ class LoRADrop(LoRA):
         return model
 
     def _kept(self, count: int) -> int:
-        """How many of `count` layers of one kind keep a LoRA of their own."""
+        """Number of layers, out of `count` of one kind, that keep their own LoRA."""
         return max(1, round(self.share * count))
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ r·(input + output) over the layers that keep their own, and once more for each kind of layer that has others (Zhou 2024, §3.3)."""
+        """Σ r·(input + output) over the layers with their own LoRA and one shared LoRA per kind (Zhou 2024, §3.3)."""
         sizes = shape.targets(self.targets)
         return sum(
             self.rank * sum(sizes[kind[0]]) * min(len(kind), self._kept(len(kind)) + 1) for kind in _kinds(sizes)
@@ -77,7 +78,7 @@ class LoRADrop(LoRA):
 
 
 def _kinds(sizes: dict[str, tuple[int, int]]) -> list[list[str]]:
-    """Names of layers that can share a LoRA: of one name and one size, in the model's order."""
+    """Group the layers that can share a LoRA, by last name component and size. In the order of the model."""
     found: dict[tuple, list[str]] = {}
     for name, size in sizes.items():
         found.setdefault((name.rpartition(".")[2], *size), []).append(name)
@@ -91,7 +92,10 @@ def _layers(model) -> dict:
 
 
 def _importance(model, batches: list[dict]) -> dict[str, float]:
-    """Name of a layer → ‖ΔW·x‖² summed over `batches`, after each of them has been learnt once. The model is as before afterwards."""
+    """Layer name → ‖ΔW·x‖² summed over `batches`, after one epoch of training on them.
+
+    The model's parameters are restored afterwards.
+    """
     import torch
 
     labelled = [parameter for parameter in model.parameters() if parameter.requires_grad]

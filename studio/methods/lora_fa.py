@@ -1,4 +1,4 @@
-"""LoRA-FA: LoRA with its first matrix frozen."""
+"""LoRA-FA: LoRA with A frozen."""
 
 from __future__ import annotations
 

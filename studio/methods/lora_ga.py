@@ -1,4 +1,4 @@
-"""LoRA-GA: LoRA that starts along the gradient of full fine-tuning."""
+"""LoRA-GA: LoRA initialised from the gradients of full fine-tuning."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ class LoRAGA(BaseChangingLoRA, LoRA):
     title: ClassVar[str] = "LoRA-GA"
     order: ClassVar[int] = 18
     transposed: ClassVar[bool] = False
-    unknown: ClassVar[tuple[str, ...]] = (
-        "falcon",
-    )  # changes in place what its layers gave, under the hooks with which peft looks at gradients
+    # Falcon modifies its layers' outputs in place, which the hooks do not allow with which peft reads gradients.
+    unknown: ClassVar[tuple[str, ...]] = ("falcon",)
 
     name: Literal["lora_ga"] = option("lora_ga", "Method", "", hidden=True)
     sample: int = option(
@@ -49,7 +48,7 @@ class LoRAGA(BaseChangingLoRA, LoRA):
     def config(self, setting, **more):
         from peft import LoraGAConfig
 
-        if setting.batches is None:  # a model that is only counted
+        if setting.batches is None:  # only the parameters are counted
             return super().config(setting, **more)
         return super().config(
             setting, init_lora_weights="lora_ga", lora_ga_config=LoraGAConfig(stable_gamma=self.stability), **more
@@ -64,9 +63,8 @@ class LoRAGA(BaseChangingLoRA, LoRA):
 
         if setting.batches is not None:
             config = self.config(setting)
-            config.target_modules = set(
-                target_layers(model, self.targets, setting)
-            )  # here peft does not know "all-linear"
+            # `preprocess_loraga` does not support "all-linear".
+            config.target_modules = set(target_layers(model, self.targets, setting))
             preprocess_loraga(model, config, pull)
         return super().wrap(model, setting)
 

@@ -1,4 +1,4 @@
-"""LoRA+: LoRA with two learning rates."""
+"""LoRA+: LoRA with separate learning rates for A and B."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LoRAPlus(LoRA):
     def optimizer(self, model, cls, arguments):
         from peft.optimizers import create_loraplus_optimizer
 
-        # peft takes the weight decay under a name of its own, and none where it is not given.
+        # peft has its own name for the weight decay, whose default is 0.
         rest = {key: value for key, value in arguments.items() if key != "weight_decay"}
         return create_loraplus_optimizer(
             model,

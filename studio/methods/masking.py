@@ -1,7 +1,7 @@
-"""What the methods share that change a few single weights of each layer, picked by a score, and leave the rest as it is.
+"""Base class of the methods that train a sparse set of single weights in each layer, selected by a score.
 
-peft's SHiRA holds them: for each layer r·(input + output) places and what is added there. A mask is found once, before the
-first step; checkpoints hold it, so that a resumed run goes on with the same places on any machine.
+They use peft's SHiRA, which stores r·(input + output) indices per layer and the values added there. The mask is
+computed once, before the first step, and saved in checkpoints, so that a resumed run uses the same one on any machine.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from studio.words import Sentence
 if TYPE_CHECKING:
     import torch
 
-IGNORED = -100  # a label that is not learnt
+IGNORED = -100  # label of a token that is ignored in the loss
 
 
 class Masked(Targeted):
-    """Base of the methods that pick single weights."""
+    """Base class of the methods that train single weights."""
 
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "unstructured mask"
@@ -34,7 +34,7 @@ class Masked(Targeted):
     )
 
     def scores(self, model: torch.nn.Module, setting: Setting) -> Callable[[torch.nn.Module], torch.Tensor] | None:
-        """Layer → a score for each of its weights (output × input), the highest of which are picked; None for picking at random."""
+        """A function layer → scores [output, input]; the highest are trained. None selects a random mask."""
         raise TypeError(f"{type(self).__name__} does not say how it picks weights")
 
     def config(self, setting):
@@ -59,7 +59,7 @@ class Masked(Targeted):
             layer.shira_indices["default"] = state[name].to(layer.shira_indices["default"].device)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ r·(input + output) over the target layers, as many as LoRA has (Bhardwaj 2024, §4)."""
+        """Σ r·(input + output) over the target layers, as for LoRA (Bhardwaj 2024, §4)."""
         return sum(self.rank * (inputs + outputs) for inputs, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):
@@ -87,14 +87,14 @@ def _masked(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
 
 
 def highest(score: torch.Tensor, count: int) -> torch.Tensor:
-    """A mask of the form of `score` with ones at its `count` highest places."""
+    """A mask of the shape of `score` with ones at its `count` largest elements."""
     import torch
 
     return torch.zeros_like(score).view(-1).scatter_(0, score.flatten().topk(count).indices, 1.0).view(score.shape)
 
 
 def magnitudes(layer: torch.nn.Module) -> torch.Tensor:
-    """How large each weight of a linear layer is (output × input), also where it is quantised."""
+    """Absolute values [output, input] of the weights of a linear layer, which may be quantised."""
     from peft.utils.integrations import dequantize_module_weight
 
     return dequantize_module_weight(layer).detach().float().abs()
@@ -103,10 +103,11 @@ def magnitudes(layer: torch.nn.Module) -> torch.Tensor:
 def from_gradients(
     model: torch.nn.Module, layers: Iterable[torch.nn.Module], batches: list[dict], *, fisher: bool
 ) -> Callable[[torch.nn.Module], torch.Tensor]:
-    """Each of the `layers` of `model` → |Σ gradient| of each weight over `batches`, or with `fisher` the diagonal of the empirical Fisher information.
+    """Score weights by their gradients over `batches`; return a function layer → scores [output, input] for `layers`.
 
-    The latter is the mean over the examples of (∂ log p(answer | question) / ∂w)² (Sung 2021, eq. 3). The gradients are worked out from what
-    goes into and comes back to each layer, so the weights may be frozen and quantised.
+    The score is |Σ gradient|, or with `fisher` the diagonal of the empirical Fisher information, the mean over the
+    examples of (∂ log p(answer | question) / ∂w)² (Sung 2021, eq. 3), times the number of examples. The gradients are
+    computed from the layers' inputs and output gradients, so the weights may be frozen and quantised.
     """
     import torch
 
@@ -116,24 +117,21 @@ def from_gradients(
 
     def forth(layer, given, output):
         inputs[layer] = given[0].detach()
-        output.register_hook(
-            partial(back, layer)
-        )  # a hook on the layer would forbid what Falcon does: to add in place to what it gave
+        # Not a backward hook on the layer, which would forbid the in-place addition to its output that Falcon does.
+        output.register_hook(partial(back, layer))
 
     def back(layer, grad):
-        # OPT lays all rows of a batch in one before its MLP.
+        # OPT flattens the rows of a batch into one before its MLP.
         got, came = (part.float().reshape(rows, -1, part.shape[-1]) for part in (grad, inputs.pop(layer)))
         pairs = zip(got, came, strict=True) if fisher else [(got, came)]
         for one, other in pairs:
-            gradient = (
-                one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens
-            )  # the loss is a mean over the learnt tokens, or over the examples
+            # Multiplied by `tokens`, since the loss is a mean over the labelled tokens, or over the examples.
+            gradient = one.reshape(-1, one.shape[-1]).T @ other.reshape(-1, other.shape[-1]) * tokens
             found[layer] = found.get(layer, 0) + (gradient.square() if fisher else gradient)
 
     hooks = [layer.register_forward_hook(forth) for layer in layers]
-    hooks.append(
-        model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True))
-    )  # frozen as it is, the model would remember nothing
+    # Without this autograd would record nothing, since all parameters are frozen.
+    hooks.append(model.get_input_embeddings().register_forward_hook(lambda _, __, output: output.requires_grad_(True)))
     was_training = model.training
     try:
         model.eval()
@@ -151,7 +149,7 @@ def from_gradients(
 
 
 def looked_at(setting: Setting, count: int) -> list[dict]:
-    """The first `count` training batches; ValueError where the run gives none."""
+    """The first `count` training batches. Raises ValueError if the run provides none."""
     if setting.batches is None:
         raise ValueError("this method picks weights by the training data, and the run gave it none")
     return setting.batches(count)

@@ -1,4 +1,4 @@
-"""MiCA: LoRA in the directions that the model hardly uses."""
+"""MiCA: LoRA with B frozen at the last left singular vectors of the weight."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class MiCA(KeepsBuffers, LoRA):
         return super().config(setting, init_lora_weights="mica", **more)
 
     def save(self, model, folder):
-        """As a plain LoRA, which it is; whoever loads it need not decompose anything."""
+        """Save as plain LoRA, so that loading it needs no decomposition."""
         from peft import get_peft_model_state_dict
 
         config = copy.copy(model.peft_config["default"])
@@ -41,7 +41,7 @@ class MiCA(KeepsBuffers, LoRA):
         write_lora(config, get_peft_model_state_dict(model), folder)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ r·input over the target layers: only A learns (Rüdiger 2026)."""
+        """Σ r·input over the target layers: only A is trained (Rüdiger 2026)."""
         return sum(self.rank * inputs for inputs, _ in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

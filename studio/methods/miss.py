@@ -1,4 +1,4 @@
-"""MiSS: one small matrix, repeated over the inputs of a layer."""
+"""MiSS: one small matrix per layer, shared by all shards of its inputs."""
 
 from __future__ import annotations
 

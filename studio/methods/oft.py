@@ -1,4 +1,4 @@
-"""OFT: rotations of the inputs of each layer."""
+"""OFT: a block-diagonal orthogonal transform of the inputs of each layer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OFT(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ blocks·b·(b − 1)/2 over the target layers, with blocks = input/b, or 1 where shared (Qiu 2023, §3.3)."""
+        """Σ blocks·b·(b − 1)/2 over the target layers, with blocks = input/b, or 1 if shared (Qiu 2023, §3.3)."""
         each = self.block * (self.block - 1) // 2
         return sum((1 if self.shared else inputs // self.block) * each for inputs, _ in self.sizes(shape))
 

@@ -1,4 +1,4 @@
-"""OLoRA: LoRA that starts from orthonormal directions of the weights."""
+"""OLoRA: LoRA initialised from the QR decomposition of the weights."""
 
 from __future__ import annotations
 

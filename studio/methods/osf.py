@@ -1,4 +1,4 @@
-"""OSF: all that is weak in a weight may change, all that is strong stays."""
+"""OSF: freeze the leading singular directions of each weight and train the rest, orthogonal to them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class OSF(Targeted):
     frozen: float = option(
         0.5,
         "Frozen share",
-        "Share of each weight's directions, the strongest ones, that stays as it is. More forgets less and learns less.",
+        "Share of each weight's directions, the strongest ones, that stays as it is. More forgets less and learns "
+        "less.",
         ge=0.05,
         le=0.98,
     )
@@ -41,7 +42,7 @@ class OSF(Targeted):
         return OSFConfig(**self.placed(setting), effective_rank=self.frozen)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ (k − ⌊share·k⌋)·(input + output + 1) over the target layers, k being the lesser of both widths (Nayak 2025, §3)."""
+        """Σ (k − ⌊share·k⌋)·(input + output + 1) over the target layers, k = min(input, output) (Nayak 2025, §3)."""
         return sum((min(pair) - int(min(pair) * self.frozen)) * (sum(pair) + 1) for pair in self.sizes(shape))
 
     def summary(self) -> str:

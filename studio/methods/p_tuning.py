@@ -1,4 +1,4 @@
-"""P-Tuning: a prompt that comes out of a small encoder."""
+"""P-Tuning: a soft prompt produced by a small trainable encoder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,8 @@ class PTuning(Method):
     order: ClassVar[int] = 21
     ships_as: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3
-    unknown: ClassVar[tuple[str, ...]] = (
-        "distilbert",
-        "mamba",
-        "falcon_mamba",
-        "electra",
-        "albert",
-        *GEMMA4,
-    )  # peft finds no heads, or takes another width for that of the words
+    # peft finds no number of heads in their configs, or uses a width other than that of the embeddings.
+    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", "electra", "albert", *GEMMA4)
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["p_tuning"] = option("p_tuning", "Method", "", hidden=True)
@@ -65,7 +59,7 @@ class PTuning(Method):
         return get_peft_model(model, config)
 
     def parameter_count(self, shape: Shape) -> int:
-        """p·d for e, plus the encoder as peft builds it: three linear layers, or a two-way LSTM and two linear layers."""
+        """p·d for the embeddings, plus peft's encoder: three linear layers, or a bidirectional LSTM and two of them."""
         size, hidden = shape.hidden, self.encoder_hidden
         count = self.virtual_tokens * size
         if self.encoder == "MLP":

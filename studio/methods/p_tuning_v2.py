@@ -1,4 +1,4 @@
-"""P-Tuning v2: prompts in every layer, without a network, and a plain head for classes."""
+"""P-Tuning v2: prefix-tuning, by default without reparameterisation, with a linear classification head."""
 
 from __future__ import annotations
 
@@ -26,5 +26,6 @@ class PTuningV2(PrefixTuning):
     reparameterise: bool = option(
         False,
         "Write it with a network",
-        "A small network writes the prefix while learning. The paper found that it helps some tasks and hurts others; with it, lower the learning rate tenfold.",
+        "A small network writes the prefix while learning. The paper found that it helps some tasks and hurts others; "
+        "with it, lower the learning rate tenfold.",
     )

@@ -1,4 +1,4 @@
-"""PEANuT: a little network that makes the change out of the weight."""
+"""PEANuT: a delta computed from the base weight by a small neural network."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class PEANuT(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """2·r·output for A and B and 2·r² for each pair of hidden layers, for each target layer (Zhong 2024, §3, W₀ taken from its outputs as PEFT does)."""
+        """Σ 2·r·output + 2·depth·r² over the target layers: A and B, and pairs of hidden layers (Zhong 2024, §3).
+
+        As in PEFT, the network reads W₀ along its outputs.
+        """
         return sum(2 * self.rank * outputs + 2 * self.depth * self.rank**2 for _, outputs in self.sizes(shape))
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""PiSSA: LoRA that starts from the strongest directions of the weights."""
+"""PiSSA: LoRA initialised with the principal singular directions of the weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class PiSSA(BaseChangingLoRA, LoRA):
     decomposition: Literal["fast", "exact"] = option(
         "fast",
         "Decomposition",
-        "How the strongest directions are found; fast is nearly the same and takes seconds instead of minutes on big models.",
+        "How the strongest directions are found; fast is nearly the same and takes seconds instead of minutes on big "
+        "models.",
         labels={"fast": "Fast (16 rounds)", "exact": "Exact (SVD)"},
         advanced=True,
     )

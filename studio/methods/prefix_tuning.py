@@ -1,4 +1,4 @@
-"""Prefix-Tuning: learnt keys and values in front of every layer's own."""
+"""Prefix-Tuning: trainable keys and values, prepended to those of each attention layer."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from studio.words import Sentence, StudioError
 if TYPE_CHECKING:
     import torch
 
-KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")  # last names of the layers that compute keys
-# Model types whose attention transformers does not let others replace, of those that have such layers; a test asks transformers.
+KEYS = ("k_proj", "key", "qkv_proj", "c_attn", "query_key_value")  # last name components of layers that compute keys
+# Model types that have such layers, but whose attention cannot be replaced through transformers' AttentionInterface; a
+# test compares the list with transformers.
 OWN_ATTENTION = (
     "big_bird",
     "bloom",
@@ -51,7 +52,7 @@ OWN_ATTENTION = (
 
 
 def no_prefix(shape: Shape | None) -> Sentence | None:
-    """Why no prefix can be put into the attention of a model of `shape`; None if one can, as far as its type tells."""
+    """Why a model of `shape` does not support prefixes; None if it does, judged by its model type alone."""
     if shape is None or shape.model_type not in (*OWN_ATTENTION, *GEMMA4):
         return None
     return Sentence(
@@ -107,7 +108,8 @@ class PrefixTuning(Method):
     reparameterise: bool = option(
         True,
         "Write it with a network",
-        "A small network writes the prefix while learning, which learns faster and more steadily; only what it wrote is kept. Without it, raise the learning rate tenfold.",
+        "A small network writes the prefix while learning, which learns faster and more steadily; only what it wrote "
+        "is kept. Without it, raise the learning rate tenfold.",
     )
     width: int = option(128, "Network width", "Hidden size of that network.", ge=8, le=8192, advanced=True)
 
@@ -133,7 +135,10 @@ class PrefixTuning(Method):
         return wrapped
 
     def _start(self, model: torch.nn.Module, setting: Setting) -> torch.Tensor | None:
-        """What the prefix begins as, layers × tokens × 2 × heads × size; None for random numbers."""
+        """Initial value of the prefix, [layers, tokens, 2, heads, head size]; None to initialise it randomly.
+
+        Raises StudioError if the trained prefix to start from does not fit the model or the option `virtual_tokens`.
+        """
         import torch
 
         from studio.models.chat_tokenizer import ChatTokenizer
@@ -159,7 +164,7 @@ class PrefixTuning(Method):
             return found
         if self.start == "text":
             ids = ChatTokenizer(setting.base or Path(model.config._name_or_path)).encode(self.text).ids
-            ids = torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])  # a short text over and over
+            ids = torch.tensor((ids * self.virtual_tokens)[: self.virtual_tokens])  # a short text is repeated
         else:
             ids = torch.randint(
                 model.get_input_embeddings().num_embeddings,
@@ -169,7 +174,7 @@ class PrefixTuning(Method):
         return activations(model, ids)
 
     def state(self, model):
-        """With a network: what it adds to, which is not learnt."""
+        """With reparameterisation: the initial prefix, a frozen buffer to which the network's output is added."""
         return {name: buffer for name, buffer in model.named_buffers() if ".prefix_start." in name}
 
     def load_state(self, model, state):
@@ -184,11 +189,14 @@ class PrefixTuning(Method):
 
     @property
     def virtual_token_count(self) -> int:
-        """As with the stock prefix, the words stand behind it."""
+        """The length of the prefix: as with a stock PEFT prefix, the tokens' positions start after it."""
         return self.virtual_tokens
 
     def parameter_count(self, shape: Shape) -> int:
-        """2·L·p·d for the prefixes (Li & Liang 2021, §4.2), d being the width of a key; with a network its own numbers instead (§4.3)."""
+        """2·L·p·d for the prefixes (Li & Liang 2021, §4.2), with d the width of a key.
+
+        With reparameterisation, the network's parameters instead (§4.3).
+        """
         size = shape.key_value_heads * shape.head_dim
         if not self.reparameterise:
             return 2 * shape.layers * self.virtual_tokens * size

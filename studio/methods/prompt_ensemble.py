@@ -1,4 +1,4 @@
-"""Prompt ensembling: several soft prompts fine-tuned in one go, which answer together."""
+"""Prompt ensembling: several soft prompts, trained at once, whose predictions are combined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PromptEnsemble(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 21
-    ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # beside a stock PROMPT_TUNING for each member
+    ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # saved with a stock PROMPT_TUNING adapter for each member
     learning_rate: ClassVar[float] = 3e-2
     unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "gemma3", "llama4", *GEMMA4)
     stock: ClassVar[bool] = False
@@ -66,9 +66,8 @@ class PromptEnsemble(Method):
         from studio.tuners import PromptEnsembleConfig
 
         if setting.task_type != "CAUSAL_LM":
-            raise ValueError(
-                "Prompts that answer together have no head for classes."
-            )  # `refusal` says so before any run
+            # `refusal` reports this to the user before a run starts.
+            raise ValueError("Prompts that answer together have no head for classes.")
         table = model.get_input_embeddings()
         place = next(name for name, module in model.named_modules() if module is table)
         wrapped = get_peft_model(
@@ -101,7 +100,7 @@ class PromptEnsemble(Method):
         to_stock(model, folder)
 
     def parameter_count(self, shape: Shape) -> int:
-        """K·p·d (Lester 2021, §6)."""
+        """K·p·d for K prompts of p tokens of width d (Lester 2021, §6)."""
         return self.members * self.virtual_tokens * shape.hidden
 
     @property

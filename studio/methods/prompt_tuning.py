@@ -1,4 +1,4 @@
-"""Prompt tuning: learnt embeddings before the input."""
+"""Prompt tuning: trainable embeddings prepended to the input."""
 
 from __future__ import annotations
 
@@ -27,12 +27,8 @@ class PromptTuning(Method):
     order: ClassVar[int] = 20
     ships_as: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2
-    unknown: ClassVar[tuple[str, ...]] = (
-        "distilbert",
-        "mamba",
-        "falcon_mamba",
-        *GEMMA4,
-    )  # peft finds no width or no heads in their configs
+    # peft finds no width or no number of heads in their configs.
+    unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", *GEMMA4)
     prompt_learning: ClassVar[bool] = True
 
     name: Literal["prompt_tuning"] = option("prompt_tuning", "Method", "", hidden=True)
@@ -68,7 +64,7 @@ class PromptTuning(Method):
         return get_peft_model(model, config)
 
     def parameter_count(self, shape: Shape) -> int:
-        """p·d (Lester 2021, §2)."""
+        """p·d for p virtual tokens of width d (Lester 2021, §2)."""
         return self.virtual_tokens * shape.hidden
 
     def refusal(self, shape, task, quantisation):

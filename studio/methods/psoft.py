@@ -1,4 +1,4 @@
-"""PSOFT: turning the strongest directions of the weights."""
+"""PSOFT: rotate and scale the principal subspace of each weight."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class PSOFT(KeepsBuffers, Targeted):
         )
 
     def save(self, model, folder):
+        """Save as stock LoRA of rank r, with A as found and B multiplied by R − I, scaling included."""
         import torch
         from peft import LoraConfig, get_peft_model_state_dict
 
-        tensors = {
-            name: tensor for name, tensor in get_peft_model_state_dict(model).items() if ".psoft_" not in name
-        }  # a head for classes
+        # What remains is a classification head, if there is one.
+        tensors = {name: tensor for name, tensor in get_peft_model_state_dict(model).items() if ".psoft_" not in name}
         names = []
         for name, layer in model.base_model.model.named_modules():
             if "default" in getattr(layer, "psoft_R", ()):
@@ -93,7 +93,7 @@ class PSOFT(KeepsBuffers, Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """r·(r − 1)/2 for the rotation (r² for a free matrix) and 2·r for the stretching, for each target layer (Wu 2025, §4)."""
+        """r·(r − 1)/2 for the rotation (r² for a free matrix) and 2·r for the scaling of each layer (Wu 2025, §4)."""
         turned = self.rank * (self.rank - 1) // 2 if self.rotation else self.rank**2
         return len(self.sizes(shape)) * (turned + 2 * self.rank * self.stretch)
 

@@ -1,4 +1,4 @@
-"""PVeRA: VeRA with some chance in it."""
+"""PVeRA: probabilistic VeRA, whose hidden values are sampled from a trained distribution."""
 
 from __future__ import annotations
 

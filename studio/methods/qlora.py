@@ -1,4 +1,4 @@
-"""QLoRA: LoRA over a base in 4 bits."""
+"""QLoRA: LoRA on a base model quantised to 4 bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RandLoRA: a full-rank sum of random matrices, with learnt scales."""
+"""RandLoRA: a full-rank sum of frozen random low-rank products with trainable diagonal scales."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RandLoRA(Targeted):
         return RandLoraConfig(**self.placed(setting), r=self.rank, randlora_alpha=self.alpha)
 
     def save(self, model, folder):
-        """The random matrices once; peft would write them again for every layer that shares them."""
+        """Save the shared random matrices only once; peft would save a copy for every layer."""
         again = (".randlora_A.default", ".randlora_B.default")
         kept = {
             name: tensor
@@ -49,7 +49,7 @@ class RandLoRA(Targeted):
         model.save_pretrained(folder, state_dict=kept)
 
     def parameter_count(self, shape: Shape) -> int:
-        """Σ n·(r + d) over the target layers, d their smaller width and n = ⌈d/r⌉ the number of matrices (Albert 2025, §3.2)."""
+        """Σ n·(r + d) over the target layers, with d the smaller width and n = ⌈d/r⌉ summands (Albert 2025, §3.2)."""
         return sum(-(-min(size) // self.rank) * (self.rank + min(size)) for size in self.sizes(shape))
 
     def summary(self) -> str:

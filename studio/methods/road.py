@@ -1,4 +1,4 @@
-"""RoAd: turns and scales pairs of outputs."""
+"""RoAd: rotate and scale pairs of each layer's outputs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class RoAd(Targeted):
     group: int = option(
         64,
         "Group size",
-        "Which outputs form pairs; it changes speed in some servers, not quality. An even number that divides every layer's outputs.",
+        "Which outputs form pairs; it changes speed in some servers, not quality. An even number that divides every "
+        "layer's outputs.",
         ge=2,
         le=1024,
         advanced=True,
@@ -48,7 +49,7 @@ class RoAd(Targeted):
         return RoadConfig(**self.placed(setting), variant=self.variant, group_size=self.group)
 
     def parameter_count(self, shape: Shape) -> int:
-        """1, 2 or 4 for each output of each target layer (Liao & Monz 2024, §3.2)."""
+        """1, 2 or 4 for each output of each target layer, by variant (Liao & Monz 2024, §3.2)."""
         return sum(int(self.variant[-1]) * outputs for _, outputs in self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

@@ -1,4 +1,4 @@
-"""rsLoRA: LoRA with a scale that does not shrink with the rank."""
+"""rsLoRA: LoRA scaled by α/√r instead of α/r."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the methods share that find frozen tensors in the base before they learn beside them.
+"""Mixin for the methods that compute frozen tensors from the base weights before training.
 
-A decomposition has no one answer: on another machine it finds other signs, and what was learnt beside the first answer is
-wrong beside the second. So a checkpoint holds what was found, and a resumed run goes on with it.
+A matrix decomposition is not unique: another machine may find other signs, for which the trained parameters are wrong.
+So checkpoints hold the frozen tensors, and a resumed run uses these.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import ClassVar
 
 
 class KeepsBuffers:
-    """Mix in before a method. found: a part of the names of the tensors (parameters or buffers) that it found; those that learn are not counted."""
+    """Mixin, to be listed before the method's base class.
+
+    found: substring of the names of the computed parameters and buffers; trainable ones are not saved.
+    """
 
     found: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""SHiRA: a few single weights of each layer."""
+"""SHiRA: train a sparse set of single weights in each layer."""
 
 from __future__ import annotations
 

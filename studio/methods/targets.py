@@ -1,6 +1,6 @@
-"""What the methods share that lay a delta beside chosen linear layers: the option, how peft is told of it, and which sizes fit.
+"""Base class of the methods that add a delta to chosen linear layers: the option, peft's `target_modules`, size checks.
 
-It knows nothing about what the delta is.
+Independent of the form of the delta.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 
-CLASS_HEADS = ("score", "classifier")  # transformers' names of what names the class
+CLASS_HEADS = ("score", "classifier")  # names of the classification heads in transformers
 
 
 def layer_ends(targets: str, setting: Setting) -> str | list[str]:
-    """What `targets` means in a loaded model: "all-linear", or ends of layers' names.
+    """Resolve the option `targets` to "all-linear" or a list of suffixes of layer names.
 
-    On a mixture of experts they name the layers one by one: peft would lay another kind of LoRA over the experts, whose rank is not the one
-    that was asked for and which DoRA, dropout and others do not go with. Likewise where some layers cannot have a delta (`Shape.fused`), and
-    for encoders that get a head for classes: between it and the blocks lie linear layers that are new, and learnt whole.
+    "all-linear" is resolved to explicit suffixes for mixtures of experts, because peft would add another kind of LoRA
+    to the experts, with a rank other than the requested one and without support for DoRA, dropout and others; for
+    models with layers that cannot have a delta (`Shape.fused`); for multimodal models; and for encoders with a
+    classification head, whose new linear layers between the blocks and the head are trained in full.
     """
     shape = read_shape(setting.base) if setting.base else None
     if shape is not None and (
@@ -44,8 +45,11 @@ def layer_ends(targets: str, setting: Setting) -> str | list[str]:
 
 
 def peft_targets(targets: str, setting: Setting) -> str | list[str]:
-    """peft's `target_modules` for `targets`: `layer_ends`; inside of a model that sees as well a regular expression, which fits no layer of what
-    sees, though some are called the same."""
+    """peft's `target_modules` for the option `targets`: the result of `layer_ends`.
+
+    For the language model inside a multimodal one it is a regular expression instead, which excludes the layers of the
+    vision tower that have the same names.
+    """
     shape = read_shape(setting.base) if setting.base else None
     if shape is None or not shape.is_multimodal:
         return layer_ends(targets, setting)
@@ -54,7 +58,7 @@ def peft_targets(targets: str, setting: Setting) -> str | list[str]:
 
 
 def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dict[str, torch.nn.Module]:
-    """The linear layers of a loaded model that `targets` means, by name; never what stands on top of it (words or classes)."""
+    """Name → linear layer, for the layers of a loaded model that `targets` selects, without language or class heads."""
     ends, head = layer_ends(targets, setting), model.get_output_embeddings()
     return {
         name: module
@@ -67,9 +71,9 @@ def target_layers(model: torch.nn.Module, targets: str, setting: Setting) -> dic
 
 
 class Targeted(Method):
-    """A method whose delta stands beside the linear layers that the person chooses."""
+    """Base class of the methods that add a delta to the linear layers selected by the option `targets`."""
 
-    transposed: ClassVar[bool] = False  # whether peft can lay it beside the Conv1D layers of GPT-2 and its kin
+    transposed: ClassVar[bool] = False  # whether peft supports it on Conv1D layers (GPT-2 and relatives)
 
     targets: str = option(
         "all-linear",
@@ -80,11 +84,11 @@ class Targeted(Method):
     )
 
     def config(self, setting: Setting) -> PeftConfig:
-        """peft's configuration for these options."""
+        """The peft configuration for these options."""
         raise TypeError(f"{type(self).__name__} does not say how peft is configured")
 
     def placed(self, setting: Setting) -> dict[str, Any]:
-        """The part of peft's configuration that says where the delta stands."""
+        """The arguments of peft's configuration that say where the delta is added."""
         return {"task_type": setting.task_type, "target_modules": peft_targets(self.targets, setting)}
 
     def wrap(self, model, setting=DEFAULT):
@@ -108,7 +112,10 @@ class Targeted(Method):
     def divisibility_refusal(
         self, shape: Shape | None, key: str, *, inputs: bool = True, outputs: bool = True
     ) -> Sentence | None:
-        """Why the option `key` does not divide the widths of every target layer, with parameters that do; None if it does."""
+        """Why the option `key` does not divide the widths of every target layer, with values that do; None if it does.
+
+        inputs, outputs: whether it must divide the input widths, and the output widths.
+        """
         if shape is None:
             return None
         size = getattr(self, key)
@@ -132,7 +139,7 @@ class Targeted(Method):
         )
 
     def rank_refusal(self, shape: Shape | None, key: str, times: int) -> Sentence | None:
-        """Why the option `key` is too high, where `times` as many directions must be found in every target layer; None if it is not."""
+        """Why the rank `key` is too high if each target layer must have `times` that rank; None if it is not."""
         size, narrowest = (
             getattr(self, key),
             min((width for pair in self.sizes(shape) for width in pair), default=None) if shape else None,
@@ -148,7 +155,7 @@ class Targeted(Method):
         )
 
     def count_refusal(self, shape: Shape | None, count: int, what: Sentence) -> Sentence | None:
-        """Why `count` trainable parameters, called `what`, do not fit into every target layer; None if they do."""
+        """Why `count` values, called `what` in the message, exceed the smallest target layer; None if they fit."""
         smallest = min((inputs * outputs for inputs, outputs in self.sizes(shape)), default=count) if shape else count
         if count > smallest:
             return Sentence(

@@ -1,4 +1,4 @@
-"""TinyLoRA: as few trainable parameters as wanted, down to one."""
+"""TinyLoRA: a delta with very few trainable parameters, down to one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class TinyLoRA(KeepsBuffers, Targeted):
     rank: int = option(
         8,
         "Rank r",
-        "How many of its strongest directions a weight may change along. The paper found 2 to be best for rewards; examples with answers need more.",
+        "How many of its strongest directions a weight may change along. The paper found 2 to be best for rewards; "
+        "examples with answers need more.",
         ge=1,
         le=64,
     )
@@ -63,7 +64,7 @@ class TinyLoRA(KeepsBuffers, Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """u for each group of layers that share their parameters (Morris 2026, §3)."""
+        """u for each group of layers that share a vector (Morris 2026, §3)."""
         layers = len(self.sizes(shape))
         groups = max(1, round(layers * (1 - self.shared)))
         return self.parameters * len({min(at // max(1, layers // groups), groups - 1) for at in range(layers)})

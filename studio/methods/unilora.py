@@ -1,4 +1,4 @@
-"""Uni-LoRA: one vector for the whole model."""
+"""Uni-LoRA: all LoRA matrices projected from one trainable vector."""
 
 from __future__ import annotations
 

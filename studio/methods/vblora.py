@@ -1,4 +1,4 @@
-"""VB-LoRA: all matrices out of one shared bank of vectors."""
+"""VB-LoRA: LoRA matrices composed of vectors from a bank shared by all layers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class VBLoRA(Targeted):
     vectors: int = option(
         64,
         "Vectors in the bank",
-        "How many vectors all layers share. The paper has 256 for big models; each costs learnt choices in every layer.",
+        "How many vectors all layers share. The paper has 256 for big models; each costs learnt choices in every "
+        "layer.",
         ge=2,
         le=65_536,
     )
@@ -73,7 +74,10 @@ class VBLoRA(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """h·b for the bank of h vectors, and h choices for each of the r·(input + output)/b places of each target layer (Li 2024, §3.3)."""
+        """h·b for the bank of h vectors of length b, and h logits for each sub-vector (Li 2024, §3.3).
+
+        A target layer has r·(input + output)/b sub-vectors.
+        """
         places = sum(
             self.rank * (inputs // self.length + outputs // self.length) for inputs, outputs in self.sizes(shape)
         )

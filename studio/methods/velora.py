@@ -1,4 +1,4 @@
-"""VeLoRA: LoRA that remembers its inputs in short form."""
+"""VeLoRA: LoRA that stores compressed inputs for the backward pass."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class VeLoRA(LoRA):
         return super().config(setting, velora_config=VeloraConfig(num_groups=self.groups), **more)
 
     def save(self, model, folder):
-        """As a plain LoRA: the short form concerns the learning only."""
+        """Save as plain LoRA: the compression affects training only."""
         from peft import get_peft_model_state_dict
 
         config = copy.copy(model.peft_config["default"])

@@ -1,4 +1,4 @@
-"""VeRA: two random matrices for all layers, and a few learnt scales."""
+"""VeRA: two frozen random matrices shared by all layers, with trainable scaling vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WaveFT: a few wavelets of the change of each weight."""
+"""WaveFT: a delta given by sparse trainable wavelet coefficients."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class WaveFT(Targeted):
         )
 
     def parameter_count(self, shape: Shape) -> int:
-        """n for each target layer (Bilican 2025, §3)."""
+        """n coefficients for each target layer (Bilican 2025, §3)."""
         return self.coefficients * len(self.sizes(shape))
 
     def refusal(self, shape, task, quantisation):

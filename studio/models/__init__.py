@@ -1,4 +1,4 @@
-"""Base models: the catalogue, resolving a name to a folder, the shape of a model, its tokenizer and chat template.
+"""Base models: catalogue, resolving a name to a folder, reading a model's shape, tokenizer and chat template, loading.
 
-Nothing here imports torch at module level: the window uses these modules too.
+No module here imports torch at module level, because the window uses them too.
 """

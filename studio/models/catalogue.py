@@ -1,7 +1,6 @@
 """The catalogue of base models, as written in `presets/models.yaml`.
 
-Any other model can be used as well; these are the ones described before they are downloaded. Knows nothing about
-downloading, and uses no network.
+Any other model can be used as well; these are described before they are downloaded. Uses no network.
 """
 
 from __future__ import annotations
@@ -18,13 +17,17 @@ from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
 
-_MXFP4 = 4.25 / 8  # bytes a number: 4 bits, and a scale of 8 for 32 numbers (OCP Microscaling Formats, §5.2)
+_MXFP4 = 4.25 / 8  # bytes per weight: 4 bits, plus an 8-bit scale per 32 weights (OCP Microscaling Formats, §5.2)
 _FILE = PRESETS / "models.yaml"
 
 
 class CatalogueEntry(BaseModel):
-    """One base model. parameters: billions. context: tokens, or patches of a picture. gated: accept the licence on the hub first. experts: share of
-    the parameters that lie in a mixture's experts, which nothing here quantises. stored_as: in which form the experts are stored, "" for 16 bit."""
+    """One base model.
+
+    parameters: in billions. context: in tokens, or patches of a picture. gated: whether the licence must be accepted on
+    the hub first. experts: share of the parameters in the experts of a mixture of experts, which the studio does not
+    quantise. stored_as: storage format of the experts; "" for 16 bit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -43,14 +46,14 @@ class CatalogueEntry(BaseModel):
 
     @property
     def size(self) -> int:
-        """Bytes of its weights as they are stored, which is about what is downloaded."""
+        """Size of the stored weights in bytes, which is about the size of the download."""
         return round(
             self.parameters * 1e9 * (2 if not self.stored_as else (1 - self.experts) * 2 + self.experts * _MXFP4)
         )
 
     @property
     def hub_url(self) -> str:
-        """Its page on the hub; "" for a starter."""
+        """The model's page on the hub; "" for a starter."""
         return "" if self.id in STARTERS.values() else f"https://huggingface.co/{self.id}"
 
     def label(self) -> Sentence:
@@ -64,7 +67,7 @@ class CatalogueEntry(BaseModel):
 
 
 def format_size(size: int) -> str:
-    """Bytes in decimal units, as hubs count: "16 MB", "1.2 GB", "141 GB"."""
+    """Format bytes in decimal units, as the hub does: "16 MB", "1.2 GB", "141 GB"."""
     if size < 1e9:
         return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
@@ -76,7 +79,7 @@ def catalogue() -> list[CatalogueEntry]:
 
 
 def read_catalogue(path: Path) -> list[CatalogueEntry]:
-    """The validated entries in `path`."""
+    """Read and validate the entries in `path`."""
     try:
         entries = TypeAdapter(list[CatalogueEntry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:

@@ -1,8 +1,8 @@
 """Tokenizer and chat template of one base model.
 
-The window (token view, histogram, forecast), the trainer and the chat server all use this one class, so training and
+The window (token view, histogram, forecast), the trainer and the chat server all use this class, so training and
 inference see the same tokens. It reads `tokenizer.json` and the template from the model's folder with the
-`tokenizers` library and a sandboxed Jinja, never torch. Knows nothing about batches or losses.
+`tokenizers` library and a sandboxed Jinja environment, without torch. Batches and losses are handled elsewhere.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TEMPLATE_ERRORS = (
 )
 """Exceptions that a template can raise on a conversation that it does not support."""
 _MARKERS = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
-"""Markers like <|end|> and [/INST], which are compared as a whole, or single characters."""
+"""Splits text into markers such as <|end|> and [/INST], which are compared as a whole, and single characters."""
 
 
 class ChatTemplateError(StudioError):
@@ -53,7 +53,7 @@ class ChatTemplateError(StudioError):
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks assistant tokens for other tools; here it just renders its body."""
+    """`{% generation %}…{% endgeneration %}` marks assistant tokens for other tools; here only its body is rendered."""
 
     tags = {"generation"}
 
@@ -64,7 +64,7 @@ class _Generation(jinja2.ext.Extension):
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids, and for each the characters (start, end) of the text that it covers."""
+    """Token ids, and for each token the character range (start, end) of the text that it covers."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
@@ -145,12 +145,12 @@ class ChatTokenizer:
         return own or self._of_processor()
 
     def _of_processor(self) -> str | None:
-        """The template in chat_template.json, where models that read pictures too (Mistral Small 3.1) may have it."""
+        """The template in chat_template.json, the file used by some multimodal models (Mistral Small 3.1)."""
         own = read_json_object(self.folder / "chat_template.json").get("chat_template")
         return own if isinstance(own, str) else None
 
     def check_own_template(self) -> None:
-        """Raises StudioError, which names the file, where the model's own template is no valid Jinja template."""
+        """Raise StudioError, which names the file, if the model's own template is not valid Jinja."""
         if not self.own_template:
             return
         try:
@@ -170,7 +170,7 @@ class ChatTokenizer:
             ) from error
 
     def for_adapter(self, adapter: Path | None) -> ChatTokenizer:
-        """This tokenizer with the chat template that is saved with an adapter, the one of its training."""
+        """This tokenizer with the chat template saved with an adapter, which is the one used in its training."""
         path = adapter / "chat_template.jinja" if adapter else None
         if path is None or not path.exists() or (saved := path.read_text(encoding="utf-8")) == self.template:
             return self
@@ -185,11 +185,10 @@ class ChatTokenizer:
         return _environment().from_string(self.template)
 
     def render(self, messages: list[dict], *, add_generation_prompt: bool = False, tools: list | None = None) -> str:
-        """`messages` as the text that the model sees; with `add_generation_prompt` up to where its answer begins.
-        tools: the tools offered.
+        """Render `messages` as the text given to the model, with `add_generation_prompt` up to the start of its answer.
 
-        Reasoning in an assistant's content is passed to the template under the key from which it takes it. Raises
-        ChatTemplateError.
+        tools: the available tools. Reasoning in an assistant's content is passed to the template under
+        `reasoning_key`. Raises ChatTemplateError if the template rejects the conversation.
         """
         turns = [self._template_message(turn) for turn in messages]
         try:
@@ -217,7 +216,7 @@ class ChatTokenizer:
             ) from error
 
     def _template_message(self, turn: dict) -> dict:
-        """A record's message in the form that templates take."""
+        """A record's message in the form expected by chat templates."""
         kept = {key: value for key, value in turn.items() if key not in ("weight", "span_weights", "media")}
         if (
             turn["role"] != "assistant"
@@ -227,36 +226,36 @@ class ChatTokenizer:
         ):
             return kept
         reasoning, answer = split_reasoning(turn["content"])
-        # An empty reasoning keeps the template from searching the content for it.
+        # Passed even if it is empty: then the template does not search the content for reasoning.
         return {**kept, "content": answer, self.reasoning_key: reasoning}
 
     @cached_property
     def reasoning_key(self) -> str:
-        """The message key from which the chat template takes reasoning; "" where it takes it inline or not at all."""
+        """The message key from which the chat template reads reasoning; "" if from the content or not at all."""
         call = {"type": "function", "id": "call00000", "function": {"name": "f", "arguments": {}}}
-        # Some templates render reasoning only beside tool calls (Gemma 4's first ones).
+        # Some templates render reasoning only in messages with tool calls (the first ones of Gemma 4).
         for more in ({}, {"tool_calls": [call]}):
             for key in REASONING_KEYS:
                 answer = {"role": "assistant", "content": _ANSWER_PLACEHOLDER, key: _REASONING_PLACEHOLDER, **more}
                 with contextlib.suppress(ChatTemplateError):
                     if _REASONING_PLACEHOLDER in self._render([{"role": "user", "content": "?"}, answer], False, None):
                         return key
-        # Gemma 4's release took none; its thoughts still do not belong into the content.
+        # Gemma 4's released template reads none; still, its reasoning must not be part of the content.
         return REASONING_KEYS[0] if self.read_channels is gemma_text else ""
 
     @property
     def reasoning_marks(self) -> tuple[str, str]:
-        """What stands before and behind the reasoning of an answer where the chat template leaves it out."""
+        """The texts before and after the reasoning of an answer, for chat templates that do not render it."""
         if self.read_channels is gemma_text:
             return "<|channel>thought\n", "\n<channel|>"
         return f"{OPEN}\n", f"\n{CLOSE}\n\n"
 
     @cached_property
     def answer_end(self) -> tuple[str, str]:
-        """(end marker of an answer, "" if the template has none; what follows it only at the end of the conversation).
+        """(end marker of an answer, or ""; text written after it only at the end of a conversation).
 
-        The marker is the text that is the same between turns and at the end; where there is none (GPT-OSS ends the
-        last answer differently), all that is written at the end.
+        The marker is the common prefix of the texts after an answer between turns and at the end of a conversation. If
+        there is none (GPT-OSS ends the last answer differently), it is the whole text after the last answer.
         """
         conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _ANSWER_PLACEHOLDER}]
         try:
@@ -270,12 +269,14 @@ class ChatTokenizer:
             if not mark and last.strip():
                 mark = last.rstrip()
             ends = [place + len(text) for text in self.eos_texts if (place := mark.find(text)) >= 0]
-            mark = mark[: min(ends, default=len(mark))]  # what follows may begin the next turn (Command A)
+            mark = mark[
+                : min(ends, default=len(mark))
+            ]  # text after the EOS token may belong to the next turn (Command A)
             return mark, last[len(mark) :]
         return last.rstrip(), last[len(last.rstrip()) :]
 
     def encode(self, text: str, *, add_special_tokens: bool = False) -> Tokens:
-        """Tokenise `text`. add_special_tokens: add the tokenizer's begin and end tokens; templates write theirs."""
+        """Tokenise `text`. add_special_tokens: add the tokenizer's BOS and EOS tokens; not for rendered templates."""
         found = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         return Tokens(found.ids, found.offsets)
 
@@ -306,8 +307,8 @@ class ChatTokenizer:
 
     @cached_property
     def read_channels(self) -> Callable[[str], str] | None:
-        """What separates reasoning and answer in generated text, special tokens included, where the chat template
-        writes them in channels (GPT-OSS, Gemma 4); None for other templates.
+        """The function that converts generated text with channels (special tokens included) to reasoning and answer,
+        for chat templates that use channels (GPT-OSS, Gemma 4); None for other templates.
         """
         for token, read in CHANNELS.items():
             if token in self.template and self._tokenizer.token_to_id(token) is not None:
@@ -316,13 +317,13 @@ class ChatTokenizer:
 
     @cached_property
     def special_tokens(self) -> dict[str, int]:
-        """Text → id of the tokens that `decode` leaves out unless they are asked for."""
+        """Text → id of the special tokens, which `decode` omits by default."""
         added = self._tokenizer.get_added_tokens_decoder()
         return {token.content: number for number, token in added.items() if token.special}
 
     @cached_property
     def eos_ids(self) -> list[int]:
-        """Token ids that end an answer: eos_token_id of generation_config, then the tokenizer's own."""
+        """Token ids that end an answer: eos_token_id of generation_config.json, then the tokenizer's EOS token."""
         declared = read_json_object(self.folder / "generation_config.json").get("eos_token_id")
         ids = declared if isinstance(declared, list) else [] if declared is None else [declared]
         own = self._token_id("eos_token")
@@ -349,7 +350,7 @@ class ChatTokenizer:
 
 
 def _with_tool_call_ids(messages: list[dict]) -> list[dict]:
-    """`messages` with tool calls numbered in nine digits, and each tool result with the number of its call."""
+    """`messages` with tool call ids replaced by nine-digit numbers, in the tool results too."""
     numbers: dict[str, str] = {}
     waiting: list[str] = []
     count, made = 0, []
@@ -406,8 +407,9 @@ def _read_text(path: Path) -> str:
 
 
 def read_json_object(path: Path) -> dict:
-    """The JSON object in the file at `path`, {} where there is no file. Raises StudioError, which names the file, for
-    any other content.
+    """Read the JSON object in the file at `path`; {} if there is no file.
+
+    Raises StudioError, which names the file, for any other content.
     """
     if not path.exists():
         return {}

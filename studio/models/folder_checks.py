@@ -1,8 +1,7 @@
-"""Why the model in a folder cannot be fine-tuned, checked in its config files and weight headers: before Start, without
-torch.
+"""Check whether the model in a folder can be fine-tuned, from its config files and weight headers, without torch.
 
-One function for each check; each returns a sentence that names the file or the key, or None. Checks of the weights
-themselves (NaN) are in `studio.models.load`. Knows nothing about tasks but the head that they need.
+Each check is a function that returns None, or a sentence that names the file or key at fault. Checks of the weights
+themselves (NaN) are in `studio.models.load`. Of the task only the required head is known here.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ def folder_refusal(folder: Path, head: str, *, own_template: bool = True) -> Sen
     """Why the model in `folder` cannot be fine-tuned with `head` (a key of `load.HEADS`); None where no reason is
     known.
 
-    own_template: whether the chat template of the folder is used. Cached while the folder's files do not change.
-    `read_shape` has been called before.
+    own_template: whether the chat template of the folder is used. The result is cached as long as the folder's files
+    do not change. `read_shape` must have succeeded before.
     """
     files = tuple(
         sorted(
@@ -43,7 +42,7 @@ def folder_refusal(folder: Path, head: str, *, own_template: bool = True) -> Sen
 
 @lru_cache(maxsize=32)
 def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sentence | None:
-    """files: names, sizes and times of the folder's files, the cache key."""
+    """Run all checks. files: names, sizes and modification times of the folder's files, part of the cache key."""
     try:
         config = read_config(folder)
         found = (
@@ -62,7 +61,7 @@ def _refusal(folder: Path, head: str, own_template: bool, files: tuple) -> Sente
 
 
 def unknown_type(config: dict) -> Sentence | None:
-    """config.json names no model type, or one that transformers does not know."""
+    """Check that config.json names a model type that transformers knows."""
     kind = config.get("model_type")
     if not kind:
         return Sentence(
@@ -79,7 +78,7 @@ def unknown_type(config: dict) -> Sentence | None:
 
 
 def unsupported_type(config: dict, head: str) -> Sentence | None:
-    """The type is known, but transformers has no class of it with this `head`."""
+    """Check that transformers has a class with this `head` for the model type."""
     kind, types = config["model_type"], model_types()
     if kind in types["encoder-decoder"] or config.get("is_encoder_decoder") is True:
         return Sentence(
@@ -110,7 +109,7 @@ def unsupported_type(config: dict, head: str) -> Sentence | None:
 
 
 def already_quantised(config: dict) -> Sentence | None:
-    """The weights are stored quantised, in a form that cannot be trained here."""
+    """Check that the weights are not stored in a quantised format that cannot be trained here."""
     text = config.get("text_config")
     key = next((key for key in ("quantization_config", "compression_config") if config.get(key)), None)
     found = config[key] if key else text.get("quantization_config") if isinstance(text, dict) else None
@@ -139,18 +138,19 @@ _NUMBERS = {
     "words": ("vocab_size",),
     "padding": ("pad_token_id",),
 }
-"""What a number means → what config.json may call it."""
+"""Quantity → the keys that config.json may use for it."""
 _POSITIVE = ("heads", "key heads", "head size", "width", "places")
 
 
 def contradictory(config: dict) -> Sentence | None:
-    """config.json gives numbers that no model can have together. Nothing is said of what it leaves out, or of what is no whole number."""
+    """Check that the numbers in config.json are consistent. Missing and non-integer values are ignored."""
     text = config["text_config"] if isinstance(config.get("text_config"), dict) else config
     given = {what: (key, text[key]) for what, keys in _NUMBERS.items() for key in keys if type(text.get(key)) is int}
     for key, value in (given[what] for what in _POSITIVE if what in given):
         if value < 1:
             return Sentence(
-                "config.json says {key} is {value}, but it must be a whole number of at least 1; download the model again.",
+                "config.json says {key} is {value}, but it must be a whole number of at least 1; "
+                "download the model again.",
                 key=key,
                 value=value,
             )
@@ -164,12 +164,14 @@ def contradictory(config: dict) -> Sentence | None:
         )
     if conflict := _pair(given, "chosen", "experts", lambda chosen, experts: 1 <= chosen <= experts or experts < 1):
         return Sentence(
-            "config.json says {one} = {left}, but {other} = {right}: a token goes through at least one of the experts, and at most through all; download the model again.",
+            "config.json says {one} = {left}, but {other} = {right}: a token goes through at least one of the experts, "
+            "and at most through all; download the model again.",
             **conflict,
         )
     if conflict := _pair(given, "padding", "words", lambda number, words: number < words):
         return Sentence(
-            "config.json says {one} = {left}, but {other} = {right}, so there is no such token; download the model again.",
+            "config.json says {one} = {left}, but {other} = {right}, so there is no such token; "
+            "download the model again.",
             **conflict,
         )
     divided = _pair(given, "heads", "key heads", _divides)
@@ -177,14 +179,15 @@ def contradictory(config: dict) -> Sentence | None:
         divided = _pair(given, "width", "heads", _divides)
     if divided:
         return Sentence(
-            "config.json says {one} = {left} and {other} = {right}, but the first must be a multiple of the second; download the model again.",
+            "config.json says {one} = {left} and {other} = {right}, but the first must be a multiple of the second; "
+            "download the model again.",
             **divided,
         )
     return None
 
 
 def _pair(given: dict[str, tuple[str, int]], first: str, second: str, fits: Callable[[int, int], bool]) -> dict | None:
-    """The keys and values of both numbers, where both are given and do not fit each other."""
+    """The keys and values of two quantities for an error message; None if `fits` holds or one of them is not given."""
     if first not in given or second not in given or fits(given[first][1], given[second][1]):
         return None
     return {"one": given[first][0], "left": given[first][1], "other": given[second][0], "right": given[second][1]}
@@ -195,13 +198,13 @@ def _divides(whole: int, part: int) -> bool:
 
 
 def _shares_width(kind) -> bool:
-    """Whether models of the type divide their width among their heads where config.json does not say how large a head is."""
+    """Whether models of the type have head size = hidden size / heads if config.json does not give it."""
     known = layout.LAYOUTS.get(kind)
     return known.head_dim is None if known else kind in model_types()["encoder"]
 
 
 def unreadable_config(folder: Path) -> Sentence | None:
-    """A config file beside the weights is not valid JSON, or has an invalid value."""
+    """Check that the other config files are valid JSON with valid values."""
     tokens, generation = (read_json_object(folder / name) for name in _CONFIGS)
     for key in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = tokens.get(key)
@@ -227,7 +230,7 @@ def unreadable_config(folder: Path) -> Sentence | None:
 
 
 def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_template: bool) -> Sentence | None:
-    """tokenizer.json or the chat template is broken, or the tokenizer has more tokens than the embedding has rows."""
+    """Check that tokenizer and chat template can be read, and that the embedding has a row for every token."""
     tokenizer = ChatTokenizer(folder)
     if own_template:
         tokenizer.check_own_template()
@@ -239,7 +242,7 @@ def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_t
         for text, number in tokenizer.tokens_from_id(rows).items()
         if not any(word in text.lower() for word in _MEDIA)
     ]
-    # Text-only variants (Gemma 3 1B) keep image tokens in their tokenizer; no text holds them.
+    # Tokenizers of text-only variants (Gemma 3 1B) keep image tokens, which never occur in text.
     if not excess:
         return None
     return Sentence(
@@ -252,7 +255,7 @@ def unreadable_tokenizer(folder: Path, config: dict, stored: layout.Sizes, own_t
 
 
 def _embedding_rows(config: dict, stored: layout.Sizes) -> int | None:
-    """Rows of the embedding; None where they are unknown."""
+    """Number of rows of the embedding; None if unknown."""
     ends = (
         "embed_tokens.weight",
         "wte.weight",

@@ -1,7 +1,6 @@
-"""Which files of a model folder hold the weights, and folders that are no model for the studio: adapters, GGUF files,
-pipelines.
+"""Find the weight files of a model folder, and reject folders with something else: adapters, GGUF files, pipelines.
 
-Knows nothing about torch, nor about the tensors in the files.
+Uses no torch, and does not read the tensors.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from pathlib import Path
 from studio.words import StudioError
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-"""The single weight file of transformers, and the index of several; other safetensors files are not loaded."""
+"""The single weight file of transformers, and the index of sharded weights; other safetensors files are not loaded."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def require_model_folder(folder: Path) -> None:
-    """Raises StudioError where `folder` holds something else that is easily taken for a model."""
+    """Raise StudioError if `folder` holds something else that is easily mistaken for a model."""
     if (folder / "adapter_config.json").exists():
         base = _base_model_name(folder / "adapter_config.json")
         raise StudioError(
@@ -70,9 +69,7 @@ def _gguf_only_error(folder: Path) -> StudioError:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files from which transformers loads the model in `folder`. Raises StudioError where any is
-    missing.
-    """
+    """The safetensors files from which transformers loads the model. Raises StudioError if any of them is missing."""
     if (folder / WEIGHTS_FILE).exists():
         return [folder / WEIGHTS_FILE]
     present = {path.name for path in folder.glob("*.safetensors")}
@@ -130,11 +127,11 @@ def read_index(folder: Path) -> dict[str, str]:
 
 
 def files_to_download(names: Iterable[str], weight_map: dict[str, str] | None) -> list[str]:
-    """The files of a hub repository to download: configuration, tokenizer, texts, and the safetensors that transformers
-    loads.
+    """The files of a hub repository to download: configuration, tokenizer, documentation, and the safetensors files
+    that transformers loads.
 
-    weight_map: from the index, None where the repository has none. Files in subfolders are left out: other formats
-    of the same weights.
+    weight_map: from the index; None if the repository has none. Files in subfolders are omitted, since they are other
+    formats of the same weights.
     """
     top = [name for name in names if "/" not in name]
     weights = {WEIGHTS_FILE} if WEIGHTS_FILE in top else set((weight_map or {}).values())

@@ -1,8 +1,7 @@
 """The image processor of one base model, read from the model's folder: pictures → pixel values.
 
 The trainer and the chat server use `ImageProcessor`, so both see the same pixels. `ImageTransform` applies the same
-resizing and cropping without torch, so that the window can preview it; a test compares the two. Knows nothing about
-classes.
+resizing and cropping without torch, so that the window can preview it; a test compares the two.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class ImageProcessor:
         )
 
     def pixels(self, picture: Image) -> torch.Tensor:
-        """Pixel values, channels × height × width, as the model takes them. picture: RGB, of any size."""
+        """Pixel values for the model, (channels, height, width). picture: RGB, of any size."""
         return self._processor(picture, return_tensors="pt")["pixel_values"][0]
 
 
@@ -44,8 +43,8 @@ class ImageProcessor:
 class ImageTransform:
     """The resizing, cropping and normalisation of a model folder's image processor.
 
-    size: (width, height) to resize to; or edge: pixels of the shorter side; crop: (width, height) of the centre crop
-    after that; low, high: the range of the normalised pixel values.
+    size: (width, height) to resize to, or edge: length of the shorter side after resizing, in pixels. crop: (width,
+    height) of the centre crop after that. low, high: the range of the normalised pixel values.
     """
 
     size: tuple[int, int] | None
@@ -72,9 +71,7 @@ class ImageTransform:
 
 
 def read_image_transform(folder: str | Path) -> ImageTransform | None:
-    """The transform of the processor in `folder`; None where its preprocessor_config.json does not describe it
-    completely.
-    """
+    """Read the transform of the processor in `folder`; None if its config does not define it completely."""
     path = Path(folder) / "preprocessor_config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -105,7 +102,7 @@ def read_image_transform(folder: str | Path) -> ImageTransform | None:
 
 
 def _pixels(size) -> tuple[int, int] | int | None:
-    """A size in a processor's config: (width, height), or the shorter side alone. A bare number is a square."""
+    """Parse a size in a processor's config: (width, height), or the shorter side alone. A plain number is a square."""
     if isinstance(size, dict):
         return (size["width"], size["height"]) if {"width", "height"} <= size.keys() else size.get("shortest_edge")
     return (size, size) if size else None

@@ -1,7 +1,7 @@
-"""The `inspect` job: download a hub model with progress, and read its size.
+"""The `inspect` job: download a hub model, report progress, and read its size.
 
-Runs in a worker, so that a slow or broken network never blocks the window. Only safetensors, tokenizer and
-configuration files are fetched: no pickles, no code.
+Runs in a worker, so that a slow or broken network never blocks the window. Only safetensors, tokenizer, configuration
+and documentation files are downloaded: no pickles, no code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from studio.words import Sentence, StudioError
 
 
 def inspect(job) -> dict:
-    """payload: {"model": hub id, "revision": optional}. Returns {"folder", "parameters", "bytes"}."""
+    """Download the model. payload: {"model": hub id, "revision": optional}. Returns {"folder", "parameters", "bytes"}.
+
+    Raises StudioError if the model is unknown, gated or has no safetensors weights, or if the hub is unreachable.
+    """
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
     from tqdm.auto import tqdm
@@ -24,7 +27,7 @@ def inspect(job) -> dict:
     job.doing(Sentence("Asking the hub about {name}", name=name))
 
     class Progress(tqdm):
-        """Reports the bytes downloaded so far to the store, at most once a second."""
+        """Reports the downloaded bytes to the store, at most once a second."""
 
         def __init__(self, *args, **kwargs):
             kwargs.pop("name", None)

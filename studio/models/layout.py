@@ -1,8 +1,7 @@
-"""The tensors, with their sizes, that the weights of the common decoder families must hold by their config.json.
+"""The tensors and their sizes that the common decoder families require according to their config.json.
 
-Names and sizes as transformers 5 stores them (`state_dict` of each `…ForCausalLM`); a test compares every family
-with it. Families that are not in the table are not checked here: missing tensors are found while they are loaded.
-Knows nothing about files.
+Names and sizes are those of transformers 5 (`state_dict` of each `…ForCausalLM`); a test compares every family with it.
+Other families are not checked here; their missing tensors are found when the model is loaded. Reads no files.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ _CONFIG_KEYS = {
 class Layout:
     """The tensors of a family.
 
-    layer: module in a block → its weight's size as stored: H hidden size, Q all query heads, K all key heads, I MLP
-    width, "?" any, with a factor before it. mlp_ratio: I / H where config.json does not give I. head_dim: size of
-    one head where config.json does not give it; None for H / heads. head: the output layer, "" where it has had
-    several names. embedding_width: width of the embedding, a key of `_CONFIG_KEYS`.
+    layer: module in a block → size of its weight as stored, from the symbols H (hidden size), Q (width of all query
+    heads), K (width of all key heads), I (MLP width), "?" (any), or a combination such as 3H or QKK. mlp_ratio: I / H
+    if config.json does not give I. head_dim: size of one head if config.json does not give it; None for H / heads.
+    head: the output layer, "" if its name varies. embedding_width: width of the embedding, a key of `_CONFIG_KEYS`.
     """
 
     layer: dict[str, str]
@@ -127,13 +126,13 @@ LAYOUTS: dict[str, Layout] = {
     "falcon_mamba": _MAMBA,
     "falcon_h1": Layout(_FALCON_H1),
 }
-# These have no attention, so that config.json gives no number of heads.
+# Without attention, config.json gives no number of heads.
 _WITHOUT_ATTENTION = ("mamba", "mamba2", "falcon_mamba")
 
 
 def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
-    """Why `tensors` (names as stored → sizes) are not those of the language model that `config` describes; None where
-    they are, or where the family is not in the table. head: whether the output layer must be there too.
+    """Why `tensors` (stored name → size) do not match `config`, the content of config.json; None if they match or the
+    family is not in `LAYOUTS`. head: whether the output layer is required too.
     """
     layout = LAYOUTS.get(config.get("model_type"))
     if layout is None:
@@ -153,7 +152,7 @@ def refusal(config: dict, tensors: Sizes, *, head: bool) -> Sentence | None:
 
 
 def _numbers(config: dict) -> dict[str, int | None] | Sentence:
-    """The counts and sizes that config.json gives; None for those that it does not."""
+    """The values of `_CONFIG_KEYS` in config.json, None for missing ones; or a sentence about an invalid one."""
     found: dict[str, int | None] = {}
     for name, keys in _CONFIG_KEYS.items():
         key = next((key for key in keys if config.get(key) is not None), None)
@@ -188,7 +187,7 @@ def _dimensions(layout: Layout, numbers: dict[str, int | None]) -> dict[str, int
 def _expected(
     layout: Layout, numbers: dict[str, int | None], head: bool
 ) -> Iterator[tuple[str, tuple[int | None, ...], str]]:
-    """(name, size with None for any number, the config.json keys that determine it) of each required tensor."""
+    """(name, size with None for any number, the keys of config.json that determine it) of each required tensor."""
     sizes = _dimensions(layout, numbers)
     width = numbers[layout.embedding_width] or numbers["H"]
     yield f"{layout.prefix}{layout.embedding}.weight", (numbers["V"], width), "vocab_size, hidden_size"

@@ -1,4 +1,4 @@
-"""Load a base model from its folder. Runs in workers only; guards against failures that were measured to be silent."""
+"""Load a base model from its folder. Used in workers only; checks for known failures that would otherwise be silent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-_SMALL_MODEL = 30_000_000
+_SMALL_MODEL = 30_000_000  # parameters; see `limit_threads`
 _BLOCK = re.compile(r"\.\d+\.")
 """Matches the names of tensors inside one of a model's blocks."""
 HEADS = {
@@ -23,12 +23,11 @@ HEADS = {
     "text_classification": "AutoModelForSequenceClassification",
     "image_classification": "AutoModelForImageClassification",
 }
-"""The head on top of a base model → transformers' class. Classification heads are new at the start and trained in full.
-"""
+"""Head → class of transformers. Classification heads are initialised randomly and trained in full."""
 
 
 def compute_dtype(precision: str, device: str) -> torch.dtype:
-    """The compute dtype: `precision`, with "auto" being bf16 on a GPU that supports it and fp32 elsewhere."""
+    """The compute dtype for `precision`: "auto" is bf16 on a GPU that supports it, else fp32."""
     import torch
 
     if precision == "auto":
@@ -46,11 +45,12 @@ def load_base(
     head: str = "causal_lm",
     labels: list[str] | None = None,
 ) -> PreTrainedModel:
-    """The model in `folder` on `device`, ready for evaluation, every parameter frozen.
+    """Load the model in `folder` to `device`, in eval mode, with all parameters frozen.
 
-    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`; labels: the names of
-    its classes. Never runs code from the folder, never opens a pickle. Of a model that reads pictures besides text the text part (`text_part`);
-    experts that are stored in MXFP4 are turned into the dtype of the others.
+    quantisation: "none", "nf4" or "int8". precision: "auto", "fp32", "bf16" or "fp16". head: a key of `HEADS`. labels:
+    the names of the classes of a classification head. Never runs code from the folder or opens a pickle. Of multimodal
+    models only the text part stays (see `text_part`); experts stored in MXFP4 are dequantised to the compute dtype.
+    Raises StudioError if the model cannot be loaded, or has missing or non-finite weights.
     """
     import transformers
 
@@ -60,8 +60,8 @@ def load_base(
     config = read_config(folder)
     if quantisation != "none" and _packed(config):
         raise StudioError(
-            "The weights in '{folder}' are stored in MXFP4 and become 16 bit while they are loaded, so they cannot be quantised in another way as well; "
-            "switch quantisation off.",
+            "The weights in '{folder}' are stored in MXFP4 and become 16 bit while they are loaded, so they cannot be "
+            "quantised in another way as well; switch quantisation off.",
             folder=folder,
         )
     more = (
@@ -70,7 +70,7 @@ def load_base(
         else _unpacked(config)
     )
     if labels is not None:
-        # A head of another size is replaced; a head with these labels is kept.
+        # A stored head of another size is replaced; one of the same size is kept.
         more |= {
             "id2label": dict(enumerate(labels)),
             "label2id": {name: at for at, name in enumerate(labels)},
@@ -99,7 +99,8 @@ def load_base(
     check_missing_weights(loading, folder, head)
     text_part.remove_other_parts(model, keep=quantisation == "none")
     if _packed(config):
-        model._weight_conversions = None  # else transformers saves what is no longer in 4 bits by the names of what is
+        # Otherwise transformers would save the dequantised weights under the names of the quantised ones.
+        model._weight_conversions = None
     check_finite(model, folder)
     disable_4bit_repacking(model)
     if device == "cpu":
@@ -110,11 +111,11 @@ def load_base(
 
 
 def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
-    """Raises StudioError where weights that the model needs are missing in its files or have another size, and are now
-    random.
+    """Raise StudioError if weights of the model are missing in its files or have another size, and so were initialised
+    randomly.
 
     loading: transformers' loading info, {"missing_keys", "mismatched_keys"}. A classification head and the pooler
-    below it are new anyway.
+    before it are expected to be new.
     """
     missing = {
         *loading["missing_keys"],
@@ -132,9 +133,9 @@ def check_missing_weights(loading: dict, folder: Path, head: str) -> None:
 
 
 def check_finite(model: torch.nn.Module, folder: Path) -> None:
-    """Raises StudioError, which names the tensor, where a weight is NaN or infinite.
+    """Raise StudioError, which names the tensor, if a weight is NaN or infinite.
 
-    Costs one pass over the weights: 0.2 to 0.3 s for a billion of them on one core.
+    One pass over the weights: 0.2 to 0.3 s per billion parameters on one core.
     """
     import torch
 
@@ -143,7 +144,7 @@ def check_finite(model: torch.nn.Module, folder: Path) -> None:
         for name, weight in model.named_parameters()
         if weight.is_floating_point() and weight.numel() and not weight.is_meta
     ]
-    ends = [torch.stack(torch.aminmax(weight.detach())).float() for _, weight in named]  # NaN where one of them is
+    ends = [torch.stack(torch.aminmax(weight.detach())).float() for _, weight in named]  # aminmax propagates NaN
     good = torch.stack([end.to(ends[0].device) for end in ends]).isfinite().all(1).tolist() if ends else []
     bad = next((name for (name, _), fine in zip(named, good, strict=True) if not fine), None)
     if bad:
@@ -156,7 +157,7 @@ def check_finite(model: torch.nn.Module, folder: Path) -> None:
 
 
 def _unpacked(config: dict) -> dict:
-    """Arguments of `from_pretrained` by which experts in MXFP4 become weights that a gradient goes through; {} for other models."""
+    """Arguments of `from_pretrained` that dequantise experts stored in MXFP4, for training; {} for other models."""
     from transformers import Mxfp4Config
 
     return {"quantization_config": Mxfp4Config(dequantize=True)} if _packed(config) else {}
@@ -170,7 +171,7 @@ def _packed(config: dict) -> bool:
 def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, head: str):
     from transformers import BitsAndBytesConfig
 
-    # A new head is trained, so it is not quantised; for language models transformers has its own default.
+    # A new head is trained, so it is not quantised; for language models the default of transformers applies.
     skipped_modules = None if head == "causal_lm" else ["score", "classifier"]
     if quantisation == "nf4":
         return BitsAndBytesConfig(
@@ -184,10 +185,11 @@ def _quantization_config(quantisation: str, dtype: torch.dtype, double: bool, he
 
 
 def limit_threads(model: torch.nn.Module) -> None:
-    """One thread for models under `_SMALL_MODEL` parameters, else torch's default.
+    """Limit torch to one thread for models under `_SMALL_MODEL` parameters.
 
-    Measured with the starter on 2 cores (benchmarks/threads.py): alone, 2 threads are 8 % faster; beside one other
-    busy process they wait for each other at every layer and take 27 times as long, while one thread is not affected.
+    Measured with the starter on 2 cores (benchmarks/threads.py): on an idle machine, 2 threads are 8 % faster; with one
+    other busy process they wait for each other at every layer and take 27 times as long, while one thread is not
+    affected.
     """
     import torch
 
@@ -196,9 +198,9 @@ def limit_threads(model: torch.nn.Module) -> None:
 
 
 def disable_4bit_repacking(model: torch.nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit layers at an evaluation on AVX512-BF16 CPUs.
+    """Prevent bitsandbytes from repacking 4-bit layers in eval mode on AVX512-BF16 CPUs.
 
-    A repacked layer has no autograd any more: training after the first evaluation changes nothing, without an error.
+    A repacked layer does not support autograd, so after the first evaluation training would silently have no effect.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -9,16 +9,15 @@ from functools import cache
 from pathlib import Path
 
 WRITES_TOO = ("mistral3",)
-"""Types that write and are no language models to transformers: it loads them with what looks at pictures, by
-AutoModelForImageTextToText."""
+"""Text-generating types that transformers loads only as multimodal models, by AutoModelForImageTextToText."""
 GEMMA4 = ("gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text")
-"""Types whose layers have heads of two sizes, and whose inputs a model looks up in two tables, so that it takes no
-vectors instead of words."""
+"""Types whose layers have two different head sizes, and whose tokens are looked up in two embedding tables, so that the
+model does not accept `inputs_embeds` in place of token ids."""
 _TYPES = Path(__file__).with_name("model_types.json")
 
 
 def loader(model_type: str) -> str:
-    """transformers' class that loads a model of the type to write."""
+    """The auto class of transformers that loads a model of this type for text generation."""
     return "AutoModelForImageTextToText" if model_type in WRITES_TOO else "AutoModelForCausalLM"
 
 

@@ -1,7 +1,7 @@
 """Resolve the name of a base model to its folder on disk.
 
 A name is "starter" or "starter-vit", a local folder, or a hub id such as "Qwen/Qwen3-0.6B". Hub models are only
-looked up in the local cache; `studio.models.inspect` downloads them in a worker. Knows nothing about torch.
+looked up in the local cache; `studio.models.inspect` downloads them in a worker. Uses no torch.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from studio.home import STARTER, STARTER_VIT
 from studio.words import StudioError
 
 STARTERS = {"text": "starter", "image": "starter-vit"}
-"""Modality → the name of the model that comes with the studio."""
+"""Modality → the name of the bundled model."""
 _BUNDLED = {"starter": STARTER, "starter-vit": STARTER_VIT}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` is owner/name and no such local folder exists."""
+    """Whether `name` has the form owner/name and there is no local path of that name."""
     return bool(_HUB_ID.fullmatch(name)) and _existing_path(name) is None
 
 
 def local_folder(name: str, revision: str | None = None) -> Path | None:
-    """The folder of the model called `name`, or None for a hub model that is not downloaded yet."""
+    """The folder of the model called `name`; None for a hub model that is not downloaded yet.
+
+    Raises StudioError if the name is empty or the local folder does not exist.
+    """
     if name in _BUNDLED:
         return _BUNDLED[name]
     if not name.strip():
@@ -46,11 +49,11 @@ def local_folder(name: str, revision: str | None = None) -> Path | None:
 
 
 def _existing_path(name: str) -> Path | None:
-    """The local path `name` if it exists."""
+    """The local path `name` if it exists, else None."""
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    # Names that are too long, hold a zero byte, or ~ of an unknown user.
+    # The name is too long, contains a null byte, or begins with ~ and an unknown user.
     except (OSError, ValueError, RuntimeError):
         return None
 

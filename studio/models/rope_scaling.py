@@ -1,8 +1,8 @@
 """Context extension of a loaded model by linear RoPE scaling (position interpolation, Chen 2023, arXiv:2306.15595).
 
-peft's adapter_config.json does not store it, so an adapter trained with it has a file of its own, `rope.json`:
-{"factor", "rope_parameters", "max_position_embeddings"}, the last two as in the base's config.json. `apply_adapter`
-restores it. Knows nothing about what an adapter changes, and imports no torch.
+peft's adapter_config.json does not store it, so an adapter trained with it has an additional file, `rope.json`:
+{"factor", "rope_parameters", "max_position_embeddings"}, the last two as in the base model's config.json.
+`apply_adapter` restores it. Independent of the adapter's type, and imports no torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ORIGINAL = "_own_context"  # attribute of a scaled model that holds its origina
 
 
 def supports_rope_scaling(model: torch.nn.Module) -> bool:
-    """Whether the model has rotary position embeddings that are not scaled already."""
+    """Whether the model has rotary position embeddings that are not already scaled."""
     rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
     return rope.get("rope_type") == "default" and bool(_rotary_embeddings(model))
 
@@ -72,9 +72,7 @@ def save_rope_scaling(model: torch.nn.Module, factor: float, folder: Path) -> No
 
 
 def read_rope_scaling(folder: Path) -> dict | None:
-    """The content of `rope.json` in an adapter's folder; None where there is none. Raises StudioError where it is
-    invalid.
-    """
+    """Read `rope.json` in an adapter's folder; None if there is none. Raises StudioError if it is invalid."""
     path = Path(folder) / ROPE_FILE
     if not path.exists():
         return None
@@ -94,9 +92,7 @@ def read_rope_scaling(folder: Path) -> dict | None:
 
 
 def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
-    """The base `model` with the adapter in `folder`, as stock peft loads it, in the context that it was trained
-    with.
-    """
+    """Load the adapter in `folder` onto the base `model` with stock peft, and restore its RoPE scaling."""
     from peft import PeftModel
 
     apply_rope_scaling(model, rope_factor(folder))
@@ -104,7 +100,7 @@ def apply_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
 
 
 def rope_factor(folder: Path) -> float:
-    """The factor by which the adapter in `folder` scales its base's context; 1 for most."""
+    """The factor by which the adapter in `folder` scales the context of its base model; 1 without scaling."""
     scaling = read_rope_scaling(folder)
     return scaling["factor"] if scaling else 1.0
 

@@ -1,7 +1,7 @@
 """The shape of a model, read from config.json and the headers of its safetensors files, without loading a weight.
 
-`Shape` is the basis of the methods' parameter counts and of the forecast. Knows nothing about torch. Safetensors
-header: 8 bytes little-endian length, then JSON (https://github.com/huggingface/safetensors).
+`Shape` is the basis of the methods' parameter counts and of the forecast. Uses no torch. Safetensors header: 8 bytes
+little-endian length, then JSON (https://github.com/huggingface/safetensors).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ATTENTION = (
     "query_key_value",
     "out_proj",
 )
-# Tensors whose layer gets no adapter: embeddings, the head, and what is between it and the blocks.
+# Tensors of layers that get no adapter: embeddings, norms, the head, and layers between it and the blocks.
 _NOT_ADAPTED = (
     "embed",
     "wte",
@@ -68,12 +68,12 @@ _RENAMED_ON_LOAD = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
-# Modules of a mixture of experts: their parent is the MLP, which transformers loads as a few large tensors, not as
-# layers.
+# Modules of a mixture of experts. Their parent is the MLP, which transformers loads as a few large tensors, not as
+# linear layers.
 _ROUTED = ("experts", "router")
-# Layer names that peft takes for experts of a mixture, wherever they are.
+# Layer names that peft treats as experts in a mixture-of-experts model, wherever they are.
 _TAKEN_FOR_EXPERTS = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
-# Families that read pictures or sound besides text: what their tensors are called in memory that no text goes through.
+# Prefixes of the tensors in multimodal models that do not process text: image and audio encoders, and MTP heads.
 _NOT_TEXT = (
     "model.visual.",
     "model.vision_embedder.",
@@ -97,7 +97,7 @@ DEFAULTS = {
     "gpt_oss": {"num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "max_position_embeddings": 131072},
     "llama4": {"num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "max_position_embeddings": 131072},
 }
-"""Type of a model → what transformers takes for the keys that its config.json may leave out, as that of Gemma 3 with 4 B does."""
+"""Model type → transformers' defaults for keys that config.json may omit, as that of Gemma 3 4B does."""
 _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 
 
@@ -105,11 +105,11 @@ _TRANSPOSED = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 class Shape:
     """Sizes and tensors of a model.
 
-    tensors: name in memory → shape, as stored (output × input for a linear layer, input × output where `transposed`). bytes: size of all
-    tensors on disk. context: tokens that it can hold; for a model that looks at pictures the patches of one picture and its class token.
-    patch: pixels of a patch's side, 0 where there are none or their config does not say. active: share of the experts that a token goes
-    through; 1 where there are none. stored_as: "mxfp4" where the experts are stored in 4 bits (with a scale of 8 bits for 32 of them) and are turned
-    into 16 or 32 bits while the model is loaded; "" otherwise. tensors counts what is held then.
+    tensors: name in memory → shape, as stored: (output, input) for a linear layer, (input, output) if `transposed`.
+    bytes: size of all tensors on disk. context: in tokens; for an image model the number of patches of a picture plus
+    the class token. patch: side of a patch in pixels, 0 if there are none or it is unknown. active_expert_share: share
+    of the experts that process a token; 1 without experts. stored_as: "mxfp4" if the experts are stored in 4 bits (with
+    an 8-bit scale per 32 weights) and dequantised on loading, else ""; `tensors` has the dequantised shapes.
     """
 
     architecture: str
@@ -135,12 +135,12 @@ class Shape:
 
     @property
     def modality(self) -> str:
-        """ "text" or "image": an image model embeds patches and has no vocabulary."""
+        """ "text" or "image": an image model has patch embeddings and no vocabulary."""
         return "image" if not self.vocab_size and any("patch_embed" in name for name in self.tensors) else "text"
 
     @property
     def has_learned_positions(self) -> bool:
-        """Whether the positions are a learned embedding table, so that the context cannot be exceeded."""
+        """Whether positions are looked up in a learned embedding table, so that the context cannot be exceeded."""
         return any(
             name.rpartition(".")[0].endswith(("wpe", "embed_positions", "embeddings.position_embeddings"))
             for name in self.tensors
@@ -148,12 +148,12 @@ class Shape:
 
     @property
     def is_multimodal(self) -> bool:
-        """Whether it is the text part inside of a model that reads pictures too."""
+        """Whether this is the text part of a multimodal model."""
         return any(name.startswith("model.language_model.") for name in self.tensors)
 
     @property
     def transposed(self) -> bool:
-        """Whether the linear layers are transformers' Conv1D, which stores its weights transposed."""
+        """Whether the linear layers are Conv1D layers of transformers, which store their weights transposed."""
         return self.model_type in _TRANSPOSED
 
     @property
@@ -161,14 +161,13 @@ class Shape:
         """Names of the modules that hold the experts of a mixture of experts ("mlp"); empty for dense models."""
         paths = [name.split(".") for name in self.tensors]
         found = [path[path.index(word) - 1 :] for path in paths for word in _ROUTED if word in path[1:]]
-        return {
-            parent if not parent.isdigit() else word for parent, word, *_ in found
-        }  # in Gemma 4 the experts stand in the block itself
+        # In Gemma 4 the parent of the experts is the block itself, whose name is its number.
+        return {parent if not parent.isdigit() else word for parent, word, *_ in found}
 
     @property
     def fused(self) -> set[str]:
-        """Names of the linear layers in state space mixers (Mamba and related ones, which alone have a tensor D beside
-        A_log) whose weights the kernels use directly, bypassing the layer, so that an adapter on it has no effect.
+        """Names of the linear layers in state space mixers whose weights the kernels use directly, so that an adapter
+        on them has no effect. Mixers (Mamba and related) are recognised by a tensor D next to A_log.
         """
         mixers = {
             name.rpartition(".")[0]
@@ -184,8 +183,8 @@ class Shape:
 
     @property
     def linear_layers(self) -> dict[str, tuple[int, int]]:
-        """Name → (input, output) features of every linear layer inside the blocks (peft's "all-linear"); without expert
-        modules, and without the `fused` layers of state space mixers.
+        """Name → (input, output) features of every linear layer in the blocks (peft's "all-linear"), without expert
+        modules and without the `fused` layers.
         """
         routed, fused = self.experts, self.fused
         return {
@@ -200,7 +199,7 @@ class Shape:
 
     @property
     def active_weights(self) -> float:
-        """How many weights of the blocks' matrices each token is multiplied with."""
+        """Number of weights in the matrices of the blocks that are used for each token."""
         routed = self.experts
         inside = sum(math.prod(size) for name, size in self.tensors.items() if routed & set(name.split(".")))
         return sum(rows * columns for rows, columns in self.linear_layers.values()) + self.active_expert_share * inside
@@ -216,14 +215,14 @@ class Shape:
 
 
 def target_names(which: str) -> tuple[str, ...] | None:
-    """Last names of the layers selected by `which`; None means all of them."""
+    """Last names of the layers selected by `which` (see `Shape.targets`); None means all layers."""
     if which == "all-linear":
         return None
     return ATTENTION if which == "attention" else tuple(part.strip() for part in which.split(",") if part.strip())
 
 
 def read_shape(folder: str | Path) -> Shape:
-    """The shape of the model in `folder`. Raises `StudioError` where it is not a complete, safe model folder."""
+    """Read the shape of the model in `folder`. Raises `StudioError` if that is not a complete and safe model folder."""
     folder = Path(folder)
     config = read_config(folder)
     try:
@@ -261,16 +260,16 @@ def _shape(config: dict, tensors: dict[str, tuple[int, ...]], size: int) -> Shap
 
 
 def _language_part(tensors: dict[str, tuple[int, ...]], config: dict) -> dict[str, tuple[int, ...]]:
-    """`tensors` without those that `load.load_base` leaves aside: of models that read pictures or sound besides text (Qwen3.5, Llama 4, Gemma 3,
-    Mistral 3) those parts, and what guesses several tokens at once."""
+    """`tensors` without those that `load.load_base` does not keep: the image and audio parts of multimodal models
+    (Qwen3.5, Llama 4, Gemma 3, Mistral 3), and multi-token prediction heads.
+    """
     if not any(".linear_attn." in name or name.startswith("model.language_model.") for name in tensors) and not any(
         name.startswith("vision_model.") for name in tensors
     ):
         return tensors
     text = config.get("text_config") or {}
-    idle = [
-        "layer_scalar"
-    ]  # a constant of Gemma 4, which also stores keys and values for layers that use those of another
+    idle = ["layer_scalar"]  # a constant of Gemma 4
+    # Gemma 4 also stores key and value weights for layers that share those of another layer.
     idle += (
         [
             f".{at}.self_attn.{name}.weight"
@@ -290,9 +289,7 @@ def _language_part(tensors: dict[str, tuple[int, ...]], config: dict) -> dict[st
 
 
 def _active_expert_share(config: dict) -> float:
-    """Share of the experts that each token is routed to, by the names that configs have for both numbers; 1 where there
-    are none.
-    """
+    """Share of the experts that each token is routed to, from the various config keys; 1 without experts."""
     count, chosen = (
         next((config[key] for key in keys if config.get(key)), 0)
         for keys in (
@@ -304,9 +301,7 @@ def _active_expert_share(config: dict) -> float:
 
 
 def _patch_count(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | None:
-    """How many patches an image model takes, class token included: from its position embeddings, else from its
-    config.
-    """
+    """Number of patches of an image model, class token included: from its position embeddings, else from its config."""
     by_config = (
         (_side(config.get("image_size")) // side) ** 2 + 1 if (side := _side(config.get("patch_size"))) else None
     )
@@ -321,14 +316,14 @@ def _patch_count(config: dict, tensors: dict[str, tuple[int, ...]]) -> int | Non
 
 
 def _side(size) -> int:
-    """Pixels of a square's side, from a config's number, pair of numbers or {"height": …}; 0 where there is none."""
+    """Side of a square in pixels, from a number, pair of numbers or {"height": …} in a config; 0 if there is none."""
     if isinstance(size, dict):
         size = size.get("height")
     return int(size[0] if isinstance(size, list) and size else size or 0)
 
 
 def read_config(folder: Path) -> dict:
-    """The content of config.json. Raises StudioError where `folder` holds no model that the studio may open."""
+    """Read config.json. Raises StudioError if `folder` holds no model, or one that needs its own code."""
     path = folder / "config.json"
     if not folder.is_dir():
         raise StudioError("There is no folder '{folder}'; check the path, or choose the starter model.", folder=folder)
@@ -352,7 +347,7 @@ def read_config(folder: Path) -> dict:
             folder=folder,
             detail=str(found)[:40],
         )
-    # For types that it knows, transformers runs its own code.
+    # For known types transformers uses its own code, even with auto_map.
     if "auto_map" in found and found.get("model_type") not in model_types()["known"]:
         raise StudioError(
             "The model in '{folder}' needs its own code (trust_remote_code); the studio runs no remote code. "
@@ -363,8 +358,8 @@ def read_config(folder: Path) -> dict:
 
 
 def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name on disk → (size, dtype) of every tensor that transformers would load. Raises StudioError where a file lacks
-    one of its index.
+    """Name on disk → (size, dtype) of every tensor that transformers would load. Raises StudioError if a tensor of the
+    index is missing in its file.
     """
     tensors: dict[str, tuple[tuple[int, ...], str]] = {}
     headers = {path.name: _header(path) for path in weight_files(folder)}
@@ -393,7 +388,7 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int, bool]:
     for name, (size, _) in stored.items():
         if name.endswith("_blocks") and f"{name.removesuffix('_blocks')}_scales" in stored:
             packed = True
-            experts, outputs, groups, width = size  # two numbers a byte
+            experts, outputs, groups, width = size  # two weights per byte
             found[names[name].removesuffix("_blocks")] = (experts, 2 * groups * width, outputs)
         elif not (name.endswith("_scales") and f"{name.removesuffix('_scales')}_blocks" in stored):
             found[names[name]] = size
@@ -401,28 +396,28 @@ def _tensors(folder: Path) -> tuple[dict[str, tuple[int, ...]], int, bool]:
 
 
 def loaded_names(stored: Iterable[str]) -> dict[str, str]:
-    """A tensor's name on disk → the one that a person and peft meet: transformers 5 renames those of ViT and its kin while it loads
-    them, and those of models that read pictures besides text."""
+    """Name of a tensor on disk → its name in the loaded model, which peft uses. transformers 5 renames tensors of ViT
+    and related models, and of multimodal models, while loading.
+    """
     names = {name: name for name in stored}
-    if any(".linear_attn." in name for name in names):  # Qwen3.5, whose text part is loaded alone
+    if any(".linear_attn." in name for name in names):  # Qwen3.5: only the text part is loaded
         return {name: name.replace("model.language_model.", "model.", 1) for name in names}
     if any(name.startswith("language_model.") for name in names):
-        alone = any(
-            ".feed_forward." in name for name in names if name.startswith("language_model.")
-        )  # Llama 4, whose text part is loaded alone
+        # Llama 4: only the text part is loaded.
+        alone = any(".feed_forward." in name for name in names if name.startswith("language_model."))
         return {name: name.removeprefix("language_model.") if alone else _inside(name) for name in names}
     if not any("attention.attention.query" in name for name in names):
         return names
     for name in names:
         for then, now in _RENAMED_ON_LOAD.items():
             names[name] = names[name].replace(then, now)
-    if not any(".mlp.fc1" in name for name in stored):  # DINOv2 has other names for its MLP and its blocks
+    if not any(".mlp.fc1" in name for name in stored):  # not DINOv2, which has other names for its MLP and blocks
         names = {name: now.replace(".encoder.layer.", ".layers.") for name, now in names.items()}
     return names
 
 
 def _inside(name: str) -> str:
-    """What `name` is called in a model with eyes that is loaded whole: Gemma 3 and Mistral 3."""
+    """Name in memory of the tensor `name` of a multimodal model that is loaded completely: Gemma 3 and Mistral 3."""
     if name.startswith("language_model.lm_head."):
         return name.removeprefix("language_model.")
     if name.startswith("language_model."):

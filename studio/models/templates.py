@@ -1,7 +1,7 @@
-"""Chat templates that can be used in place of a model's own: well-known formats, as Jinja files in `assets/templates`.
+"""Chat templates that can replace a model's own: well-known formats, as Jinja files in `assets/templates`.
 
-Holds their names and titles, and rewrites any template to accept system messages that it would reject. How templates
-are rendered is in `chat_tokenizer.py`.
+Also rewrites templates so that they accept system messages that they would otherwise reject. Templates are rendered in
+`chat_tokenizer.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPLATES: dict[str, str] = {
     "mistral": "Mistral",
     "alpaca": "Alpaca",
 }
-"""Name → title on the page."""
+"""Name → displayed title."""
 
 
 @cache
@@ -41,11 +41,11 @@ SYSTEM_REWRITES: dict[str, str] = {
     "{%- set messages = rewritten.messages %}",
     "none": "{%- set messages = messages | rejectattr('role', 'equalto', 'system') | list %}",
 }
-"""How system messages are rewritten → the Jinja that is prepended to a template for it: moved into the next question,
-or left out. It is part of the template that is saved with an adapter, so every program renders the same prompt.
+"""Rewrite → Jinja code that is prepended to a template: "question" moves system messages into the next user message,
+"none" removes them. It is part of the template saved with an adapter, so every program renders the same prompt.
 """
 
 
 def rewrite_system_messages(source: str, rewrite: str) -> str:
-    """The template `source` with system messages rewritten first. rewrite: a key of `SYSTEM_REWRITES`, or ""."""
+    """Prepend a rewrite of system messages to the template `source`. rewrite: a key of `SYSTEM_REWRITES`, or ""."""
     return SYSTEM_REWRITES[rewrite] + source if rewrite else source

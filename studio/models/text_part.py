@@ -1,8 +1,8 @@
-"""The parts of a loaded model that no text goes through: what looks at pictures or hears. Runs in workers only.
+"""Remove the image and audio parts of a loaded multimodal model, and restore them for saving. Used in workers only.
 
-transformers loads Gemma 3, Gemma 4 and Mistral 3 whole. What looks and hears is taken out of them, so that it takes no
-memory on the device and no method adapts or trains it (it would get no gradient); whoever saves a whole model puts it
-back before that. The names of the others stay as transformers has them, so an adapter fits the whole model too.
+transformers loads Gemma 3, Gemma 4 and Mistral 3 with their image and audio encoders. These are removed, so that they
+take no memory on the device and no method adapts them (they would get no gradient), and restored before a full model is
+saved. The names of the other modules do not change, so an adapter also fits the complete model.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     import torch
 
 _PARTS = ("vision_tower", "multi_modal_projector", "audio_tower", "embed_vision", "embed_audio")
-_ASIDE = "_aside"  # where a model remembers what was taken out
+_ASIDE = "_aside"  # attribute of a model that holds its removed parts
 
 
 def remove_other_parts(model: torch.nn.Module, *, keep: bool) -> None:
-    """Take what looks and hears out of `model`, a transformers model with a head. keep: whether it is kept on the CPU for `put_back`."""
+    """Remove the image and audio parts of `model`, a transformers model with a head.
+
+    keep: whether they are kept in CPU memory for `restore_other_parts`.
+    """
     inner = getattr(model, "model", None)
     if not hasattr(inner, "language_model"):
         return
@@ -27,7 +30,7 @@ def remove_other_parts(model: torch.nn.Module, *, keep: bool) -> None:
 
 
 def restore_other_parts(model: torch.nn.Module) -> torch.nn.Module:
-    """`model` with what `take_out` kept, in the dtype and on the device of its first weight, for saving it whole."""
+    """Put the removed parts back into `model`, in the dtype and on the device of its first weight, for saving it."""
     weight = next(model.parameters())
     for name, part in model.__dict__.pop(_ASIDE, {}).items():
         model.model.add_module(name, part.to(weight.device, weight.dtype))

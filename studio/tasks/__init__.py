@@ -1,6 +1,6 @@
 """Tasks: what a model is fine-tuned for, one file each.
 
-`TASKS` maps each task's name to its class, found by looking into this folder.
+`TASKS` maps each task's name to its class. The classes are discovered in the modules of this package.
 """
 
 import sys

@@ -1,10 +1,9 @@
 """Locate the answers of a conversation in its rendered text, under any chat template, and label their tokens.
 
-Each answer is rendered as Chat asks for it: the prompt is the template's text of all messages before it with the
-generation prompt; the answer is what the template writes after that. Answers whose prompts are prefixes of one text
-are labelled in one example; where a template renders earlier turns differently once more messages follow (Qwen3
-drops their reasoning), the answer gets an example of its own. So the tokens before an answer are always exactly the
-prompt that Chat sends. Knows nothing about files or batches.
+The prompt of an answer is rendered as at inference: all messages before it, with the generation prompt. The answer is
+what the template writes after that. Answers whose prompts are prefixes of one text are labelled in one example; where a
+template renders earlier turns differently once more messages follow (Qwen3 drops their reasoning), the answer gets an
+example of its own. So the tokens before an answer are always exactly the prompt that Chat sends.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer, Token
 
 _OPENED = re.compile(rf"{OPEN}\s*\Z")
 _CLOSED = re.compile(rf"(?:{OPEN}\s*{CLOSE}|<\|channel>thought\s*<channel\|>)\s*\Z")
-# Replaces an answer, or its reasoning, to find where a template renders it.
+# Placeholder for an answer, or its reasoning, to find where a template renders it.
 _PLACEHOLDER = "\u2042another\u2042"
 _AFTER_REASONING = re.compile(rf"\s*(?:(?:{CLOSE}|<channel\|>)\s*)?")
 
 Span = tuple[int, int, float]
-"""Characters (start, end) of a text and the weight of their loss."""
+"""(start, end, loss weight) of a character range in a text."""
 
 
 class AnswerNotFound(ChatTemplateError):
-    """An answer cannot be located in the text that the chat template renders."""
+    """An answer cannot be located in the text rendered by the chat template."""
 
     kind = "unfound"
 
@@ -37,9 +36,9 @@ class AnswerNotFound(ChatTemplateError):
 class Answer:
     """One answer of a conversation.
 
-    prompt: the text given to the model; text: the text that it is to generate, end marker included; trailing: what
-    the template writes after that at the end of the conversation; spans: the labelled parts of `text`, in order;
-    turn: the assistant message in the record.
+    prompt: the text given to the model. text: the text to be generated, end marker included. trailing: what the
+    template writes after that at the end of a conversation. spans: the labelled parts of `text`, in order. turn: the
+    assistant message in the record.
     """
 
     prompt: str
@@ -50,9 +49,7 @@ class Answer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the chat template renders all of the answer: its reasoning, its content, the names of its tool
-        calls.
-        """
+        """Whether the chat template renders the whole answer: its reasoning, content and names of tool calls."""
         reasoning, words = split_reasoning(self.turn["content"])
         names = [call["function"]["name"] for call in self.turn.get("tool_calls", [])]
         return all(part in self.text for part in (reasoning, words.strip(), *names))
@@ -65,11 +62,10 @@ class Answer:
 def find_answer(
     tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, *, train_on_reasoning: bool = True
 ) -> Answer:
-    """The answer that is message `at` of `messages`. train_on_reasoning: whether the reasoning before it is labelled
-    too.
+    """Find the answer in message `at` of `messages`. train_on_reasoning: whether its reasoning is labelled too.
 
-    Raises ChatTemplateError where the chat template rejects the conversation, AnswerNotFound where the answer is not
-    in its text.
+    Raises ChatTemplateError if the chat template rejects the conversation, AnswerNotFound if the answer is not in the
+    rendered text.
     """
     turn = messages[at]
     prompt = tokenizer.render(messages[:at], add_generation_prompt=True, tools=tools)
@@ -93,11 +89,11 @@ def find_answer(
 
 
 def _body(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str) -> str:
-    """The part of `whole` that holds the answer, so that it can follow `prompt`."""
+    """The part of the rendered text `whole` with the answer, in a form that can be appended to `prompt`."""
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     opened, closed = _OPENED.search(prompt), _CLOSED.search(prompt)
-    # The prompt opens reasoning that the template then drops (DeepSeek-R1).
+    # The prompt opens a reasoning block that is not rendered in the whole conversation (DeepSeek-R1).
     if opened and whole.startswith(prompt[: opened.start()]):
         return f"{split_reasoning(messages[at]['content'])[0]}\n{CLOSE}\n\n{whole[opened.start() :].lstrip()}"
     if closed and whole.startswith(prompt[: closed.start()]):
@@ -114,28 +110,30 @@ def _body(tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list |
 
 
 def _end(tokenizer: ChatTokenizer, body: str) -> int:
-    """Where the answer at the beginning of `body` ends, end marker included; what follows is written only at the end of
-    a conversation.
+    """End index of the answer at the start of `body`, end marker included; the rest is rendered only at the end of a
+    conversation.
     """
     mark, trailing = tokenizer.answer_end
     if not mark or body.endswith(mark + trailing):
         return len(body) - (len(trailing) if body.endswith(trailing) else 0)
     ends = [place + len(text) for text in tokenizer.eos_texts if (place := body.rfind(text)) >= 0]
-    # Tool calls may end differently than text, and templates may render differently with tools.
+    # Tool calls may have another end marker than text, and templates may render differently with tools.
     return max(ends, default=len(body.rstrip()))
 
 
 def _start(
     tokenizer: ChatTokenizer, messages: list[dict], at: int, tools: list | None, prompt: str, whole: str
 ) -> int | None:
-    """Where the answer begins in `whole`, whose earlier turns are rendered differently than in `prompt` (Mistral's
-    templates write the system message only before the last question): where the text differs from that of another
-    answer to the same question, and is preceded by the end of the prompt.
+    """Start index of the answer in `whole`, where earlier turns are rendered differently than in `prompt` (Mistral's
+    templates write the system message only before the last question); None if it cannot be found.
+
+    It is where `whole` begins to differ from the text with another answer to the same question, right after the end of
+    the prompt.
     """
     with contextlib.suppress(ChatTemplateError):
         other = tokenizer.render([*messages[:at], {"role": "assistant", "content": _PLACEHOLDER}], tools=tools)
         differs = len(os.path.commonprefix([other, whole]))
-        for length in (24, 12, 6):  # characters; fewer for a short question right after the system message
+        for length in (24, 12, 6):  # characters to compare; fewer suit a short question right after the system message
             for start in range(differs, max(0, differs - 24), -1):
                 if whole[:start].endswith(prompt[-length:]):
                     return start
@@ -157,7 +155,7 @@ def _writes_reasoning(tokenizer: ChatTokenizer, messages: list[dict], at: int, t
 
 
 def _spans(turn: dict, text: str, train_on_reasoning: bool) -> list[Span]:
-    """The labelled spans of `text`, with the weights of the message."""
+    """The labelled spans of `text`, with the loss weights of the message `turn`."""
     weight = float(turn.get("weight", 1))
     reasoning, words = split_reasoning(turn["content"])
     core = words if words and words in text else words.strip()
@@ -185,7 +183,7 @@ def _spans(turn: dict, text: str, train_on_reasoning: bool) -> list[Span]:
 
 
 def _with_weight(edges: dict[int, float], start: int, end: int, weight: float) -> dict[int, float]:
-    """`edges` (character → the weight that holds from there on) with `weight` from `start` to `end`."""
+    """`edges` (character index → weight from there on) with the weight between `start` and `end` set to `weight`."""
     before = edges[max(at for at in edges if at <= end)]
     kept = {at: own for at, own in edges.items() if at < start or at > end}
     return {**kept, start: weight, end: before}
@@ -193,7 +191,7 @@ def _with_weight(edges: dict[int, float], start: int, end: int, weight: float) -
 
 @dataclass(frozen=True)
 class LabelledText:
-    """One rendered text, its token ids, and the loss weight of each token (0: not labelled)."""
+    """A rendered text, its token ids, and the loss weight of each token (0: not labelled)."""
 
     text: str
     ids: list[int]
@@ -201,8 +199,8 @@ class LabelledText:
 
 
 def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[LabelledText]:
-    """The fewest texts in which each of `answers` (in the order of their turns) is labelled once, after exactly the
-    prompt that Chat sends.
+    """Merge `answers` (in the order of their turns) into as few texts as possible, in which each answer is labelled
+    once and preceded by exactly the prompt that Chat sends.
     """
     waiting, found = list(answers), []
     while waiting:
@@ -222,7 +220,7 @@ def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[Label
                 for start, end, weight in answer.spans
             ]
             found.append(LabelledText(text, tokens.ids, token_weights(tokens, spans)))
-        else:  # a token would cross from the prompt into the answer
+        else:  # a token would span the end of the prompt and the start of the answer
             prompt, answer_tokens = tokenizer.encode(last.prompt), tokenizer.encode(last.text + last.trailing)
             found.append(
                 LabelledText(
@@ -235,13 +233,13 @@ def merge_answers(tokenizer: ChatTokenizer, answers: list[Answer]) -> list[Label
 
 
 def _begins_with_prompt_tokens(tokenizer: ChatTokenizer, tokens: Tokens, prompt: str) -> bool:
-    """Whether `tokens`, of a text that begins with `prompt`, begin with the tokens of `prompt` alone."""
+    """Whether `tokens`, of a text that starts with `prompt`, start with the token ids of `prompt` encoded alone."""
     own = tokenizer.encode(prompt).ids
     return tokens.ids[: len(own)] == own and (len(own) == len(tokens.ids) or tokens.offsets[len(own)][0] >= len(prompt))
 
 
 def _on_token_boundaries(tokenizer: ChatTokenizer, tokens: Tokens, answer: Answer) -> bool:
-    """Whether no token crosses the answer's beginning or end."""
+    """Whether no token crosses the start or end of the answer."""
     end = len(answer.prompt) + len(answer.text)
     return _begins_with_prompt_tokens(tokenizer, tokens, answer.prompt) and not any(
         start < end < stop for start, stop in tokens.offsets
@@ -249,8 +247,8 @@ def _on_token_boundaries(tokenizer: ChatTokenizer, tokens: Tokens, answer: Answe
 
 
 def token_weights(tokens: Tokens, spans: list[Span]) -> list[float]:
-    """The weight of each token: that of the span (sorted, disjoint spans of characters) which holds most of the token;
-    0 where most of it is in none.
+    """The loss weight of each token: the weight of most of its characters, which is 0 outside of `spans` (sorted and
+    disjoint).
     """
     weights, at = [], 0
     for start, end in tokens.offsets:

@@ -1,7 +1,7 @@
-"""The base class of tasks: which records a task needs, and how a record becomes tokens with labels.
+"""The base class of tasks: which records a task needs, and how a record is encoded as tokens with labels.
 
-`encode` is the one place where data becomes tokens: training, token view, length histogram and forecast call it, and
-`question` gives Chat and the evaluation the same prompt. No torch here.
+`encode` is the only function that converts records to tokens: training, token view, length histogram and forecast call
+it. `question` gives the prompts for evaluation. Uses no torch.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from studio.models.shape import Shape
 from studio.options import Options
 from studio.words import Sentence
 
-IGNORED = -100  # the label that the loss skips, as in torch.nn.functional.cross_entropy
+IGNORED = -100  # label that the loss ignores: ignore_index of torch.nn.functional.cross_entropy
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One encoded example. labels: the token id where the token is labelled, else -100. truncated_tokens: how many
-    tokens were cut off.
+    """One encoded example.
 
-    class_names: the classes of the example, for classification tasks. weights: the loss weight of each token; None
-    where all are 1.
+    labels: the token id of each labelled token, -100 for the others. truncated_tokens: number of tokens that were cut
+    off. class_names: the classes of the example, for classification tasks. weights: the loss weight of each token; None
+    if it is 1 for every labelled token.
     """
 
     ids: list[int]
@@ -37,7 +37,7 @@ class Encoded:
     weights: list[float] | None = None
 
     def __getstate__(self) -> dict:
-        """Pickles four bytes a token: `labels` are stored as one bit for each token."""
+        """Compact pickle state: ids as 4 bytes per token, labels as 1 bit, weights as 4 bytes if there are any."""
         labelled = np.array(self.labels, np.int32) != IGNORED
         weights = None if self.weights is None else np.array(self.weights, np.float32).tobytes()
         return {
@@ -55,18 +55,18 @@ class Encoded:
 
     @property
     def labelled(self) -> int:
-        """How many tokens enter the loss; the first token is never predicted."""
+        """Number of tokens in the loss; the first token is never predicted, so it does not count."""
         return sum(label != IGNORED for label in self.labels[1:])
 
     @property
     def sequences(self) -> list[Encoded]:
-        """The token rows that the model processes for this example: itself, or two answers to one prompt."""
+        """The token sequences that the model processes for this example: itself, or two answers to one prompt."""
         return [self]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask the model at an evaluation: the messages so far, the expected answer, and the tools offered."""
+    """A prompt for evaluation: the messages, the expected answer, and the available tools."""
 
     messages: list[dict]
     expected: str
@@ -74,30 +74,32 @@ class Question:
 
 
 class Task(Options):
-    """Base of all tasks."""
+    """Base class of all tasks."""
 
     title: ClassVar[str]
-    verb: ClassVar[str]  # completes "Teach the model to …"
+    verb: ClassVar[str]  # completes the sentence "Teach the model to …"
     help: ClassVar[str]
     order: ClassVar[int] = 100
-    record_kind: ClassVar[str]  # the kind of record that studio.data makes for it
+    record_kind: ClassVar[str]  # the kind of record that the task needs from studio.data
     task_type: ClassVar[str] = "CAUSAL_LM"  # peft's task type
-    modality: ClassVar[str] = "text"  # or "image": of the base model
-    sequences_per_example: ClassVar[int] = 1  # token rows of one example, for the forecast
+    modality: ClassVar[str] = "text"  # of the base model, or "image"
+    sequences_per_example: ClassVar[int] = 1  # token sequences per example, for the forecast
     uses_chat_template: ClassVar[bool] = False  # whether records are rendered by the chat template
-    splits_long_texts: ClassVar[bool] = False  # a text that is too long becomes several examples
-    kind: ClassVar[str] = "generation"  # how it is trained and evaluated: a module in studio/training/kinds/
+    splits_long_texts: ClassVar[bool] = False  # whether an over-long text is split into several examples
+    kind: ClassVar[str] = "generation"  # module in studio/training/kinds/ for training and evaluation
 
     @classmethod
     def options_for_mapping(cls, mapping: Mapping, separator: str | None) -> dict:
-        """Defaults of the options that depend on how the data is mapped. separator: the separator found between several
-        labels in one cell, "" where cells are lists, None where each row has one label.
+        """Defaults of the options that depend on how the data is mapped.
+
+        separator: the separator found between several labels in one cell, "" if cells are lists, None if each row has
+        one label.
         """
         return {}
 
     @property
     def label_separator(self) -> str:
-        """The separator between several labels in one cell; "" where a row has one label."""
+        """The separator between several labels in one cell; "" if a row has one label."""
         return ""
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
@@ -106,7 +108,7 @@ class Task(Options):
 
     @classmethod
     def head(cls) -> str:
-        """The head that the model gets for this task: a key of `studio.models.load.HEADS`."""
+        """The model head for this task: a key of `studio.models.load.HEADS`."""
         return (
             "causal_lm"
             if cls.task_type == "CAUSAL_LM"
@@ -143,8 +145,8 @@ class Task(Options):
         )
 
     def token_counts(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], int | None]:
-        """(untruncated length of each token row of the record, index of its first labelled token or None), for report
-        and forecast.
+        """(untruncated length of each token sequence of the record, index of the first labelled token or None), for
+        report and forecast.
         """
         parts = self.encode(record, tokenizer, 1 << 30)
         firsts = [
@@ -155,12 +157,13 @@ class Task(Options):
         return [len(row.ids) for part in parts for row in part.sequences], min(firsts, default=None)
 
     def drops_content(self, record: dict, tokenizer: ChatTokenizer) -> bool:
-        """Whether the record has content that the chat template does not render, so that no model would see it."""
+        """Whether the record has content that the chat template does not render, so that the model never sees it."""
         return False
 
     def example_lengths(self, rows: list[list[int]], max_length: int) -> list[int]:
-        """Untruncated length of each example, in tokens. rows: for each record the lengths of its token rows, as
-        `token_counts` gives them.
+        """Length of each example in tokens, before truncation.
+
+        rows: for each record the lengths of its token sequences, as returned by `token_counts`.
         """
         return [max(lengths) for lengths in rows]
 
@@ -171,15 +174,15 @@ class Task(Options):
 
     @property
     def reference_passes(self) -> int:
-        """Extra forward passes without gradients for each row, such as those of a reference model, for the forecast."""
+        """Additional forward passes per row without gradients, such as those of a reference model, for the forecast."""
         return 0
 
     def refusal(self, recipe) -> Sentence | None:
-        """Why this task cannot be trained as `recipe` (a `studio.recipe.Recipe`) asks; None if it can. Limits of the
+        """Why this task cannot be trained with `recipe` (a `studio.recipe.Recipe`); None if it can. Limits of the
         method are in `Method.refusal`.
         """
         return None
 
     def question(self, record: dict) -> Question | None:
-        """What to ask at an evaluation, or None where the record has no question and answer."""
+        """The evaluation prompt of the record; None if it has no question and answer."""
         return None

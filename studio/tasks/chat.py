@@ -16,7 +16,7 @@ Reasoning = Literal["learn", "answer", "drop"]
 
 
 def reasoning_option():
-    """The option that says how reasoning before an answer is used, for all tasks that train on answers."""
+    """The option for the use of reasoning before an answer, shared by all tasks that train on answers."""
     labels = {
         "learn": "Train on reasoning and answer",
         "answer": "Train on the answer only",
@@ -58,7 +58,7 @@ class Chat(Task):
     )
 
     def messages(self, record: dict) -> list[dict]:
-        """The record's messages with the task's system prompt, and without reasoning where the task drops it."""
+        """The record's messages with the task's system prompt, and without reasoning if the task drops it."""
         found = record["messages"]
         if self.reasoning == "drop":
             found = [_without_reasoning(turn) if turn["role"] == "assistant" else turn for turn in found]
@@ -67,11 +67,11 @@ class Chat(Task):
         return found
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
-        """One example, or several where the chat template renders earlier answers differently once more messages follow
-        (see `answers.py`).
+        """Encode as one example, or as several if the chat template renders earlier answers differently once more
+        messages follow (see `answers.py`).
 
-        Raises ChatTemplateError where the template rejects the conversation, AnswerNotFound where an answer cannot
-        be located in its text.
+        Raises ChatTemplateError if the template rejects the conversation, AnswerNotFound if an answer cannot be located
+        in the rendered text.
         """
         if self.train_on in ("answers", "last"):
             texts = [(text.ids, text.weights) for text in merge_answers(tokenizer, self.answers(record, tokenizer))]
@@ -94,7 +94,7 @@ class Chat(Task):
         return [answer for at in turns if _has_weight(messages[at]) and (answer := learn(at)).spans]
 
     def _labels_outside_answers(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], list[float]]:
-        """(token ids, loss weights) of the whole conversation, labelled as a whole or without its answers."""
+        """(token ids, loss weights) of the whole conversation, with all tokens labelled or all but the answers."""
         messages = self.messages(record)
         text = tokenizer.render(messages, tools=record.get("tools"))
         tokens, read, at = tokenizer.encode(text), [], 0
@@ -125,7 +125,7 @@ class Chat(Task):
         bare = [{key: value for key, value in turn.items() if key != "tool_calls"} for turn in asked]
         for fewer, offered in ((asked, None), (bare, tools)):
             if (fewer, offered) != (asked, tools):
-                # A template that rejects the rest of the conversation does use the tools or calls.
+                # A template that rejects the conversation without the tools or calls does use them.
                 with contextlib.suppress(ChatTemplateError):
                     if tokenizer.render(fewer, add_generation_prompt=True, tools=offered) == prompt:
                         return True
@@ -142,7 +142,7 @@ class Chat(Task):
 
 
 def _without_reasoning(turn: dict) -> dict:
-    """The message with its final answer alone, and the span weights of that."""
+    """The message with its reasoning removed and its span weights shifted accordingly."""
     answer = split_reasoning(turn["content"])[1]
     before = len(turn["content"]) - len(answer)
     if not before or not turn.get("span_weights"):
@@ -154,12 +154,12 @@ def _without_reasoning(turn: dict) -> dict:
 
 
 def _has_weight(turn: dict) -> bool:
-    """Whether a message has a loss weight above 0."""
+    """Whether the loss weight of the message is above 0."""
     return turn.get("weight", 1) > 0
 
 
 def _truncated(ids: list[int], weights: list[float], max_length: int) -> Encoded:
-    """An example of at most `max_length` tokens."""
+    """Truncate to `max_length` tokens and derive the labels from the weights."""
     cut, kept = max(0, len(ids) - max_length), weights[:max_length]
     labels = [token if weight else IGNORED for token, weight in zip(ids[:max_length], kept, strict=True)]
     plain = all(weight in (0.0, 1.0) for weight in kept)

@@ -1,4 +1,4 @@
-"""Classification of texts: one label or several labels a text."""
+"""Text classification, with one label per text or several (multi-label)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from studio.words import Sentence, StudioError
 
 
 def encode_text(text: str, tokenizer: ChatTokenizer, max_length: int, names: tuple[str, ...]) -> Encoded:
-    """Encode a text with its class names; none of its tokens is labelled."""
+    """Encode a text with its class names; no token is labelled."""
     ids = tokenizer.encode(text, add_special_tokens=True).ids or [tokenizer.pad_id]
     return Encoded(ids[:max_length], [IGNORED] * min(len(ids), max_length), max(0, len(ids) - max_length), names)
 
@@ -68,9 +68,7 @@ class Classification(Task):
         }
 
     def class_names(self, record: dict) -> tuple[str, ...]:
-        """The record's labels, sorted. Raises StudioError where it has none or several and the task is not
-        multi-label.
-        """
+        """The record's labels, sorted. Raises StudioError if it has none or several and the task is not multi-label."""
         found = record["label"] if isinstance(record["label"], list) else [record["label"]]
         if not self.multi_label and not found:
             raise StudioError(

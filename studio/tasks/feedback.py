@@ -1,6 +1,4 @@
-"""Feedback (KTO): answers that were marked good or bad one by one, such as thumbs up and down in a chat (unpaired
-preference data).
-"""
+"""Feedback: KTO on single answers rated good or bad (unpaired preference data), such as thumbs up and down."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ class RatedAnswer(Encoded):
 
 
 class Feedback(Task):
-    """Learns from thumbs up and thumbs down."""
+    """Trains on single answers with thumbs up or thumbs down."""
 
     title: ClassVar[str] = "Feedback"
     verb: ClassVar[str] = "follow the feedback"
@@ -77,7 +75,7 @@ class Feedback(Task):
         return super().units | {"loss": Sentence("per example")}
 
     def question(self, record: dict) -> Question | None:
-        """Only a desirable answer can be the expected one."""
+        """The prompt with the answer as the expected one; None for an undesirable answer."""
         return (
             Question(
                 Chat(system=self.system).messages({"messages": record["prompt"]}),

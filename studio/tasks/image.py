@@ -1,4 +1,4 @@
-"""Image classification: one class a picture."""
+"""Image classification: one class per picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Image(Task):
     order: ClassVar[int] = 6
     record_kind: ClassVar[str] = "image"
     modality: ClassVar[str] = "image"
-    task_type: ClassVar[str] = "SEQ_CLS"  # peft's model class that accepts pixel_values and saves the new head
+    task_type: ClassVar[str] = "SEQ_CLS"  # the peft task type that accepts pixel_values and saves the new head
     kind: ClassVar[str] = "image"
 
     name: Literal["image"] = option("image", "Task", "", hidden=True)

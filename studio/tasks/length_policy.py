@@ -1,7 +1,7 @@
 """Records longer than the max sequence length: dropped, or trimmed at the front so that their end fits.
 
-One place for token view, length histogram, forecast, training and classification in Chat. Whether a record fits is
-decided by the task's own `encode`; this module knows nothing about files, tokens or batches.
+Used alike by token view, length histogram, forecast, training and classification in Chat. Whether a record fits is
+decided by the task's own `encode`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from studio.data.records import Record, Records
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.tasks.base import Encoded
 
-_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul: each may begin a line
+_UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Chinese characters, Hangul: each counts as a word
 _WORD = re.compile(f"[{_UNSPACED}]|[^\\s{_UNSPACED}]+")
 
 
 class LengthPolicy:
-    """Applies a recipe's fix for over-long rows to records. action: "drop", "trim", or "" where such rows are truncated
-    at the end.
+    """Applies a recipe's fix for over-long rows to records.
+
+    action: "drop", "trim", or "" (such rows are truncated at the end).
     """
 
     def __init__(self, recipe, tokenizer: ChatTokenizer):
@@ -31,15 +32,13 @@ class LengthPolicy:
         self.action = recipe.data.remedies.get("long", "")
 
     def __call__(self, record: dict) -> dict | None:
-        """The record to train on: itself where it fits or cannot be trimmed to fit, else trimmed; None where it is
-        dropped.
-        """
+        """The record to train on: trimmed if necessary and possible, else unchanged; None if it is dropped."""
         if not self.action or self.fits(record):
             return record
         return None if self.action == "drop" else trim_record(record, self.fits)
 
     def examples(self, record: dict) -> list[Encoded]:
-        """The encoded examples of the record; empty where it is dropped or the chat template rejects it."""
+        """The encoded examples of the record; empty if it is dropped or the chat template rejects it."""
         labelled = self(record)
         try:
             return [] if labelled is None else self.task.encode(labelled, self.tokenizer, self.max_length)
@@ -47,8 +46,8 @@ class LengthPolicy:
             return []
 
     def fits(self, record: dict) -> bool:
-        """Whether nothing of the record is truncated. Records that the chat template rejects count as fitting; they are
-        reported elsewhere.
+        """Whether no token of the record is truncated. Records that the chat template rejects count as fitting; they
+        are reported elsewhere.
         """
         try:
             return not any(
@@ -61,11 +60,11 @@ class LengthPolicy:
 
 
 def trim_record(record: dict, fits: Callable[[dict], bool]) -> dict:
-    """`record`, which is too long, without as many of its oldest exchanges (a question and the answers to it) as
-    necessary; where the last exchange alone is too long, without the first words of its question. A text loses its
-    first words.
+    """Trim `record` at the front until it fits.
 
-    System messages, tools and answers stay whole. Returns the same object where even that does not make it fit.
+    Removes as few of the oldest exchanges (a question and the answers to it) as possible; if the last exchange alone is
+    too long, removes the first words of its question. Of a plain text, removes the first words. System messages before
+    the first question, tools and remaining answers stay complete. Returns the same object if it cannot be made to fit.
     """
     key = next((key for key in ("messages", "prompt") if key in record), None)
     if key is None:
@@ -91,8 +90,9 @@ def trim_record(record: dict, fits: Callable[[dict], bool]) -> dict:
 
 
 def _trim_front(text: str, made: Callable[[str], dict], fits: Callable[[dict], bool]) -> dict | None:
-    """The record that `made` makes of the longest end of `text` that starts at a word and fits; None if not even one
-    word does.
+    """`made(end)` for the longest end of `text` that starts at a word and fits; None if not even the last word does.
+
+    made: builds a record from a text.
     """
     words = [found.start() for found in _WORD.finditer(text)]
     start = _earliest(words, lambda start: fits(made(text[start:])))
@@ -100,8 +100,9 @@ def _trim_front(text: str, made: Callable[[str], dict], fits: Callable[[dict], b
 
 
 def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
-    """The first of `starts` (sorted) from which the rest fits; None if not even the last one does. Short ends are tried
-    first.
+    """The first of `starts` (sorted) from which the rest fits; None if not even the last one does.
+
+    Exponential search from the end, then binary search, so that mostly short texts are encoded.
     """
     step, low = 1, len(starts)
     while low and fits(starts[max(0, low - step)]):
@@ -112,14 +113,14 @@ def _earliest(starts: list[int], fits: Callable[[int], bool]) -> int | None:
 
 @dataclass
 class LengthLimited:
-    """records: those to train on or evaluate; changed: how many were dropped or trimmed."""
+    """Records after a length policy. changed: number of records that were dropped or trimmed."""
 
     records: Records
     changed: int
 
 
 def apply_length_policy(records: Records, length_policy: LengthPolicy, values: Iterable[dict]) -> LengthLimited:
-    """`records`, whose values are `values`, after the policy; records are trimmed when they are read."""
+    """Apply the policy to `records`, whose values are `values`. Records are trimmed lazily, when they are read."""
     if not length_policy.action:
         return LengthLimited(records, 0)
     changed = np.fromiter((length_policy(value) is not value for value in values), bool, len(records))
@@ -132,7 +133,7 @@ def apply_length_policy(records: Records, length_policy: LengthPolicy, values: I
 
 
 class _TrimmedRecords(Records):
-    """Records of which those marked in `changed` are trimmed when they are read."""
+    """Records of which those with a True in the mask `changed` are trimmed when they are read."""
 
     def __init__(self, records: Records, changed: np.ndarray, length_policy: LengthPolicy):
         super().__init__(records.store, records.indices)

@@ -1,4 +1,4 @@
-"""Multi-task classification: one label of each of several label sets a text."""
+"""Multi-task classification: several label sets, with one label of each per text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MultiTask(Task):
     record_kind: ClassVar[str] = "label_sets"
     task_type: ClassVar[str] = "SEQ_CLS"
     kind: ClassVar[str] = "multitask"
-    multi_label: ClassVar[bool] = False  # one label a text in each set
+    multi_label: ClassVar[bool] = False  # one label per text in each set
 
     name: Literal["multitask"] = option("multitask", "Task", "", hidden=True)
 
@@ -43,7 +43,5 @@ class MultiTask(Task):
         return super().units | {"loss": Sentence("nats per label")}
 
     def class_names(self, record: dict) -> tuple[str, ...]:
-        """The record's labels, each prefixed with the name of its set; empty for a text that is only to be
-        classified.
-        """
+        """The record's labels, each prefixed with the name of its set; empty for a text without labels."""
         return tuple(set_label(name, label) for name, label in (record["label"] or {}).items())

@@ -20,7 +20,7 @@ ALGORITHMS = {
 }
 
 REFERENCE_PASSES = {"dpo": 1, "ipo": 1, "kto": 3, "orpo": 0}
-"""Forward passes without gradients per row: the reference model's; KTO adds mismatched answers, by both models."""
+"""Forward passes without gradients per row, by the reference model; KTO adds mismatched answers, for both models."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pair(Encoded):
 
     @property
     def labelled(self) -> int:
-        """Labelled tokens of the shorter answer: a pair in which either answer has none gives no gradient."""
+        """Labelled tokens of the answer with fewer of them: a pair in which either has none gives no gradient."""
         return min(super().labelled, self.rejected.labelled)
 
     @property
@@ -117,19 +117,17 @@ def conversation(record: dict, key: str) -> dict:
 
 
 def as_chat_task(task: Task) -> Chat:
-    """The chat task that trains on the last answer of a conversation with the options of `task` (Preference or
-    Feedback).
-    """
+    """A chat task that trains on the last answer only, with the options of `task` (Preference or Feedback)."""
     return Chat(train_on="last", system=task.system, reasoning=task.reasoning)
 
 
 def encode_answer(record: dict, key: str, task: Task, tokenizer: ChatTokenizer, max_length: int) -> Encoded:
-    """The conversation with the answer under `key`, encoded as the chat task does, with only the answer labelled."""
+    """Encode the conversation with the answer under `key` by the chat task; only that answer is labelled."""
     return as_chat_task(task).encode(conversation(record, key), tokenizer, max_length)[0]
 
 
 def refusal(recipe, algorithm: str) -> Sentence | None:
-    """Why `algorithm` cannot be run as `recipe` asks; None if it can."""
+    """Why `algorithm` cannot be trained with `recipe`; None if it can."""
     if algorithm != "orpo" and not recipe.method.leaves_base_unchanged:
         return Sentence(
             "{algorithm} needs the base model as reference, and {method} cannot be switched off to get it. "

@@ -1,12 +1,14 @@
-"""A worker's way from a recipe to an adapter. `python -m studio.training RECIPE.yaml` walks it without the window.
+"""Training in a worker process, from a recipe to an adapter. `python -m studio.training RECIPE.yaml` runs it without
+the page.
 
-worker.py    the story of one run, from the recipe to the shelf
-kinds/       what differs between kinds of task: examples, model class, loss, what the end measures
+worker.py    the stages of a run, from the recipe to the adapter in the library
+kinds/       what differs between kinds of task: examples, model class, loss, final evaluation
 encodings.py the encoded examples of a run, on disk
-batches.py   encoded examples → tensors, without padding waste
+batches.py   collation of encoded examples into tensors, and samplers
 order.py     the order of examples grouped by length
-trainer.py   transformers' Trainer with our batches, our loss positions and our checkpoints
-events.py    what is recorded at each step, evaluation and stop
-checks.py    what is checked before the first step and after the last
-outcome.py   the fine-tuned model and the base beside it, one after the other
+trainer.py   subclass of transformers' Trainer: batches, loss and checkpoints
+preference.py  subclass of that trainer with the losses of preference optimisation
+events.py    callback that records steps and evaluations, and stops the run
+checks.py    checks before the first step and after the last one
+outcome.py   the final evaluation of the fine-tuned model and the base model
 """

@@ -1,4 +1,6 @@
-"""`python -m studio.training RECIPE.yaml`: the same run as from the page, in the foreground, without window or supervisor."""
+"""`python -m studio.training RECIPE.yaml`: run a recipe as the page does, but in the foreground, without the page or a
+supervisor.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def main() -> int:
     )
     run_job(home, job_id)
     while (run := store.run(run_id))["state"] not in ENDED:
-        time.sleep(0.5)  # a living supervisor was faster and has given the run to a worker
+        time.sleep(0.5)  # a running supervisor claimed the job first and assigned it to a worker
     reason = Sentence.from_json(run["reason"])
     print(f"{run['state']}: {reason or run['result']}")
     return 1 if run["state"] == "failed" else 0

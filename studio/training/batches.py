@@ -1,8 +1,8 @@
-"""Encoded examples → batches of tensors, and the order in which they come.
+"""Datasets, collators and samplers: encoded examples to batches of tensors.
 
-Rows are padded on the right and carry no attention mask: behind a causal mask no real token ever sees the padding, so
-the mask would change nothing but the speed. A packed batch is one row: its examples one behind the other, told apart by
-`position_ids` that start anew (exact in architectures that pass the self-check in `checks.py`).
+Rows are padded on the right and have no attention mask: with causal attention no real token attends to the padding, so
+a mask would change only the speed. A packed batch is one row of concatenated examples, separated by `position_ids` that
+restart at 0 for each one (exact in architectures that pass `checks.packing_matches_padding`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from studio.training.order import grouped
 
 
 class Examples(Dataset):
-    """Encoded examples as the dictionaries that `Trainer` expects."""
+    """Dataset of encoded examples as dictionaries {"input_ids", "labels"}, with "weights" where not all are 1."""
 
     def __init__(self, encoded: ExampleFile):
         self.encoded = encoded
@@ -47,8 +47,11 @@ class Examples(Dataset):
 
 @dataclass
 class Collator:
-    """Examples → {"input_ids", "labels"} of batch × length, plus "position_ids" where packed and "weights" (the factor of each token's loss)
-    where some are not 1; "tokens" counts the real ones."""
+    """Collate encoded examples into {"input_ids", "labels", "tokens"}, the first two batch × length.
+
+    packed: one row, with "position_ids". Where some example has loss weights, also "weights", batch × length. "tokens"
+    is the number of tokens without padding.
+    """
 
     pad_id: int
     packed: bool = False
@@ -79,7 +82,9 @@ def _weights(item: dict) -> list[float]:
 
 
 def flatten(items: list[dict]) -> dict:
-    """One row of all examples. Each one's first label is dropped: it would be predicted from the example before it."""
+    """Concatenate all examples into one row. The first label of each is ignored: it would be predicted from the
+    previous example.
+    """
     ids = [token for item in items for token in item["input_ids"]]
     labels = [label for item in items for label in [IGNORED, *item["labels"][1:]]]
     positions = [position for item in items for position in range(len(item["input_ids"]))]
@@ -97,7 +102,9 @@ def flatten(items: list[dict]) -> dict:
 def sample_batches(
     encoded: Sequence[Encoded], size: int, seed: int, pad_id: int, device: str
 ) -> Callable[[int], list[dict]]:
-    """A function that gives the first n batches of `encoded` in a random order that `seed` fixes, as arguments of a model's forward."""
+    """Return a function of n that returns the first n batches of `encoded`, shuffled with `seed`, as keyword arguments
+    of a model's forward. size: rows per batch.
+    """
 
     def batches(count: int) -> list[dict]:
         parts = in_order(len(encoded), size, seed, count)
@@ -111,14 +118,16 @@ def sample_batches(
 
 
 def in_order(examples: int, size: int, seed: int, count: int) -> list[list[int]]:
-    """The examples' numbers in the first `count` batches of `size`, in a random order that `seed` fixes."""
+    """Indices of the examples in each of the first `count` batches of `size`, shuffled with `seed`."""
     order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))[: count * size].tolist()
     return [order[at : at + size] for at in range(0, len(order), size)]
 
 
 class LengthGrouped(Sampler[int]):
-    """A new random order each epoch in which neighbours are of like length (`order.grouped`), the same for the same seed and
-    epoch. transformers' own sampler draws from the global generator, so a resumed run would see another order in its first epoch.
+    """Sampler that groups examples of similar length (`order.grouped`), in an order determined by seed and epoch.
+
+    transformers' own length-grouped sampler draws from the global generator, so a resumed run would get a different
+    order in its first epoch. batch: examples per optimiser step.
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, batch: int, seed: int):

@@ -1,6 +1,7 @@
-"""What is checked before the first step and after the last, because each was seen to go wrong without a word.
+"""Checks before the first training step and after the last one, for failures that have occurred without an error
+message.
 
-A check raises `StudioError` with a way out, or returns what it found. It knows nothing about the trainer.
+A failed check raises `StudioError` with advice on what to change. Independent of the trainer.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def require_trainable_parameters(model: torch.nn.Module, method: Method) -> int:
-    """The number of parameters that will be learnt."""
+    """Return the number of trainable parameters; raises StudioError where there are none."""
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     if not count:
         raise StudioError(
@@ -33,10 +34,13 @@ def require_trainable_parameters(model: torch.nn.Module, method: Method) -> int:
 
 
 def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
-    """An error if there is no example in which a token is learnt. left: how many were left out because there is none in them."""
+    """Raise StudioError where no example has a labelled token. left: number of examples that were left out because they
+    have none.
+    """
     if not kept:
         raise StudioError(
-            "{count:The only example has no|None of the {count} examples has a} token to learn: every answer lies beyond {length} tokens or is empty. Raise Max sequence length, or look at the Data tab.",
+            "{count:The only example has no|None of the {count} examples has a} token to learn: "
+            "every answer lies beyond {length} tokens or is empty. Raise Max sequence length, or look at the Data tab.",
             count=left,
             length=max_length,
         )
@@ -44,7 +48,10 @@ def labelled(kept: Sequence[Encoded], left: int, max_length: int) -> None:
 
 @torch.no_grad()
 def packing_matches_padding(model: torch.nn.Module, examples: Sequence[Encoded], pad_id: int) -> None:
-    """Compare packed with single rows on this very model. OPT, for one, is off by 0.5 without raising anything."""
+    """Compare the model's logits for packed examples with those for single rows; raise StudioError where they differ.
+
+    Some architectures do not support packing and give no error: with OPT the logits differ by 0.5.
+    """
     items = [{"input_ids": e.ids[:64], "labels": e.labels[:64]} for e in examples[:3]]
     device = next(model.parameters()).device
     packed = (
@@ -65,7 +72,10 @@ def packing_matches_padding(model: torch.nn.Module, examples: Sequence[Encoded],
 
 
 def reloaded_logits_match(kind: Kind, folder: Path, material: TrainingData, expected: torch.Tensor) -> float:
-    """Load the artefact as stock peft or transformers does and compare logits. Returns the largest difference."""
+    """Load the artefact in `folder` as stock peft or transformers does and compare its logits with `expected`.
+
+    Returns the largest absolute difference; raises StudioError where it exceeds the tolerance.
+    """
     recipe = kind.recipe
     whole = recipe.method.ships_as == "model"
     model = kind.load(folder if whole else kind.base)
@@ -75,7 +85,9 @@ def reloaded_logits_match(kind: Kind, folder: Path, material: TrainingData, expe
     exact = next(model.parameters()).dtype == torch.float32 and recipe.quantisation == "none"
     if worst > (1e-3 if exact else 0.25):
         raise StudioError(
-            "Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). If the base model's files were changed during the run, start it again; else please report this. The last checkpoint is kept.",
+            "Loaded again from disk, the result does not give the same answers (logits differ by {worst:.2g}). "
+            "If the base model's files were changed during the run, start it again; else please report this. "
+            "The last checkpoint is kept.",
             worst=worst,
         )
     return worst

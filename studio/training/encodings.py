@@ -1,5 +1,7 @@
-"""The encoded examples of a run, in an unnamed file in its folder: however long they are, a million of them cost some tens
-of MB of memory, and nothing stays behind however the run ends. Knows nothing about batches, nor about what is learnt.
+"""The encoded examples of a run, stored on disk in an unnamed file in the run's folder.
+
+A million examples of any length take some tens of MB of memory, and the file is gone when the process ends, even if it
+is killed. Independent of batches and losses.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from studio.tasks import Encoded
 
 
 class ExampleFile(Sequence[Encoded]):
-    """Append examples, then `seal`, then read them by index; a slice gives a list.
+    """A sequence of encoded examples on disk: append them, call `seal`, then read them by index; a slice gives a list.
 
-    tokens: of all examples together; cut: how many examples lost some of theirs; names: of each its classes.
+    Attributes: `tokens`, the total number of tokens; `cut`, the number of truncated examples; `class_names`, the
+    classes of each example.
     """
 
     def __init__(self, folder: Path):
-        """folder: on whose disk the file is made. It must exist."""
+        """folder: an existing folder, in which the unnamed file is created."""
         self._spool = DiskList(folder)
         self._lengths, self._places = array("I"), array("I")
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -30,19 +33,19 @@ class ExampleFile(Sequence[Encoded]):
         self.tokens = self.cut = 0
 
     def append(self, example: Encoded, place: int) -> None:
-        """place: of the record that it was made of. Raises StudioError where the disk is full."""
+        """Append an example. place: index of its record in the dataset. Raises StudioError where the disk is full."""
         lengths = [len(row.ids) for row in example.sequences]
         self._spool.append(pickle.dumps(example, pickle.HIGHEST_PROTOCOL))
         self._lengths.append(max(lengths))
         self._places.append(place)
         self.class_names.append(
             self._known.setdefault(example.class_names, example.class_names)
-        )  # one tuple for all that are equal
+        )  # equal tuples are stored once
         self.tokens += sum(lengths)
         self.cut += any(row.truncated_tokens for row in example.sequences)
 
     def seal(self) -> ExampleFile:
-        """Call once, after the last `append`."""
+        """Finish writing and return self. Call once, after the last `append`."""
         self._spool.seal()
         return self
 
@@ -58,10 +61,10 @@ class ExampleFile(Sequence[Encoded]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each example; of the longer answer where it has two."""
+        """Length of each example in tokens, [examples]; for a pair, of its longer sequence."""
         return np.asarray(self._lengths)
 
     @property
     def places(self) -> np.ndarray:
-        """Which record each example was made of."""
+        """Index of the record from which each example was made, [examples]."""
         return np.asarray(self._places)

@@ -1,7 +1,7 @@
-"""What a run records while it learns: one row of metrics a step, evaluations, answers to the fixed prompts; and how it stops.
+"""The `TrainerCallback` that records a run in the store: metrics of each step, evaluations and answers to the sample
+prompts. It also stops the run, on request or early.
 
-The one `TrainerCallback` between transformers and the store. It must cost next to nothing (`benchmarks/overhead.py`).
-It knows nothing about how the loss is made.
+Its overhead per step must stay negligible (`benchmarks/overhead.py`). Independent of the loss.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from studio.words import Sentence, StudioError
 
 
 class Events(TrainerCallback):
-    """Writes to the store. `samples()` answers the fixed prompts; `keep_best()` is called when the validation loss is a new low."""
+    """Records to the store.
+
+    tokens_seen(): number of tokens trained on so far. samples(): answers to the fixed sample prompts.
+    load_best_model_at_end(): called at each new minimum of the validation loss.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class Events(TrainerCallback):
         self._last = (time.perf_counter(), 0)
 
     def note_losses(self, losses: list[float]) -> None:
-        """Take up the validation losses that an interrupted attempt had seen."""
+        """Restore the state of early stopping after a resume, from the validation losses before the interruption."""
         for loss in losses:
             self._compare(loss)
 
@@ -70,14 +74,17 @@ class Events(TrainerCallback):
         self.job.store.add_metrics(self.job.run_id, state.global_step, {**values, **self._memory()})
         if not math.isfinite(logs["loss"]):
             raise StudioError(
-                "The loss became {loss} at step {step}: the model broke. Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
+                "The loss became {loss} at step {step}: the model broke. "
+                "Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
                 loss=str(logs["loss"]),
                 step=state.global_step,
                 rate=self.training.learning_rate / 3,
             )
 
     def _memory(self) -> dict[str, int]:
-        """Bytes. On a CPU "allocated" is what this process holds, "reserved" its highest so far, "device" what the machine has in use."""
+        """Memory use in bytes. On a CPU, "allocated" is the process's resident memory, "reserved" its peak so far and
+        "device" the memory in use on the machine.
+        """
         if torch.cuda.is_initialized():
             free, total = torch.cuda.mem_get_info()
             return {
@@ -106,7 +113,8 @@ class Events(TrainerCallback):
             self.stopped_early = control.should_training_stop = True
             self.job.log(
                 Sentence(
-                    "Stopped early at step {step}: no better validation loss in {count} {count:evaluation|evaluations}.",
+                    "Stopped early at step {step}: "
+                    "no better validation loss in {count} {count:evaluation|evaluations}.",
                     step=state.global_step,
                     count=self.waited,
                 )
@@ -115,7 +123,7 @@ class Events(TrainerCallback):
             self.job.store.add_event(
                 "sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id
             )
-        self._last = (time.perf_counter(), self.tokens_seen())  # the time of an evaluation is not the next step's
+        self._last = (time.perf_counter(), self.tokens_seen())  # exclude the evaluation from the next step's time
 
     def _compare(self, loss: float) -> bool:
         better = loss < self.best

@@ -1,7 +1,7 @@
-"""The order in which examples come when they are grouped by length, without torch, so that the window can show it too.
+"""The order of training examples when they are grouped by length. Without torch, so that the page can show it too.
 
-The random numbers are those of `torch.Generator().manual_seed(seed)` and `torch.randperm` on a CPU (Mersenne Twister and
-Fisher-Yates), number for number; a test compares them.
+The permutations equal those of `torch.randperm` with `torch.Generator().manual_seed(seed)` on a CPU (Mersenne Twister
+and Fisher-Yates); a test compares them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 
 class Permutations:
-    """`torch.randperm` of one seeded generator, again and again."""
+    """Successive permutations as `torch.randperm` draws them from one generator with the given seed."""
 
     def __init__(self, seed: int):
         self._twister = np.random.MT19937()
-        self._twister._legacy_seeding(seed & 0xFFFFFFFF)  # what torch's CPU generator keeps of a seed
+        self._twister._legacy_seeding(seed & 0xFFFFFFFF)  # torch's CPU generator uses the low 32 bits
 
     def next(self, count: int) -> np.ndarray:
         order = array("q", range(count))
@@ -29,16 +29,18 @@ class Permutations:
 
 
 def grouped(lengths: Sequence[int] | np.ndarray, size: int, seed: int, epoch: int = 0) -> np.ndarray:
-    """Indices of all examples in the order of one epoch. size: examples of an optimiser step.
+    """Return the indices of all examples in the order of one epoch. lengths: in tokens. size: examples per optimiser
+    step.
 
-    Chunks of 50 steps are sorted by length, and the steps inside a chunk come in random order, as in transformers' own
-    sampler; the longest step comes first, so that memory trouble shows at once.
+    The examples are shuffled and sorted by length within chunks of 50 steps, as in transformers' length-grouped
+    sampler; then the steps are shuffled. The step with the longest example comes first, so that running out of memory
+    shows at once.
     """
     random = Permutations(seed * 1_000_003 + epoch)
     lengths, order = np.asarray(lengths, np.int64), random.next(len(lengths))
     chunks = [order[start : start + size * 50] for start in range(0, len(order), size * 50)]
     order = np.concatenate([chunk[np.argsort(-lengths[chunk], kind="stable")] for chunk in chunks]) if chunks else order
-    # The short last step stays last: only there may one be smaller than the others.
+    # A last step with fewer examples stays last: elsewhere it would shift the boundaries of the steps after it.
     full, rest = order[: len(order) // size * size].reshape(-1, size), order[len(order) // size * size :]
     if len(full):
         first = np.argmax(lengths[full[:, 0]])

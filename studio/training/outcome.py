@@ -1,4 +1,4 @@
-"""What a run achieved is measured twice: on the fine-tuned model, and on its base beside it."""
+"""Final evaluation of a run on both models: the fine-tuned one and its base model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from studio.words import Sentence
 def fine_tuned_and_base(
     job: Job, fine_tuned: torch.nn.Module, bare: Callable[[], torch.nn.Module] | None
 ) -> Iterator[tuple[str, torch.nn.Module]]:
-    """("", the fine-tuned model), then ("base_", the base model): the prefixes of what is measured on each.
+    """Yield ("", fine-tuned model), then ("base_", base model). The strings are prefixes for the names of the metrics.
 
-    bare: loads a bare base model; None where the delta in `fine-tuned` can be switched off.
+    bare: loads the base model; None where disabling the delta of `fine_tuned` gives the base model.
     """
     job.doing(Sentence("Asking the fine-tuned model"))
     yield "", fine_tuned
@@ -29,6 +29,6 @@ def fine_tuned_and_base(
 
 
 def kept(job: Job, rows: list[Prediction]) -> dict:
-    """Keep the answers in the run's folder for the page to show; returns the figures with intervals."""
+    """Write the predictions to the run's folder, where the page reads them; return their scores with intervals."""
     write(job.home.run(job.run_id), rows)
     return summarise(rows)

@@ -1,8 +1,8 @@
-"""The trainer for preferences: DPO, IPO, KTO and ORPO as losses over `StudioTrainer`, whose order, checkpoints and hooks they share.
+"""Trainer for preference optimisation: the losses of DPO, IPO, KTO and ORPO in a subclass of `StudioTrainer`.
 
-The model before training, which all but ORPO compare with, is the same model with its delta switched off: there is no second copy
-of the base. Losses as TRL 1.16 computes them (`tests/training/test_preference.py` holds them side by side), so that what was learnt about
-β there holds here. It knows nothing about where pairs come from.
+The reference model, which all losses but ORPO compare with, is the same model with its delta disabled; there is no
+second copy of the base model. The losses equal those of TRL 1.16 (`tests/training/test_preference.py` compares them),
+so values of β recommended for TRL apply here too. Independent of where the pairs come from.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from studio.training.trainer import StudioTrainer
 
 
 class Answers(Examples):
-    """Pairs or judged answers as dictionaries: each answer's ids and labels, and whether it is wanted."""
+    """Dataset of pairs, or of single answers labelled good or bad, as {"answers": [{"input_ids", "labels", "good"}]}.
+
+    "good" is true for the chosen answer of a pair and for a single answer that is labelled good.
+    """
 
     def __getitem__(self, index: int) -> dict:
         item = self.encoded[index]
@@ -33,10 +36,11 @@ class Answers(Examples):
 
 @dataclass
 class AnswerCollator:
-    """Rows → {"input_ids", "labels", "good", "tokens"}; of pairs all better answers come first, then the worse ones in the same order.
+    """Collate examples into {"input_ids", "labels", "good", "tokens"}. For pairs, the rows of all chosen answers come
+    first, then those of the rejected ones in the same order.
 
-    mismatched: also "other_ids" and "other_labels", each prompt with the answer of the row before it, from which KTO tells how far
-    the model has moved altogether (Ethayarajh 2024, arXiv:2402.01306, §4.1).
+    mismatched: also return "other_ids" and "other_labels", each prompt with the answer of the row before it, from which
+    KTO estimates the KL divergence from the reference model (Ethayarajh 2024, arXiv:2402.01306, §4.1).
     """
 
     pad_id: int
@@ -67,14 +71,14 @@ class AnswerCollator:
 
 
 def _span(labels: list[int]) -> tuple[int, int]:
-    """Where the learnt tokens begin and end."""
+    """(start, end) of the labelled tokens, from the first to one past the last."""
     places = [at for at, label in enumerate(labels) if label != IGNORED]
     return places[0], places[-1] + 1
 
 
 @dataclass
 class AnswerLogProbs:
-    """Log-probabilities of whole answers, and how many tokens each has: tensors of rows."""
+    """Log-probability of each answer, summed over its tokens, and its token count: tensors of shape [rows]."""
 
     sums: torch.Tensor
     counts: torch.Tensor
@@ -85,13 +89,13 @@ class AnswerLogProbs:
 
 
 class PreferenceTrainer(StudioTrainer):
-    """`task` says the algorithm and its weights; see the module's docstring."""
+    """See the module's docstring. `task` gives the algorithm, β and the loss weights."""
 
     def __init__(self, model, args, *, task, **rest):
         super().__init__(model, args, **rest)
         self.task = task
         self.model_accepts_loss_kwargs = (
-            False  # the loss is a mean over pairs, so Trainer may divide it by the accumulation
+            False  # the loss is a mean over rows or pairs: Trainer must divide it by gradient_accumulation_steps
         )
         self._learnt = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
 
@@ -101,7 +105,7 @@ class PreferenceTrainer(StudioTrainer):
 
     @contextmanager
     def before(self, model) -> Iterator[torch.nn.Module]:
-        """`model` as it was before training: its delta switched off, no dropout, no gradients."""
+        """Within this context, `model` is the reference model: delta disabled, eval mode, no gradients."""
         training, virtual = model.training, self.virtual
         self.virtual = 0
         model.eval()
@@ -116,7 +120,7 @@ class PreferenceTrainer(StudioTrainer):
                 labelled,
             ) in (
                 self._learnt
-            ):  # peft makes all of a delta learnable when it is switched on again, LoRA-FA's frozen half too
+            ):  # when adapters are enabled again, peft makes all their parameters trainable, even LoRA-FA's frozen A
                 parameter.requires_grad_(labelled)
 
     # ---- loss -------------------------------------------------------------------------------------------------
@@ -129,10 +133,11 @@ class PreferenceTrainer(StudioTrainer):
     def _loss_terms(
         self, model, inputs, *, before_training: bool = False
     ) -> tuple[torch.Tensor, AnswerLogProbs, torch.Tensor]:
-        """(mean loss of a batch, what `model` says, what each answer gained by the lesson).
+        """Return (mean loss of the batch, log-probabilities of the answers, log-ratio of each answer [rows]).
 
-        untaught: `model` is the model before training, so nothing was gained. ORPO compares with nothing: there the gain is the
-        answer's mean log-probability.
+        The log-ratio is the answer's log-probability under `model` minus that under the reference model. ORPO has no
+        reference model and uses the answer's mean log-probability per token instead. before_training: `model` is the
+        reference model itself, so all log-ratios are 0.
         """
         task, good = self.task, inputs["good"]
         now = self.answer_log_probs(model, inputs["input_ids"], inputs["labels"])
@@ -144,13 +149,16 @@ class PreferenceTrainer(StudioTrainer):
             )
             losses = self._kto(gains, good, moved) if task.algorithm == "kto" else self._dpo(gains, now)
         loss = losses.mean()
-        weight = task.sft_weight + (task.algorithm == "orpo")  # ORPO is imitation with a comparison beside it
+        weight = task.sft_weight + (task.algorithm == "orpo")  # ORPO includes the SFT loss with weight 1
         if weight and good.any():
             loss = loss - weight * now.sums[good].sum() / now.counts[good].sum()
         return loss, now, gains.detach()
 
     def _log_ratios(self, model, inputs, now: AnswerLogProbs) -> tuple[torch.Tensor, torch.Tensor | float]:
-        """(what each answer gained in log-probability, for KTO: how far the model has moved altogether)."""
+        """Return (log-ratio of each answer to the reference model [rows], KL estimate for KTO, otherwise 0).
+
+        The KL estimate is the mean log-ratio of the mismatched answers, at least 0.
+        """
         others = (inputs["other_ids"], inputs["other_labels"]) if "other_ids" in inputs else None
         with self.before(model) as old:
             then = self.answer_log_probs(old, inputs["input_ids"], inputs["labels"]).sums
@@ -161,8 +169,9 @@ class PreferenceTrainer(StudioTrainer):
         return now.sums - then, moved
 
     def _dpo(self, gains: torch.Tensor, now: AnswerLogProbs) -> torch.Tensor:
-        """−log σ(β·Δ) (Rafailov 2023, arXiv:2305.18290, eq. 7) or, by the token, (Δ − 1/2β)² (IPO: Azar 2023, arXiv:2310.12036, eq. 17),
-        where Δ is how much more the better answer has gained than the worse one."""
+        """DPO: −log σ(β·Δ) (Rafailov 2023, arXiv:2305.18290, eq. 7). IPO: (Δ − 1/2β)² with log-ratios per token
+        (Azar 2023, arXiv:2310.12036, eq. 17). Δ is the log-ratio of the chosen minus that of the rejected answer.
+        """
         if self.task.algorithm == "ipo":
             better, worse = (gains / now.counts.clamp(min=1)).chunk(2)
             return (better - worse - 1 / (2 * self.task.beta)) ** 2
@@ -170,7 +179,9 @@ class PreferenceTrainer(StudioTrainer):
         return -F.logsigmoid(self.task.beta * (better - worse))
 
     def _kto(self, gains: torch.Tensor, good: torch.Tensor, moved: torch.Tensor | float) -> torch.Tensor:
-        """1 − σ(±β·(gain − how far the model moved altogether)) (Ethayarajh 2024, arXiv:2402.01306, eq. 7)."""
+        """KTO: 1 − σ(±β·(log-ratio − KL)), + for desirable and − for undesirable answers, times the answer's weight
+        (Ethayarajh 2024, arXiv:2402.01306, eq. 7).
+        """
         sign = torch.where(good, 1.0, -1.0)
         weight = torch.where(
             good, getattr(self.task, "desirable_weight", 1.0), getattr(self.task, "undesirable_weight", 1.0)
@@ -178,7 +189,9 @@ class PreferenceTrainer(StudioTrainer):
         return weight * (1 - torch.sigmoid(self.task.beta * sign * (gains - moved)))
 
     def _orpo(self, now: AnswerLogProbs) -> torch.Tensor:
-        """−β·log σ(log odds(better) − log odds(worse)) by the token (Hong 2024, arXiv:2403.07691, eq. 7); `_judge` adds the imitation."""
+        """ORPO: −β·log σ(log odds(chosen) − log odds(rejected)), with mean log-probabilities per token (Hong 2024,
+        arXiv:2403.07691, eq. 7). `_loss_terms` adds the SFT loss.
+        """
         better, worse = now.means.chunk(2)
         odds = (better - worse) - (torch.log(-torch.expm1(better)) - torch.log(-torch.expm1(worse)))
         return -self.task.beta * F.logsigmoid(odds)
@@ -186,9 +199,10 @@ class PreferenceTrainer(StudioTrainer):
     # ---- validation ---------------------------------------------------------------------------------------------
 
     def validation(self, model=None) -> dict[str, float]:
-        """Means over the validation set: {"loss", "reward_accuracy"} and of pairs also {"preferred", "reward_margin"}.
+        """Return means over the validation set: {"loss", "reward_accuracy"}, for pairs also {"preferred",
+        "reward_margin"}.
 
-        The reward of an answer is β times what it gained in log-probability (ORPO: β times that of a token).
+        The reward of an answer is β times its log-ratio (ORPO: β times its mean log-probability per token).
         """
         loss, found = self.judged(model)
         figures = {"loss": loss, "reward_accuracy": fmean(item.right for item in found)}
@@ -201,7 +215,9 @@ class PreferenceTrainer(StudioTrainer):
 
     @torch.no_grad()
     def judged(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
-        """(mean loss, what is thought of each validation example) by `model`, a model before training, or by the one that is being fine-tuned."""
+        """Return (mean loss, metrics of each validation example) of `model`, a reference model, or by default of the
+        model being fine-tuned.
+        """
         own = model is None
         model = (self.model_wrapped if own else model).eval()
         virtual, self.virtual = self.virtual, self.virtual if own else 0
@@ -237,9 +253,12 @@ class PreferenceTrainer(StudioTrainer):
 
 @dataclass(frozen=True)
 class PreferenceMetrics:
-    """What a model thinks of a validation example. right: whether the lesson moved it the right way (½: not at all).
+    """Metrics of one validation example.
 
-    Of pairs only: whether the better answer is the likelier one, by how much (nats), and the difference of the rewards.
+    right: 1 where the chosen answer of a pair has the larger reward, or where a single answer has a positive reward if
+    it is good and a negative one if bad; ½ where the rewards are equal or 0; else 0. For pairs only: preferred, 1 where
+    the chosen answer is the more likely one, ½ where both are equally likely, else 0; margin, the difference of their
+    log-probabilities in nats; reward_margin, the difference of their rewards.
     """
 
     right: float

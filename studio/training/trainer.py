@@ -1,8 +1,9 @@
-"""transformers' Trainer with our own batches, loss positions, order and checkpoints. No loop of our own.
+"""A subclass of transformers' Trainer with its own batches, loss, example order and checkpoints; the training loop is
+the Trainer's.
 
-What differs from the plain Trainer: logits are computed only where some row has a label; the validation loss is a mean over
-tokens, not over batches; a checkpoint holds exactly the tensors that are learnt (so that it is the same for every
-method, P-Tuning's encoder included, which peft's own files leave out) and counts only once it is whole.
+Differences from Trainer: logits are computed only at positions where some row has a label; the validation loss is a
+mean over tokens, not over batches; a checkpoint holds exactly the trainable parameters (for every method, including
+P-Tuning's encoder, which peft's own files omit) and is used only if it is complete.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from studio.tasks import IGNORED
 from studio.training.batches import Collator, Examples, LengthGrouped
 
 TRAINABLE = "trainable.safetensors"
-STATE = "state.safetensors"  # what the method itself must remember (AdaLoRA's importances, say)
-WHOLE = "whole"  # written last; a checkpoint without it was torn by a kill or a full disk
+STATE = "state.safetensors"  # the method's own state, such as AdaLoRA's importance scores
+WHOLE = "whole"  # empty file, written last: without it a checkpoint is incomplete (process killed, disk full)
 _OPTIMISERS = {
     "adamw": "adamw_torch_fused",
     "sgd": "sgd",
@@ -38,7 +39,9 @@ _OPTIMISERS = {
 def arguments(
     recipe: Recipe, folder: Path, *, total_steps: int, validation: bool, device: str, dtype: torch.dtype
 ) -> TrainingArguments:
-    """The recipe as transformers' TrainingArguments; checkpoints go to `folder`. validation: whether there is anything to evaluate on."""
+    """Convert the recipe to transformers' TrainingArguments. folder: for checkpoints. validation: whether there are
+    validation rows.
+    """
     training, machine = recipe.training, recipe.machine
     every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and validation else 0
     return TrainingArguments(
@@ -86,7 +89,11 @@ def _schedule(training) -> str:
 
 
 class StudioTrainer(Trainer):
-    """See the module's docstring. `method` may bring its own optimiser; `virtual` is its number of virtual tokens."""
+    """See the module's docstring. `method` may provide its own optimiser.
+
+    Attributes: `virtual`, the method's number of virtual tokens before the input; `tokens_seen`, tokens trained on so
+    far, without padding.
+    """
 
     def __init__(
         self,
@@ -106,9 +113,9 @@ class StudioTrainer(Trainer):
         super().__init__(
             model, args, data_collator=collator, train_dataset=train, eval_dataset=validation, callbacks=callbacks
         )
-        self.remove_callback(PrinterCallback)  # a line a step in the job's log, which the store has already
+        self.remove_callback(PrinterCallback)  # it prints each step's metrics, which the store already has
         self.model_accepts_loss_kwargs = (
-            True  # our loss is a mean over the labelled tokens of the whole effective batch
+            True  # the loss is already a mean over the labelled tokens of the effective batch
         )
 
     # ---- loss -------------------------------------------------------------------------------------------------
@@ -117,15 +124,17 @@ class StudioTrainer(Trainer):
         total, count = self._loss(model, inputs)
         loss = total / (count if num_items_in_batch is None else num_items_in_batch)
         penalty = self.method.penalty(self.model)
-        if penalty is not None:  # its gradient only: the curve that a person reads stays the loss on the data
+        if penalty is not None:  # adds its gradient only: the reported value stays the loss on the data
             loss = loss + (penalty - penalty.detach()) / (
                 self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1
             )
         return (loss, {"loss": loss}) if return_outputs else loss
 
     def _loss(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed cross-entropy over the labelled tokens of a batch, each times its weight, and how many there are: a token of weight ½ counts half
-        in every batch, whatever else is in it."""
+        """Return (weighted sum of the cross-entropy over the labelled tokens of a batch, number of labelled tokens).
+
+        The number is not weighted, so a token of weight ½ contributes half in every batch, whatever else is in it.
+        """
         inputs = dict(inputs)
         labels, tokens, weights = inputs.pop("labels"), inputs.pop("tokens"), inputs.pop("weights", None)
         if model.training:
@@ -136,9 +145,9 @@ class StudioTrainer(Trainer):
         return losses.sum(), counted.sum()
 
     def token_losses(self, model, labels: torch.Tensor, **inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy of each labelled token, rows × positions, and where there is one (elsewhere it is 0).
+        """Return (cross-entropy, mask of labelled tokens), both rows × kept positions; the loss is 0 where unlabelled.
 
-        Only positions at which some row has a label: the rest of batch × length × vocabulary is never computed.
+        Kept are the positions at which some row has a label: logits of other positions are never computed.
         """
         labels = labels[:, 1:]
         kept = (labels != IGNORED).any(0).nonzero().squeeze(1)
@@ -146,14 +155,14 @@ class StudioTrainer(Trainer):
         wanted = labels[:, kept]
         members = len(logits) // len(
             wanted
-        )  # an ensemble that learns gives the rows of each member, one member after the other
+        )  # in training, a prompt ensemble returns the rows of each member, one member after the other
         losses = F.cross_entropy(
             logits.flatten(0, 1).float(), wanted.repeat(members, 1).flatten(), ignore_index=IGNORED, reduction="none"
         )
         return losses.view(members, *wanted.shape).mean(0), wanted != IGNORED
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """What `validation` gives, with "eval_" in front of each name."""
+        """Return the metrics of `validation`, each name prefixed with "eval_", and report them to the callbacks."""
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validation().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -162,9 +171,10 @@ class StudioTrainer(Trainer):
 
     @torch.no_grad()
     def validation(self, model=None) -> dict[str, float]:
-        """{"loss": mean over all labelled validation tokens} of `model` (a bare base, say) or the one that is being fine-tuned.
+        """Return {"loss": mean over all labelled validation tokens} of `model`, a base model without virtual tokens, or
+        by default of the model being fine-tuned.
 
-        Other kinds of task add their own figures; each is drawn live.
+        Subclasses for other kinds of task add their own metrics; the page plots each of them during the run.
         """
         own = model is None
         model = (self.model_wrapped if own else model).eval()
@@ -199,7 +209,7 @@ class StudioTrainer(Trainer):
     # ---- checkpoints ------------------------------------------------------------------------------------------
 
     def save_delta(self, folder: Path) -> None:
-        """Write the trainable parameters, and the state that the method keeps beside them, into `folder`."""
+        """Write the trainable parameters and the method's own state to `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         save_trainable(self.model, folder / TRAINABLE)
         state = self.method.state(self.model)
@@ -207,7 +217,7 @@ class StudioTrainer(Trainer):
             save_file({name: tensor.detach().contiguous().clone() for name, tensor in state.items()}, folder / STATE)
 
     def load_delta(self, folder: Path) -> None:
-        """Load what `save_delta` wrote into the model."""
+        """Load the parameters and state written by `save_delta`. Raises ValueError where they do not fit the model."""
         load_trainable(self.model, folder / TRAINABLE)
         state = folder / STATE
         self.method.load_state(self.model, load_file(state) if state.exists() else {})
@@ -229,7 +239,7 @@ class StudioTrainer(Trainer):
 
 
 def labelled(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Name → every parameter that is being learnt."""
+    """The trainable parameters of `model` by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
@@ -238,7 +248,7 @@ def save_trainable(model: torch.nn.Module, path: Path) -> None:
 
 
 def load_trainable(model: torch.nn.Module, path: Path) -> None:
-    """Put the saved tensors back; raises ValueError if they are not exactly the ones that are learnt."""
+    """Load the saved tensors; raises ValueError where their names are not exactly those of the trainable parameters."""
     saved, own = load_file(path), labelled(model)
     if set(saved) != set(own):
         raise ValueError(
@@ -250,7 +260,7 @@ def load_trainable(model: torch.nn.Module, path: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """The newest whole checkpoint and its step."""
+    """Return (folder, step) of the newest complete checkpoint in `folder`, or None."""
     found = [path for path in folder.glob("checkpoint-*") if (path / WHOLE).exists()]
     if not found:
         return None

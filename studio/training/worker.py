@@ -1,7 +1,7 @@
-"""The story of one training run: recipe → data → base model → method → trainer → adapter on the shelf.
+"""The stages of a training run: recipe → data → base model → method → trainer → adapter in the library.
 
-Runs in a worker (the `train` job) or in the foreground (`python -m studio.training`). Every stage says what it is doing,
-can be stopped, and fails with a sentence. It knows nothing about windows and queues.
+Runs in a worker process (the `train` job) or in the foreground (`python -m studio.training`). Every stage reports its
+progress, can be stopped, and raises StudioError with a readable sentence. Independent of the page and of the job queue.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ from studio.words import Sentence, StudioError
 
 
 def train(job: Job) -> dict:
-    """The `train` job. payload: {"resume": bool}. Returns {"adapter": id, "metrics": {...}}."""
+    """Run the `train` job. payload: {"resume": bool}. Returns {"adapter": id, "metrics": {...}}.
+
+    Raises StudioError where the recipe does not fit the model, and Stopped where a stop was requested.
+    """
     began = time.monotonic()
     row = job.store.run(job.run_id)
     recipe = recipe_from(row["recipe"])
@@ -54,7 +57,7 @@ def train(job: Job) -> dict:
 
 
 def prepared(job: Job, kind: Kind) -> TrainingData:
-    """What the data became; an interrupted run has to make it anew."""
+    """Prepare the examples. They are not part of a checkpoint: a resumed run prepares them again."""
     try:
         material = kind.prepare()
         job.check_stop()
@@ -65,7 +68,7 @@ def prepared(job: Job, kind: Kind) -> TrainingData:
 
 
 def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
-    """Load the base model, wrap it with the method, and make the trainer."""
+    """Load the base model, wrap it with the method and create the trainer; record the run's plan in the store."""
     job.doing(Sentence("Loading the base model"))
     training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
     set_seed(training.seed)
@@ -126,7 +129,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
 
 
 def total_steps(recipe: Recipe, examples: int) -> int:
-    """How many optimiser steps the run takes, as transformers' Trainer counts them."""
+    """The number of optimiser steps of the run, counted as transformers' Trainer counts them."""
     training = recipe.training
     if training.max_steps:
         return training.max_steps
@@ -136,7 +139,7 @@ def total_steps(recipe: Recipe, examples: int) -> int:
 
 
 def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
-    """What `make()` gave the first time, remembered in the run's folder as JSON."""
+    """Return the result of `make()`, computed on the first call only and cached in `folder` as {name}.json."""
     path = folder / f"{name}.json"
     if not path.exists():
         half = path.with_suffix(".half")
@@ -156,7 +159,10 @@ def _best(job: Job) -> Path:
 
 
 def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
-    """Train to the end, or to the next stop; with `resume` from the last whole checkpoint."""
+    """Train until the end or a stop request; with `resume`, start from the last complete checkpoint.
+
+    Metrics after that checkpoint's step are deleted first. Raises Stopped where a stop was requested.
+    """
     found = last_checkpoint(job.home.checkpoints(job.run_id)) if resume else None
     step = found[1] if found else 0
     job.store.forget_metrics_after(job.run_id, step)
@@ -180,7 +186,10 @@ def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
 def finish(
     job, name: str, recipe: Recipe, base: Path, kind: Kind, material: TrainingData, trainer: StudioTrainer, began: float
 ) -> dict:
-    """Measure, save, check that what was saved is what was trained, and put it on the shelf."""
+    """Evaluate and save the model, check that the saved files give the same logits, and add it to the library.
+
+    began: `time.monotonic()` at the start of the job. Returns {"adapter": id, "metrics": {...}}.
+    """
     model = trainer.model
     if recipe.training.load_best_model_at_end and _best(job).exists():
         trainer.load_delta(_best(job))
@@ -196,7 +205,7 @@ def finish(
     job.doing(Sentence("Saving and checking the adapter"))
     made = job.home.run(job.run_id) / "artefact"
     shutil.rmtree(made, ignore_errors=True)
-    expected = kind.probe(model, material)  # before saving, which turns a whole model to 16 bit, buffers included
+    expected = kind.probe(model, material)  # before saving, which casts a full model, buffers included, to 16 bit
     save(recipe.method, model, made, base)
     kind.save_companion_files(made)
     trainer.model = trainer.model_wrapped = None
@@ -218,26 +227,30 @@ def finish(
             **kind.card(),
         },
     )
-    shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # the adapter holds what they held
+    shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # no longer needed: the result is saved
     return {"adapter": adapter, "metrics": metrics}
 
 
 def finish_method(method: Method, model: torch.nn.Module, base: Path) -> None:
-    """Bring what was learnt into the form in which it will be saved: what is measured then is what is saved."""
+    """Bring the model into the form in which it will be saved, so that the evaluation measures the saved model."""
     if method.ships_as == "model":
         round_to_16_bit(model)
     method.finish(model, base)
 
 
 def round_to_16_bit(model: torch.nn.Module) -> None:
-    """Give every weight the value it will have in the 16-bit file, so that what is measured is what is saved."""
+    """Round every parameter to its bfloat16 value, keeping its dtype, so that the evaluation measures the values that
+    will be saved.
+    """
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.to(torch.bfloat16))
 
 
 def save(method: Method, model, folder: Path, base: Path) -> None:
-    """The method's artefact; for full fine-tuning a whole 16-bit model folder with the base's tokenizer or image processor."""
+    """Save the method's artefact to `folder`; for full fine-tuning a complete model folder in bfloat16, with the base
+    model's tokenizer or image processor files.
+    """
     if method.ships_as == "model":
         restore_other_parts(model.to(torch.bfloat16)).save_pretrained(folder)
         for path in base.iterdir():
@@ -261,7 +274,9 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
 def card(
     recipe: Recipe, material: TrainingData, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
 ) -> dict:
-    """What the library shows of an adapter. rope: the longer context that it was fine-tuned with."""
+    """The metadata of an adapter in the library. seconds: duration of the run. rope: RoPE scaling that it was
+    fine-tuned with, if any.
+    """
     method = recipe.method
     return {
         "kind": "model" if method.ships_as == "model" else "adapter",
@@ -283,7 +298,7 @@ def card(
 
 
 def remember_speed(job: Job, recipe: Recipe) -> None:
-    """Let the next forecast know how fast this was: tokens per second of optimiser steps, first step left out."""
+    """Store the run's throughput in tokens per second, without the first step, for later forecasts."""
     rows = [row["values"] for row in job.store.metrics(job.run_id) if "tokens" in row["values"]][1:]
     seconds = sum(row["seconds"] for row in rows)
     if seconds > 0:
@@ -295,7 +310,7 @@ def remember_speed(job: Job, recipe: Recipe) -> None:
 
 
 def warm_up() -> None:
-    """Take one tiny training step, so that a standby has everything loaded that a first step loads lazily."""
+    """Take one training step on a tiny model, so that a standby worker has loaded all that is imported lazily."""
     from transformers import Qwen2Config, Qwen2ForCausalLM, Trainer, TrainingArguments  # noqa: F401
 
     config = Qwen2Config(

@@ -1,7 +1,7 @@
-"""The torch modules of methods that peft lacks, registered with peft: importing this package is what makes peft know them.
+"""Tuners (torch modules) of the methods that peft lacks. Importing this package registers them with peft.
 
-`studio.models.load.load_base` imports it, so whoever has a base model in memory can load the studio's own adapters over it.
-It knows nothing about methods' cards and options.
+`studio.models.load.load_base` imports it, so the studio's own adapters can be loaded onto any base model that it
+returned. Independent of the methods' cards and options.
 """
 
 from studio.tuners.bitfit import BitFitConfig, BitFitModel

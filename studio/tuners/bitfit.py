@@ -1,7 +1,8 @@
-"""BitFit: learns a number to add to each output of a layer, which is a change of its bias (Ben Zaken 2022, arXiv:2106.10199).
+"""BitFit: trains an offset to each output of a layer, that is, a change of its bias (Ben Zaken 2022, arXiv:2106.10199).
 
-The change is kept apart from the base, so that it can be switched off, swapped and shipped as a small file. It merges exactly where
-the base has the bias; an added bias has no place in the base model's file, and is refused. It knows nothing about layer names.
+The offset is stored separately from the base model, so that it can be disabled, swapped and saved as a small file. It
+can be merged exactly where the base layer has a bias; merging raises ValueError where it has none. Independent of layer
+names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 @dataclass
 class BitFitConfig(PeftConfig):
-    """added: also give a bias to linear layers that have none."""
+    """Configuration of BitFit. added: also add a bias to linear layers that have none."""
 
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "Last names of the layers whose bias is learnt."}
@@ -34,14 +35,14 @@ class BitFitConfig(PeftConfig):
 
 
 def can_learn(module: nn.Module, added: bool) -> bool:
-    """Whether `module` is a linear or norm layer with a bias, or may get one."""
+    """Whether `module` is a linear or LayerNorm layer with a bias; if `added`, also any linear layer without one."""
     if isinstance(module, nn.Linear | Conv1D):
         return added or module.bias is not None
     return isinstance(module, nn.LayerNorm) and module.bias is not None
 
 
 class BitFitLayer(nn.Module, BaseTunerLayer):
-    """A wrapped layer with one vector for each adapter."""
+    """A wrapped layer with one bias offset [out_features] for each adapter."""
 
     adapter_layer_names = ("bitfit_delta",)
 
@@ -92,7 +93,7 @@ class BitFitLayer(nn.Module, BaseTunerLayer):
 
 
 class BitFitModel(BaseTuner):
-    """Puts learnt biases into a model."""
+    """The peft tuner that adds bias offsets to a model."""
 
     prefix = "bitfit_"
     tuner_layer_cls = BitFitLayer
@@ -101,7 +102,7 @@ class BitFitModel(BaseTuner):
     def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
         inside = target.base_layer if isinstance(target, BitFitLayer) else target
         if not can_learn(inside, peft_config.added):
-            return  # a namesake without a bias
+            return  # matches a target name but has no bias to train
         layer = target if isinstance(target, BitFitLayer) else BitFitLayer(target)
         layer.update_layer(adapter_name, peft_config)
         if layer is not target:

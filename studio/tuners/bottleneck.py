@@ -1,9 +1,10 @@
-"""Bottleneck adapters: h + s·W_up f(W_down h), after a leaf layer, or beside the whole MLP.
+"""Bottleneck adapters: h + s·W_up f(W_down h), after a leaf layer or parallel to the whole MLP.
 
-Serial (Houlsby 2019, arXiv:1902.00751; Pfeiffer 2020, arXiv:2005.00052): the adapter follows the layer that it wraps.
-Parallel (He 2022, arXiv:2110.04366): it reads what goes into the MLP and adds to what comes out. Only leaf layers are wrapped (a
-wrapped `mlp` around an adapted `down_proj` breaks peft's reload and unload), so the MLP's first layer is wrapped as a *tap* that
-remembers its input until the last one takes it. It knows nothing about layer names: they are in the config.
+Serial (Houlsby 2019, arXiv:1902.00751; Pfeiffer 2020, arXiv:2005.00052): the adapter is applied to the output of the
+wrapped layer. Parallel (He 2022, arXiv:2110.04366): it is applied to the MLP's input, and its output is added to the
+MLP's. Only leaf layers are wrapped (a wrapped `mlp` around an adapted `down_proj` breaks peft's reload and unload), so
+for parallel adapters the MLP's first layer is wrapped as a *tap*, which stores its input until the MLP's last layer
+reads it. Layer names come from the configuration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": n
 
 @dataclass
 class BottleneckConfig(PeftConfig):
-    """size: width of the bottleneck. scale: s. input_modules: names of the taps, set for parallel adapters only."""
+    """Configuration of bottleneck adapters. size: width of the bottleneck. scale: the factor s. input_modules: names of
+    the taps, set for parallel adapters only.
+    """
 
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "Last names of the layers to wrap, taps included."}
@@ -44,7 +47,7 @@ class BottleneckConfig(PeftConfig):
 
 
 class BottleneckLayer(nn.Module, BaseTunerLayer):
-    """A wrapped leaf layer: with adapters after or beside it, or, without any, a tap."""
+    """A wrapped leaf layer: either one with serial or parallel adapters, or a tap, which has none."""
 
     adapter_layer_names = ("bottleneck_down", "bottleneck_up")
     other_param_names = ("settings",)
@@ -59,10 +62,10 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         self.is_tap, self.seen = False, None
         self.source: tuple[
             BottleneckLayer, ...
-        ] = ()  # the tap, in a tuple so that torch does not count it as a part of this
+        ] = ()  # the tap, in a tuple so that torch does not register it as a submodule
 
     def update_layer(self, adapter_name: str, config: BottleneckConfig) -> None:
-        """Add an adapter; its up-projection is zero, so that step 0 is the base model."""
+        """Add an adapter. Its up-projection is initialised to zero, so that training starts from the base model."""
         self.settings[adapter_name] = config
         self.bottleneck_down[adapter_name] = nn.Linear(self.out_features, config.size)
         self.bottleneck_up[adapter_name] = up = nn.Linear(config.size, self.out_features)
@@ -77,7 +80,7 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         result = self.base_layer(x, *args, **kwargs)
         beside = None
         if self.source:
-            beside, self.source[0].seen = self.source[0].seen, None  # nothing is held longer than the MLP computes
+            beside, self.source[0].seen = self.source[0].seen, None  # free the tap's input once the MLP has used it
         if self.disable_adapters:
             return result
         for name in self.active_adapters:
@@ -96,11 +99,11 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         )
 
     def unmerge(self) -> None:
-        """Nothing was ever merged."""
+        """Do nothing: `merge` always raises."""
 
 
 class BottleneckModel(BaseTuner):
-    """Puts bottleneck adapters into a model."""
+    """The peft tuner that adds bottleneck adapters to a model."""
 
     prefix = "bottleneck_"
     tuner_layer_cls = BottleneckLayer
@@ -118,7 +121,9 @@ class BottleneckModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
-        """As peft's, which is called for the first adapter and for each one after it; then shows each layer its tap."""
+        """Call peft's `inject_adapter`, which runs for the first adapter and each later one; then connect each parallel
+        adapter to its tap.
+        """
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         for parent in model.modules():
             wrapped = [child for child in parent.children() if isinstance(child, BottleneckLayer)]

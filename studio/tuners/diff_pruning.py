@@ -1,9 +1,11 @@
-"""Diff pruning: a difference to the weights of which a gate for each number decides whether it counts (Guo 2021, arXiv:2012.07463).
+"""Diff pruning: a trainable difference to the weights, with a gate for each element that makes it sparse (Guo 2021,
+arXiv:2012.07463).
 
-While learning, each gate is a random draw from a stretched and clipped ("hard concrete") distribution, so that its chance to be
-open has a gradient. In evaluation the gates are hard: only the strongest numbers of the whole model are left, as many as are
-shipped, so that what is measured is what is shipped. This type never leaves the run: its delta is sparse, and stock peft's SHIRA holds
-it. It knows nothing about layer names and steps.
+In training each gate is sampled from a stretched and clipped binary ("hard concrete") distribution, so that the
+probability that it is open is differentiable. In evaluation the gates are deterministic: only the elements of largest
+magnitude in the whole model are kept, as many as will be saved, so that the measured model is the saved one. This peft
+type is used only during the run: the sparse difference is saved as a SHIRA adapter of stock peft. Independent of layer
+names and of the training schedule.
 """
 
 from __future__ import annotations
@@ -17,14 +19,18 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from safetensors.torch import save_file
 from torch import nn
 
-LOW, HIGH = -1.5, 1.5  # the gates' values are stretched to this range, then clipped to 0 … 1 (Guo 2021, §3.1)
-SETTLED = 20.0  # the gates' parameter once they are hard: +20 is exactly open, -20 exactly shut
-START = 2.0  # gates start open: nine of ten draws are above 0
+LOW, HIGH = -1.5, 1.5  # gate values are stretched to this range, then clipped to 0 … 1 (Guo 2021, §3.1)
+SETTLED = 20.0  # gate parameter (logit) after `settle`: at +20 the gate is exactly 1, at -20 exactly 0
+START = 2.0  # initial gate parameter: nearly nine of ten samples are above 0
 
 
 @dataclass
 class DiffPruningConfig(PeftConfig):
-    """kept: share of the target layers' weights that is left. groups: which numbers share a second gate."""
+    """Configuration of diff pruning.
+
+    kept: fraction (0 to 1) of the target layers' weights that may differ in the end. groups: which elements share a
+    second gate: those of a row ("row"), of a matrix ("matrix"), or none ("none").
+    """
 
     target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the linear layers."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
@@ -40,23 +46,23 @@ class DiffPruningConfig(PeftConfig):
 
 
 def hard(gate: torch.Tensor) -> torch.Tensor:
-    """The gates without chance, 0 … 1, from their parameter (any shape)."""
+    """The deterministic gate values, 0 … 1, of the gate parameters `gate` (any shape)."""
     return (torch.sigmoid(gate) * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
 def drawn(gate: torch.Tensor) -> torch.Tensor:
-    """One random draw of the gates, 0 … 1, with a gradient to their parameter."""
+    """Sample the gates once: values 0 … 1, differentiable in the gate parameters."""
     uniform = torch.rand_like(gate).clamp(1e-6, 1 - 1e-6)
     return hard(gate + torch.log(uniform) - torch.log1p(-uniform))
 
 
 def open_chance(gate: torch.Tensor) -> torch.Tensor:
-    """How likely a draw is above 0: σ(α − log(−LOW/HIGH)), where the range is symmetric and the logarithm 0."""
+    """The probability that a sampled gate is above 0: σ(α − log(−LOW/HIGH)) = σ(α), since the range is symmetric."""
     return torch.sigmoid(gate)
 
 
 class DiffPruningLayer(nn.Module, BaseTunerLayer):
-    """A linear layer with a gated difference to its weight, output × input."""
+    """A wrapped linear layer with a gated difference to its weight. size: (out_features, in_features)."""
 
     adapter_layer_names = ("diff_weight", "diff_gate", "diff_group")
 
@@ -66,8 +72,8 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
         self.diff_weight, self.diff_gate, self.diff_group = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         self.merged_adapters: list[str] = []
         self.settled = False
-        self.kept: torch.Tensor | None = None  # the difference with hard gates, while nothing is being learnt
-        self.whole: tuple[DiffPruningModel, ...] = ()  # in a tuple so that torch does not count it as a part of this
+        self.kept: torch.Tensor | None = None  # the final sparse difference, cached in evaluation mode
+        self.whole: tuple[DiffPruningModel, ...] = ()  # in a tuple, so that torch does not register it as a submodule
 
     def update_layer(self, adapter_name: str, config: DiffPruningConfig) -> None:
         self.diff_weight[adapter_name] = nn.Parameter(torch.zeros(self.size))
@@ -94,7 +100,7 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
         return nn.functional.linear(x, weight, self.base_layer.bias)
 
     def learning_delta(self, name: str) -> torch.Tensor:
-        """The difference as the next step learns it: gates drawn, or hard once they have settled."""
+        """The difference for a training step: with sampled gates, or with fixed ones after `settle`."""
         if self.settled:
             return self.diff_weight[name] * hard(self.diff_gate[name]).detach()
         delta = self.diff_weight[name] * drawn(self.diff_gate[name])
@@ -102,7 +108,7 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
 
     @torch.no_grad()
     def smooth_delta(self, name: str) -> torch.Tensor:
-        """The difference with gates without chance, before the weak numbers are cut off."""
+        """The difference with deterministic gates, before the elements of small magnitude are set to zero."""
         delta = self.diff_weight[name] * hard(self.diff_gate[name])
         return delta * hard(self.diff_group[name]) if name in self.diff_group else delta
 
@@ -112,13 +118,13 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
         return self.kept
 
     def open_count(self, name: str) -> torch.Tensor:
-        """How many gates are expected to be open."""
+        """The expected number of open gates, a scalar (differentiable)."""
         chance = open_chance(self.diff_gate[name])
         return (chance * open_chance(self.diff_group[name]) if name in self.diff_group else chance).sum()
 
 
 class DiffPruningModel(BaseTuner):
-    """Puts gated differences into a model, and cuts them all by one measure."""
+    """The peft tuner that adds gated differences to a model and prunes them with one threshold for all layers."""
 
     prefix = "diff_"
     tuner_layer_cls = DiffPruningLayer
@@ -135,7 +141,9 @@ class DiffPruningModel(BaseTuner):
 
     @torch.no_grad()
     def cut(self, name: str) -> None:
-        """Give each layer what is left of its difference when only the strongest numbers of the whole model stay."""
+        """Set each layer's `kept` to its difference, with all elements zero but those that are among the largest in
+        magnitude of the whole model.
+        """
         layers = list(self.layers().values())
         deltas = [layer.smooth_delta(name) for layer in layers]
         strengths = [delta.abs().flatten().float() for delta in deltas]
@@ -145,13 +153,15 @@ class DiffPruningModel(BaseTuner):
         chosen = strongest(everything, count).split([strength.numel() for strength in strengths])
         for layer, delta, strength, mask in zip(layers, deltas, strengths, chosen, strict=True):
             room = limit * sum(layer.size)
-            if mask.count_nonzero() > room:  # more than SHIRA's file can hold
+            if mask.count_nonzero() > room:  # more than SHIRA's rank allows in this layer
                 mask = strongest(strength, room)
             layer.kept = torch.where(mask.view_as(delta), delta, 0)
 
     @torch.no_grad()
     def settle(self, name: str) -> None:
-        """Make the gates hard for the rest of the run; again after a resume, where it changes nothing."""
+        """Fix the gates for the rest of the run. After a resume, called again: it then leaves gates and weights as they
+        are.
+        """
         layers = list(self.layers().values())
         if not all((layer.diff_gate[name].abs() == SETTLED).all() for layer in layers):
             self.cut(name)
@@ -165,7 +175,10 @@ class DiffPruningModel(BaseTuner):
 
 
 def strongest(strength: torch.Tensor, count: int) -> torch.Tensor:
-    """A mask [n] over exactly the `count` largest of `strength` [n], the first ones among equals; ten times as fast on a CPU as topk."""
+    """A boolean mask [n] of exactly the `count` largest elements of `strength` [n]; of equal ones, the first.
+
+    Ten times as fast as topk on a CPU.
+    """
     if count >= strength.numel():
         return torch.ones_like(strength, dtype=torch.bool)
     least = strength.kthvalue(strength.numel() - count + 1).values
@@ -176,12 +189,18 @@ def strongest(strength: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def shira_rank_limit(sizes: list[tuple[int, int]]) -> int:
-    """The largest r at which r·(rows + columns) numbers find room in every matrix, as SHIRA demands."""
+    """The largest SHIRA rank r at which r·(rows + columns) does not exceed the element count of any matrix.
+
+    sizes: (rows, columns) of each matrix.
+    """
     return min(rows * columns // (rows + columns) for rows, columns in sizes)
 
 
 def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None:
-    """Write the hard difference of `model` as a SHIRA adapter of stock peft, whose r is the same in every layer: shorter ones are filled with zeros."""
+    """Write the pruned difference of `model` as a SHIRA adapter of stock peft.
+
+    SHIRA's r is the same in every layer: layers with fewer elements are padded with zeros.
+    """
     tuner = model.base_model
     tuner.cut(name)
     layers = {key: layer for key, layer in tuner.layers().items() if layer.kept.count_nonzero()}
@@ -190,7 +209,7 @@ def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None
         key: tensor
         for key, tensor in get_peft_model_state_dict(model, adapter_name=name).items()
         if ".diff_" not in key
-    }  # a head for classes
+    }  # modules_to_save, such as a classification head
     for key, layer in layers.items():
         places = layer.kept.nonzero().T
         missing = rank * sum(layer.size) - places.shape[1]

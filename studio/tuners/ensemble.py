@@ -1,9 +1,11 @@
-"""Several soft prompts over one frozen model, answering as one (Lester 2021, arXiv:2104.08691, §6).
+"""Prompt ensembling: several soft prompts over one frozen model whose predictions are combined (Lester 2021,
+arXiv:2104.08691, §6).
 
-Each row of a batch becomes one row for each member, behind that member's virtual tokens, and what comes out is one row again:
-log of the members' mean probability of each next token, or of their votes. While learning, the members' rows stay apart, one
-member after the other, so that each learns alone. `to_stock` writes each member as a stock PROMPT_TUNING adapter. It knows nothing about
-where the prompts begin, and nothing about texts.
+Each row of a batch is repeated once per member, with that member's virtual tokens before it. In evaluation the members'
+outputs are combined into one row: the logarithm of the members' mean probability of each next token, or of their
+votes. In training the members' rows stay separate, one member after the other, so that each prompt is trained
+independently. `to_stock` writes each member as a stock PROMPT_TUNING adapter. Independent of how the prompts are
+initialised and of the tokenizer.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from torch import nn
 
 @dataclass
 class PromptEnsembleConfig(PeftConfig):
-    """target_modules: the layer that looks words up. combine: "average" or "vote"."""
+    """Configuration of a prompt ensemble. target_modules: the input embedding. combine: "average" or "vote", see
+    `combined`.
+    """
 
     target_modules: list[str] | None = field(default=None, metadata={"help": "Name of the input embedding."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
@@ -39,7 +43,9 @@ class PromptEnsembleConfig(PeftConfig):
 
 
 class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
-    """The model's input embedding, which it leaves as it is, with the prompts of each adapter: members × tokens × size."""
+    """The model's input embedding, whose output is unchanged, with the prompts of each adapter: members × tokens ×
+    hidden size.
+    """
 
     adapter_layer_names = ("prompt_ensemble_members",)
     other_param_names = ("settings",)
@@ -59,7 +65,7 @@ class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def in_use(self) -> str | None:
-        """Name of the adapter that answers; None while there is none. Ensembles do not stack: the last one counts."""
+        """Name of the adapter in use, or None. Ensembles cannot be stacked: the last active adapter is used."""
         names = [] if self.disable_adapters else [name for name in self.active_adapters if name in self.settings]
         return names[-1] if names else None
 
@@ -72,11 +78,13 @@ class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
         )
 
     def unmerge(self) -> None:
-        """Nothing was ever merged."""
+        """Do nothing: `merge` always raises."""
 
 
 class PromptEnsembleModel(BaseTuner):
-    """Puts ensembles of prompts before the input of a causal model, by hooks on the model and on its decoder."""
+    """The peft tuner that prepends an ensemble of prompts to the input of a causal model, by hooks on the model and on
+    its decoder.
+    """
 
     prefix = "prompt_ensemble_"
     tuner_layer_cls = PromptEnsembleLayer
@@ -91,11 +99,13 @@ class PromptEnsembleModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
-        """As peft's, which is called for the first adapter and for each one after it; the hooks after the first."""
+        """Call peft's `inject_adapter`, which runs for the first adapter and each later one; install the hooks after
+        the first.
+        """
         with warnings.catch_warnings():
             warnings.filterwarnings(
                 "ignore", message=".*tied layer is part of the adapter"
-            )  # nothing is ever added to the layer's weight
+            )  # harmless: the weight of the embedding is never changed
             super().inject_adapter(model, adapter_name, *args, **kwargs)
         if not hasattr(self, "hooks"):
             hooks = _Hooks(model.get_input_embeddings())
@@ -108,7 +118,7 @@ class PromptEnsembleModel(BaseTuner):
             ]
 
     def forward(self, *args, **kwargs):
-        """peft's own would call the model past its hooks."""
+        """Call the model itself: peft's implementation calls `model.forward` directly, which skips hooks."""
         return self.model(*args, **kwargs)
 
     def unload(self) -> nn.Module:
@@ -118,7 +128,9 @@ class PromptEnsembleModel(BaseTuner):
 
 
 class _Hooks:
-    """What happens around the model's forward while an adapter of `layer` is in use. B rows become K·B, member after member."""
+    """Forward hooks that apply while an adapter of `layer` is in use: a batch of B rows becomes K·B rows for K members,
+    all rows of the first member first.
+    """
 
     def __init__(self, layer: PromptEnsembleLayer):
         self.layer = layer
@@ -133,7 +145,10 @@ class _Hooks:
         return args, {**kwargs, "labels": kwargs["labels"].repeat(config.members, 1)}
 
     def expand(self, decoder, args, kwargs):
-        """Every member's row; the first time, before there is a cache, also its prompt. args: at most the input ids."""
+        """Repeat the rows for each member; where the cache is empty, also prepend the member's prompt.
+
+        args: empty, or the input ids only.
+        """
         if (config := self._config()) is None:
             return None
         kwargs = {**dict(zip(("input_ids",), args, strict=True)), **kwargs} if args else dict(kwargs)
@@ -160,7 +175,7 @@ class _Hooks:
         return cache is None or cache.get_seq_length() == 0
 
     def without_prompts(self, decoder, args, kwargs, output):
-        """Hidden states of the real tokens only, so that whoever asks for positions need not know of the prompts."""
+        """Drop the hidden states of the virtual tokens, so that `logits_to_keep` needs no offset for the prompts."""
         if (config := self._config()) is None:
             return None
         cache, length = kwargs.get("past_key_values"), kwargs["inputs_embeds"].shape[1]
@@ -169,7 +184,7 @@ class _Hooks:
         return output
 
     def combine(self, model, args, kwargs, output):
-        """In evaluation one answer of all members; the loss, where labels are given, is then that of this answer."""
+        """In evaluation, combine the members' logits; if labels are given, the loss is that of the combined logits."""
         if (config := self._config()) is None or model.training:
             return None
         output.logits = combined(output.logits.unflatten(0, (config.members, -1)), config.combine)
@@ -181,10 +196,10 @@ class _Hooks:
 
 
 def combined(logits: torch.Tensor, how: str) -> torch.Tensor:
-    """Members × … × vocabulary → … × vocabulary: logarithms of probabilities, in 32 bit.
+    """Combine the members' logits, members × … × vocabulary, into log-probabilities, … × vocabulary, in float32.
 
-    "vote": each member has a vote for its likeliest token, and their mean probability one more, which is less than a whole vote for any token and so
-    decides only between equals.
+    how: "average" gives the logarithm of the mean probability. "vote" counts one vote per member for its most probable
+    token and adds the mean probability, which is below one vote for any token and so only breaks ties.
     """
     count = len(logits)
     mean = logits.float().log_softmax(-1).logsumexp(0) - math.log(count)
@@ -197,7 +212,9 @@ def combined(logits: torch.Tensor, how: str) -> torch.Tensor:
 
 
 def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
-    """Write each member of `model` (a PeftModel over a `PromptEnsembleModel`) as a stock PROMPT_TUNING adapter: folder/member1, member2, …"""
+    """Write each member of `model` (a PeftModel over a `PromptEnsembleModel`) as a stock PROMPT_TUNING adapter into
+    folder/member1, folder/member2, …
+    """
     own, base = model.peft_config[adapter_name], model.get_base_model()
     prompts = base.get_input_embeddings().prompt_ensemble_members[adapter_name].detach().float().cpu()
     for index, prompt in enumerate(prompts, 1):

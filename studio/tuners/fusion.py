@@ -1,8 +1,9 @@
-"""AdapterFusion: attention over a bank of finished, frozen bottleneck adapters (Pfeiffer 2021, arXiv:2005.00247).
+"""AdapterFusion: attention over a bank of trained, frozen bottleneck adapters (Pfeiffer 2021, arXiv:2005.00247).
 
-What the MLP puts out asks (query), what each adapter would add to it answers (key), and a mix of what they add (value) is added:
-h ← h + V Σ_n s_n z_n with s = softmax_n(hᵀQᵀK z_n / √d) and z_n = W_up f(W_down h). The bank's numbers are part of this type's file, so that it stands
-alone. It knows nothing about where the bank comes from, and nothing about layer names: they are in the config.
+The query is the output h of the wrapped layer (the MLP's last); keys and values are the outputs z_n of the adapters:
+h ← h + V Σ_n s_n z_n with s = softmax_n(hᵀQᵀK z_n / √d) and z_n = W_up f(W_down h). The bank's weights are saved with
+the adapter, so that its file is self-contained. Independent of where the bank comes from; layer names come from the
+configuration.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _BANK = ("fusion_down", "fusion_down_bias", "fusion_up", "fusion_up_bias")
 
 @dataclass
 class FusionConfig(PeftConfig):
-    """names: what the adapters of the bank are called, one for each. size, activation: as theirs."""
+    """Configuration of AdapterFusion. names: one per adapter in the bank. size, activation: those of the adapters."""
 
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "Names of the layers that the adapters follow."}
@@ -43,7 +44,7 @@ class FusionConfig(PeftConfig):
 
 
 class FusionLayer(nn.Module, BaseTunerLayer):
-    """A wrapped leaf layer with, for each adapter name, a bank of bottleneck networks and the attention over them."""
+    """A wrapped leaf layer that holds, per adapter name, a bank of bottleneck adapters and the attention over it."""
 
     adapter_layer_names = ("fusion_query", "fusion_key", "fusion_value")
     other_param_names = (*_BANK, "settings")
@@ -57,10 +58,12 @@ class FusionLayer(nn.Module, BaseTunerLayer):
             setattr(self, part, BufferDict(persistent=True))
         self.settings: dict[str, FusionConfig] = {}
         self.merged_adapters: list[str] = []
-        self.shares: torch.Tensor | None = None  # of the last forward: [..., adapters]
+        self.shares: torch.Tensor | None = None  # attention weights of the last forward pass: [..., adapters]
 
     def update_layer(self, adapter_name: str, config: FusionConfig) -> None:
-        """Add an empty bank and an attention that begins with a nearly even mix, its value matrix the identity."""
+        """Add a bank of zeros and an attention whose initial weights are nearly uniform; its value matrix is
+        initialised near the identity.
+        """
         self.settings[adapter_name] = config
         count, size, width = len(config.names), config.size, self.out_features
         for part, shape in zip(
@@ -85,31 +88,32 @@ class FusionLayer(nn.Module, BaseTunerLayer):
         return result
 
     def _mix(self, name: str, h: torch.Tensor) -> torch.Tensor:
-        """What is added to h [..., width]."""
+        """The attention output that is added to h [..., width], of the same shape."""
         down, down_bias, up, up_bias = (getattr(self, part)[name].to(h.dtype) for part in _BANK)
         inner = ACTIVATIONS[self.settings[name].activation](torch.einsum("...d,kmd->...km", h, down) + down_bias)
         offers = torch.einsum("...km,kdm->...kd", inner, up) + up_bias
         question = (
             self.fusion_query[name](h) @ self.fusion_key[name].weight
-        )  # hᵀQᵀK, so that K need not go over every offer
-        # Scaled as attention is: what an MLP puts out can be large, and shares of exactly 0 and 1 have no gradient.
+        )  # hᵀQᵀK first, so that K is not multiplied with the output of each adapter
+        # Scaled by 1/√d: the outputs of an MLP can be large, and softmax weights of exactly 0 or 1 have no gradient.
         shares = (torch.einsum("...d,...kd->...k", question, offers) / h.shape[-1] ** 0.5).softmax(-1)
         self.shares = shares.detach()
         return self.fusion_value[name](
             torch.einsum("...k,...kd->...d", shares, offers)
-        )  # V is linear, so it may come last
+        )  # V is linear, so it is applied once, to the sum
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         raise ValueError(
-            "Fused adapters are mixed anew for each token, so no weight of the base model can hold them: they cannot be merged."
+            "Fused adapters are mixed anew for each token, so no weight of the base model can hold them: "
+            "they cannot be merged."
         )
 
     def unmerge(self) -> None:
-        """Nothing was ever merged."""
+        """Do nothing: `merge` always raises."""
 
 
 class FusionModel(BaseTuner):
-    """Puts fused adapters into a model."""
+    """The peft tuner that adds AdapterFusion layers to a model."""
 
     prefix = "fusion_"
     tuner_layer_cls = FusionLayer
@@ -125,7 +129,7 @@ class FusionModel(BaseTuner):
 
 
 def fusion_layers(model: nn.Module) -> dict[str, FusionLayer]:
-    """Name → the layer, by the names of the bare model."""
+    """The `FusionLayer`s of `model` by their names in the base model."""
     return {
         name.removeprefix("base_model.model."): module
         for name, module in model.named_modules()
@@ -135,7 +139,11 @@ def fusion_layers(model: nn.Module) -> dict[str, FusionLayer]:
 
 @torch.no_grad()
 def fill_bank(model: nn.Module, folders: list[Path], scales: list[float], adapter_name: str = "default") -> None:
-    """Copy the bottleneck adapters in `folders` into the banks of `model`, in order; ValueError where one has no numbers for a layer."""
+    """Copy the bottleneck adapters in `folders` into the banks of `model`, in order. scales: the factor s of each one,
+    multiplied into its up-projection.
+
+    Raises ValueError where an adapter lacks a tensor of the right shape for a layer.
+    """
     for index, (folder, scale) in enumerate(zip(folders, scales, strict=True)):
         saved = load_file(folder / "adapter_model.safetensors")
         for name, layer in fusion_layers(model).items():

@@ -1,9 +1,10 @@
-"""Hybrids: several kinds of delta in one model, each layer with its own mix of bottleneck adapter, prefix, LoRA and bias.
+"""Hybrid tuner: combines bottleneck adapters, prefixes, LoRA and biases in one model, with a separate set of parts for
+each layer.
 
-A config lists for each layer's name which parts stand there, so one type serves the MAM adapter (He 2022, arXiv:2110.04366), UniPELT (Mao 2022,
-arXiv:2110.07577), S4 (Chen 2023, arXiv:2301.01821) and any mix of a person's own. Parts may stand behind gates: a number of (0, 1) for each
-token, read from what goes into the part (UniPELT averages it over the sentence, by which a decoder would see its future).
-It knows nothing about which layer is what.
+The configuration lists the parts of each layer by the layer's name, so one peft type covers the MAM adapter (He 2022,
+arXiv:2110.04366), UniPELT (Mao 2022, arXiv:2110.07577), S4 (Chen 2023, arXiv:2301.01821) and custom combinations. Parts
+may be gated: the part's output is scaled by a gate in (0, 1) for each token, computed from the part's input. (UniPELT
+averages the gate over the sentence, which in a decoder would leak later tokens.) Independent of the role of each layer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ PARTS = ("tap", "adapter", "parallel", "prefix", "lora", "bias")
 
 @dataclass
 class HybridConfig(PeftConfig):
-    """parts: layer's full name → which of PARTS stand there ("tap": its input is what parallel adapters of the same MLP read)."""
+    """Configuration of the hybrid tuner.
+
+    parts: full layer name → names from `PARTS`. "tap" records the layer's input, which the parallel adapter of the same
+    MLP reads.
+    """
 
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "Full names of the layers, those of `parts`."}
@@ -53,7 +58,9 @@ class HybridConfig(PeftConfig):
 
 
 class HybridLayer(PrefixLayer):
-    """A wrapped leaf layer with the parts that each adapter's config gives it; a prefix only where it computes the keys."""
+    """A wrapped leaf layer with the parts that each adapter's configuration lists for it. "prefix" is valid only on a
+    key projection.
+    """
 
     adapter_layer_names = (
         *PrefixLayer.adapter_layer_names,
@@ -82,13 +89,16 @@ class HybridLayer(PrefixLayer):
         )
         self.settings: dict[str, HybridConfig] = {}
         self.parts: dict[str, list[str]] = {}
-        self.seen: torch.Tensor | None = None  # a tap's last input
+        self.seen: torch.Tensor | None = None  # last input, recorded by a tap
         self.source: tuple[
             HybridLayer, ...
-        ] = ()  # the tap, in a tuple so that torch does not count it as a part of this
+        ] = ()  # the tap, in a tuple so that torch does not register it as a submodule
 
     def add(self, adapter_name: str, config: HybridConfig, parts: list[str], heads: int, head_size: int) -> None:
-        """Give the adapter its parts here; all but the prefix begin as nothing."""
+        """Add the adapter's parts to this layer. All but the prefix are initialised so that their output is zero.
+
+        heads, head_size: shape of the keys and values, used for a prefix only.
+        """
         self.settings[adapter_name], self.parts[adapter_name] = config, parts
         if "lora" in parts:
             self.hybrid_A[adapter_name] = nn.Linear(self.in_features, config.r, bias=False)
@@ -124,13 +134,16 @@ class HybridLayer(PrefixLayer):
         result = super().forward(x, *args, **kwargs)
         beside = None
         if self.source:
-            beside, self.source[0].seen = self.source[0].seen, None  # nothing is held longer than the MLP computes
+            beside, self.source[0].seen = self.source[0].seen, None  # free the tap's input once the MLP has used it
         for name in names:
             result = self._changed(name, x, beside, result)
         return result
 
     def _changed(self, name: str, x: torch.Tensor, beside: torch.Tensor | None, result: torch.Tensor) -> torch.Tensor:
-        """`result` of the base layer with what the adapter's parts do to it; the bottleneck comes last and reads what the others made."""
+        """Add the output of the adapter's parts to the base layer's `result`. x: the layer's input; beside: the tap's.
+
+        The bottleneck adapter comes last; a serial one reads the sum of the base layer and the other parts.
+        """
         config = self.settings[name]
         if name in self.hybrid_bias:
             result = result + self.hybrid_bias[name].to(result.dtype)
@@ -167,7 +180,7 @@ class HybridLayer(PrefixLayer):
 
     @torch.no_grad()
     def _shift(self, name: str, sign: int) -> None:
-        """Add (1) the LoRA and the bias to the base layer, or take them off (-1)."""
+        """Add the LoRA and the bias to the base layer's weights (sign 1), or subtract them (sign -1)."""
         if name in self.hybrid_A:
             delta = (
                 self.hybrid_B[name].weight
@@ -181,7 +194,7 @@ class HybridLayer(PrefixLayer):
 
 
 def _gate(width: int) -> nn.Linear:
-    """A gate that begins half open."""
+    """A linear layer for the gate's logit, initialised to zero, so that the gate starts at 0.5."""
     gate = nn.Linear(width, 1)
     nn.init.zeros_(gate.weight)
     nn.init.zeros_(gate.bias)
@@ -193,7 +206,7 @@ def _behind(gates: nn.ModuleDict, name: str, x: torch.Tensor, delta: torch.Tenso
 
 
 class HybridModel(BaseTuner):
-    """Puts hybrids into a model."""
+    """The peft tuner that adds hybrid layers to a model."""
 
     prefix = "hybrid_"
     tuner_layer_cls = HybridLayer
@@ -211,7 +224,9 @@ class HybridModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
-        """As peft's; then has attention ask for prefixes and shows each parallel adapter its tap."""
+        """Call peft's `inject_adapter`; then hook the attention, where there are prefixes, and connect each parallel
+        adapter to its tap.
+        """
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         if any("prefix" in parts for config in self.peft_config.values() for parts in config.parts.values()):
             hook_attention(model)

@@ -1,13 +1,17 @@
-"""Prefixes: learnt keys and values that every token may attend to, in each layer (Li & Liang 2021, arXiv:2101.00190).
+"""Prefix tuning: trainable keys and values in each layer that every token can attend to (Li & Liang 2021,
+arXiv:2101.00190).
 
-They are put in front of a layer's own keys and values where attention is computed (transformers' `AttentionInterface`), not into a
-cache as stock peft does. So packing, padding, gradient checkpointing, quantised bases and cached generation stay exact. A
-`PrefixLayer` stands around the key projection and holds the prefix of its layer; `hook_attention` makes a model ask it.
-`PrefixModel` lets positions begin behind the prefix, as a cache would: its prefixes mean the same to stock peft, and
-`to_stock`/`from_stock` write and read stock PREFIX_TUNING folders. It knows nothing about methods and their options.
+The prefix is concatenated before the layer's own keys and values inside the attention function (transformers'
+`AttentionInterface`), not written into a cache as stock peft does. So results with packing, padding, gradient
+checkpointing, quantised base models and cached generation stay exact. A `PrefixLayer` wraps the key projection and
+holds the prefix of its layer; `hook_attention` makes the model's attention function use it. `PrefixModel` shifts the
+position ids by the prefix length, as a cache of that length would, so stock peft computes the same from the same
+prefixes; `to_stock` and `from_stock` write and read stock PREFIX_TUNING folders. Independent of methods and their
+options.
 
-For other tuners: `class MyKeyLayer(PrefixLayer)` or a PrefixLayer as it is, `update_layer(name, tokens, *key_value_shape(config), gated=True)`
-and `hook_attention(model)` once they are in the model.
+To use prefixes in another tuner: wrap the key projections in `PrefixLayer` or a subclass of it, call
+`update_layer(name, tokens, *key_value_shape(config), gated=True)`, and call `hook_attention(model)` once the layers are
+in the model.
 """
 
 from __future__ import annotations
@@ -35,7 +39,11 @@ _SUFFIX = "_with_prefix"
 
 @dataclass
 class PrefixConfig(PeftConfig):
-    """num_virtual_tokens: p. hidden: width of the network that writes the prefix, 0 for the bare numbers. gated: see `PrefixLayer`."""
+    """Configuration of prefix tuning.
+
+    num_virtual_tokens: prefix length. hidden: width of the reparameterisation network; 0 trains the prefix directly.
+    gated: see `PrefixLayer`.
+    """
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "Last names of the key projections."}
@@ -54,12 +62,13 @@ class PrefixConfig(PeftConfig):
 
 
 class PrefixLayer(nn.Module, BaseTunerLayer):
-    """A wrapped key projection with a prefix for each adapter.
+    """A wrapped key projection with one prefix for each adapter.
 
-    A prefix is [tokens, 2, heads, head_size]: keys, then values, as attention gets them (behind the rotation). It is either the parameter
-    itself, or, with a trunk, its start plus what a shared network writes. gated: a number of (0, 1) for each token, σ(w·x + b) of the layer's input
-    x, by which the token's attention to the prefix is scaled before the softmax; at 0 the layer is the base model's, and no token
-    sees a later one's gate.
+    A prefix has the shape [tokens, 2, heads, head_size]: keys, then values, as the attention function receives them
+    (after the rotary embedding). It is either a parameter, or, with a trunk, its initial value plus the output of a
+    shared network. gated: each token has a gate σ(w·x + b) in (0, 1), where x is the layer's input; the gate's
+    logarithm is added to the token's attention scores for the prefix before the softmax. With the gate at 0 the layer
+    computes what the base model does. The gate of a token depends on no later token.
     """
 
     adapter_layer_names = ("prefix_pairs", "prefix_out", "prefix_gate")
@@ -73,7 +82,7 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         self.prefix_out, self.prefix_gate = nn.ModuleDict(), nn.ModuleDict()
         self.trunks: dict[
             str, tuple[nn.Module]
-        ] = {}  # in tuples, so that torch does not count them as parts of each layer
+        ] = {}  # in tuples, so that torch does not register them as submodules of each layer
         self.gates: dict[str, torch.Tensor] = {}
         self.merged_adapters: list[str] = []
 
@@ -88,7 +97,9 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         trunk: nn.Module | None = None,
         inference_mode: bool = False,
     ) -> None:
-        """Add a prefix of small random keys and values. trunk(): [tokens, width], shared by the layers."""
+        """Add a prefix, initialised with small random keys and values. trunk() gives [tokens, width]; it is shared by
+        all layers.
+        """
         start = torch.randn(tokens, 2, heads, head_size) * 0.02
         if trunk is None:
             self.prefix_pairs[adapter_name] = nn.Parameter(start)
@@ -106,20 +117,20 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
     def begin_with(self, adapter_name: str, pairs: torch.Tensor) -> None:
-        """Put `pairs` [tokens, 2, heads, head_size] where the random start is."""
+        """Replace the random initial value by `pairs`, [tokens, 2, heads, head_size]."""
         held = self.prefix_start[adapter_name] if adapter_name in self.prefix_start else self.prefix_pairs[adapter_name]
         with torch.no_grad():
             held.copy_(pairs)
 
     def pairs(self, adapter_name: str) -> torch.Tensor:
-        """The prefix as it is now, [tokens, 2, heads, head_size]."""
+        """The current prefix, [tokens, 2, heads, head_size]."""
         if adapter_name in self.prefix_pairs:
             return self.prefix_pairs[adapter_name]
         start = self.prefix_start[adapter_name]
         return start + self.prefix_out[adapter_name](self.trunks[adapter_name][0]()).view_as(start)
 
     def in_use(self) -> list[str]:
-        """Names of the adapters whose prefixes count now."""
+        """Names of the active adapters that have a prefix in this layer; [] while adapters are disabled."""
         if self.disable_adapters:
             return []
         return [name for name in self.active_adapters if name in self.prefix_pairs or name in self.prefix_start]
@@ -138,13 +149,15 @@ class PrefixLayer(nn.Module, BaseTunerLayer):
         )
 
     def unmerge(self) -> None:
-        """Nothing was ever merged."""
+        """Do nothing: `merge` always raises."""
 
 
 class Trunk(nn.Linear):
-    """tanh(W·E + b), one row for each prefix token: what the layers' prefixes are projected from.
+    """The shared part of the reparameterisation network: tanh(W·E + b), one row for each prefix token, from which each
+    layer projects its prefix.
 
-    Its tensors stand one level deep, because peft takes an adapter's name out of a key only there.
+    Its tensors are direct attributes (it subclasses Linear instead of containing one), because peft removes the
+    adapter's name from a state dict key only at that depth.
     """
 
     def __init__(self, tokens: int, size: int, width: int):
@@ -157,7 +170,7 @@ class Trunk(nn.Linear):
 
 
 class PrefixModel(BaseTuner):
-    """Puts prefixes into a model."""
+    """The peft tuner that adds prefixes to a model."""
 
     prefix = "prefix_"
     tuner_layer_cls = PrefixLayer
@@ -182,7 +195,9 @@ class PrefixModel(BaseTuner):
             self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
-        """As peft's, which is called for the first adapter and for each one after it; the shared network before, the hooks after it."""
+        """Call peft's `inject_adapter`, which runs for the first adapter and each later one; create the shared network
+        before it and install the hooks after it.
+        """
         config = self.peft_config[adapter_name]
         if not hasattr(self, "prefix_trunk"):
             self.prefix_trunk = nn.ModuleDict()
@@ -192,13 +207,16 @@ class PrefixModel(BaseTuner):
             self.prefix_trunk[adapter_name] = trunk.requires_grad_(not config.inference_mode)
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         hook_attention(model)
-        inside = model.get_decoder()  # not the whole model: peft calls that one past its hooks
+        inside = model.get_decoder()  # not the whole model: peft calls its `forward` directly, which skips hooks
         inside = model.base_model if inside is model else inside
         if "position_ids" in inspect.signature(inside.forward).parameters and not hasattr(self, "shifting"):
             self.shifting = inside.register_forward_pre_hook(self._begin_behind_the_prefix, with_kwargs=True)
 
     def _begin_behind_the_prefix(self, module, args, kwargs):
-        """Positions begin at p, as they do behind a cache of p tokens. args: at most the input ids."""
+        """Shift the position ids by the prefix length p, so that they start at p, as after a cache of p tokens.
+
+        args: empty, or the input ids only.
+        """
         layer = next(iter(prefix_layers(module)))
         shift = sum(self.peft_config[name].num_virtual_tokens for name in layer.in_use())
         if not shift:
@@ -226,21 +244,22 @@ class PrefixModel(BaseTuner):
 
 
 def prefix_layers(model: nn.Module) -> list[PrefixLayer]:
-    """The layers with prefixes, first layer first."""
+    """The `PrefixLayer`s of the model, in the order of its modules."""
     return [module for module in model.modules() if isinstance(module, PrefixLayer)]
 
 
 def key_value_shape(config) -> tuple[int, int]:
-    """Key/value heads and size of a head, by peft's own reading of a model's `config`."""
+    """(number of key/value heads, head size), as peft derives them from a model's `config`."""
     read = stock_config(config, 1)
     return read.num_attention_heads, read.token_dim // read.num_attention_heads
 
 
 @torch.no_grad()
 def activations(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    """The keys and values that the bare causal `model` computes for the tokens `ids`: layers × tokens × 2 × heads × size.
+    """The keys and values that the causal base `model` computes for the tokens `ids`, layers × tokens × 2 × heads ×
+    head size.
 
-    As a prefix they are exactly the text before the input.
+    Used as a prefix, they have exactly the effect of that text before the input.
     """
     cache = model(input_ids=ids[None].to(next(model.parameters()).device), use_cache=True).past_key_values
     return torch.stack(
@@ -252,7 +271,10 @@ def activations(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
 
 
 def hook_attention(model: nn.Module) -> None:
-    """Have the model's attention ask its `PrefixLayer`s; doing it twice changes nothing. StudioError where the model cannot."""
+    """Make the model's attention use the prefixes of its `PrefixLayer`s; a second call does nothing.
+
+    Raises StudioError where the model does not support another attention implementation.
+    """
     now = model.config._attn_implementation
     if now.endswith(_SUFFIX):
         return
@@ -265,12 +287,14 @@ def hook_attention(model: nn.Module) -> None:
 
 
 def unhook_attention(model: nn.Module) -> None:
-    """As it was before `hook_attention`."""
+    """Restore the attention implementation from before `hook_attention`."""
     model.set_attn_implementation(model.config._attn_implementation.removesuffix(_SUFFIX))
 
 
 def _attend(inner):
-    """An attention function that first puts the prefixes of the module's `PrefixLayer` in front. inner(module): the function after it."""
+    """Return an attention function that concatenates the prefixes of the module's `PrefixLayer` before its keys and
+    values, then calls the attention function `inner(module)`.
+    """
 
     def attend(module, query, key, value, attention_mask, **kwargs):
         layer = next((child for child in module.children() if isinstance(child, PrefixLayer) and child.in_use()), None)
@@ -290,7 +314,9 @@ def _attend(inner):
 def _mask(
     mask: torch.Tensor | None, query: torch.Tensor, key: torch.Tensor, layer: PrefixLayer, name: str, causal: bool
 ) -> torch.Tensor | None:
-    """`mask` (bool, or numbers to add; batch × 1 × queries × keys) with columns for the prefix, which every token sees."""
+    """Extend `mask` (boolean or additive; batch × 1 × queries × keys) by columns for the prefix, visible to every
+    query; with gates, these hold the logarithm of each query's gate.
+    """
     tokens, rows, columns = len(layer.pairs(name)), query.shape[2], key.shape[2]
     gate = layer.gates.pop(name, None)
     if mask is None:
@@ -317,18 +343,20 @@ AttentionMaskInterface.register("sdpa" + _SUFFIX, sdpa_mask)
 AttentionMaskInterface.register("eager" + _SUFFIX, eager_mask)
 
 
-# ---- stock artefacts ------------------------------------------------------------------------------------------------
+# ---- stock peft adapters --------------------------------------------------------------------------------------------
 
 
 def stock_config(config, tokens: int, **more) -> PrefixTuningConfig:
-    """peft's own config of a prefix of `tokens` for a model with `config`."""
+    """peft's PrefixTuningConfig for a prefix of `tokens` virtual tokens on a model with `config`."""
     return _prepare_prompt_learning_config(
         PrefixTuningConfig(num_virtual_tokens=tokens, num_transformer_submodules=1, **more), config
     )
 
 
 def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
-    """Write the prefixes of `model` (a PeftModel over a `PrefixModel`), and the head that it learnt beside them, as a stock PREFIX_TUNING adapter."""
+    """Write the prefixes of `model` (a PeftModel over a `PrefixModel`) and its modules_to_save, such as a new head, as
+    a stock PREFIX_TUNING adapter.
+    """
     own, base = model.peft_config[adapter_name], model.get_base_model()
     config = stock_config(
         base.config,
@@ -359,13 +387,17 @@ def to_stock(model, folder: Path, adapter_name: str = "default") -> None:
 
 
 def from_stock(model: nn.Module, folder: Path) -> torch.Tensor:
-    """The prefixes in a stock PREFIX_TUNING folder for the bare `model`, as layers × tokens × 2 × heads × size; ValueError if they do not fit."""
+    """Read the prefixes of a stock PREFIX_TUNING folder for the base `model`: layers × tokens × 2 × heads × size.
+
+    Raises ValueError where their shape does not fit the model.
+    """
     config = PrefixTuningConfig.from_pretrained(str(folder))
     flat = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
     own = stock_config(model.config, config.num_virtual_tokens)
     if flat.shape != (own.num_virtual_tokens, own.num_layers * 2 * own.token_dim):
         raise ValueError(
-            f"a prefix of {tuple(flat.shape)} numbers does not fit a model of {own.num_layers} layers with {own.token_dim} numbers to a key"
+            f"a prefix of {tuple(flat.shape)} numbers does not fit a model of {own.num_layers} layers with "
+            f"{own.token_dim} numbers to a key"
         )
     heads = own.num_attention_heads
     return flat.view(len(flat), own.num_layers, 2, heads, own.token_dim // heads).transpose(0, 1).contiguous()

@@ -1,7 +1,7 @@
-"""A soft prompt that is written by a decoder from a few numbers (Qin 2021, arXiv:2110.07867).
+"""Intrinsic prompt tuning: a soft prompt decoded from a low-dimensional vector (Qin 2021, arXiv:2110.07867).
 
-A `Subspace` is the auto-encoder that stage 1 finds over trained prompts; `ProjectedPrompt` takes the place of stock peft's table of
-virtual tokens, so that what peft saves is the finished prompt. It knows nothing about where prompts come from.
+`Subspace` is the auto-encoder that stage 1 trains on existing prompts. `ProjectedPrompt` replaces stock peft's
+embedding table of virtual tokens, so that peft saves the decoded prompt. Independent of where the prompts come from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ FILE = "subspace.safetensors"
 
 
 class Subspace(nn.Module):
-    """Numbers [d] → a prompt [tokens, size], through one hidden layer; with an encoder, also the way back (one layer)."""
+    """Auto-encoder of prompts: decodes an intrinsic vector [d] to a prompt [tokens, size] through one hidden layer.
+
+    intrinsic: d. width: of the hidden layer. encoder: also create the encoder, one linear layer.
+    """
 
     def __init__(self, tokens: int, size: int, intrinsic: int, width: int, *, encoder: bool):
         super().__init__()
@@ -26,18 +29,19 @@ class Subspace(nn.Module):
         self.encoder = nn.Linear(tokens * size, intrinsic) if encoder else None
 
     def forward(self, numbers: torch.Tensor) -> torch.Tensor:
-        """[…, d] → […, tokens, size]."""
+        """Decode intrinsic vectors: […, d] → […, tokens, size]."""
         return self.outer(torch.tanh(self.inner(numbers))).unflatten(-1, (self.tokens, self.size))
 
     def encode(self, prompts: torch.Tensor) -> torch.Tensor:
-        """[…, tokens, size] → […, d]."""
+        """Encode prompts: […, tokens, size] → […, d]."""
         return self.encoder(prompts.flatten(-2))
 
 
 class ProjectedPrompt(nn.Module):
-    """What peft asks for the embeddings of its virtual tokens: the prompt at `numbers`.
+    """Drop-in replacement for peft's embedding of virtual tokens: the prompt decoded from the parameter `numbers` [d].
 
-    prompts [count, tokens, size]: those that the subspace is found over; the numbers are then counted from the middle of theirs.
+    prompts [count, tokens, size]: the prompts that stage 1 trains the subspace on; `numbers` is then an offset from the
+    mean of their encodings.
     """
 
     def __init__(self, subspace: Subspace, prompts: torch.Tensor | None = None):
@@ -57,13 +61,19 @@ class ProjectedPrompt(nn.Module):
         return self.weight[ids]
 
     def distance(self) -> torch.Tensor:
-        """‖decode(encode(P)) − P‖², the mean over the prompts and their numbers, as a share of the prompts' own spread."""
+        """Reconstruction error: the mean of (decode(encode(P)) − P)² over all prompts and elements, divided by the
+        variance of the prompts' elements.
+        """
         there = self.subspace(self.subspace.encode(self.prompts))
         return (there - self.prompts).square().mean() / self.prompts.var().clamp_min(1e-12)
 
 
 def find(prompts: torch.Tensor, intrinsic: int, width: int) -> ProjectedPrompt:
-    """Stage 1's beginning: a subspace whose every point is, before it learns, near the middle of `prompts` [count, tokens, size]."""
+    """Initialise stage 1: a subspace that, before training, decodes every vector to about the mean of `prompts`
+    [count, tokens, size].
+
+    intrinsic: dimension of the subspace. width: of the decoder's hidden layer.
+    """
     subspace = Subspace(*prompts.shape[1:], intrinsic, width, encoder=True)
     with torch.no_grad():
         subspace.outer.bias.copy_(prompts.mean(0).flatten())
@@ -73,14 +83,19 @@ def find(prompts: torch.Tensor, intrinsic: int, width: int) -> ProjectedPrompt:
 
 @torch.no_grad()
 def save(prompt: ProjectedPrompt, folder: Path) -> None:
-    """Write the decoder beside the prompt in `folder`, zero being the middle of the prompts' numbers; the encoder has served."""
+    """Write the decoder to `folder`, without the encoder. The mean encoding of the prompts is folded into the first
+    bias, so that the zero vector decodes to it.
+    """
     tensors = {name: tensor for name, tensor in prompt.subspace.state_dict().items() if not name.startswith("encoder")}
     tensors["inner.bias"] = prompt.subspace.inner(prompt.middle())
     save_file({name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}, folder / FILE)
 
 
 def load(folder: Path, tokens: int) -> ProjectedPrompt:
-    """Stage 2's beginning: the frozen decoder in `folder`, with its numbers at zero. ValueError where it is not one for `tokens`."""
+    """Initialise stage 2: the frozen decoder in `folder`, with the intrinsic vector at zero.
+
+    Raises ValueError where the size of the decoder's output is not a multiple of `tokens`.
+    """
     tensors = load_file(folder / FILE)
     width, intrinsic = tensors["inner.weight"].shape
     long = len(tensors["outer.bias"])

@@ -1,7 +1,7 @@
-"""Makes a tuner of ours known to peft by name. The one place that touches the inside of an enum.
+"""Register custom tuners with peft.
 
-peft's `register_peft_method` takes only members of its `PeftType`, which is closed, so the member is added first. It knows
-nothing about what is registered.
+peft's `register_peft_method` accepts only members of its enum `PeftType`, which cannot be extended by a public API, so
+the member is added first, through Enum's private attributes. No other module does this.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from peft.utils import PeftType, register_peft_method
 
 
 def register(name: str, config_cls: type, model_cls: type) -> PeftType:
-    """The PeftType member of `name` (lower case), added and bound to the two classes where peft does not have it yet."""
+    """Return the PeftType member for `name` (lower case); add it and register the two classes if peft lacks it."""
     key = name.upper()
     if key not in PeftType.__members__:
         member = str.__new__(PeftType, key)
         member._name_, member._value_ = key, key
-        type.__setattr__(PeftType, key, member)  # Enum's own __setattr__ guards its members
+        type.__setattr__(PeftType, key, member)  # Enum's own __setattr__ rejects new members
         PeftType._member_names_.append(key)
         PeftType._member_map_[key] = member
         PeftType._value2member_map_[key] = member

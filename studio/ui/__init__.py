@@ -1,8 +1,8 @@
-"""The window: everything that touches Gradio. It shows what the store says and asks for work; it never does any itself.
+"""The user interface: all code that uses Gradio. It displays the store's contents and requests jobs; it runs none.
 
-Nothing in here imports torch. What Gradio reads once, at its import, is set here, before any module of the window can
-import it: no telemetry, no rebuilding of its usage summary after every event (which stalls a window with many viewers),
-and no stub files.
+Nothing in this package imports torch. Settings that Gradio reads once at import are set here, before any module of the
+package imports it: no telemetry, no rebuilding of the usage summary after every event (which blocks an app with many
+viewers), and no stub files.
 """
 
 import importlib.machinery
@@ -18,10 +18,10 @@ for _name, _value in {
 
 
 class _NoStubs:
-    """Keeps Gradio from writing a .pyi file beside the source of every component class, ours included.
+    """Import hook that keeps Gradio from writing a .pyi file next to every component class's source, ours included.
 
-    Checking those files for all its own components is 40 % of the time that `import gradio` takes (6.31, measured).
-    Should a later Gradio do this elsewhere, nothing is replaced and everything works as it does without us.
+    Checking those files for Gradio's own components takes 40 % of the time of `import gradio` (6.31, measured). If a
+    later version of Gradio does this elsewhere, nothing is replaced, and everything works as without the hook.
     """
 
     module = "gradio.component_meta"

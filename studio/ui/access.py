@@ -1,12 +1,13 @@
-"""Who may change things. On one's own machine: whoever opened the window. On a Space: its owner; visitors look.
+"""Access control. On a local machine anyone who opens the page may change things; on a Space only its owner may.
 
-Every handler that trains, imports, exports, renames or deletes is wrapped by `owner_only` (or `Page.on(…, changes=True)`,
-which does that), because a hidden button protects nothing: anybody can call a handler by its address.
+Every handler that trains, imports, exports, renames or deletes is wrapped by `owner_only` (or bound with
+`Page.on(…, changes=True)`, which applies it), because hiding a button protects nothing: anyone can call a handler by
+its address.
 
     @owner_only("en")
     def delete(adapter_id: str): ...
 
-It knows nothing about what the handlers do.
+This module does not depend on what the handlers do.
 """
 
 from __future__ import annotations
@@ -27,20 +28,23 @@ PRIVATE = Sentence(
 
 
 def on_space() -> bool:
-    """Whether this is a Hugging Face Space, which strangers can open."""
+    """Return whether this is a Hugging Face Space, which is open to strangers."""
     return bool(os.environ.get("SPACE_ID"))
 
 
 def owner() -> str:
-    """The account that the Space belongs to. Members of an organisation are not told apart, so they count as visitors."""
+    """Return the account that owns the Space.
+
+    If it is an organisation, its members are not recognised and count as visitors.
+    """
     return os.environ.get("SPACE_AUTHOR_NAME") or os.environ.get("SPACE_ID", "").partition("/")[0]
 
 
 def may_change(profile: gr.OAuthProfile | None) -> bool:
-    """Whether the person behind `profile` (None: not signed in) may change anything.
+    """Return whether the user with `profile` (None: not signed in) may change anything.
 
-    A profile is worth something only where Gradio's sign-in is the real one (SYSTEM=spaces; else it is a mock that lets
-    anyone in) and its cookie is signed with a secret (else anyone can write one).
+    On a Space, a profile is trusted only if Gradio's sign-in is real (SYSTEM=spaces; otherwise it is a mock that admits
+    anyone) and its cookie is signed with a secret (otherwise anyone can forge one).
     """
     if not on_space():
         return True
@@ -50,16 +54,16 @@ def may_change(profile: gr.OAuthProfile | None) -> bool:
 
 
 def require_owner(profile: gr.OAuthProfile | None, language: str = "en") -> None:
-    """Raise a `gr.Error` that says why, unless the person may change things."""
+    """Raise `gr.Error` with the reason unless the user may change things."""
     if not may_change(profile):
         raise gr.Error(PRIVATE.say(language), title="Delta Studio", print_exception=False)
 
 
 def owner_only(language: str = "en") -> Callable[[Callable], Callable]:
-    """A decorator for handlers: refuses everybody but the owner before the handler runs.
+    """Return a decorator for handlers that rejects everyone but the owner before the handler runs.
 
-    The wrapped handler has one more parameter, in front, which Gradio fills in because of its annotation; in front,
-    because Gradio counts positions, and behind a parameter with a default it would land in that one.
+    The wrapped handler has one more parameter, which Gradio fills in because of its annotation. It comes first because
+    Gradio assigns values by position: after a parameter with a default, the profile would be assigned to that one.
     """
 
     def decorate(handler: Callable) -> Callable:
@@ -82,7 +86,7 @@ def owner_only(language: str = "en") -> Callable[[Callable], Callable]:
 
 
 def copy_signature(wrapper: Callable, handler: Callable, *first: inspect.Parameter) -> Callable:
-    """Give `wrapper` the name and the parameters of `handler`, after `first`, in the way in which Gradio reads them."""
+    """Give `wrapper` the name and, after `first`, the parameters of `handler`, in the form that Gradio inspects."""
     functools.update_wrapper(wrapper, handler)
     try:
         hints = typing.get_type_hints(handler)
@@ -95,7 +99,10 @@ def copy_signature(wrapper: Callable, handler: Callable, *first: inspect.Paramet
 
 
 def login_button(language: str = "en") -> gr.LoginButton | None:
-    """The sign-in button where it is real. Elsewhere Gradio's would be a mock, and nobody needs one."""
+    """Create the sign-in button on a Space; return None elsewhere.
+
+    Elsewhere Gradio's button would be a mock, and no sign-in is needed.
+    """
     if not on_space():
         return None
     words = {

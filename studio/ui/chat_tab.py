@@ -54,7 +54,7 @@ def build(page: Page):
         )
     doing = gr.HTML(elem_id="chat-doing", apply_default_css=False)
     talk, play = build_talk(page), class_playground.build(page)
-    # Nothing outside a Space's container reaches a port of it.
+    # Ports of a Space's container cannot be reached from outside.
     serve = None if on_space() else serve_panel.build(page)
 
     def bind():
@@ -273,7 +273,7 @@ def panels(page: Page, chosen_models: list[str]) -> list:
 
 
 def columns(page: Page, chosen_models: list[str]) -> list:
-    """Return an update of each chat column: one per text-generating model, labelled with its name; others hidden."""
+    """Return updates of the chat columns: one per text-generating model, with its name; the first is never hidden."""
     found = []
     chosen_models = text_models(page, chosen_models)
     for at in range(_COLUMNS):

@@ -1,6 +1,6 @@
-"""The playground of classifiers in the Chat tab: a text or a picture, and how likely each chosen adapter finds each class.
+"""Classifier playground of the Chat tab: class probabilities of a text or an image from each chosen adapter.
 
-Who is chosen is the Chat tab's business; the probabilities come from the chat worker through `studio.chat.client`.
+The adapters are chosen in the Chat tab; the probabilities come from the chat worker through `studio.chat.client`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from studio.words import StudioError
 
 @dataclass
 class Playground:
-    """The controls, all in `column`."""
+    """The components of the playground, all inside `column`."""
 
     column: gr.Column
     text: gr.Textbox
@@ -35,7 +35,7 @@ class Playground:
 
 
 def build(page: Page) -> Playground:
-    """Draw it, hidden until a classifier is chosen."""
+    """Create the components, hidden until a classifier is chosen."""
     with gr.Column(visible=False) as column:
         text = gr.Textbox(
             label=page.t("Text to classify"),
@@ -58,12 +58,12 @@ def build(page: Page) -> Playground:
 
 
 def is_classifier(row: dict | None) -> bool:
-    """Whether an adapter of the library answers with probabilities instead of words."""
+    """Return whether a library adapter returns class probabilities instead of text."""
     return bool(row and "labels" in row["card"])
 
 
 def visible(rows: list[dict]) -> list:
-    """Updates of `Playground.shown` where the adapters `rows` are chosen."""
+    """Return updates of `Playground.shown` for the chosen adapters `rows`."""
     modalities = {
         TASKS[row["card"]["task"]].modality for row in rows if is_classifier(row) and row["card"].get("task") in TASKS
     }
@@ -75,7 +75,10 @@ def visible(rows: list[dict]) -> list:
 
 
 def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | None) -> Iterator[str]:
-    """What `result` shows: first what is being waited for, then the bars of every chosen classifier."""
+    """Yield the contents of `result`: the worker's status, then the class probabilities of each chosen classifier.
+
+    Raises `StudioError` if no classifier is chosen.
+    """
     rows = [row for row in rows if is_classifier(row)]
     if not rows:
         raise StudioError("Choose a classifier above: an adapter that was fine-tuned for classification.")
@@ -97,7 +100,7 @@ def classify(page: Page, rows: list[dict], base: str, text: str, picture: str | 
 
 
 def _waiting(page: Page, job: int) -> Iterator[str]:
-    """What the worker says until it is ready."""
+    """Yield the worker's status until it is ready."""
     text: list[str] = []
 
     def hear(sentence) -> None:

@@ -1,6 +1,6 @@
-"""The Data tab's words about a dataset: what the file is, what was found in it and what can be done, the files of a mixture.
+"""HTML of the Data tab's report: dataset facts, findings with their remedies, and the files of a mixture.
 
-Pure HTML from what `studio.desk` found out; it binds nothing.
+Built from the results of `studio.desk`; binds no event handlers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
 
 
 def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | None) -> str:
-    """What the data is, how many rows serve, how long they are, what is wrong with it and what is done about that."""
+    """Return the report of the dataset: format, row counts, token lengths, findings and applied remedies."""
     if outlook.dataset is None and outlook.unusable:
         return unusable_html(page, draft, outlook.unusable, problem)
     done = remedies_html(page, draft["data"], outlook.report.remedied if outlook.report else {}, outlook.report)
@@ -76,7 +76,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
 
 
 def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Sentence | None) -> str:
-    """What stands in the way of every row, with what can be done about it."""
+    """Return the report of a dataset without any usable row: the reasons, and the available remedies."""
     counts = found.counts
     chips = chip(page.t("{count} {count:row|rows} not used", count=f"{counts.rows:,}"), "bad")
     pairs = [(page.t("Rows in the file"), f"{counts.rows:,}"), (page.t("Used to learn"), "0")]
@@ -93,8 +93,10 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
 
 
 def labelled_tokens(found: Report, rows: int) -> int:
-    """Of `rows` those of which something is learnt, reckoned from the ones whose tokens were counted: not those that a remedy or the chat template
-    leaves out, nor those that have nothing to learn."""
+    """Estimate how many of `rows` training rows have tokens to train on, extrapolated from the tokenised rows.
+
+    Rows that a remedy or the chat template leaves out, and rows without labelled tokens, are not counted.
+    """
     if not found.looked:
         return rows
     bare = sum(item.count for item in found.findings if item.kind == "nothing")
@@ -128,28 +130,37 @@ def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
 
 
 def longest(outlook: Outlook) -> int:
-    """The length at which no row that was looked at would be cut, as far as the model can hold it; 0 if that changes nothing."""
+    """Return the max sequence length in tokens at which no tokenised row would be truncated.
+
+    Limited to the model's context length; 0 if that is not above the current max sequence length.
+    """
     context = outlook.shape.context if outlook.shape else 0
     most = min(max(outlook.lengths or [0]), context)
     return most if most > outlook.recipe.training.max_length else 0
 
 
 def reading_html(page: Page) -> str:
-    """How far a large file is read, with a button to stop."""
+    """Return the progress of reading a large file with a Stop button; "" if no file is being read."""
     reading = page.desk.readings.under_way()
     if not reading:
         return ""
     message = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
-    return f'<p class="progress-words" role="status">{e(message)} {button(page.t("Stop"), "stop-reading", kind="danger")}</p>'
+    return (
+        f'<p class="progress-words" role="status">{e(message)} '
+        f"{button(page.t('Stop'), 'stop-reading', kind='danger')}</p>"
+    )
 
 
 def again(page: Page) -> str:
-    """The way out of a reading that was stopped or died."""
+    """Return a "Read again" button if a reading was stopped or failed, else ""."""
     return button(page.t("Read again"), "read-again") if page.desk.readings.ended() else ""
 
 
 def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Report | None = None) -> str:
-    """What is done about findings, each with its undo; drawn from the draft, so that one can be undone that leaves no row."""
+    """Return the applied remedies, each with an Undo button.
+
+    Built from the draft rather than the report, so that a remedy that removes every row can still be undone.
+    """
     rows = []
     for kind, action in spec.get("remedies", {}).items():
         if action not in REMEDIES.get(kind, {}):
@@ -167,15 +178,21 @@ def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Repor
         )
     if not rows:
         return ""
-    return f'<h4>{e(page.t("What is done about it"))}</h4><ul class="findings remedies">{"".join(rows)}</ul><p class="help">{e(page.t("The file itself stays as it is."))}</p>'
+    return (
+        f'<h4>{e(page.t("What is done about it"))}</h4><ul class="findings remedies">{"".join(rows)}</ul>'
+        f'<p class="help">{e(page.t("The file itself stays as it is."))}</p>'
+    )
 
 
 def bars(page: Page, found: Histogram) -> str:
-    """A histogram as bars, with its numbers for screen readers."""
+    """Return a histogram as bars, with its quantiles in a caption that screen readers can read."""
     most = max(found.counts) or 1
     unit = page.t(found.unit)
     columns = "".join(
-        f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: {count}"></span>'
+        (
+            f'<span style="height:{max(2 if count else 0, 100 * count / most):.0f}%" title="{low}–{high} {e(unit)}: '
+            f'{count}"></span>'
+        )
         for count, low, high in zip(found.counts, found.edges, found.edges[1:], strict=False)
     )
     message = page.t(
@@ -185,13 +202,20 @@ def bars(page: Page, found: Histogram) -> str:
         p95=found.p95,
         largest=found.largest,
     )
-    return f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(message)}</figcaption></figure>'
+    return (
+        f'<figure class="histogram"><div class="bars" aria-hidden="true">{columns}</div><figcaption>{e(message)}'
+        "</figcaption></figure>"
+    )
 
 
 def findings_html(
     page: Page, findings: list[Finding], longest: int, limit: int, chosen: dict[str, str] | None = None
 ) -> str:
-    """Every finding with its count, its first line numbers and its remedies but the `chosen` ones, which are done already."""
+    """Return the findings, each with its count, first line numbers and remedies.
+
+    Remedies in `chosen` (finding kind → action) are applied already and not offered again. `longest` and `limit` are in
+    tokens: the max sequence length that can be offered, and the current one.
+    """
     if not findings:
         return note(page.t("No problems found."), "good")
     rows = []
@@ -203,7 +227,10 @@ def findings_html(
         ]
         shown = named[: 4 if item.files else 12]
         where = (
-            f' <span class="lines">{e(page.t("{count:line|lines} {lines}", count=len(shown), lines=", ".join(shown)))}</span>'
+            (
+                ' <span class="lines">'
+                f"{e(page.t('{count:line|lines} {lines}', count=len(shown), lines=', '.join(shown)))}</span>"
+            )
             if shown
             else ""
         )
@@ -222,7 +249,8 @@ def findings_html(
         ways += [button(page.t("Use {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
         rows.append(
-            f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>'
+            f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>'
+            f"{e(page.say(item.title))}.</strong> {e(page.say(item.sentence))}{where}{wrong}</li>"
         )
     return f'<h4>{e(page.t("What was found"))}</h4><ul class="findings">{"".join(rows)}</ul>'
 
@@ -240,7 +268,7 @@ def preview_html(page: Page, outlook: Outlook) -> str:
 
 
 def thumbnails_html(page: Page, data: Dataset) -> str:
-    """Some pictures of the training part, evenly over it so that every class is seen, with their classes."""
+    """Return training images with their classes, evenly spaced over the training set to show every class."""
     shown = [data.train[at] for at in range(0, len(data.train), max(1, -(-len(data.train) // _THUMBNAILS)))]
     figures = []
     for record in shown:
@@ -254,16 +282,24 @@ def thumbnails_html(page: Page, data: Dataset) -> str:
         picture.save(file, "JPEG", quality=80)
         source = base64.b64encode(file.getvalue()).decode()
         figures.append(
-            f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}"><figcaption>{e(record.value["label"])}</figcaption></figure>'
+            f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}">'
+            f"<figcaption>{e(record.value['label'])}</figcaption></figure>"
         )
-    return f'<p class="help">{e(page.t("{shown} of {count} pictures that are learnt from, with their classes.", shown=len(shown), count=f"{len(data.train):,}"))}</p><div class="thumbnails">{"".join(figures)}</div>'
+    return (
+        '<p class="help">'
+        f"{e(page.t('{shown} of {count} pictures that are learnt from, with their classes.', shown=len(shown), count=f'{len(data.train):,}'))}"
+        f'</p><div class="thumbnails">{"".join(figures)}</div>'
+    )
 
 
 def files_html(page: Page, draft: dict, data: Dataset | None) -> str:
-    """The files of a mixture: rows, weight, what an epoch sees of each, and a button that takes it out."""
+    """Return the files of a mixture as a table: rows used, weight, rows per epoch, and a Remove button."""
     spec = draft["data"]
     if not spec.get("more"):
-        return f'<p class="help">{e(page.t("Other files can be mixed in; each has its own columns and its own weight."))}</p>'
+        return (
+            '<p class="help">'
+            f"{e(page.t('Other files can be mixed in; each has its own columns and its own weight.'))}</p>"
+        )
     body = []
     for index, file in enumerate([spec, *spec["more"]]):
         part = data.parts[index] if data and index < len(data.parts) else None
@@ -273,9 +309,13 @@ def files_html(page: Page, draft: dict, data: Dataset | None) -> str:
             page.t("Remove"), "remove-file", str(index), kind="danger", says=page.t("Remove {name}", name=name)
         )
         body.append(
-            f"<tr><td>{e(name)}</td><td>{e(told)}</td><td>× {e(number(float(file.get('weight') or 1)))}</td><td>{e(f'{part.drawn:,}' if part else '–')}</td><td>{remove}</td></tr>"
+            f"<tr><td>{e(name)}</td><td>{e(told)}</td><td>× {e(number(float(file.get('weight') or 1)))}</td><td>"
+            f"{e(f'{part.drawn:,}' if part else '–')}</td><td>{remove}</td></tr>"
         )
     head = "".join(
         f'<th scope="col">{e(page.t(text))}</th>' for text in ("File", "Rows used", "Weight", "Rows in an epoch")
     )
-    return f'<div class="scroll" tabindex="0"><table class="plain files"><thead><tr>{head}<th></th></tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="plain files"><thead><tr>{head}<th></th></tr></thead><tbody>'
+        f"{''.join(body)}</tbody></table></div>"
+    )

@@ -1,6 +1,6 @@
-"""The Data tab: bring data, see how it was understood, change that, and see exactly what the model will see.
+"""The Data tab: load data, check and correct how it was recognised, and see exactly what the model receives.
 
-It shows what `studio.data` and `studio.desk` find out; it knows nothing about file formats.
+Reading and recognition happen in `studio.data` and `studio.desk`; this module contains no file format code.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SPLIT = ("validation", "validation_fraction", "max_rows", "encoding", "seed")
 
 
 class Split(DataSpec):
-    """The fields of `DataSpec` that are set here by hand; source and columns have controls of their own."""
+    """The fields of `DataSpec` that are edited in the form; source and columns have controls of their own."""
 
     source: str = option("", "Data", "", hidden=True)
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     ui = SimpleNamespace()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -45,7 +45,8 @@ def build(page: Page):
                 label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=104
             )
             gr.HTML(
-                f'<p class="help">{e(page.t("JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures."))}</p>',
+                '<p class="help">'
+                f"{e(page.t('JSON, JSONL, CSV, Parquet, Excel, text, or a zip of these or of pictures.'))}</p>",
                 apply_default_css=False,
             )
             with gr.Row(elem_classes="beside-button"):
@@ -83,7 +84,7 @@ def build(page: Page):
 
 
 def build_options(page: Page, ui: SimpleNamespace) -> None:
-    """The task's options, and what is rarely changed: more files, columns, and the validation set."""
+    """Create the task's options and the rarely changed settings: more files, column roles, validation set."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             ui.task_form = OptionForm(language=page.language, elem_id="task-form")
@@ -98,7 +99,7 @@ def build_options(page: Page, ui: SimpleNamespace) -> None:
 
 
 def build_files(page: Page, ui: SimpleNamespace) -> None:
-    """The files of a mixture, and which of them weight and columns are about."""
+    """Create the controls of a data mixture: its list of files, the file selector and the selected file's weight."""
     with gr.Accordion(page.t("Mix in more files"), open=False, elem_id="mixture"):
         ui.files = Board(elem_id="files")
         with gr.Row(elem_classes="beside-button"):
@@ -124,7 +125,7 @@ def build_files(page: Page, ui: SimpleNamespace) -> None:
 
 
 def bind(page: Page, ui: SimpleNamespace) -> None:
-    """What happens when something is chosen, edited or pressed."""
+    """Bind the event handlers of the tab except those of the data mixture (see `bind_files`)."""
 
     def choose_example(event: gr.EventData):
         page.desk.change(**apply(preset(event.item), page.desk.draft()))
@@ -145,7 +146,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
         return accept_roles(page, *json.loads(event.item)), ""
 
     def poll():
-        """While a large file is read: how far it is; at the end everything is drawn anew."""
+        """While a large file is being read, show the progress; when it is done, redraw the whole tab."""
         if page.desk.readings.under_way():
             return reading_html(page), gr.skip()
         return gr.skip(), page.stamp("read")
@@ -154,7 +155,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     taken = page.on(
         ui.upload.upload, lambda path: take(page, path), ui.upload, page.changed, changes=True, show_progress="minimal"
     )
-    for after in (taken.then, taken.failure):  # ready for the next file, whatever came of this one
+    for after in (taken.then, taken.failure):  # clear the upload field, also after an error
         page.on(after, None, None, ui.upload, js="() => [null]")
     page.on(ui.use.click, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
     page.on(ui.place.submit, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
@@ -212,7 +213,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
 
 
 def bind_files(page: Page, ui: SimpleNamespace) -> None:
-    """Adding files to the mixture, weighing them, taking them out."""
+    """Bind adding, weighting and removing files of the mixture."""
 
     def mix_in(source: str):
         page.desk.add_file(source.strip())
@@ -241,7 +242,7 @@ def bind_files(page: Page, ui: SimpleNamespace) -> None:
 
 
 def act(page: Page, what: str, item: str):
-    """A button in the report: a remedy, its undo, a longer limit, or the end of a reading."""
+    """Run the action of a button in the report: remedy, undo, chat template, max length, or stop or repeat reading."""
     desk = page.desk
     if what == "remedy":
         desk.set_remedy(*item.split(":", 1))
@@ -260,7 +261,7 @@ def act(page: Page, what: str, item: str):
 
 
 def take(page: Page, path: str):
-    """Keep an uploaded file if it can be read; Gradio's copy goes either way."""
+    """Import an uploaded file if it can be read; delete Gradio's copy in either case."""
     if not path:
         return gr.skip()
     try:
@@ -305,21 +306,24 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
 
 
 def accept_roles(page: Page, mapping: dict, file: int) -> str:
-    """Make `mapping` a file's own; the form is drawn anew where it now has other roles."""
+    """Set `mapping` for one file; return a stamp that redraws the form if the shape, and so the roles, changed."""
     before = files_of(page.desk.draft())[file].get("mapping") or {}
     page.desk.change_mapping(mapping, file)
     return page.stamp("roles" if before.get("shape") == mapping["shape"] else "shape")
 
 
 def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
-    """The lines that `mapping` would lose, where they are more than now; none where the mapping cannot be tried yet."""
+    """Return (line numbers that `mapping` would lose, number of rows checked).
+
+    The list is empty if the current mapping loses at least as many lines, or if `mapping` cannot be tried yet.
+    """
     data = page.desk.outlook().dataset
     if data is None or file >= len(data.files):
         return [], 0
     try:
         lost, rows = page.desk.lost_rows_with(mapping, file)
         now, _ = page.desk.lost_rows_with(data.files[file].mapping.model_dump(), file)
-    except StudioError:  # a role without a column, or a shape for another task: the report says so
+    except StudioError:  # a role has no column or the shape is for another task; the report shows it
         return [], 0
     return (lost if len(lost) > len(now) else []), rows
 
@@ -340,12 +344,12 @@ def draw(
     roles: OptionForm,
     split: OptionForm,
 ) -> list:
-    """The whole tab from the draft; a form that was just edited keeps what is typed in it."""
+    """Return updates of the whole tab from the draft; a form that was just edited keeps the user's input."""
     origin = stamp.partition(":")[0]
     draft, outlook = page.desk.draft(), page.desk.outlook()
     if origin in ("method", "machine"):
         return [gr.skip()] * 15
-    if origin == "training":  # the length at most may be another one
+    if origin == "training":  # max_length may have changed
         return (
             [gr.skip()] * 4
             + [about_html(page, draft, outlook, outlook.problems.get("data"))]
@@ -375,7 +379,7 @@ def draw(
         if origin == "weight"
         else gr.update(value=files[file].get("weight", 1), visible=several and "weight" in files[file]),
         gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
-        "",  # what was asked about other columns is no question any more
+        "",  # clear the question about columns that lose rows
         gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
         preview_html(page, outlook),
         token_view.view_html(page, outlook, example),
@@ -385,7 +389,7 @@ def draw(
 
 
 def draw_file(page: Page, roles: OptionForm, file: int) -> list:
-    """Weight and columns of the file that was chosen."""
+    """Return updates of the weight and the column form for the selected file."""
     draft, data = page.desk.draft(), page.desk.outlook().dataset
     files = files_of(draft)
     return [
@@ -395,12 +399,13 @@ def draw_file(page: Page, roles: OptionForm, file: int) -> list:
 
 
 def examples_html(page: Page, source: str) -> str:
-    """One button for each sample recipe."""
+    """Return one button per sample recipe."""
     cards = []
     for item in presets("sample"):
         chosen = item.values.get("data", {}).get("source") == source
         cards.append(
-            f'<button type="button" class="example" data-act="example" data-item="{e(item.name)}" aria-pressed="{"true" if chosen else "false"}">'
+            f'<button type="button" class="example" data-act="example" data-item="{e(item.name)}" '
+            f'aria-pressed="{"true" if chosen else "false"}">'
             f"<strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>"
         )
     return f'<h3>{e(page.t("Try an example"))}</h3><div class="examples">{"".join(cards)}</div>'

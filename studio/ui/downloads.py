@@ -1,4 +1,4 @@
-"""Files that a press of a server-drawn button makes ready for the browser to take."""
+"""Downloads that start when a server-rendered button is clicked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from studio.library import export
 from studio.ui.page import Page
 
-# After a press that made a file ready the browser takes it; after any other press there is no file.
+# Starts the download if the preceding handler returned a file; otherwise does nothing.
 TAKE = """(file) => {
   if (file && file.url) {
     const link = document.createElement('a');
@@ -20,7 +20,10 @@ TAKE = """(file) => {
 
 
 def adapter_zip(page: Page, adapter: str) -> Path:
-    """The adapter as a zip in the exports folder; earlier zips there are removed, as the browser has its copy from Gradio's cache."""
+    """Write the adapter as a zip to the exports folder; return its path.
+
+    Earlier zips there are removed: the browser downloads Gradio's cached copy.
+    """
     for old in page.home.exports.glob("*.zip"):
         old.unlink()
     return export.zip_adapter(page.home, page.store, adapter, page.home.exports)

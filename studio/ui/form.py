@@ -1,10 +1,10 @@
-"""A form made from options: one component draws every field that `studio.options.form_fields` lists.
+"""A form component generated from options: it draws every field listed by `studio.options.form_fields`.
 
     form = OptionForm(LoraOptions, language="zh")
     form.input(check, form, form)              # check(raw) → form.complain(form_values(raw, LoraOptions)[1])
 
-Its value is a plain dict {key: value}; a field that holds no number holds the text that was typed, so that the sentence
-about it can quote it. It knows nothing about what an option does, nor about recipes.
+Its value is a plain dict {key: value}. A number field with invalid input keeps the typed text, so that the error
+message can quote it. The form does not depend on the meaning of an option or on recipes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def _script() -> str:
 
 
 class OptionForm(gr.HTML):
-    """The fields of an `Options` class as a form; handlers get {key: value}, and `input` fires when the person edits.
+    """The fields of an `Options` class as a form; handlers receive {key: value}, and `input` fires on user edits.
 
-    Everything that changes travels in the component's value, as {"fields", "values", "errors", "locked"}: Gradio keeps the
-    value of a component in a tab that was never opened, but loses its other properties at the first update (6.31, measured).
+    All state that changes is in the component's value, as {"fields", "values", "errors", "locked"}: for a component in
+    a tab that was never opened, Gradio keeps the value but loses other properties at the first update (6.31, measured).
     """
 
     def __init__(
@@ -46,8 +46,11 @@ class OptionForm(gr.HTML):
         adapters: Callable[[str, dict], dict[str, str]] | None = None,
         **kwargs,
     ):
-        """`options` may come later, with `show`; `locked` shows without editing. adapters(ships as, options of its method): id → name of those that an
-        option may choose from the library."""
+        """Create the form; `options` may also be given later with `show`, and `locked` makes the form read-only.
+
+        `adapters` lists the library adapters that an option can choose from: (kind they ship as, options of their
+        method) → {id: name}.
+        """
         self._language, self._options, self._adapters = language, options, adapters
         for name in ("html_template", "js_on_load", "apply_default_css"):
             kwargs.pop(name, None)
@@ -82,15 +85,21 @@ class OptionForm(gr.HTML):
         errors: dict[str, Sentence] | None = None,
         locked: bool = False,
     ) -> dict:
-        """The whole form anew, for a handler to return: the fields of `options` (else the form's own) with `values`."""
+        """Return an update of the whole form, for a handler to return.
+
+        It shows the fields of `options` (default: those given to the constructor) with `values`.
+        """
         return gr.update(value=self._whole(options or self._options, values, errors, locked))
 
     def complain(self, errors: dict[str, Sentence]) -> dict:
-        """Only other sentences next to the fields, for the handler of `input`: what the person types stays as it is."""
+        """Return an update of the error messages only, for the handler of `input`; keeps the user's input."""
         return gr.update(value={"errors": {key: sentence.say(self._language) for key, sentence in errors.items()}})
 
     def input(self, *args, **kwargs):
-        """As Gradio's, but an edit that is made while an earlier one is on its way is sent after it; "once" would drop it."""
+        """Like Gradio's `input`, but an edit made while an earlier one is being handled is sent afterwards.
+
+        Gradio's default trigger mode, "once", would drop it.
+        """
         return super().input(*args, **({"trigger_mode": "always_last"} | kwargs))
 
     def preprocess(self, payload: Any) -> dict:
@@ -129,7 +138,7 @@ def _words(language: str) -> dict[str, str]:
 def translated_fields(
     options: type[Options] | None, language: str = "en", adapters: Callable[[str, dict], dict[str, str]] | None = None
 ) -> list[dict]:
-    """`form_fields` in `language`, ready for JSON. adapters: see `OptionForm`."""
+    """Return `form_fields` in `language`, ready for JSON. `adapters`: see `OptionForm`."""
     fields = form_fields(options) if options else []
     for field in fields:
         for part in ("title", "help", "unit", "group"):
@@ -144,12 +153,12 @@ def translated_fields(
 
 
 def defaults(options: type[Options] | None) -> dict:
-    """Every field of the form with its default."""
+    """Return the default of every field of the form."""
     return {field["key"]: _json(field["default"]) for field in (form_fields(options) if options else [])}
 
 
 def plain(values: dict | Options | None) -> dict:
-    """Options or a dict as a JSON-ready dict."""
+    """Convert options or a dict to a JSON-ready dict."""
     if isinstance(values, Options):
         return values.model_dump(mode="json")
     return dict(values) if isinstance(values, dict) else {}
@@ -162,9 +171,9 @@ def _json(value: Any) -> Any:
 
 
 def form_values(raw: dict, options: type[Options]) -> tuple[Options | None, dict[str, Sentence]]:
-    """What the form holds as an instance of `options`, or None with a sentence for each field that is wrong.
+    """Validate the form's value; return (instance of `options`, {}) or (None, {key: error message}).
 
-    Keys that the form does not have are left out: they are left over from the form that was there before.
+    Keys that the form does not have are ignored: they remain from the form shown before.
     """
     values: dict[str, Any] = {}
     missing: dict[str, Sentence] = {}
@@ -184,7 +193,7 @@ def form_values(raw: dict, options: type[Options]) -> tuple[Options | None, dict
 
 
 def _listed(value: Any, options: type[Options], key: str) -> Any:
-    """Text for an option that is a list, cut at its commas."""
+    """Split text at its commas if the option is a list; return any other value unchanged."""
     annotation = options.model_fields[key].annotation
     kinds = [typing.get_origin(part) or part for part in (annotation, *typing.get_args(annotation))]
     if isinstance(value, str) and list in kinds:

@@ -1,7 +1,8 @@
-"""The frame around the tabs: the step bar on top, the status bar at the bottom, theme switch, keyboard and tour.
+"""Frame around the tabs: step bar on top, status bar at the bottom, theme switch, keyboard control and tour.
 
-The step bar shows the six tabs as steps with their state; the status bar shows the device, its free memory, what runs,
-and a button to the next step. Both are drawn from the draft and the store; `assets/ui/frame.js` does what needs no server.
+The step bar shows the six tabs as steps with their state; the status bar shows the device, its free memory, the current
+run, and a button to the next step. Both are built from the draft and the store; `assets/ui/frame.js` contains what
+needs no server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STEPS = {
     "chat": "Chat",
     "library": "Library",
 }
-# Which step has the controls for each kind of problem that `Outlook.problems` names.
+# Kind of problem in `Outlook.problems` → step with the controls to resolve it.
 _STEP_OF = {
     "data": "data",
     "model": "method",
@@ -35,7 +36,7 @@ _STEP_OF = {
 }
 _STATES = {"done": "done", "attention": "needs you", "running": "running", "next": "next", "todo": "not yet"}
 _REFRESH_SECONDS = 3.0
-# The tour for a first visit: (CSS selector of what it points at, step, sentence).
+# Tour for the first visit: (CSS selector of the element it points at, step, sentence).
 _TOUR = [
     ("#sentence", "data", "This sentence says what Start will do. It changes with everything you choose."),
     ("#examples", "data", "Begin with an example, or drop a file of your own anywhere on this page."),
@@ -58,10 +59,15 @@ _TOUR = [
 
 
 def build_steps(page: Page) -> None:
-    """Draw the step bar: one button for each tab, in place of Gradio's own, which hides tabs on narrow screens."""
+    """Create the step bar, with one button for each tab.
+
+    It replaces Gradio's own tab bar, which hides tabs on narrow screens.
+    """
     items = "".join(
-        f'<button type="button" role="tab" id="step-{key}" data-step="{key}" aria-controls="tab-{key}" aria-selected="false" '
-        f'tabindex="-1"><span class="dot" data-number="{at}" aria-hidden="true"></span><span class="name">{e(page.t(title))}</span></button>'
+        f'<button type="button" role="tab" id="step-{key}" data-step="{key}" aria-controls="tab-{key}" '
+        'aria-selected="false" tabindex="-1">'
+        f'<span class="dot" data-number="{at}" aria-hidden="true"></span><span class="name">'
+        f"{e(page.t(title))}</span></button>"
         for at, (key, title) in enumerate(STEPS.items(), 1)
     )
     gr.HTML(
@@ -72,7 +78,7 @@ def build_steps(page: Page) -> None:
 
 
 def build_status_bar(page: Page) -> Callable[[], None]:
-    """Draw the status bar at the bottom of the window; returns what binds it."""
+    """Create the status bar at the bottom of the window; return a function that binds its event handlers."""
     bar = Board(skeleton(48), elem_id="status-bar")
     seen = gr.State("")
     timer = gr.Timer(_REFRESH_SECONDS)
@@ -89,7 +95,10 @@ def build_status_bar(page: Page) -> Callable[[], None]:
 
 
 def step_states(page: Page) -> dict[str, tuple[str, str]]:
-    """Step → (state, hint). States: done, attention (something keeps Start from working), running, next, todo."""
+    """Return step → (state, hint).
+
+    States: done, attention (a problem prevents Start), running, next, todo.
+    """
     problems = page.desk.outlook().problems
     hints = {}
     for part, problem in problems.items():
@@ -105,7 +114,7 @@ def step_states(page: Page) -> dict[str, tuple[str, str]]:
 
 
 def status_bar_html(page: Page) -> str:
-    """Device, free memory, the run that is going on, and the states of all steps for the step bar."""
+    """Return the device, its free memory, the current run, and the states of all steps for the step bar."""
     here = hardware.machine()
     device = hardware.choose_device(hardware=here)
     total, free = here.memory_of(device), here.free_on(device)
@@ -118,26 +127,27 @@ def status_bar_html(page: Page) -> str:
     return (
         f'<div class="status-bar" data-steps="{e(json.dumps(states))}">'
         f'<span class="device" title="{e(page.say(here.title(device)))}">{e(_device(page, here, device))}</span>'
-        f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span></span>{e(message)}</span>'
+        f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span>'
+        f"</span>{e(message)}</span>"
         f'<span class="running">{_running_html(page)}</span>'
         f'<button type="button" class="small-button primary" data-next hidden></button></div>'
     )
 
 
 def _device(page: Page, here: hardware.Hardware, device: str) -> str:
-    """The device in a few words."""
+    """Return a short name of the device."""
     if device == "cpu":
         return page.t("CPU · {count} {count:core|cores}", count=here.cores)
     return page.say(here.short(device))
 
 
 def _rounded(count: int) -> int:
-    """Bytes to a tenth of a gigabyte, so that the bar changes when something happens and not all the time."""
+    """Round bytes to 0.1 GB, so that the status bar does not change with every small fluctuation."""
     return round(count / 1e8) * 100_000_000
 
 
 def _running_html(page: Page) -> str:
-    """The run that is going on, with its progress; runs that wait are counted."""
+    """Return the running run with its progress, and the number of waiting runs."""
     runs = [run for run in page.store.runs(20) if run["state"] in ("queued", "running")]
     running = [run for run in runs if run["state"] == "running"]
     if not runs:
@@ -153,13 +163,13 @@ def _running_html(page: Page) -> str:
 
 
 def script() -> str:
-    """The script for the page's head."""
+    """Return the script for the page's <head>."""
     settings = json.dumps({language: _words(language) for language in LANGUAGES}, ensure_ascii=False)
     return f"<script>\nconst FRAME = {settings};\n{(ASSETS / 'ui' / 'frame.js').read_text(encoding='utf-8')}</script>"
 
 
 def theme_switch_html(page: Page) -> str:
-    """The header's buttons for light and dark and for the tour."""
+    """Return the header's buttons for the light or dark theme and for the tour."""
     return (
         f'<button type="button" class="tour-button" data-tour>{e(page.t("Take the tour"))}</button>'
         f'<button type="button" class="theme-button" data-theme-switch aria-label="{e(page.t("Light or dark"))}" '

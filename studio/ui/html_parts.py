@@ -1,9 +1,10 @@
-"""A piece of the page made by the server, whose buttons tell the server what was pressed.
+"""Building blocks for server-rendered HTML, and a component that tells the server which button was clicked.
 
     board = Board("cards")
     page.on(board.click, pressed, None, …)     # pressed(event: gr.EventData): event.act, event.item
 
-Anything inside with `data-act` (and `data-item`) is a button for mouse and keyboard. It knows nothing about what is shown.
+Any element inside with `data-act` (and `data-item`) works as a button for mouse and keyboard. This module does not
+depend on what is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import html
 
 import gradio as gr
 
-_FOLDED = 140  # characters of a text that are shown unfolded
+_FOLDED = 140  # characters that are shown of a collapsed text
 _SCRIPT = """
 const press = (event) => {
   const button = event.target.closest('[data-act]');
@@ -30,7 +31,7 @@ element.addEventListener('keydown', (event) => {
 
 
 class Board(gr.HTML):
-    """HTML as value; `click` brings {"act", "item"} of the element that was pressed."""
+    """HTML as value; the `click` event carries {"act", "item"} of the clicked element."""
 
     def __init__(self, value: str = "", **kwargs):
         for name in ("js_on_load", "apply_default_css", "html_template"):
@@ -39,29 +40,36 @@ class Board(gr.HTML):
 
 
 def skeleton(height: int) -> str:
-    """A grey block of `height` pixels where something is still to come, so that nothing jumps when it does."""
+    """Return a grey placeholder of `height` pixels, so that the layout does not shift when the content arrives."""
     return f'<div class="skeleton" style="height:{height}px" aria-hidden="true"></div>'
 
 
 def e(text) -> str:
-    """Text for HTML, quotes included."""
+    """Escape text for HTML, quotes included."""
     return html.escape(str(text), quote=True)
 
 
 def button(text: str, act: str, item: str = "", *, kind: str = "", disabled: str = "", says: str = "") -> str:
-    """A small button. `disabled`: the reason why it cannot be pressed; `says`: its name for screen readers, where `text` repeats."""
+    """Return a small button.
+
+    `disabled` is the reason why it cannot be clicked ("" if it can); `says` is its name for screen readers, for buttons
+    whose `text` occurs more than once.
+    """
     more = f' disabled title="{e(disabled)}"' if disabled else ""
     more += f' aria-label="{e(says)}"' if says else ""
-    return f'<button type="button" class="small-button {kind}" data-act="{e(act)}" data-item="{e(item)}"{more}>{e(text)}</button>'
+    return (
+        f'<button type="button" class="small-button {kind}" data-act="{e(act)}" data-item="{e(item)}"{more}>{e(text)}'
+        "</button>"
+    )
 
 
 def chip(text: str, kind: str = "") -> str:
-    """A word in a frame; with a kind (good, busy, warn, bad) a coloured one."""
+    """Return a framed word; with a `kind` (good, busy, warn, bad) a coloured one."""
     return f'<span class="{f"badge {kind}" if kind else "chip"}">{e(text)}</span>'
 
 
 def facts(pairs: list[tuple[str, str]]) -> str:
-    """Name and value pairs as a compact list."""
+    """Return name and value pairs as a compact list; pairs with an empty value are left out."""
     return (
         '<dl class="facts">'
         + "".join(f"<div><dt>{e(name)}</dt><dd>{e(value)}</dd></div>" for name, value in pairs if value != "")
@@ -70,27 +78,30 @@ def facts(pairs: list[tuple[str, str]]) -> str:
 
 
 def table(columns: list[str], rows: list[list[str]], caption: str = "") -> str:
-    """A plain table that scrolls sideways where it is too wide."""
+    """Return a plain table that scrolls horizontally if it is too wide."""
     head = "".join(f'<th scope="col">{e(name)}</th>' for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{e(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     text = f"<caption>{e(caption)}</caption>" if caption else ""
-    return f'<div class="scroll" tabindex="0"><table class="plain">{text}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="plain">{text}<thead><tr>{head}</tr></thead><tbody>{body}'
+        "</tbody></table></div>"
+    )
 
 
 def note(text: str, kind: str = "") -> str:
-    """A sentence in a frame; kind: "", good, warn, bad."""
+    """Return a framed sentence. `kind`: "", good, warn or bad."""
     return f'<p class="notice {kind}" role="{"alert" if kind == "bad" else "status"}">{e(text)}</p>'
 
 
 def number(value: float | int | None, digits: int = 3) -> str:
-    """A number for people: 12,345 or 0.00123."""
+    """Format a number for display: 12,345 or 0.00123."""
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def size(count: float | None) -> str:
-    """Bytes for people."""
+    """Format a number of bytes with a decimal unit (B, kB, MB, GB)."""
     if count is None:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
@@ -101,7 +112,7 @@ def size(count: float | None) -> str:
 
 
 def folded(text: str) -> str:
-    """A text, behind a click where it is long."""
+    """Return a text; a long one is collapsed."""
     if len(text) <= _FOLDED:
         return e(text) or "–"
     return f'<details class="folded"><summary>{e(text[:_FOLDED].rstrip())} …</summary>{e(text)}</details>'

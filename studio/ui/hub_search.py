@@ -1,6 +1,7 @@
-"""A fold with what was used before, what is in the hub's cache, and a search of the Hugging Face Hub; for models and for datasets.
+"""Collapsible section with recently used and cached entries and a search of the Hugging Face Hub.
 
-Used before: what the store's runs name. Pressing an entry chooses it.
+It serves both models and datasets. Recently used entries are those named by the store's runs. A click on an entry
+chooses it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _RECENT, _CACHED = 8, 12
 
 
 def build(page: Page, kind: Kind, choose: Callable[[str], None]) -> Callable[[], None]:
-    """Draw the fold; returns what binds it. choose: takes the id of a model, or the source of a dataset, into the draft."""
+    """Create the section; return a function that binds its event handlers.
+
+    `choose` writes the id of a model, or the source of a dataset, to the draft.
+    """
     title = page.t("Recent models, and search the hub" if kind == "model" else "Recent data, and search the hub")
     with gr.Accordion(title, open=False, elem_id=f"hub-{kind}") as fold:
         with gr.Row(elem_classes="beside-button"):
@@ -48,7 +52,7 @@ def build(page: Page, kind: Kind, choose: Callable[[str], None]) -> Callable[[],
 
 
 def found_html(page: Page, kind: Kind, words: str) -> str:
-    """Results of the search, where there are `words`; below, what was used before and what is cached."""
+    """Return the search results for `words`, if any, followed by recently used and cached entries."""
     parts = []
     if words.strip():
         try:
@@ -66,7 +70,10 @@ def found_html(page: Page, kind: Kind, words: str) -> str:
 
 
 def used_before(page: Page, kind: Kind) -> list[str]:
-    """Base models, or sources of data, of the newest runs; each once, files that are gone left out."""
+    """Return the base models or data sources of the newest runs, each once.
+
+    Files that no longer exist are left out.
+    """
     found = {}
     for run in page.store.runs(100):
         recipe = run["recipe"]
@@ -82,7 +89,7 @@ def _details(page: Page, entry) -> str:
 
 
 def _list(title: str, entries: list[tuple[str, str, str]]) -> str:
-    """entries: (what is chosen, what is shown, details)."""
+    """Return a titled list of buttons. `entries`: (value to choose, displayed name, details)."""
     if not entries:
         return ""
     rows = "".join(
@@ -94,10 +101,10 @@ def _list(title: str, entries: list[tuple[str, str, str]]) -> str:
 
 
 def _source(kind: Kind, name: str) -> str:
-    """How the draft names a repository of the hub."""
+    """Return the name by which the draft refers to a repository of the hub."""
     return PREFIX + name if kind == "dataset" else name
 
 
 def _short(name: str) -> str:
-    """A file by its name, anything else as it is."""
+    """Return the file name of an absolute path; any other name unchanged."""
     return Path(name).name if name.startswith("/") else name

@@ -1,6 +1,6 @@
-"""The Hyperparameters tab: presets, every option of training and machine, and the recipe as a file.
+"""The Hyperparameters tab: presets, all options of training and machine, and the recipe as a file.
 
-The forms are made from `studio.recipe`; it knows nothing about any single option.
+The forms are generated from `studio.recipe`; this module contains no code for a particular option.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RECIPE_BYTES = 200_000
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     boards = Board(elem_id="presets")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
@@ -99,7 +99,7 @@ def build(page: Page):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a file that the person gave."""
+    """Read a recipe from a YAML file of the user. Raises `StudioError` if it is too large or invalid."""
     if path.stat().st_size > _RECIPE_BYTES:
         raise StudioError(
             "{source} has more than {limit} kB, so it is no recipe. Choose the YAML file of one.",
@@ -110,7 +110,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> list:
-    """The whole tab from the draft."""
+    """Return updates of the whole tab from the draft."""
     origin = stamp.partition(":")[0]
     draft = page.desk.draft()
     return [
@@ -124,7 +124,7 @@ def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> l
 
 
 def recipe_file(page: Page):
-    """The draft as a YAML file to download, where it is a whole recipe."""
+    """Write the draft to a YAML file for download; the button is disabled if the draft is not a valid recipe."""
     recipe = page.desk.outlook().recipe
     if recipe is None:
         return gr.update(value=None, interactive=False)
@@ -135,14 +135,17 @@ def recipe_file(page: Page):
 
 def presets_html(page: Page) -> str:
     cards = "".join(
-        f'<button type="button" class="example" data-act="preset" data-item="{e(item.name)}"><strong>{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>'
+        (
+            f'<button type="button" class="example" data-act="preset" data-item="{e(item.name)}"><strong>'
+            f"{e(page.t(item.title))}</strong><span>{e(page.t(item.description))}</span></button>"
+        )
         for item in presets("effort")
     )
     return f'<h3>{e(page.t("Presets"))}</h3><div class="examples wide">{cards}</div>'
 
 
 def forecast_html(page: Page) -> str:
-    """Time, memory and steps to expect, and what to do where it does not fit."""
+    """Return the expected time, memory and steps, with remedies if the memory does not suffice."""
     outlook = page.desk.outlook()
     problems = [
         note(page.say(sentence), "bad")
@@ -179,8 +182,11 @@ def forecast_html(page: Page) -> str:
 
 
 def memory_meter_html(page: Page, needed: int, free: int) -> str:
-    """The memory that the run needs, as a part of what the device has free now."""
+    """Return a meter of the memory that the run needs relative to the free memory of the device, in bytes."""
     share = min(1.0, needed / free) if free else 1.0
     kind = "bad" if needed > free else "warn" if share > 0.85 else ""
     message = page.t("{needed} of {free} free on the device", needed=size(needed), free=size(free))
-    return f'<p class="memory-meter {kind}"><span class="bar"><span style="width:{share:.0%}"></span></span>{e(message)}</p>'
+    return (
+        f'<p class="memory-meter {kind}"><span class="bar"><span style="width:{share:.0%}"></span></span>{e(message)}'
+        "</p>"
+    )

@@ -1,7 +1,8 @@
-"""The safe way to put the window on the network: loopback only, known hosts only, requests from our own page only.
+"""Secure launch of the web server: loopback only, known hosts only, requests from our own pages only.
 
-It also serves the one script that the plots need (Plotly, out of the installed package), sends a browser to its language,
-and prints the address. It knows nothing about what the page does.
+On a Space it listens on all interfaces. It also serves the Plotly script that the plots need from the installed
+package, redirects a browser to the page in its language, and prints the address. It does not depend on what the page
+does.
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ PLOTLY = f"studio-static/plotly-{importlib.metadata.version('plotly')}.min.js"  
 
 
 def trusted_hosts() -> list[str]:
-    """The host names under which we answer. Any other is a page of somebody else that points its name at us."""
+    """Return the host names accepted in requests.
+
+    Any other host name may belong to a foreign site that resolves to this server (DNS rebinding).
+    """
     named = [os.environ.get("SPACE_HOST", ""), *os.environ.get("DELTA_STUDIO_HOSTS", "").split(",")]
     return ["127.0.0.1", "localhost", *(name.strip() for name in named if name.strip())]
 
 
 class SameOrigin:
-    """Refuses what another site's page sends here. Gradio's upload and server functions would take it (measured)."""
+    """Middleware that rejects requests sent by pages of other sites.
+
+    Gradio's upload and server functions accept such requests (measured).
+    """
 
     def __init__(self, app, hosts: list[str]):
         self.app, self.hosts = app, set(hosts)
@@ -65,11 +72,14 @@ class SameOrigin:
         return reads or headers.get("sec-fetch-site", "none") in ("same-origin", "none")
 
 
-_LOOPBACK = {"127.0.0.1", "localhost"}  # another program on this machine is another origin: there the port counts
+_LOOPBACK = {"127.0.0.1", "localhost"}  # other local programs have the same host name, so the port must match too
 
 
 class Compress:
-    """Gzips pages and answers. Gradio compresses only what has a file's name, so neither the page nor the plots' data."""
+    """Middleware that compresses pages and handler responses with gzip.
+
+    Gradio compresses only paths that look like file names, so neither the pages nor the plots' data.
+    """
 
     def __init__(self, app):
         self.app, self.zipping = app, GZipMiddleware(app, minimum_size=300, compresslevel=5)
@@ -84,7 +94,7 @@ _PAGES = {"/", *(f"/{language}" for language in LANGUAGES)}
 
 
 class ChooseLanguage:
-    """Sends a browser that prefers another language from `/` to that language's page, unless `?lang=` says otherwise."""
+    """Middleware that redirects `/` to the page in the browser's language, unless `?lang=` says otherwise."""
 
     def __init__(self, app):
         self.app = app
@@ -103,7 +113,7 @@ class ChooseLanguage:
 
 
 def preferred(accept: str) -> str:
-    """The first of our languages that an Accept-Language header asks for; English if none."""
+    """Return the most preferred supported language of an Accept-Language header; English if there is none."""
     wishes = []
     for place, part in enumerate(accept.split(",")):
         name, _, quality = part.strip().partition(";q=")
@@ -115,7 +125,7 @@ def preferred(accept: str) -> str:
 
 
 def _plotly(request) -> FileResponse:
-    package = Path(importlib.util.find_spec("plotly").submodule_search_locations[0])  # found without importing it
+    package = Path(importlib.util.find_spec("plotly").submodule_search_locations[0])  # located without importing it
     file = package / "package_data" / "plotly.min.js"
     return FileResponse(
         file, media_type="text/javascript", headers={"Cache-Control": "public, max-age=31536000, immutable"}
@@ -123,7 +133,7 @@ def _plotly(request) -> FileResponse:
 
 
 def free_port(first: int = FIRST_PORT) -> int:
-    """The first port from `first` on that nobody listens on."""
+    """Return the first free port of the 100 from `first` on. Raises `StudioError` if all are in use."""
     for port in range(first, first + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,7 +146,7 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 
 def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = False, block: bool = True) -> str:
-    """Serve `demo` and return its address; with `block` only when the window is closed (Ctrl+C)."""
+    """Serve `demo` and return its address; with `block`, return only after the server is stopped (Ctrl+C)."""
     hosts = trusted_hosts()
     space = on_space()
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)

@@ -1,6 +1,6 @@
-"""The Library tab: finished adapters as cards; find, download, rename, reuse the recipe, merge, delete and bring back.
+"""The Library tab: trained adapters as cards; search, download, rename, reuse the recipe, merge, delete, restore.
 
-What an adapter is and what may be done with it, `studio.library` knows; this only shows it.
+The operations are implemented in `studio.library`; this module only displays them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from studio.words import StudioError
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     with gr.Row(equal_height=True):
         search = gr.Textbox(
             label=page.t("Search"),
@@ -86,7 +86,10 @@ def build(page: Page):
 
 
 def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
-    """Do what a card's button says; returns [cards, file, naming row, its id, its name, stamp, what to say]."""
+    """Run the action of a card's button.
+
+    Returns updates of [cards, file, naming row, its adapter id, its name, stamp, message].
+    """
     home, store = page.home, page.store
     same = [gr.skip(), gr.update(value=None), *[gr.skip()] * 4, ""]
     match what:
@@ -121,7 +124,7 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
 
 
 def cards_html(page: Page, words: str, order: str, deleted: bool, owner: bool = True) -> str:
-    """The adapters that fit, as cards; the jobs that make new ones above."""
+    """Return the matching adapters as cards, below the status of the newest export job."""
     rows = shelf.listing(
         page.store, words or "", order or "newest", deleted=bool(deleted) and owner, shown_only=not owner
     )
@@ -141,7 +144,7 @@ def cards_html(page: Page, words: str, order: str, deleted: bool, owner: bool = 
 
 
 def jobs_html(page: Page) -> str:
-    """Exports under way, and the last one if it failed."""
+    """Return the status of the newest export job if it is waiting, running or failed."""
     found = page.store.jobs(kind="export")[-1:]
     for job in found:
         if job["state"] in ("queued", "running"):
@@ -166,7 +169,8 @@ def _card(page: Page, row: dict, deleted: bool, owner: bool) -> str:
     kind = chip(page.t("whole model"), "warn") if card.get("kind") == "model" else ""
     shown = chip(page.t("visitors see it"), "good") if row["shown"] and on_space() else ""
     return (
-        f'<article class="card adapter"><header><h4 title="{e(row["name"])}">{e(row["name"])}</h4>{chip(card.get("summary", ""))}{kind}{shown}</header>{facts(pairs)}'
+        f'<article class="card adapter"><header><h4 title="{e(row["name"])}">{e(row["name"])}</h4>'
+        f"{chip(card.get('summary', ''))}{kind}{shown}</header>{facts(pairs)}"
         f'<details><summary>{e(page.t("Recipe"))}</summary><pre class="log" tabindex="0">{e(recipe)}</pre></details>'
         f"<footer>{_buttons(page, row, deleted) if owner else ''}</footer></article>"
     )
@@ -202,7 +206,7 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 
 
 def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
-    """Base → fine-tuned, for what was measured."""
+    """Return (title, base model → fine-tuned model) for each metric that was measured."""
     pairs = []
     scores = {**SCORES, "macro_f1": MACRO_F1}
     for key in ("preferred", "heeded", "correct", "macro_f1", "exact_match"):

@@ -1,11 +1,12 @@
-"""The live plots of a run: one component that asks for what is new and draws it in the browser.
+"""Live plots of a run: a component that polls the server for new data and draws it in the browser.
 
     plot = LivePlot(feed, language="zh")
-    run.change(lambda run_id: run_id, run, plot)      # its value is the run to show
+    run.change(lambda run_id: run_id, run, plot)      # its value is the id of the run to show
 
-The browser polls `more`, which only reads and answers with new envelope buckets (see `envelope`), about once a second,
-more rarely when nothing changes, and not at all while the page or the tab is hidden. It knows nothing about how a run is
-made; which metrics belong together is the table `CHARTS`, and units that differ from task to task are the task's (`Task.units`).
+The browser polls the server function `more`, which only reads and returns new envelope buckets (see `metric_feed`):
+about once per second, less often when nothing changes, and not at all while the page or the tab is hidden. This module
+does not depend on how a run is executed. The table `CHARTS` defines which metrics share a chart; units that differ
+between tasks come from the task (`Task.units`).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from studio.ui.launch import PLOTLY
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, translate
 
-# One entry a chart. series: metric in the store → name; scale: stored unit × scale = shown unit; zero: whether the axis starts
-# at 0; log, smooth: whether a log axis and a moving average are offered, each on by itself where the curve needs it. Metrics that no entry names are not drawn.
+# One entry per chart. series: metric in the store → displayed name; scale: stored unit × scale = displayed unit; zero:
+# whether the y axis starts at 0; log, smooth: whether a log axis and a moving average are offered, each switched on
+# automatically where the curve needs it. Metrics without an entry are not drawn.
 CHARTS = [
     {
         "key": "loss",
@@ -84,7 +86,7 @@ def _script() -> str:
 
 
 class LivePlot(gr.HTML):
-    """Charts of one run, live. Its value is the run's id ("" for none)."""
+    """Live charts of one run. The value is the run's id ("" for none)."""
 
     def __init__(self, feed: Feed, *, language: str = "en", value: str | None = None, **kwargs):
         def more(request: dict) -> dict:
@@ -93,7 +95,7 @@ class LivePlot(gr.HTML):
         for name in ("html_template", "js_on_load", "apply_default_css", "server_functions"):
             kwargs.pop(name, None)
         self._feed = feed
-        # Not as properties: Gradio loses those of a component in a tab that was never opened at its first update (6.31).
+        # Not as properties: in a tab that was never opened, Gradio loses them at the first update (6.31).
         constants = {"charts": translated_charts(language), "words": _words(language), "script_address": PLOTLY}
         super().__init__(
             value or "",
@@ -118,10 +120,11 @@ class LivePlot(gr.HTML):
 
 
 def answer(feed: Feed, request: Any, language: str = "en") -> dict:
-    """What the browser lacks. `request`: {"run": id, "epoch": int, "have": {metric: points seen}}; reads only. To a newcomer it also says
-    the "units" of charts.
+    """Return the data that the browser does not have yet; reads only.
 
-    Anything else, whoever sends it, is answered like a run that does not exist.
+    `request` is {"run": id, "epoch": int, "have": {metric: number of points received}}. If its epoch is not the current
+    one, the answer also has the "units" of charts. A malformed request is answered like one for a run that does not
+    exist.
     """
     request = request if isinstance(request, dict) else {}
     run, epoch, have = request.get("run"), request.get("epoch"), request.get("have")
@@ -139,13 +142,13 @@ def answer(feed: Feed, request: Any, language: str = "en") -> dict:
 
 
 def units(recipe: dict) -> dict[str, Sentence]:
-    """Chart → in what it is measured in a run of `recipe`, where that is the task's to say."""
+    """Return chart → unit for the charts whose unit depends on the task of `recipe`."""
     task = recipe.get("task") or {}
     return TASKS.get(task.get("name"), Task).model_construct(**task).units
 
 
 def translated_charts(language: str) -> list[dict]:
-    """`CHARTS` in `language`, with what may be left out filled in."""
+    """Return `CHARTS` in `language`, with the defaults of missing keys filled in."""
     text = []
     for chart in CHARTS:
         series = [{"key": key, "name": translate(name, language)} for key, name in chart["series"].items()]
@@ -168,7 +171,9 @@ def _words(language: str) -> dict[str, str]:
     message = {
         "empty": "The curves appear here as soon as a run has taken its first step.",
         "loading": "Reading the run …",
-        "failed": "The plots could not be drawn: {detail}. The numbers are still recorded; reload the page to try again.",
+        "failed": (
+            "The plots could not be drawn: {detail}. The numbers are still recorded; reload the page to try again."
+        ),
         "step": "step",
         "table": "Table / CSV",
         "chart": "Chart",

@@ -1,6 +1,6 @@
-"""What the Method tab shows of the methods: what to try first, a compact card for each, and two side by side.
+"""HTML of the methods in the Method tab: recommendations, a compact card for each, and a comparison of two.
 
-All of it is made from the methods' own cards, the capability table and the forecast; it knows nothing about any single method.
+Built from the methods' cards, the capability table and the forecast; contains no code for a particular method.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from studio.ui.method_plots import bars_html, overview_html
 from studio.ui.page import Page
 from studio.words import Sentence, translate
 
-COMMON = "common"  # the choice of the family filter that shows the methods in most use
+COMMON = "common"  # value of the family filter that selects the most used methods
 _IN_MOST_USE = (
     "lora",
     "qlora",
@@ -35,22 +35,23 @@ _IN_MOST_USE = (
     "prompt_tuning",
     "bitfit",
 )
-_ALIKE = 0.75  # at which difflib takes "loar" for "lora" and "adpter" for "adapter"
+_ALIKE = 0.75  # difflib cutoff at which "loar" matches "lora" and "adpter" matches "adapter"
 
 
 def case(outlook: Outlook) -> Case | None:
-    """What recommendations and comparisons are made for; None while the model is not known."""
+    """Return the case for which methods are recommended and compared; None while the model's shape is unknown."""
     return outlook.shape and Case(outlook.recipe, outlook.shape, outlook.lengths, outlook.rows, hardware.machine())
 
 
 def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
-    """The two or three methods to try first, each with its reason."""
+    """Return the two or three recommended methods, each with its reason."""
     here = case(outlook)
     found = recommend(here) if here else []
     if not found:
         return ""
     cards = "".join(
-        f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" aria-pressed="{"true" if draft["method"].get("name") == item.name else "false"}">'
+        f'<button type="button" class="example" data-act="method" data-item="{e(item.name)}" '
+        f'aria-pressed="{"true" if draft["method"].get("name") == item.name else "false"}">'
         f"<strong>{e(page.t(METHODS[item.name].title))}</strong><span>{e(page.say(item.reason))}</span></button>"
         for item in found
     )
@@ -58,8 +59,12 @@ def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
 
 
 def search(kind: str, words: str, language: str) -> list[str]:
-    """The methods of the family `kind` ("": any; COMMON: without words those in most use) whose cards hold all `words`; where none does, those that hold them joined or
-    parted otherwise ("4bit", "q-lora"), else those that hold words much like them ("adpter")."""
+    """Return the names of the methods of family `kind` whose cards contain all `words`.
+
+    `kind` is "" for any family; with COMMON, the most used methods are listed without `words` and all are searched with
+    them. If no card matches, the search is repeated ignoring spaces and punctuation ("4bit", "q-lora"), then with
+    similar words ("adpter").
+    """
     asked = (words or "").lower().split()
     if kind == COMMON:
         offered = list(METHODS if asked else _IN_MOST_USE)
@@ -102,7 +107,7 @@ def _searched(name: str, language: str) -> str:
 
 
 def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:
-    """A card for each method that is looked for, with the reason where it cannot be used now."""
+    """Return a card for each method found, with the reason if it cannot be used now."""
     names = search(kind, words, page.language)
     if not names:
         return note(page.t("No method fits these words; search for less."))
@@ -135,12 +140,16 @@ def _card(page: Page, name: str, shape: Shape | None, draft: dict) -> str:
         name,
         says=page.t("Compare {method} with another method", method=page.t(method.title)),
     )
-    return f'<article class="card" aria-current="{"true" if chosen else "false"}">{_said(name, page.language)[0]}{barred}{bars_html(page, name)}{_said(name, page.language)[1]}<footer>{choose}{beside}{learns}</footer></article>'
+    return (
+        f'<article class="card" aria-current="{"true" if chosen else "false"}">'
+        f"{_said(name, page.language)[0]}{barred}{bars_html(page, name)}{_said(name, page.language)[1]}<footer>"
+        f"{choose}{beside}{learns}</footer></article>"
+    )
 
 
 @cache
 def _said(name: str, language: str) -> tuple[str, str]:
-    """What a card always says: its head with the idea, and what is folded away."""
+    """Return the parts of a card that do not depend on the draft: header with the idea, and collapsed details."""
     method = METHODS[name]
     card = method.card()
 
@@ -170,17 +179,20 @@ def _said(name: str, language: str) -> tuple[str, str]:
     lacks = "".join(f"<li>✗ {', '.join(titles)}: {t(REASONS[reason])}</li>" for reason, titles in reasons.items())
     return (
         head,
-        f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p><ul class="lacks">{lacks}</ul></details>',
+        (
+            f'<details><summary>{t("Equation, cost and limits")}</summary>{lines}<p class="chips">{goes}</p>'
+            f'<ul class="lacks">{lacks}</ul></details>'
+        ),
     )
 
 
 def _family(method: type[Method], language: str) -> str:
-    """Family and, where it has branches, the branch, as in "Additive · soft prompt"."""
+    """Return the family and, if there is one, the branch: "Additive · soft prompt"."""
     return " · ".join(translate(text, language) for text in (FAMILIES[method.family], method.branch) if text)
 
 
 def refusal(method: type[Method], shape: Shape | None, draft: dict) -> Sentence | None:
-    """Why `method` with its defaults cannot be used for this draft."""
+    """Return the reason why `method` with default options cannot be used for this draft, or None."""
     return method().refusal(
         shape, draft["task"].get("name", ""), method.quantisation or draft["machine"].get("quantisation", "none")
     )
@@ -191,7 +203,7 @@ def share(count: int, shape: Shape) -> str:
 
 
 def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
-    """Two methods side by side, row by row."""
+    """Return a comparison table of two methods."""
     names = [name for name in names if name in METHODS]
     if len(names) < 2:
         return note(page.t("Choose two methods, here or with Compare on their cards."))
@@ -201,11 +213,14 @@ def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
         f'<tr><th scope="row">{e(title)}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>'
         for title in columns[0]
     )
-    return f'<div class="scroll" tabindex="0"><table class="plain compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="plain compared"><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
-    """Title of a row → what it says of the method, as HTML."""
+    """Return one method's column of the comparison: row title → HTML."""
     method, here = METHODS[name], case(outlook)
     card, found = method.card(), here.with_method(name) if here else None
     rows = {

@@ -1,6 +1,7 @@
-"""Small plots of the Method tab: how methods compare on the studio's own benchmark (`studio.methods.benchmark`).
+"""Small plots of the Method tab: comparison of the methods on our own benchmark (`studio.methods.benchmark`).
 
-`overview_html` draws all methods, quality over trainable parameters; `bars_html` one method's quality, memory and time.
+`overview_html` plots quality over trainable parameters for all methods; `bars_html` shows quality, memory and time of
+one method.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from studio.methods.benchmark import Measured, measured
 from studio.ui.html_parts import e, number, size
 from studio.ui.page import Page
 
-# Of Okabe and Ito: told apart by everybody; each family has its shape as well.
+# Palette of Okabe and Ito, distinguishable with colour vision deficiency; one colour per family.
 _COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"]
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 720, 250, 46, 40, 10, 12
 
 
 def bars_html(page: Page, name: str) -> str:
-    """Quality, peak memory and time of one method as bars, the longest being the benchmark's largest value."""
+    """Return quality, peak memory and time of one method as bars; "" if it was not measured.
+
+    Quality is a share; memory and time are relative to the benchmark's largest value.
+    """
     found = measured().get(name)
     if found is None:
         return ""
@@ -33,17 +37,26 @@ def bars_html(page: Page, name: str) -> str:
         ),
     ]
     bars = "".join(
-        f'<div><dt>{e(page.t(title))}</dt><dd><span class="bar"><span style="width:{100 * share:.0f}%"></span></span>{e(text)}</dd></div>'
+        (
+            f'<div><dt>{e(page.t(title))}</dt><dd><span class="bar"><span style="width:{100 * share:.0f}%"></span>'
+            f"</span>{e(text)}</dd></div>"
+        )
         for title, share, text in rows
     )
     return f'<dl class="bars" title="{e(page.t(_SOURCE))}">{bars}</dl>'
 
 
-_SOURCE = "Measured on the starter model with two examples and the same number of steps; other models and data rank differently."
+_SOURCE = (
+    "Measured on the starter model with two examples and the same number of steps; other models and data rank "
+    "differently."
+)
 
 
 def overview_html(page: Page, names: list[str], chosen: str) -> str:
-    """Quality over trainable parameters, a point for each of `names` that was measured. Points are buttons that choose."""
+    """Plot quality over trainable parameters, with one point for each of `names` that was measured.
+
+    The points are buttons that choose the method.
+    """
     points = {name: measured()[name] for name in names if name in measured()}
     if not points:
         return ""
@@ -56,7 +69,7 @@ def overview_html(page: Page, names: list[str], chosen: str) -> str:
     def y(point: Measured) -> float:
         return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - point.quality)
 
-    order = sorted(points, key=lambda name: (name == chosen, points[name].quality))  # the chosen one is drawn on top
+    order = sorted(points, key=lambda name: (name == chosen, points[name].quality))  # draws the chosen one on top
     drawn = "".join(
         _point(page, name, points[name], x(points[name]), y(points[name]), name == chosen) for name in order
     )
@@ -65,7 +78,8 @@ def overview_html(page: Page, names: list[str], chosen: str) -> str:
         f'<span><i style="background:{_colour(key)}"></i>{e(page.t(FAMILIES[key]))}</span>' for key in families
     )
     return (
-        f'<figure class="overview"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{e(page.t("Quality over trainable parameters"))}">'
+        f'<figure class="overview"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" '
+        f'aria-label="{e(page.t("Quality over trainable parameters"))}">'
         f"{_axes(page, low, high)}{drawn}</svg>"
         f'<figcaption><span class="legend">{legend}</span> {e(page.t(_SOURCE))}</figcaption></figure>'
     )
@@ -87,8 +101,10 @@ def _point(page: Page, name: str, point: Measured, x: float, y: float, chosen: b
     )
     label = f'<text x="{x:.1f}" y="{y - 10:.1f}">{e(title)}</text>' if chosen else ""
     return (
-        f'<g class="point{" chosen" if chosen else ""}" data-act="point" data-item="{e(name)}" role="button" tabindex="0" aria-label="{e(message)}">'
-        f'<title>{e(message)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{7 if chosen else 5}" fill="{_colour(METHODS[name].family)}"/>{label}</g>'
+        f'<g class="point{" chosen" if chosen else ""}" data-act="point" data-item="{e(name)}" role="button" '
+        f'tabindex="0" aria-label="{e(message)}">'
+        f'<title>{e(message)}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{7 if chosen else 5}" '
+        f'fill="{_colour(METHODS[name].family)}"/>{label}</g>'
     )
 
 
@@ -104,12 +120,13 @@ def _axes(page: Page, low: int, high: int) -> str:
         lines.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 16}">{_power(power)}</text>')
     middle = (_LEFT + right) / 2
     lines.append(
-        f'<text class="axis" x="{middle:.0f}" y="{_HEIGHT - 6}">{e(page.t("Trainable parameters on the starter model"))}</text>'
+        f'<text class="axis" x="{middle:.0f}" y="{_HEIGHT - 6}">'
+        f"{e(page.t('Trainable parameters on the starter model'))}</text>"
     )
     return f'<g class="axes" aria-hidden="true">{"".join(lines)}</g>'
 
 
 def _power(power: int) -> str:
-    """10 to the power of `power`, as 100, 1 k, 10 M."""
+    """Format 10 to the power of `power`: 100, 1 k, 10 M."""
     unit = " kMG"[power // 3].strip()
     return f"{10 ** (power % 3)}{' ' + unit if unit else ''}"

@@ -1,6 +1,6 @@
-"""The Method tab: the base model, and how it is fine-tuned. Cards, options and counts all come from `studio.methods`.
+"""The Method tab: the base model and the fine-tuning method. Cards, options and counts come from `studio.methods`.
 
-It knows nothing about any single method.
+This module contains no code for a particular method.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from studio.words import Sentence, StudioError
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     with gr.Row(equal_height=True):
         offers = [(f"{offer.title} · {_billions(offer.parameters)}", offer.id) for offer in catalogue()]
         model = gr.Dropdown(
@@ -91,7 +91,7 @@ def build(page: Page):
 
 
 class Parts(NamedTuple):
-    """What the tab consists of."""
+    """The components of the tab."""
 
     model: gr.Dropdown
     about: Board
@@ -108,7 +108,7 @@ class Parts(NamedTuple):
 
 
 def bind(page: Page, parts: Parts) -> None:
-    """What happens when something is pressed, typed or changed elsewhere."""
+    """Bind the event handlers of the tab."""
     form = parts.form
 
     def choose_model(name: str | None):
@@ -170,24 +170,19 @@ def bind(page: Page, parts: Parts) -> None:
 
 
 def pair_with(names: list[str] | None, name: str) -> list[str]:
-    """The two methods to compare after `name` was asked for as well: it takes the place of the one that stood there longest."""
+    """Return the two methods to compare after `name` was added; the older of two earlier choices is dropped."""
     return [*[other for other in names or [] if other != name][-1:], name]
 
 
 def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names: list[str]) -> list:
-    """The whole tab from the draft."""
+    """Return updates of the whole tab from the draft."""
     origin = stamp.partition(":")[0]
     if origin in ("split", "roles"):
         return [gr.skip()] * 7
     draft, outlook = page.desk.draft(), page.desk.outlook()
     method = METHODS.get(draft["method"].get("name"))
-    own = origin in (
-        "model",
-        "fetched",
-        "method",
-        "method-form",
-    )  # the person may be typing the next model's name by now
-    same = origin in ("method-form", "training")  # the cards speak of each method with its defaults
+    own = origin in ("model", "fetched", "method", "method-form")  # do not overwrite a model name that is being typed
+    same = origin in ("method-form", "training")  # the cards show each method with its default options
     return [
         gr.skip() if own else gr.update(value=draft["model"].get("name")),
         model_html(page),
@@ -200,7 +195,11 @@ def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names:
 
 
 def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
-    """Id → name of the library's adapters that ship as `kind`, were made with these options of their method and belong to the draft's base model: what an option can choose from."""
+    """Return {id: name} of the library adapters that an option can choose from.
+
+    These are the adapters that ship as `kind`, were trained with the method options `made_with`, and belong to the
+    draft's base model.
+    """
     rows = shelf.listing(page.store, base=page.desk.draft()["model"].get("name", ""))
     return {
         row["id"]: f"{row['name']} · {row['card'].get('summary', '')}"
@@ -211,7 +210,7 @@ def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
 
 
 def refreshed(page: Page, form: OptionForm):
-    """The form anew where it offers the library's adapters, which may be others since it was drawn."""
+    """Return an update of the form if it lists library adapters, which may have changed since it was drawn."""
     draft = page.desk.draft()
     method = METHODS.get(draft["method"].get("name"))
     offers = method is not None and any(field["adapters"] for field in form_fields(method))
@@ -219,12 +218,12 @@ def refreshed(page: Page, form: OptionForm):
 
 
 def fetching(page: Page, name: str) -> dict | None:
-    """The newest job that brings the model `name` here."""
+    """Return the newest job that downloads the model `name`, or None."""
     return next((job for job in reversed(page.store.jobs(kind="inspect")) if job["payload"].get("model") == name), None)
 
 
 def model_html(page: Page) -> str:
-    """What the chosen base model is, and how to get it where it is not here yet."""
+    """Return facts about the chosen base model, with a Download button if it is not available locally."""
     outlook = page.desk.outlook()
     name = page.desk.draft()["model"].get("name", "")
     offer = catalogue_entry(name)
@@ -284,7 +283,7 @@ def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:
 
 
 def chosen_html(page: Page, method: type[Method] | None) -> str:
-    """Heading of the options, with the live count of what will be learnt."""
+    """Return the heading of the method's options, with the current number of trainable parameters."""
     outlook = page.desk.outlook()
     if method is None:
         return note(page.t("Choose a method."), "warn")
@@ -292,7 +291,11 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     message = note(page.say(problem), "bad") if problem else ""
     if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
-        message = f'<p class="count" aria-live="polite">{e(page.t("Trainable parameters: {count} of {all}.", count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}</p>'
+        message = (
+            '<p class="count" aria-live="polite">'
+            f"{e(page.t('Trainable parameters: {count} of {all}.', count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}"
+            "</p>"
+        )
         if remark := outlook.recipe.method.remark(outlook.shape):
             message += note(page.say(remark), "warn")
     return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{message}"

@@ -1,14 +1,14 @@
-"""What a plot of any length needs: a bounded envelope per series that never loses a spike, and a feed that fills them.
+"""Metric series for plots: a bounded envelope per series that keeps every spike, and a feed that fills the envelopes.
 
-An `Envelope` cuts a series into buckets of equal numbers of points and keeps, of each, the lowest and the highest point
-with their exact x. When there are too many buckets, neighbours merge and the stride doubles. A `Feed` fills one envelope
-for each metric of a run, reading only new rows of the store, once for all viewers. Neither knows anything about Gradio,
-about drawing, or about what a metric means.
+An `Envelope` divides a series into buckets of equally many points and keeps the lowest and highest point of each with
+their exact x. When there are too many buckets, neighbours are merged and the stride (points per bucket) doubles. A
+`Feed` fills one envelope for each metric of a run; it reads only new rows of the store, once for all viewers. Neither
+depends on Gradio, on how series are drawn, or on the meaning of a metric.
 
     answer  {"epoch": int, "more": bool, "series": {name: change}}
-    change  {"n": points so far, "d": how often the stride has doubled, "f": first bucket that follows, "b": [bucket, …],
-             "l": [x, y] of the newest point}
-    bucket  [] or [dx, y] or [dx, y, dx, y]: its points in order of x, each x as the distance to the point before it
+    change  {"n": number of points so far, "d": number of stride doublings, "f": index of the first bucket in "b",
+             "b": [bucket, …], "l": [x, y] of the newest point}
+    bucket  [] or [dx, y] or [dx, y, dx, y]: its points in order of x, dx being the distance to the previous point
 """
 
 from __future__ import annotations
@@ -21,23 +21,26 @@ from collections import OrderedDict, deque
 
 from studio.store import Store
 
-CAPACITY = 1024
-_FAST = 20  # buckets a second above which half the capacity has to do: keeps a live viewer under 2 kB/s
-_WINDOW = 64  # buckets over which that speed is measured
+CAPACITY = 1024  # buckets
+_FAST = 20  # buckets per second above which the capacity is halved, to keep a live viewer under 2 kB/s
+_WINDOW = 64  # buckets over which that rate is measured
 
 
 class Envelope:
-    """At most `CAPACITY` buckets over any number of (x, y); appending costs the same however long the series is."""
+    """At most `CAPACITY` buckets over a series of any length; the cost of `append` does not depend on the length."""
 
     def __init__(self):
         self.count = 0
         self.doublings = 0
-        self.buckets: list[list[float] | None] = []  # [x, y of the lowest, x, y of the highest point]
+        self.buckets: list[list[float] | None] = []  # [x, y of the lowest, x, y of the highest point] or None
         self.last: tuple[float, float] | None = None
         self._opened: deque[float] = deque(maxlen=_WINDOW)
 
     def append(self, x: float, y: float, when: float | None = None) -> None:
-        """Add a point; `when` (seconds) lets a fast series get by with fewer buckets. A y that is not finite is only counted."""
+        """Add a point; a y that is not finite is only counted.
+
+        `when` is its time in seconds: a series that grows fast is limited to half of `CAPACITY`.
+        """
         buckets = self.buckets
         if self.count == len(buckets) << self.doublings:
             if len(buckets) >= self._room(when):
@@ -64,14 +67,17 @@ class Envelope:
         return CAPACITY // 2 if fast else CAPACITY
 
     def _double(self) -> None:
-        """Merge neighbours (0, 1), (2, 3) …; a viewer does the same with what it has, so nothing is sent twice."""
+        """Merge neighbours (0, 1), (2, 3) …; viewers merge the buckets they have too, so nothing is sent again."""
         old = [*self.buckets, None] if len(self.buckets) % 2 else self.buckets
         self.buckets = [_merge(old[i], old[i + 1]) for i in range(0, len(old), 2)]
         self.doublings += 1
         self._opened.clear()
 
     def since(self, have: int) -> dict | None:
-        """What a viewer that has seen the first `have` points lacks; None if nothing. 0 asks for everything."""
+        """Return the change for a viewer that has the first `have` points, or None if there is none.
+
+        With `have` = 0 the change contains the whole series.
+        """
         if have == self.count:
             return None
         first = max(0, min(have, self.count)) >> self.doublings
@@ -93,7 +99,7 @@ def _merge(a: list[float] | None, b: list[float] | None) -> list[float] | None:
 
 
 def _points(bucket: list[float] | None) -> list[tuple[float, float]]:
-    """The one or two points of a bucket, in order of x."""
+    """Return the points of a bucket (at most two) in order of x."""
     if bucket is None:
         return []
     low, high = (bucket[0], bucket[1]), (bucket[2], bucket[3])
@@ -101,14 +107,17 @@ def _points(bucket: list[float] | None) -> list[tuple[float, float]]:
 
 
 def _short(value: float) -> float | int:
-    """Six significant digits (decimals would turn a learning-rate curve into stairs); whole numbers stay exact."""
+    """Round to six significant digits; whole numbers stay exact.
+
+    Rounding to a number of decimals would turn a learning rate curve into steps.
+    """
     if value == int(value) and abs(value) < 1e15:
         return int(value)
     return float(f"{value:.6g}")
 
 
 class Feed:
-    """The envelopes of the runs that someone is looking at, shared by all viewers. Safe to call from any thread."""
+    """Envelopes of the `keep` most recently viewed runs, shared by all viewers. Thread-safe."""
 
     def __init__(self, store: Store, keep: int = 16):
         self._store, self._keep = store, keep
@@ -116,10 +125,10 @@ class Feed:
         self._lock = threading.Lock()
 
     def answer(self, run_id: str, epoch: int = 0, have: dict[str, int] | None = None) -> dict:
-        """What a viewer lacks that has seen `have[name]` points of each series in this `epoch`.
+        """Return the data missing from a viewer that has `have[name]` points of each series in this `epoch`.
 
-        Another epoch in the answer means that rows were rewritten (a resumed run): the viewer starts afresh.
-        `more` means that a long run is still being read, and that asking again soon is worth it.
+        A different epoch in the answer means that rows were rewritten (a resumed run): the viewer discards its data.
+        `more` means that a long run is still being read and that the viewer should ask again soon.
         """
         with self._lock:
             run = self._runs.setdefault(run_id, _RunSeries(self._store, run_id))
@@ -129,17 +138,17 @@ class Feed:
         return run.answer(epoch, have or {})
 
     def recipe(self, run_id: str) -> dict:
-        """The run's recipe; {} where there is no such run."""
+        """Return the run's recipe; {} if there is no such run."""
         run = self._store.run(run_id)
         return run["recipe"] if run else {}
 
 
 class _RunSeries:
-    """One run's envelopes and how far its rows have been read."""
+    """The envelopes of one run, and the position up to which its rows have been read."""
 
-    every = 0.3  # seconds: many viewers cause no more reading than one
-    chunk = 20_000  # rows at a time
-    patience = 0.5  # seconds of reading after which a viewer is answered "more"
+    every = 0.3  # seconds between reads of the store, independent of the number of viewers
+    chunk = 20_000  # rows per query
+    patience = 0.5  # seconds of reading after which a viewer gets the answer "more"
 
     def __init__(self, store: Store, run_id: str):
         self._store, self._run_id = store, run_id
@@ -148,7 +157,8 @@ class _RunSeries:
         self._forget()
 
     def _forget(self) -> None:
-        self.epoch = 1 + secrets.randbelow(2**31)  # never that of another window whose page is still open
+        # Random, so that it differs from the epoch of an earlier server whose page is still open.
+        self.epoch = 1 + secrets.randbelow(2**31)
         self.series: dict[str, Envelope] = {}
         self._last: dict | None = None
         self._behind = False
@@ -182,10 +192,11 @@ class _RunSeries:
                 return
 
     def _new_rows(self) -> list[dict]:
-        """Rows after the last one read. That one is read again, to see whether it still stands.
+        """Return the rows after the last one read; that row is read again to check that it is unchanged.
 
-        A resumed run deletes the rows after its checkpoint and writes them anew; SQLite may give the new rows the old ids,
-        so the id alone does not tell: the same id, step and time do.
+        A resumed run deletes the rows after its checkpoint and writes new ones, to which SQLite may assign the old ids.
+        Therefore the last row counts as unchanged only if its id, step and time are equal; otherwise all series are
+        reset and read again.
         """
         if self._last is None:
             return self._store.metrics(self._run_id, 0, self.chunk)

@@ -1,7 +1,8 @@
-"""Error sentences on the page: whatever a handler refuses is shown once, in a corner, in the page's language.
+"""Error messages on the page: each error raised by a handler is shown once, in a corner, in the page's language.
 
-Gradio 6.31 shows the errors of queued handlers only, and ours are not queued (see `Page.on`): `notices.js` reads them out of
-the answers. It also says that a file is too large before the browser sends it. It knows nothing about what went wrong.
+Gradio 6.31 shows the errors of queued handlers only, and ours are not queued (see `Page.on`), so `notices.js` reads
+them from the responses. It also reports a file that is too large before the browser sends it. This module does not
+depend on what the errors are about.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from studio.words import LANGUAGES, translate
 
 
 def script() -> str:
-    """The script for the page's head."""
+    """Return the script for the page's <head>."""
     settings = json.dumps(
         {"limit": MAX_UPLOAD_BYTES, "words": {language: _words(language) for language in LANGUAGES}}, ensure_ascii=False
     )
@@ -32,14 +33,15 @@ def _words(language: str) -> dict[str, str]:
         "title": translate("Please check", language),
         "close": translate("Close", language),
         "large": translate(
-            "{name} has {size} MB, but the page takes files of up to {limit} MB. Type its path below instead, or split it.",
+            "{name} has {size} MB, but the page takes files of up to {limit} MB. Type its path below instead, or "
+            "split it.",
             language,
         ),
     }
 
 
 def discard_upload(path: str | Path) -> None:
-    """Delete the copy of an uploaded file that Gradio keeps, once it is of no use any more."""
+    """Delete Gradio's copy of an uploaded file; a path outside Gradio's upload folder is left alone."""
     path = Path(path)
     if Path(get_upload_folder()).resolve() in path.resolve().parents:
         with suppress(OSError):

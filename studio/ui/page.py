@@ -1,4 +1,4 @@
-"""What every tab's builder gets: a `Page` speaks the page's language, holds what the tabs share, and binds handlers the one right way."""
+"""`Page`, the argument of every tab's builder: translates text, holds shared components, and binds event handlers."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
 
 _log = logging.getLogger(__name__)
-_counter = itertools.count(int(time.time() * 1000))  # other numbers than before a restart
+_counter = itertools.count(int(time.time() * 1000))  # starts at the time in ms: no repeats after a restart
 
 
 class Page:
-    """One language's page while it is built. Tabs put what others need into `parts`, and bind after all are built."""
+    """The page of one language while it is built.
+
+    Tabs put components that other tabs need into `parts`, and bind their handlers after all tabs are built.
+    """
 
     def __init__(self, demo: gr.Blocks, language: str, desk: Desk, feed: Feed):
         self.demo, self.language, self.desk, self.feed = demo, language, desk, feed
         self.home, self.store = desk.home, desk.store
         self.parts: dict[str, gr.blocks.Block] = {}
         self.sentence: gr.HTML
-        self.run: gr.Textbox  # the id of the run that is shown; hidden, kept in the address as ?run=
-        self.changed: gr.Textbox  # a new stamp after each change of the draft; hidden, every tab redraws on it
+        self.run: gr.Textbox  # id of the displayed run; hidden, kept in the address as ?run=
+        self.changed: gr.Textbox  # new stamp after each change of the draft; hidden, its change event redraws all tabs
         self.tabs: gr.Tabs
 
     def stamp(self, origin: str) -> str:
-        """What a handler that changed the draft returns into `changed`: where the change was made, and that it is new."""
+        """Return a new value for `changed` after a change of the draft: origin of the change and a unique number."""
         return f"{origin}:{next(_counter)}"
 
     def t(self, text: str, /, **values) -> str:
-        """`text` in the page's language."""
+        """Translate `text` into the page's language."""
         return translate(text, self.language, **values)
 
     def say(self, sentence: Sentence | dict | None) -> str:
-        """A sentence, or its JSON out of the store, in the page's language."""
+        """Return a sentence, or its JSON from the store, in the page's language."""
         found = Sentence.from_json(sentence) if isinstance(sentence, dict) else sentence
         return found.say(self.language) if found else ""
 
@@ -51,8 +54,8 @@ class Page:
     ):
         """Bind a handler: `page.on(button.click, start, [form], [run], changes=True)`.
 
-        changes: it changes something, so on a Space only the owner may. Nothing is queued, because a queue holds a
-        connection and a browser has six; streams ask for it with `queue=True`.
+        `changes` marks handlers that change something; on a Space only the owner may call them. Handlers are not
+        queued, because the queue keeps a connection open and a browser has six; streaming handlers pass `queue=True`.
         """
         if handler is not None:
             handler = self.with_readable_errors(handler)
@@ -61,7 +64,10 @@ class Page:
         return event(handler, inputs, outputs, **settings)
 
     def with_readable_errors(self, handler: Callable) -> Callable:
-        """`handler`, whose errors reach the person as one sentence; the traceback goes to the log."""
+        """Wrap `handler` so that errors reach the user as one sentence.
+
+        The traceback of an unexpected error goes to the log.
+        """
 
         if inspect.isgeneratorfunction(handler):
 

@@ -1,6 +1,7 @@
-"""Any picture as the model gets it: scaled to its input size, with the grid of patches that it is cut into, and its class.
+"""View of a training image as the model receives it: scaled to its input size, with patch grid and class.
 
-It shows what the model's own image processor makes of it (`studio.models.image_processor.ImageTransform`); it knows nothing about files.
+It shows the output of the model's own image processor (`studio.models.image_processor.ImageTransform`); it does not
+depend on file formats.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from studio.words import StudioError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_SHOWN = 288  # pixels that the longer side of a picture takes on the page
+_SHOWN = 288  # longer side of a displayed image in pixels
 
 
 def picture_html(page: Page, outlook: Outlook, index: int) -> str:
-    """The view of training picture `index`."""
+    """Return the view of training image `index`."""
     recipe, data, shape = outlook.recipe, outlook.dataset, outlook.shape
     folder = local_folder(recipe.model.name, recipe.model.revision) if shape else None
     if folder is None:
@@ -46,7 +47,8 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
     if sight is None:
         return f'<p class="help">{e(where)}</p>' + note(
             page.t(
-                "How this model wants its pictures cannot be shown here: its preprocessor_config.json does not say all of it. Training and Chat use the model's own image processor."
+                "How this model wants its pictures cannot be shown here: its preprocessor_config.json does not "
+                "say all of it. Training and Chat use the model's own image processor."
             )
         )
     seen = sight.scaled(picture)
@@ -64,7 +66,8 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
         columns, rows = seen.width // patch, seen.height // patch
         text.append(
             page.t(
-                "It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads as one token.",
+                "It is cut into {columns} × {rows} patches of {patch} × {patch} pixels, each of which it reads "
+                "as one token.",
                 columns=columns,
                 rows=rows,
                 patch=patch,
@@ -73,11 +76,18 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
     if recipe.task.augment:
         text.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
     own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
-    return f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}{_figure(seen, " ".join(text), patch)}</div>'
+    return (
+        f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}'
+        f"{_figure(seen, ' '.join(text), patch)}</div>"
+    )
 
 
 def _figure(picture: Image, text: str, patch: int = 0, smooth: bool = False) -> str:
-    """A picture at a size that can be looked at, its patches drawn as a grid."""
+    """Return an image scaled for display.
+
+    `patch` is the side of a patch in pixels, drawn as a grid (0: no grid); `smooth` is whether the browser
+    interpolates.
+    """
     larger = _SHOWN / max(picture.size)
     width, height = (round(side * larger) for side in picture.size)
     if smooth:
@@ -92,6 +102,7 @@ def _figure(picture: Image, text: str, patch: int = 0, smooth: bool = False) -> 
     )
     source = base64.b64encode(file.getvalue()).decode()
     return (
-        f'<figure><span class="frame" style="width:{width}px;height:{height}px"><img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
+        f'<figure><span class="frame" style="width:{width}px;height:{height}px">'
+        f'<img src="data:image/png;base64,{source}" alt="" class="{"" if smooth else "pixels"}">{grid}</span>'
         f"<figcaption>{e(text)}</figcaption></figure>"
     )

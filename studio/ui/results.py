@@ -1,6 +1,6 @@
-"""What a run achieved on the validation set: figures with their intervals, and every answer in a table to search and to page.
+"""Results of a run on the validation set: scores with their intervals, and a searchable table of all answers.
 
-A part of the Train tab, drawn from the run's result and its predictions' file. It knows nothing about how they were measured.
+Part of the Train tab, built from the run's result and its predictions file; computes no metrics itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _PAGE = 10  # rows shown at a time
 
 
 def build(page: Page, changed: gr.Textbox):
-    """Draw the part; returns what binds it. changed: a textbox that changes whenever a run may have come to its end."""
+    """Create the components; return a function that binds their event handlers.
+
+    `changed` is a textbox whose value changes whenever a run may have ended.
+    """
     with gr.Accordion(page.t("Results on the validation set"), open=True):
         figures = gr.HTML(elem_id="figures", apply_default_css=False)
         with gr.Row(equal_height=True, visible=False) as controls:
@@ -43,7 +46,7 @@ def build(page: Page, changed: gr.Textbox):
 
     def bind():
         def look(run_id, words, by, before):
-            """Everything anew, if the run's results are others than those shown."""
+            """Redraw everything if the results of the run differ from those shown."""
             now = _stamp(page, run_id)
             if now == before:
                 return [gr.skip()] * 5
@@ -74,7 +77,7 @@ def build(page: Page, changed: gr.Textbox):
 
 
 def _stamp(page: Page, run_id: str) -> str:
-    """Another text whenever there is something else to show."""
+    """Return a string that changes with the run, its state and its predictions file."""
     run = page.store.run(run_id) if run_id else None
     path = page.home.run(run_id) / FILE if run else Path()
     return f"{run_id}:{run['state']}:{path.stat().st_mtime_ns if path.is_file() else 0}" if run else ":"
@@ -85,7 +88,7 @@ def _rows(page: Page, run_id: str) -> list[Prediction]:
 
 
 def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
-    """The rows as a file to take home."""
+    """Write the rows to a CSV file for download; return its path, or None without rows."""
     if not rows:
         return None
     path = page.home.exports / f"results-{run_id}.csv"
@@ -96,7 +99,7 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
 
 
 def figures_html(page: Page, metrics: dict) -> str:
-    """Base beside fine-tuned, each with the interval in which 95 of 100 such measurements would lie."""
+    """Return a table of the scores of base and fine-tuned model and their gain, each with its 95 % interval."""
     lines = [
         _figure(page, name, score, metrics)
         for name, score in {**SCORES, "macro_f1": MACRO_F1}.items()
@@ -109,7 +112,8 @@ def figures_html(page: Page, metrics: dict) -> str:
     if not lines:
         return note(
             page.t(
-                "Once a run has ended, its figures and every answer to the validation rows appear here, beside those of the base model."
+                "Once a run has ended, its figures and every answer to the validation rows appear here, beside "
+                "those of the base model."
             )
         )
     titles = [page.t("Figure"), page.t("Base model"), page.t("Fine-tuned"), page.t("Gain")]
@@ -117,9 +121,13 @@ def figures_html(page: Page, metrics: dict) -> str:
         f'<th scope="col" class="{"number" if at else ""}">{e(title)}</th>' for at, title in enumerate(titles)
     )
     about = page.t(
-        "In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows of the same kind."
+        "In brackets: the range in which the figure would lie in 95 of 100 measurements with as many other rows "
+        "of the same kind."
     )
-    return f'<div class="scroll"><table class="plain results figures"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div><p class="help">{e(about)}</p>'
+    return (
+        f'<div class="scroll"><table class="plain results figures"><thead><tr>{heads}</tr></thead><tbody>'
+        f'{"".join(lines)}</tbody></table></div><p class="help">{e(about)}</p>'
+    )
 
 
 def _figure(page: Page, name: str, score: Score, metrics: dict) -> str:
@@ -154,19 +162,19 @@ def _ranged(page: Page, value: float | None, interval: tuple[float, float] | Non
 
 
 def _bare(value: float, score: Score, sign: bool) -> str:
-    """A figure without its unit: shares in percent."""
+    """Format a score without its unit; shares as percentages."""
     return f"{100 * value if score.share else value:{'+' if sign else ''}.{0 if score.share else 3}{'f' if score.share else 'g'}}".replace(
         "-", "−"
     )
 
 
 def ranged(value: float, interval: tuple[float, float] | None) -> str:
-    """A share as plain text: "91 % (83–96)"."""
+    """Format a share and its interval as plain text: "91% (83–96)"."""
     return f"{value:.0%}" + (f" ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})" if interval else "")
 
 
 def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: int = 0) -> str:
-    """One page of the answers."""
+    """Return one page of the answers. `at`: zero-based page number."""
     if not rows:
         return ""
     found = predictions.sort_rows(rows, order if order in ORDERS else "worst", search or "")
@@ -186,7 +194,10 @@ def table_html(page: Page, rows: list[Prediction], order: str, search: str, at: 
     head = "".join(f'<th scope="col">{e(title)}</th>' for title in titles)
     if not found:
         return note(page.t("No answer holds these words; search for less."))
-    return f'<div class="scroll" tabindex="0"><table class="plain results"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_turning(page, at, last, len(found))}'
+    return (
+        f'<div class="scroll" tabindex="0"><table class="plain results"><thead><tr>{head}</tr></thead><tbody>{body}'
+        f"</tbody></table></div>{_turning(page, at, last, len(found))}"
+    )
 
 
 def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse: bool) -> str:
@@ -198,7 +209,11 @@ def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse
             for place, cell in enumerate(cells[-2:])
         ]
     cells += [
-        f'<span class="nowrap">{" → ".join(_bare(value, SCORES[name], False) + (" %" if SCORES[name].share else "") for value in row.scores[name])}</span>'
+        (
+            '<span class="nowrap">'
+            f"{' → '.join(_bare(value, SCORES[name], False) + (' %' if SCORES[name].share else '') for value in row.scores[name])}"
+            "</span>"
+        )
         for name in names
     ]
     return (

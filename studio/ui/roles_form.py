@@ -1,4 +1,4 @@
-"""The form of the Data tab that says which column plays which role, made from one file's columns."""
+"""The Data tab's form that maps columns to roles, generated from the columns of one file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _RARE = (
     "reasoning",
     "weight",
     "mask_history",
-)  # roles that are folded away where no column plays them
+)  # optional roles that are under "Advanced" unless a column is mapped to them
 
 
 def columns_and_mapping(
     data: Dataset | None, files: list[dict], file: int, task: type[Task] | None
 ) -> tuple[list[str], dict, bool]:
-    """One file's columns, how they are mapped now, and whether there may be more than one label column."""
+    """Return one file's columns, its current mapping, and whether several label columns are allowed."""
     sets = task is not None and task.record_kind == "label_sets"
     if data and file < len(data.files):
         return data.files[file].columns, data.files[file].mapping.model_dump(), sets
@@ -41,7 +41,10 @@ def columns_and_mapping(
 
 
 def columns_of(source: str) -> list[str]:
-    """The columns of a file whose mapping does not fit, so that another one can be chosen."""
+    """Return the columns of a file whose mapping does not fit, so that another mapping can be chosen.
+
+    Returns [] if the file cannot be read.
+    """
     try:
         return open_source(resolve(source).train).columns
     except StudioError:
@@ -49,12 +52,15 @@ def columns_of(source: str) -> list[str]:
 
 
 def first_shape(task: type[Task] | None) -> str:
-    """The usual shape of what `task` learns from, for a file in which none was recognised."""
+    """Return the default shape for `task`, for a file whose shape was not recognised."""
     return next((shape for shape in SHAPES if task is None or fits(Mapping(shape=shape), task.record_kind)), "messages")
 
 
 def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, sets: bool):
-    """A form whose choices are this file's columns."""
+    """Return an update of the form, with this file's columns as choices.
+
+    `sets` is whether several label columns are allowed.
+    """
     if not columns:
         return form.show(Options, values={})
     shape = mapping["shape"]

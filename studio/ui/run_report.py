@@ -1,6 +1,6 @@
-"""A run as one self-contained HTML file to share: sentence, curves, figures with intervals, answers, recipe, hardware.
+"""A run as one self-contained HTML file: summary, curves, scores with intervals, answers, recipe and hardware.
 
-Nothing in it is loaded from anywhere, and it holds no script. Paths of the person's machine are reduced to file names.
+It loads no external resources and contains no script. Local paths are reduced to file names.
 """
 
 from __future__ import annotations
@@ -26,23 +26,42 @@ from studio.words import StudioError
 
 _LIBRARIES = ("torch", "transformers", "peft")
 _STYLE = """
-:root { color-scheme: light dark; --text: #17212b; --soft: #5a6772; --line: #dde3e8; --back: #ffffff; --accent: #0e776d; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9aa8b3; --line: #2a353e; --back: #12181d; --accent: #43b2a5; } }
-body { max-width: 1120px; margin: 0 auto; padding: 24px 16px; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+:root { color-scheme: light dark; --text: #17212b; --soft: #5a6772; --line: #dde3e8; --back: #ffffff; \
+--accent: #0e776d; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9aa8b3; --line: #2a353e; --back: #12181d; \
+--accent: #43b2a5; } }
+body { max-width: 1120px; margin: 0 auto; padding: 24px 16px; background: var(--back); color: var(--text); \
+font: 16px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 h1 { margin: 0 0 4px; font-size: 1.5rem; } h2 { margin: 32px 0 10px; font-size: 1.15rem; }
-.sentence { padding: 12px 16px; border-left: 4px solid var(--accent); background: color-mix(in srgb, var(--accent) 8%, var(--back)); border-radius: 8px; font-size: 1.05rem; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 8px 16px; margin: 12px 0; } dt { font-size: 0.75rem; color: var(--soft); } dd { margin: 0; font-weight: 600; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 16px; } figure { margin: 0; } figcaption { font-size: 0.875rem; }
-.chart svg { width: 100%; height: auto; } .chart text { font: 11px system-ui, sans-serif; fill: var(--soft); text-anchor: middle; } .chart text.end { text-anchor: end; } .axes line { stroke: var(--line); }
-.curve { fill: none; stroke-width: 1.6; } .curve.c0 { stroke: #0072b2; } .curve.c1 { stroke: #d55e00; } .curve.c2 { stroke: #009e73; }
-.legend span { margin-left: 12px; color: var(--soft); } .legend i { display: inline-block; width: 14px; height: 3px; margin-right: 5px; vertical-align: middle; } i.c0 { background: #0072b2; } i.c1 { background: #d55e00; } i.c2 { background: #009e73; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.875rem; } th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; } .number { text-align: right; } .interval, .help, footer { color: var(--soft); font-size: 0.875rem; } .actions, .turning, button, .hidden { display: none; }
-.matrix td { text-align: center; } pre { padding: 12px; border: 1px solid var(--line); border-radius: 8px; overflow-x: auto; font-size: 0.8125rem; } .bad { color: #d55e00; }
+.sentence { padding: 12px 16px; border-left: 4px solid var(--accent); \
+background: color-mix(in srgb, var(--accent) 8%, var(--back)); border-radius: 8px; font-size: 1.05rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 8px 16px; \
+margin: 12px 0; } dt { font-size: 0.75rem; color: var(--soft); } dd { margin: 0; font-weight: 600; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); gap: 16px; } \
+figure { margin: 0; } figcaption { font-size: 0.875rem; }
+.chart svg { width: 100%; height: auto; } \
+.chart text { font: 11px system-ui, sans-serif; fill: var(--soft); text-anchor: middle; } \
+.chart text.end { text-anchor: end; } .axes line { stroke: var(--line); }
+.curve { fill: none; stroke-width: 1.6; } .curve.c0 { stroke: #0072b2; } .curve.c1 { stroke: #d55e00; } \
+.curve.c2 { stroke: #009e73; }
+.legend span { margin-left: 12px; color: var(--soft); } \
+.legend i { display: inline-block; width: 14px; height: 3px; margin-right: 5px; vertical-align: middle; } \
+i.c0 { background: #0072b2; } i.c1 { background: #d55e00; } i.c2 { background: #009e73; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.875rem; } \
+th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; } \
+.number { text-align: right; } .interval, .help, footer { color: var(--soft); font-size: 0.875rem; } \
+.actions, .turning, button, .hidden { display: none; }
+.matrix td { text-align: center; } \
+pre { padding: 12px; border: 1px solid var(--line); border-radius: 8px; overflow-x: auto; font-size: 0.8125rem; } \
+.bad { color: #d55e00; }
 """
 
 
 def write_report(page: Page, run_id: str) -> Path:
-    """The report as a file in the exports folder; earlier reports there are removed. Raises StudioError for an unknown run."""
+    """Write the report to the exports folder and return its path; earlier reports there are removed.
+
+    Raises `StudioError` for an unknown run.
+    """
     text = report_html(page, run_id)
     for old in page.home.exports.glob("report-*.html"):
         old.unlink(missing_ok=True)
@@ -52,7 +71,7 @@ def write_report(page: Page, run_id: str) -> Path:
 
 
 def report_html(page: Page, run_id: str) -> str:
-    """The whole document, in the page's language."""
+    """Return the whole document in the page's language. Raises `StudioError` for an unknown run."""
     run = page.store.run(run_id) if run_id else None
     if run is None:
         raise StudioError("There is no run to report on yet: start one first.")
@@ -76,7 +95,8 @@ def report_html(page: Page, run_id: str) -> str:
     parts.append(_part(page.t("Recipe"), f"<details><summary>YAML</summary><pre>{e(recipe)}</pre></details>"))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return (
-        f'<!doctype html><html lang="{e(page.language)}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="{e(page.language)}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><title>{e(run["name"])} · Delta Studio</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}<footer>{e(_made_with(page))}</footer></body></html>"
     )
@@ -90,7 +110,7 @@ def _heading(page: Page, run: dict, plan: dict) -> str:
     here = hardware.machine()
     try:
         text = page.say(sentence(recipe_from(run["recipe"]), plan.get("examples"), None, here))
-    except StudioError as error:  # a recipe that today's version does not know any more
+    except StudioError as error:  # a recipe of an earlier version that is no longer valid
         text = page.say(error.sentence)
     pieces = e(text.rstrip(" …:")).split("**")
     emphasised = "".join(f"<b>{piece}</b>" if at % 2 else piece for at, piece in enumerate(pieces))
@@ -129,7 +149,7 @@ def _peak(page: Page, run_id: str) -> float | None:
 
 
 def _curves(page: Page, run: dict) -> str:
-    """The charts of the Train tab that have a point."""
+    """Return those charts of the Train tab that have at least one point."""
     rows, own = page.store.metrics(run["id"]), units(run["recipe"])
     drawn = []
     for chart in CHARTS:

@@ -1,6 +1,6 @@
-"""The part of the Chat tab that serves the model to other programs: start, stop, address, key and ready snippets.
+"""Panel of the Chat tab that serves the model to other programs: start, stop, address, key and code snippets.
 
-What is served and where is `studio.chat.serving`'s; this module only draws it.
+The server and its endpoint are defined in `studio.chat.serving`; this module only displays them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from studio.words import StudioError
 
 _PORTS = (1024, 65535)
 _LANGUAGES = {"curl": "shell", "Python": "python", "Open WebUI": None, "LibreChat": "yaml"}
-"""Snippet → how gr.Code colours it."""
+"""Snippet → language for syntax highlighting in gr.Code (None: plain)."""
 _HIDDEN_KEY = "••••••••"
 
 
 @dataclass
 class ServePanel:
-    """The controls."""
+    """The components of the panel."""
 
     port: gr.Number
     start: gr.Button
@@ -41,7 +41,7 @@ class ServePanel:
 
 
 def build(page: Page) -> ServePanel:
-    """Create the controls, closed at first."""
+    """Create the panel, collapsed."""
     with gr.Accordion(page.t("Serve to other programs (API)"), open=False, elem_id="serve-panel"):
         gr.Markdown(
             page.t(
@@ -66,7 +66,7 @@ def build(page: Page) -> ServePanel:
 
 
 def bind(page: Page, panel: ServePanel, base: gr.Dropdown) -> None:
-    """Bind the controls. base: the Chat tab's choice of base model."""
+    """Bind the panel's event handlers. `base`: the Chat tab's dropdown of base models."""
 
     def start(port, chosen_base, show_key) -> Iterator[list]:
         yield from start_serving(page, port, chosen_base, show_key)
@@ -88,7 +88,10 @@ def bind(page: Page, panel: ServePanel, base: gr.Dropdown) -> None:
 
 
 def start_serving(page: Page, port: int | None, base: str, show_key: bool) -> Iterator[list]:
-    """Start the server; yield the panel while the model loads. Raises StudioError where it cannot be started."""
+    """Start the server; yield updates of `ServePanel.shown` while the model loads.
+
+    Raises `StudioError` if the port is not allowed or the server cannot be started.
+    """
     if port is None or not _PORTS[0] <= port <= _PORTS[1]:
         raise StudioError("The port must be a number from {low} to {high}.", low=_PORTS[0], high=_PORTS[1])
     at = serving.endpoint(page.home)
@@ -113,7 +116,7 @@ def start_serving(page: Page, port: int | None, base: str, show_key: bool) -> It
 
 
 def view(page: Page, base: str, show_key: bool) -> list:
-    """Updates of `ServePanel.shown`: what is served now, and how other programs use it."""
+    """Return updates of `ServePanel.shown`: what is being served, and how other programs can use it."""
     at = serving.endpoint(page.home)
     job = serving.served_job(page.store)
     key = at.key if show_key else _HIDDEN_KEY

@@ -1,7 +1,7 @@
-"""Prompts to try in Chat: questions of the validation set, which the model has not been trained on.
+"""Suggested prompts of the Chat tab: questions of the validation set, on which the model has not been trained.
 
-They come from the predictions of the run that made a chosen adapter, or else from the draft's own validation rows. They
-are the owner's data, so a visitor of a Space gets none.
+They come from the predictions of the runs that produced the chosen adapters, then from the draft's own validation rows.
+Visitors of a Space get none, because the questions are the owner's data.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from studio.ui.html_parts import e
 from studio.ui.page import Page
 
 _SHOWN = 3
-_LONGEST = 160  # characters: a longer prompt is no suggestion that one can read at a glance
-_LOOKED_AT = 40  # rows
+_LONGEST = 160  # characters; a longer prompt cannot be read at a glance
+_LOOKED_AT = 40  # rows examined per run and in the draft
 
 
 def suggestions_html(page: Page, rows: list[dict], *, owner: bool) -> str:
-    """A button for each prompt. rows: the adapters that answer, as the store has them."""
+    """Return a button for each prompt. `rows`: the store rows of the chosen adapters."""
     found = list(prompts(page, rows)) if owner else []
     if not found:
         return ""
@@ -26,11 +26,14 @@ def suggestions_html(page: Page, rows: list[dict], *, owner: bool) -> str:
         f'<button type="button" class="suggestion" data-act="ask" data-item="{e(text)}">{e(text)}</button>'
         for text in found
     )
-    return f'<p class="help">{e(page.t("Try a question of the validation set:"))}</p><div class="suggestions">{buttons}</div>'
+    return (
+        f'<p class="help">{e(page.t("Try a question of the validation set:"))}</p><div class="suggestions">{buttons}'
+        "</div>"
+    )
 
 
 def prompts(page: Page, rows: list[dict]) -> Iterator[str]:
-    """At most `_SHOWN` different prompts, those of the adapters' own runs first."""
+    """Yield at most `_SHOWN` distinct prompts, those of the adapters' own runs first."""
     seen: set[str] = set()
     for text in (*_of_runs(page, rows), *_of_draft(page)):
         text = text.strip()

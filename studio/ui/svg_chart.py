@@ -1,4 +1,7 @@
-"""Line charts as inline SVG, for documents that load nothing: `line_chart("Loss", {"training": points}, unit="nats per token")`."""
+"""Line charts as inline SVG, for documents that load no external resources.
+
+line_chart("Loss", {"training": points}, unit="nats per token")
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from collections.abc import Sequence
 
 Point = tuple[float, float]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 230, 58, 12, 14, 34
-_BUCKETS = 240  # of a curve; each keeps its lowest and its highest point
+_BUCKETS = 240  # per curve; each keeps its lowest and its highest point
 _DASHES = ["", "6 3", "2 3"]
-_LOG_FROM = 30  # largest value over smallest from which a log axis is easier to read
+_LOG_FROM = 30  # ratio of largest to smallest value above which the y axis is logarithmic
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most two points of each of `_BUCKETS` parts of the curve, its lowest and its highest, in order."""
+    """Keep the lowest and highest point of each of `_BUCKETS` parts of a curve, in order; drop non-finite points."""
     found = [point for point in points if math.isfinite(point[1])]
     if len(found) <= 2 * _BUCKETS:
         return found
@@ -26,7 +29,10 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def line_chart(title: str, series: dict[str, Sequence[Point]], unit: str = "", x_title: str = "") -> str:
-    """One chart with a curve for each entry of `series` (name → (step, value)); "" where no curve has a point."""
+    """Return one chart with a curve for each entry of `series`: name → (step, value) points.
+
+    The y axis is logarithmic for positive values of a wide range (`_LOG_FROM`). Returns "" if no curve has a point.
+    """
     curves = {name: found for name, points in series.items() if (found := thinned(points))}
     if not curves:
         return ""
@@ -63,14 +69,16 @@ def line_chart(title: str, series: dict[str, Sequence[Point]], unit: str = "", x
     )
     unit_text = f" ({html.escape(unit)})" if unit else ""
     return (
-        f'<figure class="chart"><figcaption><b>{html.escape(title)}</b>{unit_text} <span class="legend">{legend}</span></figcaption>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title, quote=True)}"><g class="axes">{lines}'
+        f'<figure class="chart"><figcaption><b>{html.escape(title)}</b>{unit_text} <span class="legend">{legend}'
+        "</span></figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title, quote=True)}">'
+        f'<g class="axes">{lines}'
         f'<text x="{_WIDTH / 2:.0f}" y="{_HEIGHT - 4}">{html.escape(x_title)}</text></g>{drawn}</svg></figure>'
     )
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """About five round values from below `low` to above `high`."""
+    """Return about five round values, from at most `low` to at least `high`."""
     span = (high - low) or abs(high) or 1.0
     raw = span / 4
     power = 10 ** math.floor(math.log10(raw))

@@ -1,6 +1,7 @@
-"""How the window looks: a Gradio theme with our accent, and the style sheets `assets/ui/style.css` (the window) and `tabs.css` (what is in the tabs).
+"""Appearance of the page: a Gradio theme with our accent colour, and the style sheets in `assets/ui`.
 
-Fonts are the system's own: nothing is fetched from anywhere. It knows nothing about what is on the page.
+`style.css` styles the window, `tabs.css` the contents of the tabs. Only system fonts are used: nothing is downloaded.
+This module does not depend on what is on the page.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono
 
 
 class _SystemFont(Font):
-    """A font that is there or not. Gradio's own class quotes `system-ui`, which then names no font at all."""
+    """A font installed on the system. Gradio's own class quotes `system-ui`, which then matches no font."""
 
     def __str__(self) -> str:
         return f"'{self.name}'" if " " in self.name else self.name
@@ -145,6 +146,9 @@ def theme() -> gr.themes.Base:
 
 
 def style() -> str:
-    """The style sheets for the page's head: Gradio's `css` would repeat every rule under a prefix, media rules included."""
+    """Return the style sheets for the page's <head>.
+
+    Gradio's `css` parameter would repeat every rule with a prefix, media rules included.
+    """
     sheets = [path.read_text(encoding="utf-8") for path in sorted((ASSETS / "ui").glob("*.css"))]
     return "<style>\n" + "\n".join(sheets) + "</style>"

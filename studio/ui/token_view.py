@@ -1,6 +1,7 @@
-"""Any example as the model gets it: the rendered text, its tokens with what is learnt, read or cut off, and how rows are packed.
+"""View of a training example as the model receives it: rendered text, tokens, and packing.
 
-It calls the very `encode` that training uses; it knows nothing about files. Pictures have a view of their own (`picture_view.py`).
+Tokens are marked as trained on, only read, or truncated. The view calls the same `encode` as training and reads no
+files. Images have a view of their own (`picture_view.py`).
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from studio.ui.picture_view import picture_html
 
 _TOKENS_SHOWN = 1200
 _PACKED_FROM = 2000
-"""Training rows up to which the first epoch's order is worked out, to show what shares a row."""
+"""Largest training set, in rows, for which the first epoch's order is computed to show packed rows."""
 
 
 def build(page: Page):
-    """Draw the view; returns (its HTML, its example number, the choice of a chat template, what binds it)."""
+    """Create the view's components.
+
+    Returns (HTML of the view, number of the example, chat template dropdown, function that binds the event handlers).
+    """
     with gr.Row(equal_height=True, elem_id="token-buttons"):
         which = gr.Number(1, precision=0, minimum=1, label=page.t("Example"), elem_id="which-example", min_width=120)
         before = gr.Button(page.t("Previous"), size="sm", elem_id="previous-example", min_width=90)
@@ -77,13 +81,16 @@ def build(page: Page):
 
 
 def place(outlook: Outlook, at: float | None) -> int:
-    """The index of the example that number `at` means, kept inside the data."""
+    """Return the zero-based index for the one-based example number `at`, clamped to the training set."""
     last = len(outlook.dataset.train) - 1 if outlook.dataset else 0
     return max(0, min(int(at or 1) - 1, last))
 
 
 def next_flagged(outlook: Outlook, now: int) -> int:
-    """The next training example whose line a finding names; the same one where there is none."""
+    """Return the index of the next training example whose line is named by a finding above level "info".
+
+    The search wraps around at the end; if there is no such example, returns `now`.
+    """
     if not outlook.dataset:
         return now
     train = outlook.dataset.train
@@ -101,7 +108,7 @@ def next_flagged(outlook: Outlook, now: int) -> int:
 
 
 def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
-    """The whole view of one example."""
+    """Return the view of the example with the one-based number `at`."""
     recipe, data = outlook.recipe, outlook.dataset
     if data and data.want == "image":
         return picture_html(page, outlook, place(outlook, at))
@@ -119,7 +126,10 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     )
     value = LengthPolicy(recipe, tokenizer)(record.value)
     if value is None:
-        return f'<p class="help">{e(where)}</p>{note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))}'
+        return (
+            f'<p class="help">{e(where)}</p>'
+            f"{note(page.t('This row is longer than {limit} tokens and is left out.', limit=limit))}"
+        )
     try:
         parts = sequences(recipe.task.encode(value, tokenizer, limit))
     except ChatTemplateError as error:
@@ -166,7 +176,8 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
     elif recipe.task.uses_chat_template and len(parts) > 1:
         message += " " + page.t(
-            "The chat template writes earlier answers otherwise once more follows, so this row makes {count} examples: each answer is learnt as the model will be asked for it.",
+            "The chat template writes earlier answers otherwise once more follows, so this row makes {count} "
+            "examples: each answer is learnt as the model will be asked for it.",
             count=len(parts),
         )
         titles = [
@@ -174,22 +185,31 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
             for at in range(1, len(parts) + 1)
         ]
     chips = "".join(
-        f'{titles[at]}<p class="tokens">{chips_html(page, part, tokenizer, whole[at].ids[limit:] if part.truncated_tokens else [])}</p>'
+        (
+            f'{titles[at]}<p class="tokens">'
+            f"{chips_html(page, part, tokenizer, whole[at].ids[limit:] if part.truncated_tokens else [])}</p>"
+        )
         for at, part in enumerate(parts)
     )
-    text = f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">{e(recipe.task.render(value, tokenizer))}</pre></details>'
+    text = (
+        f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">'
+        f"{e(recipe.task.render(value, tokenizer))}</pre></details>"
+    )
     return (
         f'<p class="help">{e(where)} {e(message)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
     )
 
 
 def sequences(parts: list[Encoded]) -> list[Encoded]:
-    """Every row of tokens that a model gets: of a pair both answers."""
+    """Return every token sequence that the model receives; a preference pair has two."""
     return [row for part in parts for row in part.sequences]
 
 
 def chips_html(page: Page, part: Encoded, tokenizer: ChatTokenizer, rest: list[int]) -> str:
-    """One example's tokens in frames: learnt ones coloured, read ones grey, cut ones struck through."""
+    """Return one example's tokens as chips: trained on coloured, only read grey, truncated struck through.
+
+    `rest`: ids of the truncated tokens.
+    """
     kinds = ["labelled" if label != IGNORED and at else "read" for at, label in enumerate(part.labels)] + ["cut"] * len(
         rest
     )
@@ -210,21 +230,23 @@ def chips_html(page: Page, part: Encoded, tokenizer: ChatTokenizer, rest: list[i
 
 
 def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
-    """Which examples share a row with this one in the first epoch, and where positions begin anew."""
+    """Return which examples share a packed row with this one in the first epoch, and where positions restart."""
     training = outlook.recipe.training
     if not training.packing:
         return ""
     if not training.group_by_length:
         return note(
             page.t(
-                "Packing: {count} {count:example has|examples share} a row. Which ones is drawn anew in each epoch, because they are not grouped by length.",
+                "Packing: {count} {count:example has|examples share} a row. Which ones is drawn anew in each "
+                "epoch, because they are not grouped by length.",
                 count=training.batch_size,
             )
         )
     if len(outlook.dataset.train) > _PACKED_FROM:
         return note(
             page.t(
-                "Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} rows of data.",
+                "Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} "
+                "rows of data.",
                 count=training.batch_size,
                 limit=f"{_PACKED_FROM:,}",
             )
@@ -237,19 +259,28 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     for other, length in row:
         here = ' aria-current="true"' if other == index else ""
         bars.append(
-            f'<span class="packed"{here} style="flex-grow:{length}" title="{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">{other + 1}</span>'
+            f'<span class="packed"{here} style="flex-grow:{length}" title="'
+            f'{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">'
+            f"{other + 1}</span>"
         )
         start += length
     message = page.t(
-        "Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} tokens, and positions begin anew at 0 in each example.",
+        "Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} "
+        "tokens, and positions begin anew at 0 in each example.",
         others=", ".join(str(other + 1) for other, _ in row if other != index) or "–",
         tokens=number(total),
     )
-    return f'<p class="help">{e(message)}</p><div class="packed-row" role="img" aria-label="{e(message)}">{"".join(bars)}</div>'
+    return (
+        f'<p class="help">{e(message)}</p><div class="packed-row" role="img" aria-label="{e(message)}">'
+        f"{''.join(bars)}</div>"
+    )
 
 
 def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, int]] | None:
-    """(example, tokens) of the row that training example `index` is in, in the first epoch; None if it is in none."""
+    """Return (example index, token count) of each example packed in one row with training example `index`.
+
+    Valid for the first epoch; None if the example is in no row.
+    """
     recipe = outlook.recipe
     owners, lengths = _kept(_Key(outlook, folder))
     training = recipe.training
@@ -262,7 +293,7 @@ def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, in
 
 
 class _Key:
-    """What an encoding of the whole data depends on; equal where training would see the same."""
+    """Cache key of the encoded training set; equal if training would encode the same tokens."""
 
     def __init__(self, outlook: Outlook, folder: Path):
         self.outlook, self.folder = outlook, folder
@@ -285,7 +316,10 @@ class _Key:
 
 @lru_cache(maxsize=2)
 def _kept(key: _Key) -> tuple[list[int], list[int]]:
-    """(record index, tokens) of each training example in which something is learnt, as training gets them."""
+    """Encode the training set as training does.
+
+    Returns (record indices, token counts), one entry per encoded example that has labelled tokens.
+    """
     recipe = key.outlook.recipe
     length_policy = LengthPolicy(recipe, recipe.tokenizer(key.folder))
     found = [

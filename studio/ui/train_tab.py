@@ -1,7 +1,7 @@
 """The Train tab: start, stop, resume; progress and curves; answers, log, queue and past runs.
 
-Everything shown is drawn from the store, by a timer that asks once a second and sends nothing while nothing changes, so
-any window at any time shows the same. It knows nothing about how training works.
+Everything shown is read from the store by a timer once per second, so all windows show the same state; no update is
+sent while nothing changes. This module contains no training code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHOWN_RUNS, _SHOWN_LINES = 20, 60
 
 
 def build(page: Page):
-    """Draw the tab; returns what binds it."""
+    """Create the tab's components; return a function that binds their event handlers."""
     parts = page.parts
     with gr.Row(elem_id="train-buttons"):
         start = gr.Button(page.t("Start"), variant="primary", elem_id="start")
@@ -100,7 +100,7 @@ def on_resume(page: Page, run_id: str):
 
 
 def view(page: Page, run_id: str, before: str) -> list:
-    """Everything the tab shows of a run; skips all of it while nothing has changed since `before`."""
+    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`."""
     store = page.store
     run = store.run(run_id) if run_id else None
     plan = latest(store.events(run_id, kind="plan", limit=1)) if run else None
@@ -127,7 +127,7 @@ def latest(events: list[dict]) -> dict | None:
 
 
 def status_html(page: Page, run: dict | None, plan: dict | None) -> str:
-    """The state of the run, how far it is, and how it went."""
+    """Return the state of the run, its progress, and its results when it is done."""
     if run is None:
         return note(
             page.t("No run yet. Choose data and a method, then press Start: the sentence above says what will happen.")
@@ -156,7 +156,7 @@ def _report_button(page: Page, run: dict) -> str:
 
 
 def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
-    """A bar with steps and time left."""
+    """Return a progress bar with the step count and the remaining time."""
     step, steps = run["step"] or 0, (plan or {}).get("steps", 0)
     share = min(1.0, step / steps) if steps else 0.0
     message = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
@@ -164,13 +164,18 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
     words = " · ".join(part for part in (doing, message, tail) if part)
     return (
-        f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div><p class="progress-words">{e(words)}</p>'
+        f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" '
+        'aria-valuemax="100" '
+        f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div>'
+        f'<p class="progress-words">{e(words)}</p>'
     )
 
 
 def time_left(page: Page, run: dict, steps: int) -> float | None:
-    """Seconds to the last step, at the pace of the last steps of this attempt."""
+    """Estimate the seconds to the last step from the pace of recent steps of this attempt.
+
+    Returns None while fewer than three steps have been recorded.
+    """
     last = page.store.last_metric_id(run["id"])
     rows = [
         row
@@ -184,7 +189,7 @@ def time_left(page: Page, run: dict, steps: int) -> float | None:
 
 
 def _done_html(page: Page, run: dict) -> str:
-    """What the run achieved, base beside fine-tuned."""
+    """Return the results of a finished run, each as base model → fine-tuned model."""
     metrics = (run["result"] or {}).get("metrics", {})
     pairs = []
     for key, title in (
@@ -218,7 +223,7 @@ def _done_html(page: Page, run: dict) -> str:
 
 
 def samples_html(page: Page, events: list[dict]) -> str:
-    """Per fixed prompt: what was expected and what was said, newest first."""
+    """Return, for each fixed prompt, the expected answer and the model's answers, newest first."""
     if not events:
         return note(page.t("At each evaluation the model answers a few validation prompts; what it says appears here."))
     prompts: dict[str, list[dict]] = {}
@@ -227,33 +232,42 @@ def samples_html(page: Page, events: list[dict]) -> str:
     blocks = []
     for prompt, answers in prompts.items():
         text = "".join(
-            f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span> <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">{folded(item["answer"])}</span></li>'
+            (
+                f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span>'
+                f' <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">'
+                f"{folded(item['answer'])}</span></li>"
+            )
             for item in reversed(answers)
         )
         blocks.append(
-            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">{e(page.t("Expected answer"))}: {e(answers[0]["expected"])}</p><ul>{text}</ul></div>'
+            f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">'
+            f"{e(page.t('Expected answer'))}: {e(answers[0]['expected'])}</p><ul>{text}</ul></div>"
         )
     return f'<div class="samples">{"".join(blocks)}</div>'
 
 
 def log_html(page: Page, lines: list[dict], traceback: dict | None, run: dict | None) -> str:
-    """The run's own words, and the full report of a failure one click away."""
+    """Return the log of the run; for a failed run also the traceback, collapsed."""
     message = [
         f"{time.strftime('%H:%M:%S', time.localtime(event['time']))}  {page.say(event['data'])}" for event in lines
     ]
     if run and run["started"]:
         message.insert(
             0,
-            f"{time.strftime('%H:%M:%S', time.localtime(run['started']))}  {page.t('Started on {device}.', device=run['device'])}",
+            f"{time.strftime('%H:%M:%S', time.localtime(run['started']))}  "
+            f"{page.t('Started on {device}.', device=run['device'])}",
         )
     text = f'<pre class="log" tabindex="0">{e(chr(10).join(message)) or e(page.t("Nothing yet."))}</pre>'
     if traceback and run and run["state"] == "failed":
-        text += f'<details><summary>{e(page.t("Full report"))}</summary><pre class="log" tabindex="0">{e(traceback["text"])}</pre></details>'
+        text += (
+            f'<details><summary>{e(page.t("Full report"))}</summary><pre class="log" tabindex="0">'
+            f"{e(traceback['text'])}</pre></details>"
+        )
     return text
 
 
 def runs_html(page: Page, current: str) -> str:
-    """Waiting, running and past runs; pressing one shows it."""
+    """Return queued, running and past runs as buttons; a click on one shows it."""
     rows = []
     for run in page.store.runs(_SHOWN_RUNS):
         here = ' aria-current="true"' if run["id"] == current else ""
@@ -262,7 +276,9 @@ def runs_html(page: Page, current: str) -> str:
         tail = f"{best:.0%}" if best is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"]))
         rows.append(
-            f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">{e(run["name"])}</span>'
-            f'{chip(page.t(_STATES[run["state"]]), _KINDS[run["state"]])}<span class="when">{e(when)}</span><span class="result">{tail}</span></button></li>'
+            f'<li><button type="button" data-act="run" data-item="{e(run["id"])}"{here}><span class="name">'
+            f"{e(run['name'])}</span>"
+            f'{chip(page.t(_STATES[run["state"]]), _KINDS[run["state"]])}<span class="when">{e(when)}</span>'
+            f'<span class="result">{tail}</span></button></li>'
         )
     return f'<ul class="runs">{"".join(rows)}</ul>' if rows else note(page.t("No runs yet."))

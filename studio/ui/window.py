@@ -1,6 +1,6 @@
-"""The window: header, the run as one sentence, six tabs; once for each language, as two pages of one Gradio app.
+"""The Gradio app: header, the run described in one sentence, and six tabs; one page per language.
 
-What is in a tab is the tab's own module's business.
+The contents of each tab are defined in its own module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from studio.words import LANGUAGES
 
 
 def build(home: Home, store: Store | None = None) -> gr.Blocks:
-    """The whole window: `/` in English and `/zh` in Chinese, over the same home."""
+    """Build the whole app: `/` in English and `/zh` in Chinese, sharing one home folder."""
     desk = Desk(home, store or Store(home.database))
     feed = Feed(desk.store)
     with gr.Blocks(title="Delta Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
@@ -37,7 +37,11 @@ def build(home: Home, store: Store | None = None) -> gr.Blocks:
 
 
 def build_page(page: Page) -> None:
-    """One language's page, into the Blocks that is open. A tab's `build` draws it and returns what binds its events."""
+    """Build the page of one language inside the current Blocks.
+
+    A tab's `build` creates its components and returns a function that binds their event handlers; these are called
+    after all tabs are built.
+    """
     modules = [data_tab, method_tab, hyper_tab, train_tab, chat_tab, library_tab]
     _header(page)
     page.sentence = gr.HTML(skeleton(56), elem_id="sentence", apply_default_css=False)
@@ -65,7 +69,7 @@ def build_page(page: Page) -> None:
 
 
 def run_sentence_html(page: Page) -> str:
-    """The draft as one sentence, and the first thing that would keep Start from doing it."""
+    """Return the draft as one sentence, with the first problem that prevents Start."""
     outlook = page.desk.outlook()
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
@@ -74,7 +78,10 @@ def run_sentence_html(page: Page) -> str:
 
 
 def sentence_html(text: str, problem: str = "") -> str:
-    """The banner's HTML, with what stands in the way below it. Parts between ** are emphasised; everything else is plain text."""
+    """Return the banner's HTML, with `problem` below the text.
+
+    Parts between ** are emphasised; everything else is plain text.
+    """
     pieces = html.escape(text).split("**")
     below = f'<span class="in-the-way">{html.escape(problem)}</span>' if problem else ""
     return (
@@ -95,14 +102,14 @@ _WRITE_ADDRESS = """(run) => {
 
 
 def chosen_run(store: Store, asked: str) -> str:
-    """The run named in the address if it exists, else the newest one, else none."""
+    """Return the id of the run `asked` in the address if it exists, else of the newest run, else ""."""
     found = store.run(asked) if asked else None
     found = found or store.latest_run()
     return found["id"] if found else ""
 
 
 def _header(page: Page) -> None:
-    """Name, language switch (a plain link that keeps ?run=), and on a Space the sign-in button."""
+    """Create the header: name, tools, language links (which keep ?run=), and on a Space the sign-in button."""
     links = []
     for language, name in LANGUAGES.items():
         address = "./?lang=en" if language == "en" else f"./{language}"
@@ -110,7 +117,8 @@ def _header(page: Page) -> None:
         links.append(f'<a href="{address}" lang="{language}" hreflang="{language}"{here}>{name}</a>')
     with gr.Row(elem_id="header"):
         gr.HTML(
-            f'<header class="top"><div><h1><span class="mark" aria-hidden="true">Δ</span> Delta Studio</h1><p>{html.escape(page.t("Teach an open model from your own data, without code."))}</p></div>'
+            '<header class="top"><div><h1><span class="mark" aria-hidden="true">Δ</span> Delta Studio</h1><p>'
+            f"{html.escape(page.t('Teach an open model from your own data, without code.'))}</p></div>"
             f'<div class="top-tools">{frame.theme_switch_html(page)}'
             f'<nav aria-label="{html.escape(page.t("Language"))}">{"".join(links)}</nav></div></header>',
             js_on_load=_HEADER.replace("LANGUAGE", "zh-CN" if page.language == "zh" else page.language),

@@ -1,8 +1,8 @@
-"""How each kind of task is fine-tuned: one module a kind, which says what `worker.py` cannot know.
+"""The parts of training that depend on the kind of task, one module per kind.
 
-A task names its kind (`Task.kind`), the kind is a module of that name in this folder with one subclass of `Kind`. Several tasks may
-share one: chat and text are both "generation". The story of a run (`worker.py`), its recording (`events.py`), checkpoints
-(`trainer.py`) and the shelf know only what `base.Kind` promises.
+`Task.kind` names a module in this folder, which contains one subclass of `Kind`. Several tasks can share a kind: chat
+and text are both "generation". The stages of a run (`worker.py`), its recording (`events.py`), its checkpoints
+(`trainer.py`) and the library use only the interface `base.Kind`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from studio.training.kinds.base import Kind, TrainingData
 
 
 def kind_of(job: Job, recipe: Recipe, base: Path) -> Kind:
-    """The kind of the recipe's task, made for this one run over the base model in the folder `base`."""
+    """Create the `Kind` of the recipe's task for one run. base: the base model's folder."""
     module = importlib.import_module(f"{__name__}.{recipe.task.kind}")
     found = [
         item

@@ -1,6 +1,6 @@
-"""What a kind of task must say of itself for a run to be told: from records to examples, to a trainer, to what the end measures.
+"""The interface of a kind of task: how it makes examples of records, creates the trainer and evaluates the result.
 
-It knows nothing about the order of a run's stages; that is `worker.py`.
+The order of a run's stages is defined in `worker.py`.
 """
 
 from __future__ import annotations
@@ -30,38 +30,40 @@ if TYPE_CHECKING:
     from studio.training.trainer import StudioTrainer
 
 _FITTED = {
-    "drop": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} are longer than {length} tokens and were left out.",
-    "trim": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} are longer than {length} tokens and were shortened at the front.",
+    "drop": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} "
+    "are longer than {length} tokens and were left out.",
+    "trim": "{count} {count:example|examples} to learn from and {more} validation {more:example|examples} "
+    "are longer than {length} tokens and were shortened at the front.",
 }
 
 
 @dataclass
 class TrainingData:
-    """What the data became: examples as the kind's own trainer takes them."""
+    """The dataset and its examples, in the form that the kind's trainer takes."""
 
     dataset: Dataset
     train: Sequence
     validation: Sequence
 
 
-_SAY_EVERY = 0.5  # seconds
+_SAY_EVERY = 0.5  # seconds between two progress reports
 
 
 class Kind:
-    """One run's way with its task. Made anew for each run, so that it may remember what it read."""
+    """The task-specific part of one run. A new instance is created for each run, so it may keep state."""
 
-    head: ClassVar[str] = "causal_lm"  # which class of model is loaded, a key of `studio.models.load.HEADS`
-    tokenizer: ChatTokenizer | None = None  # None where pictures are read
-    labels: list[str] | None = None  # names of the classes, known once `examples` has run; None where there are none
+    head: ClassVar[str] = "causal_lm"  # class of the loaded model, a key of `studio.models.load.HEADS`
+    tokenizer: ChatTokenizer | None = None  # None for images
+    labels: list[str] | None = None  # class names, set by `examples`; None for tasks without classes
 
     def __init__(self, job: Job, recipe: Recipe, base: Path):
         self.job, self.recipe, self.base = job, recipe, base
         self.folder = job.home.run(job.run_id)
         self._said = time.monotonic()
-        self.refused: list[ChatTemplateError] = []  # why rows were left out that the chat template does not take
+        self.refused: list[ChatTemplateError] = []  # errors of the rows that the chat template refused
 
     def prepare(self) -> TrainingData:
-        """Read the data and make examples of it. Raises Stopped where the job is asked to stop meanwhile."""
+        """Read the data and make examples of it. Raises Stopped where a stop is requested meanwhile."""
         self.job.doing(Sentence("Reading the data"))
         self.folder.mkdir(parents=True, exist_ok=True)
         dataset = load(
@@ -77,7 +79,10 @@ class Kind:
         return TrainingData(dataset, *self.examples(dataset))
 
     def apply_length_policy(self, dataset: Dataset) -> Dataset:
-        """`dataset` as the remedy for over-long rows leaves it, with a word on how many it changed."""
+        """Apply the recipe's policy for rows that are too long (drop or trim) and log how many it changed.
+
+        Raises StudioError where no training row is left.
+        """
         length_policy = LengthPolicy(self.recipe, self.tokenizer) if self.tokenizer else None
         if length_policy is None or not length_policy.action:
             return dataset
@@ -95,20 +100,24 @@ class Kind:
         )
         if not len(train.records):
             raise StudioError(
-                "Every example is longer than {length} tokens, and such rows are left out. Raise Max sequence length, or undo that remedy on the Data tab.",
+                "Every example is longer than {length} tokens, and such rows are left out. "
+                "Raise Max sequence length, or undo that remedy on the Data tab.",
                 length=length_policy.max_length,
             )
         return replace(dataset, train=train.records, validation=validation.records)
 
     def report_progress(self, sentence: Sentence) -> None:
-        """To be called between rows: says now and then what `sentence` says, and raises Stopped where the job is asked to stop."""
+        """Report `sentence` as the job's progress, at most once every `_SAY_EVERY` seconds; call it between rows.
+
+        Raises Stopped where a stop is requested.
+        """
         self.job.check_stop()
         if time.monotonic() - self._said >= _SAY_EVERY:
             self.job.doing(sentence)
             self._said = time.monotonic()
 
     def iterate(self, records: Records) -> Iterator[dict]:
-        """The value of each record, one after the other; says how far it is."""
+        """Yield the value of each record and report progress."""
         for done, record in enumerate(records):
             self.report_progress(
                 Sentence("Preparing the data: {done:,} of {count:,} {count:row|rows}", done=done, count=len(records))
@@ -116,8 +125,10 @@ class Kind:
             yield record.value
 
     def encoded(self, records: Records) -> Iterator[tuple[Encoded, int]]:
-        """The examples of all records, each with its record's place. For kinds that have a `tokenizer`. Records that the chat template refuses make
-        none, and are told of in the log."""
+        """Yield (example, index of its record) for all records. Requires a `tokenizer`.
+
+        Records that the chat template refuses are skipped, collected in `self.refused` and counted in the log.
+        """
         self.refused = []
         for place, value in enumerate(self.iterate(records)):
             try:
@@ -138,14 +149,18 @@ class Kind:
         if train.cut:
             self.job.log(
                 Sentence(
-                    "{count} {count:example is|examples are} longer than {length} tokens and {count:was|were} cut there.",
+                    "{count} {count:example is|examples are} longer than {length} tokens "
+                    "and {count:was|were} cut there.",
                     count=train.cut,
                     length=self.recipe.training.max_length,
                 )
             )
 
     def load(self, folder: Path, precision: str | None = None) -> torch.nn.Module:
-        """The model in `folder` with this kind's head, frozen, on the run's device. precision: the recipe's if not given."""
+        """Load the model in `folder` with this kind's head, frozen, on the run's device.
+
+        precision: by default the recipe's.
+        """
         return load_base(
             folder,
             quantisation=self.recipe.quantisation,
@@ -157,16 +172,18 @@ class Kind:
         )
 
     def check(self, model: torch.nn.Module, material: TrainingData) -> None:
-        """What has to be tried on the bare model before the method wraps it. Raises StudioError."""
+        """Check the base model before the method wraps it; raises StudioError. By default, no check."""
 
-    # ---- what each kind says --------------------------------------------------------------------------------------
+    # ---- to be implemented by each kind ---------------------------------------------------------------------------
 
     def examples(self, dataset: Dataset) -> tuple[Sequence, Sequence]:
-        """(training examples, validation examples); StudioError where nothing can be learnt from them."""
+        """Return (training examples, validation examples); raises StudioError where they cannot be trained on."""
         raise NotImplementedError
 
     def batches(self, material: TrainingData) -> Callable[[int], list[dict]]:
-        """A function that gives the first n training batches as arguments of the model's forward: `methods.Setting.batches`."""
+        """Return a function of n that returns the first n training batches as keyword arguments of the model's forward,
+        for `methods.Setting.batches`.
+        """
         raise NotImplementedError
 
     def trainer(
@@ -175,25 +192,28 @@ class Kind:
         raise NotImplementedError
 
     def samples(self, trainer: StudioTrainer, material: TrainingData) -> list[dict]:
-        """What a person reads of the progress at each evaluation: [{"prompt", "expected", "answer"}]."""
+        """Sample outputs that the page shows for each evaluation: [{"prompt", "expected", "answer"}]."""
         return []
 
     def outcome(
         self, trainer: StudioTrainer, material: TrainingData, bare: Callable[[], torch.nn.Module] | None
     ) -> dict:
-        """What the end measures: the fine-tuned model's figures, and the base model's with "base_" in front.
+        """Run the final evaluation: return the metrics of the fine-tuned model and, prefixed with "base_", of the base
+        model.
 
-        bare: loads a bare base model; None where the delta in `trainer.model` can be switched off for that.
+        bare: loads the base model; None where disabling the delta of `trainer.model` gives the base model.
         """
         raise NotImplementedError
 
     def probe(self, model: torch.nn.Module, material: TrainingData) -> torch.Tensor:
-        """Logits on the CPU that the artefact, loaded again from disk, has to give again."""
+        """Logits for one or a few training examples, in float32 on the CPU. The artefact reloaded from disk must
+        reproduce them.
+        """
         raise NotImplementedError
 
     def save_companion_files(self, folder: Path) -> None:
-        """Write what the artefact in `folder` needs beside its weights."""
+        """Write files that the artefact in `folder` needs besides its weights. By default, none."""
 
     def card(self) -> dict:
-        """What the library's card says beyond what every run's says."""
+        """Additional metadata of this kind for the adapter's entry in the library."""
         return {}

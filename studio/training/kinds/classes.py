@@ -1,7 +1,8 @@
-"""What all kinds that learn classes share: the loss over a new head, live accuracy and macro F1, and the confusion matrix at the end.
+"""The shared base of all classification kinds: loss of the new head, accuracy and macro F1 at each evaluation, and the
+final confusion matrix.
 
-The base model has no such head, so it cannot be asked: what stands beside the fine-tuned model is the answer that needs no
-reading, the commonest label always. It knows nothing about texts and pictures.
+The base model has no classification head, so the baseline is not its answer but the most frequent training label.
+Independent of texts and images.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ T = TypeVar("T")
 
 
 class ClassTrainer(StudioTrainer):
-    """Batches are inputs of the model with "labels" (as `Classes.numbers` makes them) and "tokens". `kind`: whose classes they are."""
+    """Trainer for classification. Batches are the model's inputs with "labels" (see `Classes.numbers`) and "tokens".
+
+    `kind` must be set before training.
+    """
 
     kind: Classes
 
@@ -44,7 +48,9 @@ class ClassTrainer(StudioTrainer):
 
     @torch.no_grad()
     def predict_validation(self) -> tuple[float, list[list[float]]]:
-        """(validation loss, probabilities of each validation row in order) of the model that is being fine-tuned."""
+        """Return (validation loss, class probabilities of each validation row, in order) of the model being
+        fine-tuned.
+        """
         model = self.model_wrapped.eval()
         total, count, rows = 0.0, 0, []
         for inputs in self.get_eval_dataloader():
@@ -58,7 +64,7 @@ class ClassTrainer(StudioTrainer):
         return total / max(1, count), rows
 
     def validation(self, model=None) -> dict[str, float]:
-        """{"loss", "accuracy", "macro_f1"}"""
+        """Return {"loss", "accuracy", "macro_f1"} on the validation set."""
         loss, rows = self.predict_validation()
         expected = self.eval_dataset.expected
         return {"loss": loss, **self.kind.figures(expected, self.kind.answers(rows, expected))}
@@ -67,30 +73,35 @@ class ClassTrainer(StudioTrainer):
 def class_figures(
     expected: Sequence[Names], given: Sequence[Names], names: list[str], multi_label: bool
 ) -> dict[str, float]:
-    """accuracy (for several labels a row: all of them right) and macro F1."""
+    """Return {"accuracy", "macro_f1"}; multi-label accuracy counts rows of which all labels are right."""
     flat = (lambda rows: [set(row) for row in rows]) if multi_label else (lambda rows: [row[0] for row in rows])
     return {"accuracy": accuracy(expected, given), "macro_f1": macro_f1(flat(expected), flat(given), names)}
 
 
 class Classes(Kind):
-    """Finds the classes in the data, and measures how well they are told apart."""
+    """Collects the classes from the training data and evaluates the predictions."""
 
     multi_label = False
-    sizes: Sequence[int] = ()  # labels in each label set, where there are several sets
+    sizes: Sequence[int] = ()  # number of labels in each label set; empty for a single set
 
     def found_names(self, train: Iterable[Names]) -> list[str]:
-        """The classes that occur in the training part, in order of the alphabet."""
+        """Return the sorted classes of the training rows; raises StudioError where there is only one (multi-label:
+        none).
+        """
         names = sorted({name for row in train for name in row})
         least = 1 if self.multi_label else 2
         if len(names) < least:
             raise StudioError(
-                "There is only one label in the data ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
+                "There is only one label in the data ({label}), so there is nothing to tell apart. "
+                "Choose another column, or add examples of other labels.",
                 label=names[0] if names else "-",
             )
         return names
 
     def known(self, validation: Iterable[tuple[Names, T]]) -> Iterator[tuple[Names, T]]:
-        """The validation rows that can be measured, with those of their labels that can; says which labels nobody could learn."""
+        """Yield the validation rows that can be evaluated, with those of their labels that can; log the labels that no
+        training row has.
+        """
         seen, unknown, count = set(self.labels), set(), 0
         for names, item in validation:
             unknown_here = set(names) - seen
@@ -102,44 +113,49 @@ class Classes(Kind):
         if count:
             self.job.log(
                 Sentence(
-                    "{count} validation {count:row has|rows have} labels that no training row has ({labels}); {count:it is|they are} not measured.",
+                    "{count} validation {count:row has|rows have} labels that no training row has ({labels}); "
+                    "{count:it is|they are} not measured.",
                     count=count,
                     labels=", ".join(sorted(unknown)[:5]),
                 )
             )
 
     def measurable(self, names: Names, unknown: set[str]) -> Names | None:
-        """What is measured of a validation row, None if nothing. unknown: those of its labels that no training row has."""
+        """The labels of a validation row to evaluate; None to leave it out. unknown: its labels that no training row
+        has.
+        """
         return None if unknown else names
 
     def numbers(self, names: Names) -> int | list[float] | list[int]:
-        """A row's labels as the loss takes them."""
+        """Encode a row's labels for the loss: the class index; multi-label: a 0/1 vector over all classes."""
         return [float(name in names) for name in self.labels] if self.multi_label else self.labels.index(names[0])
 
     def most_frequent(self, train: Sequence[Names]) -> Names:
-        """The answer that needs no reading: the commonest label; where there may be several, those that most rows have."""
+        """The baseline prediction: the most frequent label; multi-label: the labels of more than half of the rows."""
         counts = Counter(name for row in train for name in row)
         if self.multi_label:
             return tuple(name for name in self.labels if counts[name] * 2 > len(train))
         return (counts.most_common(1)[0][0],)
 
     def asked(self, given: Names, expected: Names) -> Names:
-        """What of the answer `given` was asked for in a row with the labels `expected`."""
+        """The part of the prediction `given` that can be evaluated in a row with the labels `expected`: here all."""
         return given
 
     def answers(self, rows: list[list[float]], expected: Sequence[Names]) -> list[Names]:
-        """What the probabilities of each row say."""
+        """The predicted labels of each row of probabilities."""
         return [
             self.asked(predicted_labels(row, self.labels, self.multi_label, self.sizes), reference)
             for row, reference in zip(rows, expected, strict=True)
         ]
 
     def figures(self, expected: Sequence[Names], given: Sequence[Names]) -> dict[str, float]:
-        """{"accuracy", "macro_f1"}"""
+        """Return {"accuracy", "macro_f1"}."""
         return class_figures(expected, given, self.labels, self.multi_label)
 
     def macro_f1_intervals(self, expected: Sequence[Names], base: Sequence[Names], fine_tuned: Sequence[Names]) -> dict:
-        """The intervals of macro F1: {"base", "fine_tuned", "difference"}, rows staying paired."""
+        """Return 95 % bootstrap intervals of macro F1 as {"base", "fine_tuned", "difference"}, resampling rows in
+        pairs.
+        """
         before, after = (weighted_macro_f1(expected, given, self.labels, self.sizes) for given in (base, fine_tuned))
 
         def figures(times):
@@ -155,7 +171,10 @@ class Classes(Kind):
         )
 
     def matrix(self, expected: Sequence[Names], given: Sequence[Names], always: Names) -> dict:
-        """Which labels are taken for which: {"names", "multi_label", "counts"}; with "sets" where there are several label sets."""
+        """Return the confusion matrix {"names", "multi_label", "counts"}; with several label sets also "sets".
+
+        always: the baseline prediction, used only with several label sets.
+        """
         return {
             "names": self.labels,
             "multi_label": self.multi_label,
@@ -163,7 +182,9 @@ class Classes(Kind):
         }
 
     def counted(self, expected: Sequence[Names], given: Sequence[Names], names: list[str]) -> list[list[int]]:
-        """The confusion matrix; for several labels a row the hits, misses and false alarms of each label."""
+        """Return the confusion matrix (rows expected, columns predicted); multi-label: for each label its true
+        positives, false negatives and false positives.
+        """
         if not self.multi_label:
             return confusion([row[0] for row in expected], [row[0] for row in given], names)
         pairs = list(zip(expected, given, strict=True))
@@ -177,7 +198,7 @@ class Classes(Kind):
         ]
 
     def shown(self, index: int) -> str:
-        """What a person reads of validation example `index`."""
+        """The text that the page shows for validation example `index`."""
         raise NotImplementedError
 
     def samples(self, trainer, material):
@@ -198,7 +219,9 @@ class Classes(Kind):
         ]
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, correct, macro_f1 with intervals; under "classes" the confusion matrix and what the base was taken to say."""
+        """Return eval_loss, correct and macro_f1 with intervals; "classes" holds the confusion matrix, the baseline
+        label ("always") and the mean of the largest probability ("confidence").
+        """
         if trainer.eval_dataset is None:
             return {}
         self.job.doing(Sentence("Asking the fine-tuned model"))

@@ -1,4 +1,4 @@
-"""Texts and their labels: a new head over the base model says the probability of each class."""
+"""Text classification: a new head on the base model predicts the probability of each class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from studio.training.kinds.classes import Classes, ClassTrainer, Names
 
 
 class Labelled(Examples):
-    """Encoded texts with the numbers of their classes."""
+    """Dataset of encoded texts with their labels in the form that the loss takes."""
 
     def __init__(self, encoded: ExampleFile, kind: Classification):
         super().__init__(encoded)
@@ -31,7 +31,7 @@ class Labelled(Examples):
 
 @dataclass
 class Collator:
-    """Items → {"input_ids", "attention_mask", "labels"}; "tokens" counts the real ones."""
+    """Collate items into {"input_ids", "attention_mask", "labels", "tokens"}; "tokens" excludes padding."""
 
     pad_id: int
 
@@ -44,7 +44,7 @@ class Collator:
 
 
 class Classification(Classes):
-    """The head reads each text's last token."""
+    """Text classification: the head pools at each text's last token."""
 
     head = "text_classification"
 

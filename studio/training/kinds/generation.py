@@ -1,4 +1,4 @@
-"""Chat and text: the model learns to say tokens, and is asked questions to see what it learnt."""
+"""Chat and text tasks: language modelling, evaluated by validation loss and by generated answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from studio.words import Sentence
 
 
 class Generation(Kind):
-    """Validation loss, perplexity, and the answers to validation questions."""
+    """Evaluates validation loss, perplexity and the generated answers to validation questions."""
 
     def __init__(self, job, recipe, base):
         super().__init__(job, recipe, base)
@@ -44,7 +44,8 @@ class Generation(Kind):
         if left:
             self.job.log(
                 Sentence(
-                    "{count} {count:example has|examples have} no token to learn within {length} tokens and {count:was|were} left out.",
+                    "{count} {count:example has|examples have} no token to learn within {length} tokens "
+                    "and {count:was|were} left out.",
                     count=left,
                     length=training.max_length,
                 )
@@ -60,7 +61,7 @@ class Generation(Kind):
         return train, validation
 
     def fits_context(self, question: Question) -> bool:
-        """Whether the chat template takes the question."""
+        """Whether the chat template can render the question."""
         try:
             self.tokenizer.render(question.messages, add_generation_prompt=True, tools=question.tools)
         except ChatTemplateError:
@@ -68,7 +69,9 @@ class Generation(Kind):
         return True
 
     def with_expected(self, question: Question, record: dict) -> Question:
-        """`question` with calls in the answer expected as the chat template writes them, which is how a model says them."""
+        """Return `question` with the tool calls of the expected answer written as the chat template renders them, since
+        the model generates that form.
+        """
         *before, last = record["messages"]
         if not last.get("tool_calls"):
             return question
@@ -82,7 +85,7 @@ class Generation(Kind):
         return replace(question, expected=split_reasoning(message.partition(end)[0] if end else message)[1].strip())
 
     def labelled_examples(self, records: Records) -> tuple[ExampleFile, int]:
-        """(the examples of the records that have a token to learn, how many have none)."""
+        """Return (examples with at least one labelled token, number of examples without any)."""
         found, left = ExampleFile(self.folder), 0
         for example, place in self.encoded(records):
             if example.labelled:
@@ -114,7 +117,7 @@ class Generation(Kind):
         )
 
     def samples(self, trainer, material):
-        """The fixed validation prompts with what the model says to them now."""
+        """Answers of the current model to the first validation prompts, the same ones at each evaluation."""
         asked = self.questions[: self.recipe.training.sample_prompts]
         if not asked:
             return []
@@ -131,7 +134,7 @@ class Generation(Kind):
         ]
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, perplexity, and how the answers compare with those expected."""
+        """Return eval_loss, perplexity and the scores of the generated answers, for both models."""
         found: dict = {}
         text: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
@@ -146,7 +149,7 @@ class Generation(Kind):
         return found | kept(self.job, rows)
 
     def answered(self, model: torch.nn.Module, asked: list[Question]) -> list[str]:
-        """What `model` answers to the questions."""
+        """Generate the answers of `model` to the questions. Raises Stopped where a stop is requested."""
         training = self.recipe.training
         text, size = [], training.batch_size * 2
         for start in range(0, len(asked), size):
@@ -172,7 +175,7 @@ class Generation(Kind):
 
 
 def compared(question: Question, base: str, fine_tuned: str) -> Prediction:
-    """Both answers, each scored without its reasoning against the one expected."""
+    """Score both answers against the expected one, without their reasoning."""
     pair = [split_reasoning(answer)[1] for answer in (base, fine_tuned)]
     scores = {
         score.__name__: (score(question.expected, pair[0]), score(question.expected, pair[1]))
@@ -182,6 +185,6 @@ def compared(question: Question, base: str, fine_tuned: str) -> Prediction:
 
 
 def asked(question: Question) -> str:
-    """The question as a person reads it: what the user said last, with what went before it."""
+    """The question as text: the last message, preceded by the earlier ones with their roles."""
     *before, last = question.messages
     return "\n\n".join([*(f"{turn['role']}: {turn['content']}" for turn in before), last["content"]])

@@ -1,4 +1,4 @@
-"""Pictures and their classes: a new head over a model that looks at pictures."""
+"""Image classification: a new head on a vision model predicts the probability of each class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from studio.training.batches import in_order
 from studio.training.kinds.classes import Classes, ClassTrainer, Names
 from studio.words import Sentence
 
-_IN_MEMORY = 512 * 2**20  # bytes of pixels that are kept from one epoch to the next
-_SHIFT = 12  # a varied picture moves by up to a twelfth of its width
+_IN_MEMORY = 512 * 2**20  # bytes of preprocessed pixels that are cached across epochs
+_SHIFT = 12  # augmentation shifts an image by up to 1/12 of its width
 
 
 @dataclass
 class ImageDataset:
-    """The records of some pictures, read from disk one at a time, and the class of each."""
+    """The records of images, read from disk one at a time, and the class of each."""
 
     records: Records
     expected: list[Names]
@@ -32,19 +32,20 @@ class ImageDataset:
         return len(self.expected)
 
     def place(self, index: int) -> str:
-        """Where picture `index` lies."""
+        """Path of image `index`."""
         return self.records[index].value["image"]
 
 
 class Pictures(Dataset):
-    """The pictures of an album as {"pixel_values", "labels"}. vary: mirror and shift them at random, the same in a resumed run.
+    """Dataset of images as {"pixel_values", "labels"}. augment: flip and shift them at random.
 
-    The global generator would not do: batches are fetched one ahead, so a checkpoint's state of it is a batch too late.
+    The augmentation is seeded by run seed, epoch and index, so that a resumed run repeats it. The global generator
+    would not: batches are prefetched, so its state in a checkpoint is one batch ahead.
     """
 
     def __init__(self, album: ImageDataset, kind: Image, augment: bool = False):
         self.album, self.expected, self.kind, self.augment = album, album.expected, kind, augment
-        self.epoch: Callable[[], float | None] = lambda: 0  # asked at each picture; the trainer says
+        self.epoch: Callable[[], float | None] = lambda: 0  # the current epoch; set to the trainer's state
         self._kept: dict[int, torch.Tensor] = {}
         self._free = _IN_MEMORY
 
@@ -69,7 +70,9 @@ class Pictures(Dataset):
 
 
 def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirrored in half of the cases, and shifted; what moves out on one side comes from the edge on the other."""
+    """Flip an image [channels, height, width] horizontally with probability ½ and shift it at random; the uncovered
+    border repeats the edge pixels.
+    """
     if torch.rand((), generator=generator) < 0.5:
         pixels = pixels.flip(-1)
     room = pixels.shape[-1] // _SHIFT
@@ -79,7 +82,7 @@ def augmented(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 class Image(Classes):
-    """The head reads the model's class token."""
+    """Image classification: the head reads the model's class token."""
 
     head = "image_classification"
 
@@ -88,7 +91,7 @@ class Image(Classes):
         self.processor, self.patches = ImageProcessor(base), read_shape(base).context
 
     def examples(self, dataset):
-        same: dict[Names, Names] = {}  # one tuple for all that are equal
+        same: dict[Names, Names] = {}  # equal tuples are stored once
         train = ImageDataset(
             dataset.train,
             [same.setdefault(names, names) for names in ((value["label"],) for value in self.iterate(dataset.train))],
@@ -103,7 +106,7 @@ class Image(Classes):
         return train, self.measured
 
     def collate(self, items: list[dict]) -> dict:
-        """Items → {"pixel_values", "labels"}; "tokens" counts the patches."""
+        """Collate items into {"pixel_values", "labels", "tokens"}; "tokens" is the number of patches."""
         return {
             "pixel_values": torch.stack([item["pixel_values"] for item in items]),
             "labels": torch.tensor([item["labels"] for item in items]),

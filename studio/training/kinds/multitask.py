@@ -1,7 +1,8 @@
-"""Texts and their labels in several label sets: one head of logits whose rows are grouped by set, over one shared adapter or prompt.
+"""Multi-task text classification: several label sets share one adapter or prompt and one head, whose logits are
+grouped by label set.
 
-Softmax, loss and figures stay within a set; a text teaches only the sets that its row has a label of. Everything else is as in
-classification, so every method that can classify can do this too.
+Softmax, loss and metrics are computed within each set; a row contributes only to the sets for which it has a label. All
+else is as in text classification, so every method that supports classification supports this too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from studio.words import StudioError
 
 
 def label_sets(labels: Iterable[dict[str, str]]) -> dict[str, list[str]]:
-    """Set → its labels in order of the alphabet, from the labels of each row; StudioError where a set has only one."""
+    """Return the sorted labels of each label set. labels: for each row, set → label.
+
+    Raises StudioError where a set has only one label.
+    """
     found: dict[str, set[str]] = {}
     for row in labels:
         for name, label in row.items():
@@ -26,7 +30,8 @@ def label_sets(labels: Iterable[dict[str, str]]) -> dict[str, list[str]]:
     for name, own in found.items():
         if len(own) < 2:
             raise StudioError(
-                "The label column '{column}' has only one label in the training part ({label}), so there is nothing to tell apart. Choose another column, or add examples of other labels.",
+                "The label column '{column}' has only one label in the training part ({label}), "
+                "so there is nothing to tell apart. Choose another column, or add examples of other labels.",
                 column=name,
                 label=min(own),
             )
@@ -34,7 +39,10 @@ def label_sets(labels: Iterable[dict[str, str]]) -> dict[str, list[str]]:
 
 
 class MultiTask(Classification):
-    """`labels` are those of all sets, one set after the other; `place` says of each its set's number and its own within it."""
+    """Multi-task text classification.
+
+    `labels` concatenates the labels of all sets; `place` maps each of them to (index of its set, index in the set).
+    """
 
     def examples(self, dataset):
         self.sets = label_sets(value["label"] for value in self.iterate(dataset.train))
@@ -50,11 +58,11 @@ class MultiTask(Classification):
         return list(self.place)
 
     def measurable(self, names, unknown):
-        """Those of the labels that were seen in training."""
+        """Return the labels that occur in training, or None if there are none."""
         return tuple(name for name in names if name not in unknown) or None
 
     def numbers(self, names):
-        """For each set the number of the row's label within it, or -100."""
+        """Return for each set the index of the row's label within the set, or -100 where it has none."""
         found = dict(self.place[name] for name in names)
         return [found.get(at, IGNORED) for at in range(len(self.sizes))]
 
@@ -67,12 +75,12 @@ class MultiTask(Classification):
         return tuple(best.values())
 
     def asked(self, given, expected):
-        """Only of the sets that the row has a label of: nothing is known about the others."""
+        """Return the predictions for the sets for which the row has a label; the others cannot be evaluated."""
         wanted = [self.place[name][0] for name in expected]
         return tuple(name for name in given if self.place[name][0] in wanted)
 
     def figures(self, expected, given):
-        """Means over the sets that some row has a label of."""
+        """Means of accuracy and macro F1 over the sets for which some row has a label."""
         found = [
             class_figures(*self._of_set(at, expected, given), list(self.place), False)
             for at in self._measured(expected)
@@ -80,7 +88,9 @@ class MultiTask(Classification):
         return {name: fmean(figures[name] for figures in found) for name in ("accuracy", "macro_f1")} if found else {}
 
     def matrix(self, expected, given, always):
-        """The matrix of each set, with its own figures beside those of its commonest label."""
+        """Return the confusion matrix of each set, with its metrics and those of always predicting its most frequent
+        label (prefix "base_").
+        """
         tables = []
         for at in self._measured(expected):
             (name, labels), (reference, text) = list(self.sets.items())[at], self._of_set(at, expected, given)
@@ -111,7 +121,7 @@ class MultiTask(Classification):
         return sorted({self.place[name][0] for row in expected for name in row})
 
     def _of_set(self, at: int, expected: Sequence[Names], given: Sequence[Names]) -> tuple[list[Names], list[Names]]:
-        """The labels of set `at` alone, in the rows that have one."""
+        """Return (expected, predicted) labels of set `at`, for the rows that have a label in it."""
 
         def own(row: Names) -> Names:
             return tuple(name for name in row if self.place[name][0] == at)

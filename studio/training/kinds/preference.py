@@ -1,4 +1,4 @@
-"""Preference and feedback: which answers the model finds likelier, before training and after it."""
+"""Preference and feedback tasks: probabilities of chosen and rejected answers before and after training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from studio.training.preference import AnswerCollator, Answers, PreferenceMetric
 
 
 class Preference(Generation):
-    """Loss of the algorithm, chosen-over-rejected rate and margins of the validation set; answers to its prompts to read.
+    """Evaluates the algorithm's loss, the rate at which chosen answers are preferred and the margins on the validation
+    set; also generates answers to its prompts.
 
-    A method that looks at batches before it wraps the model (`Setting.batches`) gets the better answers as chat gives them.
+    A method that uses batches before it wraps the model (`Setting.batches`) gets the chosen answers, encoded as in
+    chat.
     """
 
     def examples(self, dataset):
@@ -47,7 +49,9 @@ class Preference(Generation):
         )
 
     def outcome(self, trainer, material, bare):
-        """eval_loss, and which answers both models find likelier; the first validation prompts are answered too."""
+        """Return eval_loss and preference scores of both models; also generate answers to the first validation
+        prompts.
+        """
         found: dict = {}
         thought: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
         text: dict[str, list[str]] = {}
