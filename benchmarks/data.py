@@ -1,12 +1,13 @@
-"""A million rows of JSONL and of CSV (about 500 MB each): how long until the report stands, in how much memory, and how quick
-the page stays meanwhile.
+"""A million rows of JSONL and of CSV (about 500 MB each): how long until the report stands, in how much memory, and how
+quick the page stays meanwhile.
 
     python benchmarks/data.py            both formats; writes benchmarks/results/data.json
     python benchmarks/data.py --page     also with a window and two browser tabs open (needs chromium and playwright)
-    python benchmarks/data.py --train    instead: the JSONL through `python -m studio.training` to its first step, LoRA on the starter
+    python benchmarks/data.py --train    instead: the JSONL through `python -m studio.training` to its first step, LoRA
+                                         on the starter
 
-The files are made in a temporary folder and deleted after. Run it on a machine that does nothing else. What one mode measures
-stays in data.json when another one is run.
+The files are made in a temporary folder and deleted after. Run it on a machine that does nothing else. What one mode
+measures stays in data.json when another one is run.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def make(folder: Path, kind: str, rows: int = ROWS) -> Path:
 
 
 def measure(path: Path) -> dict:
-    """Read and judge one file in a process of its own, as the window does. Seconds, and the peak of its memory in bytes."""
+    """Read and judge one file in a process of its own, as the window does. Seconds, and the peak of its memory in
+    bytes."""
     began, peak = time.monotonic(), 0
     reading = Reading(DataSpec(source=str(path)), "messages")
     process = psutil.Process(reading._process.pid)
@@ -90,8 +92,8 @@ def measure(path: Path) -> dict:
 
 
 def train(path: Path) -> dict:
-    """A run on the whole file in a process of its own, which is asked to stop after its first step. Seconds until that step, and the peak
-    of its memory in MB, also of the time before the model was loaded."""
+    """A run on the whole file in a process of its own, which is asked to stop after its first step. Seconds until that
+    step, and the peak of its memory in MB, also of the time before the model was loaded."""
     home = Home(path.parent / "home")
     recipe = path.with_suffix(".yaml")
     recipe.write_text(f"data: {{source: {json.dumps(str(path))}}}\ntraining: {{evaluations: 0}}\n", encoding="utf-8")
@@ -127,7 +129,8 @@ def train(path: Path) -> dict:
 
 
 def page_stays_quick(path: Path) -> dict:
-    """With a window open: one tab takes the file, another polls the Train tab. 95th percentile of its requests in ms."""
+    """With a window open: one tab takes the file, another polls the Train tab. 95th percentile of its requests in
+    ms."""
     from playwright.sync_api import sync_playwright
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

@@ -2,10 +2,10 @@
 
     python benchmarks/longlora.py [--length 4096] [--group 1024] [--rounds 12] [--save]
 
-Both arms get the same queries, keys and values (1 × 8 heads × length × 64, fp32, CPU, one thread). A round is full, shifted, or
-shifted, full, in turns. The figure is the time of full over the time of shifted in the same round, as the median over the
-rounds with its smallest and largest; the paper's claim that is checked here is a ratio of at least 2 at 4096 tokens. It
-knows nothing about models: attention is only a part of their time.
+Both arms get the same queries, keys and values (1 × 8 heads × length × 64, fp32, CPU, one thread). A round is full,
+shifted, or shifted, full, in turns. The figure is the time of full over the time of shifted in the same round, as the
+median over the rounds with its smallest and largest; the paper's claim that is checked here is a ratio of at least 2 at
+4096 tokens. It knows nothing about models: attention is only a part of their time.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main() -> int:
     figures = measure(options.length, options.group, options.rounds)
     print(json.dumps(head))
     print(
-        f"full {figures['full_ms']} ms, shifted {figures['shifted_ms']} ms of CPU time: {figures['ratio']['median']}× faster "
+        f"full {figures['full_ms']} ms, shifted {figures['shifted_ms']} ms of CPU time: {figures['ratio']['median']}× "
+        "faster "
         f"({figures['ratio']['low']} to {figures['ratio']['high']}); target {TARGET}×"
     )
     if options.save:

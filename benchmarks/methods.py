@@ -1,17 +1,20 @@
-"""Every method on two samples with the same budget: how well, how many numbers, how large a file, how much memory, how long.
+"""Every method on two samples with the same budget: how well, how many numbers, how large a file, how much memory, how
+long.
 
-    python benchmarks/methods.py                     # all methods; rows that results/methods.csv has already are left alone
+    python benchmarks/methods.py                     # all methods; those already in results/methods.csv are left alone
     python benchmarks/methods.py lora dora --again   # these, measured anew
     python benchmarks/methods.py --picture           # only the picture, from the CSV (needs chromium)
 
-Each run goes through the studio's own worker in a process of its own, one thread, one after the other: the same 400 examples, steps,
-batches and seed for all. Both samples are fine-tuned as chat, so that every method can take part: the captain's answer in his voice, and
-a letter's department as the answer. Quality is the share of validation answers that are what the sample teaches: in the captain's voice
-from the first word to the last, or the right department word for word; exact match stands beside it. Seconds are the process's CPU time,
-which other work on the machine hardly changes. It knows nothing about any single method but the learning rate that a small model wants.
+Each run goes through the studio's own worker in a process of its own, one thread, one after the other: the same 400
+examples, steps, batches and seed for all. Both samples are fine-tuned as chat, so that every method can take part: the
+captain's answer in his voice, and a letter's department as the answer. Quality is the share of validation answers that
+are what the sample teaches: in the captain's voice from the first word to the last, or the right department word for
+word; exact match stands beside it. Seconds are the process's CPU time, which other work on the machine hardly changes.
+It knows nothing about any single method but the learning rate that a small model wants.
 
-One seed, 80 rows a sample. The budget and the rates in `RATES` were settled while looking at these same validation rows, so small differences between
-methods mean nothing; the base model answers none of the rows right, so ten points better is a low bar.
+One seed, 80 rows a sample. The budget and the rates in `RATES` were settled while looking at these same validation
+rows, so small differences between methods mean nothing; the base model answers none of the rows right, so ten points
+better is a low bar.
 """
 
 from __future__ import annotations
@@ -177,11 +180,13 @@ def read() -> dict[tuple[str, str], dict]:
 
 
 def write(rows: dict[tuple[str, str], dict]) -> None:
-    """Whole after each run, so that one that is broken off goes on where it was. Methods that are no longer offered go."""
+    """Whole after each run, so that one that is broken off goes on where it was. Methods that are no longer offered
+    go."""
     RESULTS.parent.mkdir(exist_ok=True)
     with open(part := RESULTS.with_suffix(".part"), "w", encoding="utf-8", newline="") as file:
         file.write(
-            f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread; {BUDGET}; python benchmarks/methods.py\n"
+            f"# {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread; {BUDGET}; python "
+            "benchmarks/methods.py\n"
         )
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -210,11 +215,12 @@ def report(rows: dict[tuple[str, str], dict]) -> int:
     return missed
 
 
-# ---- the picture --------------------------------------------------------------------------------------------------------
+# ---- the picture -----------------------------------------------------------------------------------------------------
 
 
 def picture(rows: dict[tuple[str, str], dict]) -> None:
-    """Answers right word for word (mean of both samples) against learnt parameters, the Pareto front drawn through: assets/pictures/methods.png."""
+    """Answers right word for word (mean of both samples) against learnt parameters, the Pareto front drawn through:
+    assets/pictures/methods.png."""
     import plotly.graph_objects as go
     from playwright.sync_api import sync_playwright
 

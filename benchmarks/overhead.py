@@ -4,15 +4,16 @@
 
 The starter learns the captain sample with LoRA r=8 through the worker's own `build`, evaluations off, one
 line of log a step in both arms. The run is one `trainer.train()`, cut into segments of one epoch; between segments the
-`Events` callback is taken out of the trainer (B) or put back (A: every step is written to a real store on disk). A round
-is A, B and C, which is B once more, in an order that changes from round to round (A B C, C B A, B C A …). Every epoch
-sees the same batches in the same order, so that all arms compute exactly the same.
+`Events` callback is taken out of the trainer (B) or put back (A: every step is written to a real store on disk). A
+round is A, B and C, which is B once more, in an order that changes from round to round (A B C, C B A, B C A …). Every
+epoch sees the same batches in the same order, so that all arms compute exactly the same.
 
-Figures: A's time over B's in the same round, as the median over the rounds, with a 95 % interval (bootstrap); 1.02 is 2 %
-more. CPU time (`time.process_time`: all threads, store included) is the steadier figure on a machine that others use too;
-wall time, in tokens/s, is what a person feels. C over B is the control: its true value is 1, so what it shows is noise, and
-A over B is known no better than that. Therefore the last epochs, which count in no arm, also measure directly: the time
-inside the callback over the time of the rest. It knows nothing about evaluations, whose cost is wanted.
+Figures: A's time over B's in the same round, as the median over the rounds, with a 95 % interval (bootstrap); 1.02 is
+2 % more. CPU time (`time.process_time`: all threads, store included) is the steadier figure on a machine that others
+use too; wall time, in tokens/s, is what a person feels. C over B is the control: its true value is 1, so what it shows
+is noise, and A over B is known no better than that. Therefore the last epochs, which count in no arm, also measure
+directly: the time inside the callback over the time of the rest. It knows nothing about evaluations, whose cost is
+wanted.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ class Inside(TrainerCallback):
 
 
 def order(rounds: int) -> list[str]:
-    """The arm of every segment: warm-up (A), the rounds in all orders of A, B and C, and some that measure inside (I)."""
+    """The arm of every segment: warm-up (A), the rounds in all orders of A, B and C, and some that measure inside
+    (I)."""
     orders = ("ABC", "CBA", "BCA", "ACB", "CAB", "BAC")
     return ["A"] * WARM_UP + [arm for at in range(rounds) for arm in orders[at % len(orders)]] + ["I"] * INSIDE
 
@@ -202,15 +204,19 @@ def show(figures: dict) -> None:
         ratio, control = figures[f"{key}_ratio"], figures[f"{key}_control"]
         a, b = figures["A_ms_per_step"][key], figures["B_ms_per_step"][key]
         print(
-            f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval {ratio['low']:.4f} to {ratio['high']:.4f}: "
-            f"{'within' if ratio['within'] else 'ABOVE'} {TARGET} (control {control['median']:.4f}, {control['low']:.4f} to {control['high']:.4f})"
+            f"{title}: with {a} ms, without {b} ms a step; ratio {ratio['median']:.4f}, 95 % interval "
+            f"{ratio['low']:.4f} to {ratio['high']:.4f}: "
+            f"{'within' if ratio['within'] else 'ABOVE'} {TARGET} (control {control['median']:.4f}, "
+            f"{control['low']:.4f} to {control['high']:.4f})"
         )
     print(
-        f"threads: {figures['threads']}; tokens/s (wall): with {figures['A_tokens_per_second']:,}, without {figures['B_tokens_per_second']:,}"
+        f"threads: {figures['threads']}; tokens/s (wall): with {figures['A_tokens_per_second']:,}, without "
+        f"{figures['B_tokens_per_second']:,}"
     )
     cpu, wall = figures["inside_cpu"], figures["inside_wall"]
     print(
-        f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the rest), "
+        f"inside the callback: {cpu['microseconds_per_step']} µs CPU a step ({cpu['share_of_the_rest']:.2%} of the "
+        "rest), "
         f"{wall['microseconds_per_step']} µs wall ({wall['share_of_the_rest']:.2%})"
     )
 

@@ -1,4 +1,5 @@
-"""Seconds for one LoRA step of the starter with one thread and with all cores, alone and beside a busy process, interleaved.
+"""Seconds for one LoRA step of the starter with one thread and with all cores, alone and beside a busy process,
+interleaved.
 
     python benchmarks/threads.py
 
@@ -67,7 +68,8 @@ def main() -> None:
             other.kill()
         for threads, seconds in times.items():
             print(
-                f"{where}: {threads} thread(s) {statistics.median(seconds):.3f} s a step (mean {statistics.mean(seconds):.3f}, worst {max(seconds):.3f})"
+                f"{where}: {threads} thread(s) {statistics.median(seconds):.3f} s a step (mean "
+                f"{statistics.mean(seconds):.3f}, worst {max(seconds):.3f})"
             )
 
 

@@ -1,4 +1,5 @@
-"""One browser for all tests, pages that fail their test when a script of theirs fails, and a whole studio as a person starts it."""
+"""One browser for all tests, pages that fail their test when a script of theirs fails, and a whole studio as a person
+starts it."""
 
 import os
 import shutil
@@ -42,7 +43,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One test on each core where most of the suite runs; one at a time elsewhere: the browser's stories look at the clock, and of few tests the start counts."""
+    """One test on each core where most of the suite runs; one at a time elsewhere: the browser's stories look at the
+    clock, and of few tests the start counts."""
     if config.option.markexpr != "not e2e" and {Path(path).name for path in config.args} != {"methods"}:
         return 0
     # Processes that share cores and wait for each other's threads take twenty times as long.

@@ -11,9 +11,10 @@ import pytest
 
 # One method of each kind of implementation: each PEFT tuner family, each tuner of the studio's own, each way of saving.
 METHOD_SAMPLE = {
-    "full", "lora", "qlora", "dora", "adalora", "corda", "delta_lora", "eva", "lora_drop", "lora_fa", "long_lora", "pissa",
-    "shira", "vera", "vblora", "loha", "oft", "fourierft", "ia3", "adapter", "fusion", "bitfit", "ln_tuning", "diff_pruning",
-    "group_mask", "prefix_tuning", "prompt_tuning", "p_tuning", "prompt_ensemble", "intrinsic_prompt", "unipelt", "s4",
+    "full", "lora", "qlora", "dora", "adalora", "corda", "delta_lora", "eva", "lora_drop", "lora_fa", "long_lora",
+    "pissa", "shira", "vera", "vblora", "loha", "oft", "fourierft", "ia3", "adapter", "fusion", "bitfit", "ln_tuning",
+    "diff_pruning", "group_mask", "prefix_tuning", "prompt_tuning", "p_tuning", "prompt_ensemble", "intrinsic_prompt",
+    "unipelt", "s4",
 }  # fmt: skip
 
 

@@ -118,7 +118,10 @@ def test_the_window_and_the_recipe_import_no_torch():
 
 
 def test_the_supervisor_is_light():
-    code = "import sys; import studio.jobs.supervisor; print([name for name in ('torch', 'pydantic', 'gradio', 'numpy') if name in sys.modules])"
+    code = (
+        "import sys; import studio.jobs.supervisor; "
+        "print([name for name in ('torch', 'pydantic', 'gradio', 'numpy') if name in sys.modules])"
+    )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout

@@ -114,35 +114,59 @@ READINGS = {
 }
 
 SENTENCES = {
-    "absolute.zip": "absolute.zip holds a file named '/etc/evil.jsonl', which points outside the archive. Make the zip again from a plain folder.",
-    "all_broken.jsonl": "None of the 3 rows of all_broken.jsonl can be read. The first: Line 1 of all_broken.jsonl is not valid JSON (column 9: Expecting property name enclosed in double quotes). Correct that line or remove it.",
-    "backslash.zip": "backslash.zip holds a file named '..\\evil.jsonl', which points outside the archive. Make the zip again from a plain folder.",
+    "absolute.zip": "absolute.zip holds a file named '/etc/evil.jsonl', which points outside the archive. Make the zip "
+    "again from a plain folder.",
+    "all_broken.jsonl": "None of the 3 rows of all_broken.jsonl can be read. The first: Line 1 of all_broken.jsonl is "
+    "not valid JSON (column 9: Expecting property name enclosed in double quotes). Correct that line or remove it.",
+    "backslash.zip": "backslash.zip holds a file named '..\\evil.jsonl', which points outside the archive. Make the "
+    "zip again from a plain folder.",
     "blank.txt": "blank.txt is empty. Put at least one example in it, or choose another file.",
-    "bomb.zip": "bomb.zip would unpack to 17 MB from 0.02 MB, which looks like a zip bomb and was not unpacked. If the data is real, choose the unpacked file.",
-    "broken_line_7.json": "Line 9 of broken_line_7.json is not valid JSON (column 12: Expecting ':' delimiter). Correct that place and choose the file again.",
-    "cut.parquet": "cut.parquet is damaged and cannot be read (…). Save it again from the program that made it, or as JSONL or CSV.",
+    "bomb.zip": "bomb.zip would unpack to 17 MB from 0.02 MB, which looks like a zip bomb and was not unpacked. If the "
+    "data is real, choose the unpacked file.",
+    "broken_line_7.json": "Line 9 of broken_line_7.json is not valid JSON (column 12: Expecting ':' delimiter). "
+    "Correct that place and choose the file again.",
+    "cut.parquet": "cut.parquet is damaged and cannot be read (…). Save it again from the program that made it, or as "
+    "JSONL or CSV.",
     "cut.xlsx": "cut.xlsx is a damaged zip and cannot be opened. Make it again.",
     "cut.zip": "cut.zip is a damaged zip and cannot be opened. Make it again.",
-    "document.zip": "document.zip is a Word document, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "dotdot.zip": "dotdot.zip holds a file named '../evil.jsonl', which points outside the archive. Make the zip again from a plain folder.",
+    "document.zip": "document.zip is a Word document, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, "
+    "Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "dotdot.zip": "dotdot.zip holds a file named '../evil.jsonl', which points outside the archive. Make the zip again "
+    "from a plain folder.",
     "empty.jsonl": "empty.jsonl is empty. Put at least one example in it, or choose another file.",
     "empty.zip": "empty.zip is an empty zip. Put at least one data file in it.",
     "empty_list.json": "empty_list.json holds no rows. Put at least one example in it, or choose another file.",
-    "extra.json": "Line 2 of extra.json is not valid JSON (column 1: Extra data). Correct that place and choose the file again.",
-    "fake.arrow": "fake.arrow is damaged and cannot be read (…). Save it again from the program that made it, or as JSONL or CSV.",
+    "extra.json": "Line 2 of extra.json is not valid JSON (column 1: Extra data). Correct that place and choose the "
+    "file again.",
+    "fake.arrow": "fake.arrow is damaged and cannot be read (…). Save it again from the program that made it, or as "
+    "JSONL or CSV.",
     "header_only.csv": "header_only.csv holds no rows. Put at least one example in it, or choose another file.",
-    "junk.bin": "junk.bin is neither text nor a known table format, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "junk.bin": "junk.bin is neither text nor a known table format, which cannot be read as data. Read are JSON, "
+    "JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by "
+    "class.",
     "link.zip": "link.zip holds a link named 'link.jsonl' in place of a file. Make the zip again with the file itself.",
     "nested.zip": "nested.zip holds another archive, 'inner.zip'. Unpack that one and zip its files directly.",
     "nested_hidden.zip": "nested_hidden.zip/data.jsonl is a zip inside a zip. Unpack it and zip its files directly.",
-    "numbers.csv": "The columns of numbers.csv (a, b, c) do not look like chat, text, labels or preferences. Choose the shape and its columns yourself.",
-    "old.xls": "old.xls is an old Office document (XLS or DOC), which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "only_junk.zip": "only_junk.zip/a.bin is neither text nor a known table format, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "packed.jsonl.gz": "packed.jsonl.gz is a gzip archive, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "pickle.jsonl": "pickle.jsonl is a Python pickle, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "picture.jsonl": "picture.jsonl is a picture, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
-    "python_dict.json": "Line 1 of python_dict.json is not valid JSON (column 2: Expecting property name enclosed in double quotes). Correct that place and choose the file again.",
-    "unclosed.json": "Line 1 of unclosed.json is not valid JSON (column 872: the list is not closed). Correct that place and choose the file again.",
-    "uneven_columns.json": "The columns of uneven_columns.json have different lengths (a: 2, b: 1), so they do not make rows. Correct the file, or save it as JSONL.",
-    "unusable.jsonl": "None of the 3 rows of unusable.jsonl can be used. The most common reason (3 rows): Line 1 of unusable.jsonl ends with a message from user, so there is no answer to learn. Add the assistant's answer or remove that message.",
+    "numbers.csv": "The columns of numbers.csv (a, b, c) do not look like chat, text, labels or preferences. Choose "
+    "the shape and its columns yourself.",
+    "old.xls": "old.xls is an old Office document (XLS or DOC), which cannot be read as data. Read are JSON, JSONL, "
+    "CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "only_junk.zip": "only_junk.zip/a.bin is neither text nor a known table format, which cannot be read as data. Read "
+    "are JSON, JSONL, CSV, TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of "
+    "pictures by class.",
+    "packed.jsonl.gz": "packed.jsonl.gz is a gzip archive, which cannot be read as data. Read are JSON, JSONL, CSV, "
+    "TSV, Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "pickle.jsonl": "pickle.jsonl is a Python pickle, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, "
+    "Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "picture.jsonl": "picture.jsonl is a picture, which cannot be read as data. Read are JSON, JSONL, CSV, TSV, "
+    "Parquet, Arrow, XLSX, plain text, Markdown, a zip of these, and a zip or folder of pictures by class.",
+    "python_dict.json": "Line 1 of python_dict.json is not valid JSON (column 2: Expecting property name enclosed in "
+    "double quotes). Correct that place and choose the file again.",
+    "unclosed.json": "Line 1 of unclosed.json is not valid JSON (column 872: the list is not closed). Correct that "
+    "place and choose the file again.",
+    "uneven_columns.json": "The columns of uneven_columns.json have different lengths (a: 2, b: 1), so they do not "
+    "make rows. Correct the file, or save it as JSONL.",
+    "unusable.jsonl": "None of the 3 rows of unusable.jsonl can be used. The most common reason (3 rows): Line 1 of "
+    "unusable.jsonl ends with a message from user, so there is no answer to learn. Add the assistant's answer or "
+    "remove that message.",
 }

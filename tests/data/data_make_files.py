@@ -1,4 +1,6 @@
-"""Writes tests/data_files/: small files, good and bad, in every format and shape. `python tests/data/data_make_files.py`.
+"""Writes tests/data_files/: small files, good and bad, in every format and shape.
+
+    python tests/data/data_make_files.py
 
 What the studio must make of each stands in `data_expected.py`.
 """
@@ -176,7 +178,8 @@ def good() -> dict[str, bytes | str]:
         "flags.csv": csv(flags),
         "flags.jsonl": lines(feelings),
         "flags_doubtful.csv": csv([{**row, "id": 100 * at + row["id"]} for at in range(3) for row in flags])
-        + '"98","Nobody looked at this remark",,,\n"99","Half of a remark","1",,\n"100","A doubtful remark","-1","0","0"\n',
+        + '"98","Nobody looked at this remark",,,\n"99","Half of a remark","1",,\n'
+        '"100","A doubtful remark","-1","0","0"\n',
         "chat.jsonl": lines(CHAT),
         "chat_list.json": json.dumps(CHAT, indent=1),
         "chat_minified.json": line(CHAT),
@@ -235,7 +238,8 @@ def good() -> dict[str, bytes | str]:
             }
             for n in range(4)
         ),
-        "quoted_newlines.csv": 'prompt,completion\n"Two\nlines","A ""quoted"" word, and a comma"\nHi,Hello\n"Three\n\nlines",Yes\n',
+        "quoted_newlines.csv": 'prompt,completion\n"Two\nlines","A ""quoted"" word, and a comma"\n'
+        'Hi,Hello\n"Three\n\nlines",Yes\n',
         "escaped_quotes.csv": "prompt,completion\n" + "".join(f'"Say \\"{n}\\"","It is {n}, ok"\n' for n in range(4)),
         "raw_quotes.tsv": "prompt\tcompletion\n" + "".join(f'"Say {n}\tIt is "{n}"\n' for n in range(4)),
         "messages_in_cells.csv": "messages\n"
@@ -247,7 +251,8 @@ def good() -> dict[str, bytes | str]:
         "russian_cp1251.csv": russian.encode("cp1251"),
         "chinese.csv": chinese,
         "notes.txt": "First paragraph, with a comma.\nStill the first.\n\nSecond, short.\n\n\nThird, the last.\n",
-        "front_matter.md": "---\ntitle: A page\ntags:\n  - one\n- two\n\n# a remark\ndate: 2024-01-01\n---\n# Title\n\nSome text.\n\n---\n\nMore text.\n",
+        "front_matter.md": "---\ntitle: A page\ntags:\n  - one\n- two\n\n# a remark\ndate: 2024-01-01\n---\n"
+        "# Title\n\nSome text.\n\n---\n\nMore text.\n",
         "rule.md": "---\n\nA line above this is a rule: nothing more.\n\nSome text\n\n---\n",
         "pretty.jsonl": "\n".join(json.dumps(row, indent=2) for row in PAIRS) + "\n",
         "pretty_one_word.json": "\n\n".join(json.dumps(row, indent=1) for row in CHAT),

@@ -1,4 +1,5 @@
-"""Nothing that a column says is lost unless the report names the column: for the cases, the files and tables with columns of every name."""
+"""Nothing that a column says is lost unless the report names the column: for the cases, the files and tables with
+columns of every name."""
 
 import json
 import random
@@ -37,7 +38,8 @@ def read_from(mapping: Mapping) -> set[str]:
 
 
 def check(dataset: Dataset) -> None:
-    """Each file's columns are those that its mapping reads from and those that a finding names, and no column is both."""
+    """Each file's columns are those that its mapping reads from and those that a finding names, and no column is
+    both."""
     found = [item for item in report(dataset).findings if item.kind == "unused"]
     assert len(found) == sum(bool(part.unused) for part in dataset.files)
     for part in dataset.files:
@@ -200,5 +202,6 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
     assert text == {
         "This column of a.jsonl is not used: id.": "info",
         "These columns of c.jsonl are not used: url, system.": "info",
-        "This column of b.jsonl is not used: note. note holds more than short notes; where that is to be learnt, choose the column under Which column plays which role.": "warning",
+        "This column of b.jsonl is not used: note. note holds more than short notes; where that is to be learnt, "
+        "choose the column under Which column plays which role.": "warning",
     }

@@ -173,7 +173,11 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
     from studio.data import disk_list
 
     source = write(tmp_path / "a.jsonl", pairs(range(3)))
-    monkeypatch.setattr(disk_list.tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(
+        disk_list.tempfile,
+        "TemporaryFile",
+        lambda **_: open("/dev/full", "w+b", buffering=0),  # noqa: SIM115
+    )
     with pytest.raises(StudioError, match="kept in the folder .* Free some disk space"):
         load(DataSpec(source=source))
 

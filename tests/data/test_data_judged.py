@@ -1,4 +1,5 @@
-"""Which answer is better, whether one was good, whether a list is one answer or several: what is proposed, what else could be meant, and why."""
+"""Which answer is better, whether one was good, whether a list is one answer or several: what is proposed, what else
+could be meant, and why."""
 
 import json
 
@@ -115,7 +116,8 @@ def test_verdicts(column, value, good):
 )
 @pytest.mark.parametrize("values", [(True, False), (1, 0), ("yes", "no"), (False, False)])
 def test_bad_answers_are_never_learnt_in_chat(tmp_path, column, values):
-    """Whatever the column that judges a conversation is called and says: Chat learns those that it calls good, or none."""
+    """Whatever the column that judges a conversation is called and says: Chat learns those that it calls good, or
+    none."""
     path = written(
         tmp_path,
         lambda n: {

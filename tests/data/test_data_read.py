@@ -44,7 +44,8 @@ def test_broken_json_on_line_7_names_line_and_column():
     source, rows = read("broken_line_7.jsonl")
     assert len(rows) == 8
     assert [str(problem.sentence) for problem in source.problems] == [
-        "Line 7 of broken_line_7.jsonl is not valid JSON (column 23: Expecting ':' delimiter). Correct that line or remove it."
+        "Line 7 of broken_line_7.jsonl is not valid JSON (column 23: Expecting ':' delimiter). Correct that line or "
+        "remove it."
     ]
     assert (
         source.problems.kept[0]

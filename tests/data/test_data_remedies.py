@@ -72,8 +72,14 @@ def test_copies_in_the_validation_part_are_measured_once(tmp_path, own_file):
 
 
 def test_near_copies(tmp_path):
-    long = "The harbour master keeps a list of every ship that came in during the night and reads it aloud at breakfast in the old tower."
-    other = "Nobody knows how many bridges cross the river, because two of them can only be seen at low water in the driest week of summer."
+    long = (
+        "The harbour master keeps a list of every ship that came in during the night and reads it aloud at breakfast "
+        "in the old tower."
+    )
+    other = (
+        "Nobody knows how many bridges cross the river, because two of them can only be seen at low water in the "
+        "driest week of summer."
+    )
     path = write(
         tmp_path / "a.jsonl",
         [
@@ -96,7 +102,8 @@ def test_near_copies(tmp_path):
 
 
 def test_near_likeness_is_precise(tmp_path):
-    """Of rows that differ in half of their words none is called alike; of rows that differ in one word in twenty nearly all are."""
+    """Of rows that differ in half of their words none is called alike; of rows that differ in one word in twenty nearly
+    all are."""
     import random
 
     draw = random.Random(7)

@@ -23,7 +23,8 @@ def test_every_template_is_translated_with_its_placeholders():
 def test_importing_is_light():
     code = (
         "import sys, pkgutil, importlib, studio.data\n"
-        "for found in pkgutil.iter_modules(studio.data.__path__): importlib.import_module('studio.data.' + found.name)\n"
+        "for found in pkgutil.iter_modules(studio.data.__path__): importlib.import_module('studio.data.' + "
+        "found.name)\n"
         "heavy = {'torch', 'transformers', 'gradio', 'pandas', 'datasets', 'pyarrow', 'openpyxl'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -1,4 +1,5 @@
-"""The hub is searched through its real client, over HTTP, against a server of the test's own; without a network there is a sentence."""
+"""The hub is searched through its real client, over HTTP, against a server of the test's own; without a network there
+is a sentence."""
 
 import json
 import threading

@@ -43,7 +43,8 @@ def train_with(studio, **training) -> None:
 
 
 def start(page, studio) -> None:
-    """Click Start; returns once the store holds the run that this click made, so that nobody takes an earlier run for it."""
+    """Click Start; returns once the store holds the run that this click made, so that nobody takes an earlier run for
+    it."""
     before = studio.store.latest_run()
     page.click("#start")
     until(
@@ -64,9 +65,12 @@ def ask(page, text: str) -> list[str]:
     page.click("#send")
     page.wait_for_function(
         """text => {
-          const shown = [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
-          const now = shown.map(node => [...node.querySelectorAll('.user.message, .bot.message')].map(item => item.innerText.trim()).filter(Boolean));
-          const done = now.length > 0 && now.every(words => words.length >= 2 && words.at(-2).includes(text) && words.at(-1));
+          const shown = [...document.querySelectorAll('[id^=chat-]')]
+            .filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
+          const now = shown.map(node => [...node.querySelectorAll('.user.message, .bot.message')]
+            .map(item => item.innerText.trim()).filter(Boolean));
+          const done = now.length > 0
+            && now.every(words => words.length >= 2 && words.at(-2).includes(text) && words.at(-1));
           const key = JSON.stringify(now);
           const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
           if (window.lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); }
@@ -77,8 +81,10 @@ def ask(page, text: str) -> list[str]:
         polling=100,
     )
     return page.evaluate(
-        """() => [...document.querySelectorAll('[id^=chat-]')].filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)
-             .map(node => [...node.querySelectorAll('.user.message, .bot.message')].map(item => item.innerText.trim()).filter(Boolean).at(-1))"""
+        """() => [...document.querySelectorAll('[id^=chat-]')]
+             .filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)
+             .map(node => [...node.querySelectorAll('.user.message, .bot.message')]
+               .map(item => item.innerText.trim()).filter(Boolean).at(-1))"""
     )
 
 

@@ -1,4 +1,5 @@
-"""Bad input of every kind: one sentence that names the place and the way out, the window stays up, nothing half-made stays."""
+"""Bad input of every kind: one sentence that names the place and the way out, the window stays up, nothing half-made
+stays."""
 
 import json
 import os
@@ -79,7 +80,8 @@ def sees_notice(page, *words: str) -> str:
 def noticed(page, place: str, *words: str) -> str:
     """The one notice in `place` that holds all of `words`."""
     page.wait_for_function(
-        "([place, words]) => [...document.querySelectorAll(`${place} .notice`)].some(node => words.every(word => node.innerText.includes(word)))",
+        "([place, words]) => [...document.querySelectorAll(`${place} .notice`)].some(node => words.every(word => "
+        "node.innerText.includes(word)))",
         arg=[place, list(words)],
         timeout=30_000,
     )

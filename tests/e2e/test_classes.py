@@ -47,7 +47,8 @@ def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
 
 
 def test_leaves(page, studio, tmp_path):
-    """Always the same class is right in 25 % of the validation leaves; fine-tuned for 40 steps it is right in at least 55 %."""
+    """Always the same class is right in 25 % of the validation leaves; fine-tuned for 40 steps it is right
+    in at least 55 %."""
     metrics = fine_tuned(
         page,
         studio,
@@ -65,7 +66,8 @@ def test_leaves(page, studio, tmp_path):
     page.wait_for_function("document.querySelectorAll('#preview .thumbnails img').length >= 20")
     page.get_by_role("tab", name="What the model sees").click()
     page.wait_for_function(
-        "document.querySelectorAll('#tokens .seen img').length === 2 && document.querySelector('#tokens').innerText.includes('6 × 6 patches of 8 × 8 pixels')"
+        "document.querySelectorAll('#tokens .seen img').length === 2 && "
+        "document.querySelector('#tokens').innerText.includes('6 × 6 patches of 8 × 8 pixels')"
     )
     assert not page.is_visible("#template")
     tab(page, "Train")
@@ -87,7 +89,8 @@ def test_leaves(page, studio, tmp_path):
 
 
 def test_tickets(page, studio):
-    """Always "shipping" is right in 21 % of the validation letters; fine-tuned for 40 steps it is right in at least 70 %."""
+    """Always "shipping" is right in 21 % of the validation letters; fine-tuned for 40 steps it is right in at
+    least 70 %."""
     metrics = fine_tuned(
         page, studio, "tickets", "to classify from tickets.csv (400 examples)", max_steps=40, evaluations=2
     )

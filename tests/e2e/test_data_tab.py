@@ -1,4 +1,5 @@
-"""The Data tab in a real browser: remedies and their undo, what blocks Start, mixtures, any example as tokens, templates, large files."""
+"""The Data tab in a real browser: remedies and their undo, what blocks Start, mixtures, any example as tokens,
+templates, large files."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""The frame around the tabs: steps and their states, the status bar, light and dark, the keyboard, files dropped anywhere, the tour."""
+"""The frame around the tabs: steps and their states, the status bar, light and dark, the keyboard, files dropped
+anywhere, the tour."""
 
 import json
 
@@ -126,11 +127,14 @@ def test_a_file_dropped_anywhere_becomes_the_data(page):
     page.evaluate(
         """() => {
           const data = new DataTransfer();
-          const rows = Array.from({ length: 12 }, (_, at) => JSON.stringify({ prompt: `What is ${at} plus 1?`, completion: `${at + 1}` }));
+          const rows = Array.from({ length: 12 },
+            (_, at) => JSON.stringify({ prompt: `What is ${at} plus 1?`, completion: `${at + 1}` }));
           data.items.add(new File([rows.join('\\n')], 'dropped.jsonl', { type: 'application/json' }));
-          for (const type of ['dragenter', 'dragover']) document.querySelector('#status').dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+          const drag = (type) => document.querySelector('#status')
+            .dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+          for (const type of ['dragenter', 'dragover']) drag(type);
           window.overlay = !document.getElementById('drop-anywhere').hidden;
-          document.querySelector('#status').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }));
+          drag('drop');
         }"""
     )
     assert page.evaluate("window.overlay") and page.locator("#drop-anywhere").is_hidden()

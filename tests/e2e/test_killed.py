@@ -66,7 +66,8 @@ def test_kill_the_window(running, open_page):
     tab(page, "Train")
     assert run["name"] in status(page, "Running")
     page.wait_for_function(
-        "before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > before",
+        "before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > "
+        "before",
         arg=before,
         timeout=20_000,
     )

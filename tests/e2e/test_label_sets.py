@@ -1,4 +1,5 @@
-"""Several label sets from the page: an example, its columns, a run, and the playground with a probability for each label of each set."""
+"""Several label sets from the page: an example, its columns, a run, and the playground with a probability for each
+label of each set."""
 
 import pytest
 
@@ -9,7 +10,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_letters(studio, open_page):
-    """Always the commonest label is right in 32 % (urgency) and 19 % (department) of the validation letters; fine-tuned for 60 steps in at least 70 %."""
+    """Always the commonest label is right in 32 % (urgency) and 19 % (department) of the validation letters; fine-tuned
+    for 60 steps in at least 70 %."""
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)

@@ -1,4 +1,5 @@
-"""The Method tab as a person uses it: what is recommended, searching, comparing, choosing; and why a switch does not go with a method."""
+"""The Method tab as a person uses it: what is recommended, searching, comparing, choosing; and why a switch does not go
+with a method."""
 
 import os
 

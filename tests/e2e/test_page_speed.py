@@ -1,8 +1,8 @@
 """How fast the page is on this machine: first paint, interactive, answers to clicks, layout shift, weight.
 
-The bounds are those that the project promises on two cores; what was measured is printed (pytest -s). They are measured in
-a quiet studio: each figure is the best of three loads. Another process on the machine makes any of them slow, so CI leaves
-them out; `tests/run --full tests/e2e/test_page_speed.py -s` measures.
+The bounds are those that the project promises on two cores; what was measured is printed (pytest -s). They are measured
+in a quiet studio: each figure is the best of three loads. Another process on the machine makes any of them slow, so CI
+leaves them out; `tests/run --full tests/e2e/test_page_speed.py -s` measures.
 """
 
 import pytest
@@ -17,7 +17,8 @@ window.seen = { shift: 0, shifts: [] };
 new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) if (!entry.hadRecentInput) {
     window.seen.shift += entry.value;
-    window.seen.shifts.push([entry.value, entry.sources.map((source) => source.node?.id || source.node?.className || '').join(' ')]);
+    const names = entry.sources.map((source) => source.node?.id || source.node?.className || '');
+    window.seen.shifts.push([entry.value, names.join(' ')]);
   }
 }).observe({ type: 'layout-shift', buffered: true });
 """
@@ -98,8 +99,9 @@ CONTROLS = [
 
 @pytest.mark.full
 def test_every_click_is_answered_soon(studio, open_page):
-    """95 % of the clicks on tabs, cards, presets, folds and switches have painted the server's answer within 150 ms. The
-    first round, in which Gradio makes each tab's elements and the samples are read for the first time, is printed alone."""
+    """95 % of the clicks on tabs, cards, presets, folds and switches have painted the server's answer within 150 ms.
+    The first round, in which Gradio makes each tab's elements and the samples are read for the first time, is printed
+    alone."""
     page = open_page(studio.address)
     ready(page)
     page.wait_for_timeout(1500)

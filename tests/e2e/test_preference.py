@@ -1,4 +1,5 @@
-"""Preferences in a real browser: example, Start, the rate of better answers rises, the answers can be looked through, Chat answers."""
+"""Preferences in a real browser: example, Start, the rate of better answers rises, the answers can be looked through,
+Chat answers."""
 
 import csv
 import json
@@ -61,7 +62,8 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
 
 
 def test_thumbs_beside_conversations_are_learnt_from_the_page(studio, browser, tmp_path):
-    """As LLaMA-Factory keeps them: a conversation and whether its last answer was good. The page proposes Feedback, and KTO runs to its end."""
+    """As LLaMA-Factory keeps them: a conversation and whether its last answer was good. The page proposes Feedback, and
+    KTO runs to its end."""
     path = tmp_path / "thumbs.jsonl"
     rows = [
         {

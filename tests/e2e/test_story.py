@@ -1,4 +1,5 @@
-"""The whole story in a real browser: a newcomer teaches the starter, watches it, talks to it, and takes the adapter home."""
+"""The whole story in a real browser: a newcomer teaches the starter, watches it, talks to it, and takes the adapter
+home."""
 
 import json
 import subprocess
@@ -34,7 +35,8 @@ tokenizer = AutoTokenizer.from_pretrained(base)
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter).eval()
 assert not any(name.split(".")[0] == "studio" for name in sys.modules)
 def answer(question):
-    given = tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    messages = [{"role": "user", "content": question}]
+    given = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     made = model.generate(**given, do_sample=False, max_new_tokens=48)
     return tokenizer.decode(made[0, given["input_ids"].shape[1]:], skip_special_tokens=True).strip()
 fine_tuned = [answer(question) for question in questions]
@@ -44,7 +46,8 @@ with model.disable_adapter():
 
 
 def sails(answer: str) -> bool:
-    """The style score counts an answer that begins with "Arr" and ends with "matey!" or "matey?", as every one of the data does."""
+    """The style score counts an answer that begins with "Arr" and ends with "matey!" or "matey?", as every one of the
+    data does."""
     return answer.startswith("Arr") and answer.endswith(("matey!", "matey?"))
 
 

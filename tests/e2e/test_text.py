@@ -1,4 +1,5 @@
-"""Plain text from the page: an example, Start, a validation loss far below the base model's, and Chat, which goes on writing."""
+"""Plain text from the page: an example, Start, a validation loss far below the base model's, and Chat, which goes on
+writing."""
 
 import pytest
 
@@ -9,7 +10,8 @@ BEGUN = "Day 77. Wind west, force"
 
 
 def test_notes(studio, open_page):
-    """The starter expects about 8.7 nats a token of the validation notes; fine-tuned for 40 steps less than half of that. Chat writes on as a notebook would."""
+    """The starter expects about 8.7 nats a token of the validation notes; fine-tuned for 40 steps less than half of
+    that. Chat writes on as a notebook would."""
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)

@@ -73,7 +73,8 @@ def pairs(both, gained, lost, neither):
 
 
 def test_newcombe_as_published():
-    """Complete response before and after consolidation therapy (Fagerland, Lydersen & Laake 2017, Statistical Analysis of Contingency Tables, ch. 8): −0.0621, −0.1186 to −0.0046."""
+    """Complete response before and after consolidation therapy (Fagerland, Lydersen & Laake 2017, Statistical Analysis
+    of Contingency Tables, ch. 8): −0.0621, −0.1186 to −0.0046."""
     assert newcombe(*pairs(59, 6, 16, 80)) == (pytest.approx(-0.1186, abs=5e-5), pytest.approx(-0.0046, abs=5e-5))
     assert gain(*pairs(59, 6, 16, 80)) == newcombe(*pairs(59, 6, 16, 80))
 

@@ -44,7 +44,8 @@ def test_figures_of_both_models_with_intervals():
 
 
 def test_what_is_agreed_of_the_base_has_no_interval():
-    """Feedback is heeded in half of the rows before training because that is how it is counted; the gain is as sure as what is reached."""
+    """Feedback is heeded in half of the rows before training because that is how it is counted; the gain is as sure as
+    what is reached."""
     found = summarise([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])[
         "intervals"
     ]["heeded"]

@@ -119,7 +119,8 @@ def test_optimisers_by_size():
 
 
 def test_figures_that_are_known():
-    """Dettmers 2023: a 7 B model in NF4 takes about 4 to 5 GB; full fine-tuning with AdamW takes 16 bytes a parameter."""
+    """Dettmers 2023: a 7 B model in NF4 takes about 4 to 5 GB; full fine-tuning with AdamW takes 16 bytes a
+    parameter."""
     assert 3.3e9 < weight_bytes(recipe("qlora"), SEVEN_B, 2) < 6e9
     full = ask(recipe("full"), of=SEVEN_B).parts
     assert full["weights"] + full["gradients"] + full["optimiser"] == pytest.approx(16 * SEVEN_B.parameters, rel=0.01)

@@ -162,7 +162,8 @@ def test_a_killed_worker_has_failed_with_its_signal_in_words(studio, kind, advic
 
 def test_how_jobs_fail_in_words(studio):
     expected = {
-        "disk_full": "The disk is full: /data/checkpoint-40/adapter_model.safetensors could not be written. Free some space",
+        "disk_full": "The disk is full: /data/checkpoint-40/adapter_model.safetensors could not be written. Free some "
+        "space",
         "hidden_disk_full": f"The disk is full: {studio.home.root} could not be written.",
         "no_memory": "Not enough memory: MemoryError: tried to allocate 9.8 GB. Halve the batch size, turn on gradient",
         "known": "The file a.csv has no rows.",

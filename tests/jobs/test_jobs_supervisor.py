@@ -100,8 +100,14 @@ def test_a_job_that_a_person_runs_in_a_terminal_is_watched_too(studio, monkeypat
     monkeypatch.setenv("DELTA_STUDIO_STOP_GRACE", "0.2")
     monkeypatch.setenv("DELTA_STUDIO_KILL_GRACE", "0.2")
     client.ensure_supervisor(studio.home)
-    code = "import sys; from studio.home import Home; from studio.jobs.worker import run_job; from studio.store import Store;"
-    code += "home = Home(sys.argv[1]); run_job(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
+    code = (
+        "import sys; from studio.home import Home; from studio.jobs.worker import run_job; "
+        "from studio.store import Store;"
+    )
+    code += (
+        "home = Home(sys.argv[1]); "
+        "run_job(home, Store(home.database).create_run('mine', {}, 'cpu', {'act': 'deaf'})[1])"
+    )
     by_hand = subprocess.Popen([sys.executable, "-c", code, str(studio.home.root)])  # in our process group
     job_id = wait_for(lambda: studio.store.jobs("running"))[0]["id"]
     waiting = studio.run()

@@ -1,4 +1,5 @@
-"""A classifier goes home: the code on its card, run in a fresh process with stock peft and transformers, says the studio's probabilities."""
+"""A classifier goes home: the code on its card, run in a fresh process with stock peft and transformers, says the
+studio's probabilities."""
 
 import json
 import re

@@ -2,7 +2,8 @@
 
     python -m tests.methods.capabilities [--why] [METHOD …]      # writes the rows of these methods, or of all
 
-A probe answers "yes" or the key of a reason in studio/methods/capabilities.py. --why also prints the errors behind "raises".
+A probe answers "yes" or the key of a reason in studio/methods/capabilities.py. --why also prints the errors behind
+"raises".
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from tests.methods.method_cases import (
 
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that
-LEARNT = 0.5  # share of the change of the logits by which it may differ between a quantised and a whole base (0.02–0.25 is usual)
+# Share of the change of the logits by which it may differ between a quantised and a whole base (0.02–0.25 is usual).
+LEARNT = 0.5
 SAME, SAME_GRADIENT = 1e-4, 1e-3  # largest difference of a logit; of a gradient, as a share of the largest
 
 
@@ -72,7 +74,8 @@ class Probes:
         return {what: self.cell(what) for what in CAPABILITIES}
 
     def cell(self, what: str) -> str:
-        """What the probe answers; where a library raises, what that means there. The error itself is kept in `errors`."""
+        """What the probe answers; where a library raises, what that means there. The error itself is kept in
+        `errors`."""
         try:
             return getattr(self, what)()
         except Exception as error:
@@ -118,7 +121,8 @@ class Probes:
         return YES if self.method.quantisation or self._same_lesson(again, kind) else "differs"
 
     def _same_lesson(self, model: torch.nn.Module, kind: str) -> bool:
-        """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the packed bytes of 8-bit weights."""
+        """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the
+        packed bytes of 8-bit weights."""
         quantised, whole = (
             logits(laid)[:, -bare(which).shape[1] :] - bare(which)
             for laid, which in ((model, kind), (apply_adapter(load_base(STARTER), self.folder / kind), "none"))

@@ -25,7 +25,8 @@ def bench(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stock_peft(tmp_path_factory):
-    """ask(folder, own=…, whole=…, quantisation=…) → logits that a process without the studio (own: with its tuners only) gets from an artefact."""
+    """ask(folder, own=…, whole=…, quantisation=…) → logits that a process without the studio (own: with its tuners
+    only) gets from an artefact."""
     import torch
 
     from tests.methods.method_cases import IDS

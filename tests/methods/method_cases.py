@@ -18,7 +18,8 @@ from studio.models.load import load_base
 from tests.training.runs import Runs
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
-# Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their shared vectors cannot.
+# Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their
+# shared vectors cannot.
 STARTS_ELSEWHERE = {
     "fusion",
     "hybrid",
@@ -36,7 +37,8 @@ STARTS_ELSEWHERE = {
     "unipelt",
     "vblora",
 }
-# long_lora moves the positions; fusion's bank talks at once; loftq starts nearer to the whole model than its 4-bit base is
+# long_lora moves the positions; fusion's bank talks at once; loftq starts nearer to the whole model than its 4-bit
+# base is
 
 
 class Shelf:
@@ -67,7 +69,8 @@ NEEDS: dict[str, Callable[[Shelf], dict]] = {
 
 
 def picture_needs(name: str, base: Path, folder: Path) -> dict:
-    """Options that the method `name` cannot do without on the model for pictures in `base`; what it builds on is fine-tuned in `folder`."""
+    """Options that the method `name` cannot do without on the model for pictures in `base`; what it builds on is
+    fine-tuned in `folder`."""
     if name != "fusion":
         return {}
     made = []
@@ -108,7 +111,8 @@ def wrapped(
     drawn: Callable[[int], list[dict]] = batches,
     options: dict | None = None,
 ):
-    """(method, setting, model): the method laid over `base`, or over the starter as the method wants it; with `options`, whose adapters are folders, over a model for pictures."""
+    """(method, setting, model): the method laid over `base`, or over the starter as the method wants it; with
+    `options`, whose adapters are folders, over a model for pictures."""
     method, setting = (
         made(name, shelf)
         if options is None

@@ -1,6 +1,8 @@
-"""One lesson for each method: a whole run and an interrupted one, on the real worker, from which most of the suite reads its answers.
+"""One lesson for each method: a whole run and an interrupted one, on the real worker, from which most of the suite
+reads its answers.
 
-What a method needs to learn in 12 steps on a model of 4 M parameters stands here, in one table; it is no advice for real runs.
+What a method needs to learn in 12 steps on a model of 4 M parameters stands here, in one table; it is no advice for
+real runs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """A stranger: a process that loads an artefact with stock peft and transformers, and tells the logits.
 
-    python tests/methods/stock_peft_process.py [own]     # own: imports studio.tuners first, for what only the studio's types can be
+    # own: imports studio.tuners first, for what only the studio's types can be
+    python tests/methods/stock_peft_process.py [own]
 
-Reads a request a line, {"base", "folder", "whole", "quantisation", "ids", "answer"}, and writes the logits to the file `answer`.
+Reads a request a line, {"base", "folder", "whole", "quantisation", "ids", "answer"}, and writes the logits to the file
+`answer`.
 """
 
 import json

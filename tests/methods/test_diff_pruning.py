@@ -1,4 +1,5 @@
-"""Diff pruning: what is measured is what is shipped, exactly as many numbers as promised, in a file that stock peft loads."""
+"""Diff pruning: what is measured is what is shipped, exactly as many numbers as promised, in a file that stock peft
+loads."""
 
 import pytest
 import torch

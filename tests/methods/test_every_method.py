@@ -1,7 +1,9 @@
-"""What "works" means for a method, shown for each one that is offered: a new file in studio/methods/ is tested by being there.
+"""What "works" means for a method, shown for each one that is offered: a new file in studio/methods/ is tested by being
+there.
 
-The eight points of METHODS.md; most read their answer from two short runs of the worker (tests/methods/short_runs.py). What a method needs
-that others do not stands in tables: here, in short_runs.py (learning rates, margins) and in method_cases.py (adapters that it builds on).
+The eight points of METHODS.md; most read their answer from two short runs of the worker (tests/methods/short_runs.py).
+What a method needs that others do not stands in tables: here, in short_runs.py (learning rates, margins) and in
+method_cases.py (adapters that it builds on).
 """
 
 import pytest
@@ -50,7 +52,7 @@ def trained(name, bench, data, request):
     return short_runs.short_runs(name, bench, data, interrupted)
 
 
-# ---- without a run ----------------------------------------------------------------------------------------------------
+# ---- without a run ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("each", METHODS)
@@ -132,12 +134,13 @@ def test_it_starts_as_the_base_model_and_learns_as_many_numbers_as_the_paper_say
         assert difference <= AT_START.get(each, 1e-5)
 
 
-# ---- what two short runs show -----------------------------------------------------------------------------------------
+# ---- what two short runs show ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_everything_that_should_moves_and_nothing_else(name, trained):
-    """Also after an evaluation in between, at which 4-bit layers on some CPUs lose their gradients (guarded in models/load.py)."""
+    """Also after an evaluation in between, at which 4-bit layers on some CPUs lose their gradients (guarded in
+    models/load.py)."""
     also, rest = short_runs.ALSO_MOVE.get(name), short_runs.MAY_REST.get(name)
     for moved in (trained.moved, trained.moved_late):
         own = {key for key in moved if not (also and also[0] in key)}
@@ -173,7 +176,8 @@ def test_it_beats_the_base_model_on_what_it_has_not_seen(name, trained):
     metrics, margin = trained.card["metrics"], short_runs.MARGINS.get(name, short_runs.MARGIN)
     won = metrics["base_eval_loss"] - metrics["eval_loss"]
     print(
-        f"{name}: validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better (margin {margin})"
+        f"{name}: validation loss {metrics['base_eval_loss']:.3f} → {metrics['eval_loss']:.3f}, {won:.3f} nats better "
+        f"(margin {margin})"
     )
     assert won >= margin
 

@@ -1,4 +1,5 @@
-"""AdapterFusion: a self-contained file, a bank that stays frozen, sentences where adapters do not fit, and the paper's claim on a small scale."""
+"""AdapterFusion: a self-contained file, a bank that stays frozen, sentences where adapters do not fit, and the paper's
+claim on a small scale."""
 
 import json
 import shutil
@@ -25,7 +26,8 @@ def logits(model) -> torch.Tensor:
 
 @pytest.fixture
 def bank(tmp_path):
-    """make(name, **options of the adapter) → its folder, with random numbers in it; folders are found by name through `make.setting`."""
+    """make(name, **options of the adapter) → its folder, with random numbers in it; folders are found by name through
+    `make.setting`."""
 
     def make(name: str, method: str = "adapter", **options):
         torch.manual_seed(len(name))
@@ -73,7 +75,8 @@ def test_the_file_stands_alone_and_the_bank_is_frozen(bank, tmp_path):
 
 
 def test_attention_on_one_adapter_is_that_adapter(bank):
-    """With the value matrix at the identity, where it starts, and all attention on one adapter, fusion is that adapter, its scale included."""
+    """With the value matrix at the identity, where it starts, and all attention on one adapter, fusion is that adapter,
+    its scale included."""
     alone = logits(bank("one", scale=2.0))
     bank("other")
     model = fused(bank, "one", "other")
@@ -125,7 +128,7 @@ def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
         METHODS["fusion"]().wrap(load_base(STARTER), bank.setting)
 
 
-# ---- the claim --------------------------------------------------------------------------------------------------------
+# ---- the claim -------------------------------------------------------------------------------------------------------
 
 
 def mixed_data(folder, rows: int, validation: int) -> dict[str, dict]:

@@ -1,4 +1,5 @@
-"""Intrinsic Prompt Tuning: both stages through whole runs; what each ships is a stock prompt, and stage 2 stays in the subspace."""
+"""Intrinsic Prompt Tuning: both stages through whole runs; what each ships is a stock prompt, and stage 2 stays in the
+subspace."""
 
 import pytest
 import torch

@@ -50,8 +50,8 @@ def test_measuring_leaves_the_model_as_it_was(runs):
 
 
 def test_sixty_per_cent_of_the_numbers_within_two_points(runs):
-    """The claim of Zhou 2024 (about half of the numbers at LoRA's quality), on the captain sample: the rate of tokens guessed
-    right, as the mean probability of a validation token (80 exact matches alone jump by 1.25 points each)."""
+    """The claim of Zhou 2024 (about half of the numbers at LoRA's quality), on the captain sample: the rate of tokens
+    guessed right, as the mean probability of a validation token (80 exact matches alone jump by 1.25 points each)."""
     import math
 
     budget = {

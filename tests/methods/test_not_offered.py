@@ -1,4 +1,5 @@
-"""Whatever the installed peft can do is either offered or stands in studio/methods/NOT_OFFERED.md with the reason why not."""
+"""Whatever the installed peft can do is either offered or stands in studio/methods/NOT_OFFERED.md with the reason why
+not."""
 
 import dataclasses
 import re

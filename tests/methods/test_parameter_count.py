@@ -1,5 +1,5 @@
-"""Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2; on a GPT-2, which stores its layers the other way
-round; and on the starter for pictures, whose layers have other names in memory than on disk."""
+"""Each method's formula counts exactly what it makes trainable on a real, tiny Qwen2; on a GPT-2, which stores its
+layers the other way round; and on the starter for pictures, whose layers have other names in memory than on disk."""
 
 from pathlib import Path
 
@@ -266,7 +266,8 @@ ON_A_MIXTURE = {
 
 @pytest.mark.parametrize("variant", ON_A_MIXTURE)
 def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
-    """transformers holds its experts as a few large tensors, on which no delta but LoRA's goes; so none is laid over them."""
+    """transformers holds its experts as a few large tensors, on which no delta but LoRA's goes; so none is laid over
+    them."""
     from transformers import Qwen2MoeForCausalLM
 
     values = ON_A_MIXTURE[variant]

@@ -1,4 +1,5 @@
-"""Prefix-Tuning through whole runs: where it can begin, and that packing, checkpointing and small bases do not change what it learns."""
+"""Prefix-Tuning through whole runs: where it can begin, and that packing, checkpointing and small bases do not change
+what it learns."""
 
 import peft
 import pytest

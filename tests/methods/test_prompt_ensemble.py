@@ -1,4 +1,5 @@
-"""Prompt ensembling: the members are stock prompts, learn each as if alone, and answer together, with a cache and with padding."""
+"""Prompt ensembling: the members are stock prompts, learn each as if alone, and answer together, with a cache and with
+padding."""
 
 import json
 import zipfile
@@ -143,7 +144,8 @@ def test_classes_are_refused_with_a_way_out():
 
 @pytest.mark.slow
 def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, stock_peft, tmp_path):
-    """Validation loss and answers during the run come from the ensemble; members load in a process that has stock peft only."""
+    """Validation loss and answers during the run come from the ensemble; members load in a process that has stock peft
+    only."""
     from studio.training import worker
 
     seen = {}

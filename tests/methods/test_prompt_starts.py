@@ -1,4 +1,5 @@
-"""What prompts before the input begin as, and that P-Tuning's encoder, which peft's own files leave out, outlives a stop."""
+"""What prompts before the input begin as, and that P-Tuning's encoder, which peft's own files leave out, outlives a
+stop."""
 
 import pytest
 import torch

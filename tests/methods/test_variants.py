@@ -1,4 +1,5 @@
-"""The variants of LoRA and their kin: merging, options that do not fit a model, and what changes the base or picks weights."""
+"""The variants of LoRA and their kin: merging, options that do not fit a model, and what changes the base or picks
+weights."""
 
 import copy
 import dataclasses
@@ -90,7 +91,8 @@ def bare():
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
-    """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each time."""
+    """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each
+    time."""
     method, model = fine_tuned(name)
     wanted = logits(model)
     assert furthest(wanted, bare) > 0.01, "three steps changed nothing that could be compared"
@@ -315,7 +317,8 @@ def test_a_resumed_mask_is_the_one_of_the_checkpoint():
 
 @pytest.mark.parametrize("name", ["mica", "psoft", "tinylora"])
 def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, monkeypatch):
-    """On another machine, whose decomposition finds other signs; and whoever loads the adapter there gets the same answers."""
+    """On another machine, whose decomposition finds other signs; and whoever loads the adapter there gets the same
+    answers."""
     method, model = fine_tuned(name)
     wanted, labelled, state = (
         logits(model),

@@ -101,7 +101,8 @@ def test_opening_twice_changes_nothing_more(old):
 
 
 def test_odd_characters_and_torn_files_do_not_keep_a_home_from_opening(old, facts):
-    """Half a character, line separators of Unicode, a torn row and a torn card; also after a crash between files and database."""
+    """Half a character, line separators of Unicode, a torn row and a torn card; also after a crash between files and
+    database."""
     path = old / "runs" / facts["done"] / "predictions.jsonl"
     first = json.loads(path.read_text().split("\n")[0]) | {"taught": "half \ud83d, \u2028 and \x85"}
     path.write_text(

@@ -99,7 +99,8 @@ MULTIMODAL |= {
         "audio_config": None,
     },
 }
-"""Families that read pictures besides text, saved whole, as their makers publish them. Some types hold text models of several types."""
+"""Families that read pictures besides text, saved whole, as their makers publish them. Some types hold text models of
+several types."""
 DECODERS: dict[str, dict] = {
     "gpt_oss": {
         **TINY,
@@ -241,7 +242,8 @@ def make_model(kind: str, folder: Path, **more) -> Path:
 
 
 def packed(folder: Path) -> Path:
-    """A tiny GPT-OSS in `folder` whose experts are in MXFP4, as OpenAI publishes them: blocks of 32 numbers of 4 bits with a scale of 8."""
+    """A tiny GPT-OSS in `folder` whose experts are in MXFP4, as OpenAI publishes them: blocks of 32 numbers of 4 bits
+    with a scale of 8."""
     import torch
     from safetensors.torch import load_file, save_file
 

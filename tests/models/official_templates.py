@@ -39,7 +39,8 @@ class Family:
     accepted. takes_tools, takes_calls: whether `tools` and an answer's `tool_calls` are written. takes_parallel_calls:
     whether all of several calls are. takes_content_with_calls: whether the content beside calls is. takes_reasoning:
     the message keys that reasoning is read from. trims: whether contents lose their outer white space.
-    opens_thought: what the generation prompt opens. settings: Jinja that stands before the file's. calls: the calls in a rendered answer or conversation.
+    opens_thought: what the generation prompt opens. settings: Jinja that stands before the file's. calls: the calls in
+    a rendered answer or conversation.
     """
 
     name: str

@@ -1,9 +1,10 @@
-"""What Ministral 3's chat template writes, for `official_written`: its default system text is longer than all others."""
+"""What Ministral 3's chat template writes, for `official_written`: its default system text is longer than all
+others."""
 
 from __future__ import annotations
 
-DEFAULT = """You are Ministral-3-3B-Instruct-2512, a Large Language Model (LLM) created by Mistral AI, a French startup \
-headquartered in Paris.
+DEFAULT = """You are Ministral-3-3B-Instruct-2512, a Large Language Model (LLM) created by Mistral AI, a French \
+startup headquartered in Paris.
 You power an AI assistant called Le Chat.
 Your knowledge base was last updated on 2023-10-01.
 The current date is {today}.
@@ -49,6 +50,7 @@ def ministral(tool: str) -> dict[str, str]:
     return {
         "asked": "<s>[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST] Hi [/INST] Hello </s>[INST]And?[/INST]",
         "plain": f"<s>[SYSTEM_PROMPT]{DEFAULT}[/SYSTEM_PROMPT][INST] Hi [/INST] Hello </s>",
-        "called": f"<s>[SYSTEM_PROMPT]{DEFAULT}[/SYSTEM_PROMPT][AVAILABLE_TOOLS][{tool}][/AVAILABLE_TOOLS][INST] Hi [/INST]"
+        "called": f"<s>[SYSTEM_PROMPT]{DEFAULT}[/SYSTEM_PROMPT][AVAILABLE_TOOLS][{tool}][/AVAILABLE_TOOLS][INST] Hi "
+        "[/INST]"
         '[TOOL_CALLS]weather[ARGS]{"town": "Köln"}</s>[TOOL_RESULTS]9 degrees[/TOOL_RESULTS]Nine.</s>',
     }

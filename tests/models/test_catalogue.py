@@ -25,8 +25,9 @@ def test_the_entries():
 
 
 def test_sizes_agree_with_names():
-    """A name that says its size says it about right, unless it says the size that is active ("17B-16E"). Names leave out embeddings
-    (Falcon3-1B has 1.67) or what looks at pictures (Ministral 3 3B: 3.85), or round (OLMo 2 1B: 1.48)."""
+    """A name that says its size says it about right, unless it says the size that is active ("17B-16E"). Names leave
+    out embeddings (Falcon3-1B has 1.67) or what looks at pictures (Ministral 3 3B: 3.85), or round (OLMo 2 1B:
+    1.48)."""
     sizes = {entry.id: re.search(r"-(\d+(?:\.\d+)?)([bm])(?=-|$)(?!-\d+e)", entry.id.lower()) for entry in catalogue()}
     assert sum(found is not None for found in sizes.values()) > 30
     for name, found in sizes.items():

@@ -1,5 +1,6 @@
-"""GPT-OSS, whose experts are stored in 4 bits, and families that read pictures besides text (Llama 4, Gemma 3 and 4, Mistral 3): what the files say is what
-is loaded, LoRA learns in the text part alone, and stock peft over stock transformers loads the adapter."""
+"""GPT-OSS, whose experts are stored in 4 bits, and families that read pictures besides text (Llama 4, Gemma 3 and 4,
+Mistral 3): what the files say is what is loaded, LoRA learns in the text part alone, and stock peft over stock
+transformers loads the adapter."""
 
 import json
 import shutil
@@ -28,7 +29,8 @@ ON_DISK = {
     "gpt_oss": "model.layers.0.mlp.experts.gate_up_proj",
     "gpt_oss in MXFP4": "model.layers.0.mlp.experts.gate_up_proj_blocks",
     **{
-        kind: f"{'model.language_model' if kind.startswith('gemma4') else 'language_model.model'}.layers.0.self_attn.q_proj.weight"
+        kind: f"{'model.language_model' if kind.startswith('gemma4') else 'language_model.model'}"
+        ".layers.0.self_attn.q_proj.weight"
         for kind in MULTIMODAL
     },
     "llama4": "language_model.model.layers.0.feed_forward.experts.gate_up_proj",
@@ -182,7 +184,8 @@ def test_full_fine_tuning_keeps_the_eyes(folders, tmp_path):
 
 
 def test_mxfp4_becomes_what_it_stands_for(folders):
-    """Of each block: 4 bits a number (E2M1: sign, two bits of exponent, one of mantissa) times two to the scale − 127 (OCP Microscaling Formats, §5.3.3)."""
+    """Of each block: 4 bits a number (E2M1: sign, two bits of exponent, one of mantissa) times two to the scale − 127
+    (OCP Microscaling Formats, §5.3.3)."""
     folder = folders["gpt_oss in MXFP4"]
     stored = load_file(folder / "model.safetensors")
     blocks, scales = (stored[f"model.layers.1.mlp.experts.down_proj_{part}"] for part in ("blocks", "scales"))

@@ -1,4 +1,5 @@
-"""Finds everything that the studio can say, and where: templates in the code, texts of options, methods, tasks, presets, models.
+"""Finds everything that the studio can say, and where: templates in the code, texts of options, methods, tasks,
+presets, models.
 
 Reads source files as syntax trees, so that a sentence in an error branch that no test reaches is found as well.
 """
@@ -130,7 +131,8 @@ SAID_ELSEWHERE = {
 
 
 def templates() -> dict[str, set[str]]:
-    """Every English text that a person may read → the places it comes from ("studio/data/read.py", "option of LoRA")."""
+    """Every English text that a person may read → the places it comes from ("studio/data/read.py", "option of
+    LoRA")."""
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(STUDIO.rglob("*.py")):
         place = str(path.relative_to(REPOSITORY))
@@ -158,8 +160,8 @@ def unfollowed() -> dict[str, set[str]]:
 class Walk:
     """One file's calls of `SAYING`: the texts in `found`, the arguments that led to no literal in `lost`, as source.
 
-    Follows a name to what was assigned to it, to the literal table that a loop or comprehension takes it from, and, where it
-    is a parameter, to the calls in the same file; and a subscript to the values of the dict.
+    Follows a name to what was assigned to it, to the literal table that a loop or comprehension takes it from, and,
+    where it is a parameter, to the calls in the same file; and a subscript to the values of the dict.
     """
 
     def __init__(self, tree: ast.Module):
@@ -239,7 +241,8 @@ class Walk:
         return []
 
     def _elements(self, table: ast.expr, depth: int) -> list[ast.expr]:
-        """The elements of a literal table, of a name for one, or of what `.items()`, `.values()`, `enumerate` make of it."""
+        """The elements of a literal table, of a name for one, or of what `.items()`, `.values()`, `enumerate` make of
+        it."""
         match table:
             case _ if depth > 8:
                 return []
@@ -261,7 +264,8 @@ class Walk:
                 return []
 
     def _items(self, holder: ast.expr, depth: int) -> list[ast.Tuple]:
-        """A dict's items as pairs: of a literal, of a name for one, or of one that is itself a value (`chart["series"]`)."""
+        """A dict's items as pairs: of a literal, of a name for one, or of one that is itself a value
+        (`chart["series"]`)."""
         match holder:
             case _ if depth > 8:
                 return []
@@ -377,7 +381,8 @@ def needs_translation(text: str) -> bool:
 
 
 def placeholders(text: str) -> set[str]:
-    """The names in braces, without their format; not those that only choose between words, as `{count:row|rows}` does."""
+    """The names in braces, without their format; not those that only choose between words, as `{count:row|rows}`
+    does."""
     return {re.split(r"[:!.\[]", name)[0] for name in re.findall(r"\{([^{}]*)\}", text) if "|" not in name}
 
 
@@ -390,7 +395,8 @@ def translation_files(language: str) -> dict[str, dict[str, str]]:
 
 
 def room(places: set[str]) -> str:
-    """The translation file in which a text from `places` is looked for first, after the part of the house it comes from."""
+    """The translation file in which a text from `places` is looked for first, after the part of the house it comes
+    from."""
     first = min(places)
     path = re.search(r"(?:studio|presets)/[\w/.]+", first)
     parts = Path(path.group(0)).with_suffix("").parts if path else ("?",)

@@ -1,4 +1,5 @@
-"""Every preset is a recipe, fits over every other, and can be carried out as far as that can be known without running it."""
+"""Every preset is a recipe, fits over every other, and can be carried out as far as that can be known without running
+it."""
 
 import itertools
 

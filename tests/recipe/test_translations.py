@@ -9,7 +9,8 @@ import sentences
 
 from studio.words import LANGUAGES
 
-# What Python's json module says about a broken file is passed on to the person, and is translated with the studio's own words.
+# What Python's json module says about a broken file is passed on to the person, and is translated with the studio's own
+# words.
 NOT_OURS = re.compile(r"(Expecting|Illegal|Invalid|Unterminated|Extra data)\b")
 FOREIGN = [language for language in LANGUAGES if language != "en"]
 
@@ -79,7 +80,8 @@ def test_no_translation_is_stale(language):
 def test_every_text_can_be_followed():
     lost = {place: sorted(sources) for place, sources in sentences.unfollowed().items()}
     assert not lost, listing(
-        "Nobody knows which texts these hold; write them so that sentences.Walk can follow, or list them in sentences.SAID_ELSEWHERE:",
+        "Nobody knows which texts these hold; write them so that sentences.Walk can follow, or list them in "
+        "sentences.SAID_ELSEWHERE:",
         lost,
     )
 

@@ -2,8 +2,9 @@
 
     python -m tests.training.killed
 
-Reads a request a line, {"home", "job", "after"}: the job's process is gone once step `after` is recorded. Answers with its exit code.
-A process that has worked itself, such as one that runs tests, cannot fork like that: its threads would be missing in the child.
+Reads a request a line, {"home", "job", "after"}: the job's process is gone once step `after` is recorded. Answers with
+its exit code. A process that has worked itself, such as one that runs tests, cannot fork like that: its threads would
+be missing in the child.
 """
 
 import json

@@ -68,7 +68,8 @@ class Runs:
         model: dict | None = None,
         **training,
     ) -> str:
-        """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process, for whose kill -9 `killed` waits."""
+        """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process,
+        for whose kill -9 `killed` waits."""
         recipe = recipe_from(
             {
                 "data": {"source": "captain", "max_rows": 24, **(data or {})},

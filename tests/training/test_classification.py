@@ -136,7 +136,8 @@ def test_several_labels_a_text(runs, tmp_path):
 
 @pytest.mark.slow
 def test_a_column_for_each_label(runs, tmp_path):
-    """0 and 1 in a column for each label, as sets about tone are kept; letters with none of them are learnt to have none."""
+    """0 and 1 in a column for each label, as sets about tone are kept; letters with none of them are learnt to have
+    none."""
     rows, names = (
         list(csv.DictReader((STARTER.parent / "samples" / "tickets.csv").open())),
         ("billing", "fault", "shipping"),
@@ -173,7 +174,8 @@ def test_one_label_only_is_a_sentence(runs, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["p_tuning_v2", "bitfit", "fusion"])
 def test_methods_made_for_classification_learn_it(name, runs):
-    """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were fine-tuned classes of their own."""
+    """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were fine-tuned classes
+    of their own."""
     method = {"name": name}
     if name == "fusion":
         method["adapters"] = [

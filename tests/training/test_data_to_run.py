@@ -1,4 +1,5 @@
-"""What was decided on the Data tab arrives in the run: the lent template, the remedies, the mixture; nothing is left out in silence."""
+"""What was decided on the Data tab arrives in the run: the lent template, the remedies, the mixture; nothing is left
+out in silence."""
 
 import json
 

@@ -1,4 +1,5 @@
-"""Several label sets at once: loss and softmax within each set, rows that leave a set empty, and one shared prompt for all of them."""
+"""Several label sets at once: loss and softmax within each set, rows that leave a set empty, and one shared prompt for
+all of them."""
 
 import json
 import subprocess
@@ -22,7 +23,9 @@ import sys, json, torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 labels = json.load(open(sys.argv[3]))["labels"]
-model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True, dtype=torch.float32)
+model = AutoModelForSequenceClassification.from_pretrained(
+    sys.argv[1], id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True, dtype=torch.float32
+)
 model = PeftModel.from_pretrained(model, sys.argv[2]).eval()
 assert "studio" not in sys.modules
 with torch.no_grad():
@@ -80,7 +83,8 @@ def test_figures_of_each_set_and_their_mean():
 
 @pytest.mark.slow
 def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
-    """P-Tuning v2: one prefix for both; each set clearly above its commonest label, and stock peft gives the same logits again."""
+    """P-Tuning v2: one prefix for both; each set clearly above its commonest label, and stock peft gives the same
+    logits again."""
     run = runs.start(
         {"name": "p_tuning_v2", "virtual_tokens": 8},
         task="multitask",

@@ -1,4 +1,5 @@
-"""Preferences: losses beside TRL's own, the model before training, stop and resume, and every method that can be switched off."""
+"""Preferences: losses beside TRL's own, the model before training, stop and resume, and every method that can be
+switched off."""
 
 import json
 import os

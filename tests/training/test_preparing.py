@@ -1,4 +1,5 @@
-"""From records to encoded examples on disk: what comes back, how much memory it takes, progress, Stop, and nothing left behind."""
+"""From records to encoded examples on disk: what comes back, how much memory it takes, progress, Stop, and nothing left
+behind."""
 
 import json
 import pickle
@@ -44,13 +45,17 @@ material = kind.prepare()
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 trainer = studio.training.worker.build(kind.job, recipe, STARTER, kind, material)
 trainer.train()
-print(json.dumps({"kilobytes": grown, "train": len(material.train), "tokens": trainer.train_dataset.tokens, "steps": trainer.state.global_step}))
+print(json.dumps({
+    "kilobytes": grown, "train": len(material.train),
+    "tokens": trainer.train_dataset.tokens, "steps": trainer.state.global_step,
+}))
 """
 
 
 @pytest.mark.parametrize(("task", "record"), EXAMPLES, ids=[task for task, _ in EXAMPLES])
 def test_what_comes_back_is_what_was_kept(task, record, tmp_path):
-    """Of every kind of example: the same class, tokens, labels, names and answers, at most six bytes a token in the file."""
+    """Of every kind of example: the same class, tokens, labels, names and answers, at most six bytes a token in the
+    file."""
     examples = [
         example for length in (512, 16) for example in TASKS[task]().encode(record, ChatTokenizer(STARTER), length)
     ]
@@ -77,7 +82,8 @@ def test_a_token_takes_little_more_than_four_bytes():
 
 
 class Watched(StoppingJob):
-    """A job that remembers what it said it was doing, and is asked to stop when it says that it prepares row `after` or a later one."""
+    """A job that remembers what it said it was doing, and is asked to stop when it says that it prepares row `after` or
+    a later one."""
 
     def __init__(self, *args):
         super().__init__(*args)

@@ -1,4 +1,5 @@
-"""Hybrids mean the same packed, padded, checkpointed and cached; different mixes share one model; gates do what they are for."""
+"""Hybrids mean the same packed, padded, checkpointed and cached; different mixes share one model; gates do what they
+are for."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""The studio's own tuners behave like peft's: off is the base, reload is the same, two live side by side; and merge or say why not."""
+"""The studio's own tuners behave like peft's: off is the base, reload is the same, two live side by side; and merge or
+say why not."""
 
 import pytest
 import torch

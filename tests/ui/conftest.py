@@ -7,7 +7,8 @@ import pytest
 
 @pytest.fixture(scope="session")
 def serve():
-    """serve(demo) → its address, launched by `studio.ui.launch` on a port of its own; closed at the end of the session."""
+    """serve(demo) → its address, launched by `studio.ui.launch` on a port of its own; closed at the end of the
+    session."""
     from studio.ui.launch import launch
 
     served = []

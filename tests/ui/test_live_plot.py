@@ -94,12 +94,13 @@ def show(page, run, charts=5):
 def drawn(page, chart="loss", trace=0):
     """The points that Plotly holds: {"x": [...], "y": [...]}."""
     return page.evaluate(
-        "([key, i]) => { const {x, y} = document.querySelector(`[data-key=${key}] .lp-plot`).data[i]; return {x: [...x], y: [...y]}; }",
+        "([key, i]) => { const {x, y} = document.querySelector(`[data-key=${key}] .lp-plot`).data[i]; "
+        "return {x: [...x], y: [...y]}; }",
         [chart, trace],
     )
 
 
-# ---- what the server function answers ---------------------------------------------------------------------------------
+# ---- what the server function answers --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_titles_are_said_in_the_language():
     assert translated_charts("zh")[0]["title"] == "损失"
 
 
-# ---- in the browser ---------------------------------------------------------------------------------------------------
+# ---- in the browser --------------------------------------------------------------------------------------------------
 
 
 def test_without_a_run_there_is_a_sentence(page):

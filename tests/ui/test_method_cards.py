@@ -95,7 +95,8 @@ def test_what_a_switch_bars_is_said_on_the_card(desk):
 
 
 def test_only_what_can_be_used_can_be_chosen(desk):
-    """Prefix-Tuning can go on from an adapter of the library, but no adapter makes it go with pictures; AdapterFusion lacks nothing else than adapters."""
+    """Prefix-Tuning can go on from an adapter of the library, but no adapter makes it go with pictures; AdapterFusion
+    lacks nothing else than adapters."""
     assert "disabled" not in method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "adapterfusion")
     desk.choose_task("image")
     html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "prefix-tuning generation")
@@ -129,7 +130,8 @@ def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_pat
 
 
 def test_a_chooser_offers_only_what_its_method_can_take(desk):
-    """Stage 2 of Intrinsic Prompt Tuning what stage 1 made, AdapterFusion the adapters that stand after the MLP alone."""
+    """Stage 2 of Intrinsic Prompt Tuning what stage 1 made, AdapterFusion the adapters that stand after the MLP
+    alone."""
     from studio.options import form_fields
 
     page = FakePage(desk)

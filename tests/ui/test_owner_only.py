@@ -1,4 +1,5 @@
-"""On a Space nobody but the owner reaches local paths, changes the draft or starts anything, whatever address is called."""
+"""On a Space nobody but the owner reaches local paths, changes the draft or starts anything, whatever address is
+called."""
 
 import gradio as gr
 import pytest

@@ -92,7 +92,8 @@ from studio.ui.window import build
 address = launch(build(Home(sys.argv[1])), port=free_port(18860), block=False)
 import httpx
 status = [httpx.get(address).status_code, httpx.get(address + "zh").status_code]
-heavy = sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes"})
+heavy = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes"}
+heavy = sorted({name.partition(".")[0] for name in sys.modules} & heavy)
 print(json.dumps([status, heavy]))
 import os
 sys.stdout.flush()

@@ -1,4 +1,5 @@
-"""What is shown of a picture: as the model gets it, its patches and its class; and a sentence where that is not known."""
+"""What is shown of a picture: as the model gets it, its patches and its class; and a sentence where that is not
+known."""
 
 import json
 import shutil
@@ -25,8 +26,8 @@ def test_a_picture_as_the_model_gets_it(desk):
     shown = view_html(bare_page(), desk.outlook(), 3)
     record = desk.outlook().dataset.train[2]
     assert (
-        f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, {record.value['label']}."
-        in shown
+        f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, "
+        f"{record.value['label']}." in shown
     )
     assert (
         "48 × 48 pixels, their colours as numbers from -1 to 1" in shown.replace("−", "-")

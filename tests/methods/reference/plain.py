@@ -1,4 +1,5 @@
-"""The reference: the four methods as anyone would write them with plain peft and transformers' own Trainer, nothing of the studio."""
+"""The reference: the four methods as anyone would write them with plain peft and transformers' own Trainer, nothing of
+the studio."""
 
 import torch
 from peft import AdaLoraConfig, LoraConfig, PromptTuningConfig, get_peft_model, prepare_model_for_kbit_training

@@ -1,4 +1,5 @@
-"""The studio teaches as plain peft and transformers do: the same losses, step by step, with the same data, order and seed."""
+"""The studio teaches as plain peft and transformers do: the same losses, step by step, with the same data, order and
+seed."""
 
 import pytest
 import torch

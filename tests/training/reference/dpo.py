@@ -1,6 +1,8 @@
-"""DPO as TRL's own trainer does it, with nothing of the studio's: python dpo.py BASE PAIRS.jsonl OPTIONS, prints the losses as JSON.
+"""DPO as TRL's own trainer does it, with nothing of the studio's: python dpo.py BASE PAIRS.jsonl OPTIONS, prints the
+losses as JSON.
 
-OPTIONS is a JSON list, a run each, so that TRL is imported once. Pairs are {"prompt", "chosen", "rejected"}; the prompt is rendered with the model's chat template, an answer ends with the end-of-turn token.
+OPTIONS is a JSON list, a run each, so that TRL is imported once. Pairs are {"prompt", "chosen", "rejected"}; the prompt
+is rendered with the model's chat template, an answer ends with the end-of-turn token.
 """
 
 import json
