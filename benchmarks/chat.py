@@ -3,7 +3,7 @@ the first token, and the cost of a switch of adapters. Interleaved, over HTTP, w
 
     python benchmarks/chat.py [--rounds 7] [--json FILE]
 
-Models: the starter, and one of the shape of SmolLM2-135M with random weights (no download). The server runs in a
+Models: the starter, and a Llama of 29 million parameters with random weights (no download). The server runs in a
 process of its own (`python -m studio.serve`); bare `generate` in this one, with the same threads and precision.
 """
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 ADAPTERS, REQUESTS = 4, 8
-TOKENS = {"starter": 96, "smollm2-135m-shape": 32}  # of an answer; the larger model is slow on two cores
+TOKENS = {"starter": 96, "llama-30m-shape": 48}  # of an answer; the larger model is slow on two cores
 QUESTION = [{"role": "user", "content": "Tell me a long story about a ship, a storm and a lighthouse."}]
 
 
@@ -38,11 +38,11 @@ def make_models(folder: Path) -> dict[str, Path]:
 
     from studio.home import STARTER
 
-    large = folder / "smollm2-135m-shape"
+    large = folder / "llama-30m-shape"
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
-        num_key_value_heads=3, max_position_embeddings=8192, tie_word_embeddings=True,
+        vocab_size=32000, hidden_size=384, intermediate_size=1024, num_hidden_layers=10, num_attention_heads=6,
+        num_key_value_heads=2, max_position_embeddings=8192, tie_word_embeddings=True,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(large)
     small = folder / "starter"

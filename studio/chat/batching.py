@@ -215,8 +215,8 @@ class RowStreamer(StoppingCriteria):
 def decode_rows(
     model: torch.nn.Module, rows: list[Row], between_tokens: Callable[[], None], interrupt: Callable[[], bool]
 ) -> None:
-    """Generate the answers of `rows` together, left-padded; each row's text goes to its `emit`. Returns before they have
-    ended where `interrupt` says so.
+    """Generate the answers of `rows` together, left-padded; each row's text goes to its `emit`. Returns before they
+    have ended where `interrupt` says so.
     """
     device = next(model.parameters()).device
     prompts = [row.prompt + row.generated for row in rows]

@@ -71,8 +71,8 @@ def ensure_chat_server(
     for row in others:
         if serves_other_programs(row):
             raise StudioError(
-                "{model} is being served to other programs on this device. Stop serving it under Chat first, or chat with "
-                "one of its own adapters.",
+                "{model} is being served to other programs on this device. Stop serving it under Chat first, or chat "
+                "with one of its own adapters.",
                 model=row["payload"]["model"],
             )
     for row in others:

@@ -1,9 +1,9 @@
 """One base model, many adapters, many concurrent requests.
 
 Requests are decoded in one batch where their adapters allow it (`batching.py`): those of one adapter, and those of
-different LoRA adapters and the base. A request joins the batch in progress after its next token. Batches take turns: after each
-token a batch passes the lock to the next waiting one, and activates its adapters when it gets the lock back. So
-concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types, two
+different LoRA adapters and the base. A request joins the batch in progress after its next token. Batches take turns:
+after each token a batch passes the lock to the next waiting one, and activates its adapters when it gets the lock back.
+So concurrent answers equal sequential ones. Requests that cannot share the model (adapters of two injected types, two
 full models) wait until the other has finished. Knows nothing about HTTP or jobs.
 """
 

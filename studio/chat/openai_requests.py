@@ -33,8 +33,8 @@ class RequestError(StudioError):
 class CompletionRequest:
     """prompts: conversations (lists of messages) or texts; each gets `n` choices. model: "" for the base. stop: texts
     that end an answer. top_logprobs: how many alternatives are reported with each token, None for no
-    log-probabilities. tools: JSON schemas. tool_choice: "none", "auto", "required", or the name of a tool. echo: whether
-    a text completion repeats its prompt.
+    log-probabilities. tools: JSON schemas. tool_choice: "none", "auto", "required", or the name of a tool. echo:
+    whether a text completion repeats its prompt.
     """
 
     chat: bool

@@ -306,7 +306,8 @@ class Service:
             )
         if asked.tool_choice != "auto" and not support.format:
             raise RequestError(
-                "How this model writes a tool call is not known here, so a call cannot be forced; use tool_choice auto.",
+                "How this model writes a tool call is not known here, so a call cannot be forced; use "
+                "tool_choice auto.",
                 param="tool_choice",
             )
         return support

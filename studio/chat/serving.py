@@ -77,8 +77,10 @@ def snippets(url: str, key: str, model: str) -> dict[str, str]:
         f"answer = client.chat.completions.create(\n    model={model!r},\n"
         '    messages=[{"role": "user", "content": "Hello"}],\n)\nprint(answer.choices[0].message.content)',
         "Open WebUI": "Admin Settings → Connections → OpenAI API → +\n"
-        f"URL: {url}\nKey: {key}\n\nOpen WebUI in Docker reaches this machine as host.docker.internal in place of 127.0.0.1.",
+        f"URL: {url}\nKey: {key}\n\n"
+        "Open WebUI in Docker reaches this machine as host.docker.internal in place of 127.0.0.1.",
         "LibreChat": "endpoints:\n  custom:\n    - name: Delta Studio\n"
-        f"      apiKey: {key}\n      baseURL: {url}\n      models:\n        default: [{json.dumps(model, ensure_ascii=False)}]\n"
+        f"      apiKey: {key}\n      baseURL: {url}\n      models:\n"
+        f"        default: [{json.dumps(model, ensure_ascii=False)}]\n"
         "        fetch: true",
     }

@@ -285,11 +285,12 @@ def thumbnails_html(page: Page, data: Dataset) -> str:
             f'<figure><img src="data:image/jpeg;base64,{source}" alt="{e(title_of(record.value["image"]))}">'
             f"<figcaption>{e(record.value['label'])}</figcaption></figure>"
         )
-    return (
-        '<p class="help">'
-        f"{e(page.t('{shown} of {count} pictures that are learnt from, with their classes.', shown=len(shown), count=f'{len(data.train):,}'))}"
-        f'</p><div class="thumbnails">{"".join(figures)}</div>'
+    caption = page.t(
+        "{shown} of {count} pictures that are learnt from, with their classes.",
+        shown=len(shown),
+        count=f"{len(data.train):,}",
     )
+    return f'<p class="help">{e(caption)}</p><div class="thumbnails">{"".join(figures)}</div>'
 
 
 def files_html(page: Page, draft: dict, data: Dataset | None) -> str:

@@ -291,11 +291,12 @@ def chosen_html(page: Page, method: type[Method] | None) -> str:
     message = note(page.say(problem), "bad") if problem else ""
     if outlook.shape and "method" not in outlook.wrong and not problem:
         count = outlook.recipe.method.parameter_count(outlook.shape)
-        message = (
-            '<p class="count" aria-live="polite">'
-            f"{e(page.t('Trainable parameters: {count} of {all}.', count=share(count, outlook.shape), all=number(outlook.shape.parameters)))}"
-            "</p>"
+        counted = page.t(
+            "Trainable parameters: {count} of {all}.",
+            count=share(count, outlook.shape),
+            all=number(outlook.shape.parameters),
         )
+        message = f'<p class="count" aria-live="polite">{e(counted)}</p>'
         if remark := outlook.recipe.method.remark(outlook.shape):
             message += note(page.say(remark), "warn")
     return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{message}"

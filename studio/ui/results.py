@@ -161,11 +161,16 @@ def _ranged(page: Page, value: float | None, interval: tuple[float, float] | Non
     return f"<strong>{_bare(value, score, sign)}{unit}</strong>{brackets}"
 
 
+def _with_unit(value: float, score: Score) -> str:
+    """Format a score with its unit."""
+    return _bare(value, score, False) + (" %" if score.share else "")
+
+
 def _bare(value: float, score: Score, sign: bool) -> str:
     """Format a score without its unit; shares as percentages."""
-    return f"{100 * value if score.share else value:{'+' if sign else ''}.{0 if score.share else 3}{'f' if score.share else 'g'}}".replace(
-        "-", "−"
-    )
+    form = "+" if sign else ""
+    text = f"{100 * value:{form}.0f}" if score.share else f"{value:{form}.3g}"
+    return text.replace("-", "−")
 
 
 def ranged(value: float, interval: tuple[float, float] | None) -> str:
@@ -209,11 +214,7 @@ def _row(page: Page, row: Prediction, titles: list[str], names: list[str], worse
             for place, cell in enumerate(cells[-2:])
         ]
     cells += [
-        (
-            '<span class="nowrap">'
-            f"{' → '.join(_bare(value, SCORES[name], False) + (' %' if SCORES[name].share else '') for value in row.scores[name])}"
-            "</span>"
-        )
+        (f'<span class="nowrap">{" → ".join(_with_unit(value, SCORES[name]) for value in row.scores[name])}</span>')
         for name in names
     ]
     return (

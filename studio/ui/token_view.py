@@ -258,11 +258,9 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     total = sum(length for _, length in row)
     for other, length in row:
         here = ' aria-current="true"' if other == index else ""
-        bars.append(
-            f'<span class="packed"{here} style="flex-grow:{length}" title="'
-            f'{e(page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=start + length - 1, end=length - 1))}">'
-            f"{other + 1}</span>"
-        )
+        last = start + length - 1
+        title = page.t("tokens {first} to {last}, positions 0 to {end}", first=start, last=last, end=length - 1)
+        bars.append(f'<span class="packed"{here} style="flex-grow:{length}" title="{e(title)}">{other + 1}</span>')
         start += length
     message = page.t(
         "Packing: in the first epoch this example shares its row with examples {others}; the row has {tokens} "
