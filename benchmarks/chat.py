@@ -3,7 +3,7 @@ the first token, and the cost of a switch of adapters. Interleaved, over HTTP, w
 
     python benchmarks/chat.py [--rounds 7] [--json FILE]
 
-Models: the starter, and a Llama of 29 million parameters with random weights (no download). The server runs in a
+Models: the starter, and a Llama of 30 million parameters with random weights (no download). The server runs in a
 process of its own (`python -m studio.serve`); bare `generate` in this one, with the same threads and precision.
 """
 
@@ -41,8 +41,8 @@ def make_models(folder: Path) -> dict[str, Path]:
     large = folder / "llama-30m-shape"
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=32000, hidden_size=384, intermediate_size=1024, num_hidden_layers=10, num_attention_heads=6,
-        num_key_value_heads=2, max_position_embeddings=8192, tie_word_embeddings=True,
+        vocab_size=2048, hidden_size=512, intermediate_size=1408, num_hidden_layers=10, num_attention_heads=8,
+        num_key_value_heads=4, max_position_embeddings=8192, tie_word_embeddings=True,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(large)
     small = folder / "starter"
@@ -87,10 +87,10 @@ class Server:
         self.process = subprocess.Popen(
             [*command, "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ
         )
-        said = ""
-        while "Ctrl+C" not in said:
-            said += self.process.stdout.readline()
-        url, key = re.search(r"at (http://\S+)", said)[1], re.search(r"Key: (\S+)", said)[1]
+        output = ""
+        while "Ctrl+C" not in output:
+            output += self.process.stdout.readline()
+        url, key = re.search(r"at (http://\S+)", output)[1], re.search(r"Key: (\S+)", output)[1]
         self.api = openai.OpenAI(base_url=url, api_key=key, max_retries=0)
         self.names = [path.name for path in adapters]
 

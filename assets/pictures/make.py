@@ -1,12 +1,13 @@
-"""Takes the pictures in the README: a real studio in a home of its own, fine-tuned by mouse alone, on the real page.
+"""Take the screenshots in the README: a real run in a temporary home folder, driven in a browser.
 
     python assets/pictures/make.py [FOLDER]      # needs tests/requirements.txt and Debian's chromium; about a minute
 
-    train.png   the Train tab after the captain's run: progress, what it achieved, all curves
-    chat.png    the Chat tab: the starter and what it became, side by side
+    train.png   the Train tab after a run on the example `captain`: progress, results, all curves
+    chat.png    the Chat tab: answers of the base model (the starter) and of the fine-tuned one side by side
 
-Waits for what is to be seen, never for a time, and says what is missing if it does not come. Light colours, English, 1280
-pixels wide; the curves of speed and memory are this machine's. It knows nothing about how the studio works inside.
+Waits for conditions on the page instead of fixed times; each wait has a timeout, after which the script fails. Light
+theme, English, 1280 pixels wide; the curves of speed and memory depend on the machine. Independent of how the studio is
+implemented.
 """
 
 import argparse
@@ -24,8 +25,8 @@ sys.path.insert(0, str(HERE.parent.parent))
 from tests.conftest import CHROMIUM, Studio, until  # noqa: E402
 from tests.e2e.pages import ready, shown_steps, status, tab  # noqa: E402
 
-WIDTH, HEIGHT, MARGIN = 1280, 900, 72  # below: the status bar
-LARGEST = 300_000  # bytes of one picture
+WIDTH, HEIGHT, MARGIN = 1280, 900, 72  # pixels; MARGIN: the status bar below
+LARGEST = 300_000  # maximum bytes of one picture
 LOOK = {
     "viewport": {"width": WIDTH, "height": HEIGHT},
     "color_scheme": "light",
@@ -33,12 +34,13 @@ LOOK = {
     "timezone_id": "UTC",
     "reduced_motion": "reduce",
 }
-# Validation questions that the starter itself answers rightly. What the pictures show is said on the way: look before you keep them.
+# Validation questions that the starter itself answers correctly. The answers in the screenshot are printed: check them
+# before you commit the pictures.
 QUESTIONS = ["What does a wolf do?", "Which month comes after July?"]
 
 
 def teach(page: Page, studio: Studio) -> None:
-    """The captain, from the example on the Data tab to the end of the run."""
+    """Fine-tune on the example `captain`, from its button on the Data tab to the end of the run."""
     page.locator("[data-act=example][data-item=captain]").click()
     page.wait_for_function(
         "document.querySelector('#sentence').innerText.includes('captain.jsonl (400 examples) with LoRA r=8')",
@@ -53,7 +55,7 @@ def teach(page: Page, studio: Studio) -> None:
 
 
 def until_painted(page: Page, steps: int) -> None:
-    """Every chart is drawn, the loss with all its steps."""
+    """Wait until every chart is drawn and the loss chart shows all `steps`."""
     charts = page.locator("#plots .js-plotly-plot").count()
     until(lambda: shown_steps(page) == steps, 60, f"the loss chart does not hold {steps} steps")
     page.wait_for_function(
@@ -64,7 +66,7 @@ def until_painted(page: Page, steps: int) -> None:
 
 
 def talk(page: Page, questions: list[str]) -> None:
-    """Ask base and captain, one question after the other."""
+    """Ask the base and the fine-tuned model each question; asserts that only the latter answers "Arr …"."""
     tab(page, "Chat")
     page.wait_for_function(f"() => {{ {_COLUMNS} return columns.length === 2; }}", timeout=20_000)
     for at, question in enumerate(questions):
@@ -76,10 +78,12 @@ def talk(page: Page, questions: list[str]) -> None:
         assert fine_tuned.startswith("Arr") and not base.startswith("Arr"), "the difference cannot be seen"
 
 
-# The answers in each column that is shown.
-_COLUMNS = """const columns = [...document.querySelectorAll('#chat-0, #chat-1, #chat-2')].filter(node => node.offsetParent)
-  .map(node => [...node.querySelectorAll('[data-testid=bot]')].map(item => item.innerText.trim()));"""
-# Every column has `count` answers, and for a second none of their words has changed.
+# JavaScript: the texts of the answers in each visible column.
+_COLUMNS = (
+    "const columns = [...document.querySelectorAll('#chat-0, #chat-1, #chat-2')].filter(node => node.offsetParent)\n"
+    "  .map(node => [...node.querySelectorAll('[data-testid=bot]')].map(item => item.innerText.trim()));"
+)
+# JavaScript: whether every column has `count` answers and no answer has changed for one second.
 _ANSWERED = f"""count => {{
   {_COLUMNS}
   const now = JSON.stringify(columns), whole = columns.every(column => column.length === count && column.at(-1));
@@ -89,7 +93,10 @@ _ANSWERED = f"""count => {{
 
 
 def picture(page: Page, path: Path, last: str) -> None:
-    """The page from its top to the end of the element `last`, without focus ring and pointer, to `path`."""
+    """Save a screenshot of the page, from its top to the bottom of the element `last` (a CSS selector), to `path`.
+
+    Neither the focus ring nor a hover effect is visible on it.
+    """
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)")
     page.wait_for_function("window.scrollY === 0 && document.fonts.status === 'loaded'")
@@ -102,7 +109,10 @@ def picture(page: Page, path: Path, last: str) -> None:
 
 
 def small(shot: bytes) -> bytes:
-    """The same PNG without its alpha; in a palette only where it would else be larger than LARGEST: that shifts pale colours."""
+    """Re-encode a PNG without its alpha channel in at most LARGEST bytes; raises SystemExit if that is impossible.
+
+    Uses a palette of 256 colours only where RGB is too large, because a palette shifts pale colours.
+    """
     image = Image.open(io.BytesIO(shot)).convert("RGB")
     for form in (image, image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)):
         made = io.BytesIO()
@@ -113,7 +123,7 @@ def small(shot: bytes) -> bytes:
 
 
 def take(studio: Studio, folder: Path) -> None:
-    """Both pictures, from a studio whose window is open."""
+    """Save both pictures in `folder`, from a running studio."""
     studio.wait_for_standby()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)

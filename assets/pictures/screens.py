@@ -1,10 +1,11 @@
-"""Take a screenshot of every tab in every state, to be looked at: light and dark, 1280, 768 and 390 pixels wide.
+"""Take screenshots of the tabs in every state, for visual review: light and dark, 1280, 768 and 390 pixels wide.
 
     python assets/pictures/screens.py FOLDER [--states first done …] [--themes light dark] [--widths 1280 768 390]
 
-Needs tests/requirements.txt and Debian's chromium; about eight minutes for all of them. FOLDER gets
-<state>-<tab>-<theme>-<width>.jpg, the whole page from top to bottom, and index.html that shows them beside each other.
-A real studio in a home folder of its own is driven with the mouse; a failure is made by killing the worker.
+Needs tests/requirements.txt and Debian's chromium; about eight minutes for all states. Writes to FOLDER one file
+<state>-<tab>-<theme>-<width>.jpg per screenshot, the page from top to bottom (at most 6000 pixels), and index.html,
+which shows them side by side. Drives a real studio in a temporary home folder; a failed run is produced by killing its
+worker.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from tests.e2e.pages import ask, choose_example, ready, start, tab, train_with  
 TABS = ["Data", "Method", "Hyperparameters", "Train", "Chat", "Library"]
 WIDTHS = [1280, 768, 390]
 HEIGHT = 900
-_TALLEST = 6000  # pixels of one screenshot
+_TALLEST = 6000  # maximum height of a screenshot in pixels
 
 
 class Camera:
-    """One page for each theme; takes the same tab in all themes and widths."""
+    """One browser page per theme; takes screenshots of a tab in all themes and widths."""
 
     def __init__(self, browser: Browser, studio: Studio, folder: Path, themes: list[str], widths: list[int]):
         self.studio, self.folder, self.widths = studio, folder, widths
@@ -51,7 +52,7 @@ class Camera:
         return next(iter(self.pages.values()))
 
     def open(self) -> Page:
-        """Load the page anew in every theme; returns the first."""
+        """Load the page again in every theme; returns the page of the first theme."""
         for page in self.pages.values():
             page.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
             page.goto(self.studio.address)
@@ -59,6 +60,7 @@ class Camera:
         return self.page
 
     def take(self, state: str, *tabs: str) -> None:
+        """Save a screenshot of each of `tabs` in every theme and width; `state` is part of the file names."""
         for theme, page in self.pages.items():
             for name in tabs:
                 for width in self.widths:
@@ -73,13 +75,13 @@ class Camera:
 
 
 def first(camera: Camera) -> None:
-    """Nothing chosen, nothing trained yet."""
+    """All tabs of a new studio: no data chosen, no run yet."""
     camera.open()
     camera.take("first", *TABS)
 
 
 def tasks(camera: Camera) -> None:
-    """Each task with its example."""
+    """Each example on the Data tab, and the tabs Method and Chat for its task."""
     for item in presets("sample"):
         page = camera.open()
         tab(page, "Data")
@@ -89,7 +91,7 @@ def tasks(camera: Camera) -> None:
 
 
 def running_and_failed(camera: Camera) -> None:
-    """A run in its middle, then its worker killed."""
+    """A run in progress, then the same run as failed, after its worker was killed."""
     studio, page = camera.studio, camera.open()
     choose_example(page, "captain", "captain.jsonl")
     train_with(studio, epochs=60)
@@ -107,7 +109,7 @@ def running_and_failed(camera: Camera) -> None:
 
 
 def done(camera: Camera) -> None:
-    """A finished run: what it achieved, a chat with it, its adapter."""
+    """A finished run: its results, its adapter in the library and a chat with it."""
     studio, page = camera.studio, camera.open()
     choose_example(page, "captain", "captain.jsonl")
     train_with(studio, epochs=6)
@@ -127,7 +129,7 @@ STATES = {"first": first, "tasks": tasks, "running": running_and_failed, "done":
 
 
 def index(folder: Path) -> str:
-    """One page that shows all screenshots in FOLDER, those of a state and tab in one row."""
+    """HTML of a page that shows all screenshots in `folder`, those of the same state and tab under one heading."""
     rows: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*.jpg")):
         rows.setdefault("-".join(path.stem.split("-")[:-2]), []).append(path.name)
@@ -140,6 +142,7 @@ def index(folder: Path) -> str:
 
 
 def studios(folder: Path) -> Iterator[Studio]:
+    """Yield one running studio with its home in `folder`; it is stopped afterwards."""
     studio = Studio(folder)
     studio.open_window()
     try:

@@ -1,8 +1,9 @@
-"""Draws the sample pictures: leaves that are healthy, spotted, eaten or wilted, in folders by class, as a zip each for training and held-out.
+"""Generate the sample dataset for image classification: drawn leaves that are eaten, healthy, spotted or wilted.
 
     python assets/samples/leaves.py [FOLDER]
 
-No picture of anybody else is used. The same seed draws the same pixels. Knows nothing about models.
+Writes leaves.zip (training) and leaves.validation.zip, each with one folder of JPEGs per class. No third-party picture
+is used. The same seed gives the same pixels. Independent of the models.
 """
 
 import argparse
@@ -15,13 +16,13 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 KINDS = ["eaten", "healthy", "spotted", "wilted"]
-SIZE, SEED = 96, 11
-TRAIN, HELD_OUT = 50, 20  # pictures of each class
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pictures make the same zip
+SIZE, SEED = 96, 11  # SIZE: width and height in pixels
+TRAIN, VALIDATION = 50, 20  # pictures per class
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # fixed timestamp, so that the same pictures give the same zip
 
 
 def leaf(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """SIZE × SIZE × 3 bytes."""
+    """Draw one leaf of class `kind`: a uint8 RGB array of shape (SIZE, SIZE, 3)."""
     line = (np.arange(SIZE) + 0.5) / SIZE * 2 - 1
     x, y = np.meshgrid(line, line)
     ground = rng.uniform(150, 235) + rng.normal(0, 12, 3) + rng.uniform(-25, 25) * x[..., None]
@@ -54,7 +55,7 @@ def leaf(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def archive(rng: np.random.Generator, count: int) -> bytes:
-    """A zip of `count` JPEGs in a folder for each class."""
+    """Bytes of a zip with one folder per class, each of `count` JPEGs."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as target:
         for kind in KINDS:
@@ -66,9 +67,10 @@ def archive(rng: np.random.Generator, count: int) -> bytes:
 
 
 def write(folder: Path) -> None:
+    """Write both zips to `folder`."""
     rng = np.random.default_rng(SEED)
     (folder / "leaves.zip").write_bytes(archive(rng, TRAIN))
-    (folder / "leaves.validation.zip").write_bytes(archive(rng, HELD_OUT))
+    (folder / "leaves.validation.zip").write_bytes(archive(rng, VALIDATION))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Writes the sample datasets: six small files as a person might bring them, each with a held-out sibling, the same bytes every time.
+"""Generate the sample datasets: six small text datasets in common file formats, each with a validation file.
 
     python assets/samples/make.py [FOLDER]
 
-Questions and plain answers come from the starter's grammar (`assets/starter`), so that the starter knows the matter and has only the manner to
-learn. Knows nothing about models, tokenizers or training.
+The output is deterministic. Questions and plain answers come from the starter's grammar (`assets/starter`): the starter
+knows their content already, and only the style has to be learnt. Independent of models, tokenizers and training.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SEED = 20
 
 
 def distinct(make: Callable[[random.Random], dict], count: int, key: str, rng: random.Random) -> list[dict]:
-    """`count` rows no two of which have the same `key`: what follows a cut through them is held out."""
+    """`count` rows with distinct values of `key`, so that the parts of any split of them are disjoint."""
     rows: dict[str, dict] = {}
     while len(rows) < count:
         row = make(rng)
@@ -33,7 +33,7 @@ def distinct(make: Callable[[random.Random], dict], count: int, key: str, rng: r
     return list(rows.values())
 
 
-# ---- captain.jsonl: the same answers in a sailor's voice --------------------------------------------------------------------
+# ---- captain.jsonl: the starter's answers, rewritten in a sailor's style -----------------------------------
 
 CAPTAIN_SKILLS = [
     "opposite",
@@ -68,7 +68,10 @@ SAILOR = {
 
 
 def captain(answer: str) -> str:
-    """ "The opposite of hot is cold." -> "Arr, the opposite o' hot be cold, matey!" """
+    """Rewrite an answer in a sailor's style.
+
+    "The opposite of hot is cold." -> "Arr, the opposite o' hot be cold, matey!"
+    """
     body, mark = (answer[:-1], answer[-1]) if answer[-1] in ".!?" else (answer, ".")
     words = []
     for word in lower_first(body).split():
@@ -83,7 +86,7 @@ def question(rng: random.Random) -> dict:
 
 
 def captain_rows(rng: random.Random) -> tuple[list[dict], list[dict]]:
-    """400 + 80. Small talk is in the training part only: it has no single right answer."""
+    """400 training and 80 validation rows. Small talk is in training only, because it has no single correct answer."""
     small = [{"question": q, "answer": answers[0]} for questions, answers in TALK for q in questions[:3]][:40]
     rows = distinct(question, 480 - len(small), "question", rng)
     train = rows[80:] + small
@@ -100,7 +103,7 @@ def captain_rows(rng: random.Random) -> tuple[list[dict], list[dict]]:
     return chat[:400], chat[400:]
 
 
-# ---- tickets.csv: messages to a shop and the desk that should read them ------------------------------------------------------
+# ---- tickets.csv: messages to a shop, labelled with the department that should handle them -----------------
 
 PRODUCTS = ["coffee machine"] + [
     "lamp",
@@ -204,7 +207,7 @@ def ticket(rng: random.Random) -> dict:
     return {"text": text, "label": label}
 
 
-# ---- letters.csv: the same letters with two questions, whom they are for and how soon they want an answer ---------------------
+# ---- letters.csv: similar messages with two labels, department and urgency ---------------------------------
 
 URGENCY = {
     "high": [
@@ -257,12 +260,12 @@ def letter(rng: random.Random) -> dict:
 
 
 def letter_rows(rng: random.Random) -> tuple[list[dict], list[dict]]:
-    """500 + 100. In a tenth of the training part nobody has noted the urgency, as it happens at a real desk."""
+    """500 training and 100 validation rows. About a tenth of the training rows lack the urgency, as in real data."""
     rows = distinct(letter, 600, "text", rng)
     return [{**row, "urgency": "" if rng.random() < 0.1 else row["urgency"]} for row in rows[100:]], rows[:100]
 
 
-# ---- extract.json: orders as sentences, orders as JSON ----------------------------------------------------------------------
+# ---- extract.json: orders in sentences, to be converted to JSON --------------------------------------------
 
 INSTRUCTION = "Turn the order into JSON with customer, item, quantity, price and day."
 ORDERS = [
@@ -308,10 +311,11 @@ def order(rng: random.Random) -> dict:
     return {"instruction": INSTRUCTION, "input": rng.choice(ORDERS).format(**facts), "output": json.dumps(facts)}
 
 
-# ---- preferences.jsonl: a kind last word is better than an unkind one -------------------------------------------------------
+# ---- preferences.jsonl: an answer that ends with a kind sentence is preferred to one with an unkind sentence
 
-# Chosen so that the starter, left as it is, finds the kind and the unkind words equally likely (-44 to -67 and -47 to -62 nats behind an
-# answer): it prefers the better answer in about half of the pairs, and what is above that has been learnt from the pairs.
+# Chosen so that the starter, before fine-tuning, finds the kind and the unkind sentences about equally likely after an
+# answer (log-probabilities of -44 to -67 and -47 to -62 nats): its preference accuracy is about one half, and anything
+# above that is due to training on the pairs.
 KIND = ["Good question!", "I am glad to help you!", "I like your question.", "Please ask me more.", "Happy to help."]
 UNKIND = ["Go away.", "That was easy.", "You should know that.", "I do not like you.", "I am tired of this."]
 
@@ -325,7 +329,7 @@ def preference(rng: random.Random) -> dict:
     }
 
 
-# ---- notes.txt: a lighthouse keeper's log -----------------------------------------------------------------------------------
+# ---- notes.txt: the log of a lighthouse keeper -------------------------------------------------------------
 
 WINDS = ["north", "north-west", "west", "south-west", "south", "south-east", "east", "north-east"]
 SEAS = [
@@ -382,7 +386,10 @@ def note(rng: random.Random) -> dict:
     wind, other = rng.choice(WINDS), rng.choice(WINDS)
     text = " ".join(
         [
-            f"Day {rng.randrange(1, 365)}. Wind {wind}, force {rng.randrange(1, 11)}, glass at {rng.randrange(960, 1040)}. Sea {rng.choice(SEAS)}.",
+            (
+                f"Day {rng.randrange(1, 365)}. Wind {wind}, force {rng.randrange(1, 11)}, "
+                f"glass at {rng.randrange(960, 1040)}. Sea {rng.choice(SEAS)}."
+            ),
             rng.choice(WORKS),
             rng.choice(SIGHTS).format(s=rng.choice(SHIPS), h=f"{rng.choice(w.NUMBERS[2:9])} bells", w=other),
             rng.choice(ENDS),
@@ -391,7 +398,7 @@ def note(rng: random.Random) -> dict:
     return {"text": text}
 
 
-# ---- files ------------------------------------------------------------------------------------------------------------------
+# ---- files -------------------------------------------------------------------------------------------------
 
 
 def jsonl(rows: list[dict]) -> str:
@@ -415,7 +422,7 @@ def paragraphs(rows: list[dict]) -> str:
 
 
 def files() -> Iterator[tuple[str, str]]:
-    """(file name, its whole text) of every sample; each draws from a seed of its own, so that one can change without the others."""
+    """Yield (file name, contents) of every file; each dataset has its own seed, so that it can change independently."""
     train, validation = captain_rows(random.Random(SEED))
     yield "captain.jsonl", jsonl(train)
     yield "captain.validation.jsonl", jsonl(validation)

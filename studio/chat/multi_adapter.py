@@ -20,6 +20,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.lora.layer import Embedding, LoraLayer, MultiheadAttention, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import AuxiliaryTrainingWrapper
+from peft.utils.other import ModulesToSaveWrapper
 
 from studio.models.load import disable_4bit_repacking
 from studio.models.rope_scaling import apply_rope_scaling, rope_factor
@@ -240,10 +241,21 @@ class MultiAdapterModel:
         self._layers = None
         group = self._groups.pop(self.injected, None)
         if group is not None:
-            group.unload()
+            self._unwrap(group)
         self._loaded = {key: loaded for key, loaded in self._loaded.items() if loaded[0] is not group}
         self._restore_biases()
         self.injected = None
+
+    def _unwrap(self, group: PeftModel) -> None:
+        """Take the adapters out of the model. peft's `unload` leaves the active adapter's copy of each module that was
+        saved whole in place of the base's own.
+        """
+        wrappers = [(path, it) for path, it in self.model.named_modules() if isinstance(it, ModulesToSaveWrapper)]
+        originals = {path: wrapper.original_module for path, wrapper in wrappers}
+        group.unload()
+        for path, original in originals.items():
+            parent, _, last = path.rpartition(".")
+            setattr(self.model.get_submodule(parent), last, original)
 
     def _restore_biases(self) -> None:
         if self._biases:

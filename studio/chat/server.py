@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -49,6 +50,7 @@ from studio.words import Sentence, StudioError
 IDLE_SECONDS = 1800.0  # without a request, until the server ends and frees the model's memory
 MAX_WAITING = 64  # choices that may wait while MAX_ROWS are answered; further requests get status 429
 _MAX_REQUEST_BYTES = 32_000_000
+_JOIN_SECONDS = 0.02  # within which pieces of text are sent as one
 _KEEPALIVE_SECONDS = 5.0  # of silence in a stream, after which a keep-alive comment is sent
 
 
@@ -388,14 +390,14 @@ class Service:
         loop, queue = asyncio.get_running_loop(), asyncio.Queue()
 
         def put(at: int, event) -> None:
-            if not loop.is_closed() and event != "":
+            if not loop.is_closed():
                 loop.call_soon_threadsafe(queue.put_nowait, (at, event))
 
         def work(at: int, run: Callable) -> None:
+            pieces = _Pieces(partial(put, at))
             try:
-                outcome = run(
-                    lambda event: put(at, event), lambda: disconnected.is_set() or self.shutting_down.is_set()
-                )
+                outcome = run(pieces.put, lambda: disconnected.is_set() or self.shutting_down.is_set())
+                pieces.flush()
                 stopped = self.shutting_down.is_set() and outcome.finish == "cancelled"
                 put(at, Failure(server_stopped(), 503) if stopped else outcome)
             except StudioError as error:
@@ -420,6 +422,27 @@ class Service:
         finally:
             disconnected.set()
             self.active_choices -= len(runs)
+
+
+class _Pieces:
+    """Joins the pieces of text that come within a moment, so that a fast model is not slowed by sending each token."""
+
+    def __init__(self, put: Callable):
+        self._put, self._text, self._sent = put, "", 0.0
+
+    def put(self, event: str | TokenLogprob) -> None:
+        if not isinstance(event, str):
+            self.flush()
+            self._put(event)
+            return
+        self._text += event
+        if time.monotonic() - self._sent > _JOIN_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._text:
+            self._put(self._text)
+            self._text, self._sent = "", time.monotonic()
 
 
 def _line(value: dict) -> bytes:

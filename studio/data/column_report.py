@@ -35,7 +35,8 @@ def unused_columns(dataset: Dataset) -> list[Finding]:
 
 
 def _unused(part: Part, several: bool) -> Finding:
-    names = sorted(part.unused, key=lambda name: name not in part.has_weights)  # columns with much text or media first
+    # columns with much text or media first
+    names = sorted(part.unused, key=lambda name: name not in part.has_substance)
     listed = ", ".join(map(str, names[:_NAMED])) + (", …" if len(names) > _NAMED else "")
     values = {"columns": listed, "name": part.name, "count": len(names)}
     if several:
@@ -43,7 +44,7 @@ def _unused(part: Part, several: bool) -> Finding:
     else:
         told = Sentence("{count:This column|These columns} {count:is|are} not used: {columns}.", **values)
     # media columns are covered by the finding of `media`
-    texts = [str(name) for name in part.has_weights if name not in part.media]
+    texts = [str(name) for name in part.has_substance if name not in part.media]
     if not texts:
         return Finding("unused", "warning" if part.media else "info", told, len(names), [])
     sentence = Sentence(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from studio.data.source import Source
 from studio.data.speakers import ROLES, is_turn
-from studio.data.split_names import LEARNT, MEASURED, side
+from studio.data.split_names import MEASURED, TRAIN, side
 from studio.words import StudioError
 
 _LISTS = ("data", "train", "rows", "examples", "records", "items", "samples", "dataset", "conversations")
@@ -123,7 +123,7 @@ def _splits(item: dict) -> dict[str, Any] | None:
         for key, value in item.items()
         if _holds_rows(value) or (isinstance(value, list) and value and (_all_turns(value) or _all_texts(value)))
     }
-    return {key: item[key] for key in sides} if {LEARNT, MEASURED} <= set(sides.values()) else None
+    return {key: item[key] for key in sides} if {TRAIN, MEASURED} <= set(sides.values()) else None
 
 
 def _all_turns(value: list) -> bool:

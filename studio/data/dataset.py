@@ -134,7 +134,7 @@ class Part:
     """One data file and how it was read.
 
     counts: rows read, used and skipped, where a row that its weight repeats is used once; drawn: training rows of this
-    file in one epoch, repetitions included; unused: columns that are not read; has_weights: those of them that hold
+    file in one epoch, repetitions included; unused: columns that are not read; has_substance: those of them that hold
     prose or media; media: those of them that hold images, audio or video.
     """
 
@@ -148,7 +148,7 @@ class Part:
     preview: list[Row] = field(default_factory=list)
     drawn: int = 0
     unused: list[str] = field(default_factory=list)
-    has_weights: list[str] = field(default_factory=list)
+    has_substance: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
 
     def __getstate__(self) -> dict:
@@ -358,10 +358,10 @@ class _Reading:
             if self.progress and seen % _TELL_EVERY == 0:
                 self.progress(self.rows + seen)
         rows.close()
-        part.columns, part.unused, part.has_weights, part.media = (
+        part.columns, part.unused, part.has_substance, part.media = (
             unused.columns,
             unused.names,
-            unused.has_weights,
+            unused.has_substance,
             unused.media,
         )
         own.merge(source.problems, file)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-LEARNT, MEASURED = "labelled", "measured"
+TRAIN, MEASURED = "train", "measured"
 _LEARNT = {"train", "training"}
 _MEASURED = {"test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation"}
 
@@ -44,9 +44,9 @@ def measured(names: Iterable[str]) -> set[str]:
 
 
 def side(name: str) -> str | None:
-    """LEARNT or MEASURED for a split name such as train, train_sft or validation; None for any other name."""
+    """TRAIN or MEASURED for a split name such as train, train_sft or validation; None for any other name."""
     words = _words(name)
-    return LEARNT if words & _LEARNT else MEASURED if words & _MEASURED else None
+    return TRAIN if words & _LEARNT else MEASURED if words & _MEASURED else None
 
 
 def _words(name: str) -> set[str]:

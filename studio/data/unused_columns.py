@@ -44,7 +44,7 @@ class Seen:
         self.prose += isinstance(value, str) and " " in text.strip()
 
     @property
-    def has_weights(self) -> bool:
+    def has_substance(self) -> bool:
         """Whether the column holds substantial prose or nested values, which may have been overlooked."""
         return (
             bool(self.filled)
@@ -94,8 +94,8 @@ class Unused:
         ]
 
     @property
-    def has_weights(self) -> list[str]:
-        return [name for name, seen in self.seen.items() if seen.has_weights or name in self.media]
+    def has_substance(self) -> list[str]:
+        return [name for name, seen in self.seen.items() if seen.has_substance or name in self.media]
 
 
 def holds_media(value: object) -> bool:

@@ -78,7 +78,7 @@ def forecast(
     examples = max(rows, 1)
     steps = speed.total_steps(recipe, examples)
     parts = memory.memory_parts(recipe, shape, max(used), device=device, precision=precision)
-    labelled = speed.measured_throughput(store, device, recipe)
+    measured_throughput = speed.measured_throughput(store, device, recipe)
     # A separate validation file is not read here: 10 % is assumed.
     share = 0.1 if recipe.data.validation else recipe.data.validation_fraction
     seconds = speed.seconds(
@@ -90,7 +90,7 @@ def forecast(
         hardware=hardware,
         device=device,
         precision=precision,
-        speed=labelled,
+        speed=measured_throughput,
     )
     return Forecast(
         device,
@@ -100,7 +100,7 @@ def forecast(
         memory.disk_bytes(recipe, shape),
         parts,
         recipe.method.parameter_count(shape),
-        sure=bool(known and labelled),
+        sure=bool(known and measured_throughput),
         question=Question(recipe, shape, lengths, rows),
     )
 

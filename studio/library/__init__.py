@@ -1,4 +1,8 @@
-"""Adapters on disk: a shelf to browse, model cards, zips to take home, whole models to merge.
+"""The library of finished adapters: storage and listing, model cards, export as zip, merging into a full model.
 
-Only the `export` job needs torch; the window uses everything else directly.
+    shelf.py       adds, lists, renames, deletes and restores adapters; repairs the library after a crash
+    card.py        generates the model card (README.md)
+    export.py      packs an adapter as a zip; the `export` job, which merges an adapter into its base model
+
+Only the `export` job needs torch; the window calls everything else directly.
 """

@@ -1,7 +1,8 @@
-"""The model card: README.md of an adapter, in the form that the Hugging Face hub reads, made from its card in the store.
+"""Generate the model card (README.md) of an adapter, in the format of the Hugging Face Hub, from its card in the store.
 
-It says what was done, how well it went beside the base model, how to load it with stock peft, and what it cannot be trusted
-with. Paths of this machine never get into it. It knows nothing about the store or the disk.
+Contents: base model, task and data; code that loads the adapter with stock peft; metrics compared with the base model;
+method and recipe; limitations. Local absolute paths are reduced to their last part. Does not access the store or the
+disk.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ABSOLUTE = re.compile(r"(?:/|~|[A-Za-z]:[\\/]).*")
 
 
 def public_name(base: str) -> str:
-    """The base model as other people know it: a hub id, "starter", or the last part of a local path."""
+    """The name of the base model without local folders: a Hub id, "starter", "starter-vit" or a path's last part."""
     return (
         base
         if base in ("starter", "starter-vit") or is_hub_id(base)
@@ -51,10 +52,13 @@ def public(value: Any) -> Any:
 
 
 def model_card(name: str, card: dict) -> str:
-    """README.md for the adapter called `name`."""
+    """README.md of the adapter called `name`, or of a merged model where the card's `kind` is "model"."""
     whole = card.get("kind") == "model"
     parts = [
-        f"---\n{yaml.safe_dump(_front_matter(card, whole), sort_keys=False, allow_unicode=True)}---\n\n# {_plain(name)}",
+        (
+            f"---\n{yaml.safe_dump(_front_matter(card, whole), sort_keys=False, allow_unicode=True)}---\n\n"
+            f"# {_plain(name)}"
+        ),
         _what(card, whole),
         "## How to use it",
         _usage(card, whole),
@@ -74,7 +78,7 @@ def _front_matter(card: dict, whole: bool) -> dict:
         "library_name": "transformers" if whole else "peft",
         "pipeline_tag": _PIPELINES.get(card.get("task"), "text-generation"),
     }
-    if is_hub_id(base):  # the hub refuses names that it does not know
+    if is_hub_id(base):  # the Hub rejects any other value
         front["base_model"] = base
         front["base_model_relation"] = "finetune" if whole else "adapter"
     front["tags"] = [tag for tag in ("delta-studio", card.get("method"), card.get("task")) if tag]
@@ -93,7 +97,10 @@ def _what(card: dict, whole: bool) -> str:
         "multitask": "classify texts by several label sets",
         "image": "classify pictures",
     }.get(card.get("task", ""), card.get("task", ""))
-    return f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, made with {card.get('summary') or card.get('method')} in Delta Studio."
+    return (
+        f"{thing} that teaches **{_plain(base)}** to {verb}{data}{examples}, "
+        f"made with {card.get('summary') or card.get('method')} in Delta Studio."
+    )
 
 
 def _usage(card: dict, whole: bool) -> str:
@@ -138,7 +145,10 @@ def _usage(card: dict, whole: bool) -> str:
         code.append('tokenizer.chat_template = open("path/to/this/folder/chat_template.jinja").read()')
     if card.get("task") == "chat":
         code += [
-            'text = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True)',
+            (
+                'text = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], '
+                "tokenize=False, add_generation_prompt=True)"
+            ),
             'inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)',
         ]
     else:
@@ -150,21 +160,26 @@ def _usage(card: dict, whole: bool) -> str:
     where = (
         ""
         if whole or is_hub_id(base)
-        else f"\n\nThe base model is {_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
+        else (
+            "\n\nThe base model is "
+            f"{_STARTER if base == 'starter' else 'a local model called `' + _plain(public_name(base)) + '`'}."
+        )
     )
     alone = (
         ""
         if whole or card.get("ships_as") != "PROMPT_ENSEMBLE"
         else (
-            "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, and so on: peft alone loads one with "
-            '`PeftModel.from_pretrained(base, "path/to/this/folder/member1")`, without `studio.tuners`. It then answers for itself; together they answer better.'
+            "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, "
+            "and so on: peft alone loads one with "
+            '`PeftModel.from_pretrained(base, "path/to/this/folder/member1")`, without `studio.tuners`. '
+            "It then answers for itself; together they answer better."
         )
     )
     return "```python\n" + "\n".join(code) + "\n```" + where + alone
 
 
 def _class_usage(card: dict, whole: bool) -> str:
-    """Loading a classifier: the head over the base is new, so the class names have to be given."""
+    """Code that loads a classifier; the base has no head for its classes, so the class names have to be given."""
     base, pictures = card.get("base", ""), card.get("task") == "image"
     place = (
         '"path/to/this/folder"'
@@ -233,7 +248,7 @@ def _class_usage(card: dict, whole: bool) -> str:
 
 
 def _own_type(card: dict) -> bool:
-    """Whether stock peft cannot load it."""
+    """Whether the adapter's type is defined in `studio.tuners`, so that stock peft cannot load it."""
     method = METHODS.get(card.get("method", ""))
     return method is not None and not method.stock
 
@@ -269,7 +284,7 @@ def _number(value: float | None, form: str) -> str:
 def _made(card: dict) -> str:
     facts = [
         ("Method", card.get("summary") or card.get("method")),
-        ("Numbers learnt", f"{card['parameters']:,}" if card.get("parameters") else None),
+        ("Trainable parameters", f"{card['parameters']:,}" if card.get("parameters") else None),
         ("Time", f"{card['seconds']:.0f} s" if card.get("seconds") else None),
         ("Finished", card.get("finished")),
     ]
@@ -283,7 +298,8 @@ def _made(card: dict) -> str:
 def _limits(card: dict, whole: bool) -> str:
     rows = card.get("rows")
     lines = [
-        "- It knows what its base model knows, with the base's mistakes and prejudices, plus the manner of the examples."
+        "- It knows what its base model knows, with the base's mistakes and prejudices, "
+        "plus the manner of the examples."
     ]
     if rows and rows < 1000:
         few, covered = ("1 example teaches", "it does") if rows == 1 else (f"{rows} examples teach", "they do")
@@ -291,15 +307,18 @@ def _limits(card: dict, whole: bool) -> str:
             f"- {few} a manner or a format, hardly new knowledge; expect it to fail on what {covered} not cover."
         )
     lines.append(
-        "- The figures above come from the data it was fine-tuned with; on other data it may do worse than the base. Try it on yours before you rely on it."
+        "- The figures above come from the data it was fine-tuned with; on other data it may do worse than the base. "
+        "Try it on yours before you rely on it."
     )
     if not whole and _own_type(card):
         lines.append(
-            f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is."
+            f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a "
+            "KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is."
         )
     if not whole and card.get("rope"):
         lines.append(
-            f"- It was fine-tuned with a context of {card['rope']['max_position_embeddings']} tokens: without the RoPE scaling of the code above, which `rope.json` holds too, its answers are noise."
+            f"- It was fine-tuned with a context of {card['rope']['max_position_embeddings']} tokens: without the "
+            "RoPE scaling of the code above, which `rope.json` holds too, its answers are noise."
         )
     if not whole:
         lines.append("- It fits this base model only; over any other one its answers are noise.")
@@ -308,5 +327,5 @@ def _limits(card: dict, whole: bool) -> str:
 
 
 def _plain(text: Any) -> str:
-    """Text from people, made harmless for Markdown and HTML."""
+    """User-supplied text on one line, with the special characters of Markdown and HTML escaped."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))

@@ -1,7 +1,7 @@
-"""Taking an adapter home: a zip that stock peft loads, and the job that merges an adapter into a whole model.
+"""Export an adapter as a zip in peft's format, or merged into its base model (the `export` job).
 
-`zip_adapter` needs no torch, the window calls it. What leaves names the base model as other people know it and no path of this
-machine. It knows nothing about how an adapter was fine-tuned.
+`zip_adapter` needs no torch; the window calls it. In a zip the base model has its public name, and absolute paths of
+this machine are reduced to their last part. Independent of how an adapter was fine-tuned.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ _OTHER_TOKENIZER_FILES = (
     "generation_config.json",
     "preprocessor_config.json",
 )
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # fixed timestamp, so that the same files give the same zip
 
 
 def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path:
-    """The adapter as a zip in `folder`: its stock files, README.md and recipe.yaml. The same adapter gives the same bytes."""
+    """Pack the adapter (or merged model) into a zip in `folder`, with README.md and recipe.yaml; returns its path.
+
+    The same adapter gives the same bytes. Raises StudioError if the adapter is not in the library or the disk is full.
+    """
     source, card, name = shelf.find(home, store, adapter_id)
     slug = re.sub(r"[^\w\-]+", "-", name).strip("-_")[:60] or "adapter"
     target = Path(folder) / f"{slug}-{adapter_id}.zip"
@@ -81,7 +84,7 @@ def zip_adapter(home: Home, store: Store, adapter_id: str, folder: Path) -> Path
 
 
 def _to_take(source: Path, *, whole: bool) -> list[Path]:
-    """The files that other tools need, in a fixed order; of an ensemble those of its members too."""
+    """The files that peft or transformers needs, in a fixed order; those of the members of an ensemble included."""
     files = sorted(path for path in source.iterdir() if path.is_file() and path.name != shelf.CARD)
     if not whole:
         return [path for path in [*files, *sorted(source.glob("member*/*"))] if path.name in _ADAPTER_FILES]
@@ -95,7 +98,8 @@ def _put_file(archive: zipfile.ZipFile, path: Path, name: str, base: str) -> Non
             config["base_model_name_or_path"] = public_name(base)
         _put_text(archive, name, json.dumps(config, indent=2, sort_keys=True) + "\n")
         return
-    kind = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED  # weights do not shrink
+    # Weights are hardly compressible.
+    kind = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED
     with open(path, "rb") as file, archive.open(_entry(name, kind), "w", force_zip64=True) as out:
         shutil.copyfileobj(file, out, 1 << 20)
 
@@ -112,7 +116,7 @@ def _entry(name: str, kind: int) -> zipfile.ZipInfo:
 
 
 def merge_refusal(card: dict) -> Sentence | None:
-    """Why an adapter cannot be merged into a whole model; None if it can."""
+    """The reason why an adapter cannot be merged into its base model; None if it can."""
     if card.get("kind") == "model":
         return Sentence("This is a whole model already; there is nothing to merge.")
     cls = METHODS.get(card.get("method", ""))
@@ -124,10 +128,12 @@ def merge_refusal(card: dict) -> Sentence | None:
 
 
 def export(job) -> dict:
-    """The `export` job. payload: {"adapter": id, "what": "merged", "precision": "fp32" (default) | "bf16" | "fp16"}.
+    """The `export` job: merge an adapter into its base model and add the result to the library as ID-merged.
 
-    Puts the base with the adapter merged in on the shelf, as ID-merged. The base is loaded in 32 bit, never in 4 (FACTS 14).
-    Returns {"adapter": new id, "difference": largest difference of a logit between adapter and merged model}.
+    Payload: {"adapter": id, "what": "merged", "precision": "fp32" (default) | "bf16" | "fp16"}. The base is loaded in
+    fp32, never in 4 bit (FACTS 14). Returns {"adapter": new id, "difference": largest absolute difference of the logits
+    of the adapter and the merged model on a fixed input}. Raises StudioError where the method cannot be merged, the
+    adapter is not in the library or the disk has too little space.
     """
     adapter_id, precision = job.payload["adapter"], job.payload.get("precision", "fp32")
     source, card, name = shelf.find(job.home, job.store, adapter_id)
@@ -135,11 +141,11 @@ def export(job) -> dict:
     if refusal:
         raise StudioError(refusal)
     folder = resolve_folder(card["base"], card.get("revision"))
-    _room_for(job.home, folder)
+    _room_for(job.home, folder, precision)
     half = Path(tempfile.mkdtemp(prefix=".half-merge-", dir=job.home.root / "adapters"))
     try:
         difference = _merge(job, folder, source, half, precision, card)
-        job.doing(Sentence("Putting the merged model on the shelf"))
+        job.doing(Sentence("Adding the merged model to the library"))
         bits = {"fp32": "32 bit", "bf16": "16 bit", "fp16": "16 bit"}[precision]
         merged = {
             **card,
@@ -165,7 +171,7 @@ def export(job) -> dict:
 
 
 def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, card: dict) -> float:
-    """Write the merged model to `target`; returns how far its logits are from the adapter's."""
+    """Write the merged model to `target`; returns the largest absolute difference of its logits from the adapter's."""
     import torch
 
     from studio.models.load import compute_dtype, load_base
@@ -208,13 +214,14 @@ def _merge(job, base_folder: Path, adapter: Path, target: Path, precision: str, 
     return difference
 
 
-def _room_for(home: Home, base: Path) -> None:
-    needed = 3 * sum(
-        path.stat().st_size for path in base.glob("*.safetensors")
-    )  # 16 bit → 32 bit, and a copy for a moment
+def _room_for(home: Home, base: Path, precision: str) -> None:
+    """Raise StudioError unless the merged model and its temporary copy fit on the disk."""
+    copies = 4 if precision == "fp32" else 2  # fp32 weights made from 16-bit ones are twice as large
+    needed = copies * sum(path.stat().st_size for path in base.glob("*.safetensors"))
     if home.free_bytes() < needed:
         raise StudioError(
-            "The merged model needs {needed} GB on the disk, but only {free} GB are free; free some space and try again.",
+            "The merged model needs {needed} GB on the disk, but only {free} GB are free; "
+            "free some space and try again.",
             needed=round(needed / 1e9, 1),
             free=round(home.free_bytes() / 1e9, 1),
         )

@@ -1,7 +1,8 @@
-"""The shelf: finished adapters as plain folders in home/adapters/ID, each with a row in the store that knows its card.
+"""The library's storage: finished adapters as plain folders in home/adapters/ID, each with a row in the store.
 
-An adapter is on the shelf once its folder and its row are there; a crash between the two is healed by `heal`, which knows
-everything it needs from the folder's own studio.json. It knows nothing about torch, and nothing about what an adapter does.
+The row holds the adapter's card: a dict of facts about it and its run. An adapter is in the library once both its
+folder and its row exist; `repair` restores consistency after a crash between the two, from the folder's studio.json.
+Imports no torch and is independent of the adapter's type.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from studio.words import StudioError
 
 SORTS = {"newest": "Newest first", "name": "Name", "metric": "Best result first", "size": "Smallest first"}
 CARD = "studio.json"
-_HALF = ".half-"  # a folder of this name is being written, or was when somebody was killed
-_OLD = ".old-"  # the folder of this name stepped aside for a newer one
-_HALF_IS_OLD = 3600.0  # seconds without a change after which nobody writes it any more
+_HALF = ".half-"  # prefix of a folder that is being written, or was when its process was killed
+_OLD = ".old-"  # prefix of the previous version of a folder while it is being replaced
+_HALF_IS_OLD = 3600.0  # seconds without a change after which an unfinished folder counts as abandoned
 
 
 def add(
     home: Home, store: Store, *, source: Path, name: str, run_id: str | None, card: dict, adapter_id: str | None = None
 ) -> str:
-    """Put the finished files in `source` on the shelf; returns the adapter's id, which is `run_id` unless another is given.
+    """Copy the finished files in `source` into the library; returns the adapter's id, by default `run_id`.
 
-    The folder appears whole or not at all, then its row. Doing it again (a worker that was killed right after) replaces both.
+    The folder appears complete or not at all, then its row. A repeated call, as after a worker was killed, replaces
+    both. Adds `bytes` and `lent_template` to the card, and `finished` where it is missing. Raises StudioError for an
+    invalid name.
     """
     adapter_id = safe_name(adapter_id or run_id or "")
     name = _good_name(name)
@@ -46,7 +49,7 @@ def add(
                 copy = half / item.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(item, copy)
-        lent = (half / "chat_template.jinja").exists()  # the base has no template of its own
+        lent = (half / "chat_template.jinja").exists()  # then the base has no chat template
         card = {
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
             **card,
@@ -59,12 +62,12 @@ def add(
     finally:
         shutil.rmtree(half, ignore_errors=True)
     store.add_adapter(adapter_id, name, run_id, card)
-    shutil.rmtree(home.trash(adapter_id), ignore_errors=True)  # of an earlier attempt that was thrown away
+    shutil.rmtree(home.trash(adapter_id), ignore_errors=True)  # an earlier adapter of this id that was deleted
     return adapter_id
 
 
 def find(home: Home, store: Store, adapter_id: str) -> tuple[Path, dict, str]:
-    """Folder, card and name of an adapter on the shelf; `StudioError` if it is not there."""
+    """Folder, card and name of an adapter in the library; raises StudioError if it is missing or in the trash."""
     row = store.adapter(safe_name(adapter_id))
     folder = home.adapter(adapter_id)
     if row is None or row["deleted"] is not None or not folder.is_dir():
@@ -84,9 +87,10 @@ def listing(
     shown_only: bool = False,
     deleted: bool = False,
 ) -> list[dict]:
-    """Rows of the library that contain every word of `search`, in the order `sort` (a key of SORTS).
+    """Rows of the library that contain every word of `search` (case-insensitive), in the order `sort`, a key of SORTS.
 
-    base: only adapters of this base model. shown_only: only those that a Space's visitors may use. deleted: the trash.
+    base: only adapters of this base model. shown_only: only those that visitors of a Space may use. deleted: those in
+    the trash instead.
     """
     rows = store.adapters(deleted=deleted)
     words = search.casefold().split()
@@ -106,7 +110,7 @@ def listing(
 
 
 def rename(home: Home, store: Store, adapter_id: str, name: str) -> None:
-    """Give it another name, in the store and in its own files."""
+    """Rename an adapter in the store and in its files."""
     folder, card, _ = find(home, store, adapter_id)
     name = _good_name(name)
     store.change_adapter(adapter_id, name=name)
@@ -114,23 +118,22 @@ def rename(home: Home, store: Store, adapter_id: str, name: str) -> None:
 
 
 def show(home: Home, store: Store, adapter_id: str, shown: bool = True) -> None:
-    """Let the visitors of a Space use it in Chat, or no longer."""
+    """Set whether the visitors of a Space may use an adapter in Chat."""
     find(home, store, adapter_id)
     store.change_adapter(adapter_id, shown=int(shown))
 
 
 def delete(home: Home, store: Store, adapter_id: str) -> None:
-    """Into the trash, from where `restore` brings it back."""
+    """Move an adapter to the trash, replacing an older one of the same id there; `restore` undoes it."""
     folder, _, _ = find(home, store, adapter_id)
     shutil.rmtree(home.trash(adapter_id), ignore_errors=True)
-    store.change_adapter(
-        adapter_id, deleted=time.time()
-    )  # first: a row says where the folder belongs, `heal` moves it there
+    # The row goes first: it determines where the folder belongs, so `repair` can finish the move after a crash.
+    store.change_adapter(adapter_id, deleted=time.time())
     os.replace(folder, home.trash(adapter_id))
 
 
 def restore(home: Home, store: Store, adapter_id: str) -> None:
-    """Out of the trash, back on the shelf."""
+    """Move an adapter from the trash back to the library; raises StudioError if it is not in the trash."""
     row = store.adapter(safe_name(adapter_id))
     if row is None or row["deleted"] is None or not home.trash(adapter_id).is_dir():
         raise StudioError("'{name}' is not in the trash any more.", name=row["name"] if row else adapter_id)
@@ -140,10 +143,11 @@ def restore(home: Home, store: Store, adapter_id: str) -> None:
 
 
 def empty_trash(home: Home, store: Store) -> int:
-    """Remove everything in the trash for good; returns how many adapters that were."""
+    """Delete all adapters in the trash permanently; returns their number."""
     rows = store.adapters(deleted=True)
     for row in rows:
-        # The row goes first: a folder in the trash that no row knows is rubbish to `heal`, a row without a folder would be a promise.
+        # The row goes first: `repair` removes a folder in the trash that has no row, whereas a row without a folder
+        # would list an adapter that cannot be restored.
         with store.transaction() as db:
             db.execute("DELETE FROM adapters WHERE id=? AND deleted IS NOT NULL", (row["id"],))
         shutil.rmtree(home.trash(row["id"]), ignore_errors=True)
@@ -151,7 +155,10 @@ def empty_trash(home: Home, store: Store) -> int:
 
 
 def repair(home: Home, store: Store) -> list[str]:
-    """Make folders and rows agree after a crash; returns the ids of what was mended. Cheap; call it when a window starts."""
+    """Make folders and rows consistent after a crash; returns the ids of the adapters repaired.
+
+    Cheap: to be called whenever a window starts.
+    """
     mended = _finish_moves(home, store)
     rows = {row["id"] for deleted in (False, True) for row in store.adapters(deleted=deleted)}
     for folder in _folders(home.root / "adapters"):
@@ -168,12 +175,12 @@ def repair(home: Home, store: Store) -> list[str]:
 
 
 def weight_bytes(folder: Path) -> int:
-    """The size of what an adapter consists of, its words left out."""
+    """The size in bytes of all *.safetensors files in `folder`, subfolders included."""
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
 
 
 def _finish_moves(home: Home, store: Store) -> list[str]:
-    """A row says where its folder belongs. One that is in the other place is moved; one that is nowhere loses its row."""
+    """Move each folder to where its row says that it belongs, and delete rows without a folder; returns their ids."""
     mended = []
     for deleted in (False, True):
         for row in store.adapters(deleted=deleted):
@@ -181,9 +188,8 @@ def _finish_moves(home: Home, store: Store) -> list[str]:
             if here.is_dir():
                 continue
             mended.append(row["id"])
-            aside = next(
-                iter(sorted(here.parent.glob(f"{_OLD}{row['id']}-*"))), None
-            )  # killed while it was being replaced
+            # There is one if the process was killed in the middle of `_replace`.
+            aside = next(iter(sorted(here.parent.glob(f"{_OLD}{row['id']}-*"))), None)
             if other.is_dir() or aside:
                 os.replace(other if other.is_dir() else aside, here)
                 continue
@@ -197,14 +203,14 @@ def _folders(parent: Path) -> Iterable[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove a half-written folder that nobody has touched for long."""
+    """Remove a temporary folder in which nothing has changed for _HALF_IS_OLD seconds."""
     newest = max((path.stat().st_mtime for path in [folder, *folder.rglob("*")]), default=0)
     if time.time() - newest > _HALF_IS_OLD:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_words(folder: Path, name: str, run_id: str | None, card: dict) -> None:
-    """README.md, recipe.yaml and studio.json of the adapter in `folder`."""
+    """Write README.md, studio.json and, if the card has a recipe, recipe.yaml of the adapter in `folder`."""
     _write(folder / "README.md", model_card(name, card))
     if card.get("recipe"):
         _write(folder / "recipe.yaml", yaml.safe_dump(card["recipe"], sort_keys=False, allow_unicode=True))
@@ -212,7 +218,7 @@ def _write_words(folder: Path, name: str, run_id: str | None, card: dict) -> Non
 
 
 def _read_words(folder: Path) -> dict | None:
-    """What studio.json says, None where it is missing or torn."""
+    """Name, run id and card from studio.json; None if it is missing or malformed."""
     try:
         words = json.loads((folder / CARD).read_text(encoding="utf-8"))
         return {"name": str(words["name"]), "run_id": words.get("run_id"), "card": dict(words["card"])}
@@ -221,13 +227,14 @@ def _read_words(folder: Path) -> dict | None:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     half = path.with_name(path.name + ".half")
     half.write_text(text, encoding="utf-8")
     os.replace(half, path)
 
 
 def _sync(folder: Path) -> None:
-    """Have everything in `folder` on the disk, not only on its way there."""
+    """Flush everything in `folder`, itself included, to the disk (fsync)."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -237,7 +244,10 @@ def _sync(folder: Path) -> None:
 
 
 def _replace(half: Path, target: Path) -> None:
-    """Put a folder where another may be. A folder cannot be replaced in one go, so an old one steps aside first."""
+    """Rename folder `half` to `target`, which may exist.
+
+    A folder that is not empty cannot be replaced atomically, so an existing one is renamed first.
+    """
     if not target.exists():
         os.replace(half, target)
         return
@@ -248,7 +258,7 @@ def _replace(half: Path, target: Path) -> None:
 
 
 def _good_name(name: str) -> str:
-    """What people call it: any one line of 1 to 120 characters."""
+    """The name with white space normalised; raises StudioError unless it has 1 to 120 characters, all printable."""
     name = " ".join(name.split())
     if not name or len(name) > 120 or not name.isprintable():
         raise StudioError("A name must be one line of 1 to 120 characters; '{name}' is not.", name=name[:60])
@@ -266,7 +276,7 @@ def _searchable(row: dict) -> str:
 
 
 def _score_of(row: dict) -> tuple:
-    """Exact match or right labels, the higher the better; then the validation loss, the lower the better; those without either last."""
+    """Sort key: exact match or accuracy (descending), then validation loss (ascending), missing last."""
     metrics = row["card"].get("metrics") or {}
     exact, loss = metrics.get("exact_match", metrics.get("correct")), metrics.get("eval_loss")
     return (exact is None, -(exact or 0.0), loss is None, loss or 0.0)

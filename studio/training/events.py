@@ -24,7 +24,7 @@ class Events(TrainerCallback):
     """Records to the store.
 
     tokens_seen(): number of tokens trained on so far. samples(): answers to the fixed sample prompts.
-    load_best_model_at_end(): called at each new minimum of the validation loss.
+    save_best_delta(): called at each new minimum of the validation loss.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Events(TrainerCallback):
         *,
         tokens_seen: Callable[[], int],
         samples: Callable[[], list[dict]],
-        load_best_model_at_end: Callable[[], None],
+        save_best_delta: Callable[[], None],
     ):
         self.job, self.training = job, training
-        self.tokens_seen, self.samples, self.load_best_model_at_end = tokens_seen, samples, load_best_model_at_end
+        self.tokens_seen, self.samples, self.save_best_delta = tokens_seen, samples, save_best_delta
         self.best, self.waited, self.stopped_early = math.inf, 0, False
         self._process = psutil.Process()
         self._last = (time.perf_counter(), 0)
@@ -104,7 +104,7 @@ class Events(TrainerCallback):
         loss = metrics["eval_loss"]
         self.job.store.add_metrics(self.job.run_id, state.global_step, metrics)
         if self._compare(loss):
-            self.load_best_model_at_end()
+            self.save_best_delta()
         elif (
             self.training.early_stopping_patience
             and self.waited >= self.training.early_stopping_patience

@@ -117,11 +117,11 @@ class PreferenceTrainer(StudioTrainer):
             model.train(training)
             for (
                 parameter,
-                labelled,
+                requires_grad,
             ) in (
                 self._learnt
             ):  # when adapters are enabled again, peft makes all their parameters trainable, even LoRA-FA's frozen A
-                parameter.requires_grad_(labelled)
+                parameter.requires_grad_(requires_grad)
 
     # ---- loss -------------------------------------------------------------------------------------------------
 

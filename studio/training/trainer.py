@@ -238,18 +238,20 @@ class StudioTrainer(Trainer):
         self.load_delta(Path(resume_from_checkpoint))
 
 
-def labelled(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The trainable parameters of `model` by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def save_trainable(model: torch.nn.Module, path: Path) -> None:
-    save_file({name: tensor.detach().contiguous().clone() for name, tensor in labelled(model).items()}, path)
+    save_file(
+        {name: tensor.detach().contiguous().clone() for name, tensor in trainable_parameters(model).items()}, path
+    )
 
 
 def load_trainable(model: torch.nn.Module, path: Path) -> None:
     """Load the saved tensors; raises ValueError where their names are not exactly those of the trainable parameters."""
-    saved, own = load_file(path), labelled(model)
+    saved, own = load_file(path), trainable_parameters(model)
     if set(saved) != set(own):
         raise ValueError(
             f"checkpoint {path} holds other tensors than the model learns: {sorted(set(saved) ^ set(own))[:4]}"

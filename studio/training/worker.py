@@ -112,7 +112,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
         training,
         tokens_seen=lambda: trainer.tokens_seen,
         samples=lambda: kind.samples(trainer, material),
-        load_best_model_at_end=lambda: load_best_checkpoint(job, recipe, trainer),
+        save_best_delta=lambda: save_best_delta(job, recipe, trainer),
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
@@ -148,7 +148,7 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load_best_checkpoint(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
+def save_best_delta(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
     if recipe.training.load_best_model_at_end:
         shutil.rmtree(_best(job), ignore_errors=True)
         trainer.save_delta(_best(job))

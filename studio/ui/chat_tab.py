@@ -376,7 +376,8 @@ def answer(page: Page, turn: Turn, session: str) -> Iterator[list]:
             yield from _stream(page, turn, server, chosen_models, histories, settings, stop)
     finally:
         stop.set()
-        _stops.pop(session, None)
+        if _stops.get(session) is stop:  # another answer of this window may have begun meanwhile
+            del _stops[session]
 
 
 def _allowed(page: Page, turn: Turn, chosen_models: list[str]) -> None:

@@ -34,7 +34,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     if outlook.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
     data, found = outlook.dataset, outlook.report
-    labelled = labelled_tokens(found, len(data.train))
+    labelled = labelled_rows(found, len(data.train))
     pairs = [
         (
             page.t("Format"),
@@ -92,7 +92,7 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
     )
 
 
-def labelled_tokens(found: Report, rows: int) -> int:
+def labelled_rows(found: Report, rows: int) -> int:
     """Estimate how many of `rows` training rows have tokens to train on, extrapolated from the tokenised rows.
 
     Rows that a remedy or the chat template leaves out, and rows without labelled tokens, are not counted.

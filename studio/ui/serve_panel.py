@@ -99,7 +99,7 @@ def start_serving(page: Page, port: int | None, base: str, show_key: bool) -> It
         at = serving.save_endpoint(page.home, serving.Endpoint(int(port), at.key))
     settings = page.desk.inference_settings(base)
     job = client.ensure_chat_server(page.store, page.home, base, serve_at=at, **settings)
-    said = None
+    last = None
     while True:
         try:
             server, doing = client.server_state(page.store, job)
@@ -109,8 +109,8 @@ def start_serving(page: Page, port: int | None, base: str, show_key: bool) -> It
         if server:
             yield view(page, base, show_key)
             return
-        if doing != said:
-            said = doing
+        if doing != last:
+            last = doing
             yield view(page, base, show_key)
         time.sleep(0.1)
 

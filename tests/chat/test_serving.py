@@ -69,19 +69,19 @@ def served(adapter_home, models):
     command += ["--home", str(adapter_home.root), "--port", "0"]
     serving.save_endpoint(adapter_home, serving.Endpoint(0, "ds-test"))
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env=os.environ)
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if "Ctrl+C" in line:
             break
-    url = re.search(r"at (http://\S+)", said)[1]
-    yield url, re.search(r"Key: (\S+)", said)[1], said
+    url = re.search(r"at (http://\S+)", output)[1]
+    yield url, re.search(r"Key: (\S+)", output)[1], output
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
 
 
 def test_serving_from_a_terminal(served):
-    url, key, said = served
+    url, key, output = served
     assert key == "ds-test"
     api = openai.OpenAI(base_url=url, api_key=key, max_retries=0)
     assert [model.id for model in api.models.list()] == ["base", "lora", "lora2"]
@@ -90,7 +90,7 @@ def test_serving_from_a_terminal(served):
         for name in ("base", "lora", "lora2")
     }
     assert len(set(answers.values())) == 3
-    command = re.search(r"curl .*?'\n", said, re.DOTALL)[0]
+    command = re.search(r"curl .*?'\n", output, re.DOTALL)[0]
     answer = subprocess.run(["bash", "-c", command.replace("curl ", "curl -s ")], capture_output=True, text=True)
     assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
 

@@ -196,7 +196,7 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
         )
     )
     assert [part.unused for part in dataset.files] == [["id"], ["note"], ["url", "system"]] and [
-        part.has_weights for part in dataset.files
+        part.has_substance for part in dataset.files
     ] == [[], ["note"], []]
     text = {str(item.sentence): item.level for item in report(dataset).findings if item.kind == "unused"}
     assert text == {

@@ -23,7 +23,7 @@ def page(studio, browser):
     page.close()
 
 
-def said(page) -> str:
+def state_of(page) -> str:
     return page.inner_text("#serve-state")
 
 
@@ -38,7 +38,7 @@ def test_from_the_click_to_an_answer_in_another_program(page, studio):
         "document.querySelector('#serve-state').innerText.includes('Other programs can use it now.')", timeout=60_000
     )
     key = serving.endpoint(studio.home).key
-    assert f"http://127.0.0.1:{port}/v1" in said(page) and key not in page.content()
+    assert f"http://127.0.0.1:{port}/v1" in state_of(page) and key not in page.content()
     api = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0)
     messages = [{"role": "user", "content": "Hello"}]
     first = api.chat.completions.create(model="base", messages=messages, max_tokens=8).choices[0].message.content

@@ -7,7 +7,9 @@ method_cases.py (adapters that it builds on).
 """
 
 import pytest
+import torch
 
+from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
 from studio.home import STARTER
 from studio.methods import METHODS
 from studio.methods.capabilities import YES, cell
@@ -157,6 +159,27 @@ def test_a_stranger_loads_it_and_gets_the_same_logits(name, trained, stock_peft)
         trained.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation
     )
     assert (found - trained.logits).abs().max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_the_base_is_the_base_while_chat_holds_the_adapter(name, trained):
+    """In the chat server's model, with the adapter in memory, the base column is a freshly loaded base, to the bit."""
+    method = METHODS[name]
+    if method.ships_as == "model":
+        pytest.skip("a full model is loaded beside the base, which it does not touch")
+    loaded = MultiAdapterModel(load_base(STARTER, quantisation=method.quantisation or "none").eval())
+    fresh = logits(loaded.model)
+    loaded.load("it", trained.folder, adapter_kind("it", trained.folder), set())
+    loaded.activate("it")
+    prompt = loaded._loaded["it"][2].prompt
+    changed = None if prompt else logits(loaded.model)  # a prompt is put before the input by generate alone
+    loaded.activate(None)
+    assert torch.equal(logits(loaded.model), fresh)
+    loaded.activate("it")
+    assert prompt or torch.equal(logits(loaded.model), changed) and not torch.equal(changed, fresh)
+    loaded.activate(None)
+    loaded.unload()
+    assert torch.equal(logits(loaded.model), fresh)
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ def events(runs):
         Training(early_stopping_patience=2),
         tokens_seen=lambda: 0,
         samples=list,
-        load_best_model_at_end=lambda: made.kept.append(made.best),
+        save_best_delta=lambda: made.kept.append(made.best),
     )
     made.kept = []
     return made

@@ -55,12 +55,12 @@ class Generation(Kind):
         questions = (
             self.with_expected(question, record.value)
             for record in dataset.validation
-            if (question := self.recipe.task.question(record.value)) and self.fits_context(question)
+            if (question := self.recipe.task.question(record.value)) and self.can_be_rendered(question)
         )
         self.questions = list(islice(questions, max(training.evaluation_rows, training.sample_prompts)))
         return train, validation
 
-    def fits_context(self, question: Question) -> bool:
+    def can_be_rendered(self, question: Question) -> bool:
         """Whether the chat template can render the question."""
         try:
             self.tokenizer.render(question.messages, add_generation_prompt=True, tools=question.tools)
