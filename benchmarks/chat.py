@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -192,6 +193,8 @@ def main() -> None:
             for what, value in results[name].items():
                 print(f"  {what:34} {value:>10}")
     if options.json:
+        machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+        results = {"machine": machine, "date": time.strftime("%Y-%m-%d"), **results}
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
