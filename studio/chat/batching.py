@@ -21,9 +21,9 @@ from studio.chat.stream_decoder import StreamDecoder
 from studio.models.chat_tokenizer import ChatTokenizer
 
 MAX_ROWS = 16
-_MAX_TOKENS_TO_MERGE = 4096
-"""Tokens of a batch, prompts included, up to which it begins anew for a row that joins; rows of longer ones wait their
-turn in another batch."""
+_MAX_TOKENS_TO_MERGE = 8192
+"""Tokens of a batch, padding included, up to which it begins anew for a row that joins; where it would be longer, the
+row is decoded in another batch."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class Runner:
     def join(self, row: Row) -> bool:
         """Let `row` wait to join. False where it cannot: the batch is full, has ended, or is too long to begin anew."""
         with self._guard:
-            rows = self._rows + self._waiting
-            tokens = sum(len(other.prompt) + len(other.generated) for other in rows)
-            if self._ended or not self.merges or len(rows) >= MAX_ROWS or tokens > _MAX_TOKENS_TO_MERGE:
+            rows = [other for other in self._rows if not other.finish] + [*self._waiting, row]
+            tokens = len(rows) * max(len(other.prompt) + len(other.generated) for other in rows)
+            if self._ended or not self.merges or len(rows) > MAX_ROWS or tokens > _MAX_TOKENS_TO_MERGE:
                 return False
             self._waiting.append(row)
             return True

@@ -27,7 +27,6 @@ from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -168,11 +167,12 @@ class Service:
             ]
         )
         models = [Route("/v1/models", self.models), Route("/v1/models/{model:path}", self.model)]
-        cors = Middleware(CORSMiddleware, allow_origins=cors_origins, allow_methods=["*"], allow_headers=["*"])
         app = self._require_token(
             Starlette(routes=[*models, *own], exception_handlers={404: _no_route, 405: _no_route})
         )
-        self.app = cors.cls(app, *cors.args, **cors.kwargs) if cors_origins else app
+        if cors_origins:
+            app = CORSMiddleware(app, allow_origins=cors_origins, allow_methods=["*"], allow_headers=["*"])
+        self.app = app
 
     def idle_seconds(self) -> float:
         """Seconds since the last request ended."""
