@@ -152,7 +152,7 @@ def rows(task: str, many: int):
         ("chat", 100_000),
         pytest.param("text", 200_000, marks=pytest.mark.full),
         pytest.param("classification", 100_000, marks=pytest.mark.full),
-        ("preference", 50_000),
+        pytest.param("preference", 50_000, marks=pytest.mark.full),
     ],
 )
 def test_many_rows_are_prepared_in_bounded_memory(task, many, tmp_path):
