@@ -112,11 +112,9 @@ def _base(options: argparse.Namespace, rows: list[dict]) -> str:
 
 def _start(options: argparse.Namespace, home: Home, base: str, rows: list[dict], key: str, port: int):
     """Load the model, start the server and print how to use it; returns a function that shuts it down."""
-    from studio.chat.engine import Engine
-    from studio.chat.server import Service, listen, start_server
+    from studio.chat.server import listen, make_engine, start_server
+    from studio.chat.service import Service
     from studio.hardware import choose_device
-    from studio.models.chat_tokenizer import ChatTokenizer
-    from studio.models.load import load_base
     from studio.models.resolve import resolve_folder
 
     listener = listen(options.host, port)
@@ -129,13 +127,7 @@ def _start(options: argparse.Namespace, home: Home, base: str, rows: list[dict],
         return row.get("folder") or home.adapter(adapter_id), row["card"]
 
     print(f"Loading {base} …", flush=True)
-    engine = Engine(
-        load_base(folder, **load),
-        ChatTokenizer(folder),
-        name=base,
-        find=find,
-        load_full_model=lambda folder: load_base(folder, **load),
-    )
+    engine = make_engine(folder, base, load, find)
     service = Service(engine, key, lambda: rows, home.root, tuple(options.cors_origin))
     server, thread = start_server(service, listener)
     url = f"http://{options.host}:{listener.getsockname()[1]}/v1"

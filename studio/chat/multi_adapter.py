@@ -129,6 +129,7 @@ class MultiAdapterModel:
             (self._groups[kind.group], name, kind),
             rope_factor(folder),
         )
+        self._mixable[adapter_id] = self._is_plain_lora(*self._loaded[adapter_id], self._rope_factors[adapter_id])
 
     def _wrap(self, kind: AdapterKind, folder: Path, name: str) -> None:
         if not kind.prompt:
@@ -186,8 +187,6 @@ class MultiAdapterModel:
 
         peft's mixed batches leave out variants such as DoRA, and modules saved whole.
         """
-        if adapter_id not in self._mixable:
-            self._mixable[adapter_id] = self._is_plain_lora(*self._loaded[adapter_id], self._rope_factors[adapter_id])
         return self._mixable[adapter_id]
 
     def _is_plain_lora(self, peft_model: PeftModel, name: str, kind: AdapterKind, rope_factor: float) -> bool:

@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from studio.chat import client
-from studio.chat.server import MAX_WAITING, Service, listen, load_engine, serve, start_server
+from studio.chat.server import listen, load_engine, serve, start_server
+from studio.chat.service import MAX_WAITING, Service
 from studio.home import STARTER, Home
 from studio.jobs.job import Job
 from studio.library import shelf

@@ -18,6 +18,15 @@ def ready(page) -> None:
     page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
 
 
+def open_studio(studio, browser):
+    """A page of `studio` at 1280 × 1000, in English, once it has drawn the draft and a standby is warm."""
+    studio.wait_for_standby()
+    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page.goto(studio.address)
+    ready(page)
+    return page
+
+
 def status(page, *words: str, seconds: float = 240) -> str:
     """Wait until the Train tab's status says one of `words`; returns all that it says."""
     page.wait_for_function(

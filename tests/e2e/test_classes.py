@@ -7,17 +7,14 @@ import pytest
 
 from studio.evaluation import predictions
 from studio.home import SAMPLES
-from tests.e2e.pages import choose_example, ready, start, status, tab, train_with
+from tests.e2e.pages import choose_example, open_studio, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def page(studio, browser):
-    studio.wait_for_standby()
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-    page.goto(studio.address)
-    ready(page)
+    page = open_studio(studio, browser)
     yield page
     page.close()
 

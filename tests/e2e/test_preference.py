@@ -6,16 +6,13 @@ import json
 
 import pytest
 
-from tests.e2e.pages import ask, choose_example, downloaded, ready, start, status, tab, train_with
+from tests.e2e.pages import ask, choose_example, downloaded, open_studio, ready, start, status, tab, train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
-    studio.wait_for_standby()
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-    page.goto(studio.address)
-    ready(page)
+    page = open_studio(studio, browser)
     choose_example(
         page, "preferences", "Teach starter to prefer the better answers from preferences.jsonl (300 examples)"
     )

@@ -5,17 +5,14 @@ import pytest
 
 from studio.chat import serving
 from tests.conftest import free_port, until
-from tests.e2e.pages import ask, ready, tab
+from tests.e2e.pages import ask, open_studio, ready, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def page(studio, browser):
-    studio.wait_for_standby()
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-    page.goto(studio.address)
-    ready(page)
+    page = open_studio(studio, browser)
     tab(page, "Chat")
     page.get_by_role("button", name="Serve to other programs (API)").click()
     page.wait_for_function("document.querySelector('#serve-state').innerText.includes('Nothing is served now.')")

@@ -14,6 +14,7 @@ from tests.e2e.pages import (
     ask,
     choose_example,
     downloaded,
+    open_studio,
     ready,
     shown_steps,
     start,
@@ -54,10 +55,7 @@ def sails(answer: str) -> bool:
 @pytest.fixture(scope="module")
 def fine_tuned(studio, browser):
     """The captain's run, started with one click on a fresh home; the page stays open while it learns."""
-    studio.wait_for_standby()
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-    page.goto(studio.address)
-    ready(page)
+    page = open_studio(studio, browser)
     choose_example(page, "captain", "captain.jsonl (400 examples) with LoRA r=8 for 6 epochs")
     tab(page, "Train")
     clicked = time.time()

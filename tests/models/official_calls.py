@@ -88,24 +88,3 @@ def pythonic_calls(text: str) -> Calls:
             calls.append((name[1], arguments))
             at += len(")")
     return calls
-
-
-_GEMMA_TOKEN = re.compile(r'<\|"\|>(.*?)<\|"\|>|([{}\[\],:])|([^{}\[\],:<]+)', re.DOTALL)
-
-
-def gemma_calls(text: str) -> Calls:
-    """`<|tool_call>call:name{key:<|"|>text<|"|>,other:[1,true]}<tool_call|>`, one behind the other: Gemma 4.
-
-    Strings between `<|"|>` become JSON strings, and so do bare keys; what is left is JSON.
-    """
-
-    def as_json(body: str) -> dict:
-        tokens = [found.groups() for found in _GEMMA_TOKEN.finditer(body)]
-        made = ""
-        for at, (string, mark, bare) in enumerate(tokens):
-            is_key = at + 1 < len(tokens) and tokens[at + 1][1] == ":"
-            made += mark or (json.dumps(string) if string is not None else json.dumps(bare) if is_key else bare)
-        return json.loads(made)
-
-    found = re.findall(r"<\|tool_call>call:([\w.-]+)(\{.*?\})<tool_call\|>", text, re.DOTALL)
-    return [(name, as_json(body)) for name, body in found]

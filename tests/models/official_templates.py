@@ -14,7 +14,6 @@ from pathlib import Path
 
 from official_calls import (
     Calls,
-    gemma_calls,
     harmony_calls,
     json_calls,
     llama4_calls,
@@ -26,6 +25,9 @@ from official_calls import (
     xml_calls,
 )
 
+from studio.chat.tool_calls import FORMATS
+
+gemma_calls = next(form.read for form in FORMATS if form.name == "gemma")
 FOLDER = Path(__file__).parent / "official"
 
 
