@@ -6,6 +6,7 @@ The operations are implemented in `studio.library`; this module only displays th
 from __future__ import annotations
 
 from functools import partial
+from types import ModuleType
 
 import gradio as gr
 import yaml
@@ -18,9 +19,13 @@ from studio.methods import METHODS
 from studio.ui.access import may_change, on_space
 from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, button, chip, e, facts, note, number, size
+from studio.ui.library_panel import Opened
 from studio.ui.page import Page
 from studio.ui.results import ranged
 from studio.words import StudioError
+
+PANELS: dict[str, ModuleType] = {}
+"""Action of a card's button → module of the panel that it opens below the shelf, see `studio.ui.library_panel`."""
 
 
 def build(page: Page):
@@ -47,6 +52,8 @@ def build(page: Page):
         save = gr.Button(page.t("Save the name"), variant="primary", scale=1, elem_id="save-name")
     message = gr.HTML(elem_id="library-said", apply_default_css=False)
     cards = Board(elem_id="adapters")
+    page.parts["library-opened"] = opened = gr.Textbox(visible="hidden", elem_id="library-opened")
+    panels = [panel.build(page) for panel in PANELS.values()]
     file = gr.DownloadButton("zip", visible="hidden", elem_id="download-file")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
     timer = gr.Timer(2.0)
@@ -61,7 +68,7 @@ def build(page: Page):
             shelf.rename(page.home, page.store, adapter, text)
             return gr.Row(visible=False), cards_html(page, words, order, deleted)
 
-        outputs = [cards, file, naming, target, name, page.changed, message]
+        outputs = [cards, file, naming, target, name, page.changed, message, opened]
         pressed = page.on(cards.click, press, controls, outputs, changes=True)
         pressed.then(None, file, None, js=TAKE)
         page.on(save.click, rename, [target, name, *controls], [naming, cards], changes=True)
@@ -81,6 +88,8 @@ def build(page: Page):
             partial(page.demo.load),
         ):
             page.on(event, redraw, [*controls, seen], [cards, seen])
+        for bind_panel in panels:
+            bind_panel()
 
     return bind
 
@@ -88,10 +97,10 @@ def build(page: Page):
 def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
     """Run the action of a card's button.
 
-    Returns updates of [cards, file, naming row, its adapter id, its name, stamp, message].
+    Returns updates of [cards, file, naming row, its adapter id, its name, stamp, message, opened panel].
     """
     home, store = page.home, page.store
-    same = [gr.skip(), gr.update(value=None), *[gr.skip()] * 4, ""]
+    same = [gr.skip(), gr.update(value=None), *[gr.skip()] * 4, "", gr.skip()]
     match what:
         case "download":
             return [gr.skip(), gr.update(value=str(adapter_zip(page, adapter))), *same[2:]]
@@ -103,12 +112,14 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
                 *same[:5],
                 page.stamp("recipe"),
                 note(page.t("The recipe is on the desk; look through the tabs and press Start."), "good"),
+                gr.skip(),
             ]
         case "merge":
             client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
             return [
                 *same[:6],
                 note(page.t("A merged model is being made; it will appear here as a card of its own."), "good"),
+                gr.skip(),
             ]
         case "delete":
             shelf.delete(home, store, adapter)
@@ -118,6 +129,8 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
             shelf.empty_trash(home, store)
         case "show" | "hide":
             shelf.show(home, store, adapter, what == "show")
+        case _ if what in PANELS:
+            return [*same[:7], str(Opened(what, (adapter,)))]
         case _:
             raise StudioError("'{what}' is nothing that can be done with an adapter.", what=what)
     return [cards_html(page, *controls), *same[1:]]
