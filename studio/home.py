@@ -7,18 +7,24 @@
     uploads/           files uploaded by the user, never changed
     exports/           the last recipe and the last zip that a window offered for download
     logs/              output of the supervisor and the workers
+    incoming/          what the browser sends or fetches, until it is copied; cleared by Gradio after a day
 
-This module only defines paths; the contents are up to its callers.
+Only the user that runs the studio may read any of it. This module only defines paths and their permissions; the
+contents are up to its callers.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 
 from studio.words import StudioError
+
+_log = logging.getLogger(__name__)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ASSETS = REPOSITORY / "assets"
@@ -28,14 +34,28 @@ STARTER_VIT = ASSETS / "starter_vit"
 SAMPLES = ASSETS / "samples"
 
 
+_FOLDERS = ("runs", "adapters", "trash", "uploads", "exports", "logs", "incoming")
+_PRIVATE_UMASK = 0o077  # files 0600, folders 0700
+
+
 class Home:
-    """The home folder: `root`, else the environment variable DELTA_STUDIO_HOME, else `~/.delta-studio`."""
+    """The home folder: `root`, else the environment variable DELTA_STUDIO_HOME, else `~/.delta-studio`.
+
+    From then on this process creates files that only its own user may read: uploads, recipes and logs are private, and
+    the database holds the chat server's key.
+    """
 
     def __init__(self, root: str | Path | None = None):
         chosen = root or os.environ.get("DELTA_STUDIO_HOME") or Path.home() / ".delta-studio"
         self.root = Path(chosen).expanduser().resolve()
-        for name in ("runs", "adapters", "trash", "uploads", "exports", "logs"):
+        os.umask(_PRIVATE_UMASK)
+        ours = not self.root.exists() or self.database.exists() or not any(self.root.iterdir())
+        for name in _FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        # A folder with the user's other files keeps its own mode; only what is the studio's is closed.
+        private = [self.root] if ours else [self.database, *(self.root / name for name in _FOLDERS)]
+        for path in private:
+            _close_to_others(path)
 
     @property
     def database(self) -> Path:
@@ -48,6 +68,10 @@ class Home:
     @property
     def exports(self) -> Path:
         return self.root / "exports"
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
 
     @property
     def logs(self) -> Path:
@@ -67,6 +91,16 @@ class Home:
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
+
+
+def _close_to_others(path: Path) -> None:
+    """Take all permissions from group and others, which earlier versions left; a mounted bucket may have no modes."""
+    if not path.exists() or not stat.S_IMODE(path.stat().st_mode) & _PRIVATE_UMASK:
+        return
+    try:
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_PRIVATE_UMASK)
+    except OSError as error:
+        _log.warning("%s stays readable by other users of this machine: %s", path, error)
 
 
 def safe_name(name: str) -> str:

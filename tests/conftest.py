@@ -91,6 +91,23 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture(scope="session")
+def serve():
+    """serve(demo) → its address, launched by `studio.ui.launch` on a port of its own; closed at the end of the
+    session."""
+    from studio.ui.launch import launch
+
+    served = []
+
+    def address(demo):
+        served.append(demo)
+        return launch(demo, port=free_port(), block=False)
+
+    yield address
+    for demo in served:
+        demo.close(verbose=False)
+
+
 class Studio:
     """`python app.py` in a process of its own, over a home of its own."""
 

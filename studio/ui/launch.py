@@ -1,4 +1,4 @@
-"""Secure launch of the web server: loopback only, known hosts only, requests from our own pages only.
+"""Secure launch of the web server: loopback only, and behind the guards of `studio.ui.guards`.
 
 On a Space it listens on all interfaces. It also serves the Plotly script that the plots need from the installed
 package, redirects a browser to the page in its language, and prints the address. It does not depend on what the page
@@ -12,67 +12,25 @@ import importlib.util
 import os
 import socket
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import gradio as gr
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse
+from starlette.responses import FileResponse, RedirectResponse
 from starlette.routing import Route
 
 from studio.home import ASSETS
 from studio.ui import frame, notices
 from studio.ui.access import on_space
+from studio.ui.guards import guards
 from studio.ui.theme import style, theme
 from studio.words import LANGUAGES, StudioError
 
 MAX_UPLOAD = "200mb"
 FIRST_PORT = 7860
 PLOTLY = f"studio-static/plotly-{importlib.metadata.version('plotly')}.min.js"  # relative to the page
-
-
-def trusted_hosts() -> list[str]:
-    """Return the host names accepted in requests.
-
-    Any other host name may belong to a foreign site that resolves to this server (DNS rebinding).
-    """
-    named = [os.environ.get("SPACE_HOST", ""), *os.environ.get("DELTA_STUDIO_HOSTS", "").split(",")]
-    return ["127.0.0.1", "localhost", *(name.strip() for name in named if name.strip())]
-
-
-class SameOrigin:
-    """Middleware that rejects requests sent by pages of other sites.
-
-    Gradio's upload and server functions accept such requests (measured).
-    """
-
-    def __init__(self, app, hosts: list[str]):
-        self.app, self.hosts = app, set(hosts)
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] in ("http", "websocket") and not self._ours(scope):
-            refusal = PlainTextResponse("This request comes from another site.", status_code=403)
-            await refusal(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _ours(self, scope) -> bool:
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is not None:
-            source = urlsplit(origin)
-            return (
-                source.netloc != ""
-                and source.netloc == headers.get("host")
-                or source.hostname in self.hosts - _LOOPBACK
-            )
-        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
-        return reads or headers.get("sec-fetch-site", "none") in ("same-origin", "none")
-
-
-_LOOPBACK = {"127.0.0.1", "localhost"}  # other local programs have the same host name, so the port must match too
 
 
 class Compress:
@@ -147,15 +105,9 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = False, block: bool = True) -> str:
     """Serve `demo` and return its address; with `block`, return only after the server is stopped (Ctrl+C)."""
-    hosts = trusted_hosts()
     space = on_space()
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
-    middleware = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
-        Middleware(SameOrigin, hosts=hosts),
-        Middleware(ChooseLanguage),
-        Middleware(Compress),
-    ]
+    middleware = [*guards(), Middleware(ChooseLanguage), Middleware(Compress)]
     _, address, _ = demo.launch(
         server_name="0.0.0.0" if space else "127.0.0.1",
         server_port=FIRST_PORT if space else asked or free_port(),

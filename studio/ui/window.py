@@ -6,6 +6,7 @@ The contents of each tab are defined in its own module.
 from __future__ import annotations
 
 import html
+import os
 from functools import partial
 
 import gradio as gr
@@ -24,7 +25,11 @@ from studio.words import LANGUAGES
 
 
 def build(home: Home, store: Store | None = None) -> gr.Blocks:
-    """Build the whole app: `/` in English and `/zh` in Chinese, sharing one home folder."""
+    """Build the whole app: `/` in English and `/zh` in Chinese, sharing one home folder.
+
+    Gradio keeps uploads and downloads in the home folder too, rather than in the machine's shared temporary folder.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(home.incoming)  # read by each component when it is created
     desk = Desk(home, store or Store(home.database))
     feed = Feed(desk.store)
     with gr.Blocks(title="Delta Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:

@@ -3,10 +3,12 @@
 import gradio as gr
 import httpx
 import pytest
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from studio.home import REPOSITORY
-from studio.ui.launch import MAX_UPLOAD, PLOTLY, free_port, preferred, trusted_hosts
+from studio.ui.guards import SameOrigin, SecurityHeaders, trusted_hosts
+from studio.ui.launch import MAX_UPLOAD, PLOTLY, free_port, preferred
 from studio.ui.live_plot import LivePlot
 
 
@@ -83,6 +85,46 @@ def test_files_outside_our_static_folder_are_not_served(address, path):
     assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("page.html", b"<script>parent.attacked = true</script>"),
+        ("picture.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>parent.attacked = true</script></svg>"),
+        ("page.xhtml", b"<html xmlns='http://www.w3.org/1999/xhtml'><script>parent.attacked = true</script></html>"),
+        ("rows.xml", b"<?xml-stylesheet href='x.xsl' type='text/xsl'?><a/>"),
+        ("script.js", b"parent.attacked = true"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_upload_that_could_run_scripts_is_downloaded_rather_than_shown(address, name, content):
+    own = {"Origin": address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    uploaded = httpx.post(f"{address}gradio_api/upload", files={"files": (name, content)}, headers=own).json()[0]
+    answer = httpx.get(f"{address}gradio_api/file={uploaded}")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["", "zh", "config", "nothing", PLOTLY])
+def test_every_answer_carries_the_policy(address, path):
+    headers = httpx.get(address + path).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
+    assert policy["default-src"] == "'self'" and policy["frame-ancestors"] == "'self'"
+    assert policy["object-src"] == "'none'" and policy["base-uri"] == "'self'"
+    assert not any("http" in sources or "*" in sources for sources in policy.values())
+
+
+def test_a_refusal_carries_the_policy_too(address):
+    assert "content-security-policy" in httpx.get(address, headers={"Host": "evil.com"}).headers
+
+
+def test_on_a_space_the_hub_alone_may_frame_the_page(monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "Ada/studio")
+    client = TestClient(SecurityHeaders(Starlette()))
+    policy = client.get("/").headers["content-security-policy"]
+    assert policy.endswith("frame-ancestors 'self' https://huggingface.co https://*.hf.space")
+
+
 @pytest.mark.parametrize("path", ["monitoring", "gradio_api/runs", "docs", "redoc"])
 def test_what_we_do_not_use_is_off(address, path):
     answer = httpx.get(f"{address}{path}")
@@ -118,10 +160,6 @@ def test_on_a_space_its_own_name_is_trusted(monkeypatch):
 
 
 def test_behind_a_proxy_the_public_name_counts_as_our_own(monkeypatch):
-    from starlette.applications import Starlette
-
-    from studio.ui.launch import SameOrigin
-
     app = SameOrigin(Starlette(), ["127.0.0.1", "localhost", "ada-studio.hf.space"])
     client = TestClient(app, base_url="http://127.0.0.1:7860")
     assert client.post("/", headers={"Origin": "https://ada-studio.hf.space"}).status_code == 404
