@@ -6,6 +6,8 @@ files. Images have a view of their own (`picture_view.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from studio.desk import Outlook
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
-from studio.recipe import BaseModelChoice
+from studio.recipe import BaseModelChoice, Recipe
 from studio.tasks import IGNORED, Encoded
 from studio.tasks.feedback import RatedAnswer
 from studio.tasks.length_policy import LengthPolicy
@@ -26,6 +28,7 @@ from studio.ui.page import Page
 from studio.ui.picture_view import picture_html
 
 _TOKENS_SHOWN = 1200
+_NO_LIMIT = 1 << 30  # tokens; encodes an example without truncation
 _PACKED_FROM = 2000
 """Largest training set, in rows, for which the first epoch's order is computed to show packed rows."""
 
@@ -68,12 +71,12 @@ def build(page: Page):
             now = next_flagged(outlook, place(outlook, at)) + 1
             return now, view_html(page, outlook, now)
 
-        def lend(name: str):
+        def choose_template(name: str):
             page.desk.change(model={**page.desk.draft()["model"], "template": name})
             return page.stamp("template")
 
         page.on(which.input, show, which, view)
-        page.on(template.input, lend, template, page.changed, changes=True)
+        page.on(template.input, choose_template, template, page.changed, changes=True)
         for control, handler in ((before, go(-1)), (after, go(1)), (flagged, to_finding)):
             page.on(control.click, handler, which, [which, view])
 
@@ -107,6 +110,22 @@ def next_flagged(outlook: Outlook, now: int) -> int:
     return next((index for index in hits if index > now), hits[0] if hits else now)
 
 
+@dataclass(frozen=True)
+class _Example:
+    """One training example as the model receives it.
+
+    original, value: the record as it was read, and as it is trained on; parts: its token sequences, truncated; rests:
+    for each part, the ids that truncation removed.
+    """
+
+    recipe: Recipe
+    tokenizer: ChatTokenizer
+    original: dict
+    value: dict
+    parts: list[Encoded]
+    rests: list[list[int]]
+
+
 def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     """Return the view of the example with the one-based number `at`."""
     recipe, data = outlook.recipe, outlook.dataset
@@ -126,83 +145,108 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
     )
     value = LengthPolicy(recipe, tokenizer)(record.value)
     if value is None:
-        return (
-            f'<p class="help">{e(where)}</p>'
-            f"{note(page.t('This row is longer than {limit} tokens and is left out.', limit=limit))}"
-        )
+        left_out = note(page.t("This row is longer than {limit} tokens and is left out.", limit=limit))
+        return f'<p class="help">{e(where)}</p>{left_out}'
     try:
         parts = sequences(recipe.task.encode(value, tokenizer, limit))
     except ChatTemplateError as error:
         return f'<p class="help">{e(where)}</p>{note(page.say(error.sentence), "bad")}'
-    whole = (
-        sequences(recipe.task.encode(value, tokenizer, 1 << 30)) if any(part.truncated_tokens for part in parts) else []
-    )
-    rest = [token for part in whole for token in part.ids[limit:]]
-    labelled = sum(part.labelled for part in parts)
-    message = page.t(
-        "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} learnt and {cut} {cut:is|are} cut off.",
-        count=sum(len(part.ids) for part in parts) + len(rest),
-        labelled=labelled,
-        cut=len(rest),
-    )
-    if recipe.task.kind in ("classification", "multitask"):
-        message = page.t(
-            "{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; what is learnt is the label {label}.",
-            count=sum(len(part.ids) for part in parts) + len(rest),
-            cut=len(rest),
-            label=", ".join(parts[0].class_names) or "–",
-        )
-    if isinstance(parts[0], RatedAnswer):
-        message += " " + (
-            page.t("The answer is marked good: it is learnt to be given more often.")
-            if parts[0].good
-            else page.t("The answer is marked bad: it is learnt to be given less often.")
-        )
-    if value is not record.value:
-        message += " " + page.t(
-            "It was shortened at the front: the row as it stands in the file has {count} tokens.",
-            count=sum(recipe.task.token_counts(record.value, tokenizer)[0]),
-        )
-    if recipe.model.template == OWN and tokenizer.own_template is None and recipe.task.record_kind == "messages":
-        message += " " + page.t("This model has no chat template of its own, so ChatML is used.")
+    example = _Example(recipe, tokenizer, record.value, value, parts, _truncated(recipe, value, tokenizer, parts))
+    message = " ".join([counts_text(page, example), *remarks(page, example)])
     legend = " ".join(
         f'<span class="token {kind}">{e(page.t(text))}</span>'
         for kind, text in (("labelled", "trained on"), ("read", "only read"), ("cut", "cut off"))
     )
-    if tokenizer.overrides_template and tokenizer.adds_bos:
-        message += " " + page.t("The base model expects its begin token first, so it is put there.")
-    titles = [""] * len(parts)
-    if isinstance(parts[0], Pair):
-        titles = [f"<h4>{e(page.t(title))}</h4>" for title in ("Better answer", "Worse answer")]
-    elif recipe.task.uses_chat_template and len(parts) > 1:
-        message += " " + page.t(
-            "The chat template writes earlier answers otherwise once more follows, so this row makes {count} "
-            "examples: each answer is learnt as the model will be asked for it.",
-            count=len(parts),
-        )
-        titles = [
-            f"<h4>{e(page.t('Example {number} of {count} from this row', number=at, count=len(parts)))}</h4>"
-            for at in range(1, len(parts) + 1)
-        ]
-    chips = "".join(
-        (
-            f'{titles[at]}<p class="tokens">'
-            f"{chips_html(page, part, tokenizer, whole[at].ids[limit:] if part.truncated_tokens else [])}</p>"
-        )
-        for at, part in enumerate(parts)
-    )
-    text = (
+    return (
+        f'<p class="help">{e(where)} {e(message)} {legend}</p>{parts_html(page, example)}'
         f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">'
         f"{e(recipe.task.render(value, tokenizer))}</pre></details>"
-    )
-    return (
-        f'<p class="help">{e(where)} {e(message)} {legend}</p>{chips}{text}{packing_html(page, outlook, folder, index)}'
+        f"{packing_html(page, outlook, folder, index)}"
     )
 
 
 def sequences(parts: list[Encoded]) -> list[Encoded]:
     """Return every token sequence that the model receives; a preference pair has two."""
     return [row for part in parts for row in part.sequences]
+
+
+def _truncated(recipe: Recipe, value: dict, tokenizer: ChatTokenizer, parts: list[Encoded]) -> list[list[int]]:
+    """Return the ids that truncation removed from each of `parts`."""
+    if not any(part.truncated_tokens for part in parts):
+        return [[] for _ in parts]
+    whole = sequences(recipe.task.encode(value, tokenizer, _NO_LIMIT))
+    return [
+        whole[at].ids[recipe.training.max_length :] if part.truncated_tokens else [] for at, part in enumerate(parts)
+    ]
+
+
+def counts_text(page: Page, example: _Example) -> str:
+    """Return how many tokens the example has, and what the loss is computed on."""
+    parts, cut = example.parts, sum(map(len, example.rests))
+    count = sum(len(part.ids) for part in parts) + cut
+    if example.recipe.task.kind in ("classification", "multitask"):
+        return page.t(
+            "{count} {count:token|tokens}, of which {cut} {cut:is|are} cut off; the label to predict is {label}.",
+            count=count,
+            cut=cut,
+            label=", ".join(parts[0].class_names) or "–",
+        )
+    return page.t(
+        "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} trained on and {cut} {cut:is|are} cut off.",
+        count=count,
+        labelled=sum(part.labelled for part in parts),
+        cut=cut,
+    )
+
+
+def remarks(page: Page, example: _Example) -> Iterator[str]:
+    """Yield what is special about this example: its rating, its shortening, its chat template."""
+    recipe, tokenizer, parts = example.recipe, example.tokenizer, example.parts
+    if isinstance(parts[0], RatedAnswer):
+        yield (
+            page.t("The answer is marked good: training makes it more likely.")
+            if parts[0].good
+            else page.t("The answer is marked bad: training makes it less likely.")
+        )
+    if example.value is not example.original:
+        yield page.t(
+            "It was shortened at the front: the row as it stands in the file has {count} tokens.",
+            count=sum(recipe.task.token_counts(example.original, tokenizer)[0]),
+        )
+    if recipe.model.template == OWN and tokenizer.own_template is None and recipe.task.record_kind == "messages":
+        yield page.t("This model has no chat template of its own, so ChatML is used.")
+    if tokenizer.overrides_template and tokenizer.adds_bos:
+        yield page.t("The base model expects its begin token first, so it is put there.")
+    if _has_answers_apart(example):
+        yield page.t(
+            "The chat template writes earlier answers otherwise once more follows, so this row makes {count} "
+            "examples: each answer is trained on behind the prompt that Chat sends for it.",
+            count=len(parts),
+        )
+
+
+def _has_answers_apart(example: _Example) -> bool:
+    """Whether each answer of the conversation is an example of its own."""
+    parts = example.parts
+    return example.recipe.task.uses_chat_template and len(parts) > 1 and not isinstance(parts[0], Pair)
+
+
+def parts_html(page: Page, example: _Example) -> str:
+    """Return the tokens of every sequence of the example, with a title above each if there are several."""
+    parts = example.parts
+    titles = [""] * len(parts)
+    if isinstance(parts[0], Pair):
+        titles = [page.t("Better answer"), page.t("Worse answer")]
+    elif _has_answers_apart(example):
+        titles = [
+            page.t("Example {number} of {count} from this row", number=at, count=len(parts))
+            for at in range(1, len(parts) + 1)
+        ]
+    return "".join(
+        (f"<h4>{e(title)}</h4>" if title else "")
+        + f'<p class="tokens">{chips_html(page, part, example.tokenizer, rest)}</p>'
+        for title, part, rest in zip(titles, parts, example.rests, strict=True)
+    )
 
 
 def chips_html(page: Page, part: Encoded, tokenizer: ChatTokenizer, rest: list[int]) -> str:
@@ -253,7 +297,7 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
         )
     row = packed_row(outlook, folder, index)
     if row is None:
-        return note(page.t("Packing: this example has no token to learn, so it is in no row."))
+        return note(page.t("Packing: this example has no token to train on, so it is in no row."))
     bars, start = [], 0
     total = sum(length for _, length in row)
     for other, length in row:

@@ -67,7 +67,7 @@ def test_feedback_says_whether_the_answer_is_good(desk, tmp_path):
         *({"prompt": f"Question {n}?", "completion": f"Answer {n}.", "label": n % 2 == 0} for n in range(4)),
     )
     assert desk.draft()["task"]["name"] == "feedback"
-    assert "The answer is marked good: it is learnt" in view_html(
+    assert "The answer is marked good: training makes it more likely." in view_html(
         bare_page(), found, 1
     ) and "marked bad" not in view_html(bare_page(), found, 1)
-    assert "The answer is marked bad: it is learnt to be given less often." in view_html(bare_page(), found, 2)
+    assert "The answer is marked bad: training makes it less likely." in view_html(bare_page(), found, 2)
