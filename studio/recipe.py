@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from studio.data.dataset import DataSpec
+from studio.data.data_spec import DataSpec
 from studio.methods import METHODS, AnyMethod
 from studio.migration import current_recipe
 from studio.models.chat_tokenizer import ChatTokenizer

@@ -6,9 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from studio.data.dataset import Dataset, Part
+from studio.data.dataset import Dataset
 from studio.data.findings import EXAMPLES, Finding, lines_of, once, places
 from studio.data.fingerprints import MEDIA_MARKS
+from studio.data.reading import Part
 from studio.data.records import Records
 from studio.data.records import texts as texts_of
 from studio.data.splitting import FLAGS

@@ -19,9 +19,11 @@ import sys
 import tempfile
 import threading
 
-from studio.data.dataset import Dataset, DataSpec, NothingUsable, load
+from studio.data.data_spec import DataSpec
+from studio.data.dataset import Dataset, load
 from studio.data.hub import PREFIX
 from studio.data.mapping import Want
+from studio.data.reading import NothingUsable
 from studio.data.report import Report, report
 from studio.data.resolve import resolve
 from studio.home import REPOSITORY

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import DataSpec, OtherFile
+from studio.data.data_spec import DataSpec, OtherFile
 from studio.data.mapping import Mapping, check_mapping, fits
 from studio.data.read import fingerprint, open_source
 from studio.data.resolve import resolve, stamp

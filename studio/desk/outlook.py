@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studio import hardware
-from studio.data.dataset import Dataset, NothingUsable
+from studio.data.dataset import Dataset
+from studio.data.reading import NothingUsable
 from studio.data.report import Report
 from studio.data.token_report import with_tokens
 from studio.desk.readings import Readings, StillReading

@@ -145,7 +145,8 @@ def _many_rows(forecasts: _Forecasts) -> _Suggestion:
     if "rslora" not in forecasts.fit or forecasts.case.rows < _MANY:
         return None
     return "rslora", Sentence(
-        "{rows} examples are much for a small rank; this one stays steady at a high one.", rows=f"{forecasts.case.rows:,}"
+        "{rows} examples are much for a small rank; this one stays steady at a high one.",
+        rows=f"{forecasts.case.rows:,}",
     )
 
 
@@ -153,7 +154,8 @@ def _classification(forecasts: _Forecasts) -> _Suggestion:
     if "bitfit" not in forecasts.fit or forecasts.case.recipe.task.name != "classification":
         return None
     return "bitfit", Sentence(
-        "Classification needs little change: this has only {count} trainable parameters.", count=forecasts.count("bitfit")
+        "Classification needs little change: this has only {count} trainable parameters.",
+        count=forecasts.count("bitfit"),
     )
 
 

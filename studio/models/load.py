@@ -52,10 +52,6 @@ def load_base(
     models only the text part stays (see `text_part`); experts stored in MXFP4 are dequantised to the compute dtype.
     Raises StudioError if the model cannot be loaded, or has missing or non-finite weights.
     """
-    import transformers
-
-    import studio.tuners  # noqa: F401  registers the studio's own adapter types with peft
-
     dtype = compute_dtype(precision, device)
     config = read_config(folder)
     if quantisation != "none" and _packed(config):
@@ -76,26 +72,8 @@ def load_base(
             "label2id": {name: at for at, name in enumerate(labels)},
             "ignore_mismatched_sizes": True,
         }
-    try:
-        auto = loader(config.get("model_type")) if head == "causal_lm" else HEADS[head]
-        model, loading = getattr(transformers, auto).from_pretrained(
-            str(folder),
-            dtype=dtype,
-            device_map={"": device},
-            trust_remote_code=False,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **more,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
-        if "memory" in str(error).lower() or getattr(error, "errno", None):
-            raise  # an error of the machine, not of the folder
-        raise StudioError(
-            "The model in '{folder}' cannot be loaded: {detail}",
-            folder=folder,
-            detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
-        ) from error
+    auto_class = loader(config.get("model_type")) if head == "causal_lm" else HEADS[head]
+    model, loading = _from_pretrained(auto_class, folder, dtype=dtype, device_map={"": device}, **more)
     check_missing_weights(loading, folder, head)
     text_part.remove_other_parts(model, keep=quantisation == "none")
     if _packed(config):
@@ -108,6 +86,35 @@ def load_base(
     model.config._name_or_path = str(folder)
     model.requires_grad_(False)
     return model.eval()
+
+
+def _from_pretrained(auto_class: str, folder: Path, **options) -> tuple[PreTrainedModel, dict]:
+    """Load the model in `folder` with a class of transformers. Returns (model, loading info).
+
+    Raises StudioError if the folder cannot be loaded; errors of the machine, such as too little memory, stay as they
+    are.
+    """
+    import transformers
+
+    import studio.tuners  # noqa: F401  registers the studio's own adapter types with peft
+
+    try:
+        return getattr(transformers, auto_class).from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, OSError) as error:
+        if "memory" in str(error).lower() or getattr(error, "errno", None):
+            raise
+        raise StudioError(
+            "The model in '{folder}' cannot be loaded: {detail}",
+            folder=folder,
+            detail=(str(error).strip().splitlines() or [type(error).__name__])[0],
+        ) from error
 
 
 def check_missing_weights(loading: dict, folder: Path, head: str) -> None:

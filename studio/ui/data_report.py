@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import io
 
-from studio.data.dataset import Dataset, NothingUsable
+from studio.data.dataset import Dataset
 from studio.data.findings import Finding, by_level
 from studio.data.formats import TITLES
 from studio.data.mapping import SHAPES
 from studio.data.pictures import open_picture, title_of
+from studio.data.reading import NothingUsable
 from studio.data.remedies import REMEDIES
 from studio.data.report import Histogram, Report, problem_findings
 from studio.data.rows import KINDS

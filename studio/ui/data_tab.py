@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import gradio as gr
 
-from studio.data.dataset import DataSpec, OtherFile
+from studio.data.data_spec import DataSpec
 from studio.data.mapping import ROLES, SHAPES
 from studio.desk import files_of
 from studio.models.templates import OWN
 from studio.options import option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS
-from studio.ui import hub_search, token_view
+from studio.ui import hub_search, mixture_panel, token_view
 from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
 from studio.ui.html_parts import Board, button, e, note, skeleton
@@ -27,6 +27,24 @@ from studio.ui.roles_form import columns_and_mapping, roles_form
 from studio.words import StudioError
 
 _SPLIT = ("validation", "validation_fraction", "max_rows", "encoding", "seed")
+_DRAWN = (
+    "examples",
+    "task",
+    "task_help",
+    "task_form",
+    "about",
+    "files",
+    "file",
+    "weight",
+    "roles",
+    "check",
+    "split",
+    "preview",
+    "tokens",
+    "template",
+    "timer",
+)
+"""The components that are redrawn when the draft changes."""
 
 
 class Split(DataSpec):
@@ -76,7 +94,7 @@ def build(page: Page):
 
     def bind_all():
         bind(page, ui)
-        bind_files(page, ui)
+        mixture_panel.bind(page, ui)
         bind_tokens()
         bind_search()
 
@@ -89,7 +107,7 @@ def build_options(page: Page, ui: SimpleNamespace) -> None:
         with gr.Column(scale=3, min_width=320):
             ui.task_form = OptionForm(language=page.language, elem_id="task-form")
         with gr.Column(scale=2, min_width=300):
-            build_files(page, ui)
+            mixture_panel.build(page, ui)
             with gr.Accordion(page.t("Which column plays which role"), open=False):
                 ui.roles = OptionForm(language=page.language, elem_id="roles")
                 ui.check = Board(elem_id="roles-check")
@@ -98,34 +116,15 @@ def build_options(page: Page, ui: SimpleNamespace) -> None:
                 ui.split = OptionForm(Split, language=page.language, elem_id="split")
 
 
-def build_files(page: Page, ui: SimpleNamespace) -> None:
-    """Create the controls of a data mixture: its list of files, the file selector and the selected file's weight."""
-    with gr.Accordion(page.t("Mix in more files"), open=False, elem_id="mixture"):
-        ui.files = Board(elem_id="files")
-        with gr.Row(elem_classes="beside-button"):
-            ui.other = gr.Textbox(
-                label=page.t("Another file on this machine, an example, or hub:owner/name"),
-                scale=4,
-                elem_id="other-file",
-            )
-            ui.add = gr.Button(page.t("Add"), scale=1, min_width=80, elem_id="add-file")
-            ui.use_upload = gr.UploadButton(page.t("Upload"), scale=1, min_width=80, elem_id="upload-other")
-    ui.file = gr.Radio(
-        [], value=None, visible=False, label=page.t("File whose weight and columns are set below"), elem_id="which-file"
-    )
-    ui.weight = gr.Number(
-        1,
-        visible=False,
-        minimum=0.01,
-        maximum=100,
-        label=page.t("Weight"),
-        info=page.t(OtherFile.model_fields["weight"].description),
-        elem_id="weight",
-    )
-
-
 def bind(page: Page, ui: SimpleNamespace) -> None:
-    """Bind the event handlers of the tab except those of the data mixture (see `bind_files`)."""
+    """Bind the event handlers of the tab except those of the data mixture (see `mixture_panel`)."""
+    bind_source(page, ui)
+    bind_options(page, ui)
+    bind_report(page, ui)
+
+
+def bind_source(page: Page, ui: SimpleNamespace) -> None:
+    """Bind the three ways to choose the data: an example, an upload, a path or hub id."""
 
     def choose_example(event: gr.EventData):
         page.desk.change(**apply(preset(event.item), page.desk.draft()))
@@ -135,30 +134,26 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
         page.desk.use(text.strip())
         return page.stamp("path")
 
-    def propose_roles(index: int | None):
-        page.desk.change_mapping(None, index or 0)
-        return page.stamp("shape")
-
-    def press(event: gr.EventData):
-        return act(page, event.act, event.item)
-
-    def accept(event: gr.EventData):
-        return accept_roles(page, *json.loads(event.item)), ""
-
-    def poll():
-        """While a large file is being read, show the progress; when it is done, redraw the whole tab."""
-        if page.desk.readings.under_way():
-            return reading_html(page), gr.skip()
-        return gr.skip(), page.stamp("read")
-
     page.on(ui.examples.click, choose_example, None, page.changed, changes=True)
     taken = page.on(
         ui.upload.upload, lambda path: take(page, path), ui.upload, page.changed, changes=True, show_progress="minimal"
     )
     for after in (taken.then, taken.failure):  # clear the upload field, also after an error
         page.on(after, None, None, ui.upload, js="() => [null]")
-    page.on(ui.use.click, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
-    page.on(ui.place.submit, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
+    for event in (ui.use.click, ui.place.submit):
+        page.on(event, use_path, ui.place, page.changed, changes=True, show_progress="minimal")
+
+
+def bind_options(page: Page, ui: SimpleNamespace) -> None:
+    """Bind the task, its options, the column roles and the validation set."""
+
+    def propose_roles(index: int | None):
+        page.desk.change_mapping(None, index or 0)
+        return page.stamp("shape")
+
+    def accept(event: gr.EventData):
+        return accept_roles(page, *json.loads(event.item)), ""
+
     page.on(ui.task.input, lambda name: choose_task(page, name), ui.task, page.changed, changes=True)
     page.on(
         ui.task_form.input,
@@ -179,66 +174,28 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     page.on(
         ui.split.input, lambda raw: edit_split(page, ui.split, raw), ui.split, [ui.split, page.changed], changes=True
     )
+
+
+def bind_report(page: Page, ui: SimpleNamespace) -> None:
+    """Bind the report's buttons, its progress while a large file is read, and the redrawing of the tab."""
+
+    def press(event: gr.EventData):
+        return act(page, event.act, event.item)
+
+    def poll():
+        """While a large file is being read, show the progress; when it is done, redraw the whole tab."""
+        if page.desk.readings.under_way():
+            return reading_html(page), gr.skip()
+        return gr.skip(), page.stamp("read")
+
     page.on(ui.about.click, press, None, page.changed, changes=True)
     page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
     page.on(
-        ui.file.input,
-        lambda index: [*draw_file(page, ui.roles, index or 0), ""],
-        ui.file,
-        [ui.weight, ui.roles, ui.check],
-    )
-    outputs = [
-        ui.examples,
-        ui.task,
-        ui.task_help,
-        ui.task_form,
-        ui.about,
-        ui.files,
-        ui.file,
-        ui.weight,
-        ui.roles,
-        ui.check,
-        ui.split,
-        ui.preview,
-        ui.tokens,
-        ui.template,
-        ui.timer,
-    ]
-    page.on(
         page.changed.change,
-        lambda stamp, index, at: draw(page, stamp, index or 0, at, ui.task_form, ui.roles, ui.split),
+        lambda stamp, index, at: draw(page, ui, stamp, index or 0, at),
         [page.changed, ui.file, ui.example],
-        outputs,
+        [getattr(ui, name) for name in _DRAWN],
     )
-
-
-def bind_files(page: Page, ui: SimpleNamespace) -> None:
-    """Bind adding, weighting and removing files of the mixture."""
-
-    def mix_in(source: str):
-        page.desk.add_file(source.strip())
-        return page.stamp("mixture"), ""
-
-    def take_other(path: str):
-        try:
-            page.desk.add_file(str(page.desk.import_file(path)))
-        finally:
-            discard_upload(path)
-        return page.stamp("mixture")
-
-    def remove(event: gr.EventData):
-        page.desk.remove_file(int(event.item))
-        return page.stamp("mixture")
-
-    def set_weight(value: float | None, index: int | None):
-        page.desk.change_file(index or 0, weight=value)
-        return page.stamp("weight")
-
-    page.on(ui.add.click, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
-    page.on(ui.other.submit, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
-    page.on(ui.use_upload.upload, take_other, ui.use_upload, page.changed, changes=True, show_progress="minimal")
-    page.on(ui.files.click, remove, None, page.changed, changes=True)
-    page.on(ui.weight.input, set_weight, [ui.weight, ui.file], page.changed, changes=True)
 
 
 def act(page: Page, what: str, item: str):
@@ -335,67 +292,48 @@ def edit_split(page: Page, form: OptionForm, raw: dict):
     return form.complain(wrong), page.stamp("split")
 
 
-def draw(
-    page: Page,
-    stamp: str,
-    file: int,
-    example: float | None,
-    task_form: OptionForm,
-    roles: OptionForm,
-    split: OptionForm,
-) -> list:
+def draw(page: Page, ui: SimpleNamespace, stamp: str, file: int, example: float | None) -> list:
     """Return updates of the whole tab from the draft; a form that was just edited keeps the user's input."""
     origin = stamp.partition(":")[0]
+    updates = {} if origin in ("method", "machine") else _updates(page, ui, origin, file, example)
+    return [updates.get(name, gr.skip()) for name in _DRAWN]
+
+
+def _updates(page: Page, ui: SimpleNamespace, origin: str, file: int, example: float | None) -> dict:
+    """Return component of the tab → update, after a change of the draft in `origin`."""
     draft, outlook = page.desk.draft(), page.desk.outlook()
-    if origin in ("method", "machine"):
-        return [gr.skip()] * 15
+    data, problem = outlook.dataset, outlook.problems.get("data")
+    tokens = token_view.view_html(page, outlook, example)
     if origin == "training":  # max_length may have changed
-        return (
-            [gr.skip()] * 4
-            + [about_html(page, draft, outlook, outlook.problems.get("data"))]
-            + [gr.skip()] * 7
-            + [token_view.view_html(page, outlook, example), gr.skip(), gr.skip()]
-        )
+        return {"about": about_html(page, draft, outlook, problem), "tokens": tokens}
+    if data is None:
+        problem = problem or outlook.problems.get("recipe")
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
-    data, problem = (
-        outlook.dataset,
-        outlook.problems.get("data") or (outlook.problems.get("recipe") if outlook.dataset is None else None),
-    )
-    several = len(files) > 1
-    choices = [
-        (data.files[at].name if data and at < len(data.files) else str(item.get("source")), at)
-        for at, item in enumerate(files)
-    ]
-    return [
-        examples_html(page, draft["data"]["source"]),
-        gr.update(value=draft["task"].get("name")),
-        f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
-        gr.skip() if origin == "task-form" or task is None else task_form.show(task, values=draft["task"]),
-        about_html(page, draft, outlook, problem),
-        files_html(page, draft, data),
-        gr.update(choices=choices, value=file, visible=several),
-        gr.skip()
-        if origin == "weight"
-        else gr.update(value=files[file].get("weight", 1), visible=several and "weight" in files[file]),
-        gr.skip() if origin == "roles" else roles_form(page, roles, *columns_and_mapping(data, files, file, task)),
-        "",  # clear the question about columns that lose rows
-        gr.skip() if origin == "split" else split.show(values={key: draft["data"].get(key) for key in _SPLIT}),
-        preview_html(page, outlook),
-        token_view.view_html(page, outlook, example),
-        gr.update(value=draft["model"].get("template", OWN), visible=task is None or task.modality == "text"),
-        gr.Timer(active=page.desk.readings.under_way() is not None),
-    ]
-
-
-def draw_file(page: Page, roles: OptionForm, file: int) -> list:
-    """Return updates of the weight and the column form for the selected file."""
-    draft, data = page.desk.draft(), page.desk.outlook().dataset
-    files = files_of(draft)
-    return [
-        gr.update(value=files[file].get("weight", 1), visible="weight" in files[file]),
-        roles_form(page, roles, *columns_and_mapping(data, files, file, TASKS.get(draft["task"].get("name")))),
-    ]
+    updates = {
+        "examples": examples_html(page, draft["data"]["source"]),
+        "task": gr.update(value=draft["task"].get("name")),
+        "task_help": f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
+        "about": about_html(page, draft, outlook, problem),
+        "files": files_html(page, draft, data),
+        "file": mixture_panel.file_choices(files, data, file),
+        "check": "",  # clear the question about columns that lose rows
+        "preview": preview_html(page, outlook),
+        "tokens": tokens,
+        "template": gr.update(
+            value=draft["model"].get("template", OWN), visible=task is None or task.modality == "text"
+        ),
+        "timer": gr.Timer(active=page.desk.readings.under_way() is not None),
+    }
+    if origin != "task-form" and task is not None:
+        updates["task_form"] = ui.task_form.show(task, values=draft["task"])
+    if origin != "weight":
+        updates["weight"] = mixture_panel.weight_update(files, file)
+    if origin != "roles":
+        updates["roles"] = roles_form(page, ui.roles, *columns_and_mapping(data, files, file, task))
+    if origin != "split":
+        updates["split"] = ui.split.show(values={key: draft["data"].get(key) for key in _SPLIT})
+    return updates
 
 
 def examples_html(page: Page, source: str) -> str:

@@ -5,12 +5,15 @@ The forms are generated from `studio.recipe`; this module contains no code for a
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
 
 from studio import hardware
 from studio.forecast import changed, duration, memory_problem, not_enough_memory
+from studio.options import Options
 from studio.presets import apply, preset, presets
 from studio.recipe import Machine, Recipe, Training, recipe_from_yaml
 from studio.ui.form import OptionForm, form_values
@@ -20,6 +23,18 @@ from studio.ui.page import Page
 from studio.words import StudioError
 
 _RECIPE_BYTES = 200_000
+
+
+class Parts(NamedTuple):
+    """The components of the tab."""
+
+    presets: Board
+    forecast: Board
+    training: OptionForm
+    machine: OptionForm
+    name: gr.Textbox
+    save: gr.DownloadButton
+    load: gr.UploadButton
 
 
 def build(page: Page):
@@ -42,60 +57,53 @@ def build(page: Page):
                 load = gr.UploadButton(
                     page.t("Load recipe"), file_types=[".yaml", ".yml"], type="filepath", elem_id="load-recipe"
                 )
+    return partial(bind, page, Parts(boards, outlook, training, machine, name, save, load))
 
-    def bind():
-        def apply_preset(event: gr.EventData):
-            page.desk.change(**apply(preset(event.item), page.desk.draft()))
-            return page.stamp("preset")
 
-        def edit(part: str, cls, form: OptionForm, raw: dict):
+def bind(page: Page, parts: Parts) -> None:
+    """Bind the event handlers of the tab."""
+
+    def apply_preset(event: gr.EventData):
+        page.desk.change(**apply(preset(event.item), page.desk.draft()))
+        return page.stamp("preset")
+
+    def edit(part: str, cls: type[Options], form: OptionForm):
+        def edited(raw: dict):
             made, wrong = form_values(raw, cls)
             page.desk.change(**{part: made.model_dump(mode="json") if made else {**raw}})
             return form.complain(wrong), page.stamp(part)
 
-        def apply_fix(event: gr.EventData):
-            found = page.desk.outlook()
-            remedy = not_enough_memory(found.forecast, hardware.machine())[int(event.item)][1]
-            page.desk.change(**changed(found.recipe, remedy).to_dict())
-            return page.stamp("remedy")
+        return edited
 
-        def rename(text: str):
-            page.desk.change(name=text)
-            return page.stamp("name")
+    def apply_fix(event: gr.EventData):
+        found = page.desk.outlook()
+        remedy = not_enough_memory(found.forecast, hardware.machine())[int(event.item)][1]
+        page.desk.change(**changed(found.recipe, remedy).to_dict())
+        return page.stamp("remedy")
 
-        def load_recipe(path: str):
-            try:
-                page.desk.change(**read_recipe(Path(path)).to_dict())
-            finally:
-                discard_upload(path)
-            return page.stamp("recipe")
+    def rename(text: str):
+        page.desk.change(name=text)
+        return page.stamp("name")
 
-        page.on(boards.click, apply_preset, None, page.changed, changes=True)
-        page.on(
-            training.input,
-            lambda raw: edit("training", Training, training, raw),
-            training,
-            [training, page.changed],
-            changes=True,
-        )
-        page.on(
-            machine.input,
-            lambda raw: edit("machine", Machine, machine, raw),
-            machine,
-            [machine, page.changed],
-            changes=True,
-        )
-        page.on(outlook.click, apply_fix, None, page.changed, changes=True)
-        page.on(name.input, rename, name, page.changed, changes=True, trigger_mode="always_last")
-        page.on(load.upload, load_recipe, load, page.changed, changes=True)
-        page.on(
-            page.changed.change,
-            lambda stamp: draw(page, stamp, training, machine),
-            page.changed,
-            [boards, outlook, training, machine, name, save],
-        )
+    def load_recipe(path: str):
+        try:
+            page.desk.change(**read_recipe(Path(path)).to_dict())
+        finally:
+            discard_upload(path)
+        return page.stamp("recipe")
 
-    return bind
+    page.on(parts.presets.click, apply_preset, None, page.changed, changes=True)
+    for part, cls, form in (("training", Training, parts.training), ("machine", Machine, parts.machine)):
+        page.on(form.input, edit(part, cls, form), form, [form, page.changed], changes=True)
+    page.on(parts.forecast.click, apply_fix, None, page.changed, changes=True)
+    page.on(parts.name.input, rename, parts.name, page.changed, changes=True, trigger_mode="always_last")
+    page.on(parts.load.upload, load_recipe, parts.load, page.changed, changes=True)
+    page.on(
+        page.changed.change,
+        lambda stamp: draw(page, stamp, parts.training, parts.machine),
+        page.changed,
+        [parts.presets, parts.forecast, parts.training, parts.machine, parts.name, parts.save],
+    )
 
 
 def read_recipe(path: Path) -> Recipe:

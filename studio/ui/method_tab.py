@@ -40,30 +40,7 @@ def build(page: Page):
     bind_search = hub_search.build(page, "model", lambda name: page.desk.change(model={"name": name, "revision": None}))
     about = Board(elem_id="about-model")
     recommended = Board(elem_id="recommended")
-    with gr.Row(equal_height=True):
-        family = gr.Radio(
-            [
-                (page.t("Most used"), COMMON),
-                (page.t("All"), ""),
-                *(
-                    (page.t(title), key)
-                    for key, title in FAMILIES.items()
-                    if any(m.family == key for m in METHODS.values())
-                ),
-            ],
-            value=COMMON,
-            label=page.t("Family"),
-            scale=3,
-            min_width=280,
-            elem_id="family",
-        )
-        search = gr.Textbox(
-            label=page.t("Search"),
-            placeholder=page.t("name or purpose"),
-            scale=1,
-            min_width=160,
-            elem_id="method-search",
-        )
+    family, search = build_filter(page)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             cards = Board(elem_id="methods")
@@ -88,6 +65,35 @@ def build(page: Page):
         bind_search()
 
     return bind_all
+
+
+def build_filter(page: Page) -> tuple[gr.Radio, gr.Textbox]:
+    """Create the controls that choose which method cards are shown: their family and a search text."""
+    with gr.Row(equal_height=True):
+        family = gr.Radio(
+            [
+                (page.t("Most used"), COMMON),
+                (page.t("All"), ""),
+                *(
+                    (page.t(title), key)
+                    for key, title in FAMILIES.items()
+                    if any(m.family == key for m in METHODS.values())
+                ),
+            ],
+            value=COMMON,
+            label=page.t("Family"),
+            scale=3,
+            min_width=280,
+            elem_id="family",
+        )
+        search = gr.Textbox(
+            label=page.t("Search"),
+            placeholder=page.t("name or purpose"),
+            scale=1,
+            min_width=160,
+            elem_id="method-search",
+        )
+    return family, search
 
 
 class Parts(NamedTuple):

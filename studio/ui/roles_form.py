@@ -73,45 +73,19 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
                 "How one row of the data is built.",
                 labels={key: page.say(text) for key, text in SHAPES.items()},
             ),
-        )
-    }
-    for role, needed in ROLES[shape].items():
-        kind = Literal[tuple(columns)]
-        title = page.say(ROLE_TITLES[role])
-        rare = not needed and role in _RARE and role not in mapping["roles"]
-        fields[role] = (
-            kind if needed else kind | None,
-            option(None, title, "", labels={name: name for name in columns}, advanced=rare),
-        )
-    if sets and shape == "label":
-        fields["labels"] = (
-            list[Literal[tuple(columns)]],
-            option(
-                [],
-                "More label columns",
-                "Each of these columns is a label set of its own, beside the label's.",
-                labels={name: name for name in columns},
-            ),
-        )
-    if shape == "label_columns":
-        fields["labels"] = (
-            list[Literal[tuple(columns)]],
-            option(
-                [],
-                "Label columns",
-                "A row has the label of each of these columns that says yes, true or 1.",
-                labels={name: name for name in columns},
-            ),
-        )
-    fields["system_text"] = (
-        str | None,
-        option(
-            None,
-            "System text",
-            "Put before every conversation that has no system message of its own. Empty: none.",
-            advanced=True,
         ),
-    )
+        **_role_fields(page, columns, mapping),
+        **_label_fields(columns, shape, sets),
+        "system_text": (
+            str | None,
+            option(
+                None,
+                "System text",
+                "Put before every conversation that has no system message of its own. Empty: none.",
+                advanced=True,
+            ),
+        ),
+    }
     values = {
         "shape": shape,
         **{role: mapping["roles"].get(role) for role in ROLES[shape]},
@@ -119,3 +93,36 @@ def roles_form(page: Page, form: OptionForm, columns: list[str], mapping: dict, 
         "system_text": mapping.get("system"),
     }
     return form.show(create_model("Roles", __base__=Options, **fields), values=values)
+
+
+def _role_fields(page: Page, columns: list[str], mapping: dict) -> dict[str, tuple]:
+    """Return one field for each role of the mapping's shape, with the columns as choices."""
+    fields = {}
+    for role, needed in ROLES[mapping["shape"]].items():
+        kind = Literal[tuple(columns)]
+        title = page.say(ROLE_TITLES[role])
+        rare = not needed and role in _RARE and role not in mapping["roles"]
+        fields[role] = (
+            kind if needed else kind | None,
+            option(None, title, "", labels={name: name for name in columns}, advanced=rare),
+        )
+    return fields
+
+
+def _label_fields(columns: list[str], shape: str, sets: bool) -> dict[str, tuple]:
+    """Return the field for several label columns, {} if the shape has none."""
+    labels = {name: name for name in columns}
+    if sets and shape == "label":
+        field = option(
+            [],
+            "More label columns",
+            "Each of these columns is a label set of its own, beside the label's.",
+            labels=labels,
+        )
+    elif shape == "label_columns":
+        field = option(
+            [], "Label columns", "A row has the label of each of these columns that says yes, true or 1.", labels=labels
+        )
+    else:
+        return {}
+    return {"labels": (list[Literal[tuple(columns)]], field)}

@@ -192,7 +192,8 @@ def counts_text(page: Page, example: _Example) -> str:
             label=", ".join(parts[0].class_names) or "–",
         )
     return page.t(
-        "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} trained on and {cut} {cut:is|are} cut off.",
+        "{count} {count:token|tokens}, of which {labelled} {labelled:is|are} trained on and {cut} {cut:is|are} cut "
+        "off.",
         count=count,
         labelled=sum(part.labelled for part in parts),
         cut=cut,

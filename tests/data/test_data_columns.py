@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from studio.data.columns import SYNONYMS
-from studio.data.dataset import Dataset, DataSpec, OtherFile, load
+from studio.data.data_spec import DataSpec, OtherFile
+from studio.data.dataset import Dataset, load
 from studio.data.mapping import Mapping
 from studio.data.read import open_source
 from studio.data.report import report

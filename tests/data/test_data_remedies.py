@@ -5,8 +5,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from studio.data.dataset import DataSpec, NothingUsable, OtherFile, load
+from studio.data.data_spec import DataSpec, OtherFile
+from studio.data.dataset import load
 from studio.data.fingerprints import ALIKE, similarity
+from studio.data.reading import NothingUsable
 from studio.data.remedies import REMEDIES, changes, merged, rewritten
 from studio.data.report import problem_findings, report
 from studio.words import StudioError

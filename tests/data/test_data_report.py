@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from studio.data.dataset import DataSpec, OtherFile, load
+from studio.data.data_spec import DataSpec, OtherFile
+from studio.data.dataset import load
 from studio.data.findings import LEVELS
 from studio.data.fingerprints import Fingerprints
 from studio.data.report import histogram, report, short

@@ -63,12 +63,8 @@ SAID_ELSEWHERE = {
     "studio/ui/run_report.py": ("chart['title']", "chart['unit']", "name"),  # CHARTS
     "studio/ui/window.py": ("title",),  # frame.STEPS
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
-    "studio/ui/data_tab.py": (
-        "task.help",
-        "item.title",
-        "item.description",
-        "OtherFile.model_fields['weight'].description",
-    ),  # tasks, presets, options
+    "studio/ui/data_tab.py": ("task.help", "item.title", "item.description"),  # tasks, presets
+    "studio/ui/mixture_panel.py": ("OtherFile.model_fields['weight'].description",),  # options
     "studio/ui/roles_form.py": ("title",),  # ROLE_TITLES
     "studio/ui/token_view.py": ("title", "BaseModelChoice.model_fields['template'].description"),  # TEMPLATES, options
     "studio/ui/data_report.py": ("found.unit", "TITLES.get(data.format, data.format)"),  # HAND_LISTED
