@@ -141,40 +141,30 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
         "cut": sum(max(0, size - max_length) for rows in tokens.rows for size in rows),
     }
     if splits:
-        return [
-            _about(
-                tokens,
-                over,
-                "pieces",
-                "info",
-                Sentence(
-                    "{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; "
-                    "{count:it is|they are} learnt in pieces, and nothing is cut off.",
-                    **values,
-                ),
-            )
-        ]
-    if remedy:
-        return [
-            _about(
-                tokens,
-                over,
-                "still_long",
-                "warning",
-                Sentence(
-                    "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens "
-                    "even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} "
-                    "{cut:token|tokens} will be cut off at "
-                    "the end. Raise Max sequence length, or shorten {count:its answer or system text|their answers "
-                    "or system texts} in the file.",
-                    **values,
-                ),
-            )
-        ]
-    return [
-        _about(
-            tokens,
-            over,
+        kind, level, sentence = (
+            "pieces",
+            "info",
+            Sentence(
+                "{count} of {checked} {checked:text|texts} looked at {count:is|are} longer than {limit} tokens; "
+                "{count:it is|they are} split into several examples, and nothing is cut off.",
+                **values,
+            ),
+        )
+    elif remedy:
+        kind, level, sentence = (
+            "still_long",
+            "warning",
+            Sentence(
+                "{count} of {checked} {checked:row|rows} looked at {count:is|are} longer than {limit} tokens "
+                "even without what may be left out, so {count:it stays as it is|they stay as they are}; {cut} "
+                "{cut:token|tokens} will be cut off at "
+                "the end. Raise Max sequence length, or shorten {count:its answer or system text|their answers "
+                "or system texts} in the file.",
+                **values,
+            ),
+        )
+    else:
+        kind, level, sentence = (
             "long",
             "warning",
             Sentence(
@@ -184,7 +174,7 @@ def too_long(tokens: Tokens, max_length: int, remedy: str = "", splits: bool = F
                 **values,
             ),
         )
-    ]
+    return [_about(tokens, over, kind, level, sentence)]
 
 
 def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:

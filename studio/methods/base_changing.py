@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from studio.methods.base import DEFAULT
 from studio.methods.lora import write_lora
 from studio.models.folders import weight_files
-from studio.models.shape import loaded_names
+from studio.models.stored_tensors import loaded_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from studio.methods.base import DEFAULT
 from studio.methods.qlora import QLoRA
 from studio.models.folders import weight_files
-from studio.models.shape import loaded_names, stored_tensors
+from studio.models.stored_tensors import loaded_names, stored_tensors
 from studio.options import option
 from studio.words import StudioError
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 import jinja2
-import jinja2.ext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from studio.data.reasoning import CHANNELS, CLOSE, OPEN, gemma_text, split_reasoning
+from studio.models.folders import read_json_object, read_text
+from studio.models.template_environment import (
+    TEMPLATE_ERRORS,
+    ChatTemplateError,
+    template_environment,
+    with_tool_call_ids,
+)
 from studio.models.templates import OWN, rewrite_system_messages, template
 from studio.words import StudioError
 
@@ -31,35 +34,8 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Message keys from which chat templates take the reasoning before an answer (Qwen3 and DeepSeek, vLLM, GPT-OSS)."""
 # Placeholders, to find what a template renders around an answer and its reasoning.
 _ANSWER_PLACEHOLDER, _REASONING_PLACEHOLDER = ("\u2042answer\u2042", "\u2042thought\u2042")
-_TEMPLATE_ERRORS = (
-    jinja2.TemplateError,
-    TypeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
-"""Exceptions that a template can raise on a conversation that it does not support."""
 _MARKERS = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]|[\s\S]")
 """Splits text into markers such as <|end|> and [/INST], which are compared as a whole, and single characters."""
-
-
-class ChatTemplateError(StudioError):
-    """A chat template rejects a conversation. kind: the kind of finding that reports it."""
-
-    kind = "refused"
-
-
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}…{% endgeneration %}` marks assistant tokens for other tools; here only its body is rendered."""
-
-    tags = {"generation"}
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +107,7 @@ class ChatTokenizer:
         """The template that came with the model."""
         path = self.folder / "chat_template.jinja"
         if path.exists():
-            return _read_text(path)
+            return read_text(path)
         own = self._config.get("chat_template")
         if isinstance(own, list) and all(isinstance(item, dict) for item in own):
             own = next((item.get("template") for item in own if item.get("name") == "default"), None)
@@ -154,7 +130,7 @@ class ChatTokenizer:
         if not self.own_template:
             return
         try:
-            _environment().from_string(self.own_template)
+            template_environment().from_string(self.own_template)
         except jinja2.TemplateError as error:
             files = (
                 "chat_template.jinja",
@@ -182,7 +158,7 @@ class ChatTokenizer:
 
     @cached_property
     def _compiled_template(self) -> jinja2.Template:
-        return _environment().from_string(self.template)
+        return template_environment().from_string(self.template)
 
     def render(self, messages: list[dict], *, add_generation_prompt: bool = False, tools: list | None = None) -> str:
         """Render `messages` as the text given to the model, with `add_generation_prompt` up to the start of its answer.
@@ -197,7 +173,7 @@ class ChatTokenizer:
             if not any(turn.get("tool_calls") for turn in turns):
                 raise
         # Mistral's templates require ids of nine letters or digits.
-        return self._render(_with_tool_call_ids(turns), add_generation_prompt, tools)
+        return self._render(with_tool_call_ids(turns), add_generation_prompt, tools)
 
     def _render(self, messages: list[dict], add_generation_prompt: bool, tools: list | None) -> str:
         names = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -210,7 +186,7 @@ class ChatTokenizer:
                 add_generation_prompt=add_generation_prompt,
                 **special,
             )
-        except _TEMPLATE_ERRORS as error:
+        except TEMPLATE_ERRORS as error:
             raise ChatTemplateError(
                 "The model's chat template refuses this conversation: {detail}.", detail=str(error).rstrip(".")
             ) from error
@@ -349,84 +325,5 @@ class ChatTokenizer:
         return self._tokenizer.token_to_id(_token_text(text)) if text else None
 
 
-def _with_tool_call_ids(messages: list[dict]) -> list[dict]:
-    """`messages` with tool call ids replaced by nine-digit numbers, in the tool results too."""
-    numbers: dict[str, str] = {}
-    waiting: list[str] = []
-    count, made = 0, []
-    for turn in messages:
-        turn = dict(turn)
-        if turn.get("tool_calls"):
-            waiting, calls = [], []
-            for call in turn["tool_calls"]:
-                number, count = f"{count:09d}", count + 1
-                numbers[str(call.get("id"))] = number
-                waiting.append(number)
-                calls.append({**call, "id": number})
-            turn["tool_calls"] = calls
-        elif turn["role"] == "tool":
-            named = numbers.get(str(turn.get("tool_call_id"))) if turn.get("tool_call_id") else None
-            turn["tool_call_id"] = named if named in waiting or not waiting else waiting[0]
-            if turn["tool_call_id"] in waiting:
-                waiting.remove(turn["tool_call_id"])
-        made.append(turn)
-    return made
-
-
 def _token_text(token) -> str:
     return token["content"] if isinstance(token, dict) else token
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    """The sandboxed Jinja environment with the functions and filters that chat templates expect."""
-
-    def refuse(message: str):
-        raise jinja2.TemplateError(message)
-
-    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals.update(raise_exception=refuse, strftime_now=lambda form: datetime.now().strftime(form))
-    return environment
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StudioError(
-            "{file} in '{folder}' cannot be read ({detail}); download the model again.",
-            file=path.name,
-            folder=path.parent,
-            detail=error,
-        ) from error
-
-
-def read_json_object(path: Path) -> dict:
-    """Read the JSON object in the file at `path`; {} if there is no file.
-
-    Raises StudioError, which names the file, for any other content.
-    """
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(_read_text(path))
-    except ValueError as error:
-        raise StudioError(
-            "{file} in '{folder}' is not valid JSON ({detail}); download the model again.",
-            file=path.name,
-            folder=path.parent,
-            detail=error,
-        ) from error
-    if not isinstance(found, dict):
-        raise StudioError(
-            "{file} in '{folder}' must hold a JSON object, but holds {value}; download the model again.",
-            file=path.name,
-            folder=path.parent,
-            value=str(found)[:40],
-        )
-    return found

@@ -11,9 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from studio.models import layout
-from studio.models.chat_tokenizer import ChatTokenizer, read_json_object
+from studio.models.chat_tokenizer import ChatTokenizer
+from studio.models.folders import read_json_object
 from studio.models.model_types import WRITES_TOO, model_types
-from studio.models.shape import read_config, stored_tensors
+from studio.models.shape import read_config
+from studio.models.stored_tensors import stored_tensors
 from studio.words import Sentence, StudioError
 
 _DEQUANTISED_ON_LOAD = ("mxfp4",)

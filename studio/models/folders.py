@@ -1,4 +1,4 @@
-"""Find the weight files of a model folder, and reject folders with something else: adapters, GGUF files, pipelines.
+"""Find and read the files of a model folder, and reject folders with something else: adapters, GGUF files, pipelines.
 
 Uses no torch, and does not read the tensors.
 """
@@ -141,3 +141,42 @@ def files_to_download(names: Iterable[str], weight_map: dict[str, str] | None) -
         for name in top
         if name in weights or name.endswith(texts) or name == "tokenizer.model" or name.startswith("LICENSE")
     ]
+
+
+def read_text(path: Path) -> str:
+    """Read a text file. Raises StudioError, which names the file, if it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise StudioError(
+            "{file} in '{folder}' cannot be read ({detail}); download the model again.",
+            file=path.name,
+            folder=path.parent,
+            detail=error,
+        ) from error
+
+
+def read_json_object(path: Path) -> dict:
+    """Read the JSON object in the file at `path`; {} if there is no file.
+
+    Raises StudioError, which names the file, for any other content.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(read_text(path))
+    except ValueError as error:
+        raise StudioError(
+            "{file} in '{folder}' is not valid JSON ({detail}); download the model again.",
+            file=path.name,
+            folder=path.parent,
+            detail=error,
+        ) from error
+    if not isinstance(found, dict):
+        raise StudioError(
+            "{file} in '{folder}' must hold a JSON object, but holds {value}; download the model again.",
+            file=path.name,
+            folder=path.parent,
+            value=str(found)[:40],
+        )
+    return found

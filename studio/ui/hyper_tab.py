@@ -15,7 +15,8 @@ from studio import hardware
 from studio.forecast import changed, duration, memory_problem, not_enough_memory
 from studio.options import Options
 from studio.presets import apply, preset, presets
-from studio.recipe import Machine, Recipe, Training, recipe_from_yaml
+from studio.recipe import Recipe, recipe_from_yaml
+from studio.training_options import Machine, Training
 from studio.ui.form import OptionForm, form_values
 from studio.ui.html_parts import Board, button, e, facts, note, size
 from studio.ui.notices import discard_upload

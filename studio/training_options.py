@@ -1,0 +1,249 @@
+"""The `training` and `machine` sections of a recipe, as options: hyperparameters, device and precision."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from studio.options import Options, option
+
+SHORTEST = 8  # smallest max sequence length, in tokens
+
+
+class Training(Options):
+    """Hyperparameters of training and evaluation."""
+
+    learning_rate: float = option(
+        2e-4,
+        "Learning rate",
+        "Size of each step. Too small learns nothing, too large breaks the model.",
+        gt=0,
+        le=10,
+        group="What matters most",
+    )
+    epochs: float = option(
+        3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="What matters most"
+    )
+    batch_size: int = option(
+        8,
+        "Batch size",
+        "Examples looked at together; costs memory.",
+        unit="examples",
+        ge=1,
+        le=4096,
+        group="What matters most",
+    )
+    max_length: int = option(
+        512,
+        "Max sequence length",
+        "Longer examples are cut here; the Data tab says how many.",
+        unit="tokens",
+        ge=SHORTEST,
+        le=1_048_576,
+        group="What matters most",
+    )
+    max_steps: int | None = option(
+        None,
+        "Max steps",
+        "Ends the run after so many optimiser steps. Empty: epochs decide.",
+        unit="steps",
+        ge=1,
+        advanced=True,
+        group="Length and batches",
+    )
+    gradient_accumulation_steps: int = option(
+        1,
+        "Accumulation",
+        "Batches added up before a step. Effective batch size = batch size × accumulation.",
+        unit="batches",
+        ge=1,
+        le=4096,
+        advanced=True,
+        group="Length and batches",
+    )
+    packing: bool = option(
+        False,
+        "Packing",
+        "Put several examples into one row without padding. Exact or refused: a self-check compares both before the "
+        "run.",
+        advanced=True,
+        group="Length and batches",
+    )
+    group_by_length: bool = option(
+        True,
+        "Group by length",
+        "Batches of examples of like length: less padding, about twice the speed.",
+        advanced=True,
+        group="Length and batches",
+    )
+    seed: int = option(
+        42,
+        "Seed",
+        "Same seed, same order of data, same start.",
+        ge=0,
+        le=2**31 - 1,
+        advanced=True,
+        group="Length and batches",
+    )
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "polynomial", "inverse_sqrt"] = option(
+        "cosine",
+        "Schedule",
+        "How the learning rate changes over the run.",
+        advanced=True,
+        group="Optimiser",
+        labels={
+            "linear": "Linear to zero",
+            "cosine": "Cosine to zero",
+            "constant": "Constant",
+            "polynomial": "Polynomial",
+            "inverse_sqrt": "Inverse square root",
+        },
+    )
+    warmup_ratio: float = option(
+        0.05,
+        "Warm-up",
+        "Share of the run in which the learning rate climbs to its full size.",
+        unit="of the run",
+        ge=0,
+        le=0.9,
+        advanced=True,
+        group="Optimiser",
+    )
+    optimiser: Literal["adamw", "sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"] = (
+        option(
+            "adamw",
+            "Optimiser",
+            "The rule that turns gradients into steps. 8-bit ones need a quarter of the memory.",
+            advanced=True,
+            group="Optimiser",
+            labels={
+                "adamw": "AdamW",
+                "sgd": "SGD",
+                "adamw_8bit": "AdamW, 8 bit",
+                "paged_adamw": "AdamW, paged",
+                "paged_adamw_8bit": "AdamW, paged, 8 bit",
+                "adafactor": "Adafactor",
+                "lion_8bit": "Lion, 8 bit",
+            },
+        )
+    )
+    weight_decay: float = option(
+        0.0,
+        "Weight decay",
+        "Pulls trainable parameters towards zero at each step.",
+        ge=0,
+        le=1,
+        advanced=True,
+        group="Optimiser",
+    )
+    max_grad_norm: float = option(
+        1.0,
+        "Gradient clipping",
+        "Longer gradients are shortened to this norm. 0: never.",
+        ge=0,
+        advanced=True,
+        group="Optimiser",
+    )
+    evaluations: int = option(
+        4,
+        "Evaluations",
+        "How often the validation set is looked at during the run; the last one is at the end. 0: never.",
+        unit="times",
+        ge=0,
+        le=1000,
+        advanced=True,
+        group="Evaluation",
+    )
+    evaluation_rows: int = option(
+        64,
+        "Rows to answer",
+        "Validation rows that the model answers at the end, for exact match.",
+        unit="rows",
+        ge=0,
+        le=10_000,
+        advanced=True,
+        group="Evaluation",
+    )
+    sample_prompts: int = option(
+        3,
+        "Fixed prompts",
+        "Validation prompts answered at each evaluation, so that you can read the progress.",
+        unit="prompts",
+        ge=0,
+        le=16,
+        advanced=True,
+        group="Evaluation",
+    )
+    answer_length: int = option(
+        96,
+        "Answer length",
+        "Answers at evaluations end after so many tokens.",
+        unit="tokens",
+        ge=1,
+        le=4096,
+        advanced=True,
+        group="Evaluation",
+    )
+    early_stopping_patience: int | None = option(
+        None,
+        "Early stopping",
+        "Ends the run when the validation loss has not improved in so many evaluations. Empty: never.",
+        unit="evaluations",
+        ge=1,
+        le=100,
+        advanced=True,
+        group="Evaluation",
+    )
+    load_best_model_at_end: bool = option(
+        False,
+        "Keep the best",
+        "At the end take the checkpoint with the lowest validation loss, not the last one.",
+        advanced=True,
+        group="Evaluation",
+    )
+    save_steps: int = option(
+        50,
+        "Checkpoint every",
+        "A killed run continues from its last checkpoint.",
+        unit="steps",
+        ge=1,
+        le=100_000,
+        advanced=True,
+        group="Evaluation",
+    )
+
+    @property
+    def effective_batch(self) -> int:
+        """Number of examples per optimiser step: batch size × gradient accumulation steps."""
+        return self.batch_size * self.gradient_accumulation_steps
+
+
+class Machine(Options):
+    """Device, precision, quantisation and gradient checkpointing."""
+
+    device: str = option(
+        "auto",
+        "Device",
+        "auto takes the first free GPU, else the CPU. Or: cpu, cuda:0, cuda:1 …",
+        pattern=r"auto|cpu|cuda:\d+",
+        group="Machine",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto",
+        "Precision",
+        "Numbers used in calculations. auto: bf16 where the GPU has it, fp32 on a CPU.",
+        group="Machine",
+        labels={"auto": "Automatic", "fp32": "32 bit", "bf16": "16 bit (bf16)", "fp16": "16 bit (fp16)"},
+    )
+    quantisation: Literal["none", "nf4", "int8"] = option(
+        "none",
+        "Quantisation",
+        "Quantises the frozen base model: 4 bit needs a quarter of the memory.",
+        group="Machine",
+        labels={"none": "None", "nf4": "4 bit (NF4)", "int8": "8 bit (LLM.int8)"},
+    )
+    gradient_checkpointing: bool = option(
+        False,
+        "Gradient checkpointing",
+        "Recalculates instead of remembering: much less memory, about a third slower.",
+        group="Machine",
+    )
