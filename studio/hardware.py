@@ -287,7 +287,7 @@ def _unusable(count: int) -> Sentence | None:
     version = _torch_version()
     if version.endswith("+cpu"):
         return Sentence(
-            "The installed torch ({version}) was built for CPUs only, so {count} GPU cannot be used; "
+            "The installed torch ({version}) was built for CPUs only, so {count} {count:GPU|GPUs} cannot be used; "
             "install a CUDA build of torch.",
             version=version,
             count=count,

@@ -49,7 +49,7 @@ def _unused(part: Part, several: bool) -> Finding:
     if not texts:
         return Finding("unused", "warning" if part.media else "info", told, len(names), [])
     sentence = Sentence(
-        "{told} {columns} {count:holds|hold} more than short notes; where that is to be learnt, choose the column "
+        "{told} {columns} {count:holds|hold} more than short notes; to train on it, choose the column "
         "under Which column plays which role.",
         told=told,
         columns=", ".join(texts[:_NAMED]),
@@ -72,7 +72,7 @@ def marked_questions(dataset: Dataset) -> list[Finding]:
         return []
     sentence = Sentence(
         "{count} of {checked} {checked:row|rows} looked at {count:marks|mark} words of a user, of a tool or of a "
-        "system text as learnt, but only answers are learnt. To learn the others too, choose "
+        "system text to be trained on, but only answers are. To train on the others too, choose "
         "Questions and answers under Train on.",
         count=len(marked),
         checked=len(looked),
@@ -87,8 +87,8 @@ def rejected_answers(dataset: Dataset) -> list[Finding]:
         if part.mapping.shape in ("preference", "ranked"):
             column = part.mapping.roles.get("rejected") or part.mapping.roles.get("answers")
             sentence = Sentence(
-                "Chat learns only the better answers of {name}; the worse ones in '{column}' are left aside. "
-                "To learn from both, choose Preferences.",
+                "Chat trains only on the better answers of {name}; the worse ones in '{column}' are left aside. To "
+                "train on both, choose Preferences.",
                 name=part.name,
                 column=column,
             )
@@ -107,8 +107,8 @@ def media(dataset: Dataset) -> list[Finding]:
     if not columns:
         return []
     sentence = Sentence(
-        "{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which are not learnt here: the "
-        "model sees the words alone. Use these rows only if the words make "
+        "{count:Column|Columns} {columns} {count:holds|hold} pictures, sound or video, which cannot be trained on "
+        "here: the model sees the words alone. Use these rows only if the words make "
         "sense without them.",
         columns=", ".join(columns[:_NAMED]),
         count=len(columns),
@@ -131,16 +131,16 @@ def _marked(
     values = {"marks": ", ".join(mark for mark, _ in marks.most_common(4)), "count": count, "rows": rows}
     if flagged[0].all():
         sentence = Sentence(
-            "Every row to learn from has a mark that stands for a picture, a sound or a video ({marks}, in {count} "
-            "{count:row|rows}). These are not learnt here, so the model would learn to "
-            "answer without what the question is about. Choose other data; if the words make sense alone, take the "
+            "Every training row has a mark that stands for a picture, a sound or a video ({marks}, in {count} "
+            "{count:row|rows}). These cannot be trained on here, so the model would learn to answer without what the "
+            "question is about. Choose other data; if the words make sense alone, take the "
             "marks out.",
             **values,
         )
         return Finding("media", "block", sentence, count, lines, files, actions=("trim",))
     sentence = Sentence(
         "{count} of {rows} {rows:row|rows} {count:has|have} a mark that stands for a picture, a sound or a video "
-        "({marks}). These are not learnt here; the model sees the words alone.",
+        "({marks}). These cannot be trained on here; the model sees the words alone.",
         **values,
     )
     return Finding("media", "warning" if columns or 2 * count > rows else "info", sentence, count, lines, files)

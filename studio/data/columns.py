@@ -210,14 +210,14 @@ def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
         text.append(
             Sentence(
                 "Column '{column}' holds numbers from {least} to {most}, taken for the weight of each "
-                "row's answers: 0 is read but not learnt. If they mean something else, leave that role empty.",
+                "row's answers: 0 is read but not trained on. If they mean something else, leave that role empty.",
                 column=column,
                 least=f"{min(found):g}",
                 most=f"{max(found):g}",
             )
         )
     if column := roles.get("mask_history"):
-        text.append(Sentence("Column '{column}' says in which rows only the last answer is learnt.", column=column))
+        text.append(Sentence("Column '{column}' says in which rows only the last answer is trained on.", column=column))
     if (column := roles.get("reasoning")) and columns[column].filled:
         text.append(Sentence("Column '{column}' is taken for the reasoning before the answer.", column=column))
     return text

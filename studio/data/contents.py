@@ -151,7 +151,7 @@ def _take(found: Content, part: Any, place: Sentence) -> None:
 
 def _no_words(place: Sentence) -> RowProblem:
     return RowProblem(
-        "shape", "{place} has a message with a part that is not text, which cannot be learnt from here.", place=place
+        "shape", "{place} has a message with a part that is not text, which cannot be trained on here.", place=place
     )
 
 

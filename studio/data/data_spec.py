@@ -69,7 +69,7 @@ class DataSpec(Options):
     validation_mapping: Mapping | None = option(
         None,
         "Columns of the validation file",
-        "Which column plays which role. Empty: as in the data to learn from, or as proposed where that does not fit.",
+        "Which column plays which role. Empty: as in the training data, or as proposed where that does not fit.",
         hidden=True,
     )
     validation_fraction: float = option(
@@ -84,7 +84,7 @@ class DataSpec(Options):
     max_rows: int | None = option(
         None,
         "Max rows",
-        "Learn from the first rows of each file only. Empty: from all.",
+        "Train on the first rows of each file only. Empty: from all.",
         unit="rows",
         ge=1,
         advanced=True,
@@ -95,7 +95,7 @@ class DataSpec(Options):
         "How the file's bytes stand for characters, for example utf-8 or gb18030. Empty: recognised.",
         advanced=True,
     )
-    seed: int = option(0, "Seed of the split", "The same seed keeps the same rows apart.", ge=0, advanced=True)
+    seed: int = option(0, "Seed of the split", "The same seed chooses the same validation rows.", ge=0, advanced=True)
 
     @property
     def sources(self) -> list[str]:

@@ -132,7 +132,7 @@ def _divided(spec: DataSpec, want: Want, reading: Reading, parts: list[Part]) ->
         part.drawn = int((whole.train.column("parts") == index).sum())
     if not len(whole.train):
         name = parts[0].name
-        raise StudioError("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=name)
+        raise StudioError("No row of {name} is left to train on. Undo a remedy, or raise a weight.", name=name)
     if not len(whole.validation) and (spec.validation_fraction or parted):
         sentence = Sentence("No row is left to measure on. Add more different rows, or choose a validation file.")
         reading.problems.add(Problem(0, sentence, "validation", "warning"))

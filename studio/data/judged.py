@@ -105,7 +105,7 @@ def _words(cells: Cells, answer: dict) -> str:
     if answer.get("tool_calls"):
         raise RowProblem(
             "calls",
-            "{place} has an answer that calls tools, which cannot be learnt from judgements yet, only in Chat. "
+            "{place} has an answer that calls tools, which cannot be trained on with judgements yet, only in Chat. "
             "Remove the row.",
             place=cells.place,
         )
@@ -253,8 +253,8 @@ def unpaired(cells: Cells, want: Want) -> dict:
     if not label:
         raise RowProblem(
             "bad",
-            "{place} has an answer that is marked as bad in '{column}', so Chat does not learn it. "
-            "To learn from good and bad answers, choose Feedback.",
+            "{place} has an answer that is marked as bad in '{column}', so Chat does not train on it. To train on good "
+            "and bad answers, choose Feedback.",
             place=cells.place,
             column=cells.columns["label"],
         )

@@ -85,7 +85,8 @@ def _imbalance(dataset: Dataset, counts: dict[str, int]) -> list[Finding]:
     if counts[often] < RATIO * counts[rare]:
         return []
     sentence = Sentence(
-        "The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the rare one will hardly be learnt. "
+        "The label '{often}' has {most} {most:row|rows}, '{rare}' only {least}: the model will hardly learn the rare "
+        "one. "
         "Add rows for it, or remove some of the others.",
         often=often,
         most=counts[often],
@@ -111,8 +112,8 @@ def unknown_labels(dataset: Dataset) -> list[Finding]:
         return []
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
-        "{count} validation {count:row has|rows have} a label that no training row has, first in {unit} {line}, and "
-        "cannot be measured by it. Add rows with it to learn from.",
+        "{count} validation {count:row has|rows have} a label that no training row has, first in {unit} {line}, so the "
+        "model cannot predict it. Add training rows with it.",
         count=count,
         **first,
     )

@@ -205,7 +205,7 @@ class NothingUsable(StudioError):
 def _nothing_usable(source: Source, counts: Counts, problems: Problems, remedied: dict[str, int]) -> NothingUsable:
     if not problems.errors:
         error = NothingUsable(
-            Sentence("No row of {name} is left to learn from. Undo a remedy, or raise a weight.", name=source.name)
+            Sentence("No row of {name} is left to train on. Undo a remedy, or raise a weight.", name=source.name)
         )
     else:
         kind, count = problems.errors.most_common(1)[0]

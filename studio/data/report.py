@@ -213,16 +213,8 @@ def problem_findings(problems: Problems) -> list[Finding]:
                 if count == 1
                 else Sentence("{count} times: {reason}", count=count, reason=first.sentence)
             )
-        # The remedies for "media" only act on placeholders in texts.
         found.append(
-            Finding(
-                kind,
-                level,
-                sentence,
-                count,
-                *places((problem.line, problem.file) for problem in members),
-                actions=() if kind == "media" else None,
-            )
+            Finding(kind, level, sentence, count, *places((problem.line, problem.file) for problem in members))
         )
     return found
 
@@ -234,7 +226,7 @@ def all_the_same(dataset: Dataset) -> list[Finding]:
     if count < 2 or len(np.unique(records.digests)) > 1:
         return []
     sentence = Sentence(
-        "All {count} rows to learn from are the same, so there is only one thing to learn. Choose the right columns, "
+        "All {count} training rows are the same, so there is only one thing to learn. Choose the right columns, "
         "or another file.",
         count=count,
     )
@@ -252,7 +244,7 @@ def duplicates(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, records, again)
     sentence = Sentence(
         "{count} {count:row repeats|rows repeat} an earlier row exactly, first in {unit} {line}. {count:It is|They "
-        "are} learnt more than once; remove {count:it|them} unless you mean it.",
+        "are} trained on more than once; remove {count:it|them} unless you mean it.",
         count=count,
         **first,
     )
@@ -286,7 +278,8 @@ def near_duplicates(dataset: Dataset) -> list[Finding]:
 
 
 ODD = {
-    "control": "{count} {count:row holds|rows hold} control characters, which cannot be seen but are learnt, first in "
+    "control": "{count} {count:row holds|rows hold} control characters, which cannot be seen but are trained on, first "
+    "in "
     "{unit} {line}. Clean the text.",
     "mojibake": "{count} {count:row holds|rows hold} garbled characters (like Ã© for é), first in {unit} {line}. "
     "Save the file again as UTF-8 from its source.",
@@ -318,8 +311,7 @@ def secrets(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, records, which)
     sentence = Sentence(
         "{emails} {emails:row holds|rows hold} an e-mail address and {keys} {keys:row|rows} something like a key, "
-        "first in {unit} {line}. The model may learn them by heart and "
-        "tell them to others.",
+        "first in {unit} {line}. The model may memorise them and reveal them to others.",
         emails=int((flags & EMAIL > 0).sum()),
         keys=int((flags & KEY > 0).sum()),
         **first,

@@ -80,7 +80,7 @@ ROLE_TITLES: dict[str, Sentence] = {
     "answers": Sentence("answers, best first"),
     "reasoning": Sentence("reasoning before the answer"),
     "weight": Sentence("weight of the answers"),
-    "mask_history": Sentence("only the last answer is learnt"),
+    "mask_history": Sentence("only the last answer is trained on"),
 }
 """Role → title."""
 

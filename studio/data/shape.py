@@ -161,7 +161,7 @@ def _comprehension(columns: Columns, rows: list[Row]) -> Found:
         evidence.append(
             Sentence(
                 "Column '{column}' holds lists of answers, as SQuAD does, in {count} of {rows} {rows:row|rows}; the "
-                "first of each is learnt.",
+                "first of each is trained on.",
                 column=answer,
                 count=wrapped,
                 rows=len(rows),

@@ -107,8 +107,8 @@ def preferences(columns: Columns, rows: list[Row]) -> Found:
     if columns[rejected].ranked:
         evidence.append(
             Sentence(
-                "Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; the first of each is "
-                "learnt from.",
+                "Column '{column}' holds lists of answers in {count} of {rows} {rows:row|rows}; only the first of each "
+                "is trained on.",
                 column=rejected,
                 count=columns[rejected].lists,
                 rows=len(rows),
@@ -258,8 +258,8 @@ def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Senten
     reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
     return [
         Sentence(
-            "Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is learnt as one answer, as "
-            "JSON: {reason}. If they are several answers, the best one "
+            "Column '{column}' holds lists in {count} of {rows} {rows:row|rows}; each is taken as one answer, as JSON: "
+            "{reason}. If they are several answers, the best one "
             "first, choose the shape 'Several answers, best first'.",
             column=answer,
             count=columns[answer].ranked,

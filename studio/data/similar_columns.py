@@ -28,7 +28,7 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
     ) and not missing & set(other.labels):
         kept = {role: column for role, column in other.roles.items() if column not in missing}
         text = Sentence(
-            "{name} has no {columns}; the other columns are read as in the data to learn from.",
+            "{name} has no {columns}; the other columns are read as in the training data.",
             name=source.name,
             columns=", ".join(sorted(missing)),
         )
@@ -42,7 +42,7 @@ def propose_same_mapping(source: Source, other: Mapping, want: Want) -> Proposal
         return Proposal(other, [])
     mapping = next((mapping for mapping in serving if mapping.shape == other.shape), serving[0])
     text = Sentence(
-        "{name} has other columns than the data to learn from, so they were recognised by themselves: {columns}.",
+        "{name} has other columns than the training data, so they were recognised by themselves: {columns}.",
         name=source.name,
         columns=", ".join(f"{column} ({role})" for role, column in mapping.roles.items()),
     )

@@ -111,7 +111,8 @@ class Splitter:
         for index, part, number in zip(text.indices, text.column("parts"), map(int, text.numbers), strict=True):
             file = self.store.file(int(index))
             sentence = Sentence(
-                "{place} is also in the training data, so it is not measured on. Remove it from one of the two.",
+                "{place} is also in the training data, so it is left out of the validation set. Remove it from one of "
+                "the two.",
                 place=place(file or sources[part].name, number, sources[part].unit),
             )
             self.problems.add(Problem(number, sentence, "leakage", "warning", file))

@@ -187,8 +187,8 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
         level, sentence = (
             "block",
             Sentence(
-                "{checked:The only row has no|None of the {checked} rows looked at has a} token to learn: every "
-                "answer is empty, marked as not to be learnt, or begins behind {limit} tokens. "
+                "{checked:The only row has no|None of the {checked} rows looked at has a} token to train on: every "
+                "answer is empty, marked as not to be trained on, or begins behind {limit} tokens. "
                 "Raise Max sequence length, or look at the marks in the file.",
                 **values,
             ),
@@ -197,8 +197,8 @@ def nothing_labelled(tokens: Tokens, max_length: int) -> list[Finding]:
         level, sentence = (
             "error",
             Sentence(
-                "{count} of {checked} {checked:row|rows} looked at {count:has no token to learn and is|have no token "
-                "to learn and are} left out: the answer is empty, marked as not to be learnt, or begins "
+                "{count} of {checked} {checked:row|rows} looked at {count:has no token to train on and is|have no "
+                "token to train on and are} left out: the answer is empty, marked as not to be trained on, or begins "
                 "behind {limit} tokens.",
                 count=len(bare),
                 **values,
@@ -216,7 +216,7 @@ def refusals(tokens: Tokens) -> list[Finding]:
             level, sentence = (
                 "block",
                 Sentence(
-                    "{count} of {checked} {checked:row|rows} looked at cannot be learnt from, which is too many to "
+                    "{count} of {checked} {checked:row|rows} looked at cannot be trained on, which is too many to "
                     "go on. The first: {reason}",
                     **values,
                 ),
@@ -249,7 +249,7 @@ def no_end(tokens: Tokens) -> list[Finding]:
         return []
     sentence = Sentence(
         "The chat template writes nothing behind an answer, so the model does not learn where an answer ends and may "
-        "go on and on. Choose another template, or learn an end token."
+        "go on and on. Choose another template, or train on an end token."
     )
     return [Finding("no_end", "warning", sentence, tokens.looked, [], actions=tokens.endless)]
 

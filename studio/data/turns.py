@@ -377,7 +377,7 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
     if before != "assistant":
         raise RowProblem(
             "order",
-            "{place} ends with a message from {role}, so there is no answer to learn. Add the assistant's answer or "
+            "{place} ends with a message from {role}, so there is no answer to train on. Add the assistant's answer or "
             "remove that message.",
             place=place,
             role=before,

@@ -56,7 +56,7 @@ def used_as_validation(dataset: Dataset) -> list[Finding]:
     lines, first, files = lines_of(dataset, dataset.validation, which)
     sentence = Sentence(
         "{count} {count:row stands|rows stand} in a folder or file called test or validation, first in {unit} "
-        "{line}, so {count:it is|they are} measured on and not learnt. "
+        "{line}, so {count:it is|they are} in the validation set and not trained on. "
         "The setting Validation fraction changes nothing then.",
         count=count,
         **first,

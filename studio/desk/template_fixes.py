@@ -12,7 +12,7 @@ from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.templates import OWN, SYSTEM_REWRITES, TEMPLATES
 from studio.recipe import Recipe
 
-_LENT_AT_MOST = 3  # maximum number of alternative templates offered
+_MOST_TEMPLATES = 3  # maximum number of alternative templates offered
 
 
 def add_template_fixes(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
@@ -32,10 +32,10 @@ def add_template_fixes(tokens: Tokens, recipe: Recipe, folder: Path) -> None:
     tokens.ways = tuple(
         way for way in SYSTEM_REWRITES if systems and _takes(recipe, ChatTokenizer(folder, chosen, way, ends), refused)
     )
-    lent = (name for name in TEMPLATES if name not in (OWN, chosen))
-    tokens.templates = tuple(name for name in lent if _takes(recipe, ChatTokenizer(folder, name), refused, whole=True))[
-        :_LENT_AT_MOST
-    ]
+    others = (name for name in TEMPLATES if name not in (OWN, chosen))
+    tokens.templates = tuple(
+        name for name in others if _takes(recipe, ChatTokenizer(folder, name), refused, whole=True)
+    )[:_MOST_TEMPLATES]
 
 
 def _takes(recipe: Recipe, tokenizer: ChatTokenizer, values: list[dict], *, whole: bool = False) -> bool:

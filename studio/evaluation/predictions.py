@@ -52,7 +52,7 @@ SCORES = {
         share=False,
     ),
     "heeded": Score(
-        Sentence("Feedback heeded"),
+        Sentence("Reward accuracy"),
         Sentence(
             "How many validation answers became likelier where they are marked good and less likely where bad; "
             "one half before training."

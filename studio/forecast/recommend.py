@@ -164,7 +164,7 @@ def _few_rows(forecasts: _Forecasts) -> _Suggestion:
         return None
     return "ia3", Sentence(
         "{rows} {rows:example is|examples are} few: this has only {count} trainable parameters, "
-        "too few to learn {rows:it|them} by heart.",
+        "too few to memorise {rows:it|them}.",
         rows=forecasts.case.rows,
         count=forecasts.count("ia3"),
     )

@@ -186,12 +186,12 @@ class Method(Options):
         if shape.experts and shape.stored_as:
             return Sentence(
                 "{architecture} is a mixture of experts. Its experts are stored in MXFP4, become 16 bit while they "
-                "are loaded, and stay as they are; the layers outside them learn.",
+                "are loaded, and stay as they are; the layers outside them are trained.",
                 architecture=shape.architecture,
             )
         if shape.experts:
             return Sentence(
-                "{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them learn.",
+                "{architecture} is a mixture of experts. Its experts stay as they are; the layers outside them are trained.",
                 architecture=shape.architecture,
             )
         idle = (
@@ -201,7 +201,7 @@ class Method(Options):
         )
         return (
             Sentence(
-                "No layer of {architecture} is called {names}, so nothing is learnt there.",
+                "No layer of {architecture} is called {names}, so nothing is trained there.",
                 architecture=shape.architecture,
                 names=", ".join(idle),
             )

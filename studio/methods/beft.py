@@ -12,7 +12,7 @@ from studio.options import option
 class BEFT(Targeted):
     """Learns one added bias in the value projection of each attention layer, and nothing else.
 
-    Equation: v = W_v·x + b_v + Δb, only Δb is learnt, zero at the start
+    Equation: v = W_v·x + b_v + Δb, only Δb is trained, zero at the start
     Paper: Huang et al. 2025, BEFT: Bias-Efficient Fine-Tuning of Language Models in Low-Data Regimes, arXiv:2509.15974
     Good for: very little data: of all biases in attention, those of the values gave the most in the paper.
     Cost: one number for each output of a value projection; next to no memory and time.

@@ -17,7 +17,7 @@ _HEADS = ("lm_head", "embed_out", "score", "classifier", "pre_classifier", "rout
 class BitFit(Method):
     """Changes only the biases, the one number that each output of a layer has added to it.
 
-    Equation: h = W₀x + (b₀ + Δb), only Δb is learnt, zero at the start
+    Equation: h = W₀x + (b₀ + Δb), only Δb is trained, zero at the start
     Paper: Ben Zaken et al. 2022, BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked Language-models, arXiv:2106.10199
     Good for: little data, models that have biases (GPT-2, OPT, Qwen2), and very small files.
     Cost: less than a thousandth of the parameters; no extra time in use once merged.
@@ -75,7 +75,7 @@ class BitFit(Method):
             )
         if shape is not None and not self.parameter_count(shape):
             return Sentence(
-                "{architecture} has no biases to learn; switch on Add biases, or choose LoRA.",
+                "{architecture} has no biases to train; switch on Add biases, or choose LoRA.",
                 architecture=shape.architecture,
             )
         return super().refusal(shape, task, quantisation)

@@ -10,7 +10,7 @@ from studio.options import option
 
 
 class BOFT(Targeted):
-    """Turns the inputs of each layer by small learnt rotations and learns how loud each output is.
+    """Turns the inputs of each layer by small trainable rotations and learns how loud each output is.
 
     Equation: h = s ⊙ (W₀·R·x), R of orthogonal blocks with one butterfly factor (m = 1), s = 1 at the start
     Paper: Liu et al. 2023, Parameter-Efficient Orthogonal Finetuning via Butterfly Factorization, arXiv:2311.06243

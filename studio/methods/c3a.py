@@ -12,7 +12,7 @@ from studio.options import option
 class C3A(Targeted):
     """Learns a short pattern for each block of a weight and lets it run round in a circle to fill the block.
 
-    Equation: ΔW in blocks of b × b, each the circulant matrix of a learnt vector of b parameters, zero at the start
+    Equation: ΔW in blocks of b × b, each the circulant matrix of a trainable vector of b parameters, zero at the start
     Paper: Chen et al. 2024, Parameter-Efficient Fine-Tuning via Circular Convolution, arXiv:2407.19342
     Good for: a change of high rank for few parameters, worked out by fast Fourier transforms.
     Cost: input·output/b parameters a layer: a larger block is cheaper; the transforms run in fp32.

@@ -46,11 +46,11 @@ CAPABILITIES = {
 }
 REASONS = {
     "bits": "the libraries have no form of it for quantised weights.",
-    "wordless": "it puts learnt words before the text, and a picture has none.",
+    "wordless": "it puts trainable vectors before the text, and a picture has none.",
     "length": "it lengthens the text that can be read, and pictures have always the same size.",
-    "still": "some of what it should learn would stay as it was, without an error.",
+    "still": "some of its parameters would not be trained, without an error.",
     "differs": "the outcome would be another one, without an error.",
-    "head": "the part that names the class would not learn, without an error.",
+    "head": "the classification head would not be trained, without an error.",
     "reload": "what is saved would not give the same answers.",
     "held": "no weight of the base model can hold it.",
     "shape": "its layers have no form as a LoRA.",
@@ -60,7 +60,7 @@ REASONS = {
     "whole": "it trains all weights and gives a whole model.",
     "already": "it is a LoRA already.",
     "own": "it brings a base in 4 bit of its own.",
-    "lossy": "a LoRA would lose too much of what it learnt.",
+    "lossy": "a LoRA would lose too much of what was trained.",
     "untried": "nobody has tried it yet.",
 }
 # Task → capability that a method must have to support it. For other tasks `Method.tasks` decides.

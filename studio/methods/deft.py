@@ -12,7 +12,7 @@ from studio.options import option
 class DEFT(Targeted):
     """Learns a few directions that are taken out of each weight, and what is written there instead.
 
-    Equation: W = (I − Q·Qᵀ)·W₀ + Q·R, with Q the perpendicular directions of a learnt P; R starts so that W = W₀
+    Equation: W = (I − Q·Qᵀ)·W₀ + Q·R, with Q the perpendicular directions of a trainable P; R starts so that W = W₀
     Paper: Kumar et al. 2025, DEFT: Decompositional Efficient Fine-Tuning for Text-to-Image Models, arXiv:2509.22793
     Good for: replacing what the model does in some respect, rather than adding to it.
     Cost: as many parameters as a LoRA of the same rank; the whole weight is built at each step, so it takes more memory and time.

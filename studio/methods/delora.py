@@ -12,7 +12,7 @@ from studio.options import option
 class DeLoRA(Targeted):
     """Splits a LoRA into a direction and a strength, and learns the strength as one bounded number for each layer.
 
-    Equation: ΔW = (λ/r)·‖W₀‖·B·Ξ·A, Ξ makes each pair of directions of length one; B zero at the start, λ learnt
+    Equation: ΔW = (λ/r)·‖W₀‖·B·Ξ·A, Ξ makes each pair of directions of length one; B zero at the start, λ trained
     Paper: Bini et al. 2025, Decoupling Angles and Strength in Low-rank Adaptation, arXiv:2503.18225
     Good for: long runs and high learning rates: the change cannot grow without bound.
     Cost: one more number a layer than LoRA; the directions are normed at each step, so it is slower.
@@ -33,7 +33,7 @@ class DeLoRA(Targeted):
         le=512,
     )
     bound: float = option(
-        15.0, "Bound λ", "Greatest strength of the change at the start; it is learnt too.", gt=0, le=1000
+        15.0, "Bound λ", "Greatest strength of the change at the start; it is trained too.", gt=0, le=1000
     )
     dropout: float = option(
         0.0,

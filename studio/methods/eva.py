@@ -43,7 +43,7 @@ class EVA(LoRA):
         batches = [batch for batch in setting.batches(self.sample) if _count(batch, model) >= self.rank]
         if not batches:
             raise StudioError(
-                "EVA needs batches with at least {rank} learnt tokens, and none has them; raise the batch size, lower "
+                "EVA needs batches with at least {rank} tokens that are trained on, and none has them; raise the batch size, lower "
                 "the rank, or choose LoRA.",
                 rank=self.rank,
             )

@@ -12,7 +12,7 @@ from studio.options import option
 class FISH(Masked):
     """Looks at some of the data first, finds the single weights on which the answers depend most, and changes only those.
 
-    Equation: F_w = mean over examples of (∂ log p(y|x)/∂w)²; the weights with the highest F_w of each layer are learnt
+    Equation: F_w = mean over examples of (∂ log p(y|x)/∂w)²; the weights with the highest F_w of each layer are trained
     Paper: Sung et al. 2021, Training Neural Networks with Fixed Sparse Masks, arXiv:2111.09839
     Good for: little data, and tasks for which a few weights do: they are chosen for this task instead of blindly.
     Cost: a look at the data before the first step, which needs the memory of one gradient of every target layer.

@@ -31,7 +31,7 @@ class FourierFT(Targeted):
     frequencies: int = option(
         1000,
         "Frequencies n",
-        "How many waves are learnt in each layer. More learns more; the time stays the same.",
+        "How many waves are trained in each layer. More learns more; the time stays the same.",
         ge=1,
         le=1_000_000,
     )

@@ -22,7 +22,7 @@ _TOO_FEW = (
 class AdapterFusion(Method):
     """Takes adapters that were fine-tuned on one task each, leaves them as they are, and trains only which of them to listen to, word by word.
 
-    Equation: h ← h + V Σₙ sₙ zₙ, s = softmaxₙ(hᵀQᵀK zₙ / √d), zₙ = what adapter n adds; Q, K, V are learnt, V = identity at the start
+    Equation: h ← h + V Σₙ sₙ zₙ, s = softmaxₙ(hᵀQᵀK zₙ / √d), zₙ = what adapter n adds; Q, K, V are trained, V = identity at the start
     Paper: Pfeiffer et al. 2021, AdapterFusion: Non-Destructive Task Composition for Transfer Learning, arXiv:2005.00247
     Good for: bringing several finished tasks into one model without any of them being forgotten, and a small new task that resembles them.
     Cost: three matrices as wide as the model in each block, more than the adapters themselves; each token passes through every adapter of the bank.

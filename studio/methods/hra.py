@@ -11,7 +11,7 @@ from studio.words import Sentence
 
 
 class HRA(Targeted):
-    """Passes the inputs of each layer through a chain of learnt mirrors, which turns them without changing their length.
+    """Passes the inputs of each layer through a chain of trainable mirrors, which turns them without changing their length.
 
     Equation: h = W₀·H₁·…·H_r·x, H_i = I − 2·u_i·u_iᵀ/‖u_i‖²; pairs of equal mirrors cancel at the start
     Paper: Yuan et al. 2024, Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder Reflection Adaptation, arXiv:2405.17484

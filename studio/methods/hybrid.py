@@ -30,7 +30,7 @@ class FreeCombination(Hybrid):
         "Where the network stands: behind the MLP, or beside it.",
         labels={"pfeiffer": "After the MLP (Pfeiffer)", "parallel": "Beside the MLP (parallel)"},
     )
-    prefix: bool = option(True, "Prefix", "Learnt keys and values that every token can attend to.")
+    prefix: bool = option(True, "Prefix", "Trained keys and values that every token can attend to.")
     lora: bool = option(True, "LoRA", "Two thin matrices beside the chosen layers.")
     bitfit: bool = option(False, "Biases (BitFit)", "The number that each output of a linear layer has added to it.")
     added: bool = option(
@@ -86,7 +86,12 @@ class MAM(Hybrid):
         advanced=True,
     )
     virtual_tokens: int = option(
-        30, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512
+        30,
+        "Prefix length p",
+        "How many trainable keys and values each layer can attend to.",
+        unit="tokens",
+        ge=1,
+        le=512,
     )
 
     def mixes(self, blocks):

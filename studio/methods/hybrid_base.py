@@ -62,7 +62,12 @@ class Hybrid(Method):
         advanced=True,
     )
     virtual_tokens: int = option(
-        10, "Prefix length p", "How many learnt keys and values each layer can attend to.", unit="tokens", ge=1, le=512
+        10,
+        "Prefix length p",
+        "How many trainable keys and values each layer can attend to.",
+        unit="tokens",
+        ge=1,
+        le=512,
     )
     rank: int = option(
         8,
@@ -169,7 +174,7 @@ class Hybrid(Method):
                 return text
             if "bias" in wanted and not any("bias" in parts for parts in plan):
                 return Sentence(
-                    "{architecture} has no biases to learn; switch on Add biases, or take the biases out of the mix.",
+                    "{architecture} has no biases to train; switch on Add biases, or take the biases out of the mix.",
                     architecture=shape.architecture,
                 )
             for part in ("adapter", "parallel", "prefix"):

@@ -79,7 +79,7 @@ class IA3(Method):
             if on and not shape.targets(",".join(names)):
                 return Sentence(
                     "'{option}' does nothing on {architecture}: it has no layers of its own for them. The rest is "
-                    "learnt.",
+                    "trained.",
                     option=Sentence(part),
                     architecture=shape.architecture,
                 )

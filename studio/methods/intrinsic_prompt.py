@@ -18,7 +18,7 @@ _FEW = 2  # minimum number of prompts to find a subspace
 class IntrinsicPromptTuning(Method):
     """Learns from several trained prompts what prompts have in common, and then trains a new task with only a handful of parameters.
 
-    Equation: stage 1: min L_task(Dec(z)) + α·‖Dec(Enc(P_i)) − P_i‖²; stage 2: y = f([Dec(z) ; E(x)]), only z ∈ ℝᵈ is learnt; Dec(z) = W₂ tanh(W₁z + b₁) + b₂
+    Equation: stage 1: min L_task(Dec(z)) + α·‖Dec(Enc(P_i)) − P_i‖²; stage 2: y = f([Dec(z) ; E(x)]), only z ∈ ℝᵈ is trained; Dec(z) = W₂ tanh(W₁z + b₁) + b₂
     Paper: Qin et al. 2021, Exploring Universal Intrinsic Task Subspace via Prompt Tuning, arXiv:2110.07867
     Good for: learning a task from few examples once several like it have been fine-tuned; the smallest delta of all.
     Cost: stage 1 needs trained prompts from the library and learns a small network; stage 2 learns d parameters, 5 to 250 of them.

@@ -33,11 +33,11 @@ class LayerSelection(Method):
     learning_rate: ClassVar[float] = 2e-5
 
     name: Literal["layer_selection"] = option("layer_selection", "Method", "", hidden=True)
-    layers: int = option(2, "Last layers k", "How many layers are learnt, counted from the end.", ge=1, le=1024)
+    layers: int = option(2, "Last layers k", "How many layers are trained, counted from the end.", ge=1, le=1024)
     modules: str = option(
         "all",
         "Parts",
-        "Which parts of these layers are learnt: all, attention, or names like q_proj,down_proj.",
+        "Which parts of these layers are trained: all, attention, or names like q_proj,down_proj.",
         min_length=1,
         advanced=True,
     )

@@ -19,7 +19,7 @@ def _is_norm(name: str) -> bool:
 class NormTuning(Method):
     """Changes only the norms, the dials that set how loud each channel is between the layers.
 
-    Equation: y = γ ⊙ (x − μ)/σ + β, only γ and β are learnt; RMS norms have neither μ nor β
+    Equation: y = γ ⊙ (x − μ)/σ + β, only γ and β are trained; RMS norms have neither μ nor β
     Paper: Zhao et al. 2023, Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning, arXiv:2312.11420
     Good for: a change of manner at next to no cost; a yardstick for how much a task really needs.
     Cost: some ten thousand parameters for a model of a billion; nothing in use once merged.

@@ -20,7 +20,7 @@ class LongLoRA(LoRA):
     Equation: positions p → p/factor; while learning, each token attends to its group, half of the heads to groups shifted by half; LoRA + embeddings + norms
     Paper: Chen et al. 2023, LongLoRA: Efficient Fine-tuning of Long-Context Large Language Models, arXiv:2309.12307
     Good for: long documents: set Max sequence length to the longer context, and give it long examples.
-    Cost: less time and memory for attention than a full one while learning, none in use; the embeddings are learnt too, which makes the file larger.
+    Cost: less time and memory for attention than a full one while learning, none in use; the embeddings are trained too, which makes the file larger.
     Limits: the base's short-range answers change as well, so train at least some hundred steps; other tools must set the RoPE
     scaling that the model card names, because peft's files do not hold it; with packing it saves no time.
     """

@@ -37,7 +37,7 @@ class LoRADrop(LoRA):
     sample: int = option(
         16,
         "Batches to measure on",
-        "How many batches are learnt for a try, to see which layers use their LoRA most.",
+        "How many batches are trained on for a try, to see which layers use their LoRA most.",
         unit="batches",
         ge=1,
         le=1000,

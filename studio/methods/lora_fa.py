@@ -11,14 +11,14 @@ from studio.options import option
 
 
 class LoRAFA(LoRA):
-    """LoRA whose first matrix stays random, so that only the second is learnt and less has to be remembered at each step.
+    """LoRA whose first matrix stays random, so that only the second is trained and less has to be remembered at each step.
 
-    Equation: h = W₀x + (α/r)·B·A·x, A Gaussian and frozen, only B is learnt
+    Equation: h = W₀x + (α/r)·B·A·x, A Gaussian and frozen, only B is trained
     Paper: Zhang et al. 2023, LoRA-FA: Memory-efficient Low-rank Adaptation for Large Language Models Fine-tuning, arXiv:2308.03303
     Good for: long texts on little memory; half of LoRA's parameters.
     Cost: 1.3 to 1.4 times less remembered activation than LoRA; wants a higher rank or learning rate.
     Limits: a little weaker than LoRA (40 % against 48 % in PEFT's own comparison); its gain on a GPU is small. B is
-    learnt by the optimiser that you choose; the corrected gradient of the paper's later version is left out, because peft has it for AdamW alone.
+    trained by the optimiser that you choose; the corrected gradient of the paper's later version is left out, because peft has it for AdamW alone.
     """
 
     title: ClassVar[str] = "LoRA-FA"

@@ -10,7 +10,7 @@ from studio.options import option
 
 
 class OFT(Targeted):
-    """Turns the inputs of each layer by a learnt rotation, which leaves all lengths and angles as they were.
+    """Turns the inputs of each layer by a trainable rotation, which leaves all lengths and angles as they were.
 
     Equation: h = W₀·R·x, R = diag(R₁ … R_k) with R_i = (I + Q_i)(I − Q_i)⁻¹ and Q_i skew-symmetric, zero at the start
     Paper: Qiu et al. 2023, Controlling Text-to-Image Diffusion by Orthogonal Finetuning, arXiv:2306.07280; in this form: Qiu et al. 2025, arXiv:2506.19847

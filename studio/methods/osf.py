@@ -12,10 +12,10 @@ from studio.options import option
 class OSF(Targeted):
     """Freezes the strongest directions of each weight and trains all the others, keeping them at right angles to the frozen ones.
 
-    Equation: W₀ = U₁S₁V₁ᵀ + U₂S₂V₂ᵀ; U₂, S₂ and V₂ are learnt, and the part of their gradient along U₁ and V₁ is taken out
+    Equation: W₀ = U₁S₁V₁ᵀ + U₂S₂V₂ᵀ; U₂, S₂ and V₂ are trained, and the part of their gradient along U₁ and V₁ is taken out
     Paper: Nayak et al. 2025, Sculpting Subspaces: Constrained Full Fine-Tuning in LLMs for Continual Learning, arXiv:2504.07097
     Good for: learning one task after the other without forgetting the earlier ones; nearly as much room as full fine-tuning.
-    Cost: the more is left free, the more is learnt and stored: at a half, nearly as many parameters as the weights have themselves.
+    Cost: the more is left free, the more is trained and stored: at a half, nearly as many parameters as the weights have themselves.
     Limits: every weight is decomposed before the first step, which is slow on large models; not on 4- or 8-bit bases. The paper chooses the
     frozen part for each layer by itself, here it is the same share everywhere.
     """

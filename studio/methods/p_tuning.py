@@ -13,7 +13,7 @@ from studio.options import option
 class PTuning(Method):
     """Lets a small network write the word-like vectors before the input, which trains more steadily than the vectors alone.
 
-    Equation: p = MLP(e) or MLP(biLSTM(e)), y = f([p ; E(x)]); e and the network are learnt
+    Equation: p = MLP(e) or MLP(biLSTM(e)), y = f([p ; E(x)]); e and the network are trained
     Paper: Liu et al. 2021, GPT Understands, Too, arXiv:2103.10385
     Good for: understanding tasks with a frozen model, where prompt tuning is unsteady.
     Cost: a small network while learning; in use only the finished vectors remain.

@@ -9,9 +9,9 @@ from studio.options import option
 
 
 class PTuningV2(PrefixTuning):
-    """Puts learnt entries into every layer and, for classes, a small new head on top, in place of words that stand for the classes.
+    """Puts trainable entries into every layer and, for classes, a small new head on top, in place of words that stand for the classes.
 
-    Equation: head = softmax(q·[P_K ; K]ᵀ/√d)·[P_V ; V] in each layer; class = argmax W·h_last, with P and W learnt
+    Equation: head = softmax(q·[P_K ; K]ᵀ/√d)·[P_V ; V] in each layer; class = argmax W·h_last, with P and W trained
     Paper: Liu et al. 2022, P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and Tasks, arXiv:2110.07602
     Good for: sorting texts into classes with a frozen model, small ones included, where P-Tuning and prompt tuning fail; several label sets at once over one shared prompt (task: Multi-task classification).
     Cost: 0.1 % to 3 % of the parameters; the prefix takes a little time at each token, also in use.

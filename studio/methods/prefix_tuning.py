@@ -62,9 +62,9 @@ def no_prefix(shape: Shape | None) -> Sentence | None:
 
 
 class PrefixTuning(Method):
-    """Gives every layer a few learnt entries that each word can look at, as if an invisible text stood before the input.
+    """Gives every layer a few trainable entries that each word can look at, as if an invisible text stood before the input.
 
-    Equation: head = softmax(q·[P_K ; K]ᵀ/√d)·[P_V ; V], with P_K and P_V learnt in each layer
+    Equation: head = softmax(q·[P_K ; K]ᵀ/√d)·[P_V ; V], with P_K and P_V trained in each layer
     Paper: Li & Liang 2021, Prefix-Tuning: Optimizing Continuous Prompts for Generation, arXiv:2101.00190
     Good for: many tasks over one big model; learns more than prompt tuning, because it reaches every layer.
     Cost: the prefix takes room in the context and a little time at each token, also in use.

@@ -41,7 +41,7 @@ class PromptEnsemble(Method):
     virtual_tokens: int = option(
         20,
         "Virtual tokens",
-        "How many learnt vectors each prompt puts before the input; 20–100 is usual.",
+        "How many trainable vectors each prompt puts before the input; 20–100 is usual.",
         unit="tokens",
         ge=1,
         le=1024,

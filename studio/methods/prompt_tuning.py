@@ -12,9 +12,9 @@ from studio.words import Sentence
 
 
 class PromptTuning(Method):
-    """Puts a few learnt word-like vectors before every input and leaves the whole model as it is.
+    """Puts a few trainable word-like vectors before every input and leaves the whole model as it is.
 
-    Equation: y = f([p₁ … p_k ; E(x)]), only the p are learnt
+    Equation: y = f([p₁ … p_k ; E(x)]), only the p are trained
     Paper: Lester et al. 2021, The Power of Scale for Parameter-Efficient Prompt Tuning, arXiv:2104.08691
     Good for: many small tasks over one big model: a task is a file of a few kilobytes.
     Cost: the virtual tokens lengthen every input; wants a high learning rate and many steps.
@@ -35,7 +35,7 @@ class PromptTuning(Method):
     virtual_tokens: int = option(
         20,
         "Virtual tokens",
-        "How many learnt vectors stand before the input; 20–100 is usual.",
+        "How many trainable vectors stand before the input; 20–100 is usual.",
         unit="tokens",
         ge=1,
         le=1024,

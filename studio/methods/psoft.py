@@ -14,7 +14,7 @@ from studio.options import option
 class PSOFT(KeepsBuffers, Targeted):
     """Takes the strongest directions of each weight and learns only how to turn them among themselves and how to stretch them.
 
-    Equation: W₀ ≈ B·A, the r strongest directions; ΔW = B·(diag(β)·R·diag(α) − I)·A, with R a rotation that is learnt, and α and β too
+    Equation: W₀ ≈ B·A, the r strongest directions; ΔW = B·(diag(β)·R·diag(α) − I)·A, with R a rotation that is trained, and α and β too
     Paper: Wu et al. 2025, Efficient Orthogonal Fine-Tuning with Principal Subspace Adaptation, arXiv:2505.11235
     Good for: keeping what the model knows, as OFT does, with far less memory and time; small files.
     Cost: r·(r − 1)/2 + 2·r parameters a layer, whatever its width; a decomposition of every weight before the first step.
@@ -40,7 +40,7 @@ class PSOFT(KeepsBuffers, Targeted):
     rotation: bool = option(
         True,
         "Rotation only",
-        "Turn the directions without bending them; off, any r × r matrix is learnt, with twice the numbers.",
+        "Turn the directions without bending them; off, any r × r matrix is trained, with twice the numbers.",
     )
     stretch: bool = option(
         True,

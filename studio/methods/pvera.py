@@ -14,7 +14,7 @@ class PVeRA(Targeted):
 
     Equation: h = W₀x + Λ_b·B·z, z ~ N(μ, σ²) with μ and log σ² = Λ_d·A·x, the two halves; A and B random, shared and frozen
     Paper: Fillioux et al. 2025, PVeRA: Probabilistic Vector-Based Random Matrix Adaptation, arXiv:2512.07703
-    Good for: few trainable parameters as with VeRA, with noise that keeps small data from being learnt by heart; tried on pictures.
+    Good for: few trainable parameters as with VeRA, with noise that keeps small data from being memorised; tried on pictures.
     Cost: one number for each output and two for each rank and layer; the noise slows the first steps down.
     Limits: wants a high rank and a high learning rate; young.
     """
@@ -29,7 +29,7 @@ class PVeRA(Targeted):
     rank: int = option(
         256,
         "Rank r",
-        "Width of the shared random matrices. They are not learnt, so a high rank costs little.",
+        "Width of the shared random matrices. They are not trained, so a high rank costs little.",
         ge=1,
         le=4096,
     )

@@ -12,7 +12,7 @@ from studio.options import option
 class RandLoRA(Targeted):
     """Adds up many frozen random matrices until the change has full rank, and learns only how strongly each of them counts.
 
-    Equation: ΔW = Σ_j B_j·Λ_j·A_j·Γ_j; A and B random and frozen, the diagonals Λ and Γ learnt
+    Equation: ΔW = Σ_j B_j·Λ_j·A_j·Γ_j; A and B random and frozen, the diagonals Λ and Γ trained
     Paper: Albert et al. 2025, RandLoRA: Full-rank Parameter-efficient Fine-tuning of Large Models, arXiv:2502.00987
     Good for: tasks where raising LoRA's rank keeps helping: the change has full rank at LoRA's number of trainable parameters.
     Cost: a smaller rank means more parameters; the whole ΔW is built at each step, and the file also holds the random matrices.

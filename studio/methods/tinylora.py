@@ -13,7 +13,7 @@ from studio.options import option
 class TinyLoRA(KeepsBuffers, Targeted):
     """Changes each weight along a few of its own strongest directions, steered by a vector of a handful of parameters that all layers may share.
 
-    Equation: W₀ ≈ U·S·Vᵀ of rank r, ΔW = U·S·(Σᵢ vᵢ·Pᵢ)·Vᵀ, with P fixed random r × r matrices; only v, u parameters long, is learnt
+    Equation: W₀ ≈ U·S·Vᵀ of rank r, ΔW = U·S·(Σᵢ vᵢ·Pᵢ)·Vᵀ, with P fixed random r × r matrices; only v, u parameters long, is trained
     Paper: Morris et al. 2026, Learning to Reason in 13 Parameters, arXiv:2602.04118
     Good for: seeing how little a task needs; preferences and rewards, where the paper came as far as 91 % on GSM8K with 13 parameters.
     Cost: u parameters a layer, or u in all when everything is shared; a decomposition of every weight before the first step.

@@ -11,9 +11,9 @@ from studio.words import Sentence
 
 
 class UniLoRA(Targeted):
-    """Fills the matrices of all LoRAs from one single learnt vector, each place with a number of it that was drawn once and then stays.
+    """Fills the matrices of all LoRAs from one single trainable vector, each place with a number of it that was drawn once and then stays.
 
-    Equation: all entries of all A and B, laid in one row, = P·θ, where each row of the fixed P picks one number of θ; only θ is learnt
+    Equation: all entries of all A and B, laid in one row, = P·θ, where each row of the fixed P picks one number of θ; only θ is trained
     Paper: Li et al. 2025, Uni-LoRA: One Vector Is All You Need, arXiv:2506.00799
     Good for: adapters of a few kilobytes, when the places are not stored but drawn again from their seed.
     Cost: as many parameters as you say, in the whole model; as much time as a LoRA of the same rank.
@@ -30,7 +30,7 @@ class UniLoRA(Targeted):
     length: int = option(
         4096,
         "Length of the vector",
-        "How many parameters are learnt in the whole model. More learns more.",
+        "How many parameters are trained in the whole model. More learns more.",
         ge=1,
         le=10_000_000,
     )

@@ -13,10 +13,10 @@ from studio.words import Sentence
 class VBLoRA(Targeted):
     """Builds the matrices of all LoRAs out of one shared bank of short vectors, and learns the bank and which vectors stand where.
 
-    Equation: each piece of A and B = Σ softmax(top-k(σ))·bank; the bank and the choices σ are learnt
+    Equation: each piece of A and B = Σ softmax(top-k(σ))·bank; the bank and the choices σ are trained
     Paper: Li et al. 2024, VB-LoRA: Extreme Parameter Efficient Fine-Tuning with Vector Banks, arXiv:2405.15179
     Good for: the smallest files among LoRA's kin when only the chosen vectors are stored.
-    Cost: while learning more parameters than a LoRA of the same rank, because every choice is learnt; the file is small.
+    Cost: while learning more parameters than a LoRA of the same rank, because every choice is trained; the file is small.
     Limits: does not start exactly as the base model; wants a high learning rate for the bank; a compact file cannot be fine-tuned further.
     """
 
@@ -38,7 +38,7 @@ class VBLoRA(Targeted):
     vectors: int = option(
         64,
         "Vectors in the bank",
-        "How many vectors all layers share. The paper has 256 for big models; each costs learnt choices in every "
+        "How many vectors all layers share. The paper has 256 for big models; each costs trainable choices in every "
         "layer.",
         ge=2,
         le=65_536,

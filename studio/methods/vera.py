@@ -12,7 +12,7 @@ from studio.options import option
 class VeRA(Targeted):
     """Shares two frozen random matrices among all layers and learns only how strongly each of their channels counts.
 
-    Equation: h = W₀x + Λ_b·B·Λ_d·A·x; A and B random and frozen, the diagonals learnt, Λ_b zero at the start
+    Equation: h = W₀x + Λ_b·B·Λ_d·A·x; A and B random and frozen, the diagonals trained, Λ_b zero at the start
     Paper: Kopiczko et al. 2023, VeRA: Vector-based Random Matrix Adaptation, arXiv:2310.11454
     Good for: many adapters over one base: ten times fewer trainable parameters than LoRA.
     Cost: like a LoRA of this rank in time; the file also holds the random matrices, so it is not as small as the count says.

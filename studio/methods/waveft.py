@@ -30,7 +30,7 @@ class WaveFT(Targeted):
     coefficients: int = option(
         2592,
         "Coefficients n",
-        "How many ripples are learnt in each layer. More learns more; the time stays the same.",
+        "How many ripples are trained in each layer. More learns more; the time stays the same.",
         ge=1,
         le=1_000_000,
     )

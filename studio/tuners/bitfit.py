@@ -21,12 +21,12 @@ class BitFitConfig(PeftConfig):
     """Configuration of BitFit. added: also add a bias to linear layers that have none."""
 
     target_modules: list[str] | None = field(
-        default=None, metadata={"help": "Last names of the layers whose bias is learnt."}
+        default=None, metadata={"help": "Last names of the layers whose bias is trained."}
     )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     added: bool = field(default=False, metadata={"help": "Also give a bias to linear layers that have none."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+        default=None, metadata={"help": "Modules trained in full beside it, such as a head for classes."}
     )
 
     def __post_init__(self):

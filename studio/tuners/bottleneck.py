@@ -36,7 +36,7 @@ class BottleneckConfig(PeftConfig):
     scale: float = field(default=1.0, metadata={"help": "Factor of the adapter's output."})
     activation: str = field(default="relu", metadata={"help": "relu, gelu or silu."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+        default=None, metadata={"help": "Modules trained in full beside it, such as a head for classes."}
     )
 
     def __post_init__(self):

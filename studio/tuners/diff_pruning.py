@@ -35,7 +35,7 @@ class DiffPruningConfig(PeftConfig):
     target_modules: list[str] | None = field(default=None, metadata={"help": "Names of the linear layers."})
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+        default=None, metadata={"help": "Modules trained in full beside it, such as a head for classes."}
     )
     kept: float = field(default=0.01, metadata={"help": "Share of the weights that may differ in the end, 0 to 1."})
     groups: str = field(default="none", metadata={"help": "none, row or matrix."})

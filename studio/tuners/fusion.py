@@ -32,7 +32,7 @@ class FusionConfig(PeftConfig):
     )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+        default=None, metadata={"help": "Modules trained in full beside it, such as a head for classes."}
     )
     names: list[str] = field(default_factory=list, metadata={"help": "Names of the adapters in the bank."})
     size: int = field(default=64, metadata={"help": "Width of the adapters' bottleneck."})

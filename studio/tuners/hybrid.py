@@ -36,7 +36,7 @@ class HybridConfig(PeftConfig):
     )
     exclude_modules: list[str] | None = field(default=None, metadata={"help": "Names of layers to leave alone."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules learnt whole beside it, such as a head for classes."}
+        default=None, metadata={"help": "Modules trained in full beside it, such as a head for classes."}
     )
     parts: dict[str, list[str]] = field(default_factory=dict, metadata={"help": "Layer → its parts."})
     size: int = field(default=16, metadata={"help": "Width of the adapters' bottleneck."})

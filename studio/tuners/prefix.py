@@ -52,7 +52,7 @@ class PrefixConfig(PeftConfig):
     num_virtual_tokens: int = field(default=20, metadata={"help": "Length of the prefix."})
     hidden: int = field(default=0, metadata={"help": "Width of the reparameterising network; 0: none."})
     modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Other modules to learn whole, such as a new head."}
+        default=None, metadata={"help": "Other modules to train in full, such as a new head."}
     )
     gated: bool = field(default=False, metadata={"help": "Let each token decide how much it attends to the prefix."})
 

@@ -43,7 +43,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         ),
         (page.t("Shape"), page.say(SHAPES[data.mapping.shape])),
         (page.t("Rows in the file"), f"{data.counts.rows:,}"),
-        (page.t("Used to learn"), f"{labelled:,}"),
+        (page.t("Used for training"), f"{labelled:,}"),
         (page.t("Validation rows"), f"{len(data.validation):,}"),
         *length_facts(page, outlook),
     ]
@@ -54,7 +54,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         else chip(page.t("all rows usable"), "good")
     )
     if not skipped and found.blocking:
-        text = chip(page.t("cannot be learnt from as it is"), "bad")
+        text = chip(page.t("cannot be trained on as it is"), "bad")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{text}</div>'
     histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
@@ -80,7 +80,7 @@ def unusable_html(page: Page, draft: dict, found: NothingUsable, problem: Senten
     """Return the report of a dataset without any usable row: the reasons, and the available remedies."""
     counts = found.counts
     chips = chip(page.t("{count} {count:row|rows} not used", count=f"{counts.rows:,}"), "bad")
-    pairs = [(page.t("Rows in the file"), f"{counts.rows:,}"), (page.t("Used to learn"), "0")]
+    pairs = [(page.t("Rows in the file"), f"{counts.rows:,}"), (page.t("Used for training"), "0")]
     findings = problem_findings(found.problems)
     done = remedies_html(page, draft["data"], found.remedied)
     return (
@@ -247,7 +247,9 @@ def findings_html(
                     page.t("Raise Max sequence length to {length} tokens", length=f"{longest:,}"), "raise", str(longest)
                 ),
             )
-        ways += [button(page.t("Use {template}", template=TEMPLATES[name]), "lend", name) for name in item.templates]
+        ways += [
+            button(page.t("Use {template}", template=TEMPLATES[name]), "template", name) for name in item.templates
+        ]
         wrong = f' <span class="ways">{"".join(ways)}</span>' if ways else ""
         rows.append(
             f'<li class="{e(item.level)}">{chip(f"{item.count:,}", _CHIPS[item.level])} <strong>'
@@ -287,9 +289,7 @@ def thumbnails_html(page: Page, data: Dataset) -> str:
             f"<figcaption>{e(record.value['label'])}</figcaption></figure>"
         )
     caption = page.t(
-        "{shown} of {count} pictures that are learnt from, with their classes.",
-        shown=len(shown),
-        count=f"{len(data.train):,}",
+        "{shown} of {count} training pictures, with their classes.", shown=len(shown), count=f"{len(data.train):,}"
     )
     return f'<p class="help">{e(caption)}</p><div class="thumbnails">{"".join(figures)}</div>'
 

@@ -205,7 +205,7 @@ def act(page: Page, what: str, item: str):
         desk.set_remedy(*item.split(":", 1))
     elif what == "undo":
         desk.set_remedy(item, None)
-    elif what == "lend":
+    elif what == "template":
         desk.change(model={**desk.draft()["model"], "template": item})
     elif what == "raise":
         desk.change(training={**desk.draft()["training"], "max_length": int(item)})

@@ -227,7 +227,7 @@ def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
         "Family": _family(method, page.language),
         "Idea": page.t(card.idea),
         "Equation": card.equation,
-        "Learns": share(found.trained_parameters, outlook.shape) if found else "–",
+        "Trainable parameters": share(found.trained_parameters, outlook.shape) if found else "–",
         "Peak memory, about": size(found.memory_bytes) if found else "–",
         "Time, about": page.say(duration(found.seconds)) if found else "–",
         "Good for": page.t(card.good_for),

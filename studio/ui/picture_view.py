@@ -33,7 +33,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
     record = data.train[index]
     place, label = record.value["image"], record.value["label"]
     where = page.t(
-        "Picture {number} of {count}: {name}. What is learnt is its class, {label}.",
+        "Picture {number} of {count}: {name}. The label to predict is {label}.",
         number=index + 1,
         count=f"{len(data.train):,}",
         name=title_of(place),
@@ -74,7 +74,7 @@ def picture_html(page: Page, outlook: Outlook, index: int) -> str:
             )
         )
     if recipe.task.augment:
-        text.append(page.t("While it learns, each picture is also mirrored and shifted a little at random."))
+        text.append(page.t("In training, each picture is also mirrored and shifted a little at random."))
     own = page.t("As it is in the file: {width} × {height} pixels.", width=picture.width, height=picture.height)
     return (
         f'<p class="help">{e(where)}</p><div class="seen">{_figure(picture, own, smooth=True)}'

@@ -167,6 +167,6 @@ SENTENCES = {
     "uneven_columns.json": "The columns of uneven_columns.json have different lengths (a: 2, b: 1), so they do not "
     "make rows. Correct the file, or save it as JSONL.",
     "unusable.jsonl": "None of the 3 rows of unusable.jsonl can be used. The most common reason (3 rows): Line 1 of "
-    "unusable.jsonl ends with a message from user, so there is no answer to learn. Add the assistant's answer or "
+    "unusable.jsonl ends with a message from user, so there is no answer to train on. Add the assistant's answer or "
     "remove that message.",
 }

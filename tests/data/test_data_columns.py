@@ -203,6 +203,6 @@ def test_unused_columns_are_named_for_each_file(tmp_path):
     assert text == {
         "This column of a.jsonl is not used: id.": "info",
         "These columns of c.jsonl are not used: url, system.": "info",
-        "This column of b.jsonl is not used: note. note holds more than short notes; where that is to be learnt, "
-        "choose the column under Which column plays which role.": "warning",
+        "This column of b.jsonl is not used: note. note holds more than short notes; to train on it, choose the column "
+        "under Which column plays which role.": "warning",
     }

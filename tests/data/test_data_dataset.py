@@ -88,7 +88,7 @@ def test_a_validation_file_with_other_columns_is_mapped_by_itself(tmp_path):
     )
     assert [record.value["messages"][0]["content"] for record in dataset.validation] == ["Be brief."] * 4 and len(
         dataset.validation
-    ) == 4  # two are learnt
+    ) == 4  # two are trained on
     assert any(
         "q.jsonl has other columns" in str(sentence) and "question (prompt)" in str(sentence)
         for sentence in dataset.measured.evidence

@@ -156,7 +156,7 @@ def test_answers_that_call_tools_are_learnt_in_chat_only():
         ),
         ("unpaired", {"prompt": "p", "label": "l"}, {"p": [user("Look"), call], "l": True}, "unpaired"),
     ):
-        with pytest.raises(RowProblem, match="calls tools, which cannot be learnt from judgements yet") as caught:
+        with pytest.raises(RowProblem, match="calls tools, which cannot be trained on with judgements yet") as caught:
             apply(Mapping(shape=shape, roles=roles), Row(1, row), want)
         assert caught.value.kind == "calls"
     labelled = apply(

@@ -160,7 +160,7 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
     text = next(finding for finding in report(data).findings if finding.kind == "apart")
     assert (
         text.count == 4
-        and "measured on and not learnt" in str(text.sentence)
+        and "in the validation set and not trained on" in str(text.sentence)
         and data.counts.rows == data.counts.used == 9
     )
     mixed = load(DataSpec(source=str(path), validation_fraction=0.5, remedies={"apart": "learn"}), want="image")

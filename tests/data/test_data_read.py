@@ -402,7 +402,7 @@ def test_squad_asks_about_its_passage_and_learns_the_first_answer():
         "What is 1 + 1?\n\nOne and 1 make 2.",
         "2",
     ]
-    assert any("the first of each is learnt" in str(sentence) for sentence in dataset.evidence)
+    assert any("the first of each is trained on" in str(sentence) for sentence in dataset.evidence)
 
 
 def test_front_matter_is_left_out_and_said_and_a_rule_is_none():

@@ -217,7 +217,7 @@ def test_an_answer_that_is_not_learnt_is_not_merged_with_one_that_is(tmp_path):
     assert dataset.counts.skipped == {"order": 2} and report(dataset).findings[0].lines == [
         1,
         2,
-    ]  # said, and neither learnt nor left unlearnt
+    ]  # said, and neither trained on nor left out
 
 
 def test_secrets_are_masked_or_left_out(tmp_path):

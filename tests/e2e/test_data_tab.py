@@ -101,7 +101,7 @@ def test_over_long_rows_are_shortened_and_shown_so(studio, page, tmp_path):
     page.get_by_role("button", name="Leave these rows out").click()
     says(page, "#tokens", "This row is longer than 256 tokens and is left out.")
     says(page, "#sentence", "(9 examples)")
-    says(page, "#about-data", "2 rows not used", "Used to learn\n9")
+    says(page, "#about-data", "2 rows not used", "Used for training\n9")
     page.get_by_role("button", name="Undo: Leave these rows out").click()
 
 
@@ -158,11 +158,11 @@ def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
 
 def test_what_would_ruin_the_run_blocks_start(studio, page, tmp_path):
     use(page, write(tmp_path / "same.jsonl", [talk("a", "b")] * 5))
-    says(page, "#about-data .notice.bad", "All 5 rows to learn from are the same")
-    says(page, "#sentence", "All 5 rows to learn from are the same")
+    says(page, "#about-data .notice.bad", "All 5 training rows are the same")
+    says(page, "#sentence", "All 5 training rows are the same")
     tab(page, "Train")
     page.click("#start")
-    says(page, "#said", "All 5 rows to learn from are the same")
+    says(page, "#said", "All 5 training rows are the same")
     assert studio.store.latest_run() is None
 
 
@@ -203,7 +203,7 @@ def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(s
     )  # shape, prompt, answer, system text, and six that are folded away
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
-    says(page, "#about-data", "Validation rows\n9", "Used to learn\n20")
+    says(page, "#about-data", "Validation rows\n9", "Used for training\n20")
     assert page.locator("#weight").is_hidden() and draft(studio)["data"]["validation_mapping"]["roles"] == {
         "prompt": "frage",
         "completion": "antwort",

@@ -45,7 +45,7 @@ from tests.methods.method_cases import (
 RANK = 64  # of the LoRA that a method's delta is turned into
 LOST = 0.2  # share of the change of the logits that may be lost at that
 # Share of the change of the logits by which it may differ between a quantised and a whole base (0.02–0.25 is usual).
-LEARNT = 0.5
+MAX_DIFFERENCE = 0.5
 SAME, SAME_GRADIENT = 1e-4, 1e-3  # largest difference of a logit; of a gradient, as a share of the largest
 
 
@@ -121,16 +121,16 @@ class Probes:
         return YES if self.method.quantisation or self._same_lesson(again, kind) else "differs"
 
     def _same_lesson(self, model: torch.nn.Module, kind: str) -> bool:
-        """Does what was learnt over a quantised base change the whole one in the same way? PEANuT, say, learns from the
-        packed bytes of 8-bit weights."""
+        """Whether what was trained over a quantised base changes the whole one in the same way. PEANuT, say, learns from
+        the packed bytes of 8-bit weights."""
         quantised, whole = (
             logits(laid)[:, -bare(which).shape[1] :] - bare(which)
             for laid, which in ((model, kind), (apply_adapter(load_base(STARTER), self.folder / kind), "none"))
         )
-        return bool((whole - quantised).norm() <= LEARNT * quantised.norm())
+        return bool((whole - quantised).norm() <= MAX_DIFFERENCE * quantised.norm())
 
     def _laid(self, base: torch.nn.Module):
-        """(method, model, by how much laying the method over `base` changes a logit before anything is learnt)."""
+        """(method, model, by how much laying the method over `base` changes a logit before anything is trained)."""
         bare = logits(base)
         method, _, model = wrapped(self.name, self.shelf, base)
         return method, model, (logits(model)[:, -bare.shape[1] :] - bare).abs().max().item()

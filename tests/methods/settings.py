@@ -4,7 +4,7 @@ from studio.methods import Setting
 
 
 def setting(**more) -> Setting:
-    """A `Setting` whose batches are two rows of eight tokens, the first two of them not learnt, other ones in each
+    """A `Setting` whose batches are two rows of eight tokens, the first two of them not trained, other ones in each
     batch."""
     return Setting(**{"batches": batches, **more})
 

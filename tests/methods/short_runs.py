@@ -124,7 +124,7 @@ def short_runs(name: str, bench: Shelf, data: dict, interrupted: bool) -> ShortR
 
 
 class watching:
-    """While it is entered, the worker's run leaves in `seen` what it learnt, what moved, and its last logits."""
+    """While it is entered, the worker's run leaves in `seen` what it trained, what moved, and its last logits."""
 
     def __init__(self, seen: ShortRuns):
         self.seen = seen

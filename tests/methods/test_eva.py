@@ -37,12 +37,12 @@ def test_a_spans_most_of_what_the_layer_sees_and_is_the_same_again():
 
 
 def test_what_would_wait_for_ever_is_a_sentence():
-    with pytest.raises(StudioError, match="at least 200 learnt tokens"):
+    with pytest.raises(StudioError, match="at least 200 tokens that are trained on"):
         METHODS["eva"](rank=200).wrap(load_base(STARTER), Setting(batches=batches))
     rows = [
         {"input_ids": torch.tensor([[5, 6, 7]]), "labels": torch.tensor([1])}
-    ]  # classes: no token is learnt, so all count
-    with pytest.raises(StudioError, match="at least 8 learnt tokens"):
+    ]  # classes: no token has a label, so all count
+    with pytest.raises(StudioError, match="at least 8 tokens that are trained on"):
         METHODS["eva"]().wrap(
             load_base(STARTER, head="text_classification", labels=["a", "b"]),
             Setting(task_type="SEQ_CLS", batches=lambda count: rows * count),

@@ -1,5 +1,5 @@
 """Virtual tokens take places of the model's context, and what does not fit is said before the run: measured on a GPT-2,
-which has a learnt vector for each place."""
+which has a trainable vector for each place."""
 
 import pytest
 

@@ -61,7 +61,7 @@ def test_a_remedy_that_every_row_needs_has_its_button(desk, tmp_path, monkeypatc
         monkeypatch.setattr(readings, "is_large", lambda spec: True)
     desk.use(written(tmp_path / "welcome.jsonl", WELCOME))
     html = about_read(desk)
-    assert "12 rows not used" in html and 'data-item="order:merge"' in html and "Used to learn 0" in words(html)
+    assert "12 rows not used" in html and 'data-item="order:merge"' in html and "Used for training 0" in words(html)
     desk.set_remedy("order", "merge")
     html = about_read(desk)
     assert (
@@ -84,14 +84,14 @@ def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
     html = about(desk)
     assert (
         "4 rows not used" in html
-        and "Used to learn 8" in words(html)
-        and "4 of 12 rows looked at have no token to learn" in html
+        and "Used for training 8" in words(html)
+        and "4 of 12 rows looked at have no token to train on" in html
     )
     desk.use(written(tmp_path / "none.jsonl", [row | {"loss_weight": 0} for row in rows]))
     desk.split({"validation": None, "validation_fraction": 0})
     assert (
         "12 rows not used" in about(desk)
-        and "Used to learn 0" in words(about(desk))
+        and "Used for training 0" in words(about(desk))
         and "data" in desk.outlook().problems
     )
 
@@ -112,7 +112,7 @@ def test_columns_and_marks_are_said(desk, tmp_path):
     html = about(desk)
     assert (
         "These columns are not used: images, id." in html
-        and "cannot be learnt from as it is" in html
+        and "cannot be trained on as it is" in html
         and "all rows usable" not in html
     )
     assert (
@@ -126,5 +126,6 @@ def test_columns_and_marks_are_said(desk, tmp_path):
         and desk.outlook().dataset.train[0].value["messages"][0]["content"].startswith("What is")
     )
     assert (
-        "Take the marks out and learn the words alone 12 rows" in words(html) and "Column images holds pictures" in html
+        "Take the marks out and train on the words alone 12 rows" in words(html)
+        and "Column images holds pictures" in html
     )

@@ -26,7 +26,7 @@ def test_a_picture_as_the_model_gets_it(desk):
     shown = view_html(bare_page(), desk.outlook(), 3)
     record = desk.outlook().dataset.train[2]
     assert (
-        f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. What is learnt is its class, "
+        f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. The label to predict is "
         f"{record.value['label']}." in shown
     )
     assert (
