@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from studio.home import PRESETS
 from studio.methods import METHODS
 from studio.recipe import recipe_from
 from studio.words import Sentence, StudioError
+from studio.yaml_text import parse_yaml
 
 _NOT_PRESETS = ("models.yaml",)
 
@@ -94,15 +94,7 @@ def _read(folder: Path) -> tuple[Preset, ...]:
 
 
 def _preset(path: Path) -> Preset:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise StudioError(
-            "{source} is not valid YAML (line {line}); correct that line.",
-            source=path.name,
-            line=mark.line + 1 if mark else "?",
-        ) from error
+    values = parse_yaml(path.read_text(encoding="utf-8"), path.name)
     try:
         heading = _Heading.model_validate(
             values.pop("preset") if isinstance(values, dict) and "preset" in values else {}

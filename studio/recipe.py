@@ -23,6 +23,7 @@ from studio.options import Options, join, option, problems
 from studio.tasks import TASKS, AnyTask
 from studio.training_options import SHORTEST, Machine, Training
 from studio.words import Sentence, StudioError
+from studio.yaml_text import parse_yaml
 
 
 class BaseModelChoice(Options):
@@ -171,17 +172,9 @@ def _name(part: Any) -> str:
 
 def recipe_from_yaml(text: str, source: str = "recipe") -> Recipe:
     """Parse a recipe from YAML text; missing parts take their defaults, and a `preset:` heading is ignored."""
-    try:
-        values = yaml.safe_load(text)
-        if isinstance(values, dict):
-            values.pop("preset", None)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise StudioError(
-            "{source} is not valid YAML (line {line}); correct that line.",
-            source=source,
-            line=mark.line + 1 if mark else "?",
-        ) from error
+    values = parse_yaml(text, source)
+    if isinstance(values, dict):
+        values.pop("preset", None)
     return recipe_from(values, source)
 
 

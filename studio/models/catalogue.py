@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from studio.home import PRESETS
 from studio.models.resolve import STARTERS, local_folder
 from studio.models.shape import read_shape
 from studio.words import Sentence, StudioError
+from studio.yaml_text import parse_yaml
 
 _MXFP4 = 4.25 / 8  # bytes per weight: 4 bits, plus an 8-bit scale per 32 weights (OCP Microscaling Formats, §5.2)
 _FILE = PRESETS / "models.yaml"
@@ -80,8 +80,9 @@ def catalogue() -> list[CatalogueEntry]:
 
 def read_catalogue(path: Path) -> list[CatalogueEntry]:
     """Read and validate the entries in `path`."""
+    values = parse_yaml(path.read_text(encoding="utf-8"), path.name)
     try:
-        entries = TypeAdapter(list[CatalogueEntry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        entries = TypeAdapter(list[CatalogueEntry]).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise StudioError(
@@ -89,13 +90,6 @@ def read_catalogue(path: Path) -> list[CatalogueEntry]:
             file=path.name,
             number=int(first["loc"][0]) + 1 if first["loc"] else 1,
             detail=f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}",
-        ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise StudioError(
-            "{source} is not valid YAML (line {line}); correct that line.",
-            source=path.name,
-            line=mark.line + 1 if mark else "?",
         ) from error
     return [_with_measured_size(entry) for entry in entries]
 

@@ -27,6 +27,16 @@ def reasoning_option():
     )
 
 
+def system_option():
+    """The option for a default system message, shared by all tasks over conversations."""
+    return option(
+        "",
+        "System prompt",
+        "Put before every conversation that has no system message of its own. Empty: none.",
+        max_length=4000,
+    )
+
+
 class Chat(Task):
     """Answers in a conversation."""
 
@@ -50,12 +60,7 @@ class Chat(Task):
         },
     )
     reasoning: Reasoning = reasoning_option()
-    system: str = option(
-        "",
-        "System prompt",
-        "Put before every conversation that has no system message of its own. Empty: none.",
-        max_length=4000,
-    )
+    system: str = system_option()
 
     def messages(self, record: dict) -> list[dict]:
         """The record's messages with the task's system prompt, and without reasoning if the task drops it."""

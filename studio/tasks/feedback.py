@@ -9,7 +9,7 @@ from studio.data.reasoning import split_reasoning
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
-from studio.tasks.chat import Chat, Reasoning, reasoning_option
+from studio.tasks.chat import Chat, Reasoning, reasoning_option, system_option
 from studio.tasks.preference import REFERENCE_PASSES, as_chat_task, conversation, encode_answer, refusal
 from studio.words import Sentence
 
@@ -55,12 +55,7 @@ class Feedback(Task):
         0.0, "SFT loss weight", "Weight of an added SFT loss on the good answers, as in chat.", ge=0, le=10
     )
     reasoning: Reasoning = reasoning_option()
-    system: str = option(
-        "",
-        "System prompt",
-        "Put before every conversation that has no system message of its own. Empty: none.",
-        max_length=4000,
-    )
+    system: str = system_option()
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
         found = encode_answer(record, "completion", self, tokenizer, max_length)

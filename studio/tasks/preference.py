@@ -9,7 +9,7 @@ from studio.data.reasoning import split_reasoning
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.options import option
 from studio.tasks.base import Encoded, Question, Task
-from studio.tasks.chat import Chat, Reasoning, reasoning_option
+from studio.tasks.chat import Chat, Reasoning, reasoning_option, system_option
 from studio.words import Sentence
 
 ALGORITHMS = {
@@ -76,12 +76,7 @@ class Preference(Task):
         le=10,
     )
     reasoning: Reasoning = reasoning_option()
-    system: str = option(
-        "",
-        "System prompt",
-        "Put before every conversation that has no system message of its own. Empty: none.",
-        max_length=4000,
-    )
+    system: str = system_option()
 
     def encode(self, record: dict, tokenizer: ChatTokenizer, max_length: int) -> list[Encoded]:
         chosen, rejected = (encode_answer(record, key, self, tokenizer, max_length) for key in ("chosen", "rejected"))

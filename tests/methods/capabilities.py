@@ -121,8 +121,8 @@ class Probes:
         return YES if self.method.quantisation or self._same_lesson(again, kind) else "differs"
 
     def _same_lesson(self, model: torch.nn.Module, kind: str) -> bool:
-        """Whether what was trained over a quantised base changes the whole one in the same way. PEANuT, say, learns from
-        the packed bytes of 8-bit weights."""
+        """Whether what was trained over a quantised base changes the whole one in the same way. PEANuT, say, uses the
+        packed bytes of 8-bit weights."""
         quantised, whole = (
             logits(laid)[:, -bare(which).shape[1] :] - bare(which)
             for laid, which in ((model, kind), (apply_adapter(load_base(STARTER), self.folder / kind), "none"))
