@@ -104,7 +104,7 @@ def test_depth_and_size_are_bounded():
     assert time.perf_counter() - began < 5
 
 
-def test_a_list_of_turns_is_a_list_and_an_answer_that_looks_like_one_is_not():
+def test_printed_lists_of_turns_are_parsed_but_answers_are_not():
     assert as_list(repr(TURNS)) == TURNS and as_list(
         "[{'from': 'human', 'value': 'a'}\n {'from': 'gpt', 'value': nan}]"
     )[1] == {"from": "gpt", "value": None}

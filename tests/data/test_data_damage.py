@@ -54,7 +54,7 @@ def damaged(data: bytes, steps: list) -> bytes:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(file=st.sampled_from(FILES), steps=_damage)
-def test_a_reading_or_a_sentence(tmp_path, file, steps):
+def test_a_damaged_file_is_read_or_refused_with_an_error(tmp_path, file, steps):
     path = tmp_path / file.name
     path.write_bytes(damaged(file.read_bytes(), steps))
     try:

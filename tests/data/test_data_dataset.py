@@ -169,7 +169,7 @@ def test_nothing_stays_in_the_temporary_folder(tmp_path, monkeypatch):
     assert os.listdir(folder) == [] and dataset.train[3].value
 
 
-def test_full_disk_is_a_sentence(tmp_path, monkeypatch):
+def test_a_full_disk_raises_a_studio_error(tmp_path, monkeypatch):
     from studio.data import disk_list
 
     source = write(tmp_path / "a.jsonl", pairs(range(3)))

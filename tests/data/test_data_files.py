@@ -48,7 +48,7 @@ def test_reading(name):
 
 
 @pytest.mark.parametrize("name", SENTENCES)
-def test_sentence(name):
+def test_refused_files_have_the_expected_error(name):
     with pytest.raises(StudioError) as caught:
         load(DataSpec(source=str(FILES / name)), "messages")
     text = re.sub(r"cannot be read \(.*\)\. Save", "cannot be read (…). Save", str(caught.value), flags=re.DOTALL)

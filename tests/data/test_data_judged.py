@@ -83,7 +83,7 @@ def test_a_list_that_is_one_answer(tmp_path, make, reason):
         )
 
 
-def test_a_ranking_has_the_other_reading_beside_it(tmp_path):
+def test_a_ranking_offers_the_alternative_mapping(tmp_path):
     found = proposal(
         tmp_path,
         lambda n: {"instruction": f"Praise {n}", "output": [f"What a fine number {n} is.", "It is a number.", "No."]},
@@ -116,7 +116,7 @@ def test_verdicts(column, value, good):
     "column", ["kto_tag", "label", "thumbs", "feedback", "is_good", "thumbs_down", "Liked", "评价"]
 )
 @pytest.mark.parametrize("values", [(True, False), (1, 0), ("yes", "no"), (False, False)])
-def test_bad_answers_are_never_learnt_in_chat(tmp_path, column, values):
+def test_chat_does_not_train_on_bad_answers(tmp_path, column, values):
     """Whatever the column that judges a conversation is called and says: Chat learns those that it calls good, or
     none."""
     path = written(
@@ -139,7 +139,7 @@ def test_bad_answers_are_never_learnt_in_chat(tmp_path, column, values):
     } and dataset.counts.skipped.get("bad", 0) + dataset.counts.used == 7
 
 
-def test_answers_that_call_tools_are_learnt_in_chat_only():
+def test_only_chat_trains_on_answers_with_tool_calls():
     call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look", "arguments": {}}}]}
     for shape, roles, row, want in (
         (

@@ -461,7 +461,7 @@ def test_cells_with_several_labels_become_lists():
 
 @pytest.mark.parametrize("written", ["['a' 'b']", "['a', 'b'", "['a', open('x')]", "['\\x']"])
 @pytest.mark.parametrize("separator", ["", ";"])
-def test_what_only_looks_like_a_list_of_labels_is_said(written, separator):
+def test_an_unreadable_list_of_labels_is_reported(written, separator):
     with pytest.raises(
         RowProblem, match="which is no list that can be read. Put its labels in quotes, with commas between them."
     ):

@@ -72,7 +72,7 @@ def test_broken_ones_are_named_and_counted(tmp_path):
     )
 
 
-def test_every_damage_is_a_sentence(tmp_path):
+def test_every_damaged_zip_raises_a_studio_error(tmp_path):
     whole = zipped(tmp_path / "whole.zip", GOOD).read_bytes()
     for at in range(0, len(whole), max(1, len(whole) // 150)):
         torn = tmp_path / "torn.zip"
@@ -92,7 +92,7 @@ def test_a_zip_with_a_nameless_file_is_a_damaged_one(tmp_path):
         open_source(tmp_path / "a.zip")
 
 
-def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
+def test_an_image_in_both_splits_is_reported_as_leakage(tmp_path):
     zipped(tmp_path / "train.zip", GOOD)
     zipped(tmp_path / "test.zip", {"red/other-name.png": GOOD["red/0.png"], "red/new.png": picture("red", size=60)})
     data = load(DataSpec(source=str(tmp_path / "train.zip"), validation=str(tmp_path / "test.zip")), want="image")
@@ -102,7 +102,7 @@ def test_the_same_picture_on_both_sides_is_a_leak(tmp_path):
     assert data.validation_counts.skipped == {"leakage": 1}
 
 
-def test_copies_are_found_and_lie_on_one_side_wherever_the_file_does(tmp_path):
+def test_copies_of_an_image_are_in_the_same_split(tmp_path):
     copies = GOOD | {f"{name.removesuffix('.png')} copy.png": data for name, data in GOOD.items()}
     sides = []
     for place in (tmp_path / "a.zip", tmp_path / "elsewhere.zip"):
@@ -149,7 +149,7 @@ def sided(tmp_path, held: str, root: str = "leaves/"):
 
 
 @pytest.mark.parametrize("held", ["test", "val", "Valid", "validation"])
-def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
+def test_a_folder_called_test_is_the_validation_set(tmp_path, held):
     _, path = sided(tmp_path, held)
     data = load(DataSpec(source=str(path), max_rows=5), want="image")
     assert len(data.train) == 5 and not any(f"/{held}/" in record.value["image"] for record in data.train)
@@ -168,7 +168,7 @@ def test_a_side_called_test_is_measured_on_and_not_learnt(tmp_path, held):
     assert "apart" not in {finding.kind for finding in report(mixed).findings}
 
 
-def test_a_folder_of_sides_and_what_lies_in_no_class(tmp_path):
+def test_split_folders_and_images_outside_a_class(tmp_path):
     members, _ = sided(tmp_path, "test", root="")
     for name, data in {
         **members,

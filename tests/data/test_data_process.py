@@ -23,7 +23,7 @@ def write(path, count):
     return DataSpec(source=str(path))
 
 
-def test_it_is_the_same_dataset(tmp_path):
+def test_the_subprocess_returns_the_same_dataset(tmp_path):
     spec = write(tmp_path / "a.jsonl", 12_000)
     reading = process.Reading(spec, "messages")
     (there, text), here = reading.result(60), load(spec)
@@ -41,7 +41,7 @@ def test_it_is_the_same_dataset(tmp_path):
     assert text == report(there) == report(here)
 
 
-def test_labels_cross_over_as_they_are_read(tmp_path):
+def test_labels_are_the_same_from_the_subprocess(tmp_path):
     """Several in one cell, none, and in the spelling that most rows have."""
     path = tmp_path / "a.csv"
     path.write_text(
@@ -58,7 +58,7 @@ def test_labels_cross_over_as_they_are_read(tmp_path):
     )
 
 
-def test_errors_cross_over_as_sentences(tmp_path):
+def test_errors_of_the_subprocess_keep_their_text(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"prompt": "", "completion": "x"}\n')
     with pytest.raises(StudioError) as caught:
@@ -68,7 +68,7 @@ def test_errors_cross_over_as_sentences(tmp_path):
     assert caught.value.sentence.say("zh") == here.value.sentence.say("zh")
 
 
-def test_it_can_be_stopped(tmp_path):
+def test_reading_can_be_stopped(tmp_path):
     reading = process.Reading(write(tmp_path / "a.jsonl", 300_000), "messages")
     end = time.monotonic() + 60
     while not reading.rows and time.monotonic() < end:

@@ -168,7 +168,7 @@ def test_zip_limits(tmp_path, monkeypatch):
     assert "looks like a zip bomb" in refusal_of(open_source, FILES / "one.zip")
 
 
-def test_a_zip_that_lies_about_its_size_is_stopped(tmp_path, monkeypatch):
+def test_a_zip_larger_than_its_declared_size_is_refused(tmp_path, monkeypatch):
     data = bytearray((FILES / "one.zip").read_bytes())
     for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         at = data.index(mark) + offset
@@ -299,7 +299,7 @@ def test_hub_ids():
     assert hub.parse("hub:a/b") == ("a/b", None, "train") and hub.parse("hub:b:en:test") == ("b", "en", "test")
 
 
-def test_no_network_is_a_sentence(monkeypatch, tmp_path):
+def test_a_missing_network_raises_a_studio_error(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(hub, "_REACH_SECONDS", 1)
     assert refusal_of(open_source, "hub:owner/name") == (
@@ -311,7 +311,7 @@ def evidence(name):
     return [str(sentence) for sentence in open_source(FILES / name).evidence]
 
 
-def test_what_is_not_as_usual_is_read_as_meant_and_said():
+def test_unusual_files_are_read_and_reported():
     assert [row.values for row in open_source(FILES / "pretty.jsonl").rows()] == [
         row.values for row in open_source(FILES / "qa.jsonl").rows()
     ]
@@ -396,7 +396,7 @@ def test_speakers_with_names_of_their_own_are_told(tmp_path):
     assert [turn["content"] for turn in mended.train[0].value["messages"]] == ["Open", "No"]
 
 
-def test_squad_asks_about_its_passage_and_learns_the_first_answer():
+def test_squad_uses_the_context_and_the_first_answer():
     dataset = load(DataSpec(source=str(FILES / "squad.jsonl"), validation_fraction=0))
     assert [turn["content"] for turn in dataset.train[0].value["messages"]] == [
         "What is 1 + 1?\n\nOne and 1 make 2.",
@@ -405,7 +405,7 @@ def test_squad_asks_about_its_passage_and_learns_the_first_answer():
     assert any("the first of each is trained on" in str(sentence) for sentence in dataset.evidence)
 
 
-def test_front_matter_is_left_out_and_said_and_a_rule_is_none():
+def test_front_matter_is_left_out_and_a_horizontal_rule_is_kept():
     source = open_source(FILES / "front_matter.md")
     assert [(row.number, row.values["text"]) for row in source.rows()] == [
         (10, "# Title"),

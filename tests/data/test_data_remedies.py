@@ -200,7 +200,7 @@ def test_a_remedy_that_every_row_needs(tmp_path):
     assert dataset.remedied == {"order": 5} and dataset.counts.used == 5
 
 
-def test_an_answer_that_is_not_learnt_is_not_merged_with_one_that_is(tmp_path):
+def test_answers_with_different_weights_are_not_merged(tmp_path):
     def talk(*weights):
         text = [
             {"role": "assistant", "content": f"answer {n}", **({} if weight is None else {"weight": weight})}
@@ -308,7 +308,7 @@ def test_labels_written_in_several_ways(tmp_path):
     ]
 
 
-def test_labels_of_one_spelling_are_alike_wherever_rows_are_compared(tmp_path):
+def test_the_spelling_remedy_applies_before_rows_are_compared(tmp_path):
     """A row that stands there in two spellings is a copy, and does not come to both sides of the split."""
     rows = [{"text": f"text {n}", "label": label} for n in range(40) for label in ("Spam", "spam" if n else "Spam")] + [
         {"text": "other", "label": "no"}
@@ -357,7 +357,7 @@ def test_spellings_of_several_labels_and_of_label_sets(tmp_path):
     ] and sets.remedied == {"spelling": 2}
 
 
-def test_a_word_in_other_capitals_is_no_label_in_a_talk(tmp_path):
+def test_spellings_are_not_checked_in_conversations(tmp_path):
     path = write(tmp_path / "a.jsonl", [{"text": f"text {n}", "label": label} for n, label in enumerate(SPAM)])
     assert (
         "spelling" not in kinds(remedied(path, "messages"))
@@ -403,7 +403,7 @@ def test_names_of_pictures_are_no_near_copies():
     assert "near_duplicate" not in kinds(dataset) and not dataset.remedied
 
 
-def test_nothing_left_is_said(tmp_path):
+def test_removing_every_row_raises_an_error(tmp_path):
     path = write(tmp_path / "a.jsonl", pairs("a@b.org", "c@d.org"))
     with pytest.raises(StudioError, match="Undo a remedy"):
         load(DataSpec(source=path, remedies={"secret": "drop"}, validation_fraction=0))
@@ -454,7 +454,7 @@ def test_a_mixture_survives_json_and_refuses_nonsense(tmp_path):
         OtherFile(source="a", weight=0)
 
 
-def test_every_remedy_can_be_said():
+def test_every_remedy_has_a_text():
     for actions in REMEDIES.values():
         for sentence in actions.values():
             assert "{" not in sentence.say("en") and sentence.say("zh") != sentence.say("en")

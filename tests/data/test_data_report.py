@@ -109,7 +109,7 @@ def test_both_answers_of_a_pair_count():
     )
 
 
-def test_rows_without_a_token_to_learn():
+def test_rows_without_a_labelled_token_are_reported():
     dataset = load_file("qa.jsonl", validation_fraction=0)
     firsts = iter([1, 20, None, 3, 4, 5])
     found = with_tokens(report(dataset), count_tokens(dataset, lambda value: ([30], next(firsts))), 20)
@@ -118,7 +118,7 @@ def test_rows_without_a_token_to_learn():
     assert str(found.blocking).startswith("None of the 6 rows looked at has a token to train on")
 
 
-def test_what_the_template_leaves_out_is_said():
+def test_content_that_the_template_omits_is_reported():
     dataset = load(DataSpec(source=str(FILES / "tools.jsonl"), validation_fraction=0))
     found = finding(
         with_tokens(
@@ -192,7 +192,7 @@ def test_a_weight_repeats_no_finding(tmp_path):
     ]
 
 
-def test_held_out_labels_that_nobody_learns(tmp_path):
+def test_validation_labels_without_training_rows_are_reported(tmp_path):
     train = write(tmp_path / "a.jsonl", [{"text": f"t {n}", "label": "xy"[n % 2]} for n in range(8)])
     held = write(tmp_path / "h.jsonl", [{"text": f"u {n}", "label": "xyz"[n % 3]} for n in range(6)])
     found = finding(report(load(DataSpec(source=train, validation=held), "label")), "validation")
@@ -347,7 +347,7 @@ def test_every_finding_names_the_file_of_each_line(tmp_path):
     ]
 
 
-def test_lines_of_the_held_out_file_name_it(tmp_path):
+def test_findings_in_the_validation_file_name_it(tmp_path):
     held = tmp_path / "h.jsonl"
     held.write_text(
         json.dumps({"prompt": "Where is 2?", "completion": "Elsewhere"})

@@ -92,7 +92,7 @@ messages = st.fixed_dictionaries({"role": SAID | anything, "content": anything})
 
 @settings(max_examples=250, deadline=None)
 @given(st.lists(messages | anything, min_size=1, max_size=3))
-def test_whatever_stands_there_gives_turns_or_a_sentence(items):
+def test_any_value_gives_turns_or_a_studio_error(items):
     try:
         found = turns(unwrapped(items), PLACE, "m")
     except RowProblem as problem:
@@ -123,7 +123,7 @@ def test_whatever_stands_there_gives_turns_or_a_sentence(items):
 
 @settings(max_examples=300, deadline=None)
 @given(anything)
-def test_whatever_is_called_a_tool_gives_schemas_or_a_sentence(value):
+def test_any_tool_value_gives_schemas_or_a_studio_error(value):
     try:
         found = tool_schemas(value, PLACE)
     except RowProblem as problem:
@@ -251,7 +251,7 @@ def test_harmonys_channels_are_one_turn():
     ]
 
 
-def test_thoughts_that_stand_inline_are_not_said_twice():
+def test_inline_reasoning_is_not_repeated():
     assert message_of(content="<think>\nTwo.\n</think>\n\n4", reasoning_content="Two.") == {
         "role": "assistant",
         "content": "<think>\nTwo.\n</think>\n\n4",

@@ -31,7 +31,7 @@ def test_importing_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
 
 
-def test_a_count_of_one_is_said_as_one():
+def test_a_count_of_one_takes_the_singular():
     left, none = (
         "{count} {count:row is|rows are} left out.",
         "{count:The only row|None of the {count} rows} of {name} {count:cannot|can} be read. The first: {reason}",

@@ -66,13 +66,13 @@ def test_datasets_are_asked_for_as_such(hub):
     assert hub["queries"][-1][0] == "/api/datasets"
 
 
-def test_a_refusal_is_a_sentence(hub):
+def test_a_refused_search_raises_a_studio_error(hub):
     hub["status"] = 400
     with pytest.raises(StudioError, match="refused the search"):
         search("model", "small")
 
 
-def test_without_a_network_there_is_a_sentence(monkeypatch):
+def test_a_search_without_network_raises_a_studio_error(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(StudioError, match="cannot be reached"):
         search("model", "small")

@@ -51,7 +51,7 @@ def test_words_of_others_may_be_marked():
     assert asked == {"role": "user", "content": "a", "weight": 1}
 
 
-def test_axolotls_offsets_are_both_inside_and_nothing_else_is_learnt():
+def test_axolotl_train_detail_offsets_are_inclusive():
     text = "I'm doing very well, thank you!"
     detail = [
         {"begin_offset": 0, "end_offset": 8, "train": False},
@@ -74,7 +74,7 @@ def test_axolotls_offsets_are_both_inside_and_nothing_else_is_learnt():
         assert "train_detail" in refused({"role": "assistant", "content": text, "train_detail": wrong})
 
 
-def test_parts_are_learnt_as_each_says():
+def test_each_part_has_its_own_loss_weight():
     parts = [
         {"type": "text", "text": "Hm.", "train": False},
         {"type": "text", "text": " It is"},
@@ -96,7 +96,7 @@ def test_parts_are_learnt_as_each_says():
     assert "span_weights" not in of({"role": "assistant", "content": parts, "weight": 0})[0]
 
 
-def test_words_and_calls_that_are_marked_apart():
+def test_text_and_calls_with_different_weights():
     call = {"role": "tool_call", "content": '{"name": "f", "arguments": {}}'}
     made = {"type": "function", "function": {"name": "f", "arguments": {}}}
     assert of({"role": "assistant", "content": "Wait", "loss": False}, call) == [

@@ -40,7 +40,7 @@ def refusal_of(action, *args) -> str:
 # ---- the draft --------------------------------------------------------------------------------------------------
 
 
-def test_at_first_the_first_example_lies_there(desk):
+def test_a_new_draft_uses_the_first_sample(desk):
     assert desk.outlook().recipe.data.source == "captain"
     assert desk.outlook().problems == {}
 
@@ -88,7 +88,7 @@ def test_a_method_brings_its_learning_rate_unless_the_person_set_one(desk):
         ({"machine": {"device": "cuda:77"}}, "machine"),
     ],
 )
-def test_the_outlook_says_what_can_be_mended_and_start_refuses_with_it(desk, parts, part):
+def test_the_outlook_and_start_report_the_same_problem(desk, parts, part):
     desk.change(**parts)
     found = desk.outlook()
     assert list(found.problems) == [part]
@@ -124,7 +124,7 @@ def test_the_outlook_survives_any_model_folder(desk, tmp_path, config):
     assert problems and "Traceback" not in " ".join(map(str, problems.values()))
 
 
-def test_the_outlook_survives_what_nobody_thought_of(desk, monkeypatch):
+def test_the_outlook_handles_unexpected_errors(desk, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by chance")
 
@@ -171,7 +171,7 @@ def test_long_upload_names_fit_on_a_disk(desk, tmp_path, name):
     assert kept.name.endswith(".jsonl") == name.endswith(".jsonl")
 
 
-def test_what_is_taken_in_stays_inside_and_is_kept_once(desk, tmp_path):
+def test_imported_files_stay_in_the_home_and_are_stored_once(desk, tmp_path):
     given = Path(rows(tmp_path / "given.jsonl", *GOOD))
     kept = desk.import_file(given, "../../evil.jsonl")
     assert kept.parent.parent == desk.home.uploads and kept.read_bytes() == given.read_bytes()
@@ -247,7 +247,7 @@ def test_the_task_follows_the_data(desk, tmp_path):
     assert desk.draft()["task"]["name"] == "chat" and desk.outlook().problems == {}
 
 
-def test_an_example_lends_its_name_to_no_other_data(desk, tmp_path):
+def test_a_samples_run_name_is_not_used_for_other_data(desk, tmp_path):
     assert desk.draft()["name"] == "Captain"
     desk.use(rows(tmp_path / "chat.jsonl", *GOOD))
     assert desk.draft()["name"] == ""
@@ -284,7 +284,7 @@ def test_a_mapping_that_does_not_fit_is_not_offered(desk, tmp_path):
     assert desk.draft()["data"]["mapping"] is None
 
 
-def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path):
+def test_unrecognised_columns_are_reported_and_can_be_mapped(desk, tmp_path):
     (tmp_path / "odd.csv").write_text(
         "frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9))
     )
@@ -294,7 +294,7 @@ def test_columns_that_nobody_recognises_are_taken_and_asked_about(desk, tmp_path
     assert len(desk.outlook().dataset.train) == 8
 
 
-def test_the_columns_of_a_validation_file_are_chosen_and_remembered_like_those_of_others(desk, tmp_path):
+def test_column_roles_of_a_validation_file_are_remembered(desk, tmp_path):
     desk.use(rows(tmp_path / "a.jsonl", *GOOD))
     held = str(tmp_path / "h.csv")
     Path(held).write_text("frage,antwort,rest\n" + "".join(f"Wer bist du {n}?,Ich bin {n}.,x{n}\n" for n in range(9)))
@@ -382,14 +382,14 @@ def test_several_labels_in_a_cell_switch_several_labels_on(desk, tmp_path):
     assert desk.draft()["data"]["mapping"] and desk.draft()["task"]["multi_label"]
 
 
-def test_rows_without_any_label_are_something_to_tell_apart(desk, tmp_path):
+def test_one_label_column_and_unlabelled_rows_can_be_trained_on(desk, tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,rude,loud\n" + "".join(f"A remark with the number {n},{n % 2},0\n" for n in range(12)))
     desk.use(str(path))
     assert desk.outlook().report.blocking is None and desk.outlook().report.labels.keys() == {"rude"}
 
 
-def test_virtual_tokens_that_leave_no_room_for_the_rows_are_refused_before_the_run(desk):
+def test_too_many_virtual_tokens_are_refused_before_the_run(desk):
     """Of the starter, which reckons places, rows alone may be longer than it reads; LongLoRA reads on."""
     context = desk.outlook().shape.context
     desk.change(method={"name": "prompt_tuning", "virtual_tokens": context})

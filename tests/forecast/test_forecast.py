@@ -185,7 +185,7 @@ def test_odd_data_is_borne():
     )  # cut at "Max sequence length"
 
 
-def test_the_sentence():
+def test_the_run_sentence():
     from studio.forecast.estimate import Forecast, Question
 
     asked = recipe({"name": "lora", "rank": 8}, data={"source": "captain"})
@@ -253,7 +253,7 @@ def test_ways_out_lead_out():
     assert qlora["name"] == "qlora" and qlora["rank"] == asked.method.rank
 
 
-def test_no_way_out_is_said_where_none_is_needed():
+def test_no_remedy_is_offered_if_memory_suffices():
     assert not_enough_memory(ask(), CPU) == [] and memory_problem(ask(), CPU) is None
 
 

@@ -36,22 +36,22 @@ def names(**more) -> list[str]:
     return [item.name for item in recommend(case(**more))]
 
 
-def test_a_small_model_can_learn_whole():
+def test_full_fine_tuning_is_recommended_for_a_small_model():
     assert names() == ["lora", "full", "dora"]
 
 
-def test_where_lora_does_not_fit_qlora_comes_first_and_says_the_figures():
+def test_qlora_is_recommended_if_lora_does_not_fit():
     found = recommend(case(shape=llama(), hardware=replace(BIG, free=20 * GB)))
     assert found[0].name == "qlora"
     assert "LoRA would need" in str(found[0].reason) and "free" in str(found[0].reason)
 
 
-def test_where_nothing_fits_the_least_is_named_with_a_way_out():
+def test_the_method_with_the_least_memory_is_named_if_nothing_fits():
     found = recommend(case(shape=llama(), hardware=replace(BIG, free=2 * GB)))
     assert [item.name for item in found] == ["qlora"] and "Make the batch smaller" in str(found[0].reason)
 
 
-def test_few_examples_call_for_few_numbers_and_many_for_many():
+def test_recommendations_depend_on_the_number_of_examples():
     assert "ia3" in names(rows=40, shape=llama(layers=4))
     assert {"full", "rslora"} & set(names(rows=100_000, shape=llama(layers=16)))
 

@@ -32,7 +32,7 @@ def spied(monkeypatch):
     return seen
 
 
-def test_it_ends_on_its_budget_and_a_resumed_run_keeps_the_same_ranks(runs, spied):
+def test_adalora_reaches_its_budget_and_keeps_ranks_after_resume(runs, spied):
     whole = runs.start(METHOD, max_steps=20, learning_rate=5e-3)
     folder = runs.home.adapter(whole)
     assert sum(ranks(folder)) == 2 * LAYERS and len(set(ranks(folder))) > 1  # the budget, not spread evenly

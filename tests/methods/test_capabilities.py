@@ -50,7 +50,7 @@ def test_the_person_is_told_before_the_run(name):
         assert (recipe.method.unsupported_reason(what) is None) == (cell(name, what) == YES)
 
 
-def test_every_reason_is_a_sentence_in_both_languages():
+def test_every_reason_is_translated():
     for what, capability in CAPABILITIES.items():
         assert capability.title in translations("zh")
         for reason in REASONS:
@@ -58,5 +58,5 @@ def test_every_reason_is_a_sentence_in_both_languages():
             assert "LoRA" in text.say() and text.say() != text.say("zh")
 
 
-def test_a_method_that_nobody_measured_lacks_everything():
+def test_a_method_without_measurements_has_no_capability():
     assert cell("no such method", "merge") == "untried"

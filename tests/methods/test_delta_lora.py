@@ -61,7 +61,7 @@ def by_the_paper(start: int) -> list[float]:
 
 
 @pytest.mark.parametrize("start", [START, 0])
-def test_it_is_the_loop_of_the_paper_and_ships_as_stock_lora(start, tmp_path):
+def test_training_equals_the_papers_algorithm_and_is_saved_as_lora(start, tmp_path):
     from peft import PeftModel
 
     losses, model = fine_tuned(start / STEPS)
@@ -79,7 +79,7 @@ def test_it_is_the_loop_of_the_paper_and_ships_as_stock_lora(start, tmp_path):
             )  # the base stayed as it was
 
 
-def test_it_is_not_plain_lora():
+def test_delta_lora_differs_from_lora():
     losses, _ = fine_tuned(0.25)
     torch.manual_seed(0)
     plain = by_the_paper(STEPS)

@@ -62,7 +62,7 @@ def test_stock_peft_loads_exactly_what_was_measured(groups, tmp_path):
         assert torch.equal(logits(model), base)
 
 
-def test_a_shut_group_ships_nothing(tmp_path):
+def test_a_pruned_group_saves_no_weights(tmp_path):
     method, model = fine_tuned(groups="matrix")
     shut, *_ = model.base_model.layers().items()
     shut[1].diff_group["default"].data.fill_(-9.0)
@@ -70,7 +70,7 @@ def test_a_shut_group_ships_nothing(tmp_path):
     assert not any(shut[0] in name for name in load_file(tmp_path / "adapter_model.safetensors"))
 
 
-def test_settling_keeps_the_choice_and_learns_on():
+def test_fixing_the_mask_keeps_the_selection_and_training_goes_on():
     _, model = fine_tuned(kept=0.5)
     before = logits(model)
     model.base_model.settle("default")
@@ -88,7 +88,7 @@ def test_settling_keeps_the_choice_and_learns_on():
     assert all(torch.equal(each.diff_weight["default"], weight[key]) for key, each in model.base_model.layers().items())
 
 
-def test_the_price_shuts_gates():
+def test_the_penalty_closes_gates():
     method, model = fine_tuned(sparsity=10)
     before = method.penalty(model)
     before.backward()

@@ -36,7 +36,7 @@ def test_a_spans_most_of_what_the_layer_sees_and_is_the_same_again():
     assert torch.equal(again.get_submodule(LAYER).lora_A["default"].weight, a)
 
 
-def test_what_would_wait_for_ever_is_a_sentence():
+def test_batches_with_too_few_tokens_raise_a_studio_error():
     with pytest.raises(StudioError, match="at least 200 tokens that are trained on"):
         METHODS["eva"](rank=200).wrap(load_base(STARTER), Setting(batches=batches))
     rows = [

@@ -65,7 +65,7 @@ def test_the_card_explains_it(each):
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_a_bad_value_is_refused_with_a_sentence(each):
+def test_an_invalid_value_raises_a_studio_error(each):
     """Every limit of every option is tried from outside; so are words for numbers and choices that are none."""
     cls = METHODS[each]
     for key, value in bad_values(cls):
@@ -103,14 +103,14 @@ def bad_values(cls):
 
 
 @pytest.mark.parametrize(("each", "options", "word"), REFUSED)
-def test_what_cannot_work_is_refused_with_a_sentence(each, options, word):
+def test_unsupported_combinations_are_refused(each, options, word):
     method = METHODS[each](**options)
     text = method.refusal(read_shape(STARTER), "chat", method.quantisation or "none") or method.unfinished()
     assert isinstance(text, Sentence) and word in str(text)
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_a_model_it_does_not_know_is_refused_with_a_sentence(each, bench):
+def test_an_unsupported_model_is_refused(each, bench):
     """A model without any of the usual layers, and a task that nobody knows."""
     shape, method = read_shape(STARTER), made(each, bench)[0]
     bare = shape.__class__(**{**vars(shape), "tensors": {"table": (8, 8)}, "architecture": "Strange"})
@@ -121,7 +121,7 @@ def test_a_model_it_does_not_know_is_refused_with_a_sentence(each, bench):
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_it_starts_as_the_base_model_and_learns_as_many_numbers_as_the_paper_says(each, bench):
+def test_wrapped_model_equals_base_at_step_0_and_has_the_papers_parameter_count(each, bench):
     method, _, model = wrapped(each, bench)
     assert sum(
         parameter.numel() for parameter in model.parameters() if parameter.requires_grad
@@ -151,7 +151,7 @@ def test_everything_that_should_moves_and_nothing_else(name, trained):
 
 
 @pytest.mark.slow
-def test_a_stranger_loads_it_and_gets_the_same_logits(name, trained, stock_peft):
+def test_stock_peft_loads_the_adapter_with_the_same_logits(name, trained, stock_peft):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
     assert trained.state == "done" and trained.card["ships_as"] == method.ships_as
@@ -195,7 +195,7 @@ def test_killed_stopped_and_resumed_gives_the_same_curve(name, trained):
 
 
 @pytest.mark.slow
-def test_it_beats_the_base_model_on_what_it_has_not_seen(name, trained):
+def test_fine_tuned_model_beats_base_on_validation_rows(name, trained):
     metrics, margin = trained.card["metrics"], short_runs.MARGINS.get(name, short_runs.MARGIN)
     won = metrics["base_eval_loss"] - metrics["eval_loss"]
     print(

@@ -92,7 +92,7 @@ def test_attention_on_one_adapter_is_that_adapter(bank):
     assert METHODS["fusion"]().penalty(model) == 0
 
 
-def test_the_order_of_the_bank_is_no_matter_at_the_start_but_the_shares_add_up(bank):
+def test_fusion_weights_have_one_share_per_adapter_and_sum_to_1(bank):
     bank("one"), bank("other"), bank("another one")
     model = fused(bank, "one", "other", "another one")
     logits(model)
@@ -100,7 +100,7 @@ def test_the_order_of_the_bank_is_no_matter_at_the_start_but_the_shares_add_up(b
         assert layer.shares.shape == (1, 8, 3) and torch.allclose(layer.shares.sum(-1), torch.ones(1, 8))
 
 
-def test_adapters_that_do_not_fit_are_refused_in_a_sentence(bank):
+def test_incompatible_adapters_raise_a_studio_error(bank):
     (
         bank("one"),
         bank("wide", size=32),
@@ -169,7 +169,7 @@ def _messages(row: dict) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_fusion_of_two_tasks_is_at_least_as_good_as_the_better_adapter_on_both(runs, tmp_path):
+def test_fusion_matches_the_better_adapter_on_both_tasks(runs, tmp_path):
     data = mixed_data(tmp_path, rows=96, validation=12)
     budget = {
         "max_steps": 40,

@@ -26,7 +26,7 @@ def logits(model) -> torch.Tensor:
     return model.eval()(IDS).logits
 
 
-def test_it_picks_by_score():
+def test_groups_are_chosen_by_score():
     scores = {
         f"layers.{block}.{kind}": float(value)
         for kind, values in {"a": (1, 9, 3, 2), "b": (8, 1, 2, 50)}.items()

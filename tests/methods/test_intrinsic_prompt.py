@@ -18,7 +18,7 @@ SHORT = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
 pytestmark = pytest.mark.slow
 
 
-def test_a_subspace_gives_its_prompts_back_and_zero_is_their_middle(tmp_path):
+def test_the_subspace_reconstructs_its_prompts_and_zero_is_their_mean(tmp_path):
     torch.manual_seed(0)
     prompts = torch.randn(4, 3, 8)
     prompt = prompt_subspace.find(prompts, 4, 32)

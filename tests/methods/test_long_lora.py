@@ -72,7 +72,7 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     assert (logits(whole) - expected[long]).abs().max() < 1e-3
 
 
-def test_it_reads_four_times_as_far_as_the_base():
+def test_context_is_four_times_that_of_the_base():
     """Fine-tuned on rows of twice the starter's context, it guesses as well behind four times that context's first
     quarter as in it."""
     import torch.nn.functional as F

@@ -7,7 +7,7 @@ from studio.methods import METHODS
 from studio.models.load import load_base
 
 
-def test_b_learns_faster_and_everything_decays_as_asked():
+def test_b_has_a_higher_learning_rate_and_weight_decay_applies():
     method = METHODS["lora_plus"](ratio=4, targets="q_proj")
     model = method.wrap(load_base(STARTER))
     groups = method.optimizer(

@@ -14,7 +14,7 @@ from studio.methods.prefix_tuning import KEYS, OWN_ATTENTION
 
 
 @pytest.mark.slow
-def test_the_types_with_attention_of_their_own_are_those_of_transformers():
+def test_own_attention_types_match_transformers():
     found = set()
     for kind, names in {**MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES, **MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}.items():
         model = getattr(transformers, names if isinstance(names, str) else names[0])

@@ -165,7 +165,7 @@ OTHER_SIZES = {
 @pytest.mark.parametrize(
     "name", sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None)
 )
-def test_what_the_table_promises_for_pictures_is_offered_and_counted(name, tmp_path):
+def test_methods_for_image_models_are_offered_and_counted(name, tmp_path):
     """Beside the head, which every method learns whole."""
     import torch
 
@@ -195,7 +195,7 @@ FALCON_WIDTHS = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(NEEDS)))
 @pytest.mark.parametrize("kind", ["Falcon", "Bloom"])
-def test_on_falcon_and_bloom_it_learns_or_the_form_says_why_not(kind, name, tmp_path):
+def test_methods_train_on_falcon_and_bloom_or_are_refused(kind, name, tmp_path):
     import transformers
 
     config = getattr(transformers, f"{kind}Config")(
@@ -288,7 +288,7 @@ def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
         assert not any(".mlp." in name for name in labelled)
 
 
-def test_targets_that_are_experts_are_refused_with_a_sentence(mixture):
+def test_expert_target_modules_raise_a_studio_error(mixture):
     assert "match no layer" in str(
         METHODS["lora"](targets="gate_proj,down_proj").refusal(read_shape(mixture), "chat", "none")
     )

@@ -52,7 +52,7 @@ def test_with_a_network_it_resumes_on_the_same_curve(runs):
     assert close(runs.losses(run), whole, 1e-5)
 
 
-def test_it_goes_on_from_a_trained_prefix_of_any_origin(runs, tmp_path):
+def test_a_prefix_is_initialised_from_a_trained_prefix(runs, tmp_path):
     """One of ours, and one that stock peft made: step 0 has its logits."""
     first = runs.start("prefix_tuning", max_steps=2, learning_rate=1e-2)
     torch.manual_seed(2)
@@ -84,7 +84,7 @@ def test_it_goes_on_from_a_trained_prefix_of_any_origin(runs, tmp_path):
         METHODS["prefix_tuning"](start="adapter", adapter="lost").wrap(load_base(STARTER), setting)
 
 
-def test_it_begins_as_the_text_it_is_given():
+def test_a_prefix_is_initialised_from_a_text():
     text = "Answer like a captain of a ship would."
     model = METHODS["prefix_tuning"](start="text", text=text, virtual_tokens=6).wrap(load_base(STARTER)).eval()
     from studio.models.chat_tokenizer import ChatTokenizer
@@ -98,7 +98,7 @@ def test_it_begins_as_the_text_it_is_given():
     assert len(prefix_layers(again)) == 5 and all(len(layer.pairs("default")) == 9 for layer in prefix_layers(again))
 
 
-def test_what_cannot_be_is_said_in_the_form():
+def test_unsupported_options_are_refused():
     shape = read_shape(STARTER)
     made = METHODS["prefix_tuning"]
     assert "Start text is empty" in str(made(start="text").refusal(shape, "chat", "none"))

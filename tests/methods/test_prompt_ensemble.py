@@ -59,7 +59,7 @@ def mean(logits: list[torch.Tensor]) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["qwen2", "gpt2", "opt", "gemma2"])
-def test_it_answers_with_the_mean_of_its_stock_prompts(kind, tmp_path):
+def test_ensemble_output_is_the_mean_of_its_prompts(kind, tmp_path):
     model = ensemble(tiny(kind)).eval()
     found = model(input_ids=IDS).logits.exp()
     METHODS["prompt_ensemble"]().save(model, tmp_path)
@@ -79,7 +79,7 @@ def test_it_answers_with_the_mean_of_its_stock_prompts(kind, tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["qwen2", "gpt2", "opt"])
 @pytest.mark.parametrize("how", ["average", "vote"])
-def test_generation_with_a_cache_and_padding_says_what_each_row_says_alone(kind, how):
+def test_cached_padded_generation_equals_single_rows(kind, how):
     model = ensemble(tiny(kind), combine=how).eval()
     rows = [IDS[0].tolist(), IDS[0, :5].tolist()]
     expected = []
@@ -110,7 +110,7 @@ def test_most_votes_win_and_the_mean_decides_between_equals():
         assert combined(text.log(), how).exp().sum() == pytest.approx(1)
 
 
-def test_each_member_learns_as_if_it_were_alone(tmp_path):
+def test_each_member_trains_as_it_would_alone(tmp_path):
     model = ensemble(tiny("qwen2"))
     prompts = model.get_base_model().get_input_embeddings().prompt_ensemble_members["default"]
     assert len({tuple(prompt.flatten().tolist()) for prompt in prompts}) == MEMBERS
@@ -125,7 +125,7 @@ def test_each_member_learns_as_if_it_were_alone(tmp_path):
         assert torch.allclose(prompts.grad[at] * MEMBERS, table.grad, atol=1e-6)
 
 
-def test_it_costs_as_many_rows_as_it_has_members():
+def test_forecast_memory_grows_with_the_number_of_members():
     from studio.forecast.memory import memory_parts
 
     shape, parts = read_shape(STARTER), {}

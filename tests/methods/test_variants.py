@@ -90,7 +90,7 @@ def bare():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
+def test_merged_model_and_chat_give_the_trained_answers(name, tmp_path, bare):
     """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each
     time."""
     method, model = fine_tuned(name)
@@ -143,7 +143,7 @@ def test_merged_and_in_chat_it_answers_as_it_was_taught(name, tmp_path, bare):
         ("unilora", {"length": 100_000, "rank": 2}, ("100000", "44800")),
     ],
 )
-def test_options_that_peft_would_refuse_or_misuse_are_refused_in_words(name, options, words):
+def test_options_that_peft_rejects_raise_a_studio_error(name, options, words):
     method = METHODS[name](**options)
     refusal = str(method.refusal(read_shape(STARTER), "chat", "none"))
     assert all(word in refusal for word in words), refusal
@@ -187,7 +187,7 @@ def test_its_options_survive_saving_and_loading(name, options, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pissa", "olora", "corda", "lora_ga"])
-def test_a_run_that_changed_its_base_goes_on_where_the_start_was_found_otherwise(name, tmp_path):
+def test_a_base_changing_run_resumes_from_another_decomposition(name, tmp_path):
     """As on another machine, whose decomposition gives other signs and other noise."""
     method, model = fine_tuned(name)
     wanted, labelled, state = (
@@ -289,7 +289,7 @@ def test_more_directions_than_a_layer_has_are_refused(name):
         ("beft", "v_proj,value", None),
     ],
 )
-def test_a_layer_that_is_not_there_is_said(name, targets, idle):
+def test_a_missing_target_layer_is_reported(name, targets, idle):
     text = METHODS[name](targets=targets).remark(read_shape(STARTER))
     assert (idle is None and text is None) or f"is called {idle}," in str(text)
 
@@ -344,7 +344,7 @@ def test_what_was_found_in_the_base_goes_on_in_a_resumed_run(name, tmp_path, mon
 
 
 @pytest.mark.parametrize("name", ["mica", "velora", "psoft", "corda", "lora_ga"])
-def test_it_ships_as_a_plain_lora(name, tmp_path):
+def test_the_adapter_is_saved_as_plain_lora(name, tmp_path):
     """That servers load which know no more than A and B."""
     method, model = fine_tuned(name)
     method.save(model, tmp_path)

@@ -31,7 +31,7 @@ def gpt2(tmp_path_factory):
         if "virtual_tokens" in method.model_fields and name != "intrinsic_prompt"
     ),
 )
-def test_what_does_not_fit_is_said_and_what_is_not_said_fits(gpt2, name):
+def test_context_overflow_is_reported_exactly_where_rows_do_not_fit(gpt2, name):
     from transformers import GPT2LMHeadModel
 
     for tokens in (CONTEXT - ROW, CONTEXT - ROW + 1):
@@ -44,7 +44,7 @@ def test_what_does_not_fit_is_said_and_what_is_not_said_fits(gpt2, name):
         assert fits == (recipe.context_overflow(read_shape(gpt2), ROW) is None), tokens
 
 
-def test_the_sentence_names_the_option_and_a_value_that_fits(gpt2):
+def test_the_error_names_the_option_and_a_value_that_fits(gpt2):
     shape = read_shape(gpt2)
 
     def context_overflow(length=512, longest=ROW, **method):

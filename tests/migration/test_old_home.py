@@ -100,7 +100,7 @@ def test_opening_twice_changes_nothing_more(old):
     assert {path: path.read_bytes() for path in old.rglob("*.json*")} == before
 
 
-def test_odd_characters_and_torn_files_do_not_keep_a_home_from_opening(old, facts):
+def test_a_home_with_odd_characters_and_torn_files_opens(old, facts):
     """Half a character, line separators of Unicode, a torn row and a torn card; also after a crash between files and
     database."""
     path = old / "runs" / facts["done"] / "predictions.jsonl"

@@ -106,7 +106,7 @@ def test_keys_that_no_layer_uses_are_not_counted(folders, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lora_learns_in_the_text_part_and_stock_peft_loads_it(kind, folders, tmp_path):
+def test_lora_trains_the_text_part_and_stock_peft_loads_it(kind, folders, tmp_path):
     from peft import PeftModel
 
     shape = read_shape(folders[kind])

@@ -205,7 +205,7 @@ def test_qwen_drops_reasoning_before_the_last_question(tokenizer, name):
     assert "which town?" not in tokenizer(name).render([ASK, asks_tool, RESULT, SECOND_REPLY, AGAIN])
 
 
-def test_qwen3_writes_an_empty_think_block_only_into_the_last_answer(tokenizer):
+def test_qwen3_adds_an_empty_think_block_to_the_last_answer_only(tokenizer):
     calls = message("assistant", "", tool_calls=TWO_CALLS[1:])
     assert tokenizer("Qwen3").render([ASK, calls, RESULT, SECOND_REPLY]).count("<think>") == 1
     assert tokenizer("Qwen3.5").render([ASK, calls, RESULT, SECOND_REPLY]).count("<think>") == 2
@@ -335,7 +335,7 @@ def test_smollm3_modes(tokenizer):
     assert default in tokenizer("SmolLM3").render([ASK])
 
 
-def test_phi_leaves_out_an_empty_system_text_and_reads_tools_from_the_system_message(tokenizer):
+def test_phi_omits_an_empty_system_message_and_takes_tools_from_it(tokenizer):
     assert tokenizer("Phi-3").render([message("system", ""), ASK]).startswith("<|system|>\n<|end|>\n")
     assert tokenizer("Phi-3.5").render([message("system", ""), ASK]).startswith("<|user|>")
     text = tokenizer("Phi-4-mini").render([{**SYSTEM, "tools": '[{"name": "weather"}]'}, ASK, REPLY])

@@ -49,7 +49,7 @@ def test_samples_have_their_data(item):
 
 
 @pytest.mark.parametrize("item", presets("effort"), ids=lambda item: item.name)
-def test_effort_says_nothing_of_what_is_taught(item):
+def test_effort_presets_do_not_change_data_or_task(item):
     assert set(item.values) <= {"method", "training", "machine"}
 
 

@@ -146,7 +146,7 @@ def test_the_last_answer_alone():
     ]
 
 
-def test_a_missing_end_is_found_and_eos_labelled_after_every_answer(tmp_path):
+def test_eos_is_labelled_after_answers_if_the_template_has_no_end_marker(tmp_path):
     record = {"messages": [*answer("One.")["messages"], *answer("Two.")["messages"]]}
     bare, ended = ChatTokenizer(folder(tmp_path / "m", NO_END)), ChatTokenizer(tmp_path / "m", append_eos=True)
     assert bare.answer_end == ("", "") and labelled(bare, record) == [("One.", 1.0), ("Two.", 1.0)]

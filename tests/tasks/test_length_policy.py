@@ -52,7 +52,7 @@ CONVERSATION = [
         (3, CONVERSATION),  # not even one word of the question fits: it stays as it was
     ],
 )
-def test_a_conversation_loses_its_oldest_exchanges_and_then_the_first_words_of_the_question(limit, kept):
+def test_shortening_drops_the_oldest_exchanges_then_the_start_of_the_question(limit, kept):
     record = {"messages": CONVERSATION, "tools": ["tide"]}
     found = trim_record(record, lambda record: words(record) <= limit)
     assert found == {"messages": kept, "tools": ["tide"]} and (found is record) == (kept is CONVERSATION)
@@ -66,7 +66,7 @@ def test_trimmed_texts_begin_at_a_word():
     assert trim_record(endless, short) is endless
 
 
-def test_a_very_long_text_costs_little_more_than_what_is_kept_of_it():
+def test_shortening_a_very_long_text_tries_few_candidates():
     tried = []
     text = " ".join(["word"] * 100_000)
     kept = trim_record({"text": text}, lambda record: tried.append(len(record["text"])) or len(record["text"]) <= 900)[

@@ -37,7 +37,7 @@ def test_padded_rows_give_the_logits_of_single_rows(name):
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "prompt_tuning", "adapter", "bitfit", "p_tuning_v2"])
-def test_the_head_is_learnt_and_saved(name, tmp_path):
+def test_the_head_is_trained_and_saved(name, tmp_path):
     from peft import PeftModel
 
     model = wrapped(name)
@@ -165,7 +165,7 @@ def test_a_column_for_each_label(runs, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_label_only_is_a_sentence(runs, tmp_path):
+def test_a_single_label_raises_a_studio_error(runs, tmp_path):
     (tmp_path / "one.csv").write_text("text,label\n" + "\n".join(f"letter number {at},same" for at in range(12)))
     with pytest.raises(StudioError, match="only one label"):
         runs.start(task="classification", data={"source": str(tmp_path / "one.csv")})
@@ -173,7 +173,7 @@ def test_one_label_only_is_a_sentence(runs, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["p_tuning_v2", "bitfit", "fusion"])
-def test_methods_made_for_classification_learn_it(name, runs):
+def test_classification_methods_train(name, runs):
     """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were fine-tuned classes
     of their own."""
     method = {"name": name}

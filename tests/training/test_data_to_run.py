@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     return runs, runs.start(data=data, model={"template": "llama3"}, max_steps=2, max_length=400)
 
 
-def test_the_lent_template_is_saved_with_the_adapter_and_taken_up_by_chat(run):
+def test_a_chosen_template_is_saved_with_the_adapter_and_used_in_chat(run):
     runs, run_id = run
     (row,) = runs.store.adapters()
     adapter = runs.home.adapter(row["id"])
@@ -41,7 +41,7 @@ def test_the_lent_template_is_saved_with_the_adapter_and_taken_up_by_chat(run):
     )
 
 
-def test_rows_that_are_left_out_are_said_and_counted(run):
+def test_rows_left_out_are_logged_and_counted(run):
     runs, run_id = run
     events = runs.store.events(run_id=run_id)
     plan = next(event["data"] for event in events if event["kind"] == "plan")

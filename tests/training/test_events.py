@@ -92,7 +92,7 @@ def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_broken_loss_is_recorded_and_ends_the_run_with_a_sentence(events, loss):
+def test_a_non_finite_loss_is_recorded_and_ends_the_run(events, loss):
     log(events, 1, loss=2.0, learning_rate=2e-4)
     with pytest.raises(StudioError) as caught:
         log(events, 2, loss=loss, learning_rate=2e-4)

@@ -44,7 +44,7 @@ def test_varied_pictures_differ_and_keep_their_size():
 
 
 @pytest.mark.slow
-def test_leaves_are_told_apart(runs):
+def test_leaves_are_classified(runs):
     """From 25 % (always the same class) to at least 60 % of the validation leaves in 52 steps; the playground hears
     what the evaluation heard."""
     from studio.chat.classifier import Classifiers

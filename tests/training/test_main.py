@@ -31,7 +31,7 @@ def test_a_preset_runs_in_a_terminal(tmp_path):
     assert (home.adapter(Store(home.database).adapters()[0]["id"]) / "adapter_model.safetensors").exists()
 
 
-def test_a_wrong_recipe_is_a_sentence(tmp_path):
+def test_an_invalid_recipe_raises_a_studio_error(tmp_path):
     recipe = tmp_path / "wrong.yaml"
     recipe.write_text("training: {learning_rate: -1}\nmethod: lorra\n")
     done = run(recipe, tmp_path / "home")

@@ -82,7 +82,7 @@ def test_figures_of_each_set_and_their_mean():
 
 
 @pytest.mark.slow
-def test_two_label_sets_learnt_with_one_prompt(runs, tmp_path):
+def test_p_tuning_v2_trains_two_label_sets(runs, tmp_path):
     """P-Tuning v2: one prefix for both; each set clearly above its commonest label, and stock peft gives the same
     logits again."""
     run = runs.start(

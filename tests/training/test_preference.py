@@ -163,12 +163,12 @@ def test_kto_sees_each_prompt_with_the_answer_of_the_row_before(tmp_path):
         ({"task": "feedback", "training": {"packing": True}}, "Switch Packing off"),
     ],
 )
-def test_what_cannot_be_learnt_is_a_sentence(recipe, text):
+def test_unsupported_recipes_are_refused(recipe, text):
     assert text in recipe_from(recipe).refusal(None).say()
     assert recipe_from({"task": preference(algorithm="orpo"), "method": "full"}).refusal(None) is None
 
 
-def test_a_file_of_thumbs_is_no_file_of_pairs(runs):
+def test_feedback_data_is_refused_for_preference_pairs(runs):
     with pytest.raises(StudioError, match="no pairs of a better and a worse answer can be made"):
         runs.start(task="preference", data={"source": str(Path(__file__).parents[1] / "data_files" / "kto.jsonl")})
 
@@ -243,7 +243,7 @@ def test_stopped_and_resumed_gives_the_same_curve(algorithm, runs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "steps"), [(preference(algorithm=name), 30) for name in ("dpo", "kto", "orpo")])
-def test_the_sample_is_learnt_without_imitation(runs, task, steps):
+def test_preference_accuracy_on_the_sample_without_sft_loss(runs, task, steps):
     run = runs.start(
         task=task,
         data={"source": "preferences", "max_rows": None},
@@ -261,7 +261,7 @@ def test_the_sample_is_learnt_without_imitation(runs, task, steps):
 
 
 @pytest.mark.slow
-def test_feedback_of_thumbs(runs, tmp_path):
+def test_feedback_training_raises_reward_accuracy(runs, tmp_path):
     rows = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()[:60]]
     rated = [
         {"prompt": row["prompt"], "completion": row[key], "label": key == "chosen"}

@@ -103,7 +103,7 @@ class Watched(StoppingJob):
     ("task", "data"),
     [("chat", "captain"), ("classification", "tickets"), ("preference", "preferences"), ("image", "leaves")],
 )
-def test_progress_is_said_and_stop_is_obeyed_meanwhile(task, data, tmp_path, monkeypatch):
+def test_preparing_reports_progress_and_can_be_stopped(task, data, tmp_path, monkeypatch):
     from studio.jobs.job import Stopped
     from studio.recipe import recipe_from
     from studio.training.kinds import base

@@ -21,7 +21,7 @@ from studio.words import StudioError
 TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
 
 
-def test_only_the_answer_and_its_end_are_learnt():
+def test_only_the_answer_and_its_end_are_labelled():
     tokenizer = ChatTokenizer(STARTER)
     example = TASKS["chat"]().encode(TALK, tokenizer, 512)[0]
     labelled = [token for token, label in zip(example.ids, example.labels, strict=True) if label != IGNORED]
@@ -31,7 +31,7 @@ def test_only_the_answer_and_its_end_are_learnt():
     assert everything.labels == everything.ids == example.ids
 
 
-def test_an_answer_of_weight_0_is_read_and_not_learnt():
+def test_an_answer_of_weight_0_is_not_labelled():
     tokenizer, value = (
         ChatTokenizer(STARTER),
         [
@@ -54,7 +54,7 @@ def test_an_answer_of_weight_0_is_read_and_not_learnt():
     assert "6." not in labelled(train_on="questions") and "No." in labelled(train_on="questions")
 
 
-def test_the_codec_is_the_tokenizer_of_transformers():
+def test_chat_tokenizer_equals_the_tokenizer_of_transformers():
     from transformers import AutoTokenizer
 
     stock, tokenizer = AutoTokenizer.from_pretrained(STARTER), ChatTokenizer(STARTER)
@@ -68,7 +68,7 @@ def test_the_codec_is_the_tokenizer_of_transformers():
             assert tokenizer.encode(text).ids == stock(text, add_special_tokens=False)["input_ids"]
 
 
-def test_long_text_becomes_several_examples_and_loses_nothing():
+def test_long_text_is_split_without_loss():
     tokenizer = ChatTokenizer(STARTER)
     text = "The sea was calm and the wind was low. " * 20
     parts = TASKS["text"]().encode({"text": text}, tokenizer, 32)
@@ -99,7 +99,7 @@ def test_packed_and_padded_runs_have_the_same_losses(runs):
     assert all(abs(first[step] - second[step]) < 1e-4 for step in first)
 
 
-def test_the_order_is_the_same_for_the_same_seed_and_epoch_and_groups_lengths():
+def test_the_order_groups_lengths_and_depends_on_seed_and_epoch_only():
     lengths = torch.randint(5, 100, (403,)).tolist()
     order = list(LengthGrouped(lengths, 8, seed=1))
     assert sorted(order) == list(range(403)) and order == list(LengthGrouped(lengths, 8, seed=1))
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
         load_trainable(other, tmp_path / "trainable.safetensors")
 
 
-def test_nothing_to_learn_is_a_sentence():
+def test_nothing_to_train_raises_a_studio_error():
     with pytest.raises(StudioError, match="The only example has no token to learn"):
         checks.labelled([], 1, 512)
     with pytest.raises(StudioError, match="found nothing to learn"):
@@ -183,14 +183,14 @@ def test_keep_the_best(runs):
 
 
 @pytest.mark.slow
-def test_a_run_without_a_held_out_part(runs, tmp_path):
+def test_a_run_without_a_validation_set(runs, tmp_path):
     copied = shutil.copy(SAMPLES / "tickets.csv", tmp_path)  # away from its validation sibling
     run = runs.start(data={"validation_fraction": 0, "source": str(copied), "max_rows": 24}, max_steps=2)
     assert runs.store.run(run)["result"]["metrics"] == {}
 
 
 @pytest.mark.slow
-def test_text_task_learns(runs):
+def test_text_task_trains(runs):
     run = runs.start(
         task="text",
         data={"source": "notes", "max_rows": 60},

@@ -103,7 +103,7 @@ def test_all_mixes_share_one_model_in_the_chat(tmp_path):
     )
 
 
-def test_a_shut_gate_is_the_base_model():
+def test_a_closed_gate_equals_the_base_model():
     model = fine_tuned("unipelt")
     for name, parameter in model.named_parameters():
         if "_gate." in name:
@@ -111,7 +111,7 @@ def test_a_shut_gate_is_the_base_model():
     assert (logits(model) - logits(load_base(STARTER))).abs().max() < 1e-4
 
 
-def test_s4_is_a_spindle_of_four_mixes():
+def test_s4_groups_layers_in_a_spindle_pattern():
     mixes = METHODS["s4"]().mixes(12)
     sizes = [sum(set(group) == mix for mix in mixes) for group in METHODS["s4"].groups]
     assert sizes == [2, 4, 4, 2]
@@ -120,7 +120,7 @@ def test_s4_is_a_spindle_of_four_mixes():
     assert "four groups" in str(METHODS["s4"]().refusal(small, "chat", "none"))
 
 
-def test_what_cannot_be_mixed_is_refused_in_a_sentence():
+def test_unsupported_mixes_raise_a_studio_error():
     shape = read_shape(STARTER)
     bare = shape.__class__(
         **{**vars(shape), "tensors": {key: size for key, size in shape.tensors.items() if not key.endswith(".bias")}}

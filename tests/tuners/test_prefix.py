@@ -178,7 +178,7 @@ def test_checkpointing_gives_the_same_gradients(hidden, gated):
     assert all(torch.allclose(plain[name], saved[name], atol=1e-6) for name in plain)
 
 
-def test_on_a_4_bit_base_it_is_exact_and_learns_after_an_evaluation(tmp_path):
+def test_4_bit_base_is_exact_and_trains_after_an_evaluation(tmp_path):
     model = hooked(load_base(STARTER, quantisation="nf4"))
     to_stock(model, tmp_path)
     stock = PeftModel.from_pretrained(load_base(STARTER, quantisation="nf4"), str(tmp_path)).eval()
@@ -206,7 +206,7 @@ def test_bidirectional_models_and_pictures():
         assert torch.equal(logits(vit, pixel_values=picture), logits(tiny("vit"), pixel_values=picture))
 
 
-def test_off_and_unloaded_it_is_the_base_and_two_live_side_by_side(tmp_path):
+def test_disabled_or_unloaded_prefix_equals_base_and_two_prefixes_coexist(tmp_path):
     base = logits(tiny("starter"), input_ids=IDS)
     expected = {}
     for name, hidden in (("first", 0), ("second", 8)):
@@ -234,7 +234,7 @@ def test_off_and_unloaded_it_is_the_base_and_two_live_side_by_side(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["starter", "starter, eager"])
-def test_a_shut_gate_is_the_base_model_and_no_gate_sees_the_future(kind):
+def test_a_closed_gate_equals_the_base_and_gates_are_causal(kind):
     model = hooked(tiny(kind), gated=True)
     changed = IDS.clone()
     changed[:, -1] = 200
@@ -263,7 +263,7 @@ def test_a_prefix_layer_serves_a_model_that_another_tuner_made():
 
 
 @pytest.mark.parametrize("name", ["prefix_tuning", "mam"])
-def test_a_model_with_attention_of_its_own_is_refused_with_a_sentence(name):
+def test_a_model_with_own_attention_is_refused(name):
     bloom = BloomForCausalLM(BloomConfig(vocab_size=96, hidden_size=32, n_layer=2, n_head=4))
     with pytest.raises(StudioError, match="BloomForCausalLM computes attention in a way of its own"):
         METHODS[name](**({"start": "random"} if name == "prefix_tuning" else {})).wrap(bloom)

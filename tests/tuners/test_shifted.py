@@ -13,7 +13,7 @@ def made(length: int, heads: int = 4) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(("length", "heads", "group"), [(64, 4, 16), (61, 4, 16), (16, 4, 16), (17, 3, 16), (40, 2, 8)])
-def test_it_is_full_attention_under_the_mask_of_the_groups(length, heads, group):
+def test_shifted_attention_equals_full_attention_with_the_group_mask(length, heads, group):
     parts = made(length, heads)
     expected = scaled_dot_product_attention(*parts, attn_mask=seen(length, heads, group))
     found = shifted_attention(*parts, group)
@@ -64,7 +64,7 @@ def test_no_logit_changes_when_a_later_token_does(architecture, tmp_path):
         ).abs().max() > 1e-3  # evaluation is not shifted
 
 
-def test_packed_rows_are_cut_by_groups_and_by_examples():
+def test_packed_rows_attend_within_group_and_example():
     """A token of the second example sees neither the first one nor another group."""
     from studio.home import STARTER
     from studio.methods import METHODS

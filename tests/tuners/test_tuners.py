@@ -45,7 +45,7 @@ def test_registering_twice_is_registering_once():
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_it_behaves_like_a_tuner_of_peft(name, options, tmp_path):
+def test_own_tuners_have_the_behaviour_of_peft_tuners(name, options, tmp_path):
     torch.manual_seed(0)
     method = METHODS[name](**options)
     model = method.wrap(load_base(STARTER))
@@ -89,7 +89,7 @@ def test_two_places_of_adapters_live_in_one_model(tmp_path):
         assert torch.equal(logits(both), expected[place])
 
 
-def test_models_without_what_it_needs_are_refused_in_a_sentence():
+def test_unsupported_models_raise_a_studio_error():
     shape = read_shape(STARTER)
     bare = shape.__class__(**{**vars(shape), "tensors": {"model.layers.0.strange.weight": (4, 4)}})
     assert "biases" in str(METHODS["bitfit"]().refusal(bare, "chat", "none"))

@@ -71,7 +71,7 @@ def test_a_remedy_that_every_row_needs_has_its_button(desk, tmp_path, monkeypatc
     )
 
 
-def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
+def test_rows_without_labelled_tokens_count_as_not_used(desk, tmp_path):
     rows = [
         {
             "messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"It is {n}."}],
@@ -96,7 +96,7 @@ def test_rows_in_which_nothing_is_learnt_are_not_used(desk, tmp_path):
     )
 
 
-def test_columns_and_marks_are_said(desk, tmp_path):
+def test_unused_columns_and_media_placeholders_are_reported(desk, tmp_path):
     rows = [
         {
             "messages": [

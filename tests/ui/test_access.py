@@ -30,7 +30,7 @@ def test_at_home_whoever_opened_the_window_may(monkeypatch):
     assert login_button() is None
 
 
-def test_on_a_space_the_owner_may_and_nobody_else(space):
+def test_on_a_space_only_the_owner_is_allowed(space):
     assert may_change(profile("Ada")) and may_change(profile("ada"))
     assert not may_change(None)
     assert not may_change(profile("mallory"))
@@ -94,7 +94,7 @@ def client():
     return TestClient(App.create_app(demo)), done
 
 
-def test_a_stranger_who_calls_the_handler_by_its_address_is_refused(space, client):
+def test_a_direct_api_call_by_a_visitor_is_refused(space, client):
     browser, done = client
     answer = browser.post("/gradio_api/run/change", json={"data": ["x"]})
     assert answer.status_code == 500 and done == []

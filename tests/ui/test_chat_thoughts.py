@@ -30,7 +30,7 @@ def test_answers_without_reasoning_stay_as_they_are():
     assert shown(bare_page(), answered("Write <think> before it."))[1:] == answered("Write <think> before it.")[1:]
 
 
-def test_what_is_drawn_goes_back_to_the_model_as_it_was_said():
+def test_displayed_messages_return_to_the_model_unchanged():
     history = answered("<think>\nAdd it to itself.\n</think>\n\nEight.")
     drawn = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in shown(bare_page(), history)]
     assert plain(drawn) == history

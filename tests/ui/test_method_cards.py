@@ -88,7 +88,7 @@ def test_a_third_method_takes_the_place_of_the_first():
     )
 
 
-def test_what_a_switch_bars_is_said_on_the_card(desk):
+def test_the_card_says_why_quantisation_rules_a_method_out(desk):
     desk.change(machine={**desk.draft()["machine"], "quantisation": "int8"})
     html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "dora")
     assert "does not go with a base in 8 bit" in html and "disabled" in html
@@ -103,7 +103,7 @@ def test_only_what_can_be_used_can_be_chosen(desk):
     assert "does not go with image models" in html and html.count("disabled") >= html.count("<article") == 1
 
 
-def test_what_does_nothing_on_this_model_is_said_above_the_options(desk, tmp_path):
+def test_options_without_effect_on_the_model_are_reported(desk, tmp_path):
     """Phi-3 computes queries, keys and values in one layer, so (IA)³ can scale the MLP alone."""
     from transformers import Phi3Config, Phi3ForCausalLM
 

@@ -38,7 +38,7 @@ def test_a_picture_as_the_model_gets_it(desk):
     assert "mirrored and shifted" in view_html(bare_page(), desk.outlook(), 999)
 
 
-def test_a_processor_that_does_not_say_all_is_a_sentence(desk, tmp_path):
+def test_an_incomplete_processor_config_raises_a_studio_error(desk, tmp_path):
     shutil.copytree(STARTER.parent / "starter_vit", tmp_path / "vit")
     path = tmp_path / "vit" / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "do_pad": True}))

@@ -97,7 +97,7 @@ def test_a_long_run_makes_a_small_report_soon(page):
     assert len(text) < 500_000 and time.monotonic() - began < 20
 
 
-def test_thinning_keeps_lows_and_highs_and_the_axis_suits_the_range():
+def test_thinning_keeps_extremes_and_the_axis_fits_the_range():
     points = [(float(step), 1.0) for step in range(10_000)]
     points[5_000], points[7_000] = (5_000.0, 99.0), (7_000.0, -3.0)
     kept = thinned(points)
