@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
+
+from studio.tuners.layer_tuner import LayerTuner
 
 
 @dataclass
@@ -92,20 +94,13 @@ class BitFitLayer(nn.Module, BaseTunerLayer):
             self.base_layer.bias.data -= self.bitfit_delta[self.merged_adapters.pop()].to(self.base_layer.bias.dtype)
 
 
-class BitFitModel(BaseTuner):
+class BitFitModel(LayerTuner):
     """The peft tuner that adds bias offsets to a model."""
 
     prefix = "bitfit_"
     tuner_layer_cls = BitFitLayer
-    target_module_mapping: dict = {}
 
     def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
         inside = target.base_layer if isinstance(target, BitFitLayer) else target
-        if not can_learn(inside, peft_config.added):
-            return  # matches a target name but has no bias to train
-        layer = target if isinstance(target, BitFitLayer) else BitFitLayer(target)
-        layer.update_layer(adapter_name, peft_config)
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
+        if can_learn(inside, peft_config.added):  # else it matches a target name but has no bias to train
+            super()._create_and_replace(peft_config, adapter_name, target, target_name, parent, current_key)

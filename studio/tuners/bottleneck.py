@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
+from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features
 from torch import nn
+
+from studio.tuners.layer_tuner import LayerTuner
 
 ACTIVATIONS = {"relu": nn.functional.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu}
 
@@ -102,23 +104,17 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
         """Do nothing: `merge` always raises."""
 
 
-class BottleneckModel(BaseTuner):
+class BottleneckModel(LayerTuner):
     """The peft tuner that adds bottleneck adapters to a model."""
 
     prefix = "bottleneck_"
     tuner_layer_cls = BottleneckLayer
-    target_module_mapping: dict = {}
 
-    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
-        layer = target if isinstance(target, BottleneckLayer) else BottleneckLayer(target)
+    def add_to_layer(self, layer, peft_config, adapter_name, current_key):
         if any(current_key == name or current_key.endswith(f".{name}") for name in peft_config.input_modules or ()):
             layer.is_tap = True
         else:
-            layer.update_layer(adapter_name, peft_config)
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
+            super().add_to_layer(layer, peft_config, adapter_name, current_key)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Call peft's `inject_adapter`, which runs for the first adapter and each later one; then connect each parallel

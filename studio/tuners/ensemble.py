@@ -17,10 +17,12 @@ from pathlib import Path
 
 import torch
 from peft import PeftConfig, PromptTuningConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import _prepare_prompt_learning_config
 from safetensors.torch import save_file
 from torch import nn
+
+from studio.tuners.layer_tuner import LayerTuner
 
 
 @dataclass
@@ -81,22 +83,13 @@ class PromptEnsembleLayer(nn.Module, BaseTunerLayer):
         """Do nothing: `merge` always raises."""
 
 
-class PromptEnsembleModel(BaseTuner):
+class PromptEnsembleModel(LayerTuner):
     """The peft tuner that prepends an ensemble of prompts to the input of a causal model, by hooks on the model and on
     its decoder.
     """
 
     prefix = "prompt_ensemble_"
     tuner_layer_cls = PromptEnsembleLayer
-    target_module_mapping: dict = {}
-
-    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
-        layer = target if isinstance(target, PromptEnsembleLayer) else PromptEnsembleLayer(target)
-        layer.update_layer(adapter_name, peft_config)
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Call peft's `inject_adapter`, which runs for the first adapter and each later one; install the hooks after

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from peft import PeftConfig
 from peft.tuners._buffer_dict import BufferDict
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
+from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features
 from safetensors.torch import load_file
 from torch import nn
 
 from studio.tuners.bottleneck import ACTIVATIONS
+from studio.tuners.layer_tuner import LayerTuner
 
 _BANK = ("fusion_down", "fusion_down_bias", "fusion_up", "fusion_up_bias")
 
@@ -112,20 +113,11 @@ class FusionLayer(nn.Module, BaseTunerLayer):
         """Do nothing: `merge` always raises."""
 
 
-class FusionModel(BaseTuner):
+class FusionModel(LayerTuner):
     """The peft tuner that adds AdapterFusion layers to a model."""
 
     prefix = "fusion_"
     tuner_layer_cls = FusionLayer
-    target_module_mapping: dict = {}
-
-    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
-        layer = target if isinstance(target, FusionLayer) else FusionLayer(target)
-        layer.update_layer(adapter_name, peft_config)
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
 
 
 def fusion_layers(model: nn.Module) -> dict[str, FusionLayer]:

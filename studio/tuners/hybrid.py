@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, check_adapters_to_merge
+from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from studio.tuners.bottleneck import ACTIVATIONS
+from studio.tuners.layer_tuner import LayerTuner
 from studio.tuners.prefix import PrefixLayer, hook_attention, key_value_shape, unhook_attention
 
 PARTS = ("tap", "adapter", "parallel", "prefix", "lora", "bias")
@@ -205,23 +206,17 @@ def _behind(gates: nn.ModuleDict, name: str, x: torch.Tensor, delta: torch.Tenso
     return torch.sigmoid(gates[name](x)) * delta if name in gates else delta
 
 
-class HybridModel(BaseTuner):
+class HybridModel(LayerTuner):
     """The peft tuner that adds hybrid layers to a model."""
 
     prefix = "hybrid_"
     tuner_layer_cls = HybridLayer
-    target_module_mapping: dict = {}
 
-    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
-        layer = target if isinstance(target, HybridLayer) else HybridLayer(target)
+    def add_to_layer(self, layer, peft_config, adapter_name, current_key):
         parts = peft_config.parts[current_key]
         layer.add(
             adapter_name, peft_config, parts, *(key_value_shape(self.model.config) if "prefix" in parts else (0, 0))
         )
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Call peft's `inject_adapter`; then hook the attention, where there are prefixes, and connect each parallel

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PrefixTuningConfig
 from peft.tuners._buffer_dict import BufferDict
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _get_in_out_features
+from peft.tuners.tuners_utils import BaseTunerLayer, _get_in_out_features
 from peft.utils.other import ModulesToSaveWrapper, _prepare_prompt_learning_config
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -32,6 +32,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import eager_mask, sdpa_mask
 
+from studio.tuners.layer_tuner import LayerTuner
 from studio.words import StudioError
 
 _SUFFIX = "_with_prefix"
@@ -169,15 +170,13 @@ class Trunk(nn.Linear):
         return torch.tanh(super().forward(self.embedding))
 
 
-class PrefixModel(BaseTuner):
+class PrefixModel(LayerTuner):
     """The peft tuner that adds prefixes to a model."""
 
     prefix = "prefix_"
     tuner_layer_cls = PrefixLayer
-    target_module_mapping: dict = {}
 
-    def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
-        layer = target if isinstance(target, PrefixLayer) else PrefixLayer(target)
+    def add_to_layer(self, layer, peft_config, adapter_name, current_key):
         trunk = self.prefix_trunk[adapter_name] if peft_config.hidden else None
         heads, size = key_value_shape(self.model.config)
         layer.update_layer(
@@ -189,10 +188,6 @@ class PrefixModel(BaseTuner):
             trunk=trunk,
             inference_mode=peft_config.inference_mode,
         )
-        if layer is not target:
-            if adapter_name not in self.active_adapters:
-                layer.requires_grad_(False)
-            self._replace_module(parent, target_name, layer, target)
 
     def inject_adapter(self, model, adapter_name, *args, **kwargs):
         """Call peft's `inject_adapter`, which runs for the first adapter and each later one; create the shared network
