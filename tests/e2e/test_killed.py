@@ -96,19 +96,6 @@ def test_kill_the_worker_and_resume(running):
     studio.wait_for_run("stopped", seconds=60)
 
 
-def test_kill_the_supervisor(running):
-    studio, page = running
-    old, pid = studio.supervisor(), job_of(studio)["pid"]
-    old.kill()
-    fresh = until(lambda: (found := studio.supervisor()) and found.pid != old.pid and found, 20, "no new supervisor")
-    before = studio.store.latest_run()["step"]
-    until(lambda: studio.store.latest_run()["step"] > before + 5, 30, "the run stands still")
-    assert job_of(studio)["pid"] == pid and psutil.pid_exists(pid)
-    page.click("#stop")  # the new one adopted the run: it obeys
-    run = studio.wait_for_run("stopped", seconds=60)
-    assert run["step"] and fresh.is_running()
-
-
 def only_the_studio_is_left(studio) -> bool:
     """Of this home there live the window, the supervisor, and at most one standby."""
     lines = [" ".join(process.cmdline()) for process in studio.processes()]
@@ -141,3 +128,16 @@ def test_stop_leaves_nothing_and_resume_gives_the_curve_of_an_uninterrupted_run(
     both = sorted(set(interrupted) & set(whole))
     assert len(both) >= stopped_at + 15
     assert all(abs(interrupted[step] - whole[step]) < 1e-5 for step in both)
+
+
+def test_kill_the_supervisor(running):
+    studio, page = running
+    old, pid = studio.supervisor(), job_of(studio)["pid"]
+    old.kill()
+    fresh = until(lambda: (found := studio.supervisor()) and found.pid != old.pid and found, 20, "no new supervisor")
+    before = studio.store.latest_run()["step"]
+    until(lambda: studio.store.latest_run()["step"] > before + 5, 30, "the run stands still")
+    assert job_of(studio)["pid"] == pid and psutil.pid_exists(pid)
+    page.click("#stop")  # the new one adopted the run: it obeys
+    run = studio.wait_for_run("stopped", seconds=60)
+    assert run["step"] and fresh.is_running()
