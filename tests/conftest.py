@@ -194,7 +194,7 @@ def shared_studio(tmp_path_factory):
 @pytest.fixture(scope="module")
 def studio(request, tmp_path_factory):
     """A studio with its window open, shared by the tests of a file; for a file marked `shared_studio` also by other
-    files, which may have left runs and adapters in it. Its draft is a new one."""
+    files, which may have left runs and adapters in it, of which Chat has chosen the newest. Its draft is a new one."""
     if request.node.get_closest_marker("shared_studio"):
         shared = request.getfixturevalue("shared_studio")
         shared.store.set_note("draft", None)

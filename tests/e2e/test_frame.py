@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.pages import choose_example, ready, start, tab, train_with
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def state(page, step: str) -> str:
