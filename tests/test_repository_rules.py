@@ -1,6 +1,7 @@
 """The rules of the house, kept by machine: who may import what, nothing circular, no file that outgrows its room."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_a_file_fits_its_room(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, f"{node.name} does not fit a screen"
+
+
+def test_what_drives_the_whole_page_is_marked_and_lies_where_tests_run_looks_for_it():
+    marked = {
+        path
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+        if re.search(r"^(pytestmark = |@).*mark\.e2e\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert marked == set((REPOSITORY / "tests" / "e2e").glob("test_*.py"))
 
 
 def test_the_window_and_the_recipe_import_no_torch():

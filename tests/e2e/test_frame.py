@@ -66,7 +66,7 @@ def test_a_step_that_needs_something_says_so(studio, page):
 
 
 def test_the_run_is_seen_from_every_tab(studio, page):
-    train_with(studio, epochs=30)
+    train_with(studio, epochs=30, evaluations=0, sample_prompts=0)
     page.reload()
     ready(page)
     tab(page, "Train")
@@ -104,7 +104,7 @@ def test_the_keyboard_searches_moves_and_starts(studio, page):
     wait_for_selected(page, "hyperparameters")
     page.keyboard.press("End")
     wait_for_selected(page, "library")
-    train_with(studio, epochs=1, max_steps=2)
+    train_with(studio, epochs=1, max_steps=2, evaluations=1, evaluation_rows=2, sample_prompts=0)
     page.reload()
     ready(page)
     before = studio.store.latest_run()

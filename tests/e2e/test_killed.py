@@ -25,13 +25,12 @@ TRAINING = {
 
 
 @pytest.fixture
-def running(new_studio, open_page):
-    """A studio whose page shows a run in its middle."""
-    studio = new_studio
+def running(studio, open_page):
+    """The studio, and a page of it that shows a run in its middle. What a test killed stays as it left it: the next one
+    shows that the studio works on."""
     studio.store.set_note(
         "draft", Recipe.model_validate({"data": {"source": "captain"}, "training": TRAINING}).to_dict()
     )
-    studio.open_window()
     studio.wait_for_standby()
     page = open_page(studio.address)
     ready(page)
@@ -97,36 +96,22 @@ def test_kill_the_worker_and_resume(running):
     studio.wait_for_run("stopped", seconds=60)
 
 
-def test_kill_the_supervisor(running):
-    studio, page = running
-    old, pid = studio.supervisor(), job_of(studio)["pid"]
-    old.kill()
-    fresh = until(lambda: (found := studio.supervisor()) and found.pid != old.pid and found, 20, "no new supervisor")
-    before = studio.store.latest_run()["step"]
-    until(lambda: studio.store.latest_run()["step"] > before + 5, 30, "the run stands still")
-    assert job_of(studio)["pid"] == pid and psutil.pid_exists(pid)
-    page.click("#stop")  # the new one adopted the run: it obeys
-    run = studio.wait_for_run("stopped", seconds=60)
-    assert run["step"] and fresh.is_running()
+def only_the_studio_is_left(studio) -> bool:
+    """Of this home there live the window, the supervisor, and at most one standby."""
+    lines = [" ".join(process.cmdline()) for process in studio.processes()]
+    kinds = ("app.py", "studio.jobs.supervisor", "studio.jobs.standby")
+    return all(any(kind in line for kind in kinds) for line in lines) and (
+        sum("studio.jobs.standby" in line for line in lines) <= 1
+    )
 
 
-def test_nothing_is_left_after_stop(running):
+def test_stop_leaves_nothing_and_resume_gives_the_curve_of_an_uninterrupted_run(running):
     studio, page = running
     pid = job_of(studio)["pid"]
     page.click("#stop")
     status(page, "Stopped", seconds=60)
     until(lambda: not psutil.pid_exists(pid), 10, "the worker is still there")
-    kinds = [" ".join(process.cmdline()) for process in studio.processes()]
-    assert all(
-        any(name in line for name in ("app.py", "studio.jobs.supervisor", "studio.jobs.standby")) for line in kinds
-    ), kinds
-    assert sum("studio.jobs.standby" in line for line in kinds) <= 1
-
-
-def test_stop_and_resume_give_the_curve_of_an_uninterrupted_run(running):
-    studio, page = running
-    page.click("#stop")
-    status(page, "Stopped", seconds=60)
+    assert only_the_studio_is_left(studio), [process.cmdline() for process in studio.processes()]
     until(lambda: shown_steps(page) > 0, 20, "no curve")
     stopped_at = studio.store.latest_run()["step"]
     page.click("#resume")
@@ -143,3 +128,16 @@ def test_stop_and_resume_give_the_curve_of_an_uninterrupted_run(running):
     both = sorted(set(interrupted) & set(whole))
     assert len(both) >= stopped_at + 15
     assert all(abs(interrupted[step] - whole[step]) < 1e-5 for step in both)
+
+
+def test_kill_the_supervisor(running):
+    studio, page = running
+    old, pid = studio.supervisor(), job_of(studio)["pid"]
+    old.kill()
+    fresh = until(lambda: (found := studio.supervisor()) and found.pid != old.pid and found, 20, "no new supervisor")
+    before = studio.store.latest_run()["step"]
+    until(lambda: studio.store.latest_run()["step"] > before + 5, 30, "the run stands still")
+    assert job_of(studio)["pid"] == pid and psutil.pid_exists(pid)
+    page.click("#stop")  # the new one adopted the run: it obeys
+    run = studio.wait_for_run("stopped", seconds=60)
+    assert run["step"] and fresh.is_running()

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from tests.conftest import until
+from tests.e2e.pages import train_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -54,7 +55,9 @@ def newcomer(new_studio, open_page):
 
 
 def test_an_example_in_three_clicks(newcomer, tmp_path):
-    """The example is chosen already: Train, Start; then the adapter can be taken home from the same place."""
+    """The example is chosen already: Train, Start; then the adapter can be taken home from the same place. What a whole
+    run of it learns, and how soon, says test_story.py."""
+    train_with(newcomer.studio, max_steps=20, evaluations=1, evaluation_rows=4)
     newcomer.click("Train", role="tab")
     newcomer.click("Start")
     newcomer.modality("Done", seconds=240)
