@@ -7,6 +7,9 @@ its address.
     @owner_only("en")
     def delete(adapter_id: str): ...
 
+Handlers that draw something private (rows, answers, logs, recipes) are wrapped by `hidden_from_visitors` (or bound with
+`Page.on(…, shows="data")`): on a Space a visitor gets nothing from them unless the owner shows that topic.
+
 This module does not depend on what the handlers do.
 """
 
@@ -20,8 +23,10 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from studio.store import Store
 from studio.words import Sentence, translate
 
+_PROFILE = inspect.Parameter("_profile", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.OAuthProfile | None)
 PRIVATE = Sentence(
     "Only the owner of this Space can do that. Sign in as the owner, or duplicate the Space to get your own."
 )
@@ -59,6 +64,48 @@ def require_owner(profile: gr.OAuthProfile | None, language: str = "en") -> None
         raise gr.Error(PRIVATE.say(language), title="Delta Studio", print_exception=False)
 
 
+TOPICS = {
+    "data": "Rows of the data, and what was found in them",
+    "answers": "Answers to the validation rows",
+    "recipes": "Recipes, with the names of models and files",
+    "logs": "Logs and errors of the runs",
+}
+"""What the owner of a Space can show to visitors, and how the page calls it. Nothing of it is shown unless chosen."""
+_SHOWN = "shown_to_visitors"  # key of the store's note: a list of topics
+
+
+def shown_topics(store: Store) -> list[str]:
+    """Return the topics that the owner shows to the visitors of the Space."""
+    return [topic for topic in store.note(_SHOWN, []) if topic in TOPICS]
+
+
+def show_topics(store: Store, topics: list[str]) -> None:
+    """Choose the topics that visitors see."""
+    store.set_note(_SHOWN, [topic for topic in TOPICS if topic in topics])
+
+
+def may_see(topic: str, profile: gr.OAuthProfile | None, store: Store) -> bool:
+    """Return whether the user with `profile` (None: not signed in) may see what belongs to a key of `TOPICS`."""
+    return may_change(profile) or topic in shown_topics(store)
+
+
+def hidden_from_visitors(topic: str, store: Store, count: int) -> Callable[[Callable], Callable]:
+    """Return a decorator for handlers with `count` outputs: who may not see the topic gets no update of any of them.
+
+    There is no error, because such handlers also run by themselves, when the page is loaded or redrawn.
+    """
+
+    def decorate(handler: Callable) -> Callable:
+        nothing = gr.skip() if count == 1 else [gr.skip()] * count
+
+        def guarded(_profile, *args, **kwargs):
+            return handler(*args, **kwargs) if may_see(topic, _profile, store) else nothing
+
+        return copy_signature(guarded, handler, _PROFILE)
+
+    return decorate
+
+
 def owner_only(language: str = "en") -> Callable[[Callable], Callable]:
     """Return a decorator for handlers that rejects everyone but the owner before the handler runs.
 
@@ -79,8 +126,7 @@ def owner_only(language: str = "en") -> Callable[[Callable], Callable]:
                 require_owner(_profile, language)
                 return handler(*args, **kwargs)
 
-        first = inspect.Parameter("_profile", inspect.Parameter.POSITIONAL_ONLY, annotation=gr.OAuthProfile | None)
-        return copy_signature(guarded, handler, first)
+        return copy_signature(guarded, handler, _PROFILE)
 
     return decorate
 

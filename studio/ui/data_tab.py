@@ -189,12 +189,13 @@ def bind_report(page: Page, ui: SimpleNamespace) -> None:
         return gr.skip(), page.stamp("read")
 
     page.on(ui.about.click, press, None, page.changed, changes=True)
-    page.on(ui.timer.tick, poll, None, [ui.about, page.changed])
+    page.on(ui.timer.tick, poll, None, [ui.about, page.changed], shows="data")
     page.on(
         page.changed.change,
         lambda stamp, index, at: draw(page, ui, stamp, index or 0, at),
         [page.changed, ui.file, ui.example],
         [getattr(ui, name) for name in _DRAWN],
+        shows="data",
     )
 
 

@@ -104,6 +104,7 @@ def bind(page: Page, parts: Parts) -> None:
         lambda stamp: draw(page, stamp, parts.training, parts.machine),
         page.changed,
         [parts.presets, parts.forecast, parts.training, parts.machine, parts.name, parts.save],
+        shows="recipes",
     )
 
 

@@ -154,24 +154,30 @@ def bind(page: Page, parts: Parts) -> None:
     for board in (parts.recommended, parts.cards):
         page.on(board.click, press_card, parts.pair, [page.changed, parts.pair, parts.fold], changes=True)
     page.on(
-        parts.pair.change, lambda names: compare_html(page, page.desk.outlook(), names or []), parts.pair, parts.table
+        parts.pair.change,
+        lambda names: compare_html(page, page.desk.outlook(), names or []),
+        parts.pair,
+        parts.table,
+        shows="recipes",
     )
     page.on(form.input, edit, form, [form, page.changed], changes=True)
-    page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form)
+    page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form, shows="recipes")
     page.on(parts.about.click, download, None, parts.timer, changes=True)
-    page.on(parts.timer.tick, watch, None, [parts.about, parts.timer, page.changed])
+    page.on(parts.timer.tick, watch, None, [parts.about, parts.timer, page.changed], shows="recipes")
     for control in (parts.family.change, parts.search.change):
         page.on(
             control,
             lambda kind, words: cards_html(page, page.desk.outlook(), page.desk.draft(), kind, words),
             [parts.family, parts.search],
             parts.cards,
+            shows="recipes",
         )
     page.on(
         page.changed.change,
         lambda *asked: draw(page, form, *asked),
         [page.changed, parts.family, parts.search, parts.pair],
         [parts.model, parts.about, parts.recommended, parts.cards, parts.chosen, form, parts.table],
+        shows="recipes",
     )
 
 

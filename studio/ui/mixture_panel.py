@@ -78,6 +78,7 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
         lambda index: [*draw_file(page, ui.roles, index or 0), ""],
         ui.file,
         [ui.weight, ui.roles, ui.check],
+        shows="data",
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 from studio.desk import Desk
-from studio.ui.access import copy_signature, owner_only
+from studio.ui.access import copy_signature, hidden_from_visitors, owner_only
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
 
@@ -50,16 +50,29 @@ class Page:
         return found.say(self.language) if found else ""
 
     def on(
-        self, event: Callable, handler: Callable | None, inputs=None, outputs=None, *, changes: bool = False, **kwargs
+        self,
+        event: Callable,
+        handler: Callable | None,
+        inputs=None,
+        outputs=None,
+        *,
+        changes: bool = False,
+        shows: str | None = None,
+        **kwargs,
     ):
         """Bind a handler: `page.on(button.click, start, [form], [run], changes=True)`.
 
-        `changes` marks handlers that change something; on a Space only the owner may call them. Handlers are not
-        queued, because the queue keeps a connection open and a browser has six; streaming handlers pass `queue=True`.
+        `changes` marks handlers that change something; on a Space only the owner may call them. `shows` marks handlers
+        that draw what belongs to a key of `access.TOPICS`; on a Space visitors get it only if the owner shows it.
+        Handlers are not queued, because the queue keeps a connection open and a browser has six; streaming handlers
+        pass `queue=True`.
         """
         if handler is not None:
             handler = self.with_readable_errors(handler)
             handler = owner_only(self.language)(handler) if changes else handler
+            if shows:
+                count = len(outputs) if isinstance(outputs, list | tuple) else 1
+                handler = hidden_from_visitors(shows, self.store, count)(handler)
         settings = {"queue": False, "show_progress": "hidden", "api_visibility": "private"} | kwargs
         return event(handler, inputs, outputs, **settings)
 

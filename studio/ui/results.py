@@ -68,10 +68,16 @@ def build(page: Page, changed: gr.Textbox):
             return table_html(page, _rows(page, run_id), by, words, int(event.item))
 
         for event in (page.run.change, changed.change):
-            page.on(event, look, [page.run, search, order, seen], [seen, figures, controls, download, table])
-        page.on(search.change, arrange, [page.run, search, order], table)
-        page.on(order.change, arrange, [page.run, search, order], table)
-        page.on(table.click, turn, [page.run, search, order], table)
+            page.on(
+                event,
+                look,
+                [page.run, search, order, seen],
+                [seen, figures, controls, download, table],
+                shows="answers",
+            )
+        page.on(search.change, arrange, [page.run, search, order], table, shows="answers")
+        page.on(order.change, arrange, [page.run, search, order], table, shows="answers")
+        page.on(table.click, turn, [page.run, search, order], table, shows="answers")
 
     return bind
 

@@ -75,10 +75,10 @@ def build(page: Page):
             page.desk.change(model={**page.desk.draft()["model"], "template": name})
             return page.stamp("template")
 
-        page.on(which.input, show, which, view)
+        page.on(which.input, show, which, view, shows="data")
         page.on(template.input, choose_template, template, page.changed, changes=True)
         for control, handler in ((before, go(-1)), (after, go(1)), (flagged, to_finding)):
-            page.on(control.click, handler, which, [which, view])
+            page.on(control.click, handler, which, [which, view], shows="data")
 
     return view, which, template, bind
 

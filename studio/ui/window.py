@@ -16,12 +16,16 @@ from studio.desk import Desk
 from studio.forecast import sentence
 from studio.home import Home
 from studio.store import Store
-from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab
+from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab, visitors
 from studio.ui.access import login_button
 from studio.ui.html_parts import skeleton
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
 from studio.words import LANGUAGES
+
+
+_TOPICS = {"data": "data", "method": "recipes", "hyperparameters": "recipes"}
+"""Tab → what it draws, as a key of `access.TOPICS`, where visitors of a Space may see nothing of it."""
 
 
 def build(home: Home, store: Store | None = None) -> gr.Blocks:
@@ -52,11 +56,13 @@ def build_page(page: Page) -> None:
     page.sentence = gr.HTML(skeleton(56), elem_id="sentence", apply_default_css=False)
     page.run = gr.Textbox(visible="hidden", elem_id="run", label=page.t("Run"))
     page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
+    binders = [visitors.build_choice(page)]
     frame.build_steps(page)
-    binders = []
     with gr.Tabs(elem_id="rooms") as page.tabs:
         for (key, title), module in zip(frame.STEPS.items(), modules, strict=True):
             with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
+                if key in _TOPICS:
+                    binders.append(visitors.build_note(page, _TOPICS[key]))
                 binders.append(module.build(page))
     binders.append(frame.build_status_bar(page))
     load = partial(page.demo.load)
@@ -68,7 +74,7 @@ def build_page(page: Page) -> None:
         js=_READ_ADDRESS,
     )
     page.on(page.run.change, None, page.run, None, js=_WRITE_ADDRESS)
-    page.on(page.changed.change, lambda: run_sentence_html(page), None, page.sentence)
+    page.on(page.changed.change, lambda: run_sentence_html(page), None, page.sentence, shows="recipes")
     for bind in binders:
         bind()
 
