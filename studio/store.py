@@ -4,10 +4,10 @@ Every process (window, supervisor, workers) opens the same file, so all of them 
 library is used, because the supervisor must start fast and stay small. Recipes are stored as opaque JSON.
 
     runs      name and recipe of each run. A run's state is the state of its newest training job.
-    jobs      work done by one worker process: queued → running → done | stopped | failed
+    jobs      work done by one worker process: queued → running → done | stopped | paused | failed
     metrics   one row per optimiser step or evaluation: {"loss": 1.2, "tokens_per_second": 900, …}
     events    log lines, plans, tracebacks, answers to the fixed prompts
-    commands  requests to a job ("stop")
+    commands  requests to a job: the keys of `STOPPING`, and "finish" (end the training now and make the adapter)
     adapters  the entries of the library; their files are in home/adapters/ID
     notes     small JSON values by key: the draft, remembered column roles, measured speeds
 """
@@ -19,7 +19,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS jobs(
 payload TEXT NOT NULL,
   state TEXT NOT NULL, doing TEXT, reason TEXT, result TEXT, pid INTEGER, pid_created REAL, exit_code INTEGER, \
 signal INTEGER,
-  created REAL NOT NULL, started REAL, ended REAL);
+  created REAL NOT NULL, started REAL, ended REAL, position REAL);
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
 CREATE INDEX IF NOT EXISTS jobs_by_run ON jobs(run_id);
 CREATE TABLE IF NOT EXISTS metrics(id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step INTEGER NOT NULL, \
@@ -48,7 +48,10 @@ created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
-ENDED = ("done", "stopped", "failed")
+ENDED = ("done", "stopped", "paused", "failed")
+STOPPING = {"stop": "stopped", "pause": "paused", "discard": "stopped"}
+"""Request that ends a job → the job's state afterwards."""
+_IN_ORDER = "coalesce(jobs.position, jobs.id), jobs.id"  # of the queue: `position` is set only for jobs that were moved
 
 
 class Store:
@@ -59,9 +62,17 @@ class Store:
         self._local = threading.local()
         with self.transaction() as db:
             db.executescript(_SCHEMA)
+        if not self._has_position():
+            with self.transaction() as db:
+                if not self._has_position():  # another process may have added it meanwhile
+                    db.execute("ALTER TABLE jobs ADD COLUMN position REAL")
         if migration.needed(self._db):
             with self.transaction() as db:
                 migration.migrate(db, self.path.parent)
+
+    def _has_position(self) -> bool:
+        """Whether the table of jobs has the column `position`, which databases of earlier versions lack."""
+        return any(row["name"] == "position" for row in self._db.execute("PRAGMA table_info(jobs)"))
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -142,18 +153,50 @@ job.started, job.ended, job.signal, job.exit_code,
             return _insert_job(db, kind, run_id, device, payload)
 
     def queue_again(self, run_id: str, payload: dict) -> int | None:
-        """Queue another training job for a run, on its device; None if the newest one has not ended."""
+        """Queue another training job for a run, on its device; None if the newest one has not ended.
+
+        Its payload is that of the newest job, updated by `payload`.
+        """
         with self.transaction() as db:
             newest = self.run(run_id)
             if newest is None or newest["state"] not in ENDED:
                 return None
-            return _insert_job(db, "train", run_id, newest["device"], payload)
+            before = self.job(newest["job_id"])["payload"]
+            return _insert_job(db, "train", run_id, newest["device"], {**before, **payload})
+
+    def queue(self) -> list[dict]:
+        """The waiting training jobs in the order in which they will start, each with its run's name as "name"."""
+        return self._all(
+            "SELECT jobs.*, runs.name FROM jobs JOIN runs ON runs.id = jobs.run_id "
+            f"WHERE state = 'queued' AND kind = 'train' ORDER BY {_IN_ORDER}"
+        )
+
+    def reorder(self, arrange: Callable[[list[int]], list[int]]) -> None:
+        """Reorder the waiting training jobs. arrange: their ids in the current order → the ids in the new order."""
+        with self.transaction() as db:
+            waiting = self.queue()
+            places = sorted(job["id"] if job["position"] is None else job["position"] for job in waiting)
+            for job_id, place in zip(arrange([job["id"] for job in waiting]), places, strict=True):
+                db.execute("UPDATE jobs SET position = ? WHERE id = ?", (place, job_id))
+
+    def remove_queued(self, job_id: int) -> bool:
+        """Delete a waiting training job, and its run if that has no other job. False if it is not waiting any more."""
+        with self.transaction() as db:
+            job = self.job(job_id)
+            if job is None or job["state"] != "queued" or job["kind"] != "train":
+                return False
+            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            db.execute(
+                "DELETE FROM runs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM jobs WHERE run_id = runs.id)",
+                (job["run_id"],),
+            )
+        return True
 
     def job(self, job_id: int) -> dict | None:
         return self._one("SELECT * FROM jobs WHERE id = ?", job_id)
 
     def jobs(self, *states: str, kind: str | None = None) -> list[dict]:
-        """Jobs in any of `states` (all if none are given), oldest first."""
+        """Jobs in any of `states` (all if none are given), oldest first, waiting ones in the order of the queue."""
         where, values = ["1"], []
         if states:
             where.append(f"state IN ({','.join('?' * len(states))})")
@@ -161,7 +204,11 @@ job.started, job.ended, job.signal, job.exit_code,
         if kind:
             where.append("kind = ?")
             values.append(kind)
-        return self._all(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY id", *values)
+        return self._all(f"SELECT * FROM jobs WHERE {' AND '.join(where)} ORDER BY {_IN_ORDER}", *values)
+
+    def latest_job(self, run_id: str, kind: str) -> dict | None:
+        """The newest job of a run of this kind."""
+        return self._one("SELECT * FROM jobs WHERE run_id=? AND kind=? ORDER BY id DESC LIMIT 1", run_id, kind)
 
     def job_started(self, job_id: int, pid: int, pid_created: float) -> bool:
         """Claim a queued job for a process. False if it is no longer queued: stopped, or claimed by another."""
@@ -198,17 +245,28 @@ job.started, job.ended, job.signal, job.exit_code,
     # ---- commands ---------------------------------------------------------------------------------------------
 
     def command(self, job_id: int, verb: str) -> None:
-        """Send a request to a job. "stop" ends a queued job immediately."""
+        """Send a request to a job. Those of `STOPPING` end a queued job immediately."""
         with self.transaction() as db:
             db.execute("INSERT INTO commands(job_id, verb, time) VALUES(?,?,?)", (job_id, verb, time.time()))
-            if verb == "stop":
-                db.execute(
-                    "UPDATE jobs SET state='stopped', ended=? WHERE id=? AND state='queued'", (time.time(), job_id)
-                )
+            if verb in STOPPING:
+                sql = "UPDATE jobs SET state=?, ended=? WHERE id=? AND state='queued'"
+                db.execute(sql, (STOPPING[verb], time.time(), job_id))
 
     def commands(self, job_id: int, verb: str) -> list[dict]:
         """The requests of this kind to the job, with their times, oldest first."""
         return self._all("SELECT * FROM commands WHERE job_id=? AND verb=? ORDER BY id", job_id, verb)
+
+    def stop_requests(self, job_id: int) -> list[dict]:
+        """The requests to the job that end it (`STOPPING`), oldest first."""
+        sql = f"SELECT * FROM commands WHERE job_id=? AND verb IN {tuple(STOPPING)} ORDER BY id"
+        return self._all(sql, job_id)
+
+    def latest_request(self, job_id: int) -> str | None:
+        """The newest of the requests that end the job (`STOPPING`), else "finish" if that was asked for, else None."""
+        stops = self.stop_requests(job_id)
+        if stops:
+            return stops[-1]["verb"]
+        return "finish" if self.commands(job_id, "finish") else None
 
     # ---- metrics and events -----------------------------------------------------------------------------------
 
@@ -233,6 +291,21 @@ job.started, job.ended, job.signal, job.exit_code,
     def forget_metrics_after(self, run_id: str, step: int) -> None:
         """Delete the metrics after `step`, since a run resumed from there records those steps again."""
         self._db.execute("DELETE FROM metrics WHERE run_id=? AND step>?", (run_id, step))
+
+    def copy_metrics(self, source: str, run_id: str, step: int) -> None:
+        """Replace the metrics of a run by those of the run `source` up to `step`, which it continues."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM metrics WHERE run_id=?", (run_id,))
+            db.execute(
+                'INSERT INTO metrics(run_id, step, time, "values") '
+                'SELECT ?, step, time, "values" FROM metrics WHERE run_id=? AND step<=? ORDER BY id',
+                (run_id, source, step),
+            )
+
+    def recent_metrics(self, run_id: str, count: int) -> list[dict]:
+        """The newest `count` rows of the run's metrics, oldest first."""
+        sql = 'SELECT id, step, time, "values" FROM metrics WHERE run_id=? ORDER BY id DESC LIMIT ?'
+        return self._all(sql, run_id, count)[::-1]
 
     def add_event(self, kind: str, data: dict, *, run_id: str | None = None, job_id: int | None = None) -> int:
         sql = "INSERT INTO events(run_id, job_id, time, kind, data) VALUES(?,?,?,?,?)"

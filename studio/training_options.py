@@ -210,6 +210,28 @@ class Training(Options):
         advanced=True,
         group="Evaluation",
     )
+    save_total_limit: int = option(
+        2,
+        "Checkpoints kept",
+        "The newest ones, also after the end: a run can be trained longer from them. 0: none after the end.",
+        unit="checkpoints",
+        ge=0,
+        le=1000,
+        advanced=True,
+        group="Evaluation",
+    )
+    keep_best_checkpoint: bool = option(
+        True,
+        "Keep the best checkpoint",
+        "Also keep the one with the lowest validation loss; it is written at the evaluation.",
+        advanced=True,
+        group="Evaluation",
+    )
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the checkpoint with the lowest validation loss is kept during the run."""
+        return self.keep_best_checkpoint or self.load_best_model_at_end
 
     @property
     def effective_batch(self) -> int:

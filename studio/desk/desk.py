@@ -334,7 +334,7 @@ class Desk:
         recipe = outlook.recipe
         name = recipe.name.strip() or f"{outlook.dataset.title} · {recipe.method.summary()}"
         return client.start_run(
-            self.home, self.store, name, recipe.to_dict(), hardware.choose_device(recipe.machine.device)
+            self.home, self.store, name, recipe.to_dict(), client.choose_device(self.store, recipe.machine.device)
         )
 
 

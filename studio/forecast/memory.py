@@ -106,8 +106,15 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     return shape.layers * block
 
 
+def checkpoint_bytes(recipe: Recipe, shape: Shape) -> int:
+    """Disk space of one checkpoint in bytes: trainable parameters in 32 bit and the state of the optimiser."""
+    return math.ceil(recipe.method.parameter_count(shape) * (4 + STATES[recipe.training.optimiser]))
+
+
 def disk_bytes(recipe: Recipe, shape: Shape) -> int:
-    """Disk space of a run in bytes: two checkpoints (trainable parameters, optimiser state) and the artefact."""
+    """Disk space of a run in bytes: the checkpoints that are kept, one more while it is written, and the artefact."""
+    training = recipe.training
+    count = max(1, training.save_total_limit) + (training.keeps_best and training.evaluations > 0) + 1
     trained = recipe.method.parameter_count(shape)
     ships = 2 * shape.parameters if recipe.method.ships_as == "model" else 4 * trained
-    return math.ceil(2 * trained * (4 + STATES[recipe.training.optimiser]) + ships)
+    return math.ceil(count * checkpoint_bytes(recipe, shape) + ships)

@@ -60,7 +60,7 @@ def total_steps(recipe: Recipe, examples: int) -> int:
         return training.max_steps
     batches = math.ceil(examples / training.batch_size)
     per_epoch = max(1, math.ceil(batches / training.gradient_accumulation_steps))
-    return max(1, math.ceil(round(training.epochs * per_epoch, 6)))
+    return max(1, math.ceil(training.epochs * per_epoch))
 
 
 def padded_length(lengths: list[int], batch: int, grouped: bool) -> float:

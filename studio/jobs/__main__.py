@@ -1,4 +1,4 @@
-"""`python -m studio.jobs list|start|stop|resume|show|wait`: training runs from a terminal.
+"""`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait`: training runs from a terminal.
 
 The same store and supervisor as behind the page: a run that is started here is drawn there, and the other way round.
 RUN is a run's id, its name (the newest of that name), or "last".
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from studio import hardware
 from studio.home import Home
 from studio.jobs import client
 from studio.recipe import recipe_from_yaml
@@ -60,7 +59,15 @@ def _parser() -> argparse.ArgumentParser:
     started.add_argument("--name", help="the run's name (default: the recipe's)")
     started.add_argument("--wait", action="store_true", help="return when the run has ended")
     started.set_defaults(timeout=None)
-    add("stop", _stop, "stop a run; it keeps a checkpoint and can be resumed")
+    for verb, title in {
+        "pause": "pause a run: it leaves its device and keeps a checkpoint, from which resume goes on",
+        "stop": "stop a run; it keeps a checkpoint and can be resumed",
+        "finish": "end a run's training now and make its adapter",
+        "discard": "stop a run and delete its checkpoints",
+    }.items():
+        add(verb, _request, title).set_defaults(verb=verb)
+    add("first", _first, "let a waiting run start before the other waiting ones")
+    add("remove", _remove, "take a waiting run out of the queue")
     resumed = add("resume", _resume, "go on with a run from its last checkpoint")
     resumed.add_argument("--wait", action="store_true", help="return when the run has ended")
     resumed.set_defaults(timeout=None)
@@ -98,16 +105,27 @@ def _start(home: Home, store: Store, options: argparse.Namespace) -> int:
         raise StudioError("{file} cannot be read ({detail}).", file=str(options.recipe), detail=error) from error
     recipe = recipe_from_yaml(text, options.recipe.name)
     name = options.name or recipe.name or options.recipe.stem
-    run_id = client.start_run(home, store, name, recipe.to_dict(), hardware.choose_device(recipe.machine.device))
+    run_id = client.start_run(home, store, name, recipe.to_dict(), client.choose_device(store, recipe.machine.device))
     return _report(store, run_id, options)
 
 
-def _stop(home: Home, store: Store, options: argparse.Namespace) -> int:
+def _request(home: Home, store: Store, options: argparse.Namespace) -> int:
     run = _find(store, options.run)
     if run["state"] in ENDED:
         raise StudioError("'{name}' has ended already ({state}).", name=run["name"], state=run["state"])
-    client.stop(store, run["job_id"])
+    client.request(store, run["job_id"], options.verb)
     return _report(store, run["id"], options)
+
+
+def _first(home: Home, store: Store, options: argparse.Namespace) -> int:
+    run = _find(store, options.run)
+    client.move(store, run["job_id"], "first")
+    return _report(store, run["id"], options)
+
+
+def _remove(home: Home, store: Store, options: argparse.Namespace) -> int:
+    client.remove(store, _find(store, options.run)["job_id"])
+    return 0
 
 
 def _resume(home: Home, store: Store, options: argparse.Namespace) -> int:

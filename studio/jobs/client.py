@@ -11,8 +11,9 @@ import sys
 
 import psutil
 
+from studio import hardware
 from studio.home import REPOSITORY, Home
-from studio.jobs import processes
+from studio.jobs import processes, queue
 from studio.store import Store
 from studio.words import StudioError
 
@@ -73,19 +74,71 @@ def start_run(home: Home, store: Store, name: str, recipe: dict, device: str) ->
 def resume_run(store: Store, run_id: str) -> int:
     """Queue another job that resumes the run from its last checkpoint; returns the job's id.
 
-    Raises `StudioError` if the run does not exist or has not ended.
+    Raises `StudioError` if the run does not exist, has not ended, is done, or if its checkpoints were discarded.
     """
+    run = _run(store, run_id)
+    if run["state"] == "done":
+        raise StudioError("'{name}' is finished; train it longer, or start it again.", name=run["name"])
+    if (run["result"] or {}).get("discarded"):
+        raise StudioError(
+            "The checkpoints of '{name}' were discarded, so it cannot be resumed. Start it again.", name=run["name"]
+        )
     job_id = store.queue_again(run_id, {"resume": True})
     if job_id is None:
-        run = store.run(run_id)
-        if run is None:
-            raise StudioError("There is no run '{run}' any more.", run=run_id)
         raise StudioError(
             "'{name}' cannot be resumed while it is still waiting or running. Stop it first, or wait until it ends.",
             name=run["name"],
         )
     ensure_supervisor(_home_of(store))
     return job_id
+
+
+def continue_run(store: Store, run_id: str, step: int, name: str, recipe: dict, schedule: str | None = None) -> str:
+    """Queue a new run that goes on from the checkpoint of `run_id` at `step`; returns its id.
+
+    recipe: of the new run; it may be longer. schedule: a key of `studio.training.continuation.SCHEDULES`; None: the
+    recipe's schedule over all its steps.
+    """
+    run = _run(store, run_id)
+    payload = {"from": {"run": run_id, "step": step}, "schedule": schedule}
+    new, _ = store.create_run(name, recipe, run["device"], payload)
+    ensure_supervisor(_home_of(store))
+    return new
+
+
+def choose_device(store: Store, wanted: str) -> str:
+    """The device for a new run: `wanted`, or for "auto" a GPU on which no other run is waiting or running, if any.
+
+    Raises `StudioError` for a device that this machine does not have.
+    """
+    return hardware.choose_device(wanted, busy=queue.busy_devices(store.jobs("queued", "running", kind="train")))
+
+
+def start_again(store: Store, run_id: str) -> str:
+    """Queue a new run with the recipe and the name of `run_id`; returns its id."""
+    run = _run(store, run_id)
+    device = choose_device(store, (run["recipe"].get("machine") or {}).get("device", "auto"))
+    new, _ = store.create_run(run["name"], run["recipe"], device)
+    ensure_supervisor(_home_of(store))
+    return new
+
+
+def move(store: Store, job_id: int, where: str) -> None:
+    """Move a waiting job in the queue: a value of `queue.MOVES`."""
+    store.reorder(lambda waiting: queue.moved(waiting, job_id, where))
+
+
+def remove(store: Store, job_id: int) -> None:
+    """Take a waiting job out of the queue; a run that has not begun disappears. Raises `StudioError` if it has."""
+    if not store.remove_queued(job_id):
+        raise StudioError("This run is not waiting any more: it has begun, or it was removed already.")
+
+
+def _run(store: Store, run_id: str) -> dict:
+    run = store.run(run_id)
+    if run is None:
+        raise StudioError("There is no run '{run}' any more.", run=run_id)
+    return run
 
 
 def start_job(store: Store, kind: str, payload: dict, device: str = "cpu", run_id: str | None = None) -> int:
@@ -97,7 +150,12 @@ def start_job(store: Store, kind: str, payload: dict, device: str = "cpu", run_i
 
 def stop(store: Store, job_id: int) -> None:
     """Request a job to stop. A queued job stops at once; one that does not react is killed by the supervisor."""
-    store.command(job_id, "stop")
+    request(store, job_id, "stop")
+
+
+def request(store: Store, job_id: int, verb: str) -> None:
+    """Send a request to a job: a key of `store.STOPPING`, or "finish"."""
+    store.command(job_id, verb)
     ensure_supervisor(_home_of(store))
 
 

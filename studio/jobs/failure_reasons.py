@@ -75,9 +75,12 @@ def reason_of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
     return Sentence(text, number=int(number), name=signal_name(number))
 
 
-def reason_of_kill(seconds: float, kind: str) -> Sentence:
-    """The message for a job that was killed because it did not stop within `seconds` after the request."""
-    if kind == "train":
+def reason_of_kill(seconds: float, kind: str, *, discarded: bool = False) -> Sentence:
+    """The message for a job that was killed because it did not stop within `seconds` after the request.
+
+    discarded: it was to leave nothing behind, so there is no checkpoint to continue from.
+    """
+    if kind == "train" and not discarded:
         return Sentence(
             "It did not stop within {seconds} seconds, so its worker was ended by force. "
             "Steps since the last checkpoint are lost; Resume continues from there.",

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from studio.home import Home
-from studio.store import Store
+from studio.store import STOPPING, Store
 from studio.words import Sentence
 
 _LOOK_EVERY = 0.05  # seconds between queries of the store, since a tight loop may call `stop_requested` very often
@@ -38,7 +38,8 @@ class Job:
         self.device: str = row["device"]
         self.store = store
         self.home = home
-        self._stop = False
+        self._terminated = False
+        self._request: str | None = None
         self._looked = 0.0
 
     @property
@@ -46,17 +47,30 @@ class Job:
         """The torch device in this process: "cuda:0" for every GPU job, because a worker sees only its own GPU."""
         return "cuda:0" if self.device.startswith("cuda") else self.device
 
-    def stop_requested(self) -> bool:
-        """Whether a stop was requested, in the store or by SIGTERM. Stays true; cheap enough for every step."""
+    def request(self) -> str | None:
+        """The request to this job: the newest of `store.STOPPING`, else "finish", else None. SIGTERM counts as "stop".
+
+        Cheap enough for every step.
+        """
         now = time.monotonic()
-        if not self._stop and now - self._looked >= _LOOK_EVERY:
+        if now - self._looked >= _LOOK_EVERY:
             self._looked = now
-            self._stop = self._stop or bool(self.store.commands(self.id, "stop"))
-        return self._stop
+            self._request = self.store.latest_request(self.id) or self._request
+        if self._terminated and self._request not in STOPPING:
+            return "stop"
+        return self._request
+
+    def stop_requested(self) -> bool:
+        """Whether the job is to end as soon as its state is saved. Stays true."""
+        return self.request() in STOPPING
+
+    def finish_requested(self) -> bool:
+        """Whether the training is to end now and its adapter to be made, as after the last step."""
+        return self.request() == "finish"
 
     def ask_to_stop(self) -> None:
         """Request a stop from inside the process."""
-        self._stop = True
+        self._terminated = True
 
     def check_stop(self) -> None:
         """Raise `Stopped` if a stop was requested; for jobs that have nothing to save."""

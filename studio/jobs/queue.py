@@ -1,6 +1,6 @@
 """Scheduling rules: which queued jobs can start now, and which running chats must stop first.
 
-At most one training job and one chat per device, in the order in which they were queued; other jobs start at once.
+At most one training job and one chat per device, in the order of the queue; other jobs start at once.
 Pure functions of the rows of the store.
 """
 
@@ -10,7 +10,7 @@ ONE_PER_DEVICE = ("train", "chat")
 
 
 def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[dict]]:
-    """(jobs to start, chats to stop), from rows of the store; `queued` is oldest first.
+    """(jobs to start, chats to stop), from rows of the store; `queued` is in the order of the queue.
 
     A training job for a GPU waits until the chat on it has ended, because only the end of the process frees all of its
     GPU memory. On a CPU both can run at the same time.
@@ -39,3 +39,23 @@ def serves_other_programs(job: dict) -> bool:
 def is_needed_without_window(job: dict) -> bool:
     """Whether a running job must go on if no window is open: all but a chat that only the page uses."""
     return job["kind"] != "chat" or serves_other_programs(job)
+
+
+MOVES = ("up", "down", "first")
+
+
+def moved(waiting: list[int], job: int, move: str) -> list[int]:
+    """The ids of the waiting jobs after `job` has moved one place up or down, or to the front (`MOVES`).
+
+    A job that is not waiting any more, or is at that end already, changes nothing.
+    """
+    if job not in waiting:
+        return list(waiting)
+    at, rest = waiting.index(job), [other for other in waiting if other != job]
+    to = {"up": max(0, at - 1), "down": at + 1, "first": 0}[move]
+    return [*rest[:to], job, *rest[to:]]
+
+
+def busy_devices(jobs: list[dict]) -> set[str]:
+    """The devices on which a training job of `jobs`, waiting or running, has a claim."""
+    return {job["device"] for job in jobs if job["kind"] == "train"}

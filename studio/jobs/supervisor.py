@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import logging.handlers
+import shutil
 import signal
 import sqlite3
 import threading
@@ -20,7 +21,7 @@ from studio.home import Home
 from studio.jobs import failure_reasons, memory, processes, queue
 from studio.jobs.backends import Backend, Exit, Handle, Local
 from studio.jobs.timeouts import Timeouts
-from studio.store import ENDED, Store
+from studio.store import ENDED, STOPPING, Store
 from studio.words import Sentence
 
 log = logging.getLogger("supervisor")
@@ -138,8 +139,10 @@ class Supervisor:
         for job_id, watched in self.watched.items():
             if watched.deadline is not None:
                 continue
-            asked = self.store.commands(job_id, "stop")
+            asked = self.store.stop_requests(job_id)
             row = self.store.job(job_id)
+            if row is None:  # removed from the queue while its worker was starting, which will find nothing to claim
+                continue
             if row["state"] in ENDED:
                 watched.deadline = row["ended"] + self.times.kill_grace
             elif asked:
@@ -163,6 +166,8 @@ class Supervisor:
     def record(self, watched: Watched, left: Exit) -> None:
         """Handle the exit of a worker: record it, with the outcome of the job if the worker has recorded none."""
         job = self.store.job(watched.job["id"])
+        if job is None:
+            return
         log.info("job %d: worker %d left: code %s, signal %s", job["id"], watched.handle.pid, left.code, left.signal)
         unclaimed = job["state"] == "queued" and watched.handle.warm and job["id"] not in self._second_try
         claimed_by_another = job["state"] == "running" and job["pid"] != watched.handle.pid
@@ -174,16 +179,23 @@ class Supervisor:
     def record_outcome(self, job: dict, left: Exit, forced: signal.Signals | None = None) -> None:
         """Record exit code and signal; state and reason are set only if the worker has not recorded an outcome."""
         self.store.job_exit(job["id"], left.code, left.signal)
+        requests = self.store.stop_requests(job["id"])
+        discarded = bool(requests) and requests[-1]["verb"] == "discard"
         if forced and job["state"] == "running":
             self.store.job_ended(
                 job["id"],
-                "stopped",
-                failure_reasons.reason_of_kill(self.times.grace(job["kind"]), job["kind"]).to_json(),
+                STOPPING[requests[-1]["verb"]] if requests else "stopped",
+                failure_reasons.reason_of_kill(
+                    self.times.grace(job["kind"]), job["kind"], discarded=discarded
+                ).to_json(),
+                {"discarded": True} if discarded else None,
             )
         else:
             self.store.job_ended(
                 job["id"], "failed", failure_reasons.reason_of_exit(left.code, left.signal, job["kind"]).to_json()
             )
+        if discarded and job["kind"] == "train":  # the worker has done it, unless it was killed before
+            shutil.rmtree(self.home.checkpoints(job["run_id"]), ignore_errors=True)
 
     # ---- idle exit -----------------------------------------------------------------------------------------
 

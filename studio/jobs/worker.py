@@ -1,8 +1,8 @@
 """The worker process: claim one job, run its function, record the outcome, exit.
 
 `python -m studio.jobs.worker HOME JOB`. A job's function is `def function(job: Job) -> dict | None`. The job is done if
-it returns, stopped if it raises `Stopped`, and failed if it raises anything else: with the sentence of a `StudioError`,
-or a general message; the traceback is stored as an event. A function's module is imported only to run it.
+it returns, stopped or paused if it raises `Stopped`, and failed if it raises anything else: with the sentence of a
+`StudioError`, or a general message; the traceback is stored as an event. The module is imported only to run the job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from studio.home import Home
 from studio.jobs import failure_reasons, processes
 from studio.jobs.job import Job, Stopped
-from studio.store import Store
+from studio.store import STOPPING, Store
 from studio.words import Sentence, StudioError
 
 KINDS = {
@@ -28,6 +28,7 @@ KINDS = {
     "chat": "studio.chat.server:serve",
     "inspect": "studio.models.inspect:inspect",
     "export": "studio.library.export:export",
+    "checkpoint": "studio.training.checkpoint_adapter:make",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
@@ -81,7 +82,8 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
         result = function_of(job.kind)(job)
         return "done", None, result
     except Stopped:
-        return "stopped", None, None
+        request = job.request() or "stop"
+        return STOPPING.get(request, "stopped"), None, {"discarded": True} if request == "discard" else None
     except BaseException as error:  # also SystemExit: sys.exit in a library is a failure
         report = traceback.format_exc()
         print(report, file=sys.stderr, flush=True)

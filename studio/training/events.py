@@ -24,7 +24,7 @@ class Events(TrainerCallback):
     """Records to the store.
 
     tokens_seen(): number of tokens trained on so far. samples(): answers to the fixed sample prompts.
-    save_best_delta(): called at each new minimum of the validation loss.
+    keep_best: whether a checkpoint is written at each new minimum of the validation loss.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Events(TrainerCallback):
         *,
         tokens_seen: Callable[[], int],
         samples: Callable[[], list[dict]],
-        save_best_delta: Callable[[], None],
+        keep_best: bool,
     ):
         self.job, self.training = job, training
-        self.tokens_seen, self.samples, self.save_best_delta = tokens_seen, samples, save_best_delta
+        self.tokens_seen, self.samples, self.keep_best = tokens_seen, samples, keep_best
         self.best, self.waited, self.stopped_early = math.inf, 0, False
         self._process = psutil.Process()
         self._last = (time.perf_counter(), 0)
@@ -53,8 +53,12 @@ class Events(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.job.stop_requested():
-            control.should_save = control.should_training_stop = True
+            control.should_training_stop = True
+            control.should_save = self.job.request() != "discard"
             control.should_evaluate = False
+        elif self.job.finish_requested():
+            control.should_training_stop = control.should_save = True
+            control.should_evaluate = args.eval_strategy != "no"  # before the checkpoint is written, which records it
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" not in logs:
@@ -104,13 +108,13 @@ class Events(TrainerCallback):
         loss = metrics["eval_loss"]
         self.job.store.add_metrics(self.job.run_id, state.global_step, metrics)
         if self._compare(loss):
-            self.save_best_delta()
+            control.should_save = control.should_save or self.keep_best
         elif (
             self.training.early_stopping_patience
             and self.waited >= self.training.early_stopping_patience
             and state.global_step < state.max_steps
         ):
-            self.stopped_early = control.should_training_stop = True
+            self.stopped_early = control.should_training_stop = control.should_save = True
             self.job.log(
                 Sentence(
                     "Stopped early at step {step}: "

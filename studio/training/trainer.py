@@ -8,23 +8,26 @@ P-Tuning's encoder, which peft's own files omit) and is used only if it is compl
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PrinterCallback, Trainer, TrainingArguments, get_scheduler
 
 from studio.methods import Method
 from studio.recipe import Recipe
 from studio.tasks import IGNORED
+from studio.training import checkpoints
 from studio.training.batches import Collator, Examples, LengthGrouped
+from studio.training.continuation import Continuation
 
 TRAINABLE = "trainable.safetensors"
 STATE = "state.safetensors"  # the method's own state, such as AdaLoRA's importance scores
-WHOLE = "whole"  # empty file, written last: without it a checkpoint is incomplete (process killed, disk full)
+_REWARM = 0.05  # least share of the further steps in which the learning rate climbs, with the schedule "rewarm"
 _OPTIMISERS = {
     "adamw": "adamw_torch_fused",
     "sgd": "sgd",
@@ -66,7 +69,6 @@ def arguments(
         eval_steps=every or None,
         save_strategy="steps",
         save_steps=training.save_steps,
-        save_total_limit=2,
         logging_strategy="steps",
         logging_steps=1,
         logging_first_step=True,
@@ -92,8 +94,12 @@ class StudioTrainer(Trainer):
     """See the module's docstring. `method` may provide its own optimiser.
 
     Attributes: `virtual`, the method's number of virtual tokens before the input; `tokens_seen`, tokens trained on so
-    far, without padding.
+    far, without padding; `kept`, which checkpoints are kept; `continuation`, the checkpoint of another run from which
+    this one goes on, if any.
     """
+
+    kept = checkpoints.Rule()
+    continuation: Continuation | None = None
 
     def __init__(
         self,
@@ -206,6 +212,29 @@ class StudioTrainer(Trainer):
             self.optimizer = self.method.optimizer(self.model, cls, {**options, "weight_decay": self.args.weight_decay})
         return super().create_optimizer(model)
 
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        if self.continuation is None or self.continuation.schedule is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            factor = continued_schedule(self.args, self.continuation, num_training_steps)
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or self.continuation is None or self.continuation.schedule is None:
+            return
+        # What was loaded are the next learning rates of the schedule that ended with the checkpoint.
+        scheduler = self.lr_scheduler
+        rates = [
+            base * factor(scheduler.last_epoch)
+            for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = rates
+
     # ---- checkpoints ------------------------------------------------------------------------------------------
 
     def save_delta(self, folder: Path) -> None:
@@ -218,21 +247,21 @@ class StudioTrainer(Trainer):
 
     def load_delta(self, folder: Path) -> None:
         """Load the parameters and state written by `save_delta`. Raises ValueError where they do not fit the model."""
-        load_trainable(self.model, folder / TRAINABLE)
-        state = folder / STATE
-        self.method.load_state(self.model, load_file(state) if state.exists() else {})
+        load_delta(self.model, self.method, folder)
 
     def _save(self, output_dir=None, state_dict=None):
         self.save_delta(Path(output_dir))
 
     def _save_checkpoint(self, model, trial):
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        (folder / WHOLE).unlink(missing_ok=True)
+        parent = Path(self.args.output_dir)
+        folder = checkpoints.folder_of(parent, self.state.global_step)
+        (folder / checkpoints.WHOLE).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
-        for path in folder.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        (folder / WHOLE).touch()
+        here = [entry for entry in self.state.log_history[-4:] if entry["step"] == self.state.global_step]
+        measured = {key: entry[key] for entry in here for key in ("loss", "eval_loss") if key in entry}
+        checkpoints.finish(folder, {"epoch": self.state.epoch, "steps": self.state.max_steps, **measured})
+        # While the run goes on, it needs one to go on from.
+        checkpoints.prune(parent, replace(self.kept, last=max(1, self.kept.last)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.load_delta(Path(resume_from_checkpoint))
@@ -261,10 +290,33 @@ def load_trainable(model: torch.nn.Module, path: Path) -> None:
             own[name].copy_(tensor)
 
 
-def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Return (folder, step) of the newest complete checkpoint in `folder`, or None."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / WHOLE).exists()]
-    if not found:
-        return None
-    newest = max(found, key=lambda path: int(path.name.rpartition("-")[2]))
-    return newest, json.loads((newest / "trainer_state.json").read_text())["global_step"]
+def load_delta(model: torch.nn.Module, method: Method, folder: Path) -> None:
+    """Load the trainable parameters and the method's state from a checkpoint. Raises ValueError where they do not fit
+    the model.
+    """
+    load_trainable(model, folder / TRAINABLE)
+    state = folder / STATE
+    method.load_state(model, load_file(state) if state.exists() else {})
+
+
+def continued_schedule(args: TrainingArguments, continuation: Continuation, total: int) -> Callable[[int], float]:
+    """Step → learning rate relative to the recipe's, for the steps after the checkpoint; see `SCHEDULES`.
+
+    total: number of steps of the longer run.
+    """
+    if continuation.schedule == "constant":
+        return lambda step: 1.0
+    if continuation.schedule == "last":
+        planned = continuation.steps or continuation.step
+        factor = _schedule_factor(args, planned, args.get_warmup_steps(planned))
+        return lambda step: factor(continuation.step - 1)
+    length = total - continuation.step
+    factor = _schedule_factor(args, length, max(1, args.get_warmup_steps(length), round(_REWARM * length)))
+    return lambda step: factor(step - continuation.step)
+
+
+def _schedule_factor(args: TrainingArguments, steps: int, warmup: int) -> Callable[[int], float]:
+    """Step → learning rate relative to the recipe's, as transformers' schedule of that many steps has it."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=args.learning_rate)
+    schedule = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    return schedule.lr_lambdas[0]

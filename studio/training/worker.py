@@ -10,32 +10,31 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import set_seed
 
+from studio.forecast.speed import total_steps
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
-from studio.methods import Method, Setting
+from studio.methods import Setting
 from studio.models.load import compute_dtype
-from studio.models.model_types import loader
 from studio.models.resolve import resolve_folder
-from studio.models.rope_scaling import read_rope_scaling
-from studio.models.shape import read_config, read_shape
-from studio.models.text_part import restore_other_parts
+from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
-from studio.training import checks
+from studio.training import artefact, checkpoints, checks, continuation
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
-from studio.training.trainer import StudioTrainer, arguments, last_checkpoint
+from studio.training.trainer import StudioTrainer, arguments
 from studio.words import Sentence, StudioError
 
 
 def train(job: Job) -> dict:
-    """Run the `train` job. payload: {"resume": bool}. Returns {"adapter": id, "metrics": {...}}.
+    """Run the `train` job. Returns {"adapter": id, "metrics": {...}}.
+
+    payload: {"resume": bool}; for a run that continues another one also "from" and "schedule" (`continuation.begin`).
 
     Raises StudioError where the recipe does not fit the model, and Stopped where a stop was requested.
     """
@@ -49,11 +48,19 @@ def train(job: Job) -> dict:
     folder = job.home.run(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    continued = continuation.begin(job)
     kind = kind_of(job, recipe, base)
-    material = prepared(job, kind)
-    trainer = build(job, recipe, base, kind, material)
-    learn(job, trainer, resume=bool(job.payload.get("resume")))
-    return finish(job, row["name"], recipe, base, kind, material, trainer, began)
+    try:
+        material = prepared(job, kind)
+        trainer = build(job, recipe, base, kind, material)
+        trainer.continuation = continued
+        learn(job, trainer, resume=bool(continued or job.payload.get("resume")))
+        return finish(job, row["name"], recipe, base, kind, material, trainer, began)
+    except Stopped:
+        if job.request() == "discard":
+            shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)
+            job.log(Sentence("The checkpoints are deleted, as asked."))
+        raise
 
 
 def prepared(job: Job, kind: Kind) -> TrainingData:
@@ -67,13 +74,13 @@ def prepared(job: Job, kind: Kind) -> TrainingData:
     return material
 
 
-def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
-    """Load the base model, wrap it with the method and create the trainer; record the run's plan in the store."""
+def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.nn.Module, Setting]:
+    """Load the base model and wrap it with the recipe's method. The same in every process that works on the run."""
     job.doing(Sentence("Loading the base model"))
-    training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
+    recipe = kind.recipe
+    training, machine, method = recipe.training, recipe.machine, recipe.method
     set_seed(training.seed)
-    model = kind.load(base, machine.precision if method.ships_as != "model" else "fp32")
-    total_parameters = read_shape(base).parameters
+    model = kind.load(kind.base, machine.precision if method.ships_as != "model" else "fp32")
     if recipe.quantisation != "none":
         from peft import prepare_model_for_kbit_training
 
@@ -83,17 +90,22 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
             gradient_checkpointing_kwargs={"use_reentrant": False},
         )
     kind.check(model, material)
-    steps = total_steps(recipe, len(material.train))
     setting = Setting(
         recipe.task.task_type,
-        steps,
+        total_steps(recipe, len(material.train)),
         training.seed,
-        base,
+        kind.base,
         kind.batches(material),
         lambda adapter: shelf.find(job.home, job.store, adapter)[0],
         lambda name, make: once(job.home.run(job.run_id), name, make),
     )
-    model = method.wrap(model, setting)
+    return method.wrap(model, setting), setting
+
+
+def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
+    """Make the model and create the trainer; record the run's plan in the store."""
+    training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
+    model, setting = wrapped_model(job, kind, material)
     if machine.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     trainable_parameters = checks.require_trainable_parameters(model, method)
@@ -101,7 +113,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
     options = arguments(
         recipe,
         job.home.checkpoints(job.run_id),
-        total_steps=steps,
+        total_steps=setting.total_steps,
         validation=bool(material.validation),
         device=device,
         dtype=compute_dtype(machine.precision, device),
@@ -112,30 +124,21 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
         training,
         tokens_seen=lambda: trainer.tokens_seen,
         samples=lambda: kind.samples(trainer, material),
-        save_best_delta=lambda: save_best_delta(job, recipe, trainer),
+        keep_best=training.keeps_best,
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
+    trainer.kept = checkpoints.Rule(training.save_total_limit, training.keeps_best)
     plan = {
-        "steps": steps,
+        "steps": setting.total_steps,
         "examples": len(material.train),
         "validation": len(material.validation),
         "tokens": trainer.train_dataset.tokens,
         "trainable_parameters": trainable_parameters,
-        "parameters": total_parameters,
+        "parameters": read_shape(base).parameters,
     }
     job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)
     return trainer
-
-
-def total_steps(recipe: Recipe, examples: int) -> int:
-    """The number of optimiser steps of the run, counted as transformers' Trainer counts them."""
-    training = recipe.training
-    if training.max_steps:
-        return training.max_steps
-    batches = -(-examples // training.batch_size)
-    per_epoch = max(1, -(-batches // training.gradient_accumulation_steps))
-    return max(1, -(-int(training.epochs * per_epoch * 1000) // 1000))
 
 
 def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
@@ -148,37 +151,31 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def save_best_delta(job: Job, recipe: Recipe, trainer: StudioTrainer) -> None:
-    if recipe.training.load_best_model_at_end:
-        shutil.rmtree(_best(job), ignore_errors=True)
-        trainer.save_delta(_best(job))
-
-
-def _best(job: Job) -> Path:
-    return job.home.checkpoints(job.run_id) / "best"
-
-
 def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
     """Train until the end or a stop request; with `resume`, start from the last complete checkpoint.
 
     Metrics after that checkpoint's step are deleted first. Raises Stopped where a stop was requested.
     """
-    found = last_checkpoint(job.home.checkpoints(job.run_id)) if resume else None
-    step = found[1] if found else 0
+    folder = job.home.checkpoints(job.run_id)
+    found = checkpoints.last(folder) if resume else None
+    step = found.step if found else 0
     job.store.forget_metrics_after(job.run_id, step)
     if found:
         job.log(Sentence("Continuing from step {step}.", step=step))
         trainer.events.note_losses(
             [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
         )
-    trainer.train(resume_from_checkpoint=str(found[0]) if found else None)
+    trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
+    step = trainer.state.global_step
     if job.stop_requested():
-        job.log(Sentence("Stopped at step {step}; the checkpoint is saved.", step=trainer.state.global_step))
+        if job.request() == "pause":
+            job.log(Sentence("Paused at step {step}; the checkpoint is saved.", step=step))
+        elif job.request() != "discard":
+            job.log(Sentence("Stopped at step {step}; the checkpoint is saved.", step=step))
         raise Stopped
-    evaluated = any(
-        row["step"] == trainer.state.global_step and "eval_loss" in row["values"]
-        for row in job.store.metrics(job.run_id)
-    )
+    if job.finish_requested():
+        job.log(Sentence("Ended at step {step}, as asked.", step=step))
+    evaluated = any(row["step"] == step and "eval_loss" in row["values"] for row in job.store.metrics(job.run_id))
     if trainer.eval_dataset is not None and trainer.args.eval_strategy != "no" and not evaluated:
         trainer.evaluate()
 
@@ -191,110 +188,39 @@ def finish(
     began: `time.monotonic()` at the start of the job. Returns {"adapter": id, "metrics": {...}}.
     """
     model = trainer.model
-    if recipe.training.load_best_model_at_end and _best(job).exists():
-        trainer.load_delta(_best(job))
+    best = checkpoints.best(checkpoints.listed(job.home.checkpoints(job.run_id)))
+    if recipe.training.load_best_model_at_end and best:
+        trainer.load_delta(best.folder)
     whole = recipe.method.ships_as == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    finish_method(recipe.method, model, base)
+    artefact.finish_method(recipe.method, model, base)
     metrics = kind.outcome(
         trainer,
         material,
         None if recipe.method.leaves_base_unchanged else lambda: kind.load(base, "fp32" if whole else None),
     )
 
-    job.doing(Sentence("Saving and checking the adapter"))
     made = job.home.run(job.run_id) / "artefact"
-    shutil.rmtree(made, ignore_errors=True)
-    expected = kind.probe(model, material)  # before saving, which casts a full model, buffers included, to 16 bit
-    save(recipe.method, model, made, base)
-    kind.save_companion_files(made)
+    continued = trainer.continuation
+    expected = artefact.save_with_logits(job, kind, model, material, made)
     trainer.model = trainer.model_wrapped = None
     del model
-    difference = checks.reloaded_logits_match(kind, made, material, expected)
-    job.log(Sentence("Reloaded from disk: logits differ by {difference:.1g} at most.", difference=difference))
-
-    seconds = time.monotonic() - began
+    artefact.check_reloaded(job, kind, material, made, expected)
     remember_speed(job, recipe)
-    adapter = shelf.add(
-        job.home,
-        job.store,
-        source=made,
+    adapter = artefact.add_to_library(
+        job,
+        kind,
+        material,
+        made,
         name=name,
-        run_id=job.run_id,
-        card={
-            **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=read_rope_scaling(made)),
-            "loader": loader(read_config(base).get("model_type")),
-            **kind.card(),
-        },
+        adapter_id=job.run_id,
+        metrics=metrics,
+        parameters=parameters,
+        seconds=time.monotonic() - began,
+        facts={"continued": continued.facts()} if continued else None,
     )
-    shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # no longer needed: the result is saved
+    checkpoints.prune(job.home.checkpoints(job.run_id), trainer.kept)
     return {"adapter": adapter, "metrics": metrics}
-
-
-def finish_method(method: Method, model: torch.nn.Module, base: Path) -> None:
-    """Bring the model into the form in which it will be saved, so that the evaluation measures the saved model."""
-    if method.ships_as == "model":
-        round_to_16_bit(model)
-    method.finish(model, base)
-
-
-def round_to_16_bit(model: torch.nn.Module) -> None:
-    """Round every parameter to its bfloat16 value, keeping its dtype, so that the evaluation measures the values that
-    will be saved.
-    """
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.to(torch.bfloat16))
-
-
-def save(method: Method, model, folder: Path, base: Path) -> None:
-    """Save the method's artefact to `folder`; for full fine-tuning a complete model folder in bfloat16, with the base
-    model's tokenizer or image processor files.
-    """
-    if method.ships_as == "model":
-        restore_other_parts(model.to(torch.bfloat16)).save_pretrained(folder)
-        for path in base.iterdir():
-            if path.name.startswith(
-                (
-                    "tokenizer",
-                    "special_tokens",
-                    "chat_template",
-                    "vocab",
-                    "merges",
-                    "added_tokens",
-                    "generation_config",
-                    "preprocessor_config",
-                )
-            ):
-                shutil.copyfile(path, folder / path.name)
-    else:
-        method.save(model, folder)
-
-
-def card(
-    recipe: Recipe, material: TrainingData, metrics: dict, *, parameters: int, seconds: float, rope: dict | None
-) -> dict:
-    """The metadata of an adapter in the library. seconds: duration of the run. rope: RoPE scaling that it was
-    fine-tuned with, if any.
-    """
-    method = recipe.method
-    return {
-        "kind": "model" if method.ships_as == "model" else "adapter",
-        "method": method.name,
-        "summary": method.summary(),
-        "ships_as": method.ships_as,
-        "base": recipe.model.name,
-        "revision": recipe.model.revision,
-        "task": recipe.task.name,
-        "data": material.dataset.title,
-        "rows": len(material.dataset.train),
-        "metrics": metrics,
-        "parameters": parameters,
-        "seconds": round(seconds, 1),
-        "rope": rope,
-        "recipe": recipe.to_dict(),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def remember_speed(job: Job, recipe: Recipe) -> None:

@@ -18,6 +18,7 @@ _SCRIPT = """
 const press = (event) => {
   const button = event.target.closest('[data-act]');
   if (!button || button.disabled || button.getAttribute('aria-disabled') === 'true') return;
+  if (button.dataset.confirm && !window.confirm(button.dataset.confirm)) return;
   trigger('click', { act: button.dataset.act, item: button.dataset.item || '' });
 };
 element.addEventListener('click', press);
@@ -49,13 +50,16 @@ def e(text) -> str:
     return html.escape(str(text), quote=True)
 
 
-def button(text: str, act: str, item: str = "", *, kind: str = "", disabled: str = "", says: str = "") -> str:
+def button(
+    text: str, act: str, item: str = "", *, kind: str = "", disabled: str = "", says: str = "", confirm: str = ""
+) -> str:
     """Return a small button.
 
     `disabled` is the reason why it cannot be clicked ("" if it can); `says` is its name for screen readers, for buttons
-    whose `text` occurs more than once.
+    whose `text` occurs more than once; `confirm` is a question that the user has to answer first.
     """
     more = f' disabled title="{e(disabled)}"' if disabled else ""
+    more += f' data-confirm="{e(confirm)}"' if confirm else ""
     more += f' aria-label="{e(says)}"' if says else ""
     return (
         f'<button type="button" class="small-button {kind}" data-act="{e(act)}" data-item="{e(item)}"{more}>{e(text)}'

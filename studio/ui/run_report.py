@@ -21,6 +21,7 @@ from studio.ui.html_parts import e, facts, number, size
 from studio.ui.live_plot import CHARTS, units
 from studio.ui.page import Page
 from studio.ui.results import figures_html, table_html
+from studio.ui.run_status import state_title
 from studio.ui.svg_chart import line_chart
 from studio.words import StudioError
 
@@ -116,14 +117,7 @@ def _heading(page: Page, run: dict, plan: dict) -> str:
     emphasised = "".join(f"<b>{piece}</b>" if at % 2 else piece for at, piece in enumerate(pieces))
     seconds = (run["ended"] or time.time()) - run["started"] if run["started"] else None
     pairs = [
-        (
-            page.t("State"),
-            page.t(
-                {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed"}[
-                    run["state"]
-                ]
-            ),
-        ),
+        (page.t("State"), state_title(page, run["state"])),
         (page.t("Started"), time.strftime("%Y-%m-%d %H:%M", time.localtime(run["started"])) if run["started"] else "–"),
         (page.t("Time"), page.say(duration(seconds)) if seconds is not None else "–"),
         (page.t("Steps"), f"{run['step'] or 0:,} / {plan['steps']:,}" if plan.get("steps") else "–"),

@@ -7,6 +7,7 @@ import torch
 
 from studio.data.mapping import Mapping, apply
 from studio.data.rows import Row
+from studio.forecast.speed import total_steps
 from studio.home import SAMPLES, STARTER
 from studio.methods import METHODS
 from studio.models.chat_tokenizer import ChatTokenizer
@@ -14,8 +15,7 @@ from studio.models.load import load_base
 from studio.tasks import IGNORED, TASKS, Encoded
 from studio.training import checks
 from studio.training.batches import LengthGrouped, flatten, pad
-from studio.training.trainer import last_checkpoint, load_trainable, save_trainable
-from studio.training.worker import total_steps
+from studio.training.trainer import load_trainable, save_trainable
 from studio.words import StudioError
 
 TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
@@ -112,18 +112,6 @@ def test_the_order_groups_lengths_and_depends_on_seed_and_epoch_only():
     assert waste < 1.15
 
 
-def test_a_torn_checkpoint_does_not_count(tmp_path):
-    for step, whole in ((10, True), (20, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        (folder / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
-        if whole:
-            (folder / "whole").touch()
-    assert last_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", 10)
-    shutil.rmtree(tmp_path / "checkpoint-10")
-    assert last_checkpoint(tmp_path) is None
-
-
 def test_a_checkpoint_of_another_method_is_refused(tmp_path):
     save_trainable(METHODS["lora"]().wrap(load_base(STARTER)), tmp_path / "trainable.safetensors")
     other = METHODS["lora"](rank=4, targets="q_proj").wrap(load_base(STARTER))
@@ -146,6 +134,7 @@ def test_nothing_to_train_raises_a_studio_error():
         (3, {"epochs": 2, "gradient_accumulation_steps": 8}),
         (50, {"epochs": 0.5}),
         (50, {"max_steps": 7}),
+        (80, {"epochs": 1.1}),  # 11.000000000000002 batches: 12 steps
     ],
 )
 def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_path):

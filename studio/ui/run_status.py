@@ -1,0 +1,162 @@
+"""The state of a run as HTML: what it does, how far it is, its results, and what can be done with it now."""
+
+from __future__ import annotations
+
+from studio.forecast import duration
+from studio.ui.classes import baseline_sentence, matrices_html
+from studio.ui.html_parts import button, chip, e, facts, note, number
+from studio.ui.page import Page
+
+STATES = {
+    "queued": "Waiting",
+    "running": "Running",
+    "done": "Done",
+    "stopped": "Stopped",
+    "paused": "Paused",
+    "failed": "Failed",
+}
+_KINDS = {"queued": "warn", "running": "busy", "done": "good", "stopped": "", "paused": "warn", "failed": "bad"}
+_PACE_ROWS = 60  # newest metrics from which the pace is estimated
+LIVE = ("queued", "running")
+RESUMABLE = ("stopped", "paused", "failed")
+
+
+def state_title(page: Page, state: str) -> str:
+    return page.t(STATES[state])
+
+
+def state_chip(page: Page, state: str) -> str:
+    return chip(state_title(page, state), _KINDS[state])
+
+
+def can_resume(run: dict) -> bool:
+    """Whether the run can go on: it has ended before its time, and its checkpoints were not discarded."""
+    return run["state"] in RESUMABLE and not (run["result"] or {}).get("discarded")
+
+
+def status_html(page: Page, run: dict | None, plan: dict | None, request: str | None = None, findings: str = "") -> str:
+    """Return the state of the run, its progress, its results when it is done, and what can be done with it.
+
+    request: to a live run that has not obeyed yet. findings: HTML of the diagnosis, shown below the reason.
+    """
+    if run is None:
+        return note(
+            page.t("No run yet. Choose data and a method, then press Start: the sentence above says what will happen.")
+        )
+    state = run["state"]
+    head = f'<div class="run-head"><h3>{e(run["name"])}</h3>{state_chip(page, state)}</div>'
+    reason = note(page.say(run["reason"]), "bad") if run["reason"] else ""
+    below = _done_html(page, run) if state == "done" else ""
+    actions = _live_actions(page, run, request) if state in LIVE else _actions_after(page, run)
+    return (
+        head
+        + progress_html(page, run, plan, _doing(page, run, request))
+        + reason
+        + findings
+        + below
+        + f'<p class="actions">{actions}</p>'
+    )
+
+
+def _doing(page: Page, run: dict, request: str | None) -> str:
+    if request and run["state"] in LIVE:
+        return page.t(
+            {"pause": "Pausing: the checkpoint is being saved", "finish": "Ending: the adapter is being made"}.get(
+                request, "Stopping"
+            )
+        )
+    if run["state"] == "running":
+        return page.say(run["doing"])
+    if run["state"] == "queued":
+        return page.t("Waiting for the device to be free")
+    if run["state"] == "paused":
+        return page.t("Paused: the device is free for others; Resume goes on from here")
+    return ""
+
+
+def _live_actions(page: Page, run: dict, request: str | None) -> str:
+    if request or run["state"] == "queued":
+        return ""
+    return button(page.t("Stop and make the adapter"), "finish", run["id"]) + button(
+        page.t("Stop and discard"),
+        "discard",
+        run["id"],
+        kind="danger",
+        confirm=page.t("Stop this run and delete its checkpoints? It cannot be resumed then."),
+    )
+
+
+def _actions_after(page: Page, run: dict) -> str:
+    adapter = (run["result"] or {}).get("adapter")
+    done = (
+        button(page.t("Try it in Chat"), "chat", kind="primary")
+        + (button(page.t("Download adapter"), "download", adapter) if adapter else "")
+        + button(page.t("See it in the Library"), "library")
+        if run["state"] == "done"
+        else ""
+    )
+    return (
+        done
+        + button(page.t("Download report"), "report", run["id"])
+        + button(page.t("Change it and start again"), "recipe", run["id"])
+        + button(page.t("Run it again"), "again", run["id"])
+    )
+
+
+def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
+    """Return a progress bar with the step count and the remaining time."""
+    step, steps = run["step"] or 0, (plan or {}).get("steps", 0)
+    share = min(1.0, step / steps) if steps else 0.0
+    message = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
+    left = time_left(page, run, steps) if run["state"] == "running" else None
+    tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
+    words = " · ".join(part for part in (doing, message, tail) if part)
+    return (
+        f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" '
+        'aria-valuemax="100" '
+        f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div>'
+        f'<p class="progress-words">{e(words)}</p>'
+    )
+
+
+def time_left(page: Page, run: dict, steps: int) -> float | None:
+    """Estimate the seconds to the last step from the pace of recent steps of this attempt.
+
+    Returns None while fewer than three steps have been recorded.
+    """
+    rows = [
+        row
+        for row in page.store.recent_metrics(run["id"], _PACE_ROWS)
+        if "seconds" in row["values"] and row["time"] > (run["started"] or 0)
+    ]
+    if len(rows) < 3 or not steps:
+        return None
+    pace = (rows[-1]["time"] - rows[0]["time"]) / max(1, rows[-1]["step"] - rows[0]["step"])
+    return max(0, steps - rows[-1]["step"]) * pace
+
+
+def _done_html(page: Page, run: dict) -> str:
+    """Return the results of a finished run, each as base model → fine-tuned model."""
+    metrics = (run["result"] or {}).get("metrics", {})
+    pairs = []
+    for key, title in (
+        ("preferred", "Better answer preferred"),
+        ("correct", "Accuracy on the validation set"),
+        ("macro_f1", "Macro F1"),
+        ("exact_match", "Exact match on the validation set"),
+        ("eval_loss", "Validation loss"),
+        ("perplexity", "Perplexity"),
+    ):
+        if key in metrics:
+            before, after = metrics.get(f"base_{key}"), metrics[key]
+            form = (
+                (lambda value: f"{value:.0%}") if key in ("preferred", "exact_match", "correct", "macro_f1") else number
+            )
+            pairs.append((page.t(title), f"{form(before)} → {form(after)}" if before is not None else form(after)))
+    pairs.append((page.t("Time"), page.say(duration((run["ended"] or 0) - (run["started"] or 0)))))
+    classes = (
+        f'<p class="help">{e(baseline_sentence(page, metrics))}</p>{matrices_html(page, metrics["classes"])}'
+        if "classes" in metrics
+        else ""
+    )
+    return facts(pairs) + classes
