@@ -17,9 +17,9 @@ from studio.training import checkpoints
 from studio.words import Sentence, StudioError
 
 SCHEDULES = {
-    "rewarm": "Warm up again, then decay",
-    "constant": "Constant at the learning rate of the recipe",
-    "last": "Constant at the last learning rate",
+    "rewarm": Sentence("Warm up again, then decay"),
+    "constant": Sentence("Constant at the learning rate of the recipe"),
+    "last": Sentence("Constant at the last learning rate"),
 }
 """How the learning rate goes on after the checkpoint: key → title."""
 _FILE = "continued.json"

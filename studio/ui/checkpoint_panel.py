@@ -35,7 +35,7 @@ class CheckpointPanel:
                     elem_id="longer-amount",
                 )
                 self.schedule = gr.Dropdown(
-                    [(page.t(title), key) for key, title in SCHEDULES.items()],
+                    [(page.say(title), key) for key, title in SCHEDULES.items()],
                     value="rewarm",
                     label=page.t("Learning rate from there on"),
                     elem_id="longer-schedule",

@@ -1,4 +1,7 @@
-"""The queue and the past runs: choose the run to show; move, duplicate and remove waiting runs. Part of the Train tab."""
+"""The queue and the past runs: choose the run to show; move, duplicate and remove waiting runs.
+
+Part of the Train tab.
+"""
 
 from __future__ import annotations
 

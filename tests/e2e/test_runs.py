@@ -1,0 +1,103 @@
+"""The life of runs on the page: paused, queued, moved, resumed, trained longer; a checkpoint made an adapter."""
+
+import pytest
+
+from studio.recipe import Recipe
+from studio.training import checkpoints
+from tests.conftest import until
+from tests.e2e.pages import open_studio, start, status, tab
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+TRAINING = {
+    "learning_rate": 1e-3,
+    "max_steps": 40,
+    "batch_size": 2,
+    "save_steps": 10,
+    "evaluations": 0,
+    "evaluation_rows": 0,
+    "sample_prompts": 0,
+}
+
+
+def put_on_the_desk(studio, name, **training):
+    recipe = Recipe.model_validate({"name": name, "data": {"source": "captain"}, "training": {**TRAINING, **training}})
+    studio.store.set_note("draft", recipe.to_dict())
+
+
+def run_named(studio, name):
+    return next((run for run in studio.store.runs() if run["name"] == name), None)
+
+
+def wait_for(studio, name, *states, seconds=180):
+    return until(
+        lambda: (run := run_named(studio, name)) and run["state"] in states and run,
+        seconds,
+        f"'{name}' does not become {states}",
+    )
+
+
+def press_in_queue(page, text, name):
+    page.get_by_role("button", name=f"{text}: {name}", exact=True).click()
+
+
+def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser):
+    put_on_the_desk(studio, "first", max_steps=4000)
+    page = open_studio(studio, browser)
+    tab(page, "Train")
+    start(page, studio)
+    until(lambda: (run_named(studio, "first")["step"] or 0) > 12, 120, "the run does not get going")
+    for name in ("second", "third"):
+        put_on_the_desk(studio, name)
+        start(page, studio)
+
+    # The queue: the third run overtakes the second one, which is duplicated; the copy is removed.
+    page.locator("#runs .waiting li").nth(1).wait_for()
+    press_in_queue(page, "Run next", "third")
+    until(lambda: [job["name"] for job in studio.store.queue()] == ["third", "second"], 20, "it is not moved")
+    press_in_queue(page, "Duplicate", "second")
+    page.locator("#runs .waiting li").nth(2).wait_for()
+    page.locator("#runs .waiting li").nth(2).get_by_role("button", name="Remove").click()
+    until(lambda: [job["name"] for job in studio.store.queue()] == ["third", "second"], 20, "the copy is not removed")
+
+    # Pause: the device goes to the next run; the paused one is shown as paused and goes on later.
+    page.locator("#runs .show", has_text="first").click()
+    page.wait_for_function("document.querySelector('#status').innerText.includes('first')")
+    page.click("#pause")
+    text = status(page, "Paused", seconds=60)
+    assert "the device is free for others" in text
+    wait_for(studio, "third", "running", "done")
+    paused_at = run_named(studio, "first")["step"]
+    wait_for(studio, "second", "done")
+    page.click("#resume")
+    status(page, "Running", seconds=60)
+    until(lambda: run_named(studio, "first")["step"] > paused_at + 3, 60, "it does not go on")
+
+    # End now: the adapter is made of what has been learnt.
+    page.get_by_role("button", name="Stop and make the adapter").click()
+    status(page, "Try it in Chat", seconds=120)
+    first = run_named(studio, "first")
+    assert first["step"] < 4000 and studio.store.adapter(first["id"])
+
+    # A checkpoint becomes an adapter of the library.
+    page.locator("#checkpoints-part button").first.click()
+    page.locator("#checkpoints").get_by_role("button", name="Make an adapter").first.click()
+    page.locator("#checkpoints").get_by_role("button", name="Try it in Chat").first.wait_for(timeout=90_000)
+    kept = checkpoints.listed(studio.home.checkpoints(first["id"]))
+    made = studio.store.adapter(checkpoints.adapter_id(first["id"], kept[-1].step))
+    assert made["name"] == f"first (step {kept[-1].step})"
+
+    # Longer: a new run whose curve begins where the other one's does.
+    page.fill("#longer-amount input", "5")
+    page.click("#longer")
+    longer = wait_for(studio, "first (longer)", "done")
+    assert longer["step"] == first["step"] + 5
+    page.wait_for_function("document.querySelector('#status').innerText.includes('first (longer)')")
+    assert len(studio.store.metrics(longer["id"])) >= longer["step"]
+
+    # One checkpoint is deleted, after the question.
+    page.once("dialog", lambda dialog: dialog.accept())
+    before = len(checkpoints.listed(studio.home.checkpoints(longer["id"])))
+    page.locator("#checkpoints").get_by_role("button", name="Delete").last.click()
+    until(lambda: len(checkpoints.listed(studio.home.checkpoints(longer["id"]))) == before - 1, 20, "it is not deleted")
+    page.close()
