@@ -36,6 +36,11 @@ def reason_of_exception(error: BaseException, home: Path) -> Sentence:
     return Sentence("The worker failed: {error}. The full report is in the log.", error=_first_line(error))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error, or one that caused it, is that of an allocation that failed."""
+    return any(_out_of_memory(link) for link in _chain(error))
+
+
 def reason_of_exit(code: int | None, number: int | None, kind: str) -> Sentence:
     """The message for a worker that ended without recording an outcome.
 

@@ -17,6 +17,7 @@ import torch
 from transformers import set_seed
 
 from studio.forecast.speed import total_steps
+from studio.jobs.failure_reasons import is_out_of_memory
 from studio.jobs.job import Job, Stopped
 from studio.library import shelf
 from studio.methods import Setting
@@ -24,7 +25,7 @@ from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
-from studio.training import artefact, checkpoints, checks, continuation
+from studio.training import artefact, checkpoints, checks, continuation, memory_report
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
 from studio.training.trainer import StudioTrainer, arguments
@@ -49,7 +50,7 @@ def train(job: Job) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     continued = continuation.begin(job)
-    kind = kind_of(job, recipe, base)
+    kind, material = kind_of(job, recipe, base), None
     try:
         material = prepared(job, kind)
         trainer = build(job, recipe, base, kind, material)
@@ -60,6 +61,11 @@ def train(job: Job) -> dict:
         if job.request() == "discard":
             shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)
             job.log(Sentence("The checkpoints are deleted, as asked."))
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            longest = max(getattr(material.train, "lengths", [0])) if material else 0
+            memory_report.record(job, recipe, read_shape(base), int(longest), error)
         raise
 
 

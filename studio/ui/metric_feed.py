@@ -18,6 +18,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 from studio.store import Store
 
@@ -130,12 +131,22 @@ class Feed:
         A different epoch in the answer means that rows were rewritten (a resumed run): the viewer discards its data.
         `more` means that a long run is still being read and that the viewer should ask again soon.
         """
+        return self._run(run_id).answer(epoch, have or {})
+
+    def curves(self, run_id: str, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+        """Return metric → points (step, value) of the run in order of the steps.
+
+        A long series is thinned out: two points of each bucket of its envelope.
+        """
+        return self._run(run_id).curves(names)
+
+    def _run(self, run_id: str) -> _RunSeries:
         with self._lock:
             run = self._runs.setdefault(run_id, _RunSeries(self._store, run_id))
             self._runs.move_to_end(run_id)
             while len(self._runs) > self._keep:
                 self._runs.popitem(last=False)
-        return run.answer(epoch, have or {})
+        return run
 
     def recipe(self, run_id: str) -> dict:
         """Return the run's recipe; {} if there is no such run."""
@@ -175,6 +186,16 @@ class _RunSeries:
                 "epoch": self.epoch,
                 "more": False,
                 "series": {name: change for name, change in changes.items() if change},
+            }
+
+    def curves(self, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+        with self._lock:
+            if self._behind or time.monotonic() - self._read_at >= self.every:
+                self._read()
+            found = {name: self.series[name] for name in names if name in self.series}
+            return {
+                name: [point for bucket in envelope.buckets for point in _points(bucket)]
+                for name, envelope in found.items()
             }
 
     def _read(self) -> None:

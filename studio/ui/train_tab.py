@@ -15,6 +15,7 @@ from studio.jobs import client
 from studio.ui import device_picker, queue_panel, results
 from studio.ui.access import require_owner
 from studio.ui.checkpoint_panel import CheckpointPanel
+from studio.ui.diagnosis_panel import diagnosis_html, mended, start_mended
 from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, skeleton
 from studio.ui.live_plot import LivePlot
@@ -108,6 +109,11 @@ def on_press(page: Page, run_id: str, event: gr.EventData, profile: gr.OAuthProf
         on_request(page, item, act)
     elif act == "again":
         run = client.start_again(page.store, item)
+    elif act == "mend":
+        run = start_mended(page, page.store.run(run_id), int(item))
+    elif act == "mend-desk":
+        page.desk.change(**mended(page, page.store.run(run_id), int(item)).to_dict())
+        tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
     elif act == "recipe":
         page.desk.change(**(page.store.run(item) or {"recipe": {}})["recipe"])
         tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
@@ -141,7 +147,7 @@ def view(page: Page, kept: CheckpointPanel, run_id: str, before: str) -> list:
     listing, can_be_longer = kept.view(run)
     shown = [
         device_picker.devices_html(page),
-        status_html(page, run, plan, request),
+        status_html(page, run, plan, request, diagnosis_html(page, run)),
         samples_html(page, answered),
         listing,
         log_html(page, lines, traceback, run),

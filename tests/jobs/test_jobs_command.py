@@ -56,13 +56,27 @@ def test_what_cannot_be_done_is_said(command, studio, tmp_path):
     assert status == 2 and "has ended already" in error
 
 
-def test_stop_and_resume(command, studio):
-    job_id = studio.run("wait")
+def test_stop_and_resume(command, studio, tmp_path):
+    gate = tmp_path / "gate"
+    job_id = studio.run("wait", until=str(gate))
     studio.began(job_id)
     assert command("wait", "last", "--timeout", "0.2")[0] == 1
     assert command("stop", "last")[0] == 0
     studio.ended(job_id)
     status, output, _ = command("wait", "last", "--json")
     assert status == 1 and json.loads(output)["state"] == "stopped"
+    gate.touch()
     status, output, _ = command("resume", "last", "--wait", "--json")
     assert status == 0 and json.loads(output)["state"] == "done"
+
+
+def test_pause_move_and_remove(command, studio):
+    running, waiting, last = studio.run("wait"), studio.run("with_child"), studio.run("answer")
+    studio.began(running)
+    assert command("first", "answer")[0] == 0
+    assert [job["name"] for job in studio.store.queue()] == ["answer", "with_child"]
+    assert command("remove", "with_child")[0] == 0 and studio.store.job(waiting) is None
+    assert command("pause", "wait")[0] == 0
+    assert studio.ended(running)["state"] == "paused" and studio.ended(last)["state"] == "done"
+    status, _, error = command("pause", "wait")
+    assert status == 2 and "has ended already (paused)" in error

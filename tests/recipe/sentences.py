@@ -37,6 +37,7 @@ SAYING = {
     "report": (2,),
     "warn": (2,),
     "refuse": (1,),
+    "Rule": (2,),
 }  # this line: what reading the data says of a row or a file
 # Small parts of the house that have no translation file of their own.
 _ROOMS = {
@@ -123,6 +124,7 @@ SAID_ELSEWHERE = {
     "studio/library/export.py": ("refusal",),
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
+    "studio/diagnosis/rules.py": ("rule.sentence", "info.title or name"),  # `Rule`; options
 }
 
 
