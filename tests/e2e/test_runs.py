@@ -101,3 +101,28 @@ def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser):
     page.locator("#checkpoints").get_by_role("button", name="Delete").last.click()
     until(lambda: len(checkpoints.listed(studio.home.checkpoints(longer["id"]))) == before - 1, 20, "it is not deleted")
     page.close()
+
+
+def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browser):
+    bad = {"learning_rate": 0.3, "lr_scheduler_type": "constant", "max_steps": 24, "batch_size": 4}
+    put_on_the_desk(studio, "bad rate", **bad)
+    page = open_studio(studio, browser)
+    tab(page, "Train")
+    start(page, studio)
+    page.locator("#status .diagnosis").wait_for(timeout=120_000)
+    wait_for(studio, "bad rate", "done", "failed")
+    page.locator("#status .diagnosis").wait_for()
+    assert "too high" in (text := page.inner_text("#status .diagnosis")) or "exploded" in text, text
+
+    # On the desk first, to be looked at; then started.
+    page.locator("#status").get_by_role("button", name="Put on the desk").first.click()
+    until(lambda: studio.store.note("draft")["training"]["learning_rate"] < 0.1, 20, "the recipe is not on the desk")
+    tab(page, "Train")
+    page.locator("#status").get_by_role("button", name="Start again with").first.click()
+    until(lambda: len([run for run in studio.store.runs() if run["name"] == "bad rate"]) == 2, 20, "it does not start")
+    mended = wait_for(studio, "bad rate", "done")
+    assert mended["recipe"]["training"]["learning_rate"] < 0.1
+    status(page, "Try it in Chat", seconds=60)
+    losses = [row["values"]["loss"] for row in studio.store.metrics(mended["id"]) if "loss" in row["values"]]
+    assert losses[-1] < losses[0]
+    page.close()

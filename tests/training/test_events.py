@@ -1,6 +1,7 @@
 """What a run writes down while it learns: one row an optimiser step, and a sentence when the loss breaks."""
 
 import math
+from unittest.mock import Mock
 
 import pytest
 from transformers import TrainerControl, TrainerState
@@ -28,15 +29,7 @@ def events(runs):
     """Events of a job that nobody runs, over a real store; no token has been seen."""
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
-    made = Events(
-        job,
-        Training(early_stopping_patience=2),
-        tokens_seen=lambda: 0,
-        samples=list,
-        save_best_delta=lambda: made.kept.append(made.best),
-    )
-    made.kept = []
-    return made
+    return Events(job, Training(early_stopping_patience=2), tokens_seen=lambda: 0, samples=list, keep_best=True)
 
 
 def log(events: Events, step: int, **logs) -> None:
@@ -114,12 +107,10 @@ def test_a_row_without_a_gradient_norm(events):
 
 
 def test_a_new_low_is_kept_and_patience_ends_the_run(events):
-    asked = [
-        evaluate(events, step, loss).should_training_stop
-        for step, loss in ((1, 2.0), (2, 1.0), (3, 1.5), (4, 1.0), (5, 0.5))
-    ]
-    assert events.kept == [2.0, 1.0, 0.5]
-    assert asked == [False, False, False, True, False] and events.stopped_early
+    asked = [evaluate(events, step, loss) for step, loss in ((1, 2.0), (2, 1.0), (3, 1.5), (4, 1.0), (5, 0.5))]
+    assert [control.should_training_stop for control in asked] == [False, False, False, True, False]
+    assert [control.should_save for control in asked] == [True, True, False, True, True]  # 4: to go on from there
+    assert events.stopped_early
     text = events.job.store.events(events.job.run_id, kind="log")[0]["data"]
     assert text["text"].startswith("Stopped early") and text["values"] == {"step": 4, "count": 2}
 
@@ -127,7 +118,6 @@ def test_a_new_low_is_kept_and_patience_ends_the_run(events):
 def test_losses_of_an_interrupted_attempt_count(events):
     events.note_losses([1.0, 1.2])
     assert evaluate(events, 3, 1.1).should_training_stop
-    assert events.kept == []
 
 
 def test_a_stop_saves_first_and_skips_the_evaluation(events):
@@ -137,3 +127,14 @@ def test_a_stop_saves_first_and_skips_the_evaluation(events):
     events.job.ask_to_stop()
     events.on_step_end(None, TrainerState(), control)
     assert control.should_training_stop and control.should_save and not control.should_evaluate
+
+
+@pytest.mark.parametrize(
+    ("verb", "saves", "evaluates"), [("pause", True, False), ("discard", False, False), ("finish", True, True)]
+)
+def test_each_request_ends_the_training_at_the_next_step(events, verb, saves, evaluates):
+    events.job.store.command(events.job.id, verb)
+    control = TrainerControl()
+    events.on_step_end(Mock(eval_strategy="steps"), TrainerState(), control)
+    assert control.should_training_stop
+    assert (control.should_save, control.should_evaluate) == (saves, evaluates)

@@ -63,7 +63,7 @@ def continued(runs, run_id, step, schedule=None, **training):
 def test_pause_resume_and_a_checkpoint_continue_on_the_curve_of_an_uninterrupted_run(runs):
     whole, job_id = queued(runs, save_total_limit=3)
     assert work(runs, job_id)["state"] == "done"
-    assert steps(runs, whole) == [2, 4, 6]  # also after the end
+    assert steps(runs, whole) == [3, 4, 6]  # also after the end; 3 was written for its validation loss
     losses = runs.losses(whole)
 
     paused, job_id = queued(runs)
