@@ -58,7 +58,10 @@ class Events(TrainerCallback):
             control.should_evaluate = False
         elif self.job.finish_requested():
             control.should_training_stop = control.should_save = True
-            control.should_evaluate = args.eval_strategy != "no"  # before the checkpoint is written, which records it
+            control.should_evaluate = args.eval_strategy != "no"
+        elif state.max_steps and state.global_step >= state.max_steps:
+            # Now, so that the last checkpoint records the validation loss and can be the best one.
+            control.should_evaluate = args.eval_strategy != "no"
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" not in logs:

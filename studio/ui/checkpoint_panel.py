@@ -27,7 +27,7 @@ class CheckpointPanel:
         self.page = page
         with gr.Accordion(page.t("Checkpoints, and training longer"), open=False, elem_id="checkpoints-part"):
             self.board = Board(elem_id="checkpoints")
-            with gr.Row(equal_height=True, visible=False) as self.form:
+            with gr.Row(visible=False, elem_id="longer-form") as self.form:
                 self.amount = gr.Number(
                     1,
                     label=page.t("More epochs (or steps, where the run counts steps)"),
@@ -87,10 +87,16 @@ def on_press(page: Page, run_id: str, act: str, item: str) -> tuple:
         return new, gr.skip(), gr.skip()
     if act == "adapter":
         payload = {"step": found.step, "name": name}
-        client.start_job(page.store, "checkpoint", payload, run["device"], run_id)
+        client.start_job(page.store, "checkpoint", payload, _idle_device(run), run_id)
     elif act == "delete":
         checkpoints.delete(found.folder)
     return gr.skip(), gr.skip(), gr.skip()
+
+
+def _idle_device(run: dict) -> str:
+    """Where an adapter is made: on the run's device, or beside a live run on the CPU, if the base model goes there."""
+    quantised = recipe_from(run["recipe"]).quantisation != "none"
+    return run["device"] if run["state"] not in LIVE or quantised else "cpu"
 
 
 def _run(page: Page, run_id: str) -> dict:
@@ -119,14 +125,19 @@ def checkpoints_html(page: Page, run: dict | None, found: list[Checkpoint]) -> s
     job = page.store.latest_job(run["id"], "checkpoint")
     live = run["state"] in LIVE
     rows = "".join(_row(page, run, item, item is best, item is found[-1], job, live) for item in reversed(found))
-    total = page.t(
-        "{count} {count:checkpoint|checkpoints}, {size} on disk; the newest {kept} are kept.",
+    training = recipe_from(run["recipe"]).training
+    disk = page.t(
+        "{count} {count:checkpoint|checkpoints}, {size} on disk.",
         count=len(found),
         size=size(sum(item.size for item in found)),
-        kept=run["recipe"].get("training", {}).get("save_total_limit", 2),
+    )
+    rule = (
+        page.t("The newest {kept} and the best are kept.", kept=training.save_total_limit)
+        if training.keeps_best
+        else page.t("The newest {kept} are kept.", kept=training.save_total_limit)
     )
     failed = note(page.say(job["reason"]), "bad") if job and job["state"] == "failed" and job["reason"] else ""
-    return f'<p class="help">{e(total)}</p><ul class="checkpoints">{rows}</ul>{failed}'
+    return f'<p class="help">{e(disk)} {e(rule)}</p><ul class="checkpoints">{rows}</ul>{failed}'
 
 
 def _row(page: Page, run: dict, item: Checkpoint, best: bool, last: bool, job: dict | None, live: bool) -> str:

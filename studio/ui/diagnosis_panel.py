@@ -11,6 +11,7 @@ from studio.ui.html_parts import button, e
 from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 
+_REMEMBERED = 64  # runs whose findings are kept
 _DIAGNOSED = ("running", "done", "stopped", "failed")
 
 
@@ -34,9 +35,20 @@ def evidence_of(page: Page, run: dict) -> Evidence | None:
     )
 
 
+_found: dict[str, tuple[tuple, list[Finding]]] = {}  # run → (what the findings rest on, findings)
+
+
 def findings(page: Page, run: dict | None) -> list[Finding]:
-    evidence = evidence_of(page, run) if run and run["state"] in _DIAGNOSED else None
-    return diagnose(evidence) if evidence else []
+    """What the rules find about the run; computed again only when the run has recorded something new."""
+    if run is None or run["state"] not in _DIAGNOSED:
+        return []
+    key = (run["job_id"], run["state"], page.store.last_metric_id(run["id"]))
+    if _found.get(run["id"], (None,))[0] != key:
+        evidence = evidence_of(page, run)
+        if len(_found) >= _REMEMBERED:
+            _found.clear()
+        _found[run["id"]] = (key, diagnose(evidence) if evidence else [])
+    return _found[run["id"]][1]
 
 
 def diagnosis_html(page: Page, run: dict | None) -> str:
