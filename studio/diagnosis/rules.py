@@ -86,13 +86,17 @@ def _exploded(evidence: Evidence) -> dict | None:
 
 def _rate_too_high(evidence: Evidence) -> dict | None:
     found = trend(evidence.values("loss"))
-    if found is None or found.start <= 0:
+    if found is None or found.start <= 0 or _underway(evidence) or not _validation_agrees(evidence):
         return None
-    rose = found.highest > _RISE * found.start and found.end > 0.6 * found.start
+    rose = found.highest > _RISE * found.start and found.end > 0.95 * found.start
     turned = found.end > _RISE * found.lowest and found.quarters[3] > _RISE * min(found.quarters)
-    if not (rose or turned):
-        return None
-    return {"rate": f"{evidence.recipe.training.learning_rate:.1e}"}
+    return {"rate": f"{evidence.recipe.training.learning_rate:.1e}"} if rose or turned else None
+
+
+def _validation_agrees(evidence: Evidence) -> bool:
+    """Whether the validation loss, far less noisy than that of small batches, has risen as well, or is not known."""
+    seen = evidence.values("eval_loss")
+    return len(seen) < 2 or seen[-1] >= 0.97 * seen[0] or seen[-1] > _RISE * min(seen)
 
 
 def _overfits(evidence: Evidence) -> dict | None:

@@ -17,7 +17,7 @@ _QUICK = {"evaluation_rows": 0, "sample_prompts": 0, "batch_size": 4, "max_lengt
 RUNS = {
     "healthy_chat": ("captain", {"max_steps": 80, "learning_rate": 2e-3, "evaluations": 5}, "lora"),
     "healthy_short": ("captain", {"max_steps": 20, "learning_rate": 1e-3, "evaluations": 3}, "lora"),
-    "healthy_tickets": ("tickets", {"max_steps": 24, "learning_rate": 2e-3, "evaluations": 3}, "lora"),
+    "healthy_tickets": ("tickets", {"max_steps": 60, "learning_rate": 2e-3, "evaluations": 4}, "lora"),
     "overfitting": (
         {"source": "captain", "max_rows": 12},
         {"max_steps": 48, "learning_rate": 2e-2, "evaluations": 6, "lr_scheduler_type": "constant"},
@@ -33,8 +33,8 @@ RUNS = {
         {"max_steps": 20, "learning_rate": 5.0, "optimiser": "sgd", "max_grad_norm": 0, "evaluations": 0},
         "full",
     ),
-    "rate_too_low": ("captain", {"max_steps": 24, "learning_rate": 3e-5, "evaluations": 2}, "lora"),
-    "nothing_moved": ("captain", {"max_steps": 20, "learning_rate": 1e-9, "evaluations": 2, "batch_size": 16}, "lora"),
+    "rate_too_low": ("captain", {"max_steps": 24, "learning_rate": 3e-5, "evaluations": 0}, "lora"),
+    "nothing_moved": ("captain", {"max_steps": 20, "learning_rate": 1e-9, "evaluations": 0, "batch_size": 12}, "lora"),
 }
 
 
