@@ -21,6 +21,7 @@ from studio.words import Sentence
 _DEVICE_LOST = ("CUDA error", "CUDA driver error", "device-side assert", "GPU is lost", "fallen off the bus")
 _FULL = 0.92  # share of the device's memory in use from which a killed worker counts as out of memory
 _RISE = 1.25  # loss, relative to its start or its lowest value, from which it counts as risen
+_FAR = 25  # learning rate, relative to the method's default, above which it counts as far too high
 _STILL = 0.01  # relative change of the loss below which nothing moved
 _SLOW = 0.12  # relative fall of the loss below which a low learning rate is suspected
 _LOW_RATE = 0.2  # learning rate, relative to the method's default, below which it counts as low
@@ -85,12 +86,16 @@ def _exploded(evidence: Evidence) -> dict | None:
 
 
 def _rate_too_high(evidence: Evidence) -> dict | None:
-    found = trend(evidence.values("loss"))
-    if found is None or found.start <= 0 or _underway(evidence) or not _validation_agrees(evidence):
+    losses = evidence.values("loss")
+    found = trend(losses)
+    if found is None or found.start <= 0 or _underway(evidence):
         return None
+    rate, usual = evidence.recipe.training.learning_rate, METHODS[evidence.recipe.method.name].learning_rate
     rose = found.highest > _RISE * found.start and found.end > 0.95 * found.start
     turned = found.end > _RISE * found.lowest and found.quarters[3] > _RISE * min(found.quarters)
-    return {"rate": f"{evidence.recipe.training.learning_rate:.1e}"} if rose or turned else None
+    # Far above what is usual, the first steps break the model, and it learns a part of that back.
+    broke = rate > _FAR * usual and max(losses[: len(losses) // 2]) > _RISE * found.start and found.drop < 0.5
+    return {"rate": f"{rate:.1e}"} if broke or ((rose or turned) and _validation_agrees(evidence)) else None
 
 
 def _validation_agrees(evidence: Evidence) -> bool:
@@ -291,7 +296,7 @@ RULES = (
     Rule(
         "learning_rate_too_high",
         _rate_too_high,
-        "The loss rose instead of falling: a learning rate of {rate} is too high for this model and method.",
+        "The loss rose where it should have fallen: a learning rate of {rate} is too high for this model and method.",
         _lower_rate(5),
     ),
     Rule(

@@ -20,7 +20,7 @@ RUNS = {
     "healthy_tickets": ("tickets", {"max_steps": 60, "learning_rate": 2e-3, "evaluations": 4}, "lora"),
     "overfitting": (
         {"source": "captain", "max_rows": 12},
-        {"max_steps": 48, "learning_rate": 2e-2, "evaluations": 6, "lr_scheduler_type": "constant"},
+        {"max_steps": 48, "learning_rate": 5e-3, "evaluations": 6, "lr_scheduler_type": "constant"},
         "lora",
     ),
     "rate_too_high": (
