@@ -22,7 +22,8 @@ _DEVICE_LOST = ("CUDA error", "CUDA driver error", "device-side assert", "GPU is
 _FULL = 0.92  # share of the device's memory in use from which a killed worker counts as out of memory
 _RISE = 1.25  # loss, relative to its start or its lowest value, from which it counts as risen
 _FAR = 25  # learning rate, relative to the method's default, above which it counts as far too high
-_STILL = 0.01  # relative change of the loss below which nothing moved
+_STILL = 0.02  # differences along the loss, relative to its start, below which nothing moved
+_TINY = 0.01  # learning rate, relative to the method's default, below which it cannot move anything
 _SLOW = 0.12  # relative fall of the loss below which a low learning rate is suspected
 _LOW_RATE = 0.2  # learning rate, relative to the method's default, below which it counts as low
 _OVERFIT = 1.03  # last validation loss, relative to the lowest
@@ -119,20 +120,22 @@ def _overfits(evidence: Evidence) -> dict | None:
 
 def _nothing_moved(evidence: Evidence) -> dict | None:
     found = trend(evidence.values("loss"))
-    if found is None or _underway(evidence) or abs(found.drop) >= _STILL:
+    if found is None or _underway(evidence):
         return None
-    spread = max(found.quarters) - min(found.quarters)
-    return {"start": f"{found.start:.3g}"} if spread < 2 * _STILL * abs(found.start) else None
+    rate, usual = evidence.recipe.training.learning_rate, METHODS[evidence.recipe.method.name].learning_rate
+    flat = max(found.quarters) - min(found.quarters) < _STILL * abs(found.start)
+    tiny = rate < _TINY * usual and abs(found.drop) < _SLOW  # a fall within the noise of small batches
+    return {"start": f"{found.start:.3g}"} if flat or tiny else None
 
 
 def _rate_too_low(evidence: Evidence) -> dict | None:
     found = trend(evidence.values("loss"))
-    if found is None or _underway(evidence) or not 0 < found.drop < _SLOW:
+    if found is None or _underway(evidence) or not abs(found.drop) < _SLOW:
         return None
     rate, usual = evidence.recipe.training.learning_rate, METHODS[evidence.recipe.method.name].learning_rate
     if rate > _LOW_RATE * usual:
         return None
-    return {"share": f"{found.drop:.0%}", "rate": f"{rate:.1e}", "usual": f"{usual:.1e}"}
+    return {"share": f"{max(0.0, found.drop):.0%}", "rate": f"{rate:.1e}", "usual": f"{usual:.1e}"}
 
 
 def _plateau(evidence: Evidence) -> dict | None:
