@@ -141,7 +141,7 @@ def test_other_failures_and_other_kills_raise_none():
 
 
 def test_a_plateau():
-    """Made up: the starter has none so far."""
+    """A made-up curve."""
     flat = [(step, 4 - 1.2 * min(1, step / 12) + 0.002 * (-1) ** step) for step in range(1, 81)]
     (found,) = diagnose(Evidence(Recipe(), "done", None, {"loss": flat}, 80))
     assert found.rule == "plateau" and found.remedies[0].changes == {"method.rank": 16}
