@@ -50,8 +50,8 @@ def _failed_with(*fragments: str) -> Callable[[Evidence], dict | None]:
     def applies(evidence: Evidence) -> dict | None:
         if evidence.state != "failed" or evidence.reason is None:
             return None
-        said = f"{evidence.reason.text} {evidence.reason.values.get('error', '')}"
-        return dict(evidence.reason.values) if any(fragment in said for fragment in fragments) else None
+        shown = f"{evidence.reason.text} {evidence.reason.values.get('error', '')}"
+        return dict(evidence.reason.values) if any(fragment in shown for fragment in fragments) else None
 
     return applies
 
@@ -336,9 +336,9 @@ def diagnose(evidence: Evidence) -> list[Finding]:
     for failure in (True, False):
         for rule in RULES:
             if rule.failure == failure and (values := rule.applies(evidence)) is not None:
-                said = {key: value for key, value in values.items() if not key.startswith("_")}
+                shown = {key: value for key, value in values.items() if not key.startswith("_")}
                 remedies = [Remedy(describe(evidence, changes), changes) for changes in rule.changes(evidence, values)]
-                return [Finding(rule.id, Sentence(rule.sentence, **said), remedies)]
+                return [Finding(rule.id, Sentence(rule.sentence, **shown), remedies)]
     return []
 
 

@@ -93,14 +93,14 @@ def resume_run(store: Store, run_id: str) -> int:
     return job_id
 
 
-def continue_run(store: Store, run_id: str, step: int, name: str, recipe: dict, schedule: str | None = None) -> str:
+def continue_run(store: Store, run_id: str, step: int, name: str, recipe: dict, lr_schedule: str | None = None) -> str:
     """Queue a new run that goes on from the checkpoint of `run_id` at `step`; returns its id.
 
-    recipe: of the new run; it may be longer. schedule: a key of `studio.training.continuation.SCHEDULES`; None: the
+    recipe: of the new run; it may be longer. lr_schedule: a key of `studio.training.continuation.SCHEDULES`; None: the
     recipe's schedule over all its steps.
     """
     run = _run(store, run_id)
-    payload = {"from": {"run": run_id, "step": step}, "schedule": schedule}
+    payload = {"from": {"run": run_id, "step": step}, "schedule": lr_schedule}
     new, _ = store.create_run(name, recipe, run["device"], payload)
     ensure_supervisor(_home_of(store))
     return new

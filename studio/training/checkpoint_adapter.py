@@ -37,7 +37,7 @@ def make(job: Job) -> dict:
         kind = kind_of(job, recipe, resolve_folder(recipe.model.name, recipe.model.revision))
         material = prepared(job, kind)
         model, _ = wrapped_model(job, kind, material)
-        load_delta(model, recipe.method, checkpoints.folder_of(work, step))
+        load_delta(model, recipe.method, checkpoints.checkpoint_folder(work, step))
         parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
         artefact.finish_method(recipe.method, model, kind.base)
         job.check_stop()

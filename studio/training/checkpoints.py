@@ -45,7 +45,7 @@ class Rule:
     best: bool = True
 
 
-def folder_of(parent: Path, step: int) -> Path:
+def checkpoint_folder(parent: Path, step: int) -> Path:
     return parent / f"{_PREFIX}{step}"
 
 
@@ -118,7 +118,7 @@ def delete(folder: Path) -> None:
 
 def copy(source: Checkpoint, parent: Path, without: tuple[str, ...] = ()) -> None:
     """Copy a checkpoint into `parent`, where it appears complete or not at all. without: patterns of files left out."""
-    target = folder_of(parent, source.step)
+    target = checkpoint_folder(parent, source.step)
     half = target.with_name(f".half-{target.name}")
     shutil.rmtree(half, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)

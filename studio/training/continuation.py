@@ -29,7 +29,7 @@ _FILE = "continued.json"
 class Continuation:
     """The checkpoint from which a run goes on: at `step` of the run `run`, named `name`, planned for `steps` steps.
 
-    schedule: a key of `SCHEDULES`; None: the recipe's schedule over all steps, as if the run had never been
+    lr_schedule: a key of `SCHEDULES`; None: the recipe's schedule over all steps, as if the run had never been
     interrupted.
     """
 
@@ -37,11 +37,11 @@ class Continuation:
     name: str
     step: int
     steps: int | None
-    schedule: str | None
+    lr_schedule: str | None
 
     def facts(self) -> dict:
         """For the adapter's card."""
-        return {"run": self.run, "name": self.name, "step": self.step, "schedule": self.schedule}
+        return {"run": self.run, "name": self.name, "step": self.step, "schedule": self.lr_schedule}
 
 
 def begin(job: Job) -> Continuation | None:

@@ -24,7 +24,7 @@ class Events(TrainerCallback):
     """Records to the store.
 
     tokens_seen(): number of tokens trained on so far. samples(): answers to the fixed sample prompts.
-    keep_best: whether a checkpoint is written at each new minimum of the validation loss.
+    writes_best: whether a checkpoint is written at each new minimum of the validation loss.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Events(TrainerCallback):
         *,
         tokens_seen: Callable[[], int],
         samples: Callable[[], list[dict]],
-        keep_best: bool,
+        writes_best: bool,
     ):
         self.job, self.training = job, training
-        self.tokens_seen, self.samples, self.keep_best = tokens_seen, samples, keep_best
+        self.tokens_seen, self.samples, self.writes_best = tokens_seen, samples, writes_best
         self.best, self.waited, self.stopped_early = math.inf, 0, False
         self._process = psutil.Process()
         self._last = (time.perf_counter(), 0)
@@ -111,7 +111,7 @@ class Events(TrainerCallback):
         loss = metrics["eval_loss"]
         self.job.store.add_metrics(self.job.run_id, state.global_step, metrics)
         if self._compare(loss):
-            control.should_save = control.should_save or self.keep_best
+            control.should_save = control.should_save or self.writes_best
         elif (
             self.training.early_stopping_patience
             and self.waited >= self.training.early_stopping_patience

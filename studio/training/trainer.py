@@ -213,7 +213,7 @@ class StudioTrainer(Trainer):
         return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps, optimizer=None):
-        if self.continuation is None or self.continuation.schedule is None:
+        if self.continuation is None or self.continuation.lr_schedule is None:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
             factor = continued_schedule(self.args, self.continuation, num_training_steps)
@@ -223,7 +223,7 @@ class StudioTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or self.continuation is None or self.continuation.schedule is None:
+        if checkpoint is None or self.continuation is None or self.continuation.lr_schedule is None:
             return
         # What was loaded are the next learning rates of the schedule that ended with the checkpoint.
         scheduler = self.lr_scheduler
@@ -254,7 +254,7 @@ class StudioTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial):
         parent = Path(self.args.output_dir)
-        folder = checkpoints.folder_of(parent, self.state.global_step)
+        folder = checkpoints.checkpoint_folder(parent, self.state.global_step)
         (folder / checkpoints.WHOLE).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
         here = [entry for entry in self.state.log_history[-4:] if entry["step"] == self.state.global_step]
@@ -304,9 +304,9 @@ def continued_schedule(args: TrainingArguments, continuation: Continuation, tota
 
     total: number of steps of the longer run.
     """
-    if continuation.schedule == "constant":
+    if continuation.lr_schedule == "constant":
         return lambda step: 1.0
-    if continuation.schedule == "last":
+    if continuation.lr_schedule == "last":
         planned = continuation.steps or continuation.step
         factor = _schedule_factor(args, planned, args.get_warmup_steps(planned))
         return lambda step: factor(continuation.step - 1)
@@ -315,8 +315,10 @@ def continued_schedule(args: TrainingArguments, continuation: Continuation, tota
     return lambda step: factor(step - continuation.step)
 
 
-def _schedule_factor(args: TrainingArguments, steps: int, warmup: int) -> Callable[[int], float]:
+def _schedule_factor(args: TrainingArguments, steps: int, warmup_steps: int) -> Callable[[int], float]:
     """Step → learning rate relative to the recipe's, as transformers' schedule of that many steps has it."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=args.learning_rate)
-    schedule = get_scheduler(args.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
-    return schedule.lr_lambdas[0]
+    lr_schedule = get_scheduler(
+        args.lr_scheduler_type, optimizer, num_warmup_steps=warmup_steps, num_training_steps=steps
+    )
+    return lr_schedule.lr_lambdas[0]

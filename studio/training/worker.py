@@ -130,7 +130,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
         training,
         tokens_seen=lambda: trainer.tokens_seen,
         samples=lambda: kind.samples(trainer, material),
-        keep_best=training.keeps_best,
+        writes_best=training.keeps_best,
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events

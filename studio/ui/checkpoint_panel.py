@@ -34,7 +34,7 @@ class CheckpointPanel:
                     minimum=0,
                     elem_id="longer-amount",
                 )
-                self.schedule = gr.Dropdown(
+                self.lr_schedule = gr.Dropdown(
                     [(page.say(title), key) for key, title in SCHEDULES.items()],
                     value="rewarm",
                     label=page.t("Learning rate from there on"),
@@ -51,10 +51,10 @@ class CheckpointPanel:
     def bind(self) -> None:
         page = self.page
 
-        def train_longer(run_id: str, amount: float | None, schedule: str):
-            return on_longer(page, run_id, amount or 0, schedule)
+        def train_longer(run_id: str, amount: float | None, lr_schedule: str):
+            return on_longer(page, run_id, amount or 0, lr_schedule)
 
-        page.on(self.longer.click, train_longer, [page.run, self.amount, self.schedule], page.run, changes=True)
+        page.on(self.longer.click, train_longer, [page.run, self.amount, self.lr_schedule], page.run, changes=True)
 
         def press(run_id: str, event: gr.EventData):
             return on_press(page, run_id, event.act, event.item)
@@ -62,7 +62,7 @@ class CheckpointPanel:
         page.on(self.board.click, press, page.run, [page.run, page.tabs, page.changed], changes=True)
 
 
-def on_longer(page: Page, run_id: str, amount: float, schedule: str) -> str:
+def on_longer(page: Page, run_id: str, amount: float, lr_schedule: str) -> str:
     """Queue a longer run that goes on from the last checkpoint; returns its id."""
     run, found = _run(page, run_id), checkpoints.last(page.home.checkpoints(run_id))
     if found is None:
@@ -72,7 +72,7 @@ def on_longer(page: Page, run_id: str, amount: float, schedule: str) -> str:
         recipe_from(run["recipe"]), amount, done=found.step, examples=plan[-1]["data"]["examples"] if plan else 1
     )
     name = _named(run["name"], page.t("longer"))
-    return client.continue_run(page.store, run_id, found.step, name, recipe.to_dict(), schedule)
+    return client.continue_run(page.store, run_id, found.step, name, recipe.to_dict(), lr_schedule)
 
 
 def on_press(page: Page, run_id: str, act: str, item: str) -> tuple:

@@ -12,7 +12,7 @@ from studio.words import StudioError
 
 
 def made(parent, step, eval_loss=None, whole=True):
-    folder = checkpoints.folder_of(parent, step)
+    folder = checkpoints.checkpoint_folder(parent, step)
     folder.mkdir(parents=True)
     (folder / "trainable.safetensors").write_bytes(b"x" * 100)
     if whole:

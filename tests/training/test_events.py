@@ -29,7 +29,7 @@ def events(runs):
     """Events of a job that nobody runs, over a real store; no token has been seen."""
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
-    return Events(job, Training(early_stopping_patience=2), tokens_seen=lambda: 0, samples=list, keep_best=True)
+    return Events(job, Training(early_stopping_patience=2), tokens_seen=lambda: 0, samples=list, writes_best=True)
 
 
 def log(events: Events, step: int, **logs) -> None:

@@ -29,6 +29,7 @@ def work(runs, job_id, verb="", after=10**9):
 
     job = (AskedJob if verb else Job)(runs.store.job(job_id), runs.store, runs.home)
     job.verb, job.after = verb, after
+    assert runs.store.job_started(job_id, 1, 1.0)
     state, reason, result = worker._outcome(job)
     runs.store.job_ended(job_id, state, reason.to_json() if reason else None, result)
     row = runs.store.job(job_id)
@@ -49,10 +50,10 @@ def steps(runs, run_id):
     return [item.step for item in checkpoints.listed(runs.home.checkpoints(run_id))]
 
 
-def continued(runs, run_id, step, schedule=None, **training):
+def continued(runs, run_id, step, lr_schedule=None, **training):
     """Run a new run from a checkpoint of another; returns its id."""
     recipe = runs.store.run(run_id)["recipe"]
-    payload = {"from": {"run": run_id, "step": step}, "schedule": schedule}
+    payload = {"from": {"run": run_id, "step": step}, "schedule": lr_schedule}
     recipe = {**recipe, "training": {**recipe["training"], **training}}
     new, job_id = runs.store.create_run("captain, continued", recipe, "cpu", payload)
     assert work(runs, job_id)["state"] == "done"
@@ -102,16 +103,16 @@ def test_a_finished_run_is_trained_longer_as_if_it_had_been_that_long(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["rewarm", "last"])
-def test_the_learning_rate_after_the_checkpoint(runs, schedule):
+@pytest.mark.parametrize("lr_schedule", ["rewarm", "last"])
+def test_the_learning_rate_after_the_checkpoint(runs, lr_schedule):
     short, job_id = queued(runs, warmup_ratio=0.25, max_steps=4, evaluations=0)
     work(runs, job_id)
-    more = continued(runs, short, 4, schedule, max_steps=8)
+    more = continued(runs, short, 4, lr_schedule, max_steps=8)
     rates = runs.losses(more, "learning_rate")
     old = runs.losses(short, "learning_rate")
     assert {step: rates[step] for step in old} == old
     after = [rates[step] for step in range(5, 9)]
-    if schedule == "last":
+    if lr_schedule == "last":
         assert after == pytest.approx([old[4]] * 4) and old[4] > 0
     else:  # one step of warm-up, then a cosine over the other three
         assert after == pytest.approx([0, 1e-3, 7.5e-4, 2.5e-4], rel=1e-3)

@@ -47,7 +47,7 @@ def made(page, state="done", name=HOSTILE, rate=2e-4, losses=(), reason=None, re
 
 
 def kept(page, run, step, eval_loss=None):
-    folder = checkpoints.folder_of(page.home.checkpoints(run["id"]), step)
+    folder = checkpoints.checkpoint_folder(page.home.checkpoints(run["id"]), step)
     folder.mkdir(parents=True)
     (folder / "trainable.safetensors").write_bytes(b"x" * 2000)
     checkpoints.finish(folder, {"epoch": 1.5, "loss": 2.0, "eval_loss": eval_loss, "steps": 40})
