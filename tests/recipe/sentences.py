@@ -17,7 +17,7 @@ import yaml
 
 from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
-from studio.library.shelf import SORTS
+from studio.library.search import SORTS
 from studio.methods import FAMILIES, METHODS
 from studio.methods.capabilities import CAPABILITIES, REASONS
 from studio.options import Options, form_fields
@@ -93,7 +93,7 @@ SAID_ELSEWHERE = {
         "method.title",
         "text",
     ),  # cards and capabilities
-    "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
+    "studio/ui/library_tab.py": ("title",),  # search.SORTS
     "studio/methods/base.py": ("self.title",),  # method titles
     "studio/methods/hybrid_base.py": ("self.title",),
     "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
@@ -353,7 +353,7 @@ def _cards():
             for text in (capability.title, capability.feature, capability.advice)
         )
     yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
-    yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
+    yield from ((title, "studio/library/search.py") for title in SORTS.values())
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
         yield from (
