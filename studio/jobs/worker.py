@@ -28,6 +28,7 @@ KINDS = {
     "chat": "studio.chat.server:serve",
     "inspect": "studio.models.inspect:inspect",
     "export": "studio.library.export:export",
+    "import": "studio.library.importing:import_adapter",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"

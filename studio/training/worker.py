@@ -27,7 +27,7 @@ from studio.models.rope_scaling import read_rope_scaling
 from studio.models.shape import read_config, read_shape
 from studio.models.text_part import restore_other_parts
 from studio.recipe import Recipe, recipe_from
-from studio.training import checks
+from studio.training import checks, initial
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
 from studio.training.trainer import StudioTrainer, arguments, last_checkpoint
@@ -49,6 +49,7 @@ def train(job: Job) -> dict:
     folder = job.home.run(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    initial.keep_initial_adapter(job, recipe)
     kind = kind_of(job, recipe, base)
     material = prepared(job, kind)
     trainer = build(job, recipe, base, kind, material)
@@ -94,6 +95,7 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
         lambda name, make: once(job.home.run(job.run_id), name, make),
     )
     model = method.wrap(model, setting)
+    initial.load_initial_adapter(job, model)
     if machine.gradient_checkpointing and hasattr(model, "enable_input_require_grads"):
         model.enable_input_require_grads()
     trainable_parameters = checks.require_trainable_parameters(model, method)
@@ -225,9 +227,11 @@ def finish(
             **card(recipe, material, metrics, parameters=parameters, seconds=seconds, rope=read_rope_scaling(made)),
             "loader": loader(read_config(base).get("model_type")),
             **kind.card(),
+            **({"parents": parents} if (parents := initial.parents_of_run(job)) else {}),
         },
     )
     shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)  # no longer needed: the result is saved
+    initial.forget_initial_adapter(job)
     return {"adapter": adapter, "metrics": metrics}
 
 

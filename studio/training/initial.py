@@ -1,0 +1,89 @@
+"""Start a run from the weights of an adapter of the library: continue its training.
+
+Once the method has wrapped the base model, its tensors get the adapter's values; what cannot be loaded exactly is
+refused. The optimiser starts anew. Independent of how the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from studio.jobs.job import Job
+from studio.library import continuing, lineage, shelf
+from studio.recipe import Recipe
+from studio.words import StudioError
+
+WEIGHTS = "adapter_model.safetensors"
+_PARENT = "parent.json"
+
+
+def keep_initial_adapter(job: Job, recipe: Recipe) -> None:
+    """Copy the weights of the adapter that `recipe` names, if any, to the run's folder; does nothing if they are there.
+
+    So a resumed run starts from the same weights, whatever has become of the adapter meanwhile. Raises StudioError
+    where the adapter is not in the library or does not fit the recipe.
+    """
+    kept = _folder(job)
+    if not recipe.model.adapter or kept.exists():
+        return
+    reason = continuing.mismatch(job.store, recipe)
+    if reason:
+        raise StudioError(reason)
+    source, _, name = shelf.find(job.home, job.store, recipe.model.adapter)
+    half = kept.with_name("initial.half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    shutil.copyfile(source / WEIGHTS, half / WEIGHTS)
+    (half / _PARENT).write_text(json.dumps(lineage.parent(recipe.model.adapter, name, "continued")), encoding="utf-8")
+    os.replace(half, kept)
+
+
+def load_initial_adapter(job: Job, model: torch.nn.Module) -> None:
+    """Load the weights kept for this run, if any, into `model`."""
+    if _folder(job).exists():
+        load_adapter_weights(model, _folder(job), parents_of_run(job)[0]["name"])
+
+
+def load_adapter_weights(model: torch.nn.Module, folder: Path, name: str) -> None:
+    """Load the weights in `folder` into `model`, which the adapter's method has wrapped with the adapter's options.
+
+    name: the adapter's, for the error. Raises StudioError where the saved tensors are not exactly those of the model.
+    """
+    from peft import set_peft_model_state_dict
+    from peft.utils import get_peft_model_state_dict
+
+    saved = load_file(folder / WEIGHTS)
+    own = {key: tensor.shape for key, tensor in get_peft_model_state_dict(model).items()}
+    wrong = own.keys() ^ saved.keys() or {key for key, tensor in saved.items() if own[key] != tensor.shape}
+    if not wrong:
+        set_peft_model_state_dict(model, saved)
+        now = get_peft_model_state_dict(model)
+        wrong = {key for key, tensor in saved.items() if not torch.equal(now[key].cpu().float(), tensor.float())}
+    if wrong:
+        raise StudioError(
+            "The weights of '{name}' do not fit this run ({tensor}): give it the options and the labels that it was "
+            "trained with, or start anew.",
+            name=name,
+            tensor=min(wrong),
+        )
+
+
+def parents_of_run(job: Job) -> list[dict]:
+    """The adapter that the run continues from, as `parents` of the new adapter's card; empty if there is none."""
+    path = _folder(job) / _PARENT
+    return [json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+
+
+def forget_initial_adapter(job: Job) -> None:
+    """Remove the kept weights, once the run's result is saved."""
+    shutil.rmtree(_folder(job), ignore_errors=True)
+
+
+def _folder(job: Job) -> Path:
+    return job.home.run(job.run_id) / "initial"
