@@ -21,7 +21,7 @@ def refusal(card: dict) -> Sentence | None:
     cls = METHODS.get(_method(card).get("name", ""))
     if cls is None:
         return Sentence("How this adapter was made is not known here, so its training cannot be continued.")
-    return cls().unsupported_reason("continue")
+    return cls().unsupported_reason("continued")
 
 
 def draft(store: Store, adapter_id: str) -> dict:

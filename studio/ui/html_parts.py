@@ -17,21 +17,34 @@ import gradio as gr
 _FOLDED = 140  # characters that are shown of a collapsed text
 _SCRIPT = """
 let pressed = null;
+let toggled = new Map(); // boxes that the user has set since the server last knew of them, or since a button was pressed
+document.addEventListener('board-press', () => toggled.clear());
 const press = (event) => {
   const button = event.target.closest('[data-act]');
   if (!button || button.disabled || button.getAttribute('aria-disabled') === 'true') return;
   pressed = { ...button.dataset };
+  document.dispatchEvent(new Event('board-press'));
   trigger('click', { act: button.dataset.act, item: button.dataset.item || '' });
 };
 element.addEventListener('click', press);
 element.addEventListener('change', (event) => {
   if (!event.target.matches('[data-pick]')) return;
+  toggled.set(event.target.dataset.pick, event.target.checked);
   const all = [...element.querySelectorAll('[data-pick]')];
   const ids = (boxes) => boxes.map((box) => box.dataset.pick);
   trigger('select', { picked: ids(all.filter((box) => box.checked)), listed: ids(all) });
 });
+// HTML that was drawn before the server knew of a box that the user has set in the meantime must not undo that.
+const keepToggled = () => {
+  for (const box of element.querySelectorAll('[data-pick]')) {
+    const wanted = toggled.get(box.dataset.pick);
+    if (wanted === box.checked) toggled.delete(box.dataset.pick);
+    else if (wanted !== undefined) box.checked = wanted;
+  }
+};
 // Drawn anew, the HTML has lost the focus: the button that was pressed gets it back, so that Tab goes on from there.
 watch('value', () => {
+  keepToggled();
   if (!pressed || document.activeElement !== document.body) return;
   const same = (node) => node.dataset.act === pressed.act && node.dataset.item === pressed.item;
   [...element.querySelectorAll('[data-act]')].find(same)?.focus({ preventScroll: true });

@@ -92,9 +92,9 @@ def _card(page: Page, row: dict, view: View, owner: bool) -> str:
 def _card_facts(page: Page, row: dict) -> list[tuple[str, str]]:
     card = row["card"]
     when = (
-        (page.t("Deleted"), time.strftime("%Y-%m-%d %H:%M", time.localtime(row["deleted"])))
+        (page.t("Deleted"), time.strftime("%Y-%m-%d", time.localtime(row["deleted"])))
         if row["deleted"] is not None
-        else (page.t("Finished"), str(card.get("finished", ""))[:16].replace("T", " "))
+        else (page.t("Finished"), str(card.get("finished", ""))[:10])
     )
     return [
         (page.t("Base model"), shortened(str(card.get("base", "?")))),

@@ -28,7 +28,7 @@ _CURVES = {"loss": "Training loss", "eval_loss": "Validation loss"}
 
 def build(page: Page):
     """Create the panel, hidden; return a function that binds its event handlers."""
-    with gr.Column(visible=False, elem_id="library-compare", elem_classes="panel") as panel:
+    with gr.Column(visible=False, elem_id="library-compare") as panel:
         table = gr.HTML(elem_id="compared-adapters", apply_default_css=False)
         with gr.Row():
             download = gr.Button(page.t("Download CSV"), elem_id="compare-csv")
@@ -81,7 +81,7 @@ def _metrics_html(page: Page, found: Comparison) -> str:
         share = key != LOSS and getattr(SCORES.get(key), "share", True)
         known = [each.value for each in values if each.value is not None]
         best = (min if key == LOSS else max)(known) if len(known) > 1 else None
-        cells = [(_shown(each, share), each.value == best) for each in values]
+        cells = [(_shown(each, share), best is not None and each.value == best) for each in values]
         rows.append((metric_title(page, key), cells))
     return _part(title, _table(page, found, rows))
 

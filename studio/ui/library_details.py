@@ -22,7 +22,7 @@ def build(page: Page):
 
     Its buttons and links act like those of the cards: `page.parts["library-about"]`, whose clicks the shelf handles.
     """
-    with gr.Column(visible=False, elem_id="library-details", elem_classes="panel") as panel:
+    with gr.Column(visible=False, elem_id="library-details") as panel:
         about = Board(elem_id="library-about")
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=260):
