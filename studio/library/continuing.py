@@ -27,9 +27,8 @@ def refusal(card: dict) -> Sentence | None:
 def draft(store: Store, adapter_id: str) -> dict:
     """The parts of a recipe that continues from an adapter of the library. Raises StudioError if it cannot."""
     row = _row(store, adapter_id)
-    reason = refusal(row["card"])
-    if reason:
-        raise StudioError(reason)
+    if refused := refusal(row["card"]):
+        raise StudioError(refused)
     parts = row["card"]["recipe"]
     return {**parts, "name": "", "model": {**parts["model"], "adapter": adapter_id}}
 
@@ -49,8 +48,8 @@ def mismatch(store: Store, recipe: Recipe) -> Sentence | None:
     except StudioError as error:
         return error.sentence
     card, name = row["card"], row["name"]
-    if reason := refusal(card):
-        return reason
+    if refused := refusal(card):
+        return refused
     if (card.get("base"), card.get("revision")) != (recipe.model.name, recipe.model.revision):
         return Sentence(
             "'{name}' was trained over {base}, and this run is over {other}: choose that base model, or stop "

@@ -20,7 +20,9 @@ METRICS = ("exact_match", "correct", "macro_f1", "preferred", "heeded", "eval_lo
 """Metrics that can be filtered and sorted by; of the last one less is better."""
 LOSS = "eval_loss"
 MOST_CHOICES = 50  # values that a filter offers, the commonest ones; the search finds the others
-_SEARCHED = ("method", "summary", "base", "data", "task", "ships_as", "tags", "notes")
+_SEARCHED = ("method", "summary", "base", "data", "task", "ships_as", "notes")
+# json_extract would give the list as it is stored, with escapes in place of letters beyond ASCII.
+_TAGS = "(SELECT group_concat(tag.value, ' ') FROM json_each(card, '$.tags') AS tag)"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _condition(query: Query) -> tuple[str, list]:
             where.append(f"{_metric(query.metric)} {'<=' if query.metric == LOSS else '>='} ?")
             values.append(query.bound)
     if query.words.split():
-        texts = ", ".join(["name", "id", *(_field(key) for key in _SEARCHED)])
+        texts = ", ".join(["name", "id", _TAGS, *(_field(key) for key in _SEARCHED)])
         where.append(f"holds_words(?, {texts})")
         values.append(query.words)
     return " AND ".join(where), values

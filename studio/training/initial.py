@@ -32,9 +32,8 @@ def keep_initial_adapter(job: Job, recipe: Recipe) -> None:
     kept = _folder(job)
     if not recipe.model.adapter or kept.exists():
         return
-    reason = continuing.mismatch(job.store, recipe)
-    if reason:
-        raise StudioError(reason)
+    if refusal := continuing.mismatch(job.store, recipe):
+        raise StudioError(refusal)
     source, _, name = shelf.find(job.home, job.store, recipe.model.adapter)
     half = kept.with_name("initial.half")
     shutil.rmtree(half, ignore_errors=True)

@@ -17,7 +17,8 @@ import gradio as gr
 _FOLDED = 140  # characters that are shown of a collapsed text
 _SCRIPT = """
 let pressed = null;
-let toggled = new Map(); // boxes that the user has set since the server last knew of them, or since a button was pressed
+// Boxes that the user has set since the server last knew of them, or since a button was pressed.
+const toggled = new Map();
 document.addEventListener('board-press', () => toggled.clear());
 const press = (event) => {
   const button = event.target.closest('[data-act]');

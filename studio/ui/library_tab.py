@@ -60,7 +60,7 @@ def build(page: Page):
     page.parts["library-changed"] = changed = gr.Textbox(visible="hidden", elem_id="library-changed")
     bind_import = library_import.build(page)
     controls = library_view.build(page)
-    message = gr.HTML(elem_id="library-said", apply_default_css=False)
+    message = gr.HTML(elem_id="library-text", apply_default_css=False)
     bar = Board(elem_id="library-bar")
     page.parts["library-opened"] = opened = gr.Textbox(visible="hidden", elem_id="library-opened")
     panels = [panel.build(page) for panel in PANELS.values()]
@@ -148,12 +148,12 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
             }
         case "continue":
             page.desk.change(**continuing.draft(store, adapter))
-            said = "The recipe is on the desk and starts from this adapter; choose data and press Start."
-            return {**clean, **_on_the_desk(page, parts, said)}
+            text = "The recipe is on the desk and starts from this adapter; choose data and press Start."
+            return {**clean, **_on_the_desk(page, parts, text)}
         case "merge":
             client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
-            said = page.t("A merged model is being made; it will appear here as a card of its own.")
-            return {**clean, parts.message: note(said, "good")}
+            text = page.t("A merged model is being made; it will appear here as a card of its own.")
+            return {**clean, parts.message: note(text, "good")}
         case "tag":
             return {**clean, controls.tag: adapter, controls.deleted: False}
         case "page":
@@ -186,5 +186,5 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
     return {**clean, controls.at: view.at, controls.chosen: view.chosen, **drawn(page, parts, view, "", owner=True)}
 
 
-def _on_the_desk(page: Page, parts: Parts, said: str) -> dict:
-    return {parts.draft_changed: page.stamp("recipe"), parts.message: note(page.t(said), "good")}
+def _on_the_desk(page: Page, parts: Parts, text: str) -> dict:
+    return {parts.draft_changed: page.stamp("recipe"), parts.message: note(page.t(text), "good")}

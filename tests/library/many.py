@@ -16,7 +16,7 @@ from studio.store import Store
 _METHODS = ("lora", "dora", "ia3", "vera", "lokr")
 _BASES = ("starter", "Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-1B", "/models/a local folder/my model")
 _TAGS = ("good", "for review", "customer", "old")
-LONG = "An adapter whose name is as long as a name can be, so that nothing on the page may break when it is shown there…"
+LONG = "An adapter whose name is as long as a name can be, so that nothing on the page may break when it is shown on it"
 
 
 def fill(home: Home, store: Store, count: int, seed: int = 0) -> list[str]:
@@ -63,7 +63,7 @@ def card(at: int, draw: random.Random) -> dict:
             "eval_loss": round(2 - exact, 4),
             "base_eval_loss": 3.1,
             "intervals": {
-                "exact_match": {"base": [0.0, 0.05], "fine_tuned": [max(0, exact - 0.1), min(1, exact + 0.1)]},
+                "exact_match": {"base": [0.0, 0.05], "fine_tuned": [max(0, exact - 0.1), min(1, exact + 0.1)]}
             },
         }
         if at % 4
