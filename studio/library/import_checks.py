@@ -50,6 +50,7 @@ def check_adapter(folder: Path, title: str, base: str | None = None) -> dict[str
     name, revision = _base(config, base)
     for path in (folder, *folder.glob("member*")):
         _write_config(path / CONFIG, name, title)
+    _fits_itself(config, tensors, title)
     _fits_base(name, revision, config, tensors)
     recipe = _recipe(folder, config, name)
     method = _method(config, recipe)
@@ -170,6 +171,22 @@ def _base(config: dict, given: str | None) -> tuple[str, str | None]:
             base=name or "–",
         )
     return name, revision
+
+
+def _fits_itself(config: dict, tensors: dict[str, tuple[int, ...]], title: str) -> None:
+    """Raise StudioError where the matrices of a LoRA have another rank than its configuration says."""
+    if config["peft_type"] != "LORA" or config.get("rank_pattern"):
+        return
+    for tensor, size in tensors.items():
+        if tensor.endswith(".lora_A.weight") and size[0] != config.get("r", 8):
+            raise StudioError(
+                "The files of {name} do not belong together: {file} says r = {rank}, and {tensor} has the rank {has}.",
+                name=title,
+                file=CONFIG,
+                rank=config.get("r", 8),
+                tensor=tensor.removeprefix(_PREFIX),
+                has=size[0],
+            )
 
 
 def _fits_base(name: str, revision: str | None, config: dict, tensors: dict[str, tuple[int, ...]]) -> None:
