@@ -6,6 +6,7 @@ Reads no folders; a row's card is parsed only where the row is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from studio.store import Store
 
@@ -46,21 +47,31 @@ class Query:
     deleted: bool = False
 
 
-def find(store: Store, query: Query, limit: int = -1, offset: int = 0) -> list[dict]:
-    """The adapters that fit, in the order asked for; at most `limit` of them (-1: all), without the first `offset`."""
+def find(store: Store, query: Query) -> list[dict]:
+    """The rows of all adapters that fit, in the order asked for."""
     where, values = _condition(query)
-    sql = f"SELECT * FROM adapters WHERE {where} ORDER BY {_order(query)} LIMIT ? OFFSET ?"
-    return store.select(sql, *values, limit, offset)
+    return store.select(f"SELECT * FROM adapters WHERE {where} ORDER BY {_order(query)}", *values)
 
 
-def count(store: Store, query: Query) -> int:
-    """The number of adapters that fit."""
+def matching(store: Store, query: Query) -> list[str]:
+    """The ids of all adapters that fit, in the order asked for."""
     where, values = _condition(query)
-    return store.select(f"SELECT count(*) AS number FROM adapters WHERE {where}", *values)[0]["number"]
+    return [
+        row["id"] for row in store.select(f"SELECT id FROM adapters WHERE {where} ORDER BY {_order(query)}", *values)
+    ]
 
 
 def choices(store: Store, *, shown_only: bool = False, deleted: bool = False) -> dict[str, list[str]]:
-    """Filter (base, method, task, tag, metric) → the values that occur, the commonest first, at most MOST_CHOICES."""
+    """Filter (base, method, task, tag, metric) → the values that occur, the commonest first, at most MOST_CHOICES.
+
+    Cached until an adapter changes: do not modify the result.
+    """
+    return _choices(store, store.adapters_revision(), shown_only, deleted)
+
+
+@lru_cache(maxsize=16)
+def _choices(store: Store, revision: int, shown_only: bool, deleted: bool) -> dict[str, list[str]]:
+    """revision: of the adapters, part of the cache key."""
     where, values = _condition(Query(shown_only=shown_only, deleted=deleted))
     found = {}
     for key in ("base", "method", "task"):

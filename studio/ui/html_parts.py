@@ -19,6 +19,7 @@ _SCRIPT = """
 let pressed = null;
 // Boxes that the user has set since the server last knew of them, or since a button was pressed.
 const toggled = new Map();
+let waiting = null;
 document.addEventListener('board-press', () => toggled.clear());
 const press = (event) => {
   const button = event.target.closest('[data-act]');
@@ -31,9 +32,12 @@ element.addEventListener('click', press);
 element.addEventListener('change', (event) => {
   if (!event.target.matches('[data-pick]')) return;
   toggled.set(event.target.dataset.pick, event.target.checked);
-  const all = [...element.querySelectorAll('[data-pick]')];
-  const ids = (boxes) => boxes.map((box) => box.dataset.pick);
-  trigger('select', { picked: ids(all.filter((box) => box.checked)), listed: ids(all) });
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const all = [...element.querySelectorAll('[data-pick]')];
+    const ids = (boxes) => boxes.map((box) => box.dataset.pick);
+    trigger('select', { picked: ids(all.filter((box) => box.checked)), listed: ids(all) });
+  }, 100); // boxes that are set at one go are one event
 });
 // HTML that was drawn before the server knew of a box that the user has set in the meantime must not undo that.
 const keepToggled = () => {

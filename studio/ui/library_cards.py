@@ -22,7 +22,8 @@ PAGE = 24  # cards
 def cards_html(page: Page, view: View, owner: bool = True) -> str:
     """Return one page of the matching adapters as cards, below the status of the newest export job."""
     query = view.query(owner)
-    total = search.count(page.store, query)
+    ids = search.matching(page.store, query)
+    total = len(ids)
     last = max(0, (total - 1) // PAGE)
     at = min(view.page_number, last)
     head = jobs_html(page) if owner else ""
@@ -37,13 +38,15 @@ def cards_html(page: Page, view: View, owner: bool = True) -> str:
             else "No adapters yet: each finished run puts one here."
         )
         return head + note(page.t(empty))
-    cards = "".join(_card(page, row, view, owner) for row in page_rows(page, view._replace(at=str(at)), owner))
+    rows = (page.store.adapter(adapter) for adapter in ids[at * PAGE : (at + 1) * PAGE])
+    cards = "".join(_card(page, row, view, owner) for row in rows if row)
     return f'{head}<div class="cards">{cards}</div>{_turning(page, at, last, total)}'
 
 
-def page_rows(page: Page, view: View, owner: bool = True) -> list[dict]:
-    """Return the rows of the adapters on the page of cards that `view` shows."""
-    return search.find(page.store, view.query(owner), PAGE, view.page_number * PAGE)
+def page_ids(page: Page, view: View) -> list[str]:
+    """Return the ids of the adapters on the page of cards that `view` shows."""
+    start = view.page_number * PAGE
+    return search.matching(page.store, view.query())[start : start + PAGE]
 
 
 def jobs_html(page: Page) -> str:

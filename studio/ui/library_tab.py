@@ -101,7 +101,7 @@ def bind(page: Page, parts: Parts, timer: gr.Timer, changed: gr.Textbox) -> None
         pressed = page.on(board.click, press, inputs, parts.outputs, changes=True)
         pressed.then(None, parts.file, None, js=TAKE)
     selected = [controls.chosen, parts.bar]
-    page.on(parts.cards.select, pick, inputs, selected, changes=True, trigger_mode="always_last")
+    page.on(parts.cards.select, pick, inputs, selected, changes=True, trigger_mode="multiple")
     shown, seen = [parts.cards, parts.bar, parts.seen, controls.at, *controls.filters], {*inputs, parts.seen}
     for event in (timer.tick, changed.change, page.parts["tab-library"].select, partial(page.demo.load)):
         page.on(event, redraw, seen, shown)
@@ -161,8 +161,7 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
         case "clear":
             view = view._replace(chosen="")
         case "select-page":
-            rows = library_cards.page_rows(page, view)
-            view = view._replace(chosen=library_bar.picked(view, [row["id"] for row in rows], []))
+            view = view._replace(chosen=library_bar.picked(view, library_cards.page_ids(page, view), []))
         case "delete" | "delete-selected":
             for each in (adapter,) if adapter else view.selected:
                 if adapter or store.adapter(each):

@@ -102,8 +102,8 @@ def find_and_annotate(page, studio) -> None:
 
 
 def compare(page) -> None:
-    search(page, "Adapter 3")
-    shows(page, "#adapters", "Adapter 39", "Adapter 3\n")
+    search(page, "adapter-003")
+    cards(page, 10)
     boxes = page.locator("#adapters input[data-pick]")
     boxes.nth(0).focus()
     page.keyboard.press("Space")
