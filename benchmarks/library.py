@@ -3,7 +3,8 @@
     python benchmarks/library.py [--adapters 1000] [--rounds 20]
 
 Each line has the median and the slowest of the rounds and the median of the processor time alone, which other programs
-disturb less, in milliseconds; `bytes` is what one page of cards weighs. The filters' choices are drawn once and kept. The adapters are made by the measurement: cards of a realistic size, tiny folders.
+disturb less, in milliseconds; `bytes` is what one page of cards weighs. What the filters offer is found once and kept.
+The adapters are made by the measurement: cards of a realistic size, tiny folders.
 """
 
 from __future__ import annotations

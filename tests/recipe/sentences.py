@@ -102,8 +102,13 @@ SAID_ELSEWHERE = {
     ),  # methods, tasks, search.SORTS
     "studio/ui/library_bar.py": ("panel.TITLE",),  # library_tab.PANELS
     "studio/ui/library_details.py": ("RELATIONS.get(parent.relation, 'Made from')",),  # lineage.RELATIONS
+    "studio/training/initial.py": ("refusal",),  # made by continuing.mismatch
     "studio/ui/library_compare.py": ("title",),  # options
-    "studio/library/continuing.py": ("METHODS[then['name']].title", "field.title or key"),  # methods and their options
+    "studio/library/continuing.py": (
+        "refused",
+        "METHODS[then['name']].title",
+        "field.title or key",
+    ),  # methods and their options
     "studio/methods/base.py": ("self.title",),  # method titles
     "studio/methods/hybrid_base.py": ("self.title",),
     "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
