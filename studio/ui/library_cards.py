@@ -40,7 +40,9 @@ def cards_html(page: Page, view: View, owner: bool = True) -> str:
         return head + note(page.t(empty))
     rows = (page.store.adapter(adapter) for adapter in ids[at * PAGE : (at + 1) * PAGE])
     cards = "".join(_card(page, row, view, owner) for row in rows if row)
-    return f'{head}<div class="cards">{cards}</div>{_turning(page, at, last, total)}'
+    # Gradio draws only what differs from before; boxes that were set in the browser have to be drawn anew all the same.
+    drawn = f'data-drawn="{page.stamp("")}"'
+    return f'{head}<div class="cards" {drawn}>{cards}</div>{_turning(page, at, last, total)}'
 
 
 def page_ids(page: Page, view: View) -> list[str]:
