@@ -15,7 +15,8 @@ from studio.models.catalogue import catalogue_entry
 from studio.models.model_types import loader
 from studio.models.resolve import is_hub_id, local_folder
 from studio.models.rope_scaling import read_rope_scaling
-from studio.models.shape import loaded_names, read_config, stored_tensors
+from studio.models.shape import read_config
+from studio.models.stored_tensors import loaded_names, stored_tensors
 from studio.recipe import recipe_from_yaml
 from studio.words import StudioError
 
