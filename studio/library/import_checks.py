@@ -214,8 +214,9 @@ def _fits_base(name: str, revision: str | None, config: dict, tensors: dict[str,
         if any(part in path.split(".") for part in (*trained, "score", "classifier")):
             continue
         parts = path.split(".")
+        least = next((at + 1 for at, part in enumerate(parts) if part.isdigit()), 1)  # the layer's number belongs to it
         layer = next(
-            (".".join(parts[:at]) for at in range(len(parts) - 1, 0, -1) if ".".join(parts[:at]) in known), None
+            (".".join(parts[:at]) for at in range(len(parts) - 1, least - 1, -1) if ".".join(parts[:at]) in known), None
         )
         if layer is None:
             raise StudioError(

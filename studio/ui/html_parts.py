@@ -43,8 +43,8 @@ element.addEventListener('change', (event) => {
 const keepToggled = () => {
   for (const box of element.querySelectorAll('[data-pick]')) {
     const wanted = toggled.get(box.dataset.pick);
-    if (wanted === box.checked) toggled.delete(box.dataset.pick);
-    else if (wanted !== undefined) box.checked = wanted;
+    if (wanted === box.defaultChecked) toggled.delete(box.dataset.pick);
+    box.checked = wanted ?? box.defaultChecked; // Gradio keeps a node that it draws anew, and with it what was set
   }
 };
 // Drawn anew, the HTML has lost the focus: the button that was pressed gets it back, so that Tab goes on from there.
