@@ -126,7 +126,7 @@ def take_home(page, folder):
     cards(page, 1)
     with page.expect_download(timeout=30_000) as taken:
         page.locator("#adapters [data-act=download]").click()
-    path = folder / "My adapter.zip"
+    path = folder / "Seafarer.zip"
     taken.value.save_as(path)
     return path
 
@@ -137,32 +137,32 @@ def bring_back(page, studio, path) -> None:
     page.click("#import-start")
     shows(page, "#import-state", "There is no folder")
     page.set_input_files("#import-file input[type=file]", str(path))
-    shows(page, "#import-file", "My adapter")
+    shows(page, "#import-file", "Seafarer")
     page.click("#import-start")
-    shows(page, "#import-state", "'My adapter' is in the library now")
-    search(page, "My adapter")
+    shows(page, "#import-state", "'Seafarer' is in the library now")
+    search(page, "Seafarer")
     cards(page, 1)
-    (row,) = [row for row in studio.store.adapters() if row["name"] == "My adapter"]
-    assert row["card"]["recipe"]["method"]["rank"] == 2 and row["card"]["imported_from"] == "My adapter.zip"
+    (row,) = [row for row in studio.store.adapters() if row["name"] == "Seafarer"]
+    assert row["card"]["recipe"]["method"]["rank"] == 2 and row["card"]["imported_from"] == "Seafarer.zip"
 
 
 def go_on(page, studio) -> None:
     page.locator("#adapters [data-act=continue]").click()
-    shows(page, "#sentence", "It continues from My adapter")
+    shows(page, "#sentence", "It continues from Seafarer")
     tab(page, "Method")
-    shows(page, "#about-model", "continues from the adapter 'My adapter'")
+    shows(page, "#about-model", "continues from the adapter 'Seafarer'")
     tab(page, "Train")
     page.click("#start")
     run = studio.wait_for_run("done", "failed", seconds=120)
     assert run["state"] == "done", run["reason"]
     child = studio.store.adapter(run["id"])["card"]
-    assert child["parents"][0]["name"] == "My adapter" and child["parents"][0]["relation"] == "continued"
+    assert child["parents"][0]["name"] == "Seafarer" and child["parents"][0]["relation"] == "continued"
     tab(page, "Library")
-    shows(page, "#adapters", "My adapter")
+    shows(page, "#adapters", "Seafarer")
     page.locator("#adapters [data-act=details]").first.click()
     shows(page, "#library-about .lineage", "Made from it:")
     page.locator("#library-about .lineage [data-act=details]").click()
-    shows(page, "#library-about .lineage", "Continued from My adapter")
+    shows(page, "#library-about .lineage", "Continued from Seafarer")
     page.click("#close-details")
     tab(page, "Method")
     page.locator("#about-model [data-act=start-anew]").click()
