@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-VERSION = 1  # of the database schema; 0: a new database, or one from before the renaming of November 2026
+VERSION = 2  # of the database; 0: new, or from before the renaming of November 2026; 1: before `parents` of a card
 
 # Part of a recipe → old name → current name, that of transformers.TrainingArguments where it has one.
 _RENAMED = {
@@ -74,10 +74,11 @@ def migrate(db: sqlite3.Connection, home: Path) -> None:
     """Migrate the database `db`, which must be in a transaction, and the files under `home`. Idempotent."""
     if not needed(db):  # another process has migrated it meanwhile
         return
-    _files(home)
+    names = dict(db.execute("SELECT id, name FROM adapters"))
+    _files(home, names)
     _rows(db, "runs", "id", "recipe", current_recipe)
     _rows(db, "jobs", "id", "result", _result)
-    _rows(db, "adapters", "id", "card", _card)
+    _rows(db, "adapters", "id", "card", lambda card: _card(card, names))
     _rows(db, "events", "id", "data", lambda plan: _renamed(plan, _PLAN), "kind = 'plan'")
     _rows(db, "notes", "key", "value", current_recipe, "key = 'draft'")
     db.execute(f"PRAGMA user_version = {VERSION}")
@@ -99,8 +100,11 @@ def _result(result: dict) -> dict:
     return {**result, "metrics": _metrics(result["metrics"])} if isinstance(result.get("metrics"), dict) else result
 
 
-def _card(card: dict) -> dict:
+def _card(card: dict, names: dict[str, str]) -> dict:
+    """names: adapter id → name, for the parent of a merged model, which was recorded by its id alone."""
     changed = _renamed(_result(card), _LABELS)
+    if isinstance(source := changed.pop("merged_from", None), str):
+        changed.setdefault("parents", [{"id": source, "name": names.get(source, source), "relation": "merged"}])
     return {**changed, "recipe": current_recipe(card["recipe"])} if isinstance(card.get("recipe"), dict) else changed
 
 
@@ -117,7 +121,7 @@ def _metrics(metrics: dict) -> dict:
     return found
 
 
-def _files(home: Path) -> None:
+def _files(home: Path, names: dict[str, str]) -> None:
     """Migrate the files under `home`. Each is replaced atomically, so a crash leaves either the old or the new file."""
     for path in home.glob("runs/*/predictions.jsonl"):
         # Split at "\n" only, because a text may contain other Unicode line separators. A truncated row is kept.
@@ -126,7 +130,7 @@ def _files(home: Path) -> None:
         # An invalid card is kept as it is: the library reports it.
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             words = json.loads(path.read_text(encoding="utf-8"))
-            _replace(path, json.dumps({**words, "card": _card(words["card"])}, indent=1))
+            _replace(path, json.dumps({**words, "card": _card(words["card"], names)}, indent=1))
     for path in home.glob("runs/*/checkpoints/*/learnt.safetensors"):
         os.replace(path, path.with_name("trainable.safetensors"))
     outbox, exports = home / "outbox", home / "exports"

@@ -42,6 +42,12 @@ class BaseModelChoice(Options):
         "same.",
         labels=TEMPLATES,
     )
+    adapter: str | None = option(
+        None,
+        "Continue from",
+        "Id of an adapter in the library whose weights training starts from. Empty: it starts anew.",
+        hidden=True,
+    )
 
 
 class Recipe(Options):

@@ -10,6 +10,7 @@ library is used, because the supervisor must start fast and stay small. Recipes 
     commands  requests to a job: the keys of `STOPPING`, and "finish" (end the training now and make the adapter)
     adapters  the entries of the library; their files are in home/adapters/ID
     notes     small JSON values by key: the draft, remembered column roles, measured speeds
+    revisions a number for each table watched, raised by triggers with every change to it
 """
 
 from __future__ import annotations
@@ -46,6 +47,14 @@ time REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, \
 created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS revisions(what TEXT PRIMARY KEY, number INTEGER NOT NULL);
+INSERT OR IGNORE INTO revisions VALUES('adapters', 0);
+CREATE TRIGGER IF NOT EXISTS adapter_added AFTER INSERT ON adapters
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
+CREATE TRIGGER IF NOT EXISTS adapter_changed AFTER UPDATE ON adapters
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
+CREATE TRIGGER IF NOT EXISTS adapter_removed AFTER DELETE ON adapters
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
 """
 _JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
 ENDED = ("done", "stopped", "paused", "failed")
@@ -81,6 +90,8 @@ class Store:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
+            db.create_function("folded", 1, lambda text: (text or "").casefold(), deterministic=True)
+            db.create_function("holds_words", -1, _holds_words, deterministic=True)
             self._local.db = db
         return self._local.db
 
@@ -107,6 +118,14 @@ class Store:
     def version(self) -> int:
         """A number that changes when another connection has written; a hundred times cheaper than a query."""
         return self._db.execute("PRAGMA data_version").fetchone()[0]
+
+    def select(self, sql: str, *values) -> list[dict]:
+        """The rows of a SELECT statement, with columns named as those that hold JSON decoded.
+
+        Besides SQLite's functions there are `folded(text)`, Python's casefold, and `holds_words(words, text, …)`:
+        whether every word of `words` (case-insensitive) stands in one of the texts.
+        """
+        return self._all(sql, *values)
 
     def _all(self, sql: str, *values) -> list[dict]:
         return [_row(row) for row in self._db.execute(sql, values)]
@@ -209,6 +228,10 @@ job.started, job.ended, job.signal, job.exit_code,
     def latest_job(self, run_id: str, kind: str) -> dict | None:
         """The newest job of a run of this kind."""
         return self._one("SELECT * FROM jobs WHERE run_id=? AND kind=? ORDER BY id DESC LIMIT 1", run_id, kind)
+
+    def newest_job(self, *kinds: str) -> dict | None:
+        """The job of any of these kinds that was queued last."""
+        return self._one(f"SELECT * FROM jobs WHERE kind IN ({','.join('?' * len(kinds))}) ORDER BY id DESC", *kinds)
 
     def job_started(self, job_id: int, pid: int, pid_created: float) -> bool:
         """Claim a queued job for a process. False if it is no longer queued: stopped, or claimed by another."""
@@ -342,6 +365,10 @@ job.started, job.ended, job.signal, job.exit_code,
             f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC"
         )
 
+    def adapters_revision(self) -> int:
+        """A number that every change to an adapter's row raises; the same for all connections and processes."""
+        return self._db.execute("SELECT number FROM revisions WHERE what='adapters'").fetchone()[0]
+
     def adapter(self, adapter_id: str) -> dict | None:
         return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)
 
@@ -353,6 +380,11 @@ job.started, job.ended, job.signal, job.exit_code,
         values = {key: json.dumps(value) if key == "card" else value for key, value in values.items()}
         sets = ", ".join(f"{key}=?" for key in values)
         self._db.execute(f"UPDATE adapters SET {sets} WHERE id=?", (*values.values(), adapter_id))
+
+    def remove_adapter(self, adapter_id: str, *, only_deleted: bool = False) -> None:
+        """Delete the row of an adapter; with `only_deleted`, only if the adapter is in the trash."""
+        more = " AND deleted IS NOT NULL" if only_deleted else ""
+        self._db.execute(f"DELETE FROM adapters WHERE id=?{more}", (adapter_id,))
 
     # ---- notes ------------------------------------------------------------------------------------------------
 
@@ -368,6 +400,11 @@ job.started, job.ended, job.signal, job.exit_code,
 def _insert_job(db: sqlite3.Connection, kind: str, run_id: str | None, device: str, payload: dict) -> int:
     sql = "INSERT INTO jobs(kind, run_id, device, payload, state, created) VALUES(?,?,?,?,'queued',?)"
     return db.execute(sql, (kind, run_id, device, json.dumps(payload), time.time())).lastrowid
+
+
+def _holds_words(words: str, *texts: str | None) -> bool:
+    text = " ".join(text for text in texts if text).casefold()
+    return all(word in text for word in words.casefold().split())
 
 
 def _row(row: sqlite3.Row) -> dict:

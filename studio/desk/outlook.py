@@ -18,6 +18,7 @@ from studio.data.report import Report
 from studio.data.token_report import with_tokens
 from studio.desk.readings import Readings, StillReading
 from studio.forecast import Forecast, forecast
+from studio.library import continuing
 from studio.models.resolve import local_folder
 from studio.models.shape import Shape, read_shape
 from studio.recipe import Recipe, recipe_from, valid_parts
@@ -86,6 +87,8 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     refusal = found.attempt("model", lambda: recipe.refusal(found.shape)) if not wrong else None
     if refusal:
         found.problems["method"] = refusal
+    if not wrong and (mismatch := continuing.mismatch(store, recipe)):
+        found.problems.setdefault("method", mismatch)
     if not wrong and (conflict := recipe.conflict()):
         found.problems["machine"] = conflict
     if not wrong & {"data", "task"}:

@@ -29,6 +29,7 @@ KINDS = {
     "inspect": "studio.models.inspect:inspect",
     "export": "studio.library.export:export",
     "checkpoint": "studio.training.checkpoint_adapter:make",
+    "import": "studio.library.importing:import_adapter",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"

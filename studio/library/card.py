@@ -66,6 +66,7 @@ def model_card(name: str, card: dict) -> str:
         _results(card),
         "## How it was made",
         _made(card),
+        *(["## Notes", _notes(card["notes"])] if card.get("notes") else []),
         "## Limits",
         _limits(card, whole),
     ]
@@ -287,12 +288,27 @@ def _made(card: dict) -> str:
         ("Trainable parameters", f"{card['parameters']:,}" if card.get("parameters") else None),
         ("Time", f"{card['seconds']:.0f} s" if card.get("seconds") else None),
         ("Finished", card.get("finished")),
+        *_lineage(card),
+        ("Imported from", _plain(card["imported_from"]) if card.get("imported_from") else None),
     ]
     lines = "\n".join(f"- {key}: {value}" for key, value in facts if value)
     if not card.get("recipe"):
         return lines
     recipe = yaml.safe_dump(public(card["recipe"]), sort_keys=False, allow_unicode=True)
     return f"{lines}\n\n<details><summary>The whole recipe</summary>\n\n```yaml\n{recipe}```\n\n</details>"
+
+
+def _lineage(card: dict) -> list[tuple[str, str]]:
+    """("Continued from", names of the adapters), for each relation in which the card names parents."""
+    named: dict[str, list[str]] = {}
+    for entry in card.get("parents") or ():
+        named.setdefault(str(entry.get("relation", "made")), []).append(_plain(entry.get("name", "?")))
+    return [(f"{relation.capitalize()} from", ", ".join(names)) for relation, names in named.items()]
+
+
+def _notes(text: str) -> str:
+    """Notes as plain paragraphs: each line stays a line, and none is taken for Markdown or HTML."""
+    return "  \n".join(_plain(line) for line in text.splitlines())
 
 
 def _limits(card: dict, whole: bool) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from studio.home import Home
-from studio.library import shelf
+from studio.library import lineage, shelf
 from studio.library.card import model_card, public, public_name
 from studio.methods import METHODS
 from studio.models.chat_tokenizer import ChatTokenizer
@@ -152,7 +152,7 @@ def export(job) -> dict:
             "kind": "model",
             "ships_as": "model",
             "summary": f"{card.get('summary', '')}, merged in {bits}",
-            "merged_from": adapter_id,
+            "parents": [lineage.parent(adapter_id, name, "merged")],
             "difference": difference,
         }
         merged.pop("finished", None)

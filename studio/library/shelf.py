@@ -11,18 +11,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
 
 from studio.home import Home, safe_name
+from studio.library import search as library_search
 from studio.library.card import model_card
+from studio.library.search import Query
 from studio.store import Store
 from studio.words import StudioError
 
-SORTS = {"newest": "Newest first", "name": "Name", "metric": "Best result first", "size": "Smallest first"}
 CARD = "studio.json"
+MAX_NOTES, MAX_TAG, MAX_TAGS = 20_000, 40, 20  # characters of an adapter's notes and of a tag; tags of an adapter
 _HALF = ".half-"  # prefix of a folder that is being written, or was when its process was killed
 _OLD = ".old-"  # prefix of the previous version of a folder while it is being replaced
 _HALF_IS_OLD = 3600.0  # seconds without a change after which an unfinished folder counts as abandoned
@@ -87,26 +89,13 @@ def listing(
     shown_only: bool = False,
     deleted: bool = False,
 ) -> list[dict]:
-    """Rows of the library that contain every word of `search` (case-insensitive), in the order `sort`, a key of SORTS.
+    """All rows of the library that contain every word of `search`, in the order `sort`, a key of `search.SORTS`.
 
     base: only adapters of this base model. shown_only: only those that visitors of a Space may use. deleted: those in
     the trash instead.
     """
-    rows = store.adapters(deleted=deleted)
-    words = search.casefold().split()
-    rows = [row for row in rows if all(word in _searchable(row) for word in words)]
-    rows = [
-        row for row in rows if (base is None or row["card"].get("base") == base) and (row["shown"] or not shown_only)
-    ]
-    match sort:
-        case "name":
-            return sorted(rows, key=lambda row: row["name"].casefold())
-        case "metric":
-            return sorted(rows, key=_score_of)
-        case "size":
-            return sorted(rows, key=lambda row: row["card"].get("bytes", 0))
-        case _:
-            return rows
+    query = Query(words=search, sort=sort, base=base, shown_only=shown_only, deleted=deleted)
+    return library_search.find(store, query)
 
 
 def rename(home: Home, store: Store, adapter_id: str, name: str) -> None:
@@ -115,6 +104,47 @@ def rename(home: Home, store: Store, adapter_id: str, name: str) -> None:
     name = _good_name(name)
     store.change_adapter(adapter_id, name=name)
     _write_words(folder, name, store.adapter(adapter_id)["run_id"], card)
+
+
+def annotate(
+    home: Home, store: Store, adapter_id: str, *, notes: str | None = None, tags: Sequence[str] | None = None
+) -> dict:
+    """Set the notes or the tags of an adapter in the store and in its files; returns its card.
+
+    None leaves them as they are. Raises StudioError if they are too long or too many.
+    """
+    folder, _, name = find(home, store, adapter_id)
+    if notes is not None and len(notes) > MAX_NOTES:
+        raise StudioError("Notes can have {most:,} characters; these have {count:,}.", most=MAX_NOTES, count=len(notes))
+    changes = {}
+    if notes is not None:
+        changes["notes"] = notes.strip()
+    if tags is not None:
+        changes["tags"] = good_tags(tags)
+    with store.transaction():
+        row = store.adapter(adapter_id)
+        card = {**row["card"], **changes}
+        store.change_adapter(adapter_id, card=card)
+    _write_words(folder, name, row["run_id"], card)
+    return card
+
+
+def good_tags(tags: Iterable[str]) -> list[str]:
+    """The tags with white space normalised, without repetitions (case-insensitive), in their order.
+
+    Raises StudioError for a tag that is empty, too long or not printable, and for too many tags.
+    """
+    found: dict[str, str] = {}
+    for tag in tags:
+        tag = " ".join(str(tag).split())
+        if not tag or len(tag) > MAX_TAG or not tag.isprintable():
+            raise StudioError(
+                "A tag must be one line of 1 to {most} characters; '{tag}' is not.", most=MAX_TAG, tag=tag[:60]
+            )
+        found.setdefault(tag.casefold(), tag)
+    if len(found) > MAX_TAGS:
+        raise StudioError("An adapter can have {most} tags; remove one first.", most=MAX_TAGS)
+    return list(found.values())
 
 
 def show(home: Home, store: Store, adapter_id: str, shown: bool = True) -> None:
@@ -142,14 +172,22 @@ def restore(home: Home, store: Store, adapter_id: str) -> None:
     store.change_adapter(adapter_id, deleted=None)
 
 
+def remove(home: Home, store: Store, adapter_id: str) -> None:
+    """Delete an adapter in the trash permanently; raises StudioError if it is not there."""
+    row = store.adapter(safe_name(adapter_id))
+    if row is None or row["deleted"] is None:
+        raise StudioError("'{name}' is not in the trash any more.", name=row["name"] if row else adapter_id)
+    # The row goes first: `repair` removes a folder in the trash that has no row, whereas a row without a folder
+    # would list an adapter that cannot be restored.
+    store.remove_adapter(adapter_id, only_deleted=True)
+    shutil.rmtree(home.trash(adapter_id), ignore_errors=True)
+
+
 def empty_trash(home: Home, store: Store) -> int:
     """Delete all adapters in the trash permanently; returns their number."""
     rows = store.adapters(deleted=True)
     for row in rows:
-        # The row goes first: `repair` removes a folder in the trash that has no row, whereas a row without a folder
-        # would list an adapter that cannot be restored.
-        with store.transaction() as db:
-            db.execute("DELETE FROM adapters WHERE id=? AND deleted IS NOT NULL", (row["id"],))
+        store.remove_adapter(row["id"], only_deleted=True)
         shutil.rmtree(home.trash(row["id"]), ignore_errors=True)
     return len(rows)
 
@@ -193,8 +231,7 @@ def _finish_moves(home: Home, store: Store) -> list[str]:
             if other.is_dir() or aside:
                 os.replace(other if other.is_dir() else aside, here)
                 continue
-            with store.transaction() as db:
-                db.execute("DELETE FROM adapters WHERE id=?", (row["id"],))
+            store.remove_adapter(row["id"])
     return mended
 
 
@@ -263,20 +300,3 @@ def _good_name(name: str) -> str:
     if not name or len(name) > 120 or not name.isprintable():
         raise StudioError("A name must be one line of 1 to 120 characters; '{name}' is not.", name=name[:60])
     return name
-
-
-def _searchable(row: dict) -> str:
-    card = row["card"]
-    text = [
-        row["name"],
-        row["id"],
-        *(str(card.get(key, "")) for key in ("method", "summary", "base", "data", "task", "ships_as")),
-    ]
-    return " ".join(text).casefold()
-
-
-def _score_of(row: dict) -> tuple:
-    """Sort key: exact match or accuracy (descending), then validation loss (ascending), missing last."""
-    metrics = row["card"].get("metrics") or {}
-    exact, loss = metrics.get("exact_match", metrics.get("correct")), metrics.get("eval_loss")
-    return (exact is None, -(exact or 0.0), loss is None, loss or 0.0)

@@ -43,6 +43,7 @@ CAPABILITIES = {
     "hotswap": Capability("Hot-swap", "exchanging adapters in flight", "Load the other adapter beside it."),
     "blend": Capability("Blend", "blending adapters", "Blend LoRA adapters."),
     "convert": Capability("To LoRA", "turning it into a LoRA", "Train a LoRA."),
+    "continued": Capability("Continue", "continuing from an adapter", "Train a new adapter."),
 }
 REASONS = {
     "bits": "the libraries have no form of it for quantised weights.",
@@ -60,6 +61,7 @@ REASONS = {
     "whole": "it trains all weights and gives a whole model.",
     "already": "it is a LoRA already.",
     "own": "it brings a base in 4 bit of its own.",
+    "start": "what it trains is chosen or made anew at the start of each run.",
     "lossy": "a LoRA would lose too much of what was trained.",
     "untried": "nobody has tried it yet.",
 }

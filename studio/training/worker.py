@@ -19,13 +19,13 @@ from transformers import set_seed
 from studio.forecast.speed import total_steps
 from studio.jobs.failure_reasons import is_out_of_memory
 from studio.jobs.job import Job, Stopped
-from studio.library import shelf
+from studio.library import lineage, shelf
 from studio.methods import Setting
 from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
-from studio.training import artefact, checkpoints, checks, continuation, memory_report
+from studio.training import artefact, checkpoints, checks, continuation, initial, memory_report
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
 from studio.training.trainer import StudioTrainer, arguments
@@ -49,7 +49,10 @@ def train(job: Job) -> dict:
     folder = job.home.run(job.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    if source := job.payload.get("from"):
+        initial.copy_initial_adapter(job, source["run"])
     continued = continuation.begin(job)
+    initial.keep_initial_adapter(job, recipe)
     kind, material = kind_of(job, recipe, base), None
     try:
         material = prepared(job, kind)
@@ -105,7 +108,9 @@ def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.n
         lambda adapter: shelf.find(job.home, job.store, adapter)[0],
         lambda name, make: once(job.home.run(job.run_id), name, make),
     )
-    return method.wrap(model, setting), setting
+    model = method.wrap(model, setting)
+    initial.load_initial_adapter(job, model)
+    return model, setting
 
 
 def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
@@ -223,7 +228,7 @@ def finish(
         metrics=metrics,
         parameters=parameters,
         seconds=time.monotonic() - began,
-        facts={"continued": continued.facts()} if continued else None,
+        facts=origin(job, continued),
     )
     checkpoints.prune(job.home.checkpoints(job.run_id), trainer.kept)
     return {"adapter": adapter, "metrics": metrics}
@@ -258,3 +263,11 @@ def warm_up() -> None:
     model = LoRA(rank=1).wrap(Qwen2ForCausalLM(config))
     model(input_ids=torch.zeros(1, 4, dtype=torch.long), logits_to_keep=torch.tensor([1])).logits.sum().backward()
     torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True).step()
+
+
+def origin(job: Job, continued: continuation.Continuation | None) -> dict:
+    """What the adapter's card says of the run or the adapter that this run continued; empty where it began anew."""
+    if continued:
+        return {"continued": continued.facts(), "parents": [lineage.parent(continued.run, continued.name, "continued")]}
+    parents = initial.parents_of_run(job)
+    return {"parents": parents} if parents else {}

@@ -3,8 +3,9 @@
     board = Board("cards")
     page.on(board.click, pressed, None, …)     # pressed(event: gr.EventData): event.act, event.item
 
-Any element inside with `data-act` (and `data-item`) works as a button for mouse and keyboard. This module does not
-depend on what is shown.
+Any element inside with `data-act` (and `data-item`) works as a button for mouse and keyboard. Checkboxes with
+`data-pick` select things: each change sends the event `select`, whose `event.picked` are the `data-pick` of the checked
+ones and `event.listed` those of all. This module does not depend on what is shown.
 """
 
 from __future__ import annotations
@@ -15,13 +16,45 @@ import gradio as gr
 
 _FOLDED = 140  # characters that are shown of a collapsed text
 _SCRIPT = """
+let pressed = null;
+// Boxes that the user has set since the server last knew of them, or since a button was pressed.
+const toggled = new Map();
+let waiting = null;
+document.addEventListener('board-press', () => toggled.clear());
 const press = (event) => {
   const button = event.target.closest('[data-act]');
   if (!button || button.disabled || button.getAttribute('aria-disabled') === 'true') return;
   if (button.dataset.confirm && !window.confirm(button.dataset.confirm)) return;
+  pressed = { ...button.dataset };
+  document.dispatchEvent(new Event('board-press'));
   trigger('click', { act: button.dataset.act, item: button.dataset.item || '' });
 };
 element.addEventListener('click', press);
+element.addEventListener('change', (event) => {
+  if (!event.target.matches('[data-pick]')) return;
+  toggled.set(event.target.dataset.pick, event.target.checked);
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    const all = [...element.querySelectorAll('[data-pick]')];
+    const ids = (boxes) => boxes.map((box) => box.dataset.pick);
+    trigger('select', { picked: ids(all.filter((box) => box.checked)), listed: ids(all) });
+  }, 100); // boxes that are set at one go are one event
+});
+// HTML that was drawn before the server knew of a box that the user has set in the meantime must not undo that.
+const keepToggled = () => {
+  for (const box of element.querySelectorAll('[data-pick]')) {
+    const wanted = toggled.get(box.dataset.pick);
+    if (wanted === box.defaultChecked) toggled.delete(box.dataset.pick);
+    box.checked = wanted ?? box.defaultChecked; // Gradio keeps a node that it draws anew, and with it what was set
+  }
+};
+// Drawn anew, the HTML has lost the focus: the button that was pressed gets it back, so that Tab goes on from there.
+watch('value', () => {
+  keepToggled();
+  if (!pressed || document.activeElement !== document.body) return;
+  const same = (node) => node.dataset.act === pressed.act && node.dataset.item === pressed.item;
+  [...element.querySelectorAll('[data-act]')].find(same)?.focus({ preventScroll: true });
+});
 element.addEventListener('keydown', (event) => {
   if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('[data-act]:not(button)')) {
     event.preventDefault();

@@ -13,7 +13,7 @@ import gradio as gr
 from studio import hardware
 from studio.forecast import fits
 from studio.jobs import client
-from studio.library import shelf
+from studio.library import continuing, shelf
 from studio.methods import FAMILIES, METHODS, Method
 from studio.models.catalogue import catalogue, catalogue_entry
 from studio.models.resolve import is_hub_id, local_folder
@@ -143,7 +143,10 @@ def bind(page: Page, parts: Parts) -> None:
             client.start_job(page.store, "inspect", {"model": event.item})
         elif event.act == "stop":
             client.stop(page.store, int(event.item))
-        return gr.Timer(active=True)
+        elif event.act == "start-anew":
+            page.desk.change(model={**page.desk.draft()["model"], "adapter": None})
+            return gr.skip(), page.stamp("model")
+        return gr.Timer(active=True), gr.skip()
 
     def watch():
         job = fetching(page, page.desk.draft()["model"].get("name", ""))
@@ -162,7 +165,7 @@ def bind(page: Page, parts: Parts) -> None:
     )
     page.on(form.input, edit, form, [form, page.changed], changes=True)
     page.on(page.parts["tab-method"].select, lambda: refreshed(page, form), None, form, shows="recipes")
-    page.on(parts.about.click, download, None, parts.timer, changes=True)
+    page.on(parts.about.click, download, None, [parts.timer, page.changed], changes=True)
     page.on(parts.timer.tick, watch, None, [parts.about, parts.timer, page.changed], shows="recipes")
     for control in (parts.family.change, parts.search.change):
         page.on(
@@ -269,11 +272,21 @@ def model_html(page: Page) -> str:
         else None
     )
     return (
-        text
+        _start_html(page)
+        + text
         + facts(pairs)
         + (note(page.say(tight), "warn") if tight else "")
         + _fetch_html(page, name, outlook.problems.get("model"))
     )
+
+
+def _start_html(page: Page) -> str:
+    """Return which adapter the run continues from, with a button to stop doing so; "" if it starts anew."""
+    start = continuing.start_of(page.store, page.desk.outlook().recipe)
+    if not start:
+        return ""
+    message = page.t("Training continues from the adapter '{name}', with its method and options.", name=start)
+    return note(message, "good") + f'<p class="actions">{button(page.t("Start anew instead"), "start-anew")}</p>'
 
 
 def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:

@@ -31,7 +31,8 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 def line_chart(title: str, series: dict[str, Sequence[Point]], unit: str = "", x_title: str = "") -> str:
     """Return one chart with a curve for each entry of `series`: name → (step, value) points.
 
-    The y axis is logarithmic for positive values of a wide range (`_LOG_FROM`). Returns "" if no curve has a point.
+    Up to nine curves differ in colour or dashes. The y axis is logarithmic for positive values of a wide range
+    (`_LOG_FROM`). Returns "" if no curve has a point.
     """
     curves = {name: found for name, points in series.items() if (found := thinned(points))}
     if not curves:
@@ -59,7 +60,7 @@ def line_chart(title: str, series: dict[str, Sequence[Point]], unit: str = "", x
         f'<text x="{x(tick):.1f}" y="{_HEIGHT - _BOTTOM + 15}">{tick:,.0f}</text>' for tick in (min(steps), max(steps))
     )
     drawn = "".join(
-        f'<polyline class="curve c{at % 3}" stroke-dasharray="{_DASHES[at % 3]}" '
+        f'<polyline class="curve c{at % 3}" stroke-dasharray="{_DASHES[(at + at // 3) % 3]}" '
         f'points="{" ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)}"/>'
         for at, points in enumerate(curves.values())
     )

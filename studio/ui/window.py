@@ -15,6 +15,7 @@ from studio import hardware
 from studio.desk import Desk
 from studio.forecast import sentence
 from studio.home import Home
+from studio.library import continuing
 from studio.store import Store
 from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab, visitors
 from studio.ui.access import login_button
@@ -22,7 +23,6 @@ from studio.ui.html_parts import skeleton
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
 from studio.words import LANGUAGES
-
 
 _TOPICS = {"data": "data", "method": "recipes", "hyperparameters": "recipes"}
 """Tab → what it draws, as a key of `access.TOPICS`, where visitors of a Space may see nothing of it."""
@@ -85,6 +85,8 @@ def run_sentence_html(page: Page) -> str:
     rows = outlook.rows if outlook.dataset else None
     title = outlook.dataset.title if outlook.dataset else None
     message = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
+    if start := continuing.start_of(page.store, outlook.recipe):
+        message += " " + page.t("It continues from **{name}**.", name=start.replace("**", ""))
     return sentence_html(message, page.say(next(iter(outlook.problems.values()), None)))
 
 

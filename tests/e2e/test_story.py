@@ -135,9 +135,9 @@ def test_stop_regenerate_and_clear_in_chat(fine_tuned):
 def test_rename_reuse_trash_and_restore(fine_tuned):
     page, store = fine_tuned["page"], fine_tuned["studio"].store
     tab(page, "Library")
-    page.locator("#adapters [data-act=rename]").first.click()
+    page.locator("#adapters [data-act=details]").first.click()
     page.fill("#new-name input, #new-name textarea", "Old salt")
-    page.click("#save-name")
+    page.click("#save-details")
     page.wait_for_function("document.querySelector('#adapters').innerText.includes('Old salt')")
     assert store.adapters()[0]["name"] == "Old salt"
     page.locator("#adapters [data-act=delete]").first.click()
@@ -147,7 +147,8 @@ def test_rename_reuse_trash_and_restore(fine_tuned):
     page.wait_for_function("document.querySelector('#adapters').innerText.includes('The trash is empty')")
     page.get_by_label("Show the trash").uncheck()
     page.wait_for_function("document.querySelector('#adapters').innerText.includes('Old salt')")
-    page.locator("#adapters [data-act=recipe]").first.click()
+    page.locator("#adapters [data-act=details]").first.click()
+    page.locator("#library-about [data-act=recipe]").click()
     page.wait_for_function("document.querySelector('#sentence').innerText.includes('captain.jsonl')")
 
 

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from studio.methods.capabilities import CAPABILITIES, FILE, YES
 from studio.models.load import load_base
 from studio.models.rope_scaling import apply_adapter
 from studio.training.batches import flatten, pad
+from studio.training.initial import load_adapter_weights
 from tests.methods.method_cases import (
     Shelf,
     batches,
@@ -36,6 +38,7 @@ from tests.methods.method_cases import (
     logits,
     made,
     moved,
+    other_batches,
     picture_needs,
     snapshot,
     teach,
@@ -50,7 +53,15 @@ SAME, SAME_GRADIENT = 1e-4, 1e-3  # largest difference of a logit; of a gradient
 
 
 # What an error of the libraries means to a person.
-_RAISED = {"nf4": "bits", "int8": "bits", "merge": "held", "hotswap": "type", "blend": "type", "convert": "shape"}
+_RAISED = {
+    "nf4": "bits",
+    "int8": "bits",
+    "merge": "held",
+    "hotswap": "type",
+    "blend": "type",
+    "convert": "shape",
+    "continued": "start",
+}
 # Options where a method's own ones do not fit the little model for pictures, 64 wide.
 _FOR_PICTURES: dict[str, dict] = {"c3a": {"block": 32}}
 
@@ -283,6 +294,30 @@ class Probes:
         lora = get_peft_model(load_base(STARTER), converted)
         set_peft_model_state_dict(lora, weights)
         return YES if (logits(lora) - fine_tuned).norm() <= LOST * (fine_tuned - base).norm() else "lossy"
+
+    def continued(self) -> str:
+        """Does the method, laid over the base anew with another seed and other data, take up the saved weights, start
+        where they ended, and go on learning in all of them?"""
+        if self.whole:
+            return "whole"
+        _ = self._fine_tuned
+        base = load_base(STARTER, quantisation=self.method.quantisation or "none")
+        expected = logits(apply_adapter(base, self.folder / "one"))
+        method, model = self._laid_elsewhere()
+        load_adapter_weights(model, self.folder / "one", self.name)
+        found = logits(model)
+        if found.shape != expected.shape or (found - expected).abs().max() >= SAME:
+            return "start"
+        before = snapshot(model)
+        teach(model, method, other_batches(4))
+        return YES if moved(model, before) == set(labelled(model)) else "still"
+
+    def _laid_elsewhere(self):
+        """(method, model): the method over the starter, as a run with another seed and other data lays it."""
+        method, setting = made(self.name, self.shelf)
+        base = load_base(STARTER, quantisation=method.quantisation or "none")
+        torch.manual_seed(1)
+        return method, method.wrap(base, replace(setting, seed=1, batches=other_batches))
 
     @cached_property
     def _fine_tuned(self):

@@ -95,6 +95,11 @@ def batches(count: int) -> list[dict]:
     return [{"input_ids": ids, "labels": ids.clone()} for ids in drawn]
 
 
+def other_batches(count: int) -> list[dict]:
+    """As `batches`, of other tokens."""
+    return [{key: (ids + 1500) % 3000 + 4 for key, ids in batch.items()} for batch in batches(count)]
+
+
 def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
     """The method `name` with options that work, and a setting as a run would give it."""
     options = NEEDS[name](shelf) if name in NEEDS else {}

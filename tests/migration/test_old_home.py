@@ -110,7 +110,7 @@ def test_a_home_with_odd_characters_and_torn_files_opens(old, facts):
     )
     torn = next((old / "adapters").glob("*/studio.json"))
     torn.write_text('{"name": "x", "ca')
-    migration._files(old)  # and then the process died
+    migration._files(old, {})  # and then the process died
     Store(Home(old).database)
     rows = [json.loads(line) for line in path.read_text().split("\n")[:2]]
     assert [row["fine_tuned"] for row in rows] == [first["taught"], "\u2028"] and path.read_text().endswith('{"torn')

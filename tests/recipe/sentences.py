@@ -17,12 +17,14 @@ import yaml
 
 from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
-from studio.library.shelf import SORTS
+from studio.library.lineage import RELATIONS
+from studio.library.search import SORTS
 from studio.methods import FAMILIES, METHODS
 from studio.methods.capabilities import CAPABILITIES, REASONS
 from studio.options import Options, form_fields
 from studio.presets import presets
 from studio.tasks import TASKS
+from studio.ui.library_tab import PANELS
 
 STUDIO = REPOSITORY / "studio"
 # The call → which arguments are English templates. `option` declares a field of a form.
@@ -94,7 +96,20 @@ SAID_ELSEWHERE = {
         "method.title",
         "text",
     ),  # cards and capabilities
-    "studio/ui/library_tab.py": ("title",),  # shelf.SORTS: `_cards`
+    "studio/ui/library_view.py": (
+        "METHODS[value].title",
+        "TASKS[value].title",
+        "title",
+    ),  # methods, tasks, search.SORTS
+    "studio/ui/library_bar.py": ("panel.TITLE",),  # library_tab.PANELS
+    "studio/ui/library_details.py": ("RELATIONS.get(parent.relation, 'Made from')",),  # lineage.RELATIONS
+    "studio/training/initial.py": ("refusal",),  # made by continuing.mismatch
+    "studio/ui/library_compare.py": ("title",),  # options
+    "studio/library/continuing.py": (
+        "refused",
+        "METHODS[then['name']].title",
+        "field.title or key",
+    ),  # methods and their options
     "studio/methods/base.py": ("self.title",),  # method titles
     "studio/methods/hybrid_base.py": ("self.title",),
     "studio/methods/fusion.py": ("problem",),  # made by its own `unfinished`
@@ -355,7 +370,11 @@ def _cards():
             for text in (capability.title, capability.feature, capability.advice)
         )
     yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
-    yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
+    yield from ((title, "studio/library/search.py") for title in SORTS.values())
+    yield from ((title, "studio/library/lineage.py") for title in (*RELATIONS.values(), "Made from"))
+    for panel in PANELS.values():
+        if title := getattr(panel, "TITLE", ""):
+            yield title, f"{panel.__name__.replace('.', '/')}.py"
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
         yield from (

@@ -66,10 +66,11 @@ class Runs:
         data: dict | None = None,
         machine: dict | None = None,
         model: dict | None = None,
+        continues: dict | None = None,
         **training,
     ) -> str:
         """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process,
-        for whose kill -9 `killed` waits."""
+        for whose kill -9 `killed` waits. continues: the checkpoint of another run, {"run", "step"}."""
         recipe = recipe_from(
             {
                 "data": {"source": "captain", "max_rows": 24, **(data or {})},
@@ -80,7 +81,9 @@ class Runs:
                 "training": {"learning_rate": 1e-3, **SHORT, **training},
             }
         )
-        run_id, job_id = self.store.create_run("test", recipe.to_dict(), "cpu")
+        run_id, job_id = self.store.create_run(
+            "test", recipe.to_dict(), "cpu", {"from": continues} if continues else None
+        )
         if kill_after:
             process, _ = _forking()
             process.stdin.write(json.dumps({"home": str(self.home.root), "job": job_id, "after": kill_after}) + "\n")
