@@ -27,7 +27,7 @@ KINDS = {
     "train": "studio.training.worker:train",
     "chat": "studio.chat.server:serve",
     "inspect": "studio.models.inspect:inspect",
-    "export": "studio.library.export:export",
+    "export": "studio.export.job:export",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
