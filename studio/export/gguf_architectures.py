@@ -1,4 +1,4 @@
-"""The model architectures that can be written as GGUF: names, metadata and the changes that llama.cpp expects of tensors.
+"""The model architectures that can be written as GGUF: names, metadata and how llama.cpp wants their tensors.
 
 Follows llama.cpp's convert_hf_to_gguf.py (github.com/ggml-org/llama.cpp, November 2026): Llama and Mistral permute the
 rows of q and k for its interleaved rotary embeddings; Gemma adds 1 to its norms. Imports gguf only in functions.
@@ -77,9 +77,7 @@ def _gemma_refusal(architecture: Architecture, text: dict) -> Sentence | None:
     rope = text.get("rope_parameters") or {}
     local = (rope.get("sliding_attention") or {}).get("rope_theta", text.get("rope_local_base_freq", _LOCAL_ROPE))
     kinds = text.get("layer_types") or []
-    usual = [
-        "full_attention" if (layer + 1) % _PATTERN == 0 else "sliding_attention" for layer in range(len(kinds))
-    ]
+    usual = ["full_attention" if (layer + 1) % _PATTERN == 0 else "sliding_attention" for layer in range(len(kinds))]
     if local != _LOCAL_ROPE or kinds != usual or text.get("sliding_window_pattern", _PATTERN) != _PATTERN:
         return Sentence("llama.cpp knows Gemma 3 only with the layers and rotary embeddings that Google released.")
     return None

@@ -12,7 +12,7 @@ from pathlib import Path
 from studio.export import live, ollama
 from studio.export.archive import slug
 from studio.export.gguf_architectures import ARCHITECTURES, gguf_name, permuted, permuted_heads
-from studio.export.gguf_model import prove_gguf
+from studio.export.gguf_model import prove_gguf, unknown_tensor
 from studio.export.gguf_write import FORMATS, Entry, check_tensors, rounded, write_tensors
 from studio.export.lora_checks import scalings
 from studio.export.merge import auto_class
@@ -20,7 +20,7 @@ from studio.export.proof import Reader, compare
 from studio.export.source import WEIGHTS, Source
 from studio.export.work import Work
 from studio.library.card import public_name
-from studio.words import Sentence, StudioError
+from studio.words import Sentence
 
 
 def write(work: Work) -> None:
@@ -62,7 +62,9 @@ def _base_name(source: Source, form: str) -> str:
 def _write_base(work: Work, reader: Reader, base, inputs: list) -> None:
     """Write the base model beside the LoRA, proven like any whole model."""
     source = work.source
-    whole = Source(source.adapter_id, public_name(source.card["base"]), source.base_folder, {**source.card, "kind": "model"})
+    whole = Source(
+        source.adapter_id, public_name(source.card["base"]), source.base_folder, {**source.card, "kind": "model"}
+    )
     work_on_base = Work(work.job, whole, work.options.model_copy(update={"format": work.options.base}), work.folder)
     path = work.folder / _base_name(source, work.options.base)
     prove_gguf(work_on_base, reader, base, inputs, live.logits(base, inputs), path)
@@ -81,7 +83,7 @@ def _entries(source: Source, config, form: str) -> list[Entry]:
     for module, scaling in scalings(source).items():
         name = gguf_name(f"{module}.weight", names)
         if name is None:
-            raise StudioError("llama.cpp's {architecture} has no tensor for {name}.", architecture=architecture.name, name=module)
+            raise unknown_tensor(module, architecture)
         a = tensors[f"base_model.model.{module}.lora_A.weight"].float().numpy()
         b = tensors[f"base_model.model.{module}.lora_B.weight"].float().numpy()
         b = b * (scaling * b.shape[1] / alpha)

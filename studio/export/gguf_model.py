@@ -94,13 +94,20 @@ def entries_of(source: Source, model: torch.nn.Module, form: str) -> list[Entry]
     entries = []
     for name, gguf, weight in named_weights(model, architecture):
         if gguf is None:
-            raise StudioError("llama.cpp's {architecture} has no tensor for {name}.", architecture=architecture.name, name=name)
+            raise unknown_tensor(name, architecture)
         shape = tuple(weight.shape)
         load = partial(_loaded, weight, gguf, architecture, config)
         entries.append(Entry(gguf, shape, load, format_of(gguf, shape, form)))
     if (factors := rope_factors(config)) is not None:
         entries.append(Entry("rope_freqs.weight", factors.shape, lambda: factors, "F32"))
     return entries
+
+
+def unknown_tensor(name: str, architecture: Architecture) -> StudioError:
+    """The error for a tensor or module that has no place in llama.cpp's model."""
+    return StudioError(
+        "llama.cpp's {architecture} has no tensor for {name}.", architecture=architecture.name, name=name
+    )
 
 
 def named_weights(model: torch.nn.Module, architecture: Architecture):
@@ -126,4 +133,3 @@ def round_like(source: Source, model: torch.nn.Module, form: str) -> None:
             kind = format_of(name, tuple(weight.shape), form)
             if kind != "F32":
                 weight.copy_(torch.from_numpy(rounded(weight.detach().float().numpy(), kind)))
-

@@ -1,4 +1,4 @@
-"""Write tensors to a GGUF file one by one, rounded to a format, so that only one is held twice. Used in workers only."""
+"""Write tensors to a GGUF file one by one, rounded to a format. Used in workers only."""
 
 from __future__ import annotations
 

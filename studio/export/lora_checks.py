@@ -45,8 +45,7 @@ def scalings(source: Source) -> dict[str, float]:
     """Module → the factor by which peft scales B A there."""
     config = source.adapter_config
     found = {}
-    for name in source.tensors:
-        module = _LORA.fullmatch(name)[1]
+    for module in sorted(lora_modules(source)):
         rank = _by_pattern(config.get("rank_pattern"), module, config["r"])
         alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
         found[module] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
@@ -59,3 +58,8 @@ def _by_pattern(patterns: dict | None, module: str, default):
         if re.match(rf"(.*\.)?({pattern})$", module):
             return value
     return default
+
+
+def lora_modules(source: Source) -> set[str]:
+    """Names of the base model's modules that have LoRA matrices."""
+    return {found[1] for name in source.tensors if (found := _LORA.fullmatch(name))}

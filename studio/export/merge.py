@@ -66,7 +66,7 @@ def merged(work: Work) -> tuple[torch.nn.Module, list[dict], list[np.ndarray]]:
 
 
 def round_weights(model: torch.nn.Module, dtype: str) -> torch.dtype:
-    """Round the weights of a model in fp32 in place to `dtype`, so that they calculate in fp32; returns torch's dtype."""
+    """Round the weights of a model in fp32 in place to `dtype`; they stay fp32. Returns torch's dtype."""
     import torch
 
     from studio.models.load import compute_dtype

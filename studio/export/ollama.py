@@ -190,7 +190,9 @@ def modelfile(source: Source, model: str, adapter: str = "") -> str:
     if settings.get("do_sample") is False:
         lines += ["PARAMETER temperature 0"]
     else:
-        lines += [f"PARAMETER {ours} {settings[key]}" for key, ours in _GENERATION_PARAMETERS.items() if key in settings]
+        lines += [
+            f"PARAMETER {ours} {settings[key]}" for key, ours in _GENERATION_PARAMETERS.items() if key in settings
+        ]
     return "\n".join(lines) + "\n"
 
 

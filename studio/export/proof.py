@@ -1,8 +1,8 @@
 """Compare an export, read back by stock tools in a fresh process (`read_back.py`), with the adapter in the library.
 
 A `Proof` is written into the export's manifest and card. A format that rounds the weights is held to two bounds: what
-was read back must equal our own model with equally rounded weights (`EXACT`), and the rounding may move the logits by no
-more than the format's `BOUNDS`. Used in workers only.
+was read back must equal our own model with equally rounded weights (`EXACT`), and the rounding may move the logits by
+no more than the format's `BOUNDS`. Used in workers only.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from studio.words import StudioError
 if TYPE_CHECKING:
     import numpy as np
 
-EXACT = 1e-4  # largest difference of a logit in fp32; for logits above 10, this share of a tenth of the largest one
+EXACT = 1e-4  # largest difference of a logit in fp32 …
+_SHARE = 4e-6  # … or this share of the largest logit, where that is more: fp32 has no finer steps there
 BOUNDS = {
     "fp32": 0.0,
     "fp16": 0.01,
-    "bf16": 0.1,
+    "bf16": 0.05,
     "F32": 0.0,
     "F16": 0.01,
-    "BF16": 0.1,
+    "BF16": 0.05,
     "Q8_0": 0.1,
-    "Q5_1": 0.5,
-    "Q5_0": 0.5,
-    "Q4_1": 1.0,
-    "Q4_0": 1.0,
+    "Q5_1": 0.4,
+    "Q5_0": 0.4,
+    "Q4_1": 0.8,
+    "Q4_0": 0.8,
 }
 """Format → largest root mean square by which rounding may move the logits, as a share of their standard deviation."""
 _PATIENCE = 3600  # seconds
@@ -144,7 +145,7 @@ def compare(
 
     if [each.shape for each in found] != [each.shape for each in live]:
         raise StudioError("The export was read back with other logits than the adapter has, so it was not kept.")
-    bound = max(EXACT, EXACT / 10 * max(float(np.abs(each).max()) for each in live))
+    bound = max(EXACT, _SHARE * max(float(np.abs(each).max()) for each in live))
     rms = np.sqrt(np.mean([np.mean((a - b) ** 2) for a, b in zip(found, live, strict=True)]))
     spread = np.mean([each.std() for each in live])
     proof = Proof(

@@ -31,11 +31,13 @@ _FORMAT_LABELS = {
     "Q4_0": "Q4_0: 4.5 bits a weight, coarse",
 }
 _FORMAT_HELP = (
-    "How each weight is stored. Q-formats store blocks of 32 weights with a common scale; in coarse ones embeddings and "
-    "output layer stay Q8_0. The k-quants (Q4_K_M) need llama.cpp's own llama-quantize, which takes the F16 file."
+    "How each weight is stored. Q-formats store blocks of 32 weights with a common scale; in coarse ones the "
+    "embeddings and the output layer stay Q8_0. The k-quants (Q4_K_M) need "
+    "llama.cpp's own llama-quantize, which takes the F16 file."
 )
 _MODELFILE = "Modelfile for Ollama"
 _MODELFILE_HELP = "Writes a Modelfile beside it: prompt template, stop words and parameters, for `ollama create`."
+_PRIVATE_HELP = "Only you, and whom you invite, can see it. The Hub can make it public later."
 REPOSITORY = r"^[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}$"
 
 
@@ -110,7 +112,7 @@ class HubOptions(Options):
         "An adapter is small and names its base model; a merged model works alone.",
         labels={"adapter": "The adapter", "merged": "The merged model"},
     )
-    private: bool = option(True, "Private", "Only you, and whom you invite, can see it. The Hub can make it public later.")
+    private: bool = option(True, "Private", _PRIVATE_HELP)
     dtype: Literal["fp32", "bf16", "fp16"] = option(
         "bf16", "Precision of a merged model", "16 bit halves the files.", labels=DTYPES, advanced=True
     )
@@ -131,7 +133,7 @@ class SpaceOptions(Options):
         "Owner and name, such as ann/captain-demo. Empty: only the folder is made, to run here or upload yourself.",
         max_length=193,
     )
-    private: bool = option(True, "Private", "Only you, and whom you invite, can see it. The Hub can make it public later.")
+    private: bool = option(True, "Private", _PRIVATE_HELP)
     replace: bool = option(
         False,
         "Add to a repository with other content",
@@ -218,6 +220,8 @@ def _space_refusal(source: Source) -> Sentence | None:
         return Sentence("The Space answers messages; this adapter classifies.")
     if source.own_type:
         return Sentence("This adapter's type is Delta Studio's own, and a Space has stock peft alone.")
+    if (source.folder / "rope.json").exists():
+        return Sentence("The adapter needs a longer context of its base model, which the Space's page does not set.")
     return _zip_refusal(source)
 
 

@@ -49,8 +49,7 @@ class Work:
         """Raise StudioError unless `needed` bytes are free on the disk of the home folder."""
         if self.home.free_bytes() < needed:
             raise StudioError(
-                "The export needs {needed} GB on the disk, but only {free} GB are free; "
-                "free some space and try again.",
+                "The export needs {needed} GB on the disk, but only {free} GB are free; free some space and try again.",
                 needed=round(needed / 1e9, 1),
                 free=round(self.home.free_bytes() / 1e9, 1),
             )

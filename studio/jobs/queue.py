@@ -1,7 +1,7 @@
 """Scheduling rules: which queued jobs can start now, and which running chats must stop first.
 
-At most one training job, one chat and one export per device, in the order in which they were queued; other jobs start at once.
-Pure functions of the rows of the store.
+At most one training job, one chat and one export per device, in the order in which they were queued; other jobs start
+at once. Pure functions of the rows of the store.
 """
 
 from __future__ import annotations

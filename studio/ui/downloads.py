@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from studio.library import export
+from studio.export.archive import zip_adapter
 from studio.ui.page import Page
 
 # Starts the download if the preceding handler returned a file; otherwise does nothing.
@@ -26,4 +26,4 @@ def adapter_zip(page: Page, adapter: str) -> Path:
     """
     for old in page.home.exports.glob("*.zip"):
         old.unlink()
-    return export.zip_adapter(page.home, page.store, adapter, page.home.exports)
+    return zip_adapter(page.home, page.store, adapter, page.home.exports)

@@ -1,4 +1,4 @@
-"""The Library tab: trained adapters as cards; search, download, rename, reuse the recipe, merge, delete, restore.
+"""The Library tab: trained adapters as cards; search, download, rename, reuse the recipe, export, delete, restore.
 
 The operations are implemented in `studio.library`; this module only displays them.
 """
@@ -13,9 +13,9 @@ import yaml
 
 from studio.evaluation.predictions import MACRO_F1, SCORES
 from studio.forecast import duration
-from studio.jobs import client
-from studio.library import export, shelf
+from studio.library import shelf
 from studio.methods import METHODS
+from studio.ui import export_panel
 from studio.ui.access import may_change, on_space
 from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, button, chip, e, facts, note, number, size
@@ -24,7 +24,7 @@ from studio.ui.page import Page
 from studio.ui.results import ranged
 from studio.words import StudioError
 
-PANELS: dict[str, ModuleType] = {}
+PANELS: dict[str, ModuleType] = {export_panel.NAME: export_panel}
 """Action of a card's button → module of the panel that it opens below the shelf, see `studio.ui.library_panel`."""
 
 
@@ -114,13 +114,6 @@ def act(page: Page, what: str, adapter: str, controls: tuple) -> list:
                 note(page.t("The recipe is on the desk; look through the tabs and press Start."), "good"),
                 gr.skip(),
             ]
-        case "merge":
-            client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
-            return [
-                *same[:6],
-                note(page.t("A merged model is being made; it will appear here as a card of its own."), "good"),
-                gr.skip(),
-            ]
         case "delete":
             shelf.delete(home, store, adapter)
         case "restore":
@@ -197,7 +190,6 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 
     if deleted:
         return named("Bring back", "restore", kind="primary")
-    refusal = export.merge_refusal(row["card"])
     visitors = (
         (named("Hide from visitors", "hide") if row["shown"] else named("Show to visitors", "show"))
         if on_space()
@@ -212,7 +204,7 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
         named("Download", "download", kind="primary")
         + reuse
         + named("Rename", "rename")
-        + named("Merge into the base", "merge", disabled=page.say(refusal) if refusal else "")
+        + named("Export…", export_panel.NAME)
         + visitors
         + named("Delete", "delete", kind="danger")
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from studio.export.targets import TARGETS
 from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
 from studio.library.shelf import SORTS
@@ -47,7 +48,13 @@ _ROOMS = {
     "words": "recipe",
     "store": "recipe",
 }
-OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
+OPTIONS_LIVE_IN = (
+    "studio.recipe",
+    "studio.data.mapping",
+    "studio.data.dataset",
+    "studio.chat.sampling",
+    "studio.export.targets",
+)
 # Texts that reach a call in a way that `Walk` cannot follow.
 HAND_LISTED = {
     "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_report.bars
@@ -120,7 +127,9 @@ SAID_ELSEWHERE = {
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
-    "studio/library/export.py": ("refusal",),
+    "studio/export/job.py": ("refusal",),
+    "studio/export/hub.py": ("refusal",),
+    "studio/ui/export_view.py": ("target.explanation", "target.needs", "target.title", "head", "text"),
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
 }
@@ -354,6 +363,8 @@ def _cards():
         )
     yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
     yield from ((title, "studio/library/shelf.py") for title in SORTS.values())
+    for target in TARGETS.values():
+        yield from ((text, "studio/export/targets.py") for text in (target.title, target.explanation, target.needs))
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
         yield from (
