@@ -56,29 +56,29 @@ def _phi3(talk: list[tuple[str, str]]) -> str:
 
 
 def _gemma(talk: list[tuple[str, str]]) -> str:
-    said, system = "", ""
+    prompt, system = "", ""
     for role, text in talk:
         if role == "system":
             system = f"{text}\n\n"
             continue
-        said += f"<start_of_turn>{'model' if role == 'assistant' else 'user'}\n{system}{text}<end_of_turn>\n"
+        prompt += f"<start_of_turn>{'model' if role == 'assistant' else 'user'}\n{system}{text}<end_of_turn>\n"
         system = ""
-    return said + "<start_of_turn>model\n"
+    return prompt + "<start_of_turn>model\n"
 
 
 def _mistral(before: str, after: str) -> Callable[[list[tuple[str, str]]], str]:
     """before, after: what stands between [INST] and the question, and between [/INST] and the answer."""
 
     def render(talk: list[tuple[str, str]]) -> str:
-        said, system = "", ""
+        prompt, system = "", ""
         for role, text in talk:
             if role == "system":
                 system = f"{text}\n\n"
             elif role == "user":
-                said, system = said + f"[INST]{before}{system}{text}{before}[/INST]", ""
+                prompt, system = prompt + f"[INST]{before}{system}{text}{before}[/INST]", ""
             else:
-                said += f"{after}{text}</s>"
-        return said
+                prompt += f"{after}{text}</s>"
+        return prompt
 
     return render
 
@@ -154,7 +154,8 @@ def family_of(tokenizer: ChatTokenizer) -> tuple[Family | None, str]:
 def _render(tokenizer: ChatTokenizer, talk: list[tuple[str, str]]) -> str | None:
     """The prompt without the BOS token, which llama.cpp adds; None where the template refuses the conversation."""
     try:
-        text = tokenizer.render([{"role": role, "content": said} for role, said in talk], add_generation_prompt=True)
+        turns = [{"role": role, "content": content} for role, content in talk]
+        text = tokenizer.render(turns, add_generation_prompt=True)
     except ChatTemplateError:
         return None
     bos = read_json_object(tokenizer.folder / "tokenizer_config.json").get("bos_token")

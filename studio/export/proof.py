@@ -103,11 +103,11 @@ class Reader:
         arrays = {f"{key}:{at}": value.numpy() for at, each in enumerate(inputs) for key, value in each.items()}
         np.savez(folder / "inputs.npz", **arrays)
         request = {**request, "inputs": str(folder / "inputs.npz"), "out": str(folder / "logits.npz")}
-        said = self._ask(json.dumps(request))
-        if said != "ok":
+        reply = self._ask(json.dumps(request))
+        if reply != "ok":
             raise StudioError(
                 "The export could not be read back, so it was not kept: {detail}.",
-                detail=said.removeprefix("failed: ").rstrip("."),
+                detail=reply.removeprefix("failed: ").rstrip("."),
             )
         with np.load(folder / "logits.npz") as found:
             return [found[str(at)] for at in range(len(inputs))]

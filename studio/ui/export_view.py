@@ -57,21 +57,21 @@ def progress_html(page: Page, job: dict | None) -> str:
 
 
 def _result_html(page: Page, result: dict) -> str:
-    said = page.t("Done. {proof}", proof=proof_text(page, result.get("proofs") or []))
+    text = page.t("Done. {proof}", proof=proof_text(page, result.get("proofs") or []))
     if "adapter" in result:
-        said += " " + page.t("It is in the library now, as a card of its own.")
+        text += " " + page.t("It is in the library now, as a card of its own.")
     if "address" in result:
-        said += " " + page.t("It is at {address}", address=result["address"])
-    return note(said, "good")
+        text += " " + page.t("It is at {address}", address=result["address"])
+    return note(text, "good")
 
 
 def proof_text(page: Page, proofs: list[dict]) -> str:
     """One sentence a proof: "Read back by peft: largest difference 3e-6 (bound 0.0001)."."""
-    said = []
+    sentences = []
     for proof in proofs:
         values = {"reader": proof["reader"], "difference": f"{proof['difference']:.1g}"}
         if proof["moved_bound"]:
-            said.append(
+            sentences.append(
                 page.t(
                     "Read back by {reader}: {format} moves the logits by {moved} % of their spread "
                     "(bound {bound} %), at most by {difference}.",
@@ -82,14 +82,14 @@ def proof_text(page: Page, proofs: list[dict]) -> str:
                 )
             )
         else:
-            said.append(
+            sentences.append(
                 page.t(
                     "Read back by {reader}: largest difference of a logit {difference} (bound {bound}).",
                     bound=f"{proof['bound']:.1g}",
                     **values,
                 )
             )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def past_html(page: Page, adapter: str) -> str:
@@ -146,7 +146,7 @@ def compatibility_html(page: Page, source: Source) -> str:
     heads = "".join(
         f'<th scope="col">{e(page.t(head))}</th>' for head in ("Program", "Takes it", "Why, and how", "Sources")
     )
-    read = page.t("As their documentation said on {day}.", day=compatibility.read_on())
+    read = page.t("As their documentation text on {day}.", day=compatibility.read_on())
     return (
         f'<details class="programs"><summary>{e(page.t("Which programs take this adapter?"))}</summary>'
         f'<div class="scroll" tabindex="0"><table class="plain"><caption>{e(read)}</caption>'
