@@ -78,8 +78,9 @@ def write_file(source: Source, model: torch.nn.Module, path: Path, form: str, ea
     architecture, config = ARCHITECTURES[source.architecture], model.config.get_text_config()
     writer = GGUFWriter(path, architecture.name)
     writer.add_type("model")
-    writer.add_name(source.name)
-    writer.add_basename(public_name(source.card.get("base", "")))
+    # llama.cpp reads tokenizers of models named "phi-3" in another way, so the name is the base's, not a person's own.
+    writer.add_name(public_name(source.card.get("base", "")))
+    writer.add_finetune(source.name)
     writer.add_file_type(LlamaFileType[FORMATS[form]])
     writer.add_quantization_version(2)
     add_metadata(writer, architecture, config)

@@ -67,6 +67,9 @@ def _gguf(request: dict):
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(request["config"])
+    if config.model_type == "mistral":  # llama.cpp's llama, and transformers' reader knows it by that name alone
+        given = {**config.to_dict(), "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+        config = transformers.LlamaConfig.from_dict(given)
     return getattr(transformers, request["auto"]).from_pretrained(
         request["folder"], gguf_file=request["file"], config=config, dtype=torch.float32
     )

@@ -49,6 +49,7 @@ _ROOMS = {
     "store": "recipe",
 }
 OPTIONS_LIVE_IN = (
+    "studio.export.targets",
     "studio.recipe",
     "studio.data.mapping",
     "studio.data.dataset",
