@@ -29,7 +29,7 @@ _ACTIVE = ("queued", "running")
 
 def build(page: Page):
     """Create the panel, hidden; return a function that binds its event handlers."""
-    with gr.Group(visible=False, elem_id="export-panel") as panel:
+    with gr.Column(visible=False, elem_id="export-panel") as panel:
         head = Board(elem_id="export-head")
         targets = Board(elem_id="export-targets")
         form = OptionForm(language=page.language, elem_id="export-options", visible=False)
@@ -48,7 +48,7 @@ def build(page: Page):
         state = gr.HTML(elem_id="export-state", apply_default_css=False)
         past = Board(elem_id="exports")
         programs = gr.HTML(elem_id="export-programs", apply_default_css=False)
-        file = gr.DownloadButton("file", visible="hidden", elem_id="export-file")
+    file = gr.DownloadButton("file", visible="hidden", elem_id="export-file")
     chosen = gr.Textbox(visible="hidden", elem_id="export-chosen")
     timer = gr.Timer(1.0, active=False)
 

@@ -146,7 +146,7 @@ def compatibility_html(page: Page, source: Source) -> str:
     heads = "".join(
         f'<th scope="col">{e(page.t(head))}</th>' for head in ("Program", "Takes it", "Why, and how", "Sources")
     )
-    read = page.t("As their documentation text on {day}.", day=compatibility.read_on())
+    read = page.t("As their documentation had it on {day}.", day=compatibility.read_on())
     return (
         f'<details class="programs"><summary>{e(page.t("Which programs take this adapter?"))}</summary>'
         f'<div class="scroll" tabindex="0"><table class="plain"><caption>{e(read)}</caption>'
