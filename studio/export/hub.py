@@ -122,15 +122,10 @@ def _compare_sizes(api: HfApi, repository: str, kind: str, files: Path) -> None:
 @contextmanager
 def readable_errors(repository: str, endpoint: str) -> Iterator[None]:
     """Turn the errors of the Hub's client into sentences."""
-    import httpx
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
     try:
         yield
-    except (httpx.TransportError, OfflineModeIsEnabled, ConnectionError) as error:
-        raise StudioError(
-            "The Hub ({endpoint}) cannot be reached; check the connection and export again.", endpoint=endpoint
-        ) from error
     except HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
         if code in (401, 403):
@@ -145,3 +140,7 @@ def readable_errors(repository: str, endpoint: str) -> Iterator[None]:
             repository=repository,
             detail=(error.server_message or "no reason given")[:200].rstrip("."),
         ) from None
+    except (HTTPError, OfflineModeIsEnabled, ConnectionError) as error:  # of the connection, not of an answer
+        raise StudioError(
+            "The Hub ({endpoint}) cannot be reached; check the connection and export again.", endpoint=endpoint
+        ) from error

@@ -7,6 +7,7 @@ the template in the GGUF file. Rules: docs.ollama.com/modelfile and docs.ollama.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ def _gemma(talk: list[tuple[str, str]]) -> str:
     return prompt + "<start_of_turn>model\n"
 
 
-def _mistral(before: str, after: str) -> Callable[[list[tuple[str, str]]], str]:
-    """before, after: what stands between [INST] and the question, and between [/INST] and the answer."""
+def _mistral(before: str, behind: str, after: str) -> Callable[[list[tuple[str, str]]], str]:
+    """What stands before and behind a question, inside [INST] and [/INST], and after [/INST], before its answer."""
 
     def render(talk: list[tuple[str, str]]) -> str:
         prompt, system = "", ""
@@ -75,7 +76,7 @@ def _mistral(before: str, after: str) -> Callable[[list[tuple[str, str]]], str]:
             if role == "system":
                 system = f"{text}\n\n"
             elif role == "user":
-                prompt, system = prompt + f"[INST]{before}{system}{text}{before}[/INST]", ""
+                prompt, system = prompt + f"[INST]{before}{system}{text}{behind}[/INST]", ""
             else:
                 prompt += f"{after}{text}</s>"
         return prompt
@@ -83,14 +84,14 @@ def _mistral(before: str, after: str) -> Callable[[list[tuple[str, str]]], str]:
     return render
 
 
-def _mistral_go(before: str, after: str) -> str:
+def _mistral_go(before: str, behind: str, after: str) -> str:
     # The system message stands in the first question; .System holds all system messages.
     return (
         "{{- range $at, $_ := .Messages }}"
         '{{- if eq .Role "user" }}'
         f"[INST]{before}"
         "{{ if and (le $at 1) $.System }}{{ $.System }}\n\n{{ end }}"
-        f"{{{{ .Content }}}}{before}[/INST]"
+        f"{{{{ .Content }}}}{behind}[/INST]"
         '{{- else if eq .Role "assistant" }}'
         f"{after}{{{{ .Content }}}}</s>"
         "{{- end }}{{- end }}"
@@ -127,8 +128,8 @@ FAMILIES = (
         _gemma,
     ),
     *(
-        Family("Mistral", _mistral_go(before, after), ("[INST]", "[/INST]", "</s>"), _mistral(before, after))
-        for before, after in ((" ", " "), (" ", ""), ("", " "), ("", ""))
+        Family("Mistral", _mistral_go(*spaces), ("[INST]", "[/INST]", "</s>"), _mistral(*spaces))
+        for spaces in itertools.product((" ", ""), repeat=3)  # its releases differ in them
     ),
 )
 

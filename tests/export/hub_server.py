@@ -86,6 +86,8 @@ class HubServer:
             return None
         if parts[:3] == ["api", "repos", "create"]:
             return self.create(request, json.loads(body))
+        if parts[:2] == ["api", "validate-yaml"]:
+            return self.reply(request, 200, {"errors": [], "warnings": []})
         if parts[-1] == "batch":
             return self.batch(request, json.loads(body))
         kind, name = parts[1], "/".join(parts[2:4])
@@ -108,8 +110,9 @@ class HubServer:
         if key in self.repositories:
             answer = {"error": "You already created this model repo", "url": address}
             return self.reply(request, 409, answer)
+        private = asked.get("visibility") == "private" or asked.get("private")
         files = {".gitattributes": b"*.safetensors filter=lfs"}
-        self.repositories[key] = {"private": asked.get("private"), "sdk": asked.get("sdk"), "files": files}
+        self.repositories[key] = {"private": private, "sdk": asked.get("sdk"), "files": files}
         return self.reply(request, 200, {"url": address, "name": key[1]})
 
     def batch(self, request, asked: dict) -> None:
