@@ -58,13 +58,20 @@ def build(page: Page):
         live = [state, stop, past, timer]
         page.on(opened.change, partial(open_panel, page), opened, whole).then(None, None, None, js=_SCROLL)
         page.on(head.click, lambda: "", None, opened)
-        page.on(targets.click, partial(choose, page, form), opened, [targets, form, token, start, chosen], changes=True)
+
+        def pick(at: str, event: gr.EventData) -> list:
+            return choose(page, form, at, event.item)
+
+        def press(at: str, event: gr.EventData) -> list:
+            return act(page, at, event.act, event.item)
+
+        page.on(targets.click, pick, opened, [targets, form, token, start, chosen], changes=True)
         page.on(form.input, partial(complain, form), [form, chosen], form)
         page.on(start.click, partial(begin, page), [opened, chosen, form, token], [token, *live], changes=True)
         page.on(stop.click, partial(cancel, page), opened, live, changes=True)
         for event in (timer.tick, opened.change):
             page.on(event, partial(look, page), opened, live)
-        pressed = page.on(past.click, partial(act, page), opened, [file, past], changes=True)
+        pressed = page.on(past.click, press, opened, [file, past], changes=True)
         pressed.then(None, file, None, js=TAKE)
 
     return bind
@@ -105,9 +112,9 @@ def open_panel(page: Page, opened: str) -> list:
     ]
 
 
-def choose(page: Page, form: OptionForm, opened: str, event: gr.EventData) -> list:
-    """Show the options of the target that was clicked; returns updates of [targets, form, token, start, chosen]."""
-    source, target = source_of(page, opened), require_target(event.item)
+def choose(page: Page, form: OptionForm, opened: str, key: str) -> list:
+    """Show the options of the target `key`; returns updates of [targets, form, token, start, chosen]."""
+    source, target = source_of(page, opened), require_target(key)
     if source is None or target.refusal(source):
         return [gr.skip()] * 5
     return [
@@ -169,13 +176,13 @@ def look(page: Page, opened: str) -> list:
     return [progress_html(page, job), gr.update(visible=active), past, gr.Timer(active=True)]
 
 
-def act(page: Page, opened: str, event: gr.EventData) -> list:
+def act(page: Page, opened: str, what: str, item: str) -> list:
     """Download a file of a finished export, or delete the export; returns updates of [file, past exports]."""
     source = source_of(page, opened)
     if source is None:
         return [gr.skip(), gr.skip()]
-    if event.act == "delete":
-        outputs.delete(page.home, event.item)
+    if what == "delete":
+        outputs.delete(page.home, item)
         return [gr.update(value=None), past_html(page, source.adapter_id)]
-    export_id, _, name = event.item.partition("/")
+    export_id, _, name = item.partition("/")
     return [gr.update(value=str(outputs.file_path(page.home, export_id, name))), gr.skip()]
