@@ -67,7 +67,7 @@ def answer(message, history):
         yield said
 
 
-demo = gr.ChatInterface(answer, title={name!r}, description={description!r})
+demo = gr.ChatInterface(answer, title={name!r}, description={description!r}, api_name="chat")
 
 if __name__ == "__main__":
     demo.launch()

@@ -110,7 +110,7 @@ class HubServer:
         if key in self.repositories:
             answer = {"error": "You already created this model repo", "url": address}
             return self.reply(request, 409, answer)
-        private = asked.get("visibility") == "private" or asked.get("private")
+        private = asked.get("visibility") == "private" or asked.get("private") is True
         files = {".gitattributes": b"*.safetensors filter=lfs"}
         self.repositories[key] = {"private": private, "sdk": asked.get("sdk"), "files": files}
         return self.reply(request, 200, {"url": address, "name": key[1]})

@@ -16,7 +16,7 @@ class LlamaCpp:
         settings = xllamacpp.CommonParams()
         settings.model.path = str(model)
         settings.n_ctx, settings.n_parallel, settings.verbosity = context, 1, VERBOSITY
-        settings.cpuparams.n_threads, settings.cpuparams_batch.n_threads, settings.warmup = 1, 1, False
+        settings.cpuparams.n_threads, settings.cpuparams_batch.n_threads = 1, 1
         settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         if lora:
             settings.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
