@@ -32,7 +32,7 @@ def prove_zip(work: Work, reader: Reader, path: Path) -> None:
     before = live.logits(model, inputs)
     del model
     work.step(0.7, Sentence("Reading it back in a fresh process and comparing the logits"))
-    with tempfile.TemporaryDirectory(dir=work.home.exports, prefix=".half-zip-") as unpacked:
+    with tempfile.TemporaryDirectory(dir=work.folder) as unpacked:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(unpacked)
         found = reader.logits(adapter_request(source, Path(unpacked)), inputs)

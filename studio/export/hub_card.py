@@ -78,7 +78,7 @@ def _range(interval: list[float] | None) -> str:
 def _proofs(proofs: list[dict]) -> str:
     lines = [
         f"- {proof['format']}, read back by {proof['reader']} in a fresh process: largest difference of a logit from "
-        f"the adapter in training precision {proof['difference']:.2g}"
+        f"the adapter in the studio: {proof['difference']:.2g}"
         for proof in proofs
     ]
     return "Checked before the upload:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
