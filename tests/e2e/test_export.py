@@ -85,7 +85,7 @@ def test_a_gguf_file_with_its_modelfile_is_downloaded_and_deleted(page, studio, 
 
 
 def running(studio) -> dict:
-    return until(lambda: (jobs := studio.store.jobs("running", kind="export")) and jobs[-1], 60, "no export runs")
+    return until(lambda: (jobs := studio.store.jobs("running", kind="export")) and jobs[-1], 180, "no export runs")
 
 
 def test_one_is_cancelled_and_one_killed_and_nothing_is_left(page, studio):
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_greyed_out_with_its_reason_and_programs_are_compar
     open_export(page, "A prompt")
     refused = page.locator("#export-targets [data-item=gguf_lora]")
     assert refused.get_attribute("aria-disabled") == "true" and "this adapter is PROMPT_TUNING" in refused.inner_text()
-    refused.click()
+    refused.click(force=True)
     assert page.is_disabled("#export-start")
     page.get_by_text("Which programs take this adapter?").click()
     row = page.locator("#export-programs tr", has_text="vLLM")
