@@ -23,7 +23,6 @@ from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
 from studio.words import LANGUAGES
 
-
 _TOPICS = {"data": "data", "method": "recipes", "hyperparameters": "recipes"}
 """Tab → what it draws, as a key of `access.TOPICS`, where visitors of a Space may see nothing of it."""
 
