@@ -5,7 +5,7 @@
     adapters/ID/       one finished adapter in the format of stock `peft`, with its README.md
     trash/ID/          deleted adapters, which can be restored
     uploads/           files uploaded by the user, never changed
-    exports/           recipes, reports and zips that a window offers for download; not kept
+    exports/           ID/: finished exports of adapters; what a window offers for download, which is not kept
     logs/              output of the supervisor and the workers
     incoming/          what the browser sends or fetches, until it is copied; cleared by Gradio after a day
 

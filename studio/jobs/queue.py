@@ -1,12 +1,12 @@
 """Scheduling rules: which queued jobs can start now, and which running chats must stop first.
 
-At most one training job and one chat per device, in the order of the queue; other jobs start at once.
+At most one training job, one chat and one export per device, in the order of the queue; other jobs start at once.
 Pure functions of the rows of the store.
 """
 
 from __future__ import annotations
 
-ONE_PER_DEVICE = ("train", "chat")
+ONE_PER_DEVICE = ("train", "chat", "export")
 
 
 def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[dict]]:

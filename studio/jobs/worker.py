@@ -27,7 +27,7 @@ KINDS = {
     "train": "studio.training.worker:train",
     "chat": "studio.chat.server:serve",
     "inspect": "studio.models.inspect:inspect",
-    "export": "studio.library.export:export",
+    "export": "studio.export.job:export",
     "checkpoint": "studio.training.checkpoint_adapter:make",
     "import": "studio.library.importing:import_adapter",
 }

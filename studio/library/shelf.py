@@ -59,7 +59,7 @@ def add(
             "lent_template": lent,
         }
         _write_words(half, name, run_id, card)
-        _sync(half)
+        sync_folder(half)
         _replace(half, target)
     finally:
         shutil.rmtree(half, ignore_errors=True)
@@ -270,7 +270,7 @@ def _write(path: Path, text: str) -> None:
     os.replace(half, path)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush everything in `folder`, itself included, to the disk (fsync)."""
     for path in [*folder.rglob("*"), folder]:
         descriptor = os.open(path, os.O_RDONLY)

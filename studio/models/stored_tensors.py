@@ -45,7 +45,7 @@ def stored_tensors(folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     index is missing in its file.
     """
     tensors: dict[str, tuple[tuple[int, ...], str]] = {}
-    headers = {path.name: _header(path) for path in weight_files(folder)}
+    headers = {path.name: read_header(path) for path in weight_files(folder)}
     for header in headers.values():
         tensors.update(
             {name: (tuple(item["shape"]), item["dtype"]) for name, item in header.items() if name != "__metadata__"}
@@ -108,7 +108,11 @@ def _inside(name: str) -> str:
     return f"model.{name}" if name.startswith(("vision_tower.", "multi_modal_projector.")) else name
 
 
-def _header(path: Path) -> dict:
+def read_header(path: Path) -> dict:
+    """The header of a safetensors file: name → {"dtype", "shape", "data_offsets"}, and "__metadata__" where present.
+
+    Raises StudioError if the file is damaged or shorter than its header says.
+    """
     damaged = StudioError(
         "The weight file '{path}' is incomplete or not safetensors; download the model again.", path=path
     )

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from studio.export.archive import zip_adapter
 from studio.home import Home
-from studio.library import export
 from studio.ui.page import Page
 
 # Starts the download if the preceding handler returned a file; otherwise does nothing.
@@ -43,4 +43,4 @@ def fresh_folder(home: Home) -> Path:
 
 def adapter_zip(page: Page, adapter: str) -> Path:
     """Write the adapter as a zip to a folder of its own; return its path."""
-    return export.zip_adapter(page.home, page.store, adapter, fresh_folder(page.home))
+    return zip_adapter(page.home, page.store, adapter, fresh_folder(page.home))

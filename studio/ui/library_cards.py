@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from studio.evaluation.predictions import MACRO_F1, SCORES
-from studio.library import continuing, export, search
+from studio.library import continuing, search
 from studio.methods import METHODS
 from studio.ui.access import on_space
 from studio.ui.html_parts import button, chip, e, facts, note, number, size
@@ -130,6 +130,7 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
     return (
         _named(page, row, "Details", "details", kind="primary")
         + _named(page, row, "Download", "download")
+        + _named(page, row, "Export…", "export")
         + _continue_button(page, row)
         + _named(page, row, "Delete", "delete", kind="danger")
     )
@@ -137,7 +138,6 @@ def _buttons(page: Page, row: dict, deleted: bool) -> str:
 
 def all_buttons(page: Page, row: dict) -> str:
     """Return the buttons of all that can be done with an adapter of the library, for its details."""
-    refusal = export.merge_refusal(row["card"])
     visitors = (
         _named(page, row, "Hide from visitors", "hide")
         if row["shown"]
@@ -148,7 +148,7 @@ def all_buttons(page: Page, row: dict) -> str:
         _named(page, row, "Download", "download")
         + _continue_button(page, row)
         + (_named(page, row, "Use this recipe", "recipe") if known else "")
-        + _named(page, row, "Merge into the base", "merge", disabled=page.say(refusal) if refusal else "")
+        + _named(page, row, "Export…", "export")
         + (visitors if on_space() else "")
         + _named(page, row, "Delete", "delete", kind="danger")
     )

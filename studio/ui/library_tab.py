@@ -12,9 +12,16 @@ from types import ModuleType
 
 import gradio as gr
 
-from studio.jobs import client
 from studio.library import continuing, shelf
-from studio.ui import library_bar, library_cards, library_compare, library_details, library_import, library_view
+from studio.ui import (
+    export_panel,
+    library_bar,
+    library_cards,
+    library_compare,
+    library_details,
+    library_import,
+    library_view,
+)
 from studio.ui.access import may_change
 from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, note
@@ -23,7 +30,11 @@ from studio.ui.library_view import Controls, View
 from studio.ui.page import Page
 from studio.words import StudioError
 
-PANELS: dict[str, ModuleType] = {"details": library_details, "compare": library_compare}
+PANELS: dict[str, ModuleType] = {
+    "details": library_details,
+    "compare": library_compare,
+    export_panel.NAME: export_panel,
+}
 """Action of a button → module of the panel that it opens above the cards, see `studio.ui.library_panel`."""
 
 _TO_PANEL = """(opened) => {
@@ -150,10 +161,6 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
             page.desk.change(**continuing.draft(store, adapter))
             text = "The recipe is on the desk and starts from this adapter; choose data and press Start."
             return {**clean, **_on_the_desk(page, parts, text)}
-        case "merge":
-            client.start_job(store, "export", {"adapter": adapter, "what": "merged"})
-            text = page.t("A merged model is being made; it will appear here as a card of its own.")
-            return {**clean, parts.message: note(text, "good")}
         case "tag":
             return {**clean, controls.tag: adapter, controls.deleted: False}
         case "page":

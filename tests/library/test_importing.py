@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from studio.library import export, shelf
+from studio.export.archive import zip_adapter
+from studio.library import shelf
 from studio.library.importing import import_adapter
 from studio.words import StudioError
 
@@ -86,12 +87,12 @@ def test_a_zip_of_the_studio_brings_its_recipe_and_is_packed_again(home, store, 
     recipe = Recipe(method={"name": "lora", "rank": 4}, model={"name": "starter"}).to_dict()
     card = {"kind": "adapter", "method": "lora", "ships_as": "LORA", "base": str(models / "base"), "recipe": recipe}
     shelf.add(home, store, source=models / "lora", name="First", run_id="first", card=card)
-    path = export.zip_adapter(home, store, "first", tmp_path)
+    path = zip_adapter(home, store, "first", tmp_path)
     row = bring(path, base=str(models / "base"), name="Again")
     assert row["card"]["recipe"]["method"] == recipe["method"] and row["card"]["task"] == "chat"
     assert row["card"]["recipe"]["model"]["name"] == str(models / "base")
     assert row["name"] == "Again" and row["card"]["imported_from"] == path.name
-    assert export.zip_adapter(home, store, row["id"], tmp_path).exists()
+    assert zip_adapter(home, store, row["id"], tmp_path).exists()
 
 
 def test_other_types_are_known_too(bring, models):

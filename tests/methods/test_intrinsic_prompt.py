@@ -6,8 +6,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
+from studio.export.archive import zip_adapter
 from studio.home import STARTER
-from studio.library.export import zip_adapter
 from studio.methods import METHODS, Setting
 from studio.models.load import load_base
 from studio.models.shape import read_shape

@@ -28,8 +28,9 @@ def loaded(folder):
 def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     from studio.chat.generation import context_length
     from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
+    from studio.export.archive import zip_adapter
+    from studio.export.job import export
     from studio.jobs.job import Job
-    from studio.library import export
 
     long, plain = (
         runs.start(method, max_steps=2, learning_rate=3e-3, max_length=48)
@@ -50,7 +51,7 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
         assert context_length(shared.model) == (4096 if who == long else 1024)
 
     # The zip, with nothing but the stock code of its README.
-    with zipfile.ZipFile(export.zip_adapter(runs.home, runs.store, long, tmp_path)) as archive:
+    with zipfile.ZipFile(zip_adapter(runs.home, runs.store, long, tmp_path)) as archive:
         archive.extractall(tmp_path / "zip")
     assert (tmp_path / "zip" / "rope.json").exists()
     code = re.search(r"```python\n(.*?)answer = ", (tmp_path / "zip" / "README.md").read_text(), re.S)[1]
@@ -65,8 +66,8 @@ def test_card_zip_chat_and_merge_restore_the_context(runs, tmp_path):
     ).abs().max() < 0.3  # the starter's weights are 16-bit where nobody asks for 32
 
     # Merged, the context is in the model's own configuration.
-    job_id = runs.store.queue_job("export", {"adapter": long, "what": "merged"})
-    merged = export.export(Job(runs.store.job(job_id), runs.store, runs.home))
+    job_id = runs.store.queue_job("export", {"adapter": long, "target": "merged"})
+    merged = export(Job(runs.store.job(job_id), runs.store, runs.home))
     whole = load_base(runs.home.adapter(merged["adapter"]))
     assert whole.config.max_position_embeddings == 4096
     assert (logits(whole) - expected[long]).abs().max() < 1e-3

@@ -12,9 +12,9 @@ from peft import PeftModel
 from studio.chat import generation
 from studio.chat.engine import Engine
 from studio.chat.sampling import Sampling
+from studio.export.archive import zip_adapter
 from studio.home import STARTER
 from studio.library import shelf
-from studio.library.export import zip_adapter
 from studio.methods import METHODS, Setting
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from studio.export.targets import TARGETS
 from studio.forecast import PARTS
 from studio.home import ASSETS, PRESETS, REPOSITORY
 from studio.library.lineage import RELATIONS
@@ -50,7 +51,14 @@ _ROOMS = {
     "words": "recipe",
     "store": "recipe",
 }
-OPTIONS_LIVE_IN = ("studio.recipe", "studio.data.mapping", "studio.data.dataset", "studio.chat.sampling")
+OPTIONS_LIVE_IN = (
+    "studio.export.targets",
+    "studio.recipe",
+    "studio.data.mapping",
+    "studio.data.dataset",
+    "studio.chat.sampling",
+    "studio.export.targets",
+)
 # Texts that reach a call in a way that `Walk` cannot follow.
 HAND_LISTED = {
     "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_report.bars
@@ -136,7 +144,9 @@ SAID_ELSEWHERE = {
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
-    "studio/library/export.py": ("refusal",),
+    "studio/export/job.py": ("refusal",),
+    "studio/export/hub.py": ("refusal",),
+    "studio/ui/export_view.py": ("target.explanation", "target.needs", "target.title", "head", "text"),
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
     "studio/diagnosis/rules.py": ("rule.sentence", "info.title or name"),  # `Rule`; options
@@ -375,6 +385,8 @@ def _cards():
     for panel in PANELS.values():
         if title := getattr(panel, "TITLE", ""):
             yield title, f"{panel.__name__.replace('.', '/')}.py"
+    for target in TARGETS.values():
+        yield from ((text, "studio/export/targets.py") for text in (target.title, target.explanation, target.needs))
     for name, method in METHODS.items():
         card, place = method.card(), f"card of {name} (studio/methods)"
         yield from (

@@ -11,11 +11,11 @@ import zipfile
 import pytest
 import yaml
 
-from studio.home import REPOSITORY
-from studio.jobs.job import Job
+from studio.export.archive import zip_adapter
 from studio.library import card as cards
-from studio.library import export, shelf
+from studio.library import shelf
 from studio.words import StudioError
+from tests.export.conftest import run_export
 
 QUESTION = [{"role": "user", "content": "Hello"}]
 
@@ -59,9 +59,9 @@ def greedy(base, adapter):
 def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(home, store, models, shelved, tmp_path):
     programs, expected = [], []
     for kind in ("lora", "ia3", "prompt"):
-        path = export.zip_adapter(home, store, kind, tmp_path)
+        path = zip_adapter(home, store, kind, tmp_path)
         again = path.read_bytes()
-        assert export.zip_adapter(home, store, kind, tmp_path).read_bytes() == again  # the same bytes each time
+        assert zip_adapter(home, store, kind, tmp_path).read_bytes() == again  # the same bytes each time
         with zipfile.ZipFile(path) as archive:
             assert sorted(archive.namelist()) == [
                 "README.md",
@@ -110,7 +110,7 @@ def test_a_lent_chat_template_travels_along(home, store, tmp_path):
         run_id="lent",
         card={"base": str(base), "task": "chat", "method": "lora"},
     )
-    with zipfile.ZipFile(export.zip_adapter(home, store, "lent", tmp_path)) as archive:
+    with zipfile.ZipFile(zip_adapter(home, store, "lent", tmp_path)) as archive:
         archive.extractall(tmp_path / "out")
     code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.S)[1]
     code = (
@@ -124,7 +124,7 @@ def test_a_lent_chat_template_travels_along(home, store, tmp_path):
 
 
 def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):
-    path = export.zip_adapter(home, store, "lora", tmp_path)
+    path = zip_adapter(home, store, "lora", tmp_path)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             content = archive.read(name)
@@ -134,9 +134,9 @@ def test_nothing_of_this_machine_leaks(home, store, models, shelved, tmp_path):
     assert str(home.root) not in (home.adapter("lora") / "README.md").read_text()
     assert path.parent == tmp_path and "/" not in path.name
     with pytest.raises(StudioError):
-        export.zip_adapter(home, store, "../lora", tmp_path)
+        zip_adapter(home, store, "../lora", tmp_path)
     with pytest.raises(StudioError):
-        export.zip_adapter(home, store, "nowhere", tmp_path)
+        zip_adapter(home, store, "nowhere", tmp_path)
     assert [item.name for item in tmp_path.iterdir() if item.suffix == ".half"] == []
 
 
@@ -175,39 +175,22 @@ def test_the_model_card():
         assert cards.model_card("bare", bare).startswith("---\n")
 
 
-def run(home, store, **payload):
-    job_id = store.queue_job("export", payload)
-    return export.export(Job(store.job(job_id), store, home))
-
-
-def test_merged_models_answer_like_their_adapter_and_load_anywhere(home, store, models, shelved, tmp_path):
+def test_merged_models_answer_like_their_adapter_and_load_anywhere(
+    home, store, models, shelved, shared_reader, tmp_path
+):
     for kind in ("lora", "ia3"):
-        result = run(home, store, adapter=kind, what="merged")
-        assert result["adapter"] == f"{kind}-merged" and result["difference"] < 1e-3
+        result = run_export(home, store, kind, "merged")
+        assert result["adapter"] == f"{kind}-merged" and result["proofs"][0]["difference"] <= 1e-4
         folder, card, name = shelf.find(home, store, result["adapter"])
         assert card["kind"] == "model" and name.endswith("(merged)") and "merged" in card["summary"]
         assert greedy(folder, None) == greedy(models / "base", models / kind)
-    assert run(home, store, adapter="lora", what="merged", precision="bf16")["adapter"] == "lora-merged"
+        assert card["parents"] == [{"id": kind, "name": f"My {kind}: 船长 / v1", "relation": "merged"}]
+    assert run_export(home, store, "lora", "merged", dtype="bf16")["adapter"] == "lora-merged"
     assert len(store.adapters()) == 5
-    path = export.zip_adapter(home, store, "ia3-merged", tmp_path)
+    path = zip_adapter(home, store, "ia3-merged", tmp_path)
     with zipfile.ZipFile(path) as archive:
         assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"} <= set(
             archive.namelist()
         )
         assert "studio.json" not in archive.namelist() and str(home.root).encode() not in archive.read("config.json")
     assert not list((home.root / "adapters").glob(".half*"))
-
-
-def test_what_cannot_be_merged_is_refused_with_a_reason(home, store, models, shelved, monkeypatch):
-    with pytest.raises(StudioError, match="Prompt tuning does not go with merging"):
-        run(home, store, adapter="prompt", what="merged")
-    with pytest.raises(StudioError, match="whole model already"):
-        shelf.add(
-            home, store, source=models / "base", name="full", run_id="full", card={"kind": "model", "base": shelved}
-        )
-        run(home, store, adapter="full", what="merged")
-    monkeypatch.setattr(type(home), "free_bytes", lambda self: 10)
-    with pytest.raises(StudioError, match="free some space"):
-        run(home, store, adapter="lora", what="merged")
-    assert not list((home.root / "adapters").glob(".half*"))
-    assert REPOSITORY not in home.root.parents
