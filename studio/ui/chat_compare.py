@@ -16,6 +16,7 @@ from studio.ui.page import Page
 from studio.words import StudioError
 
 _FULL_COLOUR = 4.0  # difference of log-probabilities from which on the colour is not stronger any more
+_SHOW = "() => { document.querySelector('#what-changed section')?.scrollIntoView({block: 'nearest'}); return []; }"
 _MANY = math.log(2)  # a token is called changed if it became at least twice, or at most half, as likely
 
 
@@ -27,7 +28,8 @@ def build(page: Page) -> gr.HTML:
 def bind(page: Page, parts: ChatParts, view: gr.HTML) -> None:
     """Bind the buttons “What changed” of each column; another turn or conversation empties the view."""
     for at, board in enumerate(parts.boards):
-        page.on(board.click, comparer(page, at), parts.given, view, queue=True, concurrency_limit=4)
+        compared = page.on(board.click, comparer(page, at), parts.given, view, queue=True, concurrency_limit=4)
+        page.on(compared.then, None, None, None, js=_SHOW)
     page.on(parts.id.change, lambda: "", None, view)
 
 

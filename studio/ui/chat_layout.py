@@ -20,6 +20,7 @@ class ChatParts:
     """The components. columns, scales, chats, boards: one of each for every model that can answer.
 
     id: the conversation's id, hidden, kept in the address as ?chat=. boards: facts and actions below each column.
+    system, sampling: not rendered yet.
     """
 
     base: gr.Dropdown
@@ -37,7 +38,6 @@ class ChatParts:
     stop: gr.Button
     again: gr.Button
     new: gr.Button
-    settings: gr.Accordion
     system: gr.Textbox
     sampling: OptionForm
 
@@ -135,16 +135,14 @@ def _message(page: Page) -> dict:
         stop = gr.Button(page.t("Stop"), scale=0, min_width=72, elem_id="chat-stop")
         again = gr.Button(page.t("Answer again"), scale=0, min_width=120, elem_id="regenerate")
         new = gr.Button(page.t("New chat"), scale=0, min_width=100, elem_id="chat-new")
-    with gr.Accordion(page.t("System prompt and sampling"), open=False, elem_id="chat-settings") as settings:
-        system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system")
-        sampling = OptionForm(Sampling, language=page.language, elem_id="sampling")
+    system = gr.Textbox(label=page.t("System prompt"), lines=2, max_length=4000, elem_id="chat-system", render=False)
+    sampling = OptionForm(Sampling, language=page.language, elem_id="sampling", render=False)
     return {
         "message": message,
         "send": send,
         "stop": stop,
         "again": again,
         "new": new,
-        "settings": settings,
         "system": system,
         "sampling": sampling,
     }

@@ -23,13 +23,20 @@ from studio.ui.chat_layout import ChatParts
 from studio.ui.page import Page
 from studio.ui.suggestions import suggestions_html
 
+_SHOW_COLUMNS = """(id) => {
+  if (id) document.querySelector('#chat-columns')?.scrollIntoView({ block: 'start' });
+  return [];
+}"""
+
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
     parts = chat_layout.build(page)
-    with parts.settings:
-        presets = chat_presets.build(page)
     view = chat_compare.build(page)
+    with gr.Accordion(page.t("System prompt and sampling"), open=False, elem_id="chat-settings"):
+        parts.system.render()
+        presets = chat_presets.build(page)
+        parts.sampling.render()
     history = chat_history.build(page)
     play = class_playground.build(page)
     # Ports of a Space's container cannot be reached from outside.
@@ -58,8 +65,9 @@ def bind_suggestions(page: Page, parts: ChatParts) -> None:
     def choose_suggestion(event: gr.EventData):
         return event.item
 
-    for event in (parts.models.change, parts.id.change):
-        page.on(event, suggest, [parts.models, parts.id], parts.suggested)
+    page.on(parts.models.change, suggest, [parts.models, parts.id], parts.suggested)
+    gone = page.on(parts.id.change, suggest, [parts.models, parts.id], parts.suggested)
+    page.on(gone.then, None, parts.id, None, js=_SHOW_COLUMNS)
     picked = page.on(parts.suggested.click, choose_suggestion, None, parts.message)
     given = [parts.message, *parts.given]
     page.on(picked.then, chat_turn.asker(page), given, parts.shown, queue=True, concurrency_limit=8)

@@ -28,7 +28,6 @@ from studio.ui.page import Page
 from studio.words import Sentence, StudioError
 
 _stops: dict[str, threading.Event] = {}  # browser session hash → stop event of the answer being generated
-_SHOW_COLUMNS = "() => { document.querySelector('#chat-columns')?.scrollIntoView({block: 'start'}); return []; }"
 _TICK = 0.05  # seconds between two updates of the page
 
 
@@ -69,7 +68,6 @@ def bind(page: Page, parts: ChatParts) -> None:
     streamed = {"queue": True, "concurrency_limit": 8}
     for event in (parts.send.click, parts.message.submit):
         page.on(event, asker(page), [parts.message, *parts.given], parts.shown, **streamed)
-        page.on(event, None, None, None, js=_SHOW_COLUMNS)
     page.on(parts.again.click, answerer(page, None), parts.given, parts.shown, **streamed)
     page.on(parts.stop.click, on_stop)
     page.on(parts.new.click, lambda: cleared(page), None, parts.shown)
