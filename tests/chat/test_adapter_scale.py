@@ -83,12 +83,7 @@ def test_half_of_a_dora_is_half_of_its_change_of_each_weight(loaded, models):
 def answer(engine, who, scale):
     pieces = []
     engine.chat(
-        who,
-        QUESTION,
-        Sampling(max_tokens=LENGTH),
-        pieces.append,
-        lambda: False,
-        AnswerOptions(adapter_scale=scale),
+        who, QUESTION, Sampling(max_tokens=LENGTH), pieces.append, lambda: False, AnswerOptions(adapter_scale=scale)
     )
     return "".join(pieces)
 
@@ -154,5 +149,3 @@ def test_scaled_answers_come_with_cache_as_without(engine, models, loaded):
     for _ in range(8):
         ids = [*ids, int(model.forward_logits(torch.tensor([ids]))[0, -1].argmax())]
     assert text.startswith(tokenizer.decode(ids[-8:])[:-1])
-
-
