@@ -108,7 +108,7 @@ def _bind_list(page: Page, parts: ChatParts, history: HistoryParts) -> None:
 
     place = [history.search, parts.id]
     page.on(history.board.click, press, place, [*opened, *listed])
-    for event in (history.search.input, history.search.submit, parts.id.change, page.parts["tab-chat"].select):
+    for event in (history.search.change, parts.id.change, page.parts["tab-chat"].select):
         page.on(event, look, place, listed)
     for event in (history.rename.click, history.title.submit):
         page.on(event, rename, [*place, history.title], listed)
