@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +21,7 @@ from studio.ui.html_parts import Board, button, e
 from studio.ui.page import Page
 from studio.words import StudioError
 
+_KEPT_SECONDS = 600  # that an exported file stays, for the browser to take it
 _READ_ADDRESS = "() => [new URLSearchParams(location.search).get('chat') || '']"
 _WRITE_ADDRESS = """(id) => {
   const address = new URL(location.href);
@@ -181,7 +185,12 @@ def _bind_export(page: Page, parts: ChatParts, history: HistoryParts) -> None:
 
 
 def written(page: Page, text: str, name: str) -> str:
-    """Write a file for the browser to take, in place of the last one; return its path."""
-    path = Path(page.home.exports) / name
+    """Write a file for the browser to take, in a folder of its own because visitors export at the same time; return its
+    path. Folders of earlier exports are removed.
+    """
+    for old in page.home.exports.glob("chats-*"):
+        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix="chats-", dir=page.home.exports)) / name
     path.write_text(text, encoding="utf-8")
     return str(path)
