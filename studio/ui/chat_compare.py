@@ -10,7 +10,7 @@ import gradio as gr
 from studio.chat import client
 from studio.ui.chat_layout import ChatParts
 from studio.ui.chat_models import name_of, require_available
-from studio.ui.chat_turn import Turn, context_of, turn_handler
+from studio.ui.chat_turn import Turn, model_input, turn_handler
 from studio.ui.html_parts import e, note, table
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -50,7 +50,7 @@ def comparer(page: Page, at: int):
         settings = page.desk.inference_settings(turn.base)
         job = client.ensure_chat_server(page.store, page.home, turn.base, **settings)
         server = client.wait_ready(page.store, job)
-        asked = context_of(page, talk, model, message)
+        asked = model_input(page, talk, model, message)
         tokens = client.compare(server, model, asked, message.content, column.scale)
         yield changed_html(page, name_of(page, model), tokens)
 

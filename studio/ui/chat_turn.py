@@ -331,7 +331,7 @@ def _pull(
     An error is put as (answer, Sentence), the end of the stream as (answer, None).
     """
     try:
-        asked = context_of(page, talk, answer.model, answer.message)
+        asked = model_input(page, talk, answer.model, answer.message)
         if answer.begun:
             asked = (
                 asked + answer.begun
@@ -351,7 +351,7 @@ def _pull(
         events.put((answer, None))
 
 
-def context_of(page: Page, talk: Conversation, model: str, message: Message) -> list[dict] | str:
+def model_input(page: Page, talk: Conversation, model: str, message: Message) -> list[dict] | str:
     """Return what an answer is generated from: the conversation before it, or for a model that was fine-tuned on plain
     text the last message as a text to be continued.
     """
