@@ -47,7 +47,8 @@ def bind(page: Page, parts: PresetParts, form: OptionForm) -> None:
         settings, wrong = form_values(raw, Sampling)
         if settings is None:
             raise StudioError(next(iter(wrong.values())))
-        return gr.update(choices=choices(page), value=presets.save_preset(page.store, name or "", settings)), ""
+        saved = presets.save_preset(page.store, name or "", settings)
+        return gr.update(choices=choices(page), value=saved), ""
 
     def delete(name):
         presets.delete_preset(page.store, name or "")
