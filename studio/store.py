@@ -9,6 +9,7 @@ library is used, because the supervisor must start fast and stay small. Recipes 
     events    log lines, plans, tracebacks, answers to the fixed prompts
     commands  requests to a job: the keys of `STOPPING`, and "finish" (end the training now and make the adapter)
     adapters  the entries of the library; their files are in home/adapters/ID
+    conversations  the conversations of Chat; `words` is what is searched in, `judged` says whether they teach something
     notes     small JSON values by key: the draft, remembered column roles, measured speeds
     revisions a number for each table watched, raised by triggers with every change to it
 """
@@ -46,6 +47,8 @@ CREATE TABLE IF NOT EXISTS commands(id INTEGER PRIMARY KEY, job_id INTEGER NOT N
 time REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, \
 created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS conversations(id TEXT PRIMARY KEY, title TEXT NOT NULL, words TEXT NOT NULL, \
+judged INTEGER NOT NULL, value TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS revisions(what TEXT PRIMARY KEY, number INTEGER NOT NULL);
 INSERT OR IGNORE INTO revisions VALUES('adapters', 0);
@@ -385,6 +388,36 @@ job.started, job.ended, job.signal, job.exit_code,
         """Delete the row of an adapter; with `only_deleted`, only if the adapter is in the trash."""
         more = " AND deleted IS NOT NULL" if only_deleted else ""
         self._db.execute(f"DELETE FROM adapters WHERE id=?{more}", (adapter_id,))
+
+    # ---- conversations ----------------------------------------------------------------------------------------
+
+    def save_conversation(self, id: str, title: str, words: str, judged: bool, value: dict) -> None:
+        """Keep a conversation; one with the same id is replaced."""
+        now = time.time()
+        sql = (
+            "INSERT INTO conversations VALUES(?,?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET title=excluded.title, "
+            "words=excluded.words, judged=excluded.judged, value=excluded.value, changed=excluded.changed"
+        )
+        self._db.execute(sql, (id, title, f"{title}\n{words}".casefold(), int(judged), json.dumps(value), now, now))
+
+    def conversation(self, id: str) -> dict | None:
+        return self._one("SELECT * FROM conversations WHERE id=?", id)
+
+    def conversations(self, words: list[str], limit: int = 100) -> list[dict]:
+        """Id, title and times of the conversations whose title or text contains all `words`, last changed first."""
+        where = " AND ".join(["1", *("instr(words, ?)" for _ in words)])
+        return self._all(
+            f"SELECT id, title, created, changed FROM conversations WHERE {where} ORDER BY changed DESC LIMIT ?",
+            *(word.casefold() for word in words),
+            limit,
+        )
+
+    def judged_conversations(self) -> list[dict]:
+        """The conversations in which answers were judged or corrected, oldest first."""
+        return self._all("SELECT * FROM conversations WHERE judged ORDER BY created")
+
+    def delete_conversation(self, id: str) -> None:
+        self._db.execute("DELETE FROM conversations WHERE id=?", (id,))
 
     # ---- notes ------------------------------------------------------------------------------------------------
 

@@ -133,7 +133,7 @@ def take(studio: Studio, folder: Path) -> None:
         teach(page, studio)
         picture(page, folder / "train.png", "#plots")
         talk(page, QUESTIONS)
-        picture(page, folder / "chat.png", "#chat-clear")
+        picture(page, folder / "chat.png", "#chat-new")
         browser.close()
 
 

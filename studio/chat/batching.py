@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -41,7 +42,8 @@ class TokenLogprob:
 class Row:
     """One answer. prompt: token ids. budget: max new tokens. top_logprobs: how many alternatives are reported with each
     token's log-probability, None for no log-probabilities. generated: token ids so far. finish: how the answer ended
-    ("stop", "length", "cancelled"), "" while it is generated. choose: see `chooser`.
+    ("stop", "length", "cancelled"), "" while it is generated. choose: see `chooser`. scale: the adapter's strength.
+    first_token: `time.monotonic()` of the first token.
     """
 
     adapter: str | None
@@ -53,8 +55,10 @@ class Row:
     decoder: StreamDecoder
     emit: Callable[[str], None]
     cancelled: Callable[[], bool]
+    scale: float = 1.0
     top_logprobs: int | None = None
     on_logprob: Callable[[TokenLogprob], None] = lambda token: None
+    first_token: float | None = None
     generated: list[int] = field(default_factory=list)
     finish: str = ""
     choose: Callable[[torch.Tensor, torch.Tensor], int] | None = None
@@ -63,6 +67,7 @@ class Row:
 
     def add(self, token: int) -> None:
         """Take the next token: emit its text, and notice the end."""
+        self.first_token = self.first_token or time.monotonic()
         self.generated.append(token)
         if piece := self.decoder.add(token):
             self.emit(piece)
@@ -102,10 +107,16 @@ class Runner:
         return bool(self._waiting)
 
     def next_rows(self) -> list[Row]:
-        """The rows to decode now, those of one adapter side by side; none where all have ended, and then for good."""
+        """The rows to decode now, those of one adapter and strength side by side; none where all have ended, and then
+        for good.
+        """
         with self._guard:
             rows = [row for row in self._rows if not row.finish] + self._waiting
-            self._rows, self._waiting, self._ended = sorted(rows, key=lambda row: row.adapter or ""), [], not rows
+            self._rows, self._waiting, self._ended = (
+                sorted(rows, key=lambda row: (row.adapter or "", row.scale)),
+                [],
+                not rows,
+            )
             return self._rows
 
     def fail(self, error: Exception) -> None:

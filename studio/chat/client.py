@@ -122,39 +122,67 @@ def wait_ready(
     )
 
 
-def stream(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> Iterator[str]:
-    """Stream the answer of `model` ("base" or an adapter's id) as pieces of text. Closing the iterator stops the
-    answer.
+@dataclass(frozen=True)
+class AnswerEnd:
+    """How an answer ended: "stop" (by itself), "length" or "tool_calls"; its tokens, the seconds until the first one,
+    and the tokens per second from there on, as the server measured them.
+    """
 
-    messages: a conversation, or a text to be continued. sampling: fields of `studio.chat.sampling.Sampling`. Raises
-    StudioError where the server answers with an error or its worker ends.
+    finish: str
+    tokens: int
+    first_token_seconds: float
+    tokens_per_second: float
+
+
+def stream_events(server: Server, model: str, messages: list[dict] | str, **options: Any) -> Iterator[str | AnswerEnd]:
+    """Stream the answer of `model` ("base" or an adapter's id) as pieces of text, then its end. Closing the iterator
+    stops the answer.
+
+    messages: a conversation, or a text to be continued; a conversation that ends with an assistant's message continues
+    that answer. options: fields of `studio.chat.sampling.Sampling`, and `adapter_scale`. Raises StudioError where the
+    server answers with an error or its worker ends.
     """
     text = isinstance(messages, str)
-    body = {"model": model, "stream": True, **({"prompt": messages} if text else {"messages": messages}), **sampling}
-    url = f"http://127.0.0.1:{port}/v1/{'completions' if text else 'chat/completions'}"
+    body = {"model": model, "stream": True, "stream_options": {"include_usage": True}, **options}
+    body |= {"prompt": messages} if text else {"messages": messages}
+    begun = "" if text or messages[-1]["role"] != "assistant" else messages[-1]["content"]
+    if begun:
+        body["continue_final_message"] = True
+    url = f"http://127.0.0.1:{server.port}/v1/{'completions' if text else 'chat/completions'}"
     timeout = httpx.Timeout(_READ_TIMEOUT, connect=5.0)
-    done = False
+    done, finish = False, ""
+    join = _text_joiner(reasoning=begun.lstrip().startswith(OPEN) and CLOSE not in begun)
     try:
         # trust_env=False: no proxy between two processes of one machine
         with (
             httpx.Client(timeout=timeout, trust_env=False) as client,
-            client.stream("POST", url, json=body, headers={"Authorization": f"Bearer {token}"}) as response,
+            client.stream("POST", url, json=body, headers={"Authorization": f"Bearer {server.token}"}) as response,
         ):
             if response.status_code != 200:
                 response.read()
                 raise _server_error(response.text)
-            join = _text_joiner()
             for line in response.iter_lines():
                 if line == "data: [DONE]":
                     done = True
                 elif line.startswith("data: "):
-                    piece = join(_delta(json.loads(line[6:]), text))
-                    if piece:
+                    event = _checked(json.loads(line[6:]))
+                    if not event["choices"]:
+                        yield _end(finish, event["timings"])
+                        continue
+                    choice = event["choices"][0]
+                    finish = choice.get("finish_reason") or finish
+                    if piece := join({"content": choice.get("text")} if text else choice.get("delta", {})):
                         yield piece
     except httpx.HTTPError as error:
         raise _worker_ended() from error
     if not done:
         raise _worker_ended()
+
+
+def stream(port: int, token: str, model: str, messages: list[dict] | str, **options: Any) -> Iterator[str]:
+    """The pieces of text of `stream_events`."""
+    server = Server(port, token, "")
+    return (event for event in stream_events(server, model, messages, **options) if isinstance(event, str))
 
 
 def answer(port: int, token: str, model: str, messages: list[dict] | str, **sampling: Any) -> str:
@@ -170,10 +198,20 @@ def classify(server: Server, adapter: str, *, text: str = "", picture: str | Pat
     body = {"model": adapter, "input": text}
     if picture:
         body["picture"] = base64.b64encode(Path(picture).read_bytes()).decode()
+    return _post(server, "classify", body)
+
+
+def compare(server: Server, adapter: str, asked: list[dict] | str, answer: str, adapter_scale: float) -> list[dict]:
+    """The tokens of `answer` as [{"token", "logprob", "base_logprob"}]: see `Engine.compare`."""
+    body = {"model": adapter, "answer": answer, "adapter_scale": adapter_scale}
+    return _post(server, "compare", body | {"prompt" if isinstance(asked, str) else "messages": asked})["tokens"]
+
+
+def _post(server: Server, path: str, body: dict) -> dict:
     try:
         with httpx.Client(timeout=httpx.Timeout(_READ_TIMEOUT, connect=5.0), trust_env=False) as client:
             response = client.post(
-                f"http://127.0.0.1:{server.port}/v1/classify",
+                f"http://127.0.0.1:{server.port}/v1/{path}",
                 json=body,
                 headers={"Authorization": f"Bearer {server.token}"},
             )
@@ -184,19 +222,24 @@ def classify(server: Server, adapter: str, *, text: str = "", picture: str | Pat
     return response.json()
 
 
-def _delta(event: dict, text: bool) -> dict:
+def _checked(event: dict) -> dict:
+    """`event`, unless it is an error, which is raised."""
     if "error" in event:
         raise StudioError(
             Sentence.from_json(event["error"].get("sentence"))
             or Sentence("{detail}", detail=event["error"].get("message"))
         )
-    choice = event["choices"][0]
-    return {"content": choice.get("text")} if text else choice.get("delta", {})
+    return event
 
 
-def _text_joiner() -> Callable[[dict], str]:
-    """A function that turns the deltas of a stream, in order, into text with the reasoning as `<think>…</think>`."""
-    reasoning = False
+def _end(finish: str, timings: dict) -> AnswerEnd:
+    return AnswerEnd(finish, timings["predicted_n"], timings["prompt_ms"] / 1000, timings["predicted_per_second"])
+
+
+def _text_joiner(reasoning: bool) -> Callable[[dict], str]:
+    """A function that turns the deltas of a stream, in order, into text with the reasoning as `<think>…</think>`.
+    reasoning: whether the text before them ends within reasoning.
+    """
 
     def join(delta: dict) -> str:
         nonlocal reasoning

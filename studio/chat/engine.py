@@ -10,6 +10,7 @@ full models) wait until the other has finished. Knows nothing about HTTP or jobs
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from pathlib import Path
 import torch
 
 from studio.chat import generation
+from studio.chat.adapter_scale import scale_refusal
 from studio.chat.batching import Row, Runner, TokenLogprob, chooser, decode_rows
+from studio.chat.comparison import ScoredToken, answer_ids, logprobs_of, token_texts
 from studio.chat.fair_lock import FairLock
 from studio.chat.multi_adapter import AdapterKind, MultiAdapterModel, adapter_kind
 from studio.chat.sampling import Sampling
@@ -30,26 +33,35 @@ from studio.words import Sentence, StudioError
 
 warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
 
+_DECODED_BEFORE = 8  # tokens of a continued answer that are decoded again as context
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an answer ended ("stop": by itself, "length" or "cancelled"), and its token counts."""
+    """How an answer ended ("stop": by itself, "length" or "cancelled"), its token counts, and the seconds from the
+    request to the first token and to the end.
+    """
 
     finish: str
     prompt_tokens: int
     new_tokens: int
+    first_token_seconds: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class AnswerOptions:
     """What a request may ask for beside its sampling. stop: texts that end the answer. tools: offered to the model, as
-    JSON schemas. prefill: text with which the answer of a chat begins; it is not emitted. visible_tokens: special
-    tokens that stay in the text. top_logprobs, on_logprob: see `batching.Row`.
+    JSON schemas. prefill: text with which the answer of a chat begins; it is not emitted. continues: whether `prefill`
+    is an answer that was cut off. adapter_scale: see `adapter_scale`. visible_tokens: special tokens that stay in the
+    text. top_logprobs, on_logprob: see `batching.Row`.
     """
 
     stop: tuple[str, ...] = ()
     tools: list | None = None
     prefill: str = ""
+    continues: bool = False
+    adapter_scale: float = 1.0
     visible_tokens: tuple[str, ...] = ()
     top_logprobs: int | None = None
     on_logprob: Callable[[TokenLogprob], None] = lambda token: None
@@ -118,9 +130,13 @@ class Engine:
 
         def prepare(tokenizer: ChatTokenizer) -> tuple[list[int], generation.StopCondition]:
             prompt = tokenizer.render(messages, add_generation_prompt=True, tools=options.tools)
+            prefill = options.prefill
             if prompt.rstrip().endswith(OPEN):  # the template opens the reasoning, which the model then only closes
-                emit(f"{OPEN}\n")
-            return tokenizer.encode(prompt + options.prefill).ids, generation.chat_stop(tokenizer)
+                if options.continues:
+                    prefill = prefill.lstrip().removeprefix(OPEN).lstrip("\n")
+                else:
+                    emit(f"{OPEN}\n")
+            return tokenizer.encode(prompt + prefill).ids, generation.chat_stop(tokenizer)
 
         return self._answer(adapter_id, prepare, sampling, emit, cancelled, options)
 
@@ -159,24 +175,23 @@ class Engine:
         cancelled,
         options: AnswerOptions,
     ) -> Outcome:
-        requirement, folder = self._requirement(adapter_id)
+        asked_at = time.monotonic()
+        requirement, folder = self._requirement(adapter_id, options.adapter_scale)
         if not self._admit(requirement, folder, cancelled):
             return Outcome("cancelled", 0, 0)
         try:
-            served, tokenizer = (
-                (self._full_model[1], self._full_model[2])
-                if requirement.full_model
-                else (self.base, self.tokenizer.for_adapter(folder))
-            )
+            served, tokenizer = self._served(requirement, folder)
             prompt, end = prepare(tokenizer)
+            before = prompt[-_DECODED_BEFORE:] if options.continues else ()
             row = Row(
-                adapter=requirement.adapter,
+                adapter=requirement.adapter if options.adapter_scale else None,
+                scale=options.adapter_scale or 1.0,
                 tokenizer=tokenizer,
                 prompt=prompt,
                 end=end,
                 sampling=sampling,
                 budget=self._token_budget(served, requirement.adapter, len(prompt), sampling.max_tokens),
-                decoder=StreamDecoder(tokenizer, end, stop=options.stop, visible=options.visible_tokens),
+                decoder=StreamDecoder(tokenizer, end, stop=options.stop, visible=options.visible_tokens, before=before),
                 emit=emit,
                 cancelled=cancelled,
                 top_logprobs=options.top_logprobs,
@@ -187,16 +202,56 @@ class Engine:
             row.done.wait()
             if row.error:
                 raise row.error
-            return Outcome(row.finish, len(prompt), row.decoder.count)
+            now = time.monotonic()
+            return Outcome(
+                row.finish, len(prompt), row.decoder.count, (row.first_token or now) - asked_at, now - asked_at
+            )
         finally:
-            with self._changed:
-                self._running.remove(requirement)
-                self._changed.notify_all()
+            self._leave(requirement)
+
+    def compare(
+        self, adapter_id: str, asked: list[dict] | str, answer: str, adapter_scale: float = 1.0
+    ) -> list[ScoredToken]:
+        """The tokens of `answer` with their log-probabilities under the adapter and under the base, each in the same
+        context. asked: the conversation up to the answer, or the text that it continues. Raises StudioError where the
+        base reads other tokens than a fully fine-tuned model, or the context is too small.
+        """
+        requirement, folder = self._requirement(adapter_id, adapter_scale)
+        self._admit(requirement, folder, lambda: False)
+        try:
+            served, tokenizer = self._served(requirement, folder)
+            text = asked if isinstance(asked, str) else tokenizer.render(asked, add_generation_prompt=True)
+            prompt, ids = answer_ids(tokenizer, text, answer, chat=not isinstance(asked, str))
+            self._token_budget(served, requirement.adapter, len(prompt) + len(ids) - 1, 1)
+            if requirement.full_model and self.tokenizer.encode(answer).ids != tokenizer.encode(answer).ids:
+                raise StudioError("This model has other tokens than its base, so their answers cannot be compared.")
+            with self._lock:
+                served.activate(requirement.adapter if adapter_scale else None, adapter_scale or 1.0)
+                own = logprobs_of(served, prompt, ids)
+                self.base.activate(None)
+                plain = logprobs_of(self.base, prompt, ids)
+            texts = token_texts(tokenizer, ids)
+            return [ScoredToken(*entry) for entry in zip(texts, own, plain, strict=True)]
+        finally:
+            self._leave(requirement)
+
+    def _served(self, requirement: Requirement, folder: Path | None) -> tuple[MultiAdapterModel, ChatTokenizer]:
+        """The model that answers, once it is admitted, and its tokenizer."""
+        if requirement.full_model:
+            return self._full_model[1], self._full_model[2]
+        return self.base, self.tokenizer.for_adapter(folder)
+
+    def _leave(self, requirement: Requirement) -> None:
+        with self._changed:
+            self._running.remove(requirement)
+            self._changed.notify_all()
 
     # ---- which requests can share the model ---------------------------------------------------------------------
 
-    def _requirement(self, adapter_id: str | None) -> tuple[Requirement, Path | None]:
+    def _requirement(self, adapter_id: str | None, scale: float = 1.0) -> tuple[Requirement, Path | None]:
         if adapter_id is None:
+            if scale != 1:
+                raise StudioError("The base model has no adapter whose strength could be set; leave adapter_scale out.")
             return Requirement(), None
         folder, card = self._find(adapter_id)
         if card.get("base") != self.name:
@@ -206,6 +261,10 @@ class Engine:
                 name=adapter_id,
                 base=card.get("base"),
                 loaded=self.name,
+            )
+        if scale != 1 and (refusal := scale_refusal(folder, card)):
+            raise StudioError(
+                "The strength of '{name}' cannot be set: {reason}", name=card.get("name") or adapter_id, reason=refusal
             )
         if card.get("kind") == "model":
             return Requirement(full_model=adapter_id), folder
@@ -270,8 +329,8 @@ class Engine:
         recurrent state has none, so such rows are decoded alone.
         """
         alone = bool(requirement.kind and requirement.kind.prompt) or getattr(served.model, "_is_stateful", False)
-        mixed = requirement.adapter is None or served.can_mix(requirement.adapter)
-        key = (served, "mixed" if mixed else requirement.adapter)
+        mixed = row.adapter is None or served.can_mix(row.adapter)
+        key = (served, "mixed" if mixed else (row.adapter, row.scale))
         with self._runners_guard:
             if not alone and any(runner.join(row) for runner in self._runners.get(key, [])):
                 return
@@ -284,9 +343,9 @@ class Engine:
         try:
             with self._lock:
                 while rows := runner.next_rows():
-                    adapters = [row.adapter for row in rows]
-                    served.activate_rows(adapters)
-                    between = partial(self._yield_model, served, adapters)
+                    batch = [(row.adapter, row.scale) for row in rows]
+                    served.activate_rows(batch)
+                    between = partial(self._yield_model, served, batch)
                     decode_rows(served.model, rows, between, runner.has_waiting)
         except Exception as error:  # every request of the batch reports it
             runner.fail(error)
@@ -296,12 +355,12 @@ class Engine:
                 if not self._runners[key]:
                     del self._runners[key]
 
-    def _yield_model(self, served: MultiAdapterModel, adapters: list[str | None]) -> None:
+    def _yield_model(self, served: MultiAdapterModel, batch: list[tuple[str | None, float]]) -> None:
         """Let other batches compute a token, if any waits."""
         if self._lock.has_waiters():
             self._lock.release()
             self._lock.acquire()
-            served.activate_rows(adapters)
+            served.activate_rows(batch)
 
     def _token_budget(self, served: MultiAdapterModel, adapter_id: str | None, tokens: int, wanted: int) -> int:
         """How many tokens may be generated: `wanted`, or what is left of the context. Raises StudioError where nothing

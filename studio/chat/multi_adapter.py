@@ -78,7 +78,7 @@ class MultiAdapterModel:
     def __init__(self, model: torch.nn.Module):
         self.model = model
         self.injected: tuple[str, str] | None = None  # group of the adapters that are injected now
-        self.active: str | None = None
+        self.active: tuple[str | None, float] | None = (None, 1.0)  # adapter and its scale; None: not known
         self._groups: dict[tuple[str, str], PeftModel] = {}
         self._loaded: dict[
             str, tuple[PeftModel, str, AdapterKind]
@@ -88,6 +88,8 @@ class MultiAdapterModel:
         self._count = 0
         self._uses: dict[str, int] = {}  # adapter id → when it was last asked for
         self._layers: list[LoraLayer] | None = None  # in the model now; None: to be looked for
+        self._overridden: list[torch.nn.Module] = []  # layers whose forward is replaced until the next switch
+        self._rescaled: list[tuple[LoraLayer, str, float]] = []  # (layer, adapter name, scaling to be restored)
         self._has_auxiliary_modules = False
         self._mixable: dict[str, bool] = {}  # adapter id → whether its rows can be mixed with those of others
 
@@ -121,7 +123,7 @@ class MultiAdapterModel:
             ) from error
         finally:
             self._layers = None
-            self.active = "?"  # loading leaves an adapter enabled
+            self.active = None  # loading leaves an adapter enabled
             self.model.eval()
             self.model.requires_grad_(False)
             disable_4bit_repacking(self.model)
@@ -142,14 +144,14 @@ class MultiAdapterModel:
             self.model, str(folder), adapter_name=name, is_trainable=False
         )
 
-    def activate(self, adapter_id: str | None) -> None:
-        """Switch to this adapter, or with None to the base. Cheap where it is active already."""
-        if adapter_id == self.active:
+    def activate(self, adapter_id: str | None, scale: float = 1.0) -> None:
+        """Switch to this adapter at this strength (see `adapter_scale`), or with None to the base. Cheap where it is
+        active already.
+        """
+        if (adapter_id, scale) == self.active:
             return
         self.model.__dict__.pop(_HOOK, None)
-        if self.active == "?":
-            for layer in self._lora_layers():
-                layer.__dict__.pop("forward", None)
+        self._restore_layers()
         loaded = self._loaded[adapter_id] if adapter_id else None
         apply_rope_scaling(self.model, self._rope_factors[adapter_id] if adapter_id else 1)
         self._switch_injected(loaded[1] if loaded and not loaded[2].prompt else None)
@@ -158,7 +160,26 @@ class MultiAdapterModel:
             # What PeftModel.generate does for a whole generation is done for each hold of the lock, so that others can
             # run in between.
             self.model.__dict__[_HOOK] = loaded[0].prepare_inputs_for_generation
-        self.active = adapter_id
+        elif loaded and scale != 1:
+            self._scale_layers(loaded[1], scale)
+        self.active = (adapter_id, scale)
+
+    def _scale_layers(self, name: str, scale: float) -> None:
+        """Set the strength of the injected adapter called `name` until the next switch."""
+        for layer in self.model.modules():
+            if isinstance(layer, LoraLayer) and name in layer.scaling and name not in layer.lora_variant:
+                self._rescaled.append((layer, name, layer.scaling[name]))
+                layer.scaling[name] *= scale
+            elif isinstance(layer, BaseTunerLayer):
+                layer.forward = partial(_scaled_forward, layer, scale)
+                self._overridden.append(layer)
+
+    def _restore_layers(self) -> None:
+        for layer in self._overridden:
+            layer.__dict__.pop("forward", None)
+        for layer, name, scaling in self._rescaled:
+            layer.scaling[name] = scaling
+        self._overridden, self._rescaled = [], []
 
     def _switch_injected(self, name: str | None) -> None:
         """Make the injected adapter called `name` the active one, or disable all with None."""
@@ -197,26 +218,33 @@ class MultiAdapterModel:
             isinstance(layer, _UNMIXED_LAYERS) or name in layer.lora_variant for layer in self._lora_layers()
         )
 
-    def activate_rows(self, adapter_ids: list[str | None]) -> None:
-        """Switch to a batch whose row i is for the adapter `adapter_ids[i]` (None: the base). Different ones must be
-        adapters that `can_mix`, and the rows of one stand side by side.
+    def activate_rows(self, rows: list[tuple[str | None, float]]) -> None:
+        """Switch to a batch whose row i is for the adapter `rows[i][0]` (None: the base) at the strength `rows[i][1]`.
+        Different ones must be adapters that `can_mix`, and equal ones stand side by side.
         """
-        if len(set(adapter_ids)) == 1:
-            self.activate(adapter_ids[0])
+        if len(set(rows)) == 1:
+            self.activate(*rows[0])
             return
-        self.activate(next(adapter for adapter in adapter_ids if adapter))
-        self.active = "?"  # until the layers have their own forward again
-        names = [self._loaded[adapter][1] if adapter else "__base__" for adapter in adapter_ids]
+        self.activate(next(adapter for adapter, _ in rows if adapter))
+        self.active = None  # until the layers have their own forward again
         runs, at = [], 0
-        for name, same in itertools.groupby(names):
+        for (adapter, scale), same in itertools.groupby(rows):
             count = len(list(same))
-            runs.append((slice(at, at + count), name))
+            runs.append((slice(at, at + count), self._loaded[adapter][1] if adapter else "__base__", scale))
             at += count
         for layer in self._lora_layers():
-            if isinstance(layer, Embedding):
-                layer.forward = partial(type(layer).forward, layer, adapter_names=names)
-            else:
-                layer.forward = partial(_mixed_forward, layer, runs)
+            mixed = _mixed_embedding_forward if isinstance(layer, Embedding) else _mixed_forward
+            layer.forward = partial(mixed, layer, runs)
+            self._overridden.append(layer)
+
+    def forward_logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """The logits of the active adapter for token ids, batch × length × vocabulary. Virtual tokens stand before the
+        ids, as in generation; logits at their places are left out.
+        """
+        loaded = self._loaded[self.active[0]] if self.active and self.active[0] else None
+        model = loaded[0] if loaded and loaded[2].prompt else self.model
+        with torch.no_grad():
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, -ids.shape[1] :]
 
     def _lora_layers(self) -> list[LoraLayer]:
         if self._layers is None:
@@ -292,18 +320,40 @@ class MultiAdapterModel:
                 del self._loaded[adapter_id], self._groups[kind.group]
 
 
-def _mixed_forward(layer: LoraLayer, runs: list[tuple[slice, str]], x: torch.Tensor) -> torch.Tensor:
-    """The output of a LoRA layer for a batch whose rows have different adapters. runs: rows → adapter name in `layer`.
+def _mixed_forward(layer: LoraLayer, runs: list[tuple[slice, str, float]], x: torch.Tensor) -> torch.Tensor:
+    """The output of a LoRA layer for a batch whose rows have different adapters or strengths. runs: (rows, adapter name
+    in `layer`, strength).
 
     As peft's own mixed batches (`adapter_names`), which take four times as long on a CPU because they copy the rows of
     each adapter; here those stand side by side and need no copy.
     """
     result = layer.base_layer(x)
-    for rows, name in runs:
+    for rows, name, scale in runs:
         if name in layer.lora_A:
             down, up = layer.lora_A[name], layer.lora_B[name]
-            result[rows] += (up(down(x[rows].to(down.weight.dtype))) * layer.scaling[name]).to(result.dtype)
+            result[rows] += (up(down(x[rows].to(down.weight.dtype))) * (layer.scaling[name] * scale)).to(result.dtype)
     return result
+
+
+def _mixed_embedding_forward(layer: Embedding, runs: list[tuple[slice, str, float]], x: torch.Tensor) -> torch.Tensor:
+    """As `_mixed_forward`, for token ids."""
+    parts = []
+    for rows, name, scale in runs:
+        ids = x[rows]
+        parts.append(_scaled_forward(layer, scale, ids, adapter_names=[name] * len(ids)))
+    return torch.cat(parts)
+
+
+def _scaled_forward(layer: BaseTunerLayer, scale: float, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+    """base + scale · (adapted − base), of the outputs of a layer: where a method changes the layer's weight by ΔW, the
+    output with scale · ΔW.
+    """
+    adapted = type(layer).forward(layer, x, *args, **kwargs)
+    if scale == 1:
+        return adapted
+    kwargs.pop("adapter_names", None)
+    base = layer.base_layer(x, *args, **kwargs)
+    return base + scale * (adapted - base)
 
 
 def _first_line(error: Exception) -> str:

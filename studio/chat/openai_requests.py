@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from studio.chat.adapter_scale import MAX_SCALE
 from studio.chat.sampling import Sampling
 from studio.data.reasoning import join_reasoning
 from studio.options import require_valid
@@ -34,7 +35,8 @@ class CompletionRequest:
     """prompts: conversations (lists of messages) or texts; each gets `n` choices. model: "" for the base. stop: texts
     that end an answer. top_logprobs: how many alternatives are reported with each token, None for no
     log-probabilities. tools: JSON schemas. tool_choice: "none", "auto", "required", or the name of a tool. echo:
-    whether a text completion repeats its prompt.
+    whether a text completion repeats its prompt. continued: the answer so far, where one is to be continued.
+    adapter_scale: the strength of the adapter.
     """
 
     chat: bool
@@ -49,6 +51,8 @@ class CompletionRequest:
     tools: list | None = None
     tool_choice: str = "auto"
     echo: bool = False
+    continued: str = ""
+    adapter_scale: float = 1.0
 
     def sampling_of(self, choice: int) -> Sampling:
         """The sampling of one of the `n` choices: each has a seed of its own, derived from the request's."""
@@ -65,9 +69,18 @@ def chat_request(body: dict) -> CompletionRequest:
     top = _number(body, "top_logprobs", 0, 0, _MAX_TOP_LOGPROBS)
     if top and not wants:
         raise RequestError("top_logprobs needs logprobs to be true.", param="top_logprobs")
+    messages, continued = _messages(body), ""
+    if _flag(body, "continue_final_message"):
+        *messages, last = messages
+        continued = last["content"]
+        if last["role"] != "assistant" or not continued or not messages:
+            raise RequestError(
+                "continue_final_message needs messages that end with the beginning of an answer.", param="messages"
+            )
     return CompletionRequest(
         chat=True,
-        prompts=[_messages(body)],
+        prompts=[messages],
+        continued=continued,
         top_logprobs=top if wants else None,
         tools=tools,
         tool_choice=tool_choice,
@@ -112,7 +125,29 @@ def _common(body: dict) -> dict:
         "stream": _flag(body, "stream"),
         "include_usage": isinstance(usage, dict) and bool(usage.get("include_usage")),
         "stop": _stop(body),
+        "adapter_scale": adapter_scale(body),
     }
+
+
+def adapter_scale(body: dict) -> float:
+    """The field `adapter_scale` of a request, by default 1. Raises RequestError where it is out of range."""
+    value = body.get("adapter_scale")
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SCALE:
+        raise RequestError(
+            "adapter_scale must be a number from 0 to {high}, but is {value}.",
+            param="adapter_scale",
+            high=int(MAX_SCALE),
+            value=str(value)[:40],
+        )
+    return float(value)
+
+
+def comparison_request(body: dict) -> tuple[str, list[dict] | str, str, float]:
+    """(model, messages or text, answer, strength of the adapter) in the body of POST /v1/compare."""
+    asked = str(body["prompt"]) if body.get("prompt") else _messages(body)
+    return str(body.get("model") or ""), asked, str(body.get("answer") or ""), adapter_scale(body)
 
 
 def _refuse_unsupported(body: dict) -> None:

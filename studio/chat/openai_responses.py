@@ -39,6 +39,8 @@ class _Choice:
     finish: str | None = None
     prompt_tokens: int = 0
     new_tokens: int = 0
+    first_token_seconds: float = 0.0
+    seconds: float = 0.0
 
 
 class Writer:
@@ -61,6 +63,7 @@ class Writer:
             deltas = choice.parts.finish() if self.asked.chat else []
             choice.finish = "tool_calls" if choice.parts.called else event.finish
             choice.prompt_tokens, choice.new_tokens = event.prompt_tokens, event.new_tokens
+            choice.first_token_seconds, choice.seconds = event.first_token_seconds, event.seconds
         choice.deltas += deltas
         chunks = [self._chunk(at, delta) for delta in self._opening(at) + deltas]
         if choice.finish:
@@ -85,11 +88,14 @@ class Writer:
 
     def usage_chunk(self) -> list[dict]:
         """The last chunk of a stream whose request asked for the usage."""
-        return [self.frame(chunk=True, choices=[], usage=self._usage())] if self.asked.include_usage else []
+        if not self.asked.include_usage:
+            return []
+        return [self.frame(chunk=True, choices=[], usage=self._usage(), timings=self._timings())]
 
     def whole(self) -> dict:
         """The response as one object."""
-        return self.frame(choices=[self._whole_choice(at) for at in range(len(self.choices))], usage=self._usage())
+        choices = [self._whole_choice(at) for at in range(len(self.choices))]
+        return self.frame(choices=choices, usage=self._usage(), timings=self._timings())
 
     def _whole_choice(self, at: int) -> dict:
         choice = self.choices[at]
@@ -106,6 +112,20 @@ class Writer:
         prompt = sum(choice.prompt_tokens for choice in self.choices[:: self.asked.n])
         new = sum(choice.new_tokens for choice in self.choices)
         return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+
+    def _timings(self) -> dict:
+        """Measured times, under the names that llama.cpp's server uses: prompt_ms until the first token, predicted_ms
+        from there to the end; of several choices, of the last to end.
+        """
+        last = max(self.choices, key=lambda choice: choice.seconds)
+        new, seconds = sum(choice.new_tokens for choice in self.choices), last.seconds - last.first_token_seconds
+        return {
+            "prompt_n": last.prompt_tokens,
+            "prompt_ms": round(last.first_token_seconds * 1000, 3),
+            "predicted_n": new,
+            "predicted_ms": round(seconds * 1000, 3),
+            "predicted_per_second": round(max(0, new - len(self.choices)) / seconds, 3) if seconds > 0 else 0.0,
+        }
 
     def _logprobs(self, tokens: list[TokenLogprob]) -> dict:
         if self.asked.chat:

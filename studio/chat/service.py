@@ -7,6 +7,7 @@ jobs and clients.
     GET  /v1/models/{model}     one of them
     POST /v1/chat/completions   messages → answer, as one JSON object or, with "stream", as server-sent events
     POST /v1/completions        text → its continuation, likewise
+    POST /v1/compare            a given answer → each token's log-probability under the adapter and under the base
     POST /v1/classify           text or picture → the probability of each class; only with the head "classification"
 """
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import secrets
 import threading
 import time
@@ -34,14 +34,13 @@ from studio.chat.answer_parts import AnswerParts
 from studio.chat.batching import MAX_ROWS, TokenLogprob
 from studio.chat.classifier import Classifiers
 from studio.chat.engine import AnswerOptions, Engine, Outcome, server_stopped
-from studio.chat.openai_requests import CompletionRequest, RequestError, chat_request, text_request
+from studio.chat.http_parts import Pieces, error_body, failed, json_body, no_route, sse_line
+from studio.chat.openai_requests import CompletionRequest, RequestError, chat_request, comparison_request, text_request
 from studio.chat.tool_calls import ToolSupport, tool_support
 from studio.jobs import failure_reasons
 from studio.words import Sentence, StudioError
 
 MAX_WAITING = 64  # choices that may wait while MAX_ROWS are answered; further requests get status 429
-_MAX_REQUEST_BYTES = 32_000_000
-_JOIN_SECONDS = 0.02  # within which pieces of text are sent as one
 _KEEPALIVE_SECONDS = 5.0  # of silence in a stream, after which a keep-alive comment is sent
 
 
@@ -79,12 +78,11 @@ class Service:
             else [
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/v1/completions", self.complete, methods=["POST"]),
+                Route("/v1/compare", self.compare, methods=["POST"]),
             ]
         )
         models = [Route("/v1/models", self.models), Route("/v1/models/{model:path}", self.model)]
-        app = self._require_token(
-            Starlette(routes=[*models, *own], exception_handlers={404: _no_route, 405: _no_route})
-        )
+        app = self._require_token(Starlette(routes=[*models, *own], exception_handlers={404: no_route, 405: no_route}))
         if cors_origins:
             app = CORSMiddleware(app, allow_origins=cors_origins, allow_methods=["*"], allow_headers=["*"])
         self.app = app
@@ -110,7 +108,7 @@ class Service:
                     status=401,
                     code="invalid_api_key",
                 )
-                return await _failed(error)(scope, receive, send)
+                return await failed(error)(scope, receive, send)
             self.active_requests += 1
             try:
                 return await app(scope, receive, send)
@@ -127,7 +125,7 @@ class Service:
         try:
             asked = await asyncio.to_thread(self._adapter_of, request.path_params["model"])
         except StudioError as error:
-            return _failed(error)
+            return failed(error)
         found = await asyncio.to_thread(self._models)
         return JSONResponse(next(entry for entry in found if entry["id"] == (asked or "base")))
 
@@ -172,7 +170,7 @@ class Service:
         "sets"}
         """
         try:
-            body = await _body(request)
+            body = await json_body(request)
             given = (
                 str(body.get("model")),
                 str(body.get("input") or ""),
@@ -180,13 +178,31 @@ class Service:
             )
             return JSONResponse(await asyncio.to_thread(self.engine.classify, *given))
         except StudioError as error:
-            return _failed(error)
+            return failed(error)
         except Exception as error:  # any error is sent to the client, and the server continues
-            return _failed(RequestError(failure_reasons.reason_of_exception(error, self.home)))
+            return failed(RequestError(failure_reasons.reason_of_exception(error, self.home)))
+
+    async def compare(self, request: Request) -> Response:
+        """{"model", "messages" or "prompt", "answer", "adapter_scale"} → {"tokens": [{"token", "logprob",
+        "base_logprob"}]}
+        """
+        try:
+            model, *asked = comparison_request(await json_body(request))
+            adapter = await asyncio.to_thread(self._adapter_of, model)
+            if adapter is None:
+                raise RequestError("Choose an adapter to compare with its base model.", param="model")
+            tokens = await asyncio.to_thread(self.engine.compare, adapter, *asked)
+        except StudioError as error:
+            return failed(error)
+        except Exception as error:  # any error is sent to the client, and the server continues
+            return failed(RequestError(failure_reasons.reason_of_exception(error, self.home), status=500))
+        return JSONResponse(
+            {"tokens": [{"token": t.text, "logprob": t.logprob, "base_logprob": t.base_logprob} for t in tokens]}
+        )
 
     async def _answer(self, request: Request, read: Callable[[dict], CompletionRequest]) -> Response:
         try:
-            asked = read(await _body(request))
+            asked = read(await json_body(request))
             choices = asked.n * len(asked.prompts)
             if self.active_choices + choices > MAX_ROWS + MAX_WAITING:
                 raise RequestError(
@@ -197,10 +213,17 @@ class Service:
                 )
             adapter = await asyncio.to_thread(self._adapter_of, asked.model)
             support = await asyncio.to_thread(self._tool_support, adapter, asked)
+            if asked.continued and (await asyncio.to_thread(self.engine.tokenizer_of, adapter)).read_channels:
+                raise RequestError(
+                    "This model writes its answers in channels, so one that was cut off cannot be continued; answer "
+                    "again with a greater length."
+                )
         except StudioError as error:
-            return _failed(error)
+            return failed(error)
         frame = openai_responses.Frame(chat=asked.chat, model=adapter or "base")
         parts = [AnswerParts(support.format if support else None) for _ in range(choices)]
+        for own in parts:
+            own.feed(asked.continued)  # whether the answer so far is reasoning or content
         writer = openai_responses.Writer(asked, frame, parts)
         events = self._events(self._runs(adapter, asked, support))
         if asked.stream:
@@ -233,8 +256,8 @@ class Service:
         """A function for each choice: (put event, cancelled) → Outcome."""
 
         def run(prompt, choice: int, put: Callable, cancelled: Callable[[], bool]) -> Outcome:
-            prefill = ""
-            if support and asked.tool_choice != "auto":
+            prefill = asked.continued
+            if not prefill and support and asked.tool_choice != "auto":
                 name = "" if asked.tool_choice == "required" else asked.tool_choice
                 rendered = self.engine.tokenizer_of(adapter).render(
                     prompt, add_generation_prompt=True, tools=asked.tools
@@ -244,11 +267,13 @@ class Service:
                 stop=asked.stop,
                 tools=asked.tools,
                 prefill=prefill,
+                continues=bool(asked.continued),
+                adapter_scale=asked.adapter_scale,
                 visible_tokens=support.format.marks if support and support.format else (),
                 top_logprobs=asked.top_logprobs,
                 on_logprob=put,
             )
-            if prefill:
+            if prefill and not asked.continued:
                 put(prefill)
             ask = self.engine.chat if asked.chat else self.engine.complete
             return ask(adapter, prompt, asked.sampling_of(choice), put, cancelled, options)
@@ -263,7 +288,7 @@ class Service:
         async for at, event in events:
             if isinstance(event, Failure):
                 await events.aclose()
-                return _failed(RequestError(event.sentence, status=event.status))
+                return failed(RequestError(event.sentence, status=event.status))
             if event is None:
                 if await request.is_disconnected():
                     await events.aclose()
@@ -277,7 +302,7 @@ class Service:
         try:
             async for at, event in events:
                 if isinstance(event, Failure):
-                    yield _line({"error": error_body(RequestError(event.sentence, status=event.status))})
+                    yield sse_line({"error": error_body(RequestError(event.sentence, status=event.status))})
                     return
                 if event is None:
                     if time.monotonic() - last_sent > _KEEPALIVE_SECONDS:
@@ -286,9 +311,9 @@ class Service:
                     continue
                 for chunk in writer.take(at, event):
                     last_sent = time.monotonic()
-                    yield _line(chunk)
+                    yield sse_line(chunk)
             for chunk in writer.usage_chunk():
-                yield _line(chunk)
+                yield sse_line(chunk)
             yield b"data: [DONE]\n\n"
         finally:
             await events.aclose()
@@ -309,7 +334,7 @@ class Service:
                 loop.call_soon_threadsafe(queue.put_nowait, (at, event))
 
         def work(at: int, run: Callable) -> None:
-            pieces = _Pieces(partial(put, at))
+            pieces = Pieces(partial(put, at))
             try:
                 outcome = run(pieces.put, lambda: disconnected.is_set() or self.shutting_down.is_set())
                 pieces.flush()
@@ -337,72 +362,3 @@ class Service:
         finally:
             disconnected.set()
             self.active_choices -= len(runs)
-
-
-class _Pieces:
-    """Joins the pieces of text that come within a moment, so that a fast model is not slowed by sending each token."""
-
-    def __init__(self, put: Callable):
-        self._put, self._text, self._sent = put, "", 0.0
-
-    def put(self, event: str | TokenLogprob) -> None:
-        if not isinstance(event, str):
-            self.flush()
-            self._put(event)
-            return
-        self._text += event
-        if time.monotonic() - self._sent > _JOIN_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._text:
-            self._put(self._text)
-            self._text, self._sent = "", time.monotonic()
-
-
-def _line(value: dict) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
-
-
-_ERROR_TYPES = {429: "rate_limit_error", 500: "server_error", 503: "server_error"}
-
-
-def error_body(error: StudioError) -> dict:
-    """OpenAI's error object, with the sentence for the studio's own page."""
-    return {
-        "message": str(error.sentence),
-        "type": _ERROR_TYPES.get(getattr(error, "status", 400), "invalid_request_error"),
-        "param": getattr(error, "param", None),
-        "code": getattr(error, "code", None),
-        "sentence": error.sentence.to_json(),
-    }
-
-
-def _failed(error: StudioError) -> JSONResponse:
-    status = getattr(error, "status", 400)
-    headers = {"Retry-After": "1"} if status == 429 else {}
-    return JSONResponse({"error": error_body(error)}, status_code=status, headers=headers)
-
-
-async def _no_route(request: Request, error) -> Response:
-    sentence = "There is nothing at {path} here; the server knows /v1/models, /v1/chat/completions and /v1/completions."
-    return _failed(RequestError(sentence, status=error.status_code, code="unknown_url", path=request.url.path))
-
-
-async def _body(request: Request) -> dict:
-    read = b""
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > _MAX_REQUEST_BYTES:
-            raise RequestError(
-                "The request is larger than {limit} MB; send less text.",
-                status=413,
-                limit=_MAX_REQUEST_BYTES // 1_000_000,
-            )
-    try:
-        body = json.loads(read)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("The request is not valid JSON.") from error
-    if not isinstance(body, dict):
-        raise RequestError("The request is not valid JSON.")
-    return body

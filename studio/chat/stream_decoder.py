@@ -14,20 +14,27 @@ class StreamDecoder:
     """The text of one answer as it grows. finished: its end has come. count: tokens so far, without the end token.
 
     stop: further texts that end the answer and are not part of it. visible: special tokens that stay in the text,
-    such as those around a tool call; the others are left out.
+    such as those around a tool call; the others are left out. before: tokens that the answer continues, decoded as
+    context so that a word keeps its leading space.
     """
 
     def __init__(
-        self, tokenizer: ChatTokenizer, end, *, stop: Sequence[str] = (), visible: Collection[str] = frozenset()
+        self,
+        tokenizer: ChatTokenizer,
+        end,
+        *,
+        stop: Sequence[str] = (),
+        visible: Collection[str] = frozenset(),
+        before: Sequence[int] = (),
     ):
         self.tokenizer, self.end = tokenizer, end
         self.finished = False
         self.count = 0
         self._stops = [text for text in (end.text, *stop) if text]
         self._hidden = {id for text, id in tokenizer.special_tokens.items() if text not in visible}
-        self._ids: list[int] = []
+        self._ids: list[int] = list(before)
         # Decoded so far: tokens up to _read; those from _prefix on are decoded again as context.
-        self._prefix = self._read = 0
+        self._prefix, self._read = 0, len(self._ids)
         self._pending = ""  # decoded, but may be the beginning of a stop text
         self._end_reached = False  # a stop text was found
 

@@ -17,7 +17,7 @@ from studio.models.templates import OWN
 from studio.options import option
 from studio.presets import apply, preset, presets
 from studio.tasks import TASKS
-from studio.ui import hub_search, mixture_panel, token_view
+from studio.ui import chat_rows, hub_search, mixture_panel, token_view
 from studio.ui.data_report import about_html, files_html, preview_html, reading_html
 from studio.ui.form import OptionForm, form_values
 from studio.ui.html_parts import Board, button, e, note, skeleton
@@ -76,6 +76,7 @@ def build(page: Page):
                 )
                 ui.use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
             bind_search = hub_search.build(page, "dataset", page.desk.use)
+            bind_chats = chat_rows.build(page)
             ui.task = gr.Radio(
                 [(page.t(item.title), name) for name, item in TASKS.items()],
                 label=page.t("What should the model learn?"),
@@ -97,6 +98,7 @@ def build(page: Page):
         mixture_panel.bind(page, ui)
         bind_tokens()
         bind_search()
+        bind_chats()
 
     return bind_all
 

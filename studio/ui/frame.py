@@ -13,6 +13,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from studio import hardware
+from studio.chat import serving
 from studio.home import ASSETS
 from studio.ui.html_parts import Board, e, size, skeleton
 from studio.ui.page import Page
@@ -147,10 +148,13 @@ def _rounded(count: int) -> int:
 
 
 def _running_html(page: Page) -> str:
-    """Return the running run with its progress, and the number of waiting runs."""
+    """Return the running run with its progress and the number of waiting runs, or else the model that is served."""
     runs = [run for run in page.store.runs(20) if run["state"] in ("queued", "running")]
     running = [run for run in runs if run["state"] == "running"]
     if not runs:
+        served = serving.served_job(page.store)
+        if served and served["result"]:
+            return e(page.t("Serving {model}", model=served["payload"]["model"]))
         return e(page.t("Nothing is running"))
     if not running:
         return e(page.t("{count} {count:run|runs} waiting", count=len(runs)))

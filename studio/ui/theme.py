@@ -1,6 +1,7 @@
 """Appearance of the page: a Gradio theme with our accent colour, and the style sheets in `assets/ui`.
 
-`style.css` styles the window, `tabs.css` the contents of the tabs. Only system fonts are used: nothing is downloaded.
+`style.css` styles the window, `tabs.css` the contents of the tabs, `chat.css` Chat's. Only system fonts are used:
+nothing is downloaded.
 This module does not depend on what is on the page.
 """
 

@@ -246,3 +246,54 @@ def test_the_window_needs_no_torch():
         "assert not {'torch', 'transformers', 'peft', 'gradio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def ask_events(server, who, messages=QUESTION, **options):
+    *pieces, end = client.stream_events(server, who, messages, **options)
+    return "".join(pieces), end
+
+
+def test_the_end_says_why_how_many_and_how_fast(server):
+    text, end = ask_events(server, "lora", max_tokens=12)
+    assert text and (end.finish, end.tokens) == ("length", 12)
+    assert 0 < end.first_token_seconds < 60 and end.tokens_per_second > 0
+    whole = post(server, "chat/completions", {"model": "lora", "messages": QUESTION, "max_tokens": 3}).json()
+    assert whole["timings"]["predicted_n"] == 3 and whole["timings"]["prompt_n"] == whole["usage"]["prompt_tokens"]
+
+
+def test_a_cut_answer_continues_as_it_would_have_gone_on(server):
+    for who in ("base", "lora", "prompt", "whole"):
+        whole, _ = ask_events(server, who, max_tokens=24)
+        cut, _ = ask_events(server, who, max_tokens=9)
+        if "\ufffd" in cut:  # cut within a character
+            continue
+        rest, end = ask_events(server, who, [*QUESTION, {"role": "assistant", "content": cut}], max_tokens=15)
+        assert cut + rest == whole and end.tokens == 15, who
+
+
+def test_only_the_beginning_of_an_answer_can_be_continued(server):
+    body = {"messages": QUESTION, "continue_final_message": True}
+    answer = post(server, "chat/completions", body)
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == "messages"
+
+
+def test_the_field_adapter_scale(server):
+    base, _ = ask_events(server, "base", max_tokens=12)
+    assert ask_events(server, "lora", max_tokens=12, adapter_scale=0)[0] == base
+    full, _ = ask_events(server, "lora", max_tokens=12)
+    assert ask_events(server, "lora", max_tokens=12, adapter_scale=1)[0] == full
+    assert ask_events(server, "lora", max_tokens=12, adapter_scale=0.5)[0] not in (base, full)
+    for value, who in ((-0.1, "lora"), (2.1, "lora"), ("much", "lora"), (True, "lora"), (0.5, "base"), (0.5, "prompt")):
+        body = {"model": who, "messages": QUESTION, "max_tokens": 2, "adapter_scale": value}
+        assert post(server, "chat/completions", body).status_code == 400, (value, who)
+
+
+def test_compare_over_http(server):
+    tokens = client.compare(server, "lora", QUESTION, "Well.", 1.0)
+    assert "".join(token["token"] for token in tokens) == "Well."
+    assert all(token["logprob"] <= 0 and token["logprob"] != token["base_logprob"] for token in tokens)
+    with pytest.raises(StudioError, match="no answer"):
+        client.compare(server, "lora", QUESTION, "", 1.0)
+    for body in ({"model": "base", "messages": QUESTION, "answer": "x"}, {"model": "lora", "answer": "x"}):
+        assert post(server, "compare", body).status_code == 400
+    assert post(server, "compare", {"model": "gone", "messages": QUESTION, "answer": "x"}).status_code == 404

@@ -91,7 +91,7 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_
     questions = validation_questions("captain", 3)
     answers = {question: ask(page, question) for question, _ in questions[:1]}
     for question, _ in questions[1:]:
-        page.click("#chat-clear")
+        page.click("#chat-new")
         answers[question] = ask(page, question)
     for question, (base, captain) in answers.items():
         assert captain.lower().startswith("arr"), (question, captain)
@@ -122,13 +122,13 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_
 def test_stop_regenerate_and_clear_in_chat(fine_tuned):
     page = fine_tuned["page"]
     tab(page, "Chat")
-    page.click("#chat-clear")
+    page.click("#chat-new")
     first = ask(page, "What is the opposite of hot?")
     page.click("#regenerate")
     page.wait_for_timeout(2500)
     assert ask(page, "Thanks a lot.")  # the conversation goes on after an answer was given again
     assert first[1].lower().startswith("arr")
-    page.click("#chat-clear")
+    page.click("#chat-new")
     page.wait_for_function("document.querySelectorAll('#chat-0 .message').length === 0")
 
 

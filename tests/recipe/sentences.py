@@ -63,6 +63,7 @@ OPTIONS_LIVE_IN = (
 HAND_LISTED = {
     "studio/data/report.py": ("characters", "words", "tokens"),  # Histogram.unit, said by data_report.bars
     "studio/data/source.py": ("line", "record", "sheet row"),  # Source.unit, said by report.py
+    "studio/chat/sampling_presets.py": ("Greedy", "Precise", "Balanced", "Creative"),  # said by chat_presets.choices
 }
 # Arguments that hold no literal, by file, and why nothing is missed: what they hold is found where it is written.
 SAID_ELSEWHERE = {
@@ -143,7 +144,9 @@ SAID_ELSEWHERE = {
     ),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
-    "studio/ui/chat_tab.py": ("next(iter(wrong.values()))",),
+    "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),
+    "studio/ui/chat_presets.py": ("next(iter(wrong.values()))", "name"),  # HAND_LISTED
+    "studio/ui/chat_rows.py": ("TASKS[task].title",),  # task titles
     "studio/export/job.py": ("refusal",),
     "studio/export/hub.py": ("refusal",),
     "studio/ui/export_view.py": ("target.explanation", "target.needs", "target.title", "head", "text"),

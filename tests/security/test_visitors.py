@@ -57,7 +57,19 @@ FOR_VISITORS = {
     "message.submit",
     "regenerate.click",
     "chat-stop.click",
-    "chat-clear.click",
+    "chat-new.click",
+    *(f"chat-{at}.{event}" for at in range(4) for event in ("retry", "edit", "clear", "like")),
+    *(f"facts-{at}.click" for at in range(4)),
+    # their own conversations, which are kept for their session alone: test_conversations.py
+    "chat-id.change",
+    "chat-list.click",
+    "chat-search.change",
+    "chat-rename.click",
+    "chat-title.submit",
+    "export-chat.click",
+    "export-chats.click",
+    "preset.input",
+    "tab-data.select",  # "From your chats", which is empty for them
     "classify.click",
     "classify-text.submit",
 }
