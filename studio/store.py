@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studio import migration
+from studio.home import PREVIEW
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
@@ -264,10 +265,16 @@ job.started, job.ended, job.signal, job.exit_code,
         self._db.execute(sql, (adapter_id, name, run_id, json.dumps(card), time.time()))
 
     def adapters(self, *, deleted: bool = False) -> list[dict]:
-        """The adapters of the library, newest first; with `deleted`, those in the trash."""
+        """The adapters of the library, newest first; with `deleted`, those in the trash. Previews are in neither."""
         return self._all(
-            f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC"
+            f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL AND id NOT GLOB ? "
+            "ORDER BY created DESC, rowid DESC",
+            f"{PREVIEW}*",
         )
+
+    def previews(self) -> list[dict]:
+        """The adapters that were blended or converted and not saved yet, newest first."""
+        return self._all("SELECT * FROM adapters WHERE id GLOB ? ORDER BY created DESC, rowid DESC", f"{PREVIEW}*")
 
     def adapter(self, adapter_id: str) -> dict | None:
         return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)

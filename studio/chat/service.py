@@ -36,6 +36,7 @@ from studio.chat.classifier import Classifiers
 from studio.chat.engine import AnswerOptions, Engine, Outcome, server_stopped
 from studio.chat.openai_requests import CompletionRequest, RequestError, chat_request, text_request
 from studio.chat.tool_calls import ToolSupport, tool_support
+from studio.home import PREVIEW
 from studio.jobs import failure_reasons
 from studio.words import Sentence, StudioError
 
@@ -147,6 +148,8 @@ class Service:
         """
         if model in ("", "base", self.engine.name):
             return None
+        if model.startswith(PREVIEW):  # answers, but is not listed
+            return model
         rows = self.adapters()
         found = [row["id"] for row in rows if row["id"] == model] or [row["id"] for row in rows if row["name"] == model]
         if len(found) == 1:

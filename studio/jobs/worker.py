@@ -28,6 +28,9 @@ KINDS = {
     "chat": "studio.chat.server:serve",
     "inspect": "studio.models.inspect:inspect",
     "export": "studio.library.export:export",
+    "blend": "studio.merging.jobs:blend",
+    "convert": "studio.merging.jobs:convert",
+    "switch": "studio.merging.jobs:switch",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
