@@ -223,7 +223,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     has adapters, the choice becomes the base model and its newest adapter; a classifier is chosen without the base
     model.
     """
-    rows = shelf.listing(page.store, shown_only=not owner)
+    rows = [*shelf.listing(page.store, shown_only=not owner), *(page.store.previews() if owner else [])]
     bases = list(
         dict.fromkeys(
             [
@@ -386,7 +386,8 @@ def _allowed(page: Page, turn: Turn, chosen_models: list[str]) -> None:
     Raises `StudioError` if an adapter does not exist or, for a visitor of a Space, if the owner does not show the
     adapter or the base model.
     """
-    shown = {row["id"] for row in shelf.listing(page.store, shown_only=not turn.owner)}
+    previews = page.store.previews() if turn.owner else []
+    shown = {row["id"] for row in [*shelf.listing(page.store, shown_only=not turn.owner), *previews]}
     bases = {"starter", *(row["card"]["base"] for row in shelf.listing(page.store, shown_only=True))}
     if any(chosen_model != BASE and chosen_model not in shown for chosen_model in chosen_models) or not (
         turn.owner or turn.base in bases

@@ -16,6 +16,7 @@ from studio.forecast import duration
 from studio.jobs import client
 from studio.library import export, shelf
 from studio.methods import METHODS
+from studio.ui import blend_panel, convert_panel, switch_panel
 from studio.ui.access import may_change, on_space
 from studio.ui.downloads import TAKE, adapter_zip
 from studio.ui.html_parts import Board, button, chip, e, facts, note, number, size
@@ -24,7 +25,7 @@ from studio.ui.page import Page
 from studio.ui.results import ranged
 from studio.words import StudioError
 
-PANELS: dict[str, ModuleType] = {}
+PANELS: dict[str, ModuleType] = {panel.NAME: panel for panel in (blend_panel, convert_panel, switch_panel)}
 """Action of a card's button → module of the panel that it opens below the shelf, see `studio.ui.library_panel`."""
 
 
