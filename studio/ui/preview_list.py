@@ -25,13 +25,14 @@ class PreviewList:
 
     def __init__(self, page: Page, kind: str):
         self.page, self.kind = page, kind
-        self.board = Board(elem_id=f"{kind}-made")
         self.name = gr.Textbox(
             label=page.t("Name in the library"),
-            placeholder=page.t("as it is called above"),
+            placeholder=page.t("as it is called below"),
             max_length=120,
+            visible=False,
             elem_id=f"{kind}-name",
         )
+        self.board = Board(elem_id=f"{kind}-made")
         self.seen = gr.Textbox(visible="hidden", label=page.t("State"))
         self.timer = gr.Timer(_TICK, active=False)
 
