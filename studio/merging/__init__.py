@@ -1,4 +1,4 @@
-"""Make adapters of adapters: blend several LoRA adapters, convert an adapter to LoRA, switch the task of a merged model.
+"""Make adapters of adapters: blend LoRA adapters, convert an adapter to LoRA, switch the task of a merged model.
 
     lora_delta.py    ΔW = B·A of each layer: read from an adapter's files, factor into a rank, write as stock LoRA
     blend.py         weighted sums of ΔW and their kin (SVD, TIES, DARE, magnitude pruning)

@@ -32,13 +32,7 @@ _RANK = option(
     ge=1,
     le=512,
 )
-_DENSITY = option(
-    0.5,
-    "Density",
-    "Share of each adapter's weight changes that is kept.",
-    gt=0,
-    le=1,
-)
+_DENSITY = option(0.5, "Density", "Share of each adapter's weight changes that is kept.", gt=0, le=1)
 _SEED = option(0, "Seed", "Decides which weight changes are dropped at random.", ge=0, le=2**31 - 1)
 
 
@@ -59,7 +53,9 @@ class Blend(Options):
 
 class Linear(Blend):
     title: ClassVar[Sentence] = Sentence("Linear")
-    help: ClassVar[Sentence] = Sentence("The exact weighted sum, in the smallest rank that holds it: at most the sum of all ranks.")
+    help: ClassVar[Sentence] = Sentence(
+        "The exact weighted sum, in the smallest rank that holds it: at most the sum of all ranks."
+    )
 
     name: Literal["linear"] = option("linear", "Method", "", hidden=True)
 
@@ -69,7 +65,9 @@ class Linear(Blend):
 
 class Cat(Blend):
     title: ClassVar[Sentence] = Sentence("Cat (concatenation)")
-    help: ClassVar[Sentence] = Sentence("The exact weighted sum: the adapters' matrices side by side. The rank is the sum of all ranks.")
+    help: ClassVar[Sentence] = Sentence(
+        "The exact weighted sum: the adapters' matrices side by side. The rank is the sum of all ranks."
+    )
 
     name: Literal["cat"] = option("cat", "Method", "", hidden=True)
 
@@ -90,7 +88,7 @@ class Svd(Blend):
 
 
 class Sparse(Blend):
-    """Base class of the ways that drop a part of each ΔW before they are summed, so that they disturb each other less."""
+    """Base class of the ways that drop a part of each ΔW first, so that the adapters disturb each other less."""
 
     rank: int = _RANK
     density: float = _DENSITY
@@ -114,7 +112,9 @@ class Sparse(Blend):
 
 class MagnitudePrune(Sparse):
     title: ClassVar[Sentence] = Sentence("Magnitude pruning, SVD")
-    help: ClassVar[Sentence] = Sentence("Keeps the largest changes of each adapter, sums them by weight, and reduces the sum to a rank.")
+    help: ClassVar[Sentence] = Sentence(
+        "Keeps the largest changes of each adapter, sums them by weight, and reduces the sum to a rank."
+    )
 
     name: Literal["magnitude_prune_svd"] = option("magnitude_prune_svd", "Method", "", hidden=True)
 
@@ -154,7 +154,9 @@ class DareLinear(Sparse):
 
 class DareTies(Ties):
     title: ClassVar[Sentence] = Sentence("DARE TIES, SVD")
-    help: ClassVar[Sentence] = Sentence("Drops changes at random, as DARE does, then decides up or down by majority, as TIES does.")
+    help: ClassVar[Sentence] = Sentence(
+        "Drops changes at random, as DARE does, then decides up or down by majority, as TIES does."
+    )
 
     name: Literal["dare_ties_svd"] = option("dare_ties_svd", "Method", "", hidden=True)
     seed: int = _SEED

@@ -22,6 +22,7 @@ from studio.words import Sentence, StudioError
 if TYPE_CHECKING:
     import torch
 
+_PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE")
 _TRAIN_BIASES = ("BITFIT", "BEFT")  # types whose deltas are biases
 _HEADS = ("score", "classifier")  # classification heads, which are saved whole beside any LoRA
 _COMPANIONS = (ROPE_FILE, "chat_template.jinja")
@@ -52,6 +53,8 @@ def refusal(folder: Path, card: dict, name: str) -> Sentence | None:
     if sentence := unmergeable(card, name):
         return sentence
     config = lora_delta.read_config(folder, name)
+    if config.get("peft_type") in _PROMPTS:
+        return _unmergeable(name, "input")
     if config.get("peft_type") in _TRAIN_BIASES or config.get("bias", "none") != "none":
         return Sentence("“{name}” also trains biases, which a LoRA cannot hold.", name=name)
     return None
@@ -62,8 +65,10 @@ def unmergeable(card: dict, name: str) -> Sentence | None:
     known here.
     """
     reason = capabilities.cell(card["method"], "merge") if card.get("method") in METHODS else capabilities.YES
-    if reason == capabilities.YES:
-        return None
+    return None if reason == capabilities.YES else _unmergeable(name, reason)
+
+
+def _unmergeable(name: str, reason: str) -> Sentence:
     return Sentence(
         "“{name}” cannot become a change of weights: {reason}", name=name, reason=Sentence(capabilities.REASONS[reason])
     )
@@ -85,10 +90,6 @@ def convert(
     """
     import torch
 
-    if getattr(model.active_peft_config, "is_prompt_learning", False):
-        raise StudioError(
-            "“{name}” cannot become a change of weights: {reason}", name=name, reason=Sentence(capabilities.REASONS["input"])
-        )
     rank = Rank(options.rank, options.energy / 100)
     names = _adapted_layers(model, name)
     made: dict[str, Approximation] = {}

@@ -68,9 +68,9 @@ def answers(
 ) -> Answers:
     """The model's answers. tokenizer: None for an image model, which gets fixed pictures instead of the questions."""
     model.eval()
-    found: list[torch.Tensor] = []
+    inputs, found = _inputs(model, tokenizer, card, asked), []
     with torch.no_grad():
-        for given in _inputs(model, tokenizer, card, asked):
+        for given in inputs:
             check_stop()
             logits = model(**given).logits[0].float()
             found.append(logits[-_POSITIONS:].clone() if logits.dim() > 1 else logits[None].clone())
@@ -79,7 +79,7 @@ def answers(
         return Answers([str((one > 0).tolist() if several else one.argmax().item()) for one in found], found)
     check_stop()
     end = text_stop(tokenizer) if card.get("task") == "text" else chat_stop(tokenizer)
-    prompts = [given["input_ids"][0].tolist() for given in _inputs(model, tokenizer, card, asked)]
+    prompts = [given["input_ids"][0].tolist() for given in inputs]
     return Answers(generate_continuations(model, tokenizer, prompts, end, _ANSWER_TOKENS), found)
 
 

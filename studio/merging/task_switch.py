@@ -93,9 +93,7 @@ def _base_model(base: Path, precision: str, card: dict) -> torch.nn.Module:
 
     kind = "image" if card.get("task") == "image" else "text"
     head = "causal_lm" if "labels" not in card else f"{kind}_classification"
-    return load_base(
-        base, quantisation="none", precision=precision, device="cpu", head=head, labels=card.get("labels")
-    )
+    return load_base(base, quantisation="none", precision=precision, device="cpu", head=head, labels=card.get("labels"))
 
 
 def _save_merged(base: Path, adapter: Path, folder: Path, precision: str, card: dict) -> dict[str, Path]:

@@ -41,9 +41,9 @@ def build(page: Page):
         gr.Markdown(f"### {page.t('Convert to LoRA')}")
         gr.Markdown(
             page.t(
-                "What the adapter changes in each weight, as the two thin matrices of a LoRA, which every server loads. "
-                "How close it comes is measured on the loaded model before you save it. A LoRA becomes one of lower "
-                "rank."
+                "What the adapter changes in each weight, as the two thin matrices of a LoRA, which every server "
+                "loads. How close it comes is measured on the loaded model before you save it. A LoRA becomes one of "
+                "lower rank."
             )
         )
         adapter = gr.Textbox(visible="hidden", label="id")
@@ -53,9 +53,7 @@ def build(page: Page):
             start = gr.Button(page.t("Convert"), variant="primary", min_width=120, scale=0, elem_id="convert-start")
             close = gr.Button(page.t("Close"), min_width=100, scale=0, elem_id="convert-close")
         made = PreviewList(page, "convert")
-    parts = SimpleNamespace(
-        group=group, adapter=adapter, about=about, form=form, start=start, close=close, made=made
-    )
+    parts = SimpleNamespace(group=group, adapter=adapter, about=about, form=form, start=start, close=close, made=made)
     return lambda: _bind(page, parts)
 
 

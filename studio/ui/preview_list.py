@@ -64,16 +64,13 @@ class PreviewList:
             return self._press(event.act, event.item, name)
 
         page.on(self.timer.tick, tick, self.seen, self.shown, changes=True)
-        page.on(
-            self.board.click, press, self.name, [*self.shown, page.tabs, page.changed, self.name], changes=True
-        )
+        page.on(self.board.click, press, self.name, [*self.shown, page.tabs, page.changed], changes=True)
 
     def _press(self, act: str, item: str, name: str) -> list:
-        """Run a button's action; updates of `shown`, the tabs, the draft's stamp, and the name."""
+        """Run a button's action; updates of `shown`, the tabs and the draft's stamp."""
         page = self.page
-        kept = [gr.skip(), gr.skip(), gr.skip()]
         if act == "chat" and item.startswith(PREVIEW):
-            return [*self.view(), gr.Tabs(selected="chat"), page.stamp(f"chat {item}"), gr.skip()]
+            return [*self.view(), gr.Tabs(selected="chat"), page.stamp(f"chat {item}")]
         match act:
             case "stop":
                 client.stop(page.store, int(item))
@@ -83,10 +80,10 @@ class PreviewList:
                 row = page.store.adapter(item)
                 previews.save(page.home, page.store, item, name or (row["name"] if row else ""))
                 gr.Info(page.t("It is in the library now."))
-                kept[2] = ""
             case _:
                 raise StudioError("'{what}' is nothing that can be done with an adapter.", what=act)
-        return [*self.view(), *kept]
+        board, named, seen = self.view()
+        return [board, {**named, "value": ""} if act == "save" else named, seen, gr.skip(), gr.skip()]
 
 
 def state_html(page: Page, kind: str) -> str:
@@ -138,9 +135,7 @@ def _fidelity(page: Page, found: dict | None) -> list[tuple[str, str]]:
         if found["validation"]
         else page.t("fixed questions, as its run has kept none")
     )
-    same = page.t(
-        "{same} of {count} {asked}", same=found["same_answers"], count=found["questions"], asked=asked
-    )
+    same = page.t("{same} of {count} {asked}", same=found["same_answers"], count=found["questions"], asked=asked)
     return [
         (page.t("Same answers (greedy)"), same),
         (page.t("Error of the logits' change"), percent(found["logit_error"])),

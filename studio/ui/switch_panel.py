@@ -127,8 +127,8 @@ def switch_html(page: Page) -> str:
         return state_html(page, "switch")
     return note(
         page.t(
-            "Done: {count} tensors are those of a fresh merge, bit for bit. Subtracting the old adapter would have left "
-            "errors of up to {drift} in the base model's weights.",
+            "Done: {count} tensors are those of a fresh merge, bit for bit. Subtracting the old adapter would have "
+            "left errors of up to {drift} in the base model's weights.",
             count=job["result"]["changed"],
             drift=f"{job['result']['drift']:.2g}",
         ),

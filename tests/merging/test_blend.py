@@ -236,9 +236,7 @@ def test_another_base_that_is_called_the_same_is_noticed(adapters, tmp_path):
     ).save_pretrained(tmp_path / "narrow")
     lora(tmp_path / "c", tmp_path / "narrow", 1)
     with pytest.raises(StudioError, match="has another size in “c” than in “a”"):
-        blending.blend(
-            [("a", adapters / "a"), ("c", tmp_path / "c")], [1, 1], blending.Linear(), tmp_path / "blend"
-        )
+        blending.blend([("a", adapters / "a"), ("c", tmp_path / "c")], [1, 1], blending.Linear(), tmp_path / "blend")
 
 
 def test_the_window_needs_no_torch_for_refusals():

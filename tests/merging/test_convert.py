@@ -35,10 +35,23 @@ def converted(home, store, adapter, **options):
     """(folder, `made` of the card) of the preview."""
     preview = run(home, store, "convert", adapter=adapter, options=options)["preview"]
     folder, card, _ = shelf.find(home, store, preview)
-    assert card["ships_as"] == "LORA" and card["parents"][0] == {"id": adapter, "name": adapter, "relation": "converted"}
+    assert card["ships_as"] == "LORA" and card["parents"][0] == {
+        "id": adapter,
+        "name": adapter,
+        "relation": "converted",
+    }
     return folder, card["made"]
 
 
+@pytest.fixture
+def short_answers(monkeypatch):
+    """Random adapters never end an answer."""
+    from studio.merging import fidelity
+
+    monkeypatch.setattr(fidelity, "_ANSWER_TOKENS", 6)
+
+
+@pytest.mark.usefixtures("short_answers")
 @pytest.mark.parametrize("name", ["pattern", "rslora", "embedding"])
 def test_a_lora_keeps_what_it_does(home, store, adapters, name):
     put(home, store, adapters / name, adapters / "base", name)
@@ -54,6 +67,7 @@ def test_a_lora_keeps_what_it_does(home, store, adapters, name):
     assert {config["rank_pattern"].get(layer, config["r"]) == rank for layer, rank in sizes.items()} == {True}
 
 
+@pytest.mark.usefixtures("short_answers")
 def test_a_lora_of_lower_rank_is_the_closest_and_its_error_is_what_is_said(home, store, adapters):
     put(home, store, adapters / "a", adapters / "base", "a")
     folder, made = converted(home, store, "a", rank=2, energy=100)
@@ -76,6 +90,19 @@ def test_the_job_stops_and_leaves_nothing(home, store, adapters):
     assert store.previews() == [] and list((home.root / "previews").iterdir()) == []
 
 
+def test_all_prompts_of_peft_are_known_as_such():
+    from peft import PromptLearningConfig
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    import studio.tuners  # noqa: F401
+
+    prompts = {
+        str(kind.value) for kind, cls in PEFT_TYPE_TO_CONFIG_MAPPING.items() if issubclass(cls, PromptLearningConfig)
+    }
+    assert prompts == set(converting._PROMPTS)
+
+
+@pytest.mark.usefixtures("short_answers")
 @pytest.mark.parametrize(
     "name, method, sentence",
     [

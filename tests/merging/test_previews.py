@@ -23,7 +23,9 @@ def both(home, store, adapters):
 
 def test_a_blend_is_tried_and_saved(home, store, adapters, both):
     preview = run(home, store, "blend", **both)["preview"]
-    assert [row["id"] for row in shelf.listing(store)] == ["b", "a"] and [row["id"] for row in store.previews()] == [preview]
+    assert [row["id"] for row in shelf.listing(store)] == ["b", "a"] and [row["id"] for row in store.previews()] == [
+        preview
+    ]
     assert run(home, store, "blend", **both)["preview"] == preview  # already there
     engine = Engine(
         load_base(adapters / "base"),
@@ -35,7 +37,9 @@ def test_a_blend_is_tried_and_saved(home, store, adapters, both):
 
     def answer(adapter):
         found = []
-        engine.chat(adapter, [{"role": "user", "content": "Hello"}], Sampling(max_tokens=12), found.append, lambda: False)
+        engine.chat(
+            adapter, [{"role": "user", "content": "Hello"}], Sampling(max_tokens=12), found.append, lambda: False
+        )
         return "".join(found)
 
     tried = answer(preview)

@@ -123,7 +123,7 @@ SAID_ELSEWHERE = {
     "studio/library/export.py": ("refusal",),
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
-    "studio/merging/convert.py": ("capabilities.REASONS['input']", "capabilities.REASONS[reason]"),  # `_cards`
+    "studio/merging/convert.py": ("capabilities.REASONS[reason]",),  # `_cards`
     "studio/merging/jobs.py": ("refusal",),
     "studio/merging/lora_delta.py": ("refusal",),
     "studio/ui/blend_panel.py": ("next(iter(wrong.values()))", "problem"),
