@@ -20,7 +20,7 @@ def page(studio, browser, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("adapters")
     for seed, (adapter, name) in enumerate(ADAPTERS.items()):
-        lora(folder / adapter, STARTER, seed, use_dora=adapter == "dora", r=4)
+        lora(folder / adapter, STARTER, seed, deviation=0.09, use_dora=adapter == "dora", r=4)
         card = {"kind": "adapter", "method": "dora" if adapter == "dora" else "lora", "summary": "LoRA r=4",
                 "ships_as": "LORA", "base": "starter", "task": "chat", "data": "captain.jsonl", "rows": 4}  # fmt: skip
         shelf.add(studio.home, studio.store, source=folder / adapter, name=name, run_id=None, card=card,

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "chat"))
 torch.set_num_threads(1)
 
 
-def lora(folder: Path, base: Path, seed: int, **config) -> Path:
-    """A LoRA with random weights in `folder`; config: arguments of peft's LoraConfig."""
+def lora(folder: Path, base: Path, seed: int, deviation: float = 0.3, **config) -> Path:
+    """A LoRA with random weights of this standard deviation in `folder`; config: arguments of peft's LoraConfig."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -24,7 +24,7 @@ def lora(folder: Path, base: Path, seed: int, **config) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
-                parameter.normal_(0, 0.3)
+                parameter.normal_(0, deviation)
     model.save_pretrained(folder)
     return folder
 
