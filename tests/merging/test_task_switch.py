@@ -53,7 +53,7 @@ def test_there_and_back_bit_for_bit(home, store, adapters, merged):
 
 
 def test_subtracting_drifts(adapters):
-    """In 16 bit thousands of times as far as in 32."""
+    """In 16 bit a thousand times as far as in 32."""
     base, card = adapters / "base", {"task": "chat"}
     assert 0 < subtraction_drift(base, adapters / "a", "fp32", card) < 1e-6
     assert subtraction_drift(base, adapters / "a", "bf16", card) > 1e-3
