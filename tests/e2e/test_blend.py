@@ -56,6 +56,41 @@ def test_blend_with_sliders_try_it_in_chat_and_save_it(page, studio):
     page.keyboard.press("Backspace")
     page.get_by_role("option", name="Clerk").click()
     page.get_by_text("Weight of “Clerk”").wait_for()
+    page.wait_for_function("!document.querySelector('#blend-start').disabled")
+    slider = page.locator("#blend-weight-1 input[type=range]")
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)  # to about −1
+    weight = float(page.locator("#blend-weight-1 input[type=number]").input_value())
+    assert -1.3 < weight < -0.7
+    page.click("#blend-method input")
+    page.get_by_role("option", name="SVD", exact=True).click()
+    page.get_by_text("The weighted sum, then the closest adapter").wait_for()
+    page.locator("#blend-options input").first.fill("6")
+    page.click("#blend-start")
+    page.locator("#blend-made .preview").wait_for(timeout=90_000)
+    (preview,) = studio.store.previews()
+    assert preview["card"]["made"]["method"] == {"name": "svd", "rank": 6}
+    assert preview["card"]["parents"][1]["weight"] == weight and preview["id"] not in page.inner_text("#adapters")
+    assert "Error of the weight changes" in page.inner_text("#blend-made")
+
+    page.locator("#blend-made").get_by_role("button", name="Try it in Chat").click()
+    page.wait_for_function(
+        "name => [...document.querySelectorAll('#chat-models .token, #chat-models [class*=token]')]"
+        ".some(node => node.innerText.includes(name))",
+        arg=preview["name"][:12],
+        timeout=30_000,
+    )
+    tried = ask(page, "Hello")
+    assert len(tried) == 2 and tried[0] != tried[1]
+
+    tab(page, "Library")
+    page.fill("#blend-name input, #blend-name textarea", "Sailor, not clerk")
+    page.locator("#blend-made").get_by_role("button", name="Save to the library").click()
+    page.get_by_role("heading", name="Sailor, not clerk").wait_for(timeout=30_000)
+    assert studio.store.previews() == []
+    saved = studio.store.adapters()[0]
+    assert saved["name"] == "Sailor, not clerk"
+    tab(page, "Chat")
     # the preview is gone from the choice, and the newest adapter has taken its place
     page.wait_for_function("document.querySelector('#chat-models').innerText.includes('Sailor, not clerk')")
     assert ask(page, "Hello")[-1] == tried[-1]
