@@ -121,7 +121,7 @@ def test_switch_the_task_of_a_merged_model(page, studio):
     model = studio.store.job(job)["result"]["adapter"]
     open_panel(page, "switch", model)
     page.click("#switch-adapter input")
-    page.get_by_role("option", name="Clerk").first.click()
+    page.get_by_role("option", name="Clerk · LoRA r=4", exact=True).click()
     page.click("#switch-start")
     page.get_by_text("are those of a fresh merge, bit for bit").wait_for(timeout=120_000)
     assert studio.store.adapter(model)["card"]["merged_from"] == "two"
