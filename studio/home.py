@@ -3,6 +3,7 @@
     studio.sqlite3     runs, jobs, metrics, events, adapters, draft (see `studio.store`)
     runs/ID/           recipe.yaml, log.txt, checkpoints/ of one run
     adapters/ID/       one finished adapter in the format of stock `peft`, with its README.md
+    previews/ID/       adapters that were blended or converted and not saved yet, see `studio.library.previews`
     trash/ID/          deleted adapters, which can be restored
     uploads/           files uploaded by the user, never changed
     exports/           ID/: finished exports of adapters; what a window offers for download, which is not kept
@@ -29,12 +30,14 @@ _log = logging.getLogger(__name__)
 REPOSITORY = Path(__file__).resolve().parent.parent
 ASSETS = REPOSITORY / "assets"
 PRESETS = REPOSITORY / "presets"
+PREVIEW = "preview-"
+"""Prefix of the ids of adapters that are previews: not in the library, but Chat can answer with them."""
 STARTER = ASSETS / "starter"
 STARTER_VIT = ASSETS / "starter_vit"
 SAMPLES = ASSETS / "samples"
 
 
-_FOLDERS = ("runs", "adapters", "trash", "uploads", "exports", "logs", "incoming")
+_FOLDERS = ("runs", "adapters", "previews", "trash", "uploads", "exports", "logs", "incoming")
 _PRIVATE_UMASK = 0o077  # files 0600, folders 0700
 
 
@@ -84,7 +87,8 @@ class Home:
         return self.run(run_id) / "checkpoints"
 
     def adapter(self, adapter_id: str) -> Path:
-        return self.root / "adapters" / safe_name(adapter_id)
+        """The folder of an adapter of the library, or of a preview."""
+        return self.root / ("previews" if adapter_id.startswith(PREVIEW) else "adapters") / safe_name(adapter_id)
 
     def trash(self, adapter_id: str) -> Path:
         return self.root / "trash" / safe_name(adapter_id)

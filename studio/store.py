@@ -26,39 +26,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studio import migration
+from studio.home import PREVIEW
+from studio.store_schema import SCHEMA
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS jobs(
-  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT REFERENCES runs(id), device TEXT NOT NULL, \
-payload TEXT NOT NULL,
-  state TEXT NOT NULL, doing TEXT, reason TEXT, result TEXT, pid INTEGER, pid_created REAL, exit_code INTEGER, \
-signal INTEGER,
-  created REAL NOT NULL, started REAL, ended REAL, position REAL);
-CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs(state);
-CREATE INDEX IF NOT EXISTS jobs_by_run ON jobs(run_id);
-CREATE TABLE IF NOT EXISTS metrics(id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, step INTEGER NOT NULL, \
-time REAL NOT NULL, "values" TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS metrics_by_run ON metrics(run_id, id);
-CREATE TABLE IF NOT EXISTS events(id INTEGER PRIMARY KEY, run_id TEXT, job_id INTEGER, time REAL NOT NULL, \
-kind TEXT NOT NULL, data TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS events_by_run ON events(run_id, id);
-CREATE TABLE IF NOT EXISTS commands(id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, verb TEXT NOT NULL, \
-time REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS adapters(id TEXT PRIMARY KEY, name TEXT NOT NULL, run_id TEXT, card TEXT NOT NULL, \
-created REAL NOT NULL, deleted REAL, shown INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS conversations(id TEXT PRIMARY KEY, title TEXT NOT NULL, words TEXT NOT NULL, \
-judged INTEGER NOT NULL, value TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS revisions(what TEXT PRIMARY KEY, number INTEGER NOT NULL);
-INSERT OR IGNORE INTO revisions VALUES('adapters', 0);
-CREATE TRIGGER IF NOT EXISTS adapter_added AFTER INSERT ON adapters
-  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
-CREATE TRIGGER IF NOT EXISTS adapter_changed AFTER UPDATE ON adapters
-  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
-CREATE TRIGGER IF NOT EXISTS adapter_removed AFTER DELETE ON adapters
-  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
-"""
 _JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
 ENDED = ("done", "stopped", "paused", "failed")
 STOPPING = {"stop": "stopped", "pause": "paused", "discard": "stopped"}
@@ -73,7 +43,7 @@ class Store:
         self.path = Path(path)
         self._local = threading.local()
         with self.transaction() as db:
-            db.executescript(_SCHEMA)
+            db.executescript(SCHEMA)
         if not self._has_position():
             with self.transaction() as db:
                 if not self._has_position():  # another process may have added it meanwhile
@@ -363,14 +333,20 @@ job.started, job.ended, job.signal, job.exit_code,
         self._db.execute(sql, (adapter_id, name, run_id, json.dumps(card), time.time()))
 
     def adapters(self, *, deleted: bool = False) -> list[dict]:
-        """The adapters of the library, newest first; with `deleted`, those in the trash."""
+        """The adapters of the library, newest first; with `deleted`, those in the trash. Previews are in neither."""
         return self._all(
-            f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL ORDER BY created DESC, rowid DESC"
+            f"SELECT * FROM adapters WHERE deleted IS {'NOT ' if deleted else ''}NULL AND id NOT GLOB ? "
+            "ORDER BY created DESC, rowid DESC",
+            f"{PREVIEW}*",
         )
 
     def adapters_revision(self) -> int:
         """A number that every change to an adapter's row raises; the same for all connections and processes."""
         return self._db.execute("SELECT number FROM revisions WHERE what='adapters'").fetchone()[0]
+
+    def previews(self) -> list[dict]:
+        """The adapters that were blended or converted and not saved yet, newest first."""
+        return self._all("SELECT * FROM adapters WHERE id GLOB ? ORDER BY created DESC, rowid DESC", f"{PREVIEW}*")
 
     def adapter(self, adapter_id: str) -> dict | None:
         return self._one("SELECT * FROM adapters WHERE id=?", adapter_id)

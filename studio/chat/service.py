@@ -37,6 +37,7 @@ from studio.chat.engine import AnswerOptions, Engine, Outcome, server_stopped
 from studio.chat.http_parts import Pieces, error_body, failed, json_body, no_route, sse_line
 from studio.chat.openai_requests import CompletionRequest, RequestError, chat_request, comparison_request, text_request
 from studio.chat.tool_calls import ToolSupport, tool_support
+from studio.home import PREVIEW
 from studio.jobs import failure_reasons
 from studio.words import Sentence, StudioError
 
@@ -145,6 +146,8 @@ class Service:
         """
         if model in ("", "base", self.engine.name):
             return None
+        if model.startswith(PREVIEW):  # answers, but is not listed
+            return model
         rows = self.adapters()
         found = [row["id"] for row in rows if row["id"] == model] or [row["id"] for row in rows if row["name"] == model]
         if len(found) == 1:

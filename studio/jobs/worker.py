@@ -30,6 +30,9 @@ KINDS = {
     "export": "studio.export.job:export",
     "checkpoint": "studio.training.checkpoint_adapter:make",
     "import": "studio.library.importing:import_adapter",
+    "blend": "studio.merging.jobs:blend",
+    "convert": "studio.merging.jobs:convert",
+    "switch": "studio.merging.jobs:switch",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"

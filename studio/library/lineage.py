@@ -36,6 +36,13 @@ def parent(adapter_id: str, name: str, relation: str) -> dict:
     return {"id": adapter_id, "name": name, "relation": relation}
 
 
+def merged_adapter(card: dict) -> str | None:
+    """The id of the adapter that was merged into the model with this card; None for anything else."""
+    if card.get("kind") != "model":
+        return None
+    return next((each["id"] for each in card.get("parents") or () if each["relation"] == "merged"), None)
+
+
 def parents(store: Store, card: dict) -> list[Relative]:
     """The adapters that the one with this card was made from, in the order of the card, under their present names."""
     return [_relative(store, entry) for entry in card.get("parents") or () if isinstance(entry, dict)]

@@ -57,7 +57,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     has adapters, the choice becomes the base model and its newest adapter; a classifier is chosen without the base
     model.
     """
-    rows = shelf.listing(page.store, shown_only=not owner)
+    rows = [*shelf.listing(page.store, shown_only=not owner), *(page.store.previews() if owner else [])]
     bases = list(
         dict.fromkeys(
             [
@@ -137,7 +137,8 @@ def require_available(page: Page, base: str, models: list[str], *, owner: bool) 
     Raises `StudioError` if an adapter does not exist or, for a visitor of a Space, if the owner does not show the
     adapter or the base model.
     """
-    shown = {row["id"] for row in shelf.listing(page.store, shown_only=not owner)}
+    previews = page.store.previews() if owner else []
+    shown = {row["id"] for row in [*shelf.listing(page.store, shown_only=not owner), *previews]}
     bases = {"starter", *(row["card"]["base"] for row in shelf.listing(page.store, shown_only=True))}
     if any(model != BASE and model not in shown for model in models) or not (owner or base in bases):
         raise StudioError("One of the chosen models is not there any more; choose again who answers.")

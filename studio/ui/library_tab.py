@@ -14,6 +14,8 @@ import gradio as gr
 
 from studio.library import continuing, shelf
 from studio.ui import (
+    blend_panel,
+    convert_panel,
     export_panel,
     library_bar,
     library_cards,
@@ -21,6 +23,7 @@ from studio.ui import (
     library_details,
     library_import,
     library_view,
+    switch_panel,
 )
 from studio.ui.access import may_change
 from studio.ui.downloads import TAKE, adapter_zip
@@ -33,7 +36,7 @@ from studio.words import StudioError
 PANELS: dict[str, ModuleType] = {
     "details": library_details,
     "compare": library_compare,
-    export_panel.NAME: export_panel,
+    **{panel.NAME: panel for panel in (export_panel, blend_panel, convert_panel, switch_panel)},
 }
 """Action of a button → module of the panel that it opens above the cards, see `studio.ui.library_panel`."""
 

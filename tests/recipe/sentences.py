@@ -153,6 +153,12 @@ SAID_ELSEWHERE = {
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
     "studio/diagnosis/rules.py": ("rule.sentence", "info.title or name"),  # `Rule`; options
+    "studio/merging/convert.py": ("capabilities.REASONS[reason]",),  # `_cards`
+    "studio/merging/jobs.py": ("refusal",),
+    "studio/merging/lora_delta.py": ("refusal",),
+    "studio/ui/blend_panel.py": ("next(iter(wrong.values()))", "problem"),
+    "studio/ui/convert_panel.py": ("next(iter(wrong.values()))", "problem"),
+    "studio/ui/switch_panel.py": ("problem",),
 }
 
 
