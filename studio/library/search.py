@@ -94,7 +94,7 @@ def _choices(store: Store, revision: int, shown_only: bool, deleted: bool) -> di
 
 def _condition(query: Query) -> tuple[str, list]:
     """The WHERE clause of a query and its values."""
-    where, values = [f"deleted IS {'NOT ' if query.deleted else ''}NULL", "id NOT GLOB ?"], [f"{PREVIEW}*"]
+    where, values = [f"deleted IS {'NOT ' if query.deleted else ''}NULL", "adapters.id NOT GLOB ?"], [f"{PREVIEW}*"]
     if query.shown_only:
         where.append("shown")
     for key in ("base", "method", "task"):

@@ -89,6 +89,11 @@ def may_see(topic: str, profile: gr.OAuthProfile | None, store: Store) -> bool:
     return may_change(profile) or topic in shown_topics(store)
 
 
+def seen_by(profile: gr.OAuthProfile | None, store: Store) -> list[str]:
+    """Return the keys of `TOPICS` that the user with `profile` may see."""
+    return [topic for topic in TOPICS if may_see(topic, profile, store)]
+
+
 def hidden_from_visitors(topic: str, store: Store, count: int) -> Callable[[Callable], Callable]:
     """Return a decorator for handlers with `count` outputs: who may not see the topic gets no update of any of them.
 

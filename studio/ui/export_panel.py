@@ -57,8 +57,10 @@ def build(page: Page):
         opened = page.parts["library-opened"]
         whole = [panel, head, targets, form, token, start, chosen, past, programs, timer]
         live = [state, stop, past, timer]
-        page.on(opened.change, partial(open_panel, page), opened, whole).then(None, None, None, js=_SCROLL)
-        page.on(head.click, lambda: "", None, opened)
+        page.on(opened.change, partial(open_panel, page), opened, whole, changes=True).then(
+            None, None, None, js=_SCROLL
+        )
+        page.on(head.click, lambda: "", None, opened, changes=True)
 
         def pick(at: str, event: gr.EventData) -> list:
             return choose(page, form, at, event.item)
@@ -67,11 +69,11 @@ def build(page: Page):
             return act(page, at, event.act, event.item)
 
         page.on(targets.click, pick, opened, [targets, form, token, start, chosen], changes=True)
-        page.on(form.input, partial(complain, form), [form, chosen], form)
+        page.on(form.input, partial(complain, form), [form, chosen], form, changes=True)
         page.on(start.click, partial(begin, page), [opened, chosen, form, token], [token, *live], changes=True)
         page.on(stop.click, partial(cancel, page), opened, live, changes=True)
         for event in (timer.tick, opened.change):
-            page.on(event, partial(look, page), opened, live)
+            page.on(event, partial(look, page), opened, live, changes=True)
         pressed = page.on(past.click, press, opened, [file, past], changes=True)
         pressed.then(None, file, None, js=TAKE)
 

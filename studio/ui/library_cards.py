@@ -9,6 +9,7 @@ import time
 
 from studio.evaluation.predictions import MACRO_F1, SCORES
 from studio.library import continuing, search
+from studio.library.card import public_name
 from studio.methods import METHODS
 from studio.ui.access import on_space
 from studio.ui.html_parts import button, chip, e, facts, note, number, size
@@ -89,20 +90,21 @@ def _card(page: Page, row: dict, view: View, owner: bool) -> str:
     return (
         f'<article class="card adapter"><header>{box}<h4 title="{e(row["name"])}">{e(row["name"])}</h4></header>'
         f'<p class="chips">{summary}{kind}{shown}{"".join(tag_button(page, tag) for tag in card.get("tags") or ())}</p>'
-        f"{facts(_card_facts(page, row))}"
+        f"{facts(_card_facts(page, row, owner))}"
         f"<footer>{_buttons(page, row, deleted) if owner else ''}</footer></article>"
     )
 
 
-def _card_facts(page: Page, row: dict) -> list[tuple[str, str]]:
+def _card_facts(page: Page, row: dict, owner: bool) -> list[tuple[str, str]]:
     card = row["card"]
+    base = str(card.get("base", "?"))
     when = (
         (page.t("Deleted"), time.strftime("%Y-%m-%d", time.localtime(row["deleted"])))
         if row["deleted"] is not None
         else (page.t("Finished"), str(card.get("finished", ""))[:10])
     )
     return [
-        (page.t("Base model"), shortened(str(card.get("base", "?")))),
+        (page.t("Base model"), shortened(base if owner else public_name(base))),  # a folder's path is private
         *metrics(page, card.get("metrics") or {})[:1],
         (page.t("Trainable parameters"), number(card["parameters"]) if card.get("parameters") else ""),
         (page.t("Size"), size(card.get("bytes"))),

@@ -52,7 +52,7 @@ def build(page: Page):
 
         page.on(opened.change, show, opened, [panel, table], changes=True)
         page.on(download.click, take, opened, file, changes=True).then(None, file, None, js=TAKE)
-        page.on(close.click, lambda: "", None, opened)
+        page.on(close.click, lambda: "", None, opened, changes=True)
 
     return bind
 

@@ -77,7 +77,7 @@ def build(page: Page):
         for event in (save.click, name.submit, tag.submit):
             page.on(event, keep, [opened, name, notes, tag], [*shown, changed], changes=True)
         page.on(tags.click, remove_tag, opened, [tags, changed], changes=True)
-        page.on(close.click, lambda: "", None, opened)
+        page.on(close.click, lambda: "", None, opened, changes=True)
 
     return bind
 

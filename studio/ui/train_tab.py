@@ -13,7 +13,7 @@ import gradio as gr
 
 from studio.jobs import client
 from studio.ui import device_picker, queue_panel, results
-from studio.ui.access import require_owner
+from studio.ui.access import require_owner, seen_by
 from studio.ui.checkpoint_panel import CheckpointPanel
 from studio.ui.diagnosis_panel import diagnosis_html, mended, start_mended
 from studio.ui.downloads import TAKE, adapter_zip
@@ -64,10 +64,13 @@ def build(page: Page):
         page.on(stop.click, lambda run: on_request(page, run, "stop"), page.run, stop, changes=True)
         page.on(resume.click, lambda run: on_resume(page, run), page.run, resume, changes=True)
 
-        def look(run, before=""):
-            return view(page, kept, run, before)
+        def look(run, before, profile: gr.OAuthProfile | None):
+            return view(page, kept, run, before, seen_by(profile, page.store))
 
-        page.on(page.run.change, lambda run: [run, *look(run)], page.run, [parts["plot"], *outputs])
+        def another(run, profile: gr.OAuthProfile | None):
+            return [run, *look(run, "", profile)]
+
+        page.on(page.run.change, another, page.run, [parts["plot"], *outputs])
         page.on(timer.tick, look, [page.run, seen], outputs)
 
         def choose_device(event: gr.EventData):
@@ -134,23 +137,27 @@ def on_resume(page: Page, run_id: str):
     return gr.update(interactive=False)
 
 
-def view(page: Page, kept: CheckpointPanel, run_id: str, before: str) -> list:
-    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`."""
-    store = page.store
+def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: list[str]) -> list:
+    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`.
+
+    topics: what may be shown, keys of `access.TOPICS`. Of logs and answers nothing is read where it may not.
+    """
+    store, logs = page.store, "logs" in topics
     run = store.run(run_id) if run_id else None
+    run = run if run is None or logs else {**run, "reason": None}
     plan = latest(store.events(run_id, kind="plan", limit=1)) if run else None
-    lines = store.events(run_id, kind="log", limit=_SHOWN_LINES) if run else []
-    traceback = latest(store.events(run_id, kind="traceback", limit=1)) if run else None
-    answered = store.events(run_id, kind="sample", limit=64) if run else []
+    lines = store.events(run_id, kind="log", limit=_SHOWN_LINES) if run and logs else []
+    traceback = latest(store.events(run_id, kind="traceback", limit=1)) if run and logs else None
+    answered = store.events(run_id, kind="sample", limit=64) if run and "answers" in topics else []
     live = bool(run and run["state"] in LIVE)
     request = store.latest_request(run["job_id"]) if live else None
     listing, can_be_longer = kept.view(run)
     shown = [
         device_picker.devices_html(page),
-        status_html(page, run, plan, request, diagnosis_html(page, run)),
+        status_html(page, run, plan, request, diagnosis_html(page, run) if logs else ""),
         samples_html(page, answered),
         listing,
-        log_html(page, lines, traceback, run),
+        log_html(page, lines, traceback, run) if logs else "",
         queue_panel.runs_html(page, run_id),
     ]
     can = (live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer)

@@ -204,7 +204,9 @@ def test_a_stop_or_a_full_disk_leaves_nothing_behind(home, store, models, monkey
     with pytest.raises(Stopped):
         import_adapter(job)
     job.check_stop = lambda: None
-    monkeypatch.setattr(shelf, "_sync", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        shelf, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError):
         import_adapter(job)
     assert not store.adapters() and not list((home.root / "adapters").iterdir())

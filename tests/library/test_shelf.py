@@ -66,7 +66,9 @@ def test_add_writes_everything_and_can_be_repeated(home, store, source):
 
 
 def test_a_failed_add_leaves_nothing(home, store, source, monkeypatch):
-    monkeypatch.setattr(shelf, "_sync", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        shelf, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError):
         put(home, store, source)
     assert not list((home.root / "adapters").iterdir()) and not store.adapters()

@@ -25,6 +25,7 @@ from studio.methods.capabilities import CAPABILITIES, REASONS
 from studio.options import Options, form_fields
 from studio.presets import presets
 from studio.tasks import TASKS
+from studio.ui.access import TOPICS
 from studio.ui.library_tab import PANELS
 
 STUDIO = REPOSITORY / "studio"
@@ -153,6 +154,7 @@ SAID_ELSEWHERE = {
     "studio/training/worker.py": ("refusal",),
     "studio/tasks/base.py": ("cls.title",),  # task titles
     "studio/diagnosis/rules.py": ("rule.sentence", "info.title or name"),  # `Rule`; options
+    "studio/ui/visitors.py": ("TOPICS[topic]", "title"),  # `_cards`
     "studio/merging/convert.py": ("capabilities.REASONS[reason]",),  # `_cards`
     "studio/merging/jobs.py": ("refusal",),
     "studio/merging/lora_delta.py": ("refusal",),
@@ -390,6 +392,7 @@ def _cards():
         )
     yield from ((reason, "studio/methods/capabilities.py") for reason in REASONS.values())
     yield from ((title, "studio/library/search.py") for title in SORTS.values())
+    yield from ((title, "studio/ui/access.py") for title in TOPICS.values())
     yield from ((title, "studio/library/lineage.py") for title in (*RELATIONS.values(), "Made from"))
     for panel in PANELS.values():
         if title := getattr(panel, "TITLE", ""):
