@@ -130,9 +130,9 @@ class watching:
         self.seen = seen
 
     def __enter__(self):
-        from studio.training import worker
+        from studio.training import artefact, worker
 
-        build, finish_method, save = worker.build, worker.finish_method, worker.save
+        build, finish_method, save = worker.build, artefact.finish_method, artefact.save
 
         def building(*args):
             trainer = build(*args)
@@ -150,8 +150,8 @@ class watching:
 
         self.patches = [
             patch.object(worker, "build", building),
-            patch.object(worker, "finish_method", settling),
-            patch.object(worker, "save", saving),
+            patch.object(artefact, "finish_method", settling),
+            patch.object(artefact, "save", saving),
         ]
         for each in self.patches:
             each.start()

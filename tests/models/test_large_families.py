@@ -163,7 +163,7 @@ def test_a_whole_model_keeps_its_eyes(kind, folders, tmp_path):
 
 def test_full_fine_tuning_keeps_the_eyes(folders, tmp_path):
     from studio.methods import METHODS
-    from studio.training.worker import save
+    from studio.training.artefact import save
 
     method = METHODS["full"]()
     model = method.wrap(load_base(folders["gemma3"], precision="fp32"))
