@@ -16,7 +16,7 @@ from studio.recipe import Recipe
 
 _ASKED = re.compile(r"(?:tried to allocate|allocate) ([\d.]+) ?(bytes|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_MARGIN = 0.05  # share of the memory that is left to others
+_MARGIN = 0.25  # share of the memory that is left free, because what the run still wanted after the failure is unknown
 
 
 def record(job: Job, recipe: Recipe, shape: Shape, longest: int, error: BaseException) -> None:
@@ -25,9 +25,9 @@ def record(job: Job, recipe: Recipe, shape: Shape, longest: int, error: BaseExce
     longest: tokens of the longest example.
     """
     used, free = _used_and_free(job)
-    needed = max(used + asked_bytes(str(error)), free + 1)
     precision = precision_of(recipe, hardware.machine().bf16_on(job.device), job.device)
     parts = memory_parts(recipe, shape, longest, device=job.device, precision=precision)
+    needed = max(used + asked_bytes(str(error)), sum(parts.values()), free + 1)
     by_batch = parts["activations"] + parts["logits"]
     size, checkpointing = fitting(recipe, needed, by_batch, (1 - _MARGIN) * free)
     facts = {"needed": needed, "free": free, "batch_size": size, "checkpointing": checkpointing}

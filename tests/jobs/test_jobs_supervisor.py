@@ -197,6 +197,10 @@ def test_memory_is_sampled(studio):
 def test_resume_queues_the_run_again_but_not_twice(studio):
     run_id = client.start_run(studio.home, studio.store, "captain", {"method": "lora"}, "mps")
     first = studio.left(studio.store.run(run_id)["job_id"])
+    with pytest.raises(StudioError, match="'captain' is finished; train it longer"):
+        client.resume_run(studio.store, run_id)
+    with studio.store.transaction() as db:
+        db.execute("UPDATE jobs SET state='stopped' WHERE run_id=?", (run_id,))
     second = client.resume_run(studio.store, run_id)
     row = studio.store.job(second)
     assert (row["kind"], row["run_id"], row["device"], row["payload"]) == (

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from jobs_helpers import processes_of
+from jobs_helpers import processes_of, wait_for
 
 from studio.jobs import client, queue
 from studio.jobs.processes import is_living
@@ -133,7 +133,7 @@ def test_what_was_discarded_by_force_cannot_be_resumed(studio, monkeypatch):
     client.request(studio.store, job_id, "discard")
     row = studio.left(job_id)
     assert (row["state"], row["result"]) == ("stopped", {"discarded": True}) and "Resume" not in studio.reason(row)
-    assert not studio.home.checkpoints(run_id).exists()
+    wait_for(lambda: not studio.home.checkpoints(run_id).exists())
     with pytest.raises(StudioError, match="were discarded"):
         client.resume_run(studio.store, run_id)
 
