@@ -16,7 +16,9 @@ from studio.recipe import Recipe
 
 _ASKED = re.compile(r"(?:tried to allocate|allocate) ([\d.]+) ?(bytes|KiB|MiB|GiB)?", re.IGNORECASE)
 _UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-_MARGIN = 0.25  # share of the memory that is left free, because what the run still wanted after the failure is unknown
+_MARGIN = 0.1  # share of the memory that is left to others
+# The run ended at the first allocation that failed; what it still wanted is unknown, and grows with the batch.
+_UNSEEN = 4
 
 
 def record(job: Job, recipe: Recipe, shape: Shape, longest: int, error: BaseException) -> None:
@@ -43,7 +45,7 @@ def fitting(recipe: Recipe, needed: float, by_batch: float, room: float) -> tupl
     fixed, size = needed - min(by_batch, 0.9 * needed), batch
     while size > 1:
         size //= 2
-        if fixed + (needed - fixed) * size / batch <= room:
+        if fixed + _UNSEEN * (needed - fixed) * size / batch <= room:
             return size, False
     return 1, True
 

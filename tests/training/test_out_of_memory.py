@@ -61,6 +61,6 @@ def test_sizes_in_messages():
 
 def test_the_batch_is_halved_until_it_fits():
     recipe = recipe_from({"training": {"batch_size": 32}})
-    assert fitting(recipe, needed=100, by_batch=80, room=65) == (16, False)
-    assert fitting(recipe, needed=100, by_batch=80, room=23) == (1, False)
+    assert fitting(recipe, needed=100, by_batch=80, room=65) == (4, False)
+    assert fitting(recipe, needed=100, by_batch=80, room=30) == (1, False)
     assert fitting(recipe, needed=100, by_batch=80, room=10) == (1, True)
