@@ -43,10 +43,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One test on each core where much of the suite runs; one at a time elsewhere: what is marked `alone` looks at the
+    """One test on each core where most of the suite runs; one at a time elsewhere: the browser's stories look at the
     clock, and of few tests the start counts."""
-    many = config.option.markexpr in ("not e2e", "not alone")
-    if not many and {Path(path).name for path in config.args} != {"methods"}:
+    if config.option.markexpr != "not e2e" and {Path(path).name for path in config.args} != {"methods"}:
         return 0
     # Processes that share cores and wait for each other's threads take twenty times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -182,24 +181,9 @@ def _answers(address: str) -> bool:
         return False
 
 
-@pytest.fixture(scope="session")
-def shared_studio(tmp_path_factory):
-    """A studio with its window open, for the files that are marked `shared_studio`."""
-    made = Studio(tmp_path_factory.mktemp("home"))
-    made.open_window()
-    yield made
-    made.end()
-
-
 @pytest.fixture(scope="module")
-def studio(request, tmp_path_factory):
-    """A studio with its window open, shared by the tests of a file; for a file marked `shared_studio` also by other
-    files, which may have left runs and adapters in it, of which Chat has chosen the newest. Its draft is a new one."""
-    if request.node.get_closest_marker("shared_studio"):
-        shared = request.getfixturevalue("shared_studio")
-        shared.store.set_note("draft", None)
-        yield shared
-        return
+def studio(tmp_path_factory):
+    """A studio with its window open, shared by the tests of a file."""
     made = Studio(tmp_path_factory.mktemp("home"))
     made.open_window()
     yield made

@@ -10,7 +10,7 @@ from studio.home import STARTER
 from tests.e2e.pages import ready, tab, train_with
 from tests.e2e.test_data_tab import draft, says, talk, use, write
 
-pytestmark = [pytest.mark.e2e, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e]
 
 TOOLS = [
     {

@@ -9,7 +9,7 @@ from studio.evaluation import predictions
 from studio.home import SAMPLES
 from tests.e2e.pages import choose_example, open_studio, start, status, tab, train_with
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

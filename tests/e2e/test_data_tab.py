@@ -9,7 +9,7 @@ from studio.models.templates import template
 from tests.conftest import REPOSITORY, until
 from tests.e2e.pages import ready, tab
 
-pytestmark = [pytest.mark.e2e, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e]
 FLAGS = REPOSITORY / "tests" / "data_files" / "flags.csv"
 
 

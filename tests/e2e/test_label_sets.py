@@ -6,7 +6,7 @@ import pytest
 from tests.conftest import until
 from tests.e2e.pages import choose_example, ready, start, status, tab, train_with
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_letters(studio, open_page):

@@ -9,7 +9,7 @@ from tests.e2e.pages import ready, start, tab, train_with
 from tests.models.model_folders import tokenizer_folder
 from tests.training.runs import Runs
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def says(page, selector: str, words: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.pages import ready
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # Before the page: notes paints, layout shifts and slow events, as web-vitals does.
 WATCH = """

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.pages import ask, choose_example, downloaded, open_studio, ready, start, status, tab, train_with
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):

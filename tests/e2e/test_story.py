@@ -23,7 +23,7 @@ from tests.e2e.pages import (
     validation_questions,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 # What somebody without the studio does with the download: stock transformers and peft, greedy answers.
 STOCK = """

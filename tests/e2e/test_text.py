@@ -5,7 +5,7 @@ import pytest
 
 from tests.e2e.pages import ask, choose_example, ready, start, status, tab, train_with
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.shared_studio]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 BEGUN = "Day 77. Wind west, force"
 
 
