@@ -23,10 +23,9 @@ GOOD = [ROW | {"prompt": f"Question {number}?"} for number in range(12)]
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
-    """A window without a standby, whose uploads pass through a folder of the test's own."""
+    """A window without a standby."""
     made = Studio(tmp_path_factory.mktemp("home"))
-    made.passing = tmp_path_factory.mktemp("gradio")
-    made.open_window(DELTA_STUDIO_STANDBY_IMPORTS="", GRADIO_TEMP_DIR=str(made.passing))
+    made.open_window(DELTA_STUDIO_STANDBY_IMPORTS="")
     yield made
     made.end()
 
@@ -131,7 +130,7 @@ def source(studio) -> str:
 def files(studio) -> set[str]:
     """Every file that an upload could have left: in the studio's home, and on the way there."""
     kept = {str(path) for path in studio.home.uploads.rglob("*")}
-    on_the_way = (Path(folder) / name for folder, _, names in os.walk(studio.passing) for name in names)
+    on_the_way = (Path(folder) / name for folder, _, names in os.walk(studio.home.incoming) for name in names)
     return kept | {str(path) for path in on_the_way if path.suffix not in ("", ".yaml", ".json")}
 
 
@@ -210,7 +209,7 @@ def test_a_file_over_the_limit(page, studio, tmp_path):
 
 @pytest.mark.slow
 def test_a_file_over_the_limit_that_is_sent_past_the_page(studio):
-    before = {path for path in studio.passing.rglob("*") if path.is_file()}
+    before = {path for path in studio.home.incoming.rglob("*") if path.is_file()}
     own = {"Origin": studio.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
     answer = httpx.post(
         f"{studio.address}gradio_api/upload",
@@ -219,7 +218,7 @@ def test_a_file_over_the_limit_that_is_sent_past_the_page(studio):
         timeout=60,
     )
     assert answer.status_code == 413
-    assert {path for path in studio.passing.rglob("*") if path.is_file()} == before
+    assert {path for path in studio.home.incoming.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -341,14 +340,14 @@ def test_an_encoding_that_does_not_exist(page):
 )
 def test_a_file_name_cannot_choose_a_place(studio, name):
     own = {"Origin": studio.address.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
-    around = studio.passing.parent
+    around = studio.home.incoming.parent
     before = set(around.rglob("*evil*"))
     answer = httpx.post(f"{studio.address}gradio_api/upload", files={"files": (name, jsonl(*GOOD))}, headers=own)
     if answer.status_code == 200:
-        assert studio.passing.resolve() in Path(answer.json()[0]).resolve().parents
+        assert studio.home.incoming.resolve() in Path(answer.json()[0]).resolve().parents
         Path(answer.json()[0]).unlink()
     assert (
-        not [path for path in set(around.rglob("*evil*")) - before if studio.passing not in path.parents]
+        not [path for path in set(around.rglob("*evil*")) - before if studio.home.incoming not in path.parents]
         and not Path("/etc/evil.jsonl").exists()
     )
 
@@ -483,4 +482,4 @@ def test_a_recipe_that_is_none(page, studio, tmp_path, text, words):
     chooser.value.set_files(path)
     sees_notice(page, *words)
     assert studio.store.note("draft") == draft
-    assert not list(studio.passing.rglob("bad.yaml"))
+    assert not list(studio.home.incoming.rglob("bad.yaml"))

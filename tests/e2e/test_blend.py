@@ -4,7 +4,7 @@ fidelity seen, and saved; what cannot be blended says why."""
 import pytest
 
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import lineage, shelf
 from tests.conftest import until
 from tests.e2e.pages import ask, open_studio, tab
 
@@ -124,5 +124,5 @@ def test_switch_the_task_of_a_merged_model(page, studio):
     page.get_by_role("option", name="Clerk · LoRA r=4", exact=True).click()
     page.click("#switch-start")
     page.get_by_text("are those of a fresh merge, bit for bit").wait_for(timeout=120_000)
-    assert studio.store.adapter(model)["card"]["merged_from"] == "two"
+    assert lineage.merged_adapter(studio.store.adapter(model)["card"]) == "two"
     page.wait_for_function("document.querySelector('#switch-about').innerText.includes('Clerk')")
