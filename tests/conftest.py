@@ -91,6 +91,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def store(home):
+    return Store(home.database)
+
+
 @pytest.fixture(scope="session")
 def serve():
     """serve(demo) → its address, launched by `studio.ui.launch` on a port of its own; closed at the end of the

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import make_adapter, make_model
 
 from studio.home import Home
 from studio.library import shelf
 from studio.store import Store
+from tests.chat.tiny_models import make_adapter, make_model
 
 torch.set_num_threads(1)  # faster than two threads for such small models
 

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from test_engine import LENGTH, QUESTION, ask, new_engine
 
 from studio.chat import generation
 from studio.chat.adapter_scale import scale_refusal
@@ -16,6 +15,7 @@ from studio.chat.multi_adapter import MultiAdapterModel, adapter_kind
 from studio.chat.sampling import Sampling
 from studio.models.load import load_base
 from studio.words import StudioError
+from tests.chat.test_engine import LENGTH, QUESTION, ask, new_engine
 
 SCALED = ("lora", "dora", "ia3")
 IDS = torch.tensor([[5, 9, 2, 77, 31, 8]])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import peft
 import pytest
 import torch
-from test_engine import QUESTION, ask, new_engine
 from transformers import AutoModelForCausalLM
 
 from studio.chat.comparison import answer_ids, token_texts
 from studio.chat.generation import prompt_ids
 from studio.words import StudioError
+from tests.chat.test_engine import QUESTION, ask, new_engine
 
 
 @pytest.fixture(scope="module")

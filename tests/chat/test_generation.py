@@ -5,12 +5,12 @@ from __future__ import annotations
 import peft
 import pytest
 import torch
-from tiny_models import make_model
 from transformers import AutoModelForCausalLM
 
 from studio.chat import generation
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
+from tests.chat.tiny_models import make_model
 
 CONVERSATIONS = [[{"role": "user", "content": "x" * size + "hello"}] for size in (0, 3, 7, 3, 0, 20, 31)]
 

@@ -1,14 +1,9 @@
 """Which form of tool calls a chat template writes is found by rendering one."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-from test_template_answers import ALL, make_tokenizer  # noqa: E402
-
-from studio.chat.tool_calls import tool_support  # noqa: E402
+from studio.chat.tool_calls import tool_support
+from tests.models.test_template_answers import ALL, make_tokenizer
 
 FORMS = {
     **{name: "hermes" for name in ("Qwen2.5", "Qwen3", "Qwen3-Instruct-2507", "Qwen3-Thinking-2507")},

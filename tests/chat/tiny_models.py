@@ -92,3 +92,11 @@ def make_adapter(base: Path, folder: Path, kind: str, *, seed: int = 1) -> Path:
                 parameter.normal_(1.0 if kind == "ia3" else 0.0, 0.3)
     model.save_pretrained(folder)
     return folder
+
+
+def make_models(root: Path, *kinds: str) -> Path:
+    """Make a base model in `root`/base and an adapter of each of `kinds` beside it; returns `root`."""
+    base = make_model(root / "base")
+    for kind in kinds:
+        make_adapter(base, root / kind, kind)
+    return root

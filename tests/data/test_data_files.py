@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from data_expected import READINGS, SENTENCES
 
 from studio.data.dataset import DataSpec, load
 from studio.data.read import open_source
 from studio.data.shape import propose
 from studio.words import StudioError
+from tests.data.data_expected import READINGS, SENTENCES
 
 FILES = Path(__file__).resolve().parent.parent / "data_files"
 WANTS = {

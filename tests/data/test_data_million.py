@@ -13,7 +13,7 @@ from studio.data.process import Reading
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from data import ROWS, make  # noqa: E402
 
-from tests.sampling import sampled  # noqa: E402
+from tests.sampling import sampled
 
 GIGABYTE = 10**9
 

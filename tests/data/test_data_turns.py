@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from data_turns import PLACE, message_of, of, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from studio.data.calls import tool_schemas
 from studio.data.rows import RowProblem
 from studio.data.turns import turns, unwrapped
+from tests.data.data_turns import PLACE, message_of, of, refused
 
 KEYS = st.sampled_from(
     [

@@ -5,9 +5,8 @@ import re
 import subprocess
 import sys
 
-from data_templates import templates
-
 from studio.words import _FOLDER, Sentence, translations
+from tests.data.data_templates import templates
 
 FILE = _FOLDER / "zh" / "data.json"
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from data_turns import PLACE, message_of, of, refused
 
 from studio.data.turn_weights import MARKS
 from studio.data.turns import turns
+from tests.data.data_turns import PLACE, message_of, of, refused
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +14,6 @@ from studio.home import Home
 from studio.jobs.job import Job
 from studio.store import Store
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "chat"))
 torch.set_num_threads(1)
 
 
@@ -55,23 +52,9 @@ def shared_reader(monkeypatch):
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A tiny base model, and a LoRA, an (IA)³ and a prompt over it."""
-    from tiny_models import make_adapter, make_model
+    from tests.chat.tiny_models import make_models
 
-    root = tmp_path_factory.mktemp("models")
-    base = make_model(root / "base")
-    for kind in ("lora", "ia3", "prompt", "dora"):
-        make_adapter(base, root / kind, kind)
-    return root
-
-
-@pytest.fixture
-def home(tmp_path):
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def store(home):
-    return Store(home.database)
+    return make_models(tmp_path_factory.mktemp("models"), "lora", "ia3", "prompt", "dora")
 
 
 def run_export(home: Home, store: Store, adapter: str, target: str, job: type[Job] = Job, **options) -> dict:

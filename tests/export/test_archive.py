@@ -95,9 +95,8 @@ def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(hom
 
 
 def test_a_lent_chat_template_travels_along(home, store, tmp_path):
-    from tiny_models import make_adapter, make_model
-
     from studio.models.templates import template
+    from tests.chat.tiny_models import make_adapter, make_model
 
     base = make_model(tmp_path / "bare", template=None)
     adapter = make_adapter(base, tmp_path / "adapter", "lora")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from jobs_helpers import Studio, end_everything
 
 from studio.home import Home
 from studio.jobs import standby, worker
+from tests.jobs.jobs_helpers import Studio, end_everything
 
 HERE = Path(__file__).parent
 

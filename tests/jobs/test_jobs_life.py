@@ -5,11 +5,11 @@ import time
 
 import psutil
 import pytest
-from jobs_helpers import processes_of, wait_for
 
 from studio.jobs import client, standby
 from studio.jobs.job import log_path
 from studio.jobs.processes import is_living
+from tests.jobs.jobs_helpers import processes_of, wait_for
 
 
 def test_a_fresh_process_does_the_job_when_there_is_no_standby(studio):

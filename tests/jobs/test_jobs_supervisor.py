@@ -7,12 +7,12 @@ import time
 
 import psutil
 import pytest
-from jobs_helpers import end_everything, processes_of, wait_for
 
 from studio.home import Home
 from studio.jobs import client
 from studio.jobs.processes import Lock, current_process, find, is_living, supervisor_lock
 from studio.words import StudioError
+from tests.jobs.jobs_helpers import end_everything, processes_of, wait_for
 
 
 def test_ensure_is_fast_and_many_at_once_start_one(studio):

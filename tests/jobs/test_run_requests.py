@@ -3,12 +3,12 @@
 import signal
 
 import pytest
-from jobs_helpers import processes_of, wait_for
 
 from studio.jobs import client, queue
 from studio.jobs.processes import is_living
 from studio.store import Store
 from studio.words import StudioError
+from tests.jobs.jobs_helpers import processes_of, wait_for
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,10 @@
 """A tiny base model with LoRA adapters of other ranks, scalings, targets and types."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from studio.home import Home
-from studio.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "chat"))
 torch.set_num_threads(1)
 
 
@@ -32,7 +27,7 @@ def lora(folder: Path, base: Path, seed: int, deviation: float = 0.3, **config) 
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory) -> Path:
     """A folder with the base model `base` and the adapters a, b (alike), pattern, rslora, embedding, dora, bias."""
-    from tiny_models import make_model
+    from tests.chat.tiny_models import make_model
 
     root = tmp_path_factory.mktemp("adapters")
     base = make_model(root / "base")
@@ -45,16 +40,6 @@ def adapters(tmp_path_factory) -> Path:
     lora(root / "dora", base, 6, use_dora=True)
     lora(root / "bias", base, 7, bias="lora_only")
     return root
-
-
-@pytest.fixture
-def home(tmp_path):
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def store(home):
-    return Store(home.database)
 
 
 def dense(base: Path, folder: Path) -> dict[str, torch.Tensor]:

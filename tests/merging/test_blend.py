@@ -194,7 +194,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(adapters, tmp_path_factory):
     """Adapters that cannot be blended with `a`."""
-    from tiny_models import make_adapter
+    from tests.chat.tiny_models import make_adapter
 
     root = tmp_path_factory.mktemp("refused")
     for name in ("a", "dora", "bias"):

@@ -115,8 +115,9 @@ def test_all_prompts_of_peft_are_known_as_such():
 )
 def test_what_a_lora_cannot_hold_is_refused_in_a_sentence(home, store, adapters, tmp_path, name, method, sentence):
     import peft
-    from tiny_models import make_adapter
     from transformers import AutoModelForCausalLM
+
+    from tests.chat.tiny_models import make_adapter
 
     base, folder = adapters / "base", tmp_path / name
     if name == "bias":

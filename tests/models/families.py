@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from model_folders import tokenizer_folder
+from tests.models.model_folders import tokenizer_folder
 
 WORDS = 320
 TINY = {

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from official_calls import (
+from studio.chat.tool_calls import FORMATS
+from tests.models.official_calls import (
     Calls,
     harmony_calls,
     json_calls,
@@ -24,8 +25,6 @@ from official_calls import (
     pythonic_calls,
     xml_calls,
 )
-
-from studio.chat.tool_calls import FORMATS
 
 gemma_calls = next(form.read for form in FORMATS if form.name == "gemma")
 FOLDER = Path(__file__).parent / "official"

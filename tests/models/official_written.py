@@ -7,7 +7,7 @@ around " Hi " and " Hello " show what is trimmed.
 
 from datetime import datetime
 
-from official_written_ministral import ministral
+from tests.models.official_written_ministral import ministral
 
 TODAY = datetime.now()
 TOOL = (

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from model_folders import tokenizer_folder
 
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.templates import template as load_template
 from studio.words import StudioError
+from tests.models.model_folders import tokenizer_folder
 
 CONVERSATION = [{"role": "user", "content": "Grüße, 世界 👋"}, {"role": "assistant", "content": "Hi"}]
 

@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from families import DECODERS, ENCODER_DECODERS, ENCODERS, MULTIMODAL, make_model
-from model_folders import model_folder, sharded, tokenizer_folder
 from safetensors.numpy import load_file, save_file
 
 from studio.desk import Desk
@@ -20,6 +18,8 @@ from studio.models.folders import files_to_download
 from studio.models.shape import read_shape
 from studio.store import Store
 from studio.words import StudioError
+from tests.models.families import DECODERS, ENCODER_DECODERS, ENCODERS, MULTIMODAL, make_model
+from tests.models.model_folders import model_folder, sharded, tokenizer_folder
 
 ROWS = {
     "chat": [

@@ -8,8 +8,6 @@ import warnings
 
 import pytest
 import torch
-from families import MULTIMODAL, make_model, packed
-from model_folders import tokenizer_folder
 from safetensors.torch import load_file
 
 from studio.forecast.memory import memory_parts
@@ -22,6 +20,8 @@ from studio.models.load import load_base
 from studio.models.shape import DEFAULTS, read_shape
 from studio.recipe import recipe_from
 from studio.words import StudioError
+from tests.models.families import MULTIMODAL, make_model, packed
+from tests.models.model_folders import tokenizer_folder
 
 KINDS = ["gpt_oss", "gpt_oss in MXFP4", *MULTIMODAL]
 IDS = torch.arange(3, 19)[None]

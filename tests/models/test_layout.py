@@ -3,9 +3,9 @@ leave out.
 """
 
 import pytest
-from families import DECODERS, TINY
 
 from studio.models import layout
+from tests.models.families import DECODERS, TINY
 
 NEEDS_HEAD_DIM = ("ministral", "hunyuan_v1_dense")  # transformers cannot make these without head_dim
 

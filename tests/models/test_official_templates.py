@@ -4,16 +4,16 @@ import json
 
 import pytest
 from jinja2 import TemplateError
-from model_folders import tokenizer_folder
-from official_calls import xml_calls
-from official_templates import BY_NAME, FAMILIES, FOLDER, OFFERED
-from official_written import TODAY, WRITTEN
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from studio.models.catalogue import catalogue
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.resolve import STARTERS
 from studio.words import StudioError
+from tests.models.model_folders import tokenizer_folder
+from tests.models.official_calls import xml_calls
+from tests.models.official_templates import BY_NAME, FAMILIES, FOLDER, OFFERED
+from tests.models.official_written import TODAY, WRITTEN
 
 
 def message(role, content, **more):

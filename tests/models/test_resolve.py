@@ -1,11 +1,11 @@
 """Model names and the folders that they resolve to."""
 
 import pytest
-from model_folders import model_folder
 
 from studio.home import STARTER
 from studio.models.resolve import is_hub_id, local_folder, resolve_folder
 from studio.words import StudioError
+from tests.models.model_folders import model_folder
 
 
 @pytest.mark.parametrize(

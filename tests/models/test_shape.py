@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from model_folders import damaged, model_folder, sharded, tensors
 
 from studio.home import STARTER
 from studio.models.shape import read_shape, target_names
 from studio.words import StudioError
+from tests.models.model_folders import damaged, model_folder, sharded, tensors
 
 LINEARS = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 

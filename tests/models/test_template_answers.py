@@ -16,9 +16,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conversations import conversation
-from official_calls import xml_calls
-from official_templates import FAMILIES, Family
 from tokenizers import Tokenizer
 
 from studio.data.reasoning import CHANNELS, CLOSE, OPEN, split_reasoning
@@ -27,6 +24,9 @@ from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.templates import OWN, TEMPLATES
 from studio.tasks import IGNORED, answers
 from studio.tasks.chat import Chat
+from tests.models.conversations import conversation
+from tests.models.official_calls import xml_calls
+from tests.models.official_templates import FAMILIES, Family
 
 CONVERSATIONS_EACH = 72
 """Conversations for each template; with about thirty templates more than two thousand."""

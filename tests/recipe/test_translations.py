@@ -5,9 +5,9 @@ import re
 from collections import defaultdict
 
 import pytest
-import sentences
 
 from studio.words import LANGUAGES
+from tests.recipe import sentences
 
 # What Python's json module says about a broken file is passed on to the person, and is translated with the studio's own
 # words.
