@@ -59,17 +59,18 @@ def keep(home: Home, half: Path, export_id: str, manifest: dict) -> dict:
 
 def listing(home: Home, adapter_id: str) -> list[dict]:
     """The manifests of the finished exports of an adapter, newest first."""
-    found = []
+    found = [manifest for manifest in _manifests(home) if manifest.get("adapter") == adapter_id]
+    return sorted(found, key=lambda each: each["finished"], reverse=True)
+
+
+def _manifests(home: Home) -> Iterator[dict]:
     for path in home.exports.glob(f"*/{MANIFEST}"):
         if path.parent.name.startswith("."):
             continue
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            yield json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # not ours: the manifest is written before the folder gets its name
-        if manifest.get("adapter") == adapter_id:
-            found.append(manifest)
-    return sorted(found, key=lambda each: each["finished"], reverse=True)
 
 
 def file_path(home: Home, export_id: str, name: str) -> Path:
@@ -91,9 +92,15 @@ def delete(home: Home, export_id: str) -> None:
 
 
 def sweep(home: Home, store: Store) -> None:
-    """Remove what jobs that were killed, or deletions that were interrupted, left behind."""
+    """Remove what jobs that were killed, or deletions that were interrupted, left behind, and the exports of adapters
+    that were deleted for good.
+    """
     for folder in home.exports.glob(f"{_HALF}*"):
         number = folder.name.removeprefix(_HALF)
         job = store.job(int(number)) if number.isdigit() else None
         if folder.is_dir() and (job is None or job["state"] in _ENDED):
             shutil.rmtree(folder, ignore_errors=True)
+    known = {row["id"] for deleted in (False, True) for row in store.adapters(deleted=deleted)}
+    for manifest in _manifests(home):
+        if manifest.get("adapter") not in known:
+            delete(home, manifest["id"])

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import gradio as gr
 
@@ -16,12 +12,11 @@ from studio.ui.access import may_change
 from studio.ui.chat_layout import ChatParts
 from studio.ui.chat_models import columns, name_of, offers
 from studio.ui.chat_turn import cleared, redrawn
-from studio.ui.downloads import TAKE
+from studio.ui.downloads import TAKE, fresh_folder
 from studio.ui.html_parts import Board, button, e
 from studio.ui.page import Page
 from studio.words import StudioError
 
-_KEPT_SECONDS = 600  # that an exported file stays, for the browser to take it
 _READ_ADDRESS = "() => [new URLSearchParams(location.search).get('chat') || '']"
 _WRITE_ADDRESS = """(id) => {
   const address = new URL(location.href);
@@ -185,12 +180,7 @@ def _bind_export(page: Page, parts: ChatParts, history: HistoryParts) -> None:
 
 
 def written(page: Page, text: str, name: str) -> str:
-    """Write a file for the browser to take, in a folder of its own because visitors export at the same time; return its
-    path. Folders of earlier exports are removed.
-    """
-    for old in page.home.exports.glob("chats-*"):
-        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    path = Path(tempfile.mkdtemp(prefix="chats-", dir=page.home.exports)) / name
+    """Write a file for the browser to download; return its path."""
+    path = fresh_folder(page.home) / name
     path.write_text(text, encoding="utf-8")
     return str(path)

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import gradio as gr
 
+from studio.export import outputs
 from studio.library import continuing, shelf
 from studio.ui import (
     blend_panel,
@@ -183,8 +184,10 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
             shelf.restore(home, store, adapter)
         case "remove":
             shelf.remove(home, store, adapter)
+            outputs.sweep(home, store)
         case "empty":
             shelf.empty_trash(home, store)
+            outputs.sweep(home, store)
         case "show" | "hide":
             shelf.show(home, store, adapter, what == "show")
         case _ if what in PANELS:

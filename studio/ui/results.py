@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.evaluation import predictions
 from studio.evaluation.predictions import FILE, MACRO_F1, ORDERS, SCORES, Prediction, Score
+from studio.ui.downloads import fresh_folder
 from studio.ui.html_parts import Board, button, e, folded, note, number
 from studio.ui.page import Page
 
@@ -97,9 +98,7 @@ def _csv(page: Page, run_id: str, rows: list[Prediction]) -> str | None:
     """Write the rows to a CSV file for download; return its path, or None without rows."""
     if not rows:
         return None
-    path = page.home.exports / f"results-{run_id}.csv"
-    for old in page.home.exports.glob("results-*.csv"):
-        old.unlink(missing_ok=True)
+    path = fresh_folder(page.home) / f"results-{run_id}.csv"
     path.write_text(predictions.as_csv(rows), encoding="utf-8-sig", errors="replace")
     return str(path)
 

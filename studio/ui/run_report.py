@@ -17,6 +17,7 @@ from studio.forecast import duration, sentence
 from studio.library.card import public
 from studio.recipe import recipe_from
 from studio.ui.classes import baseline_sentence, matrices_html
+from studio.ui.downloads import fresh_folder
 from studio.ui.html_parts import e, facts, number, size
 from studio.ui.live_plot import CHARTS, units
 from studio.ui.page import Page
@@ -59,14 +60,12 @@ pre { padding: 12px; border: 1px solid var(--line); border-radius: 8px; overflow
 
 
 def write_report(page: Page, run_id: str) -> Path:
-    """Write the report to the exports folder and return its path; earlier reports there are removed.
+    """Write the report to a file for download and return its path.
 
     Raises `StudioError` for an unknown run.
     """
     text = report_html(page, run_id)
-    for old in page.home.exports.glob("report-*.html"):
-        old.unlink(missing_ok=True)
-    path = page.home.exports / f"report-{run_id}.html"
+    path = fresh_folder(page.home) / f"report-{run_id}.html"
     path.write_text(text, encoding="utf-8", errors="replace")
     return path
 

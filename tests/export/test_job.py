@@ -133,6 +133,19 @@ def test_what_a_killed_job_left_is_swept_and_was_never_listed(home, store, model
     assert left(home) == [f".half-{running}"]
 
 
+def test_exports_go_with_an_adapter_that_is_deleted_for_good(home, store, models):
+    for adapter in ("lora", "other"):
+        add(home, store, models, adapter_id=adapter)
+        with outputs.writing(home, 1) as half:
+            outputs.keep(home, half, f"{adapter}.zip", {"adapter": adapter})
+    shelf.delete(home, store, "lora")
+    outputs.sweep(home, store)
+    assert outputs.listing(home, "lora"), "it can still be restored from the trash"
+    shelf.remove(home, store, "lora")
+    outputs.sweep(home, store)
+    assert not outputs.listing(home, "lora") and outputs.listing(home, "other")
+
+
 def test_what_does_not_fit_is_said_before_and_by_the_job(home, store, models, shared_reader, tmp_path):
     from tests.export.tiny_architectures import make
 

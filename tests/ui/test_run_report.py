@@ -63,7 +63,7 @@ def test_a_real_run_is_reported_with_the_stores_figures(page):
     assert found.tags.count("svg") >= 4 and "Validation loss" in found.text and "Exact match" in found.text
     assert "gradient_accumulation_steps: 1" in found.text
     path = write_report(page, run_id)
-    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and path.parent == page.home.exports
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and path.parent.parent == page.home.exports
 
 
 def test_failed_and_running_runs_say_what_is_missing(page):
