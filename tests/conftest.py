@@ -128,15 +128,21 @@ class Studio:
 
     def open_window(self, **environment) -> float:
         """Start the window; returns the seconds until it served the page."""
+        began = time.monotonic()
+        self.start_window(**environment)
+        self.wait_for_window()
+        return time.monotonic() - began
+
+    def start_window(self, **environment) -> None:
         port = free_port()
         self.address = f"http://127.0.0.1:{port}/"
-        began = time.monotonic()
         log = open(self.home.logs / "window.log", "ab")  # noqa: SIM115
         command = [sys.executable, "app.py", "--home", str(self.home.root), "--port", str(port)]
         self.window = subprocess.Popen(command, cwd=REPOSITORY, env=os.environ | environment, stdout=log, stderr=log)
+
+    def wait_for_window(self) -> None:
         until(lambda: self.window.poll() is not None or _answers(self.address), 90, "the window does not answer")
         assert self.window.poll() is None, (self.home.logs / "window.log").read_text()[-2000:]
-        return time.monotonic() - began
 
     def kill_window(self, sign: int = signal.SIGKILL) -> None:
         self.window.send_signal(sign)
@@ -191,11 +197,30 @@ def _answers(address: str) -> bool:
         return False
 
 
+@pytest.fixture(scope="session")
+def next_studio():
+    """A list that holds the studio which was started ahead for the next file, if there is one."""
+    ahead: list[Studio] = []
+    yield ahead
+    for made in ahead:
+        made.end()
+
+
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory):
-    """A studio with its window open, shared by the tests of a file."""
-    made = Studio(tmp_path_factory.mktemp("home"))
-    made.open_window()
+def studio(request, tmp_path_factory, next_studio):
+    """A studio with its window open, shared by the tests of a file. That of the next file starts meanwhile: it takes
+    ten seconds."""
+
+    def started() -> Studio:
+        made = Studio(tmp_path_factory.mktemp("home"))
+        made.start_window()
+        return made
+
+    made = next_studio.pop() if next_studio else started()
+    made.wait_for_window()
+    later = dict.fromkeys(item.path for item in request.session.items if "studio" in getattr(item, "fixturenames", ()))
+    if request.path in later and list(later)[-1] != request.path:
+        next_studio.append(started())
     yield made
     made.end()
 

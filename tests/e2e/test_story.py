@@ -104,7 +104,7 @@ def test_chat_shows_the_difference_and_stock_peft_says_the_same(fine_tuned, tmp_
         archive.extractall(tmp_path / "adapter")
     folder = next((tmp_path / "adapter").rglob("adapter_config.json")).parent
     assert any(name.endswith("README.md") for name in names) and any(name.endswith("recipe.yaml") for name in names)
-    asked = [*answers, *(question for question, _ in validation_questions("captain", 80) if question not in answers)]
+    asked = [*answers, *(question for question, _ in validation_questions("captain", 40) if question not in answers)]
     command = [sys.executable, "-c", STOCK, str(STARTER), str(folder), json.dumps(asked)]
     stock = json.loads(
         subprocess.run(
