@@ -32,7 +32,7 @@ REFUSED = [
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]
-# Methods whose run is also killed, stopped and resumed in CI: one for each way in which a checkpoint is made of a method.
+# Methods whose run is also killed, stopped and resumed in CI: one for each way in which their checkpoints are made.
 INTERRUPTED = {
     "full", "lora", "qlora", "adalora", "corda", "delta_lora", "lora_fa", "vera", "fusion", "diff_pruning",
     "group_mask", "prefix_tuning", "prompt_tuning", "unipelt",
