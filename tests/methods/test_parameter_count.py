@@ -12,6 +12,7 @@ from studio.models.load import load_base
 from studio.models.shape import read_shape
 from tests.methods.method_cases import NEEDS, picture_needs
 from tests.methods.settings import setting
+from tests.sampling import METHOD_SAMPLE, sampled
 
 VARIANTS = {
     **{
@@ -162,9 +163,10 @@ OTHER_SIZES = {
 }  # their usual ones do not divide the width of the starter for pictures
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None)
-)
+IMAGE_METHODS = sorted(name for name in METHODS if cell(name, "image") == YES and METHODS[name].quantisation is None)
+
+
+@pytest.mark.parametrize("name", sampled(IMAGE_METHODS, METHOD_SAMPLE & set(IMAGE_METHODS)))
 def test_methods_for_image_models_are_offered_and_counted(name, tmp_path):
     """Beside the head, which every method learns whole."""
     import torch
@@ -193,7 +195,7 @@ def test_methods_for_image_models_are_offered_and_counted(name, tmp_path):
 FALCON_WIDTHS = {"c3a": {"block": 32}, "vblora": {"length": 32}, "road": {"group": 32}}
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - set(NEEDS)))
+@pytest.mark.parametrize("name", sampled(sorted(set(METHODS) - set(NEEDS)), METHOD_SAMPLE - set(NEEDS)))
 @pytest.mark.parametrize("kind", ["Falcon", "Bloom"])
 def test_methods_train_on_falcon_and_bloom_or_are_refused(kind, name, tmp_path):
     import transformers
@@ -264,7 +266,7 @@ ON_A_MIXTURE = {
 }
 
 
-@pytest.mark.parametrize("variant", ON_A_MIXTURE)
+@pytest.mark.parametrize("variant", sampled(ON_A_MIXTURE, (METHOD_SAMPLE | UNKNOWN) & set(ON_A_MIXTURE)))
 def test_formula_counts_what_is_built_on_a_mixture_of_experts(mixture, variant):
     """transformers holds its experts as a few large tensors, on which no delta but LoRA's goes; so none is laid over
     them."""
