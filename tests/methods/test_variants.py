@@ -19,6 +19,7 @@ from studio.methods.targets import target_layers
 from studio.models.load import load_base
 from studio.models.shape import read_shape
 from tests.methods.settings import batches, setting
+from tests.sampling import METHOD_SAMPLE, sampled
 
 VARIANTS = (
     "rslora",
@@ -89,7 +90,7 @@ def bare():
     return logits(load_base(STARTER))
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", sampled(VARIANTS, METHOD_SAMPLE & set(VARIANTS) | {"hra", "miss", "lora_ga", "osf"}))
 def test_merged_model_and_chat_give_the_trained_answers(name, tmp_path, bare):
     """Saved, loaded over a fresh base by the chat, switched off and on, merged by stock peft: the same logits each
     time."""
