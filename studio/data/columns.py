@@ -19,14 +19,17 @@ from studio.words import Sentence
 
 _NAMES = {
     "messages": "messages conversation conversations dialogue dialog chat turns 对话 消息",
-    "tools": "tools functions available_tools 工具",
-    "system": "system system_prompt system_message system_instruction 系统 系统提示",
+    "tools": "tools functions available_tools tool_config 工具",
+    "system": "system system_prompt system_message system_instruction preamble 系统 系统提示",
     "instruction": "instruction instructions 指令",
     "input": "input context 输入",
     "output": "output response answer completion 输出",
-    "history": "history 历史",
-    "prompt": "prompt question query instruction problem input user source request human q 问题 提问 提示 指令",
-    "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
+    "history": "history chat_history conversation_history dialog_history dialogue_history 历史",
+    "prompt": "prompt question query instruction problem input user source request human q inputs user_message message "
+    "问题 提问 提示 指令",
+    "completion": "completion answer response output assistant reply target attempt solution gpt a targets 回答 答案 回复",
+    "article": "article dialogue document text post 文章",
+    "summary": "summary highlights tldr 摘要",
     "passage": "context passage paragraph 上下文 段落",
     "chosen": "chosen chosen_response chosen_messages chosen_answer preferred preferred_output preferred_response "
     "better better_response better_answer accepted good winner "
@@ -38,12 +41,12 @@ _NAMES = {
     "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked "
     "is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
     "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement "
-    "judgment quality rating score 评价 点赞 反馈 " + " ".join(OF_BAD),
+    "judgment quality rating score reward 评价 点赞 反馈 " + " ".join(OF_BAD),
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts "
     "thought think thinking_process reasoning_process reasoning_trace "
-    "thinking_content thinking_trajectory scratchpad 思考 思考过程 思维链 推理 推理过程",
+    "thinking_content thinking_trajectory thinking_trajectories scratchpad 思考 思考过程 思维链 推理 推理过程",
     "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale 权重",
     "mask_history": "mask_history",
 }

@@ -6,6 +6,7 @@ Independent of the kind of record that is made from them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,12 @@ _FLAGS = {
 """Values of a yes-or-no column → whether it is true."""
 
 
+_INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+
+
 def normal(name: str) -> str:
-    """Normalise a column name: lower case, with underscores for spaces and hyphens."""
-    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+    """Normalise a column name: lower case, with underscores for spaces, hyphens and the capitals of camel case."""
+    return _INNER_CAPITAL.sub("_", str(name).strip()).lower().replace(" ", "_").replace("-", "_")
 
 
 def flag(value: Any) -> bool | None:
@@ -305,9 +309,9 @@ def _exchange(item: Any) -> list | None:
 
 
 def _system_text(value: Any) -> str:
-    """The text of a system prompt, which may be an object or a list of parts (Bedrock)."""
+    """The text of a system prompt, which may be an object or a list of parts (Bedrock, Gemini)."""
     if isinstance(value, dict):
-        value = value.get("content", value.get("text", value))
+        value = next((value[key] for key in ("content", "text", "parts") if key in value), value)
     if isinstance(value, list) and all(
         isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str)) for part in value
     ):

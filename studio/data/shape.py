@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from studio.data.columns import (
+    SYNONYMS,
     Column,
     Columns,
     Found,
@@ -24,7 +25,7 @@ from studio.data.pictures import PREFIX, title_of
 from studio.data.row_cells import normal
 from studio.data.rows import Row
 from studio.data.shape_judged import conversation, doubtful_rankings, list_evidence, preferences, rankings, verdicts
-from studio.data.shape_labels import LOOKED_AT, label_columns, labels, more_labels, separator_of, text_evidence
+from studio.data.shape_labels import LOOKED_AT, few_values, label_columns, labels, more_labels, separator_of, text_evidence
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
@@ -180,7 +181,17 @@ def _pairs(columns: Columns, rows: list[Row]) -> Found:
         roles = {"prompt": talk, "completion": answer}
     if roles is None and (roles := by_name(columns, ("prompt", "answers"))):
         roles = {"prompt": roles["prompt"], "completion": roles["answers"]}
+    if roles and normal(roles["prompt"]) in SYNONYMS["text"] and few_values(columns[roles["completion"]]):
+        return None  # messages with their classes
     return _answered("prompt_completion", roles, columns, rows) if roles else None
+
+
+def _summaries(columns: Columns, rows: list[Row]) -> Found:
+    """Recognise a text and its summary."""
+    found = by_name(columns, ("article", "summary"))
+    if found is None or not columns[found["article"]].texts:
+        return None
+    return _answered("prompt_completion", {"prompt": found["article"], "completion": found["summary"]}, columns, rows)
 
 
 def _pictures(columns: Columns, rows: list[Row]) -> Found:
@@ -244,6 +255,7 @@ _LOOKS = (
     _instructions,
     _comprehension,
     _pairs,
+    _summaries,
     doubtful_rankings,
     label_columns,
     labels,

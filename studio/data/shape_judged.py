@@ -25,7 +25,7 @@ from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
 # Columns of these names usually hold grades; they count as verdicts only if 95 % of the values are yes or no.
-_DOUBTFUL = ("rating", "score", "quality", "preferred")
+_DOUBTFUL = ("rating", "score", "quality", "preferred", "reward")
 # Column names of answers in some files, and of yes-or-no verdicts in others.
 _VERDICTS_TOO = (
     "good",
@@ -61,6 +61,11 @@ def _verdict(columns: Columns, name: str) -> Counter:
     if columns[name].lists:
         return Counter()
     return Counter({value: count for value, count in columns[name].values.items() if value.lower() in YES_OR_NO})
+
+
+def _only_good(columns: Columns, name: str) -> bool:
+    """Whether no value of a column means no, so that it does not tell good from bad answers."""
+    return all(verdict(value, name) for value in _verdict(columns, name))
 
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
@@ -137,6 +142,7 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
         normal(name): name
         for name, column in columns.items()
         if _verdict(columns, name).total() > least[name] * column.filled
+        and not (normal(name) in _DOUBTFUL and _only_good(columns, name))
     }
     rated = next((names[synonym] for synonym in SYNONYMS["rated"] if synonym in names), None)
     if rated is None:

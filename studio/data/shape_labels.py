@@ -63,7 +63,7 @@ def text_evidence(column: Column) -> Sentence:
 def labels(columns: Columns, rows: list[Row]) -> Found:
     label = named(columns, "label")
     if label is None:
-        label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
+        label = next((name for name, column in reversed(columns.items()) if few_values(column)), None)
     if label is None:
         label = next(
             (
@@ -162,7 +162,7 @@ def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sent
 
 def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) -> tuple[Mapping, list[Sentence]]:
     """Extend `mapping` by every other column that looks like labels, each as a label set of its own."""
-    more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
+    more = [column for column in columns.values() if column.name not in mapping.roles.values() and few_values(column)]
     told = [
         Sentence(
             "Column '{column}' has {count} different values, so it is taken for another label set.",
@@ -174,7 +174,7 @@ def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) ->
     return mapping.model_copy(update={"labels": [column.name for column in more]}), [*evidence, *told]
 
 
-def _few_values(column: Column) -> bool:
+def few_values(column: Column) -> bool:
     """Whether the values look like labels: few, short and often repeated."""
     kinds = len(column.values)
     return column.texts >= 4 and 2 <= kinds <= min(50, column.texts // 2) and max(map(len, column.values)) <= 40

@@ -24,8 +24,8 @@ from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, 
 from studio.words import Sentence
 
 _PLAIN = ("user", "assistant", "system", "tool")
-_CONTENTS = ("content", "value", "text", "parts", "message")
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details")
+_CONTENTS = ("content", "value", "text", "parts", "message", "refusal")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details", "tool_plan")
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
 _CALLS = ("tool_calls", "function_call")
 _MARKED = frozenset((*MARKS, *DETAILS))

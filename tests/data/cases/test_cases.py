@@ -60,7 +60,7 @@ def model_folder(case: dict, folder: Path) -> Path:
 
 
 def labelled_parts(examples, tokenizer: ChatTokenizer) -> list[tuple[str, float, str]]:
-    """(text, loss weight, text before it) of each run of learnt tokens of one weight."""
+    """(text, loss weight, text before it) of each run of labelled tokens of one weight."""
     found = []
     for example in (row for part in examples for row in part.sequences):
         weights = example.weights or [1.0] * len(example.ids)
