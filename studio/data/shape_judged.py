@@ -21,6 +21,7 @@ from studio.data.judged import OF_BAD, YES_OR_NO, verdict
 from studio.data.mapping import Mapping
 from studio.data.row_cells import normal
 from studio.data.rows import Row
+from studio.data.shape_graded import scores_beside
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
@@ -210,12 +211,37 @@ def doubtful_rankings(columns: Columns, rows: list[Row]) -> Found:
 
 def _ranking(columns: Columns, rows: list[Row]) -> Found:
     answers = named(columns, "answers")
-    if answers is None or columns[answers].ranked < 0.5 * max(1, columns[answers].filled):
+    if answers is None or max(columns[answers].ranked, columns[answers].graded) < 0.5 * max(1, columns[answers].filled):
         return None
-    prompt = named(columns, "prompt", {answers})
+    prompt = named(columns, "prompt", {answers}) or conversation(columns, {answers}, answered=False)
     if prompt is None:
         return None
-    evidence = Sentence(
+    roles, evidence = {"prompt": prompt, "answers": answers}, _ranking_evidence(columns, rows, answers)
+    if not columns[answers].graded and (scores := scores_beside(columns, rows, answers)):
+        roles["scores"] = scores
+        evidence = Sentence(
+            "Column '{scores}' grades the answers in '{column}' one by one. The best is the one with {best:the lowest "
+            "rank|the highest score}.",
+            scores=scores,
+            column=answers,
+            best=1 if "rank" in normal(scores) else 2,
+        )
+    return Mapping(shape="ranked", roles=with_extra(columns, roles, _AROUND)), [
+        evidence,
+        *names_evidence({"prompt": prompt}),
+    ]
+
+
+def _ranking_evidence(columns: Columns, rows: list[Row], answers: str) -> Sentence:
+    if columns[answers].graded:
+        return Sentence(
+            "Column '{column}' holds lists of answers with a rank or score each in {count} of {rows} {rows:row|rows}. "
+            "The best is the one with the lowest rank or the highest score.",
+            column=answers,
+            count=columns[answers].graded,
+            rows=len(rows),
+        )
+    return Sentence(
         "Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is "
         "one answer, choose the shape 'Prompt and answer' "
         "or 'Instruction, input, output'.",
@@ -223,15 +249,13 @@ def _ranking(columns: Columns, rows: list[Row]) -> Found:
         count=columns[answers].ranked,
         rows=len(rows),
     )
-    return Mapping(shape="ranked", roles=with_extra(columns, {"prompt": prompt, "answers": answers}, _AROUND)), [
-        evidence,
-        *names_evidence({"prompt": prompt}),
-    ]
 
 
 def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | None:
     """Reason why each list of texts in a column is one answer and not a ranking; None if it looks like a ranking."""
     column = columns[name]
+    if column.graded:
+        return None
     if 2 * column.written > column.ranked:
         return Sentence("they stand as text in the file")
     if 2 * _found_in_questions(rows, name) > column.ranked:

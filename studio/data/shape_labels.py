@@ -8,8 +8,8 @@ from collections import Counter
 
 from studio.data.cells import as_list, as_text
 from studio.data.columns import Column, Columns, Found, named
-from studio.data.mapping import Mapping, labels_in
-from studio.data.row_cells import flag
+from studio.data.mapping import Mapping, labels_in, marked_places
+from studio.data.row_cells import flag, normal
 from studio.data.rows import Row
 from studio.data.source import Source
 from studio.words import Sentence
@@ -89,7 +89,45 @@ def labels(columns: Columns, rows: list[Row]) -> Found:
     ]
     if parted := _parted([row.values.get(label) for row in rows]):
         evidence[0] = _parted_evidence(label, *parted, len(rows))
+    if any(marked_places(as_list(row.values.get(label))) is not None for row in rows):
+        evidence.append(
+            Sentence(
+                "Column '{column}' holds lists of zeros and ones; the labels of a row are the places of its ones, "
+                "counted from 0.",
+                column=label,
+            )
+        )
+    if pair := _two_texts(columns, text, label):
+        evidence.append(
+            Sentence(
+                "Column '{second}' holds a second text, which is put behind the one in '{first}'.",
+                first=pair[0],
+                second=pair[1],
+            )
+        )
+        return Mapping(shape="label", roles={"text": pair[0], "input": pair[1], "label": label}), evidence
     return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+_PAIRED = re.compile(r"(.*?)_?([12ab])")
+_SECOND = {
+    "premise": "hypothesis",
+    "question": "sentence",
+    "query": "document",
+    "claim": "evidence",
+    "headline": "body",
+}
+
+
+def _two_texts(columns: Columns, text: str, label: str) -> tuple[str, str] | None:
+    """The columns of two texts that are classified together, such as premise and hypothesis; None if there is one."""
+    names = {normal(name): name for name, column in columns.items() if column.texts and name != label}
+    for one, name in names.items():
+        found = _PAIRED.fullmatch(one)
+        other = _SECOND.get(one) or (found and found[2] in "1a" and one[:-1] + {"1": "2", "a": "b"}[found[2]])
+        if other in names and text in (name, names[other]):
+            return name, names[other]
+    return None
 
 
 _SEPARATORS = (";", "|", ",")

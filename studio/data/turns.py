@@ -11,7 +11,6 @@ Raises `RowProblem`, whose sentence begins with the given place. Independent of 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from studio.data.calls import call_list, calls_with_words, tool_schemas
@@ -19,7 +18,8 @@ from studio.data.cells import as_list, as_text, written
 from studio.data.contents import Content, content_of, thought_text
 from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
-from studio.data.speakers import CALLERS, ROLES, is_turn, named, speaker, spoken, taken_for
+from studio.data.speakers import CALLERS, ROLES, exchanges, is_turn, named, speaker, spoken, taken_for
+from studio.data.transcripts import transcript
 from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
 
@@ -54,23 +54,6 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-_SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-
-
-def transcript(text: str) -> list[dict] | None:
-    """Split a conversation written as one text into turns; None for any other text.
-
-    The format is that of hh-rlhf: "Human: … Assistant: …" with empty lines between the turns.
-    """
-    before, *parts = _SPEAKERS.split(text.strip())
-    if before or not parts:
-        return None
-    return [
-        {"role": ROLES[speaker.lower()], "content": message.strip()}
-        for speaker, message in zip(parts[::2], parts[1::2], strict=True)
-    ]
-
-
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
     """Return the turns in one cell, with normalised role names; unknown speakers are resolved by `taken_for`.
 
@@ -86,7 +69,7 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
             column=column,
         )
     try:
-        return list(items) if all(map(_is_plain, items)) else _named_or_taken(spoken(items), place)
+        return list(items) if all(map(_is_plain, items)) else _named_or_taken(exchanges(spoken(items)), place)
     except RecursionError as error:
         raise RowProblem(
             "shape", "{place} has a message that is nested too deeply. Correct or remove the row.", place=place
@@ -99,7 +82,9 @@ def _items(value: Any) -> list | None:
         return value
     if isinstance(value, str):
         found = as_list(value)
-        return as_list(unwrapped(written(value))) if found is None else found
+        if found is None:
+            found = as_list(unwrapped(written(value)))
+        return transcript(value) if found is None else found
     return [value] if is_turn(value) else as_list(unwrapped(value))
 
 
