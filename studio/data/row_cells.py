@@ -20,6 +20,8 @@ from studio.data.transcripts import open_prompt, transcript
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
+_NO_INPUT = {"<noinput>", "nan", "none", "null"}
+"""Texts in place of an input that is missing: Alpaca's, and those of tools that make texts of empty cells."""
 _FLAGS = {
     "1": True,
     "1.0": True,
@@ -148,6 +150,7 @@ class Cells:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
         talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
+        extra = "" if extra.lower() in _NO_INPUT else extra
         if talk is None:
             talk = self._written_talk(role)
         if talk is None:
@@ -212,10 +215,10 @@ class Cells:
         """The answer as a message of tool calls, if it is a list of calls of the row's tools (xLAM); None if not."""
         value = structured(self.cell(role))
         calls = value if isinstance(value, list) else [value]
-        if not calls or not all(isinstance(call, dict) and "name" in call for call in calls):
+        if not calls or not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
             return None
         offered = {tool["function"]["name"] for tool in self.tools().get("tools", ())}
-        if not all(call.get("name") in offered for call in calls):
+        if not offered or not all(call["name"] in offered or "arguments" in call for call in calls):
             return None
         return {"role": "assistant", "content": "", "tool_calls": call_list(calls, self.place)}
 

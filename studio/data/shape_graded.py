@@ -66,7 +66,7 @@ def _names_one(rows: list[Row], judge: str, first: str, second: str) -> bool:
 
 
 def scores_beside(columns: Columns, rows: list[Row], answers: str) -> str | None:
-    """The column with a list of grades, one for each answer of the row; None if there is none."""
+    """The column with a list of grades, one for each answer of most rows; None if there is none."""
     scores = named(columns, "scores", {answers})
     if scores is None:
         return None
@@ -74,7 +74,7 @@ def scores_beside(columns: Columns, rows: list[Row], answers: str) -> str | None
         len(grades_in(row.values.get(scores), scores) or ()) == len(as_list(row.values.get(answers)) or "-")
         for row in rows
     )
-    return scores if fitting >= 0.9 * len(rows) else None
+    return scores if 2 * fitting >= len(rows) else None
 
 
 def flags_beside(rows: list[Row], answers: str) -> str | None:

@@ -255,7 +255,7 @@ def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | N
     """Reason why each list of texts in a column is one answer and not a ranking; None if it looks like a ranking."""
     column = columns[name]
     if column.graded:
-        return None
+        return Sentence("its name is that of one answer") if normal(name) == "output" else None
     if 2 * column.written > column.ranked:
         return Sentence("they stand as text in the file")
     if 2 * _found_in_questions(rows, name) > column.ranked:
@@ -283,7 +283,8 @@ def _found_in_questions(rows: list[Row], name: str) -> int:
 
 def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Sentence]:
     """Evidence on an answer column whose cells hold lists of texts."""
-    if not columns[answer].ranked:
+    lists = max(columns[answer].ranked, columns[answer].graded)
+    if not lists:
         return []
     reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
     return [
@@ -292,7 +293,7 @@ def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Senten
             "{reason}. If they are several answers, the best one "
             "first, choose the shape 'Several answers, best first'.",
             column=answer,
-            count=columns[answer].ranked,
+            count=lists,
             rows=len(rows),
             reason=reason,
         )

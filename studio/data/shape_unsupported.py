@@ -19,7 +19,10 @@ _LINES = 200  # lines of a text file that are looked at
 
 
 def check_supported(columns: Columns, rows: list[Row], name: str, format: str) -> None:
-    """Raise StudioError if each row is one message, a list of judged steps, or words with tags. name: the source."""
+    """Raise StudioError for single messages, judged steps, numbers in place of answers, and words with tags.
+
+    name: the source.
+    """
     if (column := _speaker_column(columns)) is not None:
         raise StudioError(
             "Each row of {name} is one message, and '{column}' says who wrote it, so no row is a conversation. Put all "
@@ -37,11 +40,30 @@ def check_supported(columns: Columns, rows: list[Row], name: str, format: str) -
             column=answers,
             flags=flags,
         )
+    _check_chosen(columns, answers, name)
     if format == "text" and _is_tagged(rows):
         raise StudioError(
             "{name} has a tag behind each word (CoNLL), which cannot be trained on here. Use texts with a label for "
             "the whole text.",
             name=name,
+        )
+
+
+def _check_chosen(columns: Columns, answers: str | None, name: str) -> None:
+    """Raise StudioError if the column of the better answers holds their numbers in a list of answers."""
+    chosen = named(columns, "chosen")
+    if (
+        answers
+        and chosen
+        and columns[answers].lists
+        and all(value.strip().isdecimal() for value in columns[chosen].values)
+    ):
+        raise StudioError(
+            "Column '{column}' of {name} holds numbers of answers in '{answers}'. Put the words of the better answer "
+            "in their place, and those of the worse one into a column 'rejected'.",
+            column=chosen,
+            name=name,
+            answers=answers,
         )
 
 

@@ -120,8 +120,8 @@ def spoken(items: list) -> list:
 def exchanges(items: list) -> list:
     """Convert a list of exchanges with other keys, [{"input": …, "output": …}, …] (Capybara), to turns.
 
-    A list in any other format is returned unchanged. Only for cells that are known to hold a conversation, since such a
-    list may be anything elsewhere.
+    Other keys of an exchange are assigned to the answer. A list in any other format is returned unchanged. Only for
+    cells that are known to hold a conversation, since such a list may be anything elsewhere.
     """
     found = []
     for item in items:
@@ -130,7 +130,13 @@ def exchanges(items: list) -> list:
         asked, answered = ([key for key in keys if isinstance(item.get(key), str)] for keys in (ASKED, SAID))
         if len(asked) != 1 or len(answered) != 1:
             return items
-        found += [{"role": "user", "content": item[asked[0]]}, {"role": "assistant", "content": item[answered[0]]}]
+        if item.get("system"):
+            found.append({"role": "system", "content": item["system"]})
+        rest = {key: value for key, value in item.items() if key not in (asked[0], answered[0], "system")}
+        found += [
+            {"role": "user", "content": item[asked[0]]},
+            {**rest, "role": "assistant", "content": item[answered[0]]},
+        ]
     return found
 
 

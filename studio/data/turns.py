@@ -40,8 +40,9 @@ _TALKS = ("messages", "conversations", "conversation")
 def unwrapped(value: Any) -> Any:
     """Return the content of an object that only wraps it, and any other value unchanged.
 
-    Wrappers are {"messages": […]} (OpenAI preference data), {"conversations": […]} and SQuAD's {"text": […]}, of which
-    the first answer is taken. A list of exchanges, [{"human": …, "assistant": …}, …], becomes the list of their turns.
+    Wrappers are {"messages": […]} (OpenAI preference data), {"conversations": […]}, SQuAD's {"text": […]}, of which the
+    first answer is taken, and TriviaQA's {"value": …, "aliases": […]}. A list of exchanges,
+    [{"human": …, "assistant": …}, …], becomes the list of their turns.
     """
     if isinstance(value, list):
         return spoken(value)
@@ -49,6 +50,8 @@ def unwrapped(value: Any) -> Any:
         for key in _TALKS:
             if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, spoken(value[key])))):
                 return spoken(value[key])
+        if isinstance(value.get("value"), str) and "aliases" in value:
+            return value["value"]
         if isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
             return value["text"][0] if value["text"] else ""
     return value
@@ -340,7 +343,8 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
     before = spoke = "start"
     for number, turn in enumerate(messages, start=1):
         role = turn["role"]
-        if not turn["content"].strip() and not turn.get("tool_calls") and role != "tool":
+        words = split_reasoning(turn["content"])[1] if role == "assistant" else turn["content"]
+        if not words.strip() and not turn.get("tool_calls") and role != "tool":
             raise RowProblem(
                 "empty",
                 "{place} has an empty message from {role} (message {number}). Fill it or remove the row.",
