@@ -6,16 +6,22 @@ from collections import Counter
 
 import numpy as np
 
+from studio.data.cells import as_text
 from studio.data.dataset import Dataset
 from studio.data.findings import EXAMPLES, Finding, lines_of, once, places
 from studio.data.fingerprints import MEDIA_MARKS
 from studio.data.reading import Part
 from studio.data.records import Records
 from studio.data.records import texts as texts_of
+from studio.data.row_cells import normal
 from studio.data.splitting import FLAGS
 from studio.words import Sentence
 
 LOOKED_AT = 2000  # records checked at most, spaced evenly over the data
+_GRADES = {
+    *("score", "rating", "quality", "reward", "grade", "helpfulness", "correctness", "feedback", "user_feedback"),
+    *("human_feedback", "helpful", "correct", "is_correct", "preferred", "overall_score", "response_quality", "stars"),
+}
 _NAMED = 40  # column names per sentence at most
 
 
@@ -23,6 +29,7 @@ def column_findings(dataset: Dataset) -> list[Finding]:
     """All findings of this module, except `media` for image classification, which uses the pictures."""
     return [
         *unused_columns(dataset),
+        *grades_unused(dataset),
         *marked_questions(dataset),
         *rejected_answers(dataset),
         *(media(dataset) if dataset.want != "image" else []),
@@ -58,6 +65,28 @@ def _unused(part: Part, several: bool) -> Finding:
     return Finding("unused", "warning", sentence, len(names), [])
 
 
+def grades_unused(dataset: Dataset) -> list[Finding]:
+    """Files for chat with an unused column that seems to say how good each answer is."""
+    found = []
+    for part in dataset.files if dataset.want == "messages" else []:
+        names = [name for name in part.unused if normal(name) in _GRADES and _differs(part, name)]
+        if names and part.mapping.shape != "label":
+            sentence = Sentence(
+                "{columns} of {name} {count:seems|seem} to say how good each answer is, which is not used: good and "
+                "bad answers are trained on alike. Remove the rows with bad answers first.",
+                columns=", ".join(map(str, names[:_NAMED])),
+                name=part.name,
+                count=len(names),
+            )
+            found.append(Finding("grades", "warning", sentence, len(names), []))
+    return found
+
+
+def _differs(part: Part, column: str) -> bool:
+    """Whether the first rows have more than one value in `column`."""
+    return len({as_text(row.values.get(column)) for row in part.preview} - {""}) > 1
+
+
 def marked_questions(dataset: Dataset) -> list[Finding]:
     """Rows with a loss weight above 0 on turns other than the assistant's, which Chat trains on only if set to."""
     if dataset.want != "messages":
@@ -85,7 +114,9 @@ def rejected_answers(dataset: Dataset) -> list[Finding]:
     found = []
     for part in dataset.files if dataset.want == "messages" else []:
         if part.mapping.shape in ("preference", "ranked"):
-            column = part.mapping.roles.get("rejected") or part.mapping.roles.get("answers")
+            roles = part.mapping.roles
+            column = roles.get("rejected") or roles.get("answers")
+            column = "', '".join((roles["chosen"], column)) if "better" in roles else column
             sentence = Sentence(
                 "Chat trains only on the better answers of {name}; the worse ones in '{column}' are left aside. To "
                 "train on both, choose Preferences.",

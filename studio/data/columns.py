@@ -9,24 +9,30 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from studio.data.cells import as_list, as_text
+from studio.data.gradings import is_graded
 from studio.data.judged import OF_BAD
 from studio.data.roles import ROLE_TITLES, Mapping
 from studio.data.row_cells import is_empty, normal, number_in, turns_in
 from studio.data.rows import RowProblem
-from studio.data.speakers import taken_for
+from studio.data.speakers import exchanges, taken_for
+from studio.data.transcripts import transcript
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
 _NAMES = {
     "messages": "messages conversation conversations dialogue dialog chat turns 对话 消息",
-    "tools": "tools functions available_tools 工具",
-    "system": "system system_prompt system_message system_instruction 系统 系统提示",
+    "tools": "tools functions available_tools tool_config 工具",
+    "system": "system system_prompt system_message system_instruction preamble 系统 系统提示",
     "instruction": "instruction instructions 指令",
     "input": "input context 输入",
     "output": "output response answer completion 输出",
-    "history": "history 历史",
-    "prompt": "prompt question query instruction problem input user source request human q 问题 提问 提示 指令",
-    "completion": "completion answer response output assistant reply target solution gpt a 回答 答案 回复",
+    "history": "history chat_history conversation_history dialog_history dialogue_history 历史",
+    "prompt": "prompt question query instruction problem input user source request human q inputs user_message message "
+    "问题 提问 提示 指令",
+    "completion": "completion answer response output assistant reply target attempt solution gpt a targets "
+    "回答 答案 回复",
+    "article": "article dialogue document text post 文章",
+    "summary": "summary highlights tldr 摘要",
     "passage": "context passage paragraph 上下文 段落",
     "chosen": "chosen chosen_response chosen_messages chosen_answer preferred preferred_output preferred_response "
     "better better_response better_answer accepted good winner "
@@ -35,15 +41,16 @@ _NAMES = {
     "dispreferred_response worse worse_response worse_answer refused bad loser "
     "worst_response bad_response bad_answer 拒绝",
     "answers": "answers responses outputs candidates completions ranked ranking output 回答列表",
+    "scores": "scores ratings rewards grades ranks rankings overall_scores 分数",
     "rated": "kto_tag label thumbs thumbs_up thumb thumb_up feedback user_feedback human_feedback reaction liked "
     "is_liked like vote upvoted upvote desirable is_desirable good is_good accepted "
     "is_accepted approved is_approved preferred is_preferred helpful is_helpful correct is_correct verdict judgement "
-    "judgment quality rating score 评价 点赞 反馈 " + " ".join(OF_BAD),
+    "judgment quality rating score reward 评价 点赞 反馈 " + " ".join(OF_BAD),
     "label": "label labels category class intent sentiment topic tag tags 标签 类别 分类",
     "text": "text content sentence document body review message passage comment 文本 内容 正文",
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts "
     "thought think thinking_process reasoning_process reasoning_trace "
-    "thinking_content thinking_trajectory scratchpad 思考 思考过程 思维链 推理 推理过程",
+    "thinking_content thinking_trajectory thinking_trajectories scratchpad 思考 思考过程 思维链 推理 推理过程",
     "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale 权重",
     "mask_history": "mask_history",
 }
@@ -59,7 +66,8 @@ class Column:
     texts (their first 200 characters) → occurrences, items of lists included; lists: cells that hold a list; openai,
     sharegpt: cells that hold turns with "role", with "from"; answered: of these, conversations that end with the
     assistant; ordered: conversations whose roles are in a valid order; taken: (unknown speaker, role it is taken for) →
-    cells. ranked, written, items and words: see `_see_answers`.
+    cells. ranked, written, items and words: see `_see_answers`; graded: lists of answers with a rank or score each;
+    transcripts: conversations written as one text.
     """
 
     name: str
@@ -77,6 +85,8 @@ class Column:
     items: Counter = field(default_factory=Counter)
     words: float = 0.0
     taken: Counter = field(default_factory=Counter)
+    graded: int = 0
+    transcripts: int = 0
 
     def see(self, value: object, typed: bool = False) -> None:
         """Add one cell. typed: the source has list values of its own, so that a list written as text may be a text."""
@@ -85,8 +95,11 @@ class Column:
             return
         self.filled += 1
         items = [value] if isinstance(value, dict) and turns_in(value) else as_list(value)
+        if normal(self.name) in SYNONYMS["messages"]:
+            items = self._as_conversation(value, items)
         if items is not None:
             self.lists += 1
+            self.graded += is_graded(items)
             self._see_answers(items, typed and isinstance(value, str))
             self._see_turns(items)
             self.values.update(as_text(item)[:200] for item in items if isinstance(item, str | int))
@@ -95,6 +108,14 @@ class Column:
             self.texts += 1
             self.characters += len(text)
             self.values[text.strip()[:200]] += 1
+
+    def _as_conversation(self, value: object, items: list | None) -> list | None:
+        """The turns in a cell of a column named like conversations, if it has them in a form of their own."""
+        if items is not None:
+            return exchanges(items)
+        found = transcript(value) if isinstance(value, str) else None
+        self.transcripts += found is not None
+        return found
 
     def _see_answers(self, items: list, written: bool) -> None:
         """Count a cell that may list several answers: two or more distinct, non-empty texts.

@@ -7,10 +7,12 @@ answer only. Independent of file formats.
 from __future__ import annotations
 
 from studio.data.cells import as_list, as_text
+from studio.data.gradings import first_is_better, graded_answers, grades_in, is_graded, is_tie
 from studio.data.roles import Want
 from studio.data.row_cells import Cells, flag, is_empty, normal
 from studio.data.rows import RowProblem
-from studio.data.turns import check_order, transcript
+from studio.data.transcripts import transcript
+from studio.data.turns import check_order, turns
 
 YES_OR_NO = {
     "true": True,
@@ -125,7 +127,7 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
         )
         other, rejected = own, chosen
     elif "chosen" in cells.columns:
-        (own, chosen), (other, rejected) = (_answer(cells, role, prompt) for role in ("chosen", "rejected"))
+        (own, chosen), (other, rejected) = (_answer(cells, role, prompt) for role in _better_first(cells))
         if (
             own is prompt is other
             and prompt
@@ -147,6 +149,36 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
             "empty", "{place} has no prompt. Choose the column that holds it, or remove the row.", place=cells.place
         )
     return cells.with_system(own), chosen, rejected
+
+
+def _better_first(cells: Cells) -> tuple[str, str]:
+    """The roles of the better and the worse answer, which a column may name row by row.
+
+    Raises RowProblem if it names neither.
+    """
+    if "better" not in cells.columns:
+        return "chosen", "rejected"
+    value, first, second = cells.cell("better"), cells.columns["chosen"], cells.columns["rejected"]
+    found = first_is_better(value, first, second)
+    if found is None and is_tie(value):
+        raise RowProblem(
+            "tie",
+            "{place} says in '{column}' that no answer is the better one. Choose one or remove the row.",
+            place=cells.place,
+            column=cells.columns["better"],
+        )
+    if found is None:
+        raise RowProblem(
+            "shape",
+            "{place} has '{value}' in '{column}', which names neither '{first}' nor '{second}'. Correct or remove the "
+            "row.",
+            place=cells.place,
+            value=as_text(value)[:40],
+            column=cells.columns["better"],
+            first=first,
+            second=second,
+        )
+    return ("chosen", "rejected") if found else ("rejected", "chosen")
 
 
 def _spoken(turns: list[dict]) -> list[tuple[str, str]]:
@@ -216,17 +248,59 @@ def _one_of(cells: Cells, role: str, unlike: str | None) -> str:
 
 
 def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
-    """(prompt, first answer, last answer) of a ranking; the answers between them are not used."""
-    answers = as_list(cells.cell("answers"))
-    if answers is None or len(answers) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in answers):
+    """(prompt, best answer, worst answer) of a ranking; the answers between them are not used."""
+    ranked = _ranked(cells)
+    (best, most), (worst, least) = (pick(ranked, key=lambda answer: answer[1]) for pick in (max, min))
+    if most == least:
+        raise RowProblem(
+            "tie",
+            "{place} says in '{column}' that no answer is the better one. Choose one or remove the row.",
+            place=cells.place,
+            column=cells.columns.get("scores", cells.columns["answers"]),
+        )
+    return cells.with_system(cells.asked("prompt")), _message(cells, best), _message(cells, worst)
+
+
+def _message(cells: Cells, answer: str | dict) -> dict:
+    """An answer of a ranking, a text or a turn, as an assistant message."""
+    if isinstance(answer, dict):
+        return turns([answer], cells.place, cells.columns["answers"])[0]
+    return {"role": "assistant", "content": answer}
+
+
+def _ranked(cells: Cells) -> list[tuple[str | dict, float]]:
+    """(answer, grade: more is better) of each answer of a ranking; without grades the first is the best.
+
+    Raises RowProblem if there are fewer than two answers, an empty one, or not one grade for each.
+    """
+    value = cells.cell("answers")
+    ranked = graded_answers(value) if is_graded(value) else None
+    if ranked is None:
+        answers = as_list(value) or []
+        grades = [-at for at in range(len(answers))]
+        if "scores" in cells.columns:
+            grades = grades_in(cells.cell("scores"), cells.columns["scores"]) or []
+        if len(grades) != len(answers):
+            raise RowProblem(
+                "shape",
+                "{place} has {answers} {answers:answer|answers} in '{column}', but {grades} {grades:number|numbers} in "
+                "'{scores}'. Correct or remove the row.",
+                place=cells.place,
+                answers=len(answers),
+                column=cells.columns["answers"],
+                grades=len(grades),
+                scores=cells.columns["scores"],
+            )
+        ranked = list(zip(answers, grades, strict=True))
+    texts = [answer for answer, _ in ranked if not isinstance(answer, dict)]
+    if len(ranked) < 2 or not all(isinstance(answer, str) and answer.strip() for answer in texts):
         raise RowProblem(
             "shape",
             "{place} has no list of two or more answers in '{column}'. Correct or remove the row.",
             place=cells.place,
             column=cells.columns["answers"],
         )
-    best, worst = ({"role": "assistant", "content": answer} for answer in (answers[0], answers[-1]))
-    return cells.with_system(cells.asked("prompt")), best, worst
+    return ranked
 
 
 def unpaired(cells: Cells, want: Want) -> dict:

@@ -79,10 +79,12 @@ def _prompt_completion(cells: Cells, want: Want) -> dict:
 def _label(cells: Cells, want: Want) -> dict:
     if want == "label_sets":
         return _label_sets(cells)
-    text, label = cells.text("text"), cells.cell("label")
+    text, label = _whole_text(cells), cells.cell("label")
     several = as_list(label)
     if want == "messages":
-        answer = ", ".join(as_text(item) for item in several) if several else cells.text("label")
+        answer = ", ".join(labels_in(several)) if several else cells.text("label")
+        if not answer:
+            raise cells.empty("label")
         return cells.conversation([{"role": "user", "content": text}, {"role": "assistant", "content": answer}])
     if several is None and _LIKE_A_LIST.match(written := as_text(label).strip()):
         raise RowProblem(
@@ -107,12 +109,33 @@ def _label(cells: Cells, want: Want) -> dict:
     return {"text": text, "label": cells.text("label").strip() if labels is None else labels}
 
 
+def _whole_text(cells: Cells) -> str:
+    """The text to classify, with its second text behind it if there is one."""
+    second = cells.text_of("input").strip()
+    return f"{cells.text('text')}\n\n{second}" if second else cells.text("text")
+
+
 _LIKE_A_LIST = re.compile(r"""\[\s*['"]""")
 
 
+def marked_places(items: list | None) -> list[int] | None:
+    """The places of the ones in a multi-hot list, [0, 1, 1] → [1, 2]; None if it is none.
+
+    That is three or more zeros and ones: a list of class numbers would not repeat one.
+    """
+    if items is None or len(items) < 3 or not all(isinstance(item, bool | int | float) for item in items):
+        return None
+    return [at for at, item in enumerate(items) if item] if {*items} <= {0, 1} else None
+
+
 def labels_in(value: Any, separator: str = "") -> list[str]:
-    """The distinct labels in one cell: the items of a list, or the text split at `separator` if that is given."""
+    """The distinct labels in one cell: the items of a list, or the text split at `separator` if that is given.
+
+    In a multi-hot list the labels are the places of its ones, counted from 0.
+    """
     items = as_list(value)
+    if (places := marked_places(items)) is not None:
+        return list(map(str, places))
     if items is None or not all(isinstance(item, str | int | float) for item in items):
         items = as_text(value).split(separator) if separator else [value]
     return list(dict.fromkeys(label for item in items if (label := as_text(item).strip())))
@@ -120,7 +143,7 @@ def labels_in(value: Any, separator: str = "") -> list[str]:
 
 def _label_sets(cells: Cells) -> dict:
     """A label for each label column that is filled; a row with none of them is a problem."""
-    text, values = cells.text("text"), cells.row.values
+    text, values = _whole_text(cells), cells.row.values
     found = {
         column: as_text(values.get(column)).strip() for column in (cells.mapping.roles["label"], *cells.mapping.labels)
     }

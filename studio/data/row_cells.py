@@ -6,22 +6,22 @@ Independent of the kind of record that is made from them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
-from studio.data.calls import tool_schemas
+from studio.data.calls import call_list, tool_schemas
 from studio.data.cells import as_list, as_text, structured
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
-from studio.data.speakers import is_turn
+from studio.data.speakers import ASKED, SAID, is_turn
+from studio.data.transcripts import open_prompt, transcript
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
-ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
-"""Keys of the question in an object that holds one exchange."""
-SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
-"""Keys of the answer in such an object."""
+_NO_INPUT = {"<noinput>", "nan", "none", "null"}
+"""Texts in place of an input that is missing: Alpaca's, and those of tools that make texts of empty cells."""
 _FLAGS = {
     "1": True,
     "1.0": True,
@@ -36,9 +36,12 @@ _FLAGS = {
 """Values of a yes-or-no column → whether it is true."""
 
 
+_INNER_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+
+
 def normal(name: str) -> str:
-    """Normalise a column name: lower case, with underscores for spaces and hyphens."""
-    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+    """Normalise a column name: lower case, with underscores for spaces, hyphens and the capitals of camel case."""
+    return _INNER_CAPITAL.sub("_", str(name).strip()).lower().replace(" ", "_").replace("-", "_")
 
 
 def flag(value: Any) -> bool | None:
@@ -147,6 +150,9 @@ class Cells:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
         talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
+        extra = "" if extra.lower() in _NO_INPUT else extra
+        if talk is None:
+            talk = self._written_talk(role)
         if talk is None:
             question = self.text(role)
             return [*self.history(), {"role": "user", "content": f"{question}\n\n{extra}" if extra else question}]
@@ -159,6 +165,15 @@ class Cells:
                 for at, turn in enumerate(talk)
             ]
         return [*self.history(), *talk]
+
+    def _written_talk(self, role: str) -> list[dict] | None:
+        """The turns of a prompt that is written as one text; None if it is a question like any other.
+
+        Where the answer has no column, it is the last turn.
+        """
+        if {"completion", "output", "chosen", "answers"}.isdisjoint(self.columns):
+            return transcript(self.text_of(role))
+        return open_prompt(self.text_of(role))
 
     def history(self) -> list[dict]:
         """The earlier turns of the conversation.
@@ -191,10 +206,21 @@ class Cells:
         """The turns of the answer, with the row's reasoning in front of the last one."""
         message = self.talk(role)
         if message is None:
-            message = [{"role": "assistant", "content": self.text(role)}]
+            message = [self._called(role) or {"role": "assistant", "content": self.text(role)}]
         if "reasoning" not in self.columns or message[-1]["role"] != "assistant":
             return message
         return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
+
+    def _called(self, role: str) -> dict | None:
+        """The answer as a message of tool calls, if it is a list of calls of the row's tools (xLAM); None if not."""
+        value = structured(self.cell(role))
+        calls = value if isinstance(value, list) else [value]
+        if not calls or not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
+            return None
+        offered = {tool["function"]["name"] for tool in self.tools().get("tools", ())}
+        if not offered or not all(call["name"] in offered or "arguments" in call for call in calls):
+            return None
+        return {"role": "assistant", "content": "", "tool_calls": call_list(calls, self.place)}
 
     def reasoned(self, answer: str) -> str:
         """`answer` with the text of the reasoning column joined in front of it."""
@@ -305,11 +331,11 @@ def _exchange(item: Any) -> list | None:
 
 
 def _system_text(value: Any) -> str:
-    """The text of a system prompt, which may be an object or a list of parts (Bedrock)."""
+    """The text of a system prompt, which may be an object or a list of parts (Bedrock, Gemini)."""
     if isinstance(value, dict):
-        value = value.get("content", value.get("text", value))
+        value = next((value[key] for key in ("content", "text", "parts") if key in value), value)
     if isinstance(value, list) and all(
         isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str)) for part in value
     ):
         return "\n\n".join(part if isinstance(part, str) else part["text"] for part in value)
-    return "" if is_empty(value) else as_text(value)
+    return "" if is_empty(value) else as_text(value).removeprefix("SYSTEM:")  # glaive writes it before its texts

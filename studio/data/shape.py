@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from studio.data.columns import (
+    SYNONYMS,
     Column,
     Columns,
     Found,
@@ -23,8 +24,18 @@ from studio.data.mapping import SHAPES, Mapping, Want, fits
 from studio.data.pictures import PREFIX, title_of
 from studio.data.row_cells import normal
 from studio.data.rows import Row
+from studio.data.shape_graded import side_by_side
 from studio.data.shape_judged import conversation, doubtful_rankings, list_evidence, preferences, rankings, verdicts
-from studio.data.shape_labels import LOOKED_AT, label_columns, labels, more_labels, separator_of, text_evidence
+from studio.data.shape_labels import (
+    LOOKED_AT,
+    few_values,
+    label_columns,
+    labels,
+    more_labels,
+    separator_of,
+    text_evidence,
+)
+from studio.data.shape_unsupported import check_supported
 from studio.data.source import Source
 from studio.words import Sentence, StudioError
 
@@ -46,7 +57,8 @@ class Proposal:
 def propose(source: Source, want: Want | None = None) -> Proposal:
     """Return the mapping that fits `source` best, preferring those from which records of kind `want` can be made.
 
-    If none can, the best mapping of any kind is returned. Raises StudioError if no shape is recognised.
+    If none can, the best mapping of any kind is returned. Raises StudioError if no shape is recognised, or if
+    the data is of a kind that cannot be trained on.
     """
     rows = list(itertools.islice(source.rows(), LOOKED_AT))
     columns = {name: Column(name) for name in source.columns}
@@ -54,6 +66,7 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
     for row in rows:
         for name, value in row.values.items():
             columns.setdefault(name, Column(name)).see(value, typed)
+    check_supported(columns, rows, source.name, source.format)
     found = [candidate for look in _LOOKS if (candidate := look(columns, rows))]
     if not found:
         raise StudioError(
@@ -83,13 +96,21 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
         return None
     if not best.ordered and best.name in (by_name(columns, ("prompt", "completion"), ()) or {}).values():
         return None  # the turns are prompts without answers, which are in the other column
-    if 2 * best.answered < best.filled and named(columns, "completion", {best.name}):
+    if 2 * best.answered < best.filled and any(named(columns, role, {best.name}) for role in ("completion", "answers")):
         return None  # the same, for a column of any name
     shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
     roles = with_extra(columns, {"messages": best.name}, ("system", "tools", *_LEARNT))
     keys = ("role", "content") if shape == "messages" else ("from", "value")
     evidence = [
         Sentence(
+            "Column '{column}' holds conversations written as one text, with the speaker's name before each message, "
+            "in {count} of {rows} {rows:row|rows}.",
+            column=best.name,
+            count=best.transcripts,
+            rows=len(rows),
+        )
+        if 2 * best.transcripts > best.filled
+        else Sentence(
             "Column '{column}' holds lists of {first} and {second} in {count} of {rows} {rows:row|rows}.",
             column=best.name,
             first=keys[0],
@@ -180,7 +201,17 @@ def _pairs(columns: Columns, rows: list[Row]) -> Found:
         roles = {"prompt": talk, "completion": answer}
     if roles is None and (roles := by_name(columns, ("prompt", "answers"))):
         roles = {"prompt": roles["prompt"], "completion": roles["answers"]}
+    if roles and normal(roles["prompt"]) in SYNONYMS["text"] and few_values(columns[roles["completion"]]):
+        return None  # messages with their classes
     return _answered("prompt_completion", roles, columns, rows) if roles else None
+
+
+def _summaries(columns: Columns, rows: list[Row]) -> Found:
+    """Recognise a text and its summary."""
+    found = by_name(columns, ("article", "summary"))
+    if found is None or not columns[found["article"]].texts:
+        return None
+    return _answered("prompt_completion", {"prompt": found["article"], "completion": found["summary"]}, columns, rows)
 
 
 def _pictures(columns: Columns, rows: list[Row]) -> Found:
@@ -238,12 +269,14 @@ def _texts(columns: Columns, rows: list[Row]) -> Found:
 _LOOKS = (
     _pictures,
     preferences,
+    side_by_side,
     verdicts,
     _conversations,
     rankings,
     _instructions,
     _comprehension,
     _pairs,
+    _summaries,
     doubtful_rankings,
     label_columns,
     labels,

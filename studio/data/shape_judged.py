@@ -21,11 +21,12 @@ from studio.data.judged import OF_BAD, YES_OR_NO, verdict
 from studio.data.mapping import Mapping
 from studio.data.row_cells import normal
 from studio.data.rows import Row
+from studio.data.shape_graded import scores_beside
 from studio.words import Sentence
 
 _AROUND = ("input", "history", "system", "tools")
 # Columns of these names usually hold grades; they count as verdicts only if 95 % of the values are yes or no.
-_DOUBTFUL = ("rating", "score", "quality", "preferred")
+_DOUBTFUL = ("rating", "score", "quality", "preferred", "reward")
 # Column names of answers in some files, and of yes-or-no verdicts in others.
 _VERDICTS_TOO = (
     "good",
@@ -61,6 +62,11 @@ def _verdict(columns: Columns, name: str) -> Counter:
     if columns[name].lists:
         return Counter()
     return Counter({value: count for value, count in columns[name].values.items() if value.lower() in YES_OR_NO})
+
+
+def _only_good(columns: Columns, name: str) -> bool:
+    """Whether no value of a column means no, so that it does not tell good from bad answers."""
+    return all(verdict(value, name) for value in _verdict(columns, name))
 
 
 def preferences(columns: Columns, rows: list[Row]) -> Found:
@@ -137,6 +143,7 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
         normal(name): name
         for name, column in columns.items()
         if _verdict(columns, name).total() > least[name] * column.filled
+        and not (normal(name) in _DOUBTFUL and _only_good(columns, name))
     }
     rated = next((names[synonym] for synonym in SYNONYMS["rated"] if synonym in names), None)
     if rated is None:
@@ -204,12 +211,37 @@ def doubtful_rankings(columns: Columns, rows: list[Row]) -> Found:
 
 def _ranking(columns: Columns, rows: list[Row]) -> Found:
     answers = named(columns, "answers")
-    if answers is None or columns[answers].ranked < 0.5 * max(1, columns[answers].filled):
+    if answers is None or max(columns[answers].ranked, columns[answers].graded) < 0.5 * max(1, columns[answers].filled):
         return None
-    prompt = named(columns, "prompt", {answers})
+    prompt = named(columns, "prompt", {answers}) or conversation(columns, {answers}, answered=False)
     if prompt is None:
         return None
-    evidence = Sentence(
+    roles, evidence = {"prompt": prompt, "answers": answers}, _ranking_evidence(columns, rows, answers)
+    if not columns[answers].graded and (scores := scores_beside(columns, rows, answers)):
+        roles["scores"] = scores
+        evidence = Sentence(
+            "Column '{scores}' grades the answers in '{column}' one by one. The best is the one with {best:the lowest "
+            "rank|the highest score}.",
+            scores=scores,
+            column=answers,
+            best=1 if "rank" in normal(scores) else 2,
+        )
+    return Mapping(shape="ranked", roles=with_extra(columns, roles, _AROUND)), [
+        evidence,
+        *names_evidence({"prompt": prompt}),
+    ]
+
+
+def _ranking_evidence(columns: Columns, rows: list[Row], answers: str) -> Sentence:
+    if columns[answers].graded:
+        return Sentence(
+            "Column '{column}' holds lists of answers with a rank or score each in {count} of {rows} {rows:row|rows}. "
+            "The best is the one with the lowest rank or the highest score.",
+            column=answers,
+            count=columns[answers].graded,
+            rows=len(rows),
+        )
+    return Sentence(
         "Column '{column}' holds lists of two or more answers in {count} of {rows} {rows:row|rows}. If each list is "
         "one answer, choose the shape 'Prompt and answer' "
         "or 'Instruction, input, output'.",
@@ -217,15 +249,13 @@ def _ranking(columns: Columns, rows: list[Row]) -> Found:
         count=columns[answers].ranked,
         rows=len(rows),
     )
-    return Mapping(shape="ranked", roles=with_extra(columns, {"prompt": prompt, "answers": answers}, _AROUND)), [
-        evidence,
-        *names_evidence({"prompt": prompt}),
-    ]
 
 
 def why_one_answer(columns: Columns, rows: list[Row], name: str) -> Sentence | None:
     """Reason why each list of texts in a column is one answer and not a ranking; None if it looks like a ranking."""
     column = columns[name]
+    if column.graded:
+        return Sentence("its name is that of one answer") if normal(name) == "output" else None
     if 2 * column.written > column.ranked:
         return Sentence("they stand as text in the file")
     if 2 * _found_in_questions(rows, name) > column.ranked:
@@ -253,7 +283,8 @@ def _found_in_questions(rows: list[Row], name: str) -> int:
 
 def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Sentence]:
     """Evidence on an answer column whose cells hold lists of texts."""
-    if not columns[answer].ranked:
+    lists = max(columns[answer].ranked, columns[answer].graded)
+    if not lists:
         return []
     reason = why_one_answer(columns, rows, answer) or Sentence("its name is that of one answer")
     return [
@@ -262,7 +293,7 @@ def list_evidence(columns: Columns, rows: list[Row], answer: str) -> list[Senten
             "{reason}. If they are several answers, the best one "
             "first, choose the shape 'Several answers, best first'.",
             column=answer,
-            count=columns[answer].ranked,
+            count=lists,
             rows=len(rows),
             reason=reason,
         )

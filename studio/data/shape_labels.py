@@ -8,8 +8,8 @@ from collections import Counter
 
 from studio.data.cells import as_list, as_text
 from studio.data.columns import Column, Columns, Found, named
-from studio.data.mapping import Mapping, labels_in
-from studio.data.row_cells import flag
+from studio.data.mapping import Mapping, labels_in, marked_places
+from studio.data.row_cells import flag, normal
 from studio.data.rows import Row
 from studio.data.source import Source
 from studio.words import Sentence
@@ -63,7 +63,7 @@ def text_evidence(column: Column) -> Sentence:
 def labels(columns: Columns, rows: list[Row]) -> Found:
     label = named(columns, "label")
     if label is None:
-        label = next((name for name, column in reversed(columns.items()) if _few_values(column)), None)
+        label = next((name for name, column in reversed(columns.items()) if few_values(column)), None)
     if label is None:
         label = next(
             (
@@ -89,7 +89,45 @@ def labels(columns: Columns, rows: list[Row]) -> Found:
     ]
     if parted := _parted([row.values.get(label) for row in rows]):
         evidence[0] = _parted_evidence(label, *parted, len(rows))
+    if any(marked_places(as_list(row.values.get(label))) is not None for row in rows):
+        evidence.append(
+            Sentence(
+                "Column '{column}' holds lists of zeros and ones; the labels of a row are the places of its ones, "
+                "counted from 0.",
+                column=label,
+            )
+        )
+    if pair := _two_texts(columns, text, label):
+        evidence.append(
+            Sentence(
+                "Column '{second}' holds a second text, which is put behind the one in '{first}'.",
+                first=pair[0],
+                second=pair[1],
+            )
+        )
+        return Mapping(shape="label", roles={"text": pair[0], "input": pair[1], "label": label}), evidence
     return Mapping(shape="label", roles={"text": text, "label": label}), evidence
+
+
+_PAIRED = re.compile(r"(.*?)_?([12ab])")
+_SECOND = {
+    "premise": "hypothesis",
+    "question": "sentence",
+    "query": "document",
+    "claim": "evidence",
+    "headline": "body",
+}
+
+
+def _two_texts(columns: Columns, text: str, label: str) -> tuple[str, str] | None:
+    """The columns of two texts that are classified together, such as premise and hypothesis; None if there is one."""
+    names = {normal(name): name for name, column in columns.items() if column.texts and name != label}
+    for one, name in names.items():
+        found = _PAIRED.fullmatch(one)
+        other = _SECOND.get(one) or (found and found[2] in "1a" and one[:-1] + {"1": "2", "a": "b"}[found[2]])
+        if other in names and text in (name, names[other]):
+            return name, names[other]
+    return None
 
 
 _SEPARATORS = (";", "|", ",")
@@ -162,7 +200,7 @@ def _parted_evidence(column: str, separator: str, count: int, rows: int) -> Sent
 
 def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) -> tuple[Mapping, list[Sentence]]:
     """Extend `mapping` by every other column that looks like labels, each as a label set of its own."""
-    more = [column for column in columns.values() if column.name not in mapping.roles.values() and _few_values(column)]
+    more = [column for column in columns.values() if column.name not in mapping.roles.values() and few_values(column)]
     told = [
         Sentence(
             "Column '{column}' has {count} different values, so it is taken for another label set.",
@@ -174,7 +212,7 @@ def more_labels(mapping: Mapping, evidence: list[Sentence], columns: Columns) ->
     return mapping.model_copy(update={"labels": [column.name for column in more]}), [*evidence, *told]
 
 
-def _few_values(column: Column) -> bool:
+def few_values(column: Column) -> bool:
     """Whether the values look like labels: few, short and often repeated."""
     kinds = len(column.values)
     return column.texts >= 4 and 2 <= kinds <= min(50, column.texts // 2) and max(map(len, column.values)) <= 40

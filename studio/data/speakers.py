@@ -49,6 +49,10 @@ ROLES = {
     "系统": "system",
 }
 """Speaker name in data files → role in chat templates."""
+ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
+"""Keys of the question in an object that holds one exchange."""
+SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
+"""Keys of the answer in such an object."""
 CALLERS = {"function_call", "tool_call", "tool_calls"}
 """Speakers whose content is a tool call or a list of tool calls: ShareGPT and ms-swift."""
 
@@ -110,6 +114,29 @@ def spoken(items: list) -> list:
             found.append({"role": "system", "content": item[system]})
         rest = {key: value for key, value in item.items() if key not in keys}
         found += [{"role": "user", "content": item[asked]}, {**rest, "role": "assistant", "content": item[text]}]
+    return found
+
+
+def exchanges(items: list) -> list:
+    """Convert a list of exchanges with other keys, [{"input": …, "output": …}, …] (Capybara), to turns.
+
+    Other keys of an exchange are assigned to the answer. A list in any other format is returned unchanged. Only for
+    cells that are known to hold a conversation, since such a list may be anything elsewhere.
+    """
+    found = []
+    for item in items:
+        if not isinstance(item, dict) or is_turn(item):
+            return items
+        asked, answered = ([key for key in keys if isinstance(item.get(key), str)] for keys in (ASKED, SAID))
+        if len(asked) != 1 or len(answered) != 1:
+            return items
+        if item.get("system"):
+            found.append({"role": "system", "content": item["system"]})
+        rest = {key: value for key, value in item.items() if key not in (asked[0], answered[0], "system")}
+        found += [
+            {"role": "user", "content": item[asked[0]]},
+            {**rest, "role": "assistant", "content": item[answered[0]]},
+        ]
     return found
 
 

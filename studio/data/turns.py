@@ -11,7 +11,6 @@ Raises `RowProblem`, whose sentence begins with the given place. Independent of 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from studio.data.calls import call_list, calls_with_words, tool_schemas
@@ -19,13 +18,14 @@ from studio.data.cells import as_list, as_text, written
 from studio.data.contents import Content, content_of, thought_text
 from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
-from studio.data.speakers import CALLERS, ROLES, is_turn, named, speaker, spoken, taken_for
+from studio.data.speakers import CALLERS, ROLES, exchanges, is_turn, named, speaker, spoken, taken_for
+from studio.data.transcripts import transcript
 from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
 
 _PLAIN = ("user", "assistant", "system", "tool")
-_CONTENTS = ("content", "value", "text", "parts", "message")
-_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details")
+_CONTENTS = ("content", "value", "text", "parts", "message", "refusal")
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details", "tool_plan")
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
 _CALLS = ("tool_calls", "function_call")
 _MARKED = frozenset((*MARKS, *DETAILS))
@@ -40,8 +40,9 @@ _TALKS = ("messages", "conversations", "conversation")
 def unwrapped(value: Any) -> Any:
     """Return the content of an object that only wraps it, and any other value unchanged.
 
-    Wrappers are {"messages": […]} (OpenAI preference data), {"conversations": […]} and SQuAD's {"text": […]}, of which
-    the first answer is taken. A list of exchanges, [{"human": …, "assistant": …}, …], becomes the list of their turns.
+    Wrappers are {"messages": […]} (OpenAI preference data), {"conversations": […]}, SQuAD's {"text": […]}, of which the
+    first answer is taken, and TriviaQA's {"value": …, "aliases": […]}. A list of exchanges,
+    [{"human": …, "assistant": …}, …], becomes the list of their turns.
     """
     if isinstance(value, list):
         return spoken(value)
@@ -49,26 +50,11 @@ def unwrapped(value: Any) -> Any:
         for key in _TALKS:
             if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, spoken(value[key])))):
                 return spoken(value[key])
+        if isinstance(value.get("value"), str) and "aliases" in value:
+            return value["value"]
         if isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
             return value["text"][0] if value["text"] else ""
     return value
-
-
-_SPEAKERS = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-
-
-def transcript(text: str) -> list[dict] | None:
-    """Split a conversation written as one text into turns; None for any other text.
-
-    The format is that of hh-rlhf: "Human: … Assistant: …" with empty lines between the turns.
-    """
-    before, *parts = _SPEAKERS.split(text.strip())
-    if before or not parts:
-        return None
-    return [
-        {"role": ROLES[speaker.lower()], "content": message.strip()}
-        for speaker, message in zip(parts[::2], parts[1::2], strict=True)
-    ]
 
 
 def turns(value: Any, place: Sentence, column: str) -> list[dict]:
@@ -86,7 +72,7 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
             column=column,
         )
     try:
-        return list(items) if all(map(_is_plain, items)) else _named_or_taken(spoken(items), place)
+        return list(items) if all(map(_is_plain, items)) else _named_or_taken(exchanges(spoken(items)), place)
     except RecursionError as error:
         raise RowProblem(
             "shape", "{place} has a message that is nested too deeply. Correct or remove the row.", place=place
@@ -99,7 +85,9 @@ def _items(value: Any) -> list | None:
         return value
     if isinstance(value, str):
         found = as_list(value)
-        return as_list(unwrapped(written(value))) if found is None else found
+        if found is None:
+            found = as_list(unwrapped(written(value)))
+        return transcript(value) if found is None else found
     return [value] if is_turn(value) else as_list(unwrapped(value))
 
 
@@ -355,7 +343,8 @@ def check_order(messages: list[dict], place: Sentence) -> list[dict]:
     before = spoke = "start"
     for number, turn in enumerate(messages, start=1):
         role = turn["role"]
-        if not turn["content"].strip() and not turn.get("tool_calls") and role != "tool":
+        words = split_reasoning(turn["content"])[1] if role == "assistant" else turn["content"]
+        if not words.strip() and not turn.get("tool_calls") and role != "tool":
             raise RowProblem(
                 "empty",
                 "{place} has an empty message from {role} (message {number}). Fill it or remove the row.",

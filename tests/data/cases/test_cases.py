@@ -1,4 +1,4 @@
-"""Small inputs of each kind that people bring, and the reading that each must get: shape, roles, records, learnt
+"""Small inputs of each kind that people bring, and the reading that each must get: shape, roles, records, labelled
 tokens, findings.
 
 A case is a folder with `case.yaml` and its input file. Keys of `case.yaml`, all but `input` optional:
@@ -7,9 +7,9 @@ A case is a folder with `case.yaml` and its input file. Keys of `case.yaml`, all
     template: a lent chat template  folder: files of the model folder that differ from the starter's, name → text
     shape, roles: what is proposed  record: keys and values that the first training record has
     records: how many are used      skipped: kind → rows that are not used
-    learnt: the learnt parts of the first training record, in order, over all its examples, special tokens included
+    labelled: the labelled parts of the first training record, in order, over all its examples, special tokens included
     weights: the loss weight of each of those parts
-    not_learnt: texts that stand in no learnt part      prompt: text before the first learnt part
+    not_labelled: texts that stand in no labelled part  prompt: text before the first labelled part
     findings: kind → level          unused: columns that the page names as not used
     refused: words of the sentence with which the data is refused
 """
@@ -36,6 +36,10 @@ from studio.tasks import IGNORED
 from studio.words import StudioError
 
 HERE = Path(__file__).parent
+KEYS = {
+    *("input", "task", "template", "folder", "shape", "roles", "record", "records", "skipped", "refused"),
+    *("labelled", "weights", "not_labelled", "prompt", "findings", "unused"),
+}
 CASES = sorted(path.parent.name for path in HERE.glob("*/case.yaml"))
 
 
@@ -56,7 +60,7 @@ def model_folder(case: dict, folder: Path) -> Path:
 
 
 def labelled_parts(examples, tokenizer: ChatTokenizer) -> list[tuple[str, float, str]]:
-    """(text, loss weight, text before it) of each run of learnt tokens of one weight."""
+    """(text, loss weight, text before it) of each run of labelled tokens of one weight."""
     found = []
     for example in (row for part in examples for row in part.sequences):
         weights = example.weights or [1.0] * len(example.ids)
@@ -79,6 +83,7 @@ def labelled_parts(examples, tokenizer: ChatTokenizer) -> list[tuple[str, float,
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, tmp_path: Path):
     case = yaml.safe_load((HERE / name / "case.yaml").read_text(encoding="utf-8"))
+    assert not case.keys() - KEYS  # a key that nothing reads would check nothing
     path = HERE / name / case["input"]
     recipe = recipe_from(
         {
