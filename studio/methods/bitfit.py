@@ -28,7 +28,7 @@ class BitFit(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 40
-    ships_as: ClassVar[str] = "BITFIT"
+    artefact_type: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
     # Their biases are read directly, bypassing the layers, or are in the head only.
     unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "modernbert")

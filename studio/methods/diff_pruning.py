@@ -25,7 +25,7 @@ class DiffPruning(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "unstructured mask"
     order: ClassVar[int] = 45
-    ships_as: ClassVar[str] = "SHIRA"
+    artefact_type: ClassVar[str] = "SHIRA"
     learning_rate: ClassVar[float] = 2e-2
 
     name: Literal["diff_pruning"] = option("diff_pruning", "Method", "", hidden=True)

@@ -25,7 +25,7 @@ class PSOFT(KeepsBuffers, Targeted):
     title: ClassVar[str] = "PSOFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 53
-    ships_as: ClassVar[str] = "LORA"
+    artefact_type: ClassVar[str] = "LORA"
     learning_rate: ClassVar[float] = 1e-3
     found: ClassVar[str] = "_psoft_"
 

@@ -234,7 +234,7 @@ def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
         "Cost": page.t(card.cost),
         "Limits": page.t(card.limits),
         "Paper": card.paper,
-        "Ships as": method.ships_as,
+        "Saved as": method.artefact_type,
     }
     told = {page.t(title): e(text) for title, text in rows.items()}
     for what, capability in CAPABILITIES.items():

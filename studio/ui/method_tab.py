@@ -219,7 +219,7 @@ def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
     return {
         row["id"]: f"{row['name']} · {row['card'].get('summary', '')}"
         for row in rows
-        if row["card"].get("ships_as") == kind
+        if row["card"].get("artefact_type") == kind
         and made_with.items() <= row["card"].get("recipe", {}).get("method", {}).items()
     }
 

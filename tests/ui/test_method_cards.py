@@ -142,20 +142,28 @@ def test_a_chooser_offers_only_what_its_method_can_take(desk):
         "fine-tuned": {"name": "intrinsic_prompt", "stage": "train"},
     }.items():
         desk.store.add_adapter(
-            name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}}
+            name, name, None, {"base": "starter", "artefact_type": "PROMPT_TUNING", "recipe": {"method": method}}
         )
     for place in ("pfeiffer", "houlsby", "parallel"):
         desk.store.add_adapter(
             place,
             place,
             None,
-            {"base": "starter", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": place}}},
+            {
+                "base": "starter",
+                "artefact_type": "BOTTLENECK",
+                "recipe": {"method": {"name": "adapter", "place": place}},
+            },
         )
     desk.store.add_adapter(
         "other",
         "other",
         None,
-        {"base": "elsewhere", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}}},
+        {
+            "base": "elsewhere",
+            "artefact_type": "BOTTLENECK",
+            "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}},
+        },
     )
 
     def offered(method, key):

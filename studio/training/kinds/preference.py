@@ -74,5 +74,6 @@ class Preference(Generation):
                 rows.append(Prediction(prompt, record["chosen"], base, fine_tuned, scores, record["rejected"]))
             else:
                 good, bad = (record["completion"], "") if record["label"] else ("", record["completion"])
-                rows.append(Prediction(prompt, good, base, fine_tuned, {"heeded": (old.right, new.right)}, bad))
+                scores = {"reward_accuracy": (old.reward_accuracy, new.reward_accuracy)}
+                rows.append(Prediction(prompt, good, base, fine_tuned, scores, bad))
         return rows
