@@ -119,7 +119,7 @@ def test_what_drives_the_whole_page_is_marked_and_lies_where_tests_run_looks_for
 
 def test_the_window_and_the_recipe_import_no_torch():
     code = (
-        "import sys; import studio.ui.window, studio.desk; "
+        "import sys; import studio.ui.window, studio.draft; "
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
     output = subprocess.run(
