@@ -99,7 +99,7 @@ def test_no_circles_of_packages():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_a_file_fits_its_room(path):
+def test_a_file_is_short_enough(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= MAX_FILE_LINES
     assert ast.get_docstring(ast.parse(text)), "a module says what it does"

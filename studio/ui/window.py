@@ -58,7 +58,7 @@ def build_page(page: Page) -> None:
     page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
     binders = [visitors.build_choice(page)]
     frame.build_steps(page)
-    with gr.Tabs(elem_id="rooms") as page.tabs:
+    with gr.Tabs(elem_id="tabs") as page.tabs:
         for (key, title), module in zip(frame.STEPS.items(), modules, strict=True):
             with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
                 if key in _TOPICS:
