@@ -34,6 +34,12 @@ TABS = ["Data", "Method", "Hyperparameters", "Train", "Chat", "Library"]
 WIDTHS = [1280, 768, 390]
 HEIGHT = 900
 _TALLEST = 6000  # maximum height of a screenshot in pixels
+# JavaScript: whether the page's height has not changed for 700 ms: a chart may be drawn late, or again in a new width.
+_SETTLED = """() => {
+  const now = document.documentElement.scrollHeight;
+  if (window.lastHeight !== now) [window.lastHeight, window.lastHeightAt] = [now, Date.now()];
+  return Date.now() - window.lastHeightAt > 700;
+}"""
 
 
 class Camera:
@@ -90,12 +96,15 @@ class Camera:
                 for width in self.widths:
                     page.set_viewport_size({"width": width, "height": HEIGHT})
                     tab(page, self.translated.get(name, name))
-                    page.wait_for_timeout(700)  # a chart or a container query may redraw after the width has changed
+                    page.wait_for_function(_SETTLED, timeout=20_000, polling=100)
+                    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                     tall = min(page.evaluate("document.documentElement.scrollHeight"), _TALLEST)
-                    page.set_viewport_size({"width": width, "height": max(HEIGHT, tall)})
+                    if name != "Chat":  # whose columns are as high as the window
+                        page.set_viewport_size({"width": width, "height": max(HEIGHT, tall)})
+                    page.evaluate("window.scrollTo(0, 0)")
                     path = self.folder / f"{state}-{name.lower()}-{theme}-{width}.jpg"
                     page.screenshot(path=path, type="jpeg", quality=70, animations="disabled", caret="hide")
-                    print(path.name, flush=True)
+                    print(path.name, f"{wide} pixels wider than the window" if wide > 0 else "", flush=True)
 
 
 def first(camera: Camera) -> None:
