@@ -18,9 +18,9 @@ from studio.data.speakers import is_turn
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
 
-ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
+QUESTION_KEYS = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
 """Keys of the question in an object that holds one exchange."""
-SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
+ANSWER_KEYS = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
 """Keys of the answer in such an object."""
 _FLAGS = {
     "1": True,
@@ -138,14 +138,14 @@ class Cells:
             raise self.empty(role)
         return turns(value, self.place, self.columns[role])
 
-    def talk(self, role: str) -> list[dict] | None:
+    def optional_turns(self, role: str) -> list[dict] | None:
         """The turns in a cell that may hold plain text instead; None if it does."""
         found = turns_in(self.cell(role))
         return None if found is None else turns(found, self.place, self.columns[role])
 
-    def asked(self, role: str) -> list[dict]:
+    def prompt_turns(self, role: str) -> list[dict]:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
-        talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
+        talk = self.turns(role) if isinstance(self.cell(role), list) else self.optional_turns(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
         if talk is None:
             question = self.text(role)
@@ -189,14 +189,14 @@ class Cells:
 
     def answer(self, role: str) -> list[dict]:
         """The turns of the answer, with the row's reasoning in front of the last one."""
-        message = self.talk(role)
+        message = self.optional_turns(role)
         if message is None:
             message = [{"role": "assistant", "content": self.text(role)}]
         if "reasoning" not in self.columns or message[-1]["role"] != "assistant":
             return message
-        return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
+        return [*message[:-1], {**message[-1], "content": self.with_reasoning(message[-1]["content"])}]
 
-    def reasoned(self, answer: str) -> str:
+    def with_reasoning(self, answer: str) -> str:
         """`answer` with the text of the reasoning column joined in front of it."""
         value = self.cell("reasoning")
         thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.text_of("reasoning")
@@ -235,7 +235,11 @@ class Cells:
             if offered
             else messages
         )
-        return {"messages": self.weighed(self.checked(bare)), **({"tools": offered} if offered else {}), **self.tools()}
+        return {
+            "messages": self.with_weights(self.checked(bare)),
+            **({"tools": offered} if offered else {}),
+            **self.tools(),
+        }
 
     def tools(self) -> dict:
         """Return {"tools": […]} from the tools column or the object in the prompt cell; {} if there are none."""
@@ -247,7 +251,7 @@ class Cells:
         found = tool_schemas(value, self.place)
         return {"tools": found} if found else {}
 
-    def weighed(self, messages: list[dict]) -> list[dict]:
+    def with_weights(self, messages: list[dict]) -> list[dict]:
         """Return `messages` with the loss weights of the row's columns multiplied with those of the turns."""
         if "mask_history" in self.columns and self.flagged("mask_history"):
             last = len(messages) - 1
@@ -300,7 +304,7 @@ def _exchange(item: Any) -> list | None:
         return item if len(item) == 2 else None
     if not isinstance(item, dict):
         return None
-    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (ASKED, SAID))
+    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (QUESTION_KEYS, ANSWER_KEYS))
     return None if asked is None or text is None else [asked, text]
 
 

@@ -70,7 +70,7 @@ def speaker(item: dict) -> str:
     return name if name in ROLES else name.replace("-", "_").replace(" ", "_")
 
 
-def taken_for(items: list) -> dict[str, str]:
+def infer_roles(items: list) -> dict[str, str]:
     """Unknown speaker → "user" or "assistant", in a conversation of exactly two speakers; {} for any other.
 
     If one speaker is known, the other gets the opposite role; if both are unknown, the first one is the user. System
@@ -92,7 +92,7 @@ def is_turn(item: Any) -> bool:
     return isinstance(item, dict) and ("role" in item or "from" in item)
 
 
-def spoken(items: list) -> list:
+def to_turns(items: list) -> list:
     """Convert a list of exchanges with speaker names as keys, [{"human": …, "assistant": …}, …], to turns.
 
     This is the ShareGPT variant of ms-swift. Other keys of an exchange are assigned to the answer. A list in any other

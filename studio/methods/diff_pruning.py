@@ -106,12 +106,12 @@ class DiffPruning(Method):
         class Settle(TrainerCallback):
             """Fix the gates for the last steps of the run.
 
-            `settle` leaves fixed gates unchanged, so it may be called at each step and after a resume.
+            `fix_gates` leaves fixed gates unchanged, so it may be called at each step and after a resume.
             """
 
             def on_step_begin(self, args, state, control, model=None, **kwargs):
                 if state.global_step >= begin:
-                    model.base_model.settle("default")
+                    model.base_model.fix_gates("default")
 
         return [Settle()]
 

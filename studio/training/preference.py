@@ -204,7 +204,7 @@ class PreferenceTrainer(StudioTrainer):
 
         The reward of an answer is β times its log-ratio (ORPO: β times its mean log-probability per token).
         """
-        loss, found = self.judged(model)
+        loss, found = self.validation_metrics(model)
         figures = {"loss": loss, "reward_accuracy": fmean(item.reward_accuracy for item in found)}
         if found[0].margin is not None:
             figures |= {
@@ -214,7 +214,7 @@ class PreferenceTrainer(StudioTrainer):
         return figures
 
     @torch.no_grad()
-    def judged(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
+    def validation_metrics(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
         """Return (mean loss, metrics of each validation example) of `model`, a reference model, or by default of the
         model being fine-tuned.
         """
