@@ -60,7 +60,7 @@ def build(page: Page):
         with gr.Column(scale=2, min_width=300):
             ui.examples = Board(skeleton(332), elem_id="examples")
             ui.upload = gr.File(
-                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=104
+                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=116
             )
             gr.HTML(
                 '<p class="help">'
