@@ -15,7 +15,7 @@ from studio.data.cells import as_list, as_text, structured
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
-from studio.data.speakers import ASKED, SAID, is_turn
+from studio.data.speakers import ANSWER_KEYS, QUESTION_KEYS, is_turn
 from studio.data.transcripts import open_prompt, transcript
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
@@ -141,14 +141,14 @@ class Cells:
             raise self.empty(role)
         return turns(value, self.place, self.columns[role])
 
-    def talk(self, role: str) -> list[dict] | None:
+    def optional_turns(self, role: str) -> list[dict] | None:
         """The turns in a cell that may hold plain text instead; None if it does."""
         found = turns_in(self.cell(role))
         return None if found is None else turns(found, self.place, self.columns[role])
 
-    def asked(self, role: str) -> list[dict]:
+    def prompt_turns(self, role: str) -> list[dict]:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
-        talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
+        talk = self.turns(role) if isinstance(self.cell(role), list) else self.optional_turns(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
         extra = "" if extra.lower() in _NO_INPUT else extra
         if talk is None:
@@ -204,12 +204,12 @@ class Cells:
 
     def answer(self, role: str) -> list[dict]:
         """The turns of the answer, with the row's reasoning in front of the last one."""
-        message = self.talk(role)
+        message = self.optional_turns(role)
         if message is None:
             message = [self._called(role) or {"role": "assistant", "content": self.text(role)}]
         if "reasoning" not in self.columns or message[-1]["role"] != "assistant":
             return message
-        return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
+        return [*message[:-1], {**message[-1], "content": self.with_reasoning(message[-1]["content"])}]
 
     def _called(self, role: str) -> dict | None:
         """The answer as a message of tool calls, if it is a list of calls of the row's tools (xLAM); None if not."""
@@ -222,7 +222,7 @@ class Cells:
             return None
         return {"role": "assistant", "content": "", "tool_calls": call_list(calls, self.place)}
 
-    def reasoned(self, answer: str) -> str:
+    def with_reasoning(self, answer: str) -> str:
         """`answer` with the text of the reasoning column joined in front of it."""
         value = self.cell("reasoning")
         thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.text_of("reasoning")
@@ -261,7 +261,11 @@ class Cells:
             if offered
             else messages
         )
-        return {"messages": self.weighed(self.checked(bare)), **({"tools": offered} if offered else {}), **self.tools()}
+        return {
+            "messages": self.with_weights(self.checked(bare)),
+            **({"tools": offered} if offered else {}),
+            **self.tools(),
+        }
 
     def tools(self) -> dict:
         """Return {"tools": […]} from the tools column or the object in the prompt cell; {} if there are none."""
@@ -273,7 +277,7 @@ class Cells:
         found = tool_schemas(value, self.place)
         return {"tools": found} if found else {}
 
-    def weighed(self, messages: list[dict]) -> list[dict]:
+    def with_weights(self, messages: list[dict]) -> list[dict]:
         """Return `messages` with the loss weights of the row's columns multiplied with those of the turns."""
         if "mask_history" in self.columns and self.flagged("mask_history"):
             last = len(messages) - 1
@@ -326,7 +330,7 @@ def _exchange(item: Any) -> list | None:
         return item if len(item) == 2 else None
     if not isinstance(item, dict):
         return None
-    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (ASKED, SAID))
+    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (QUESTION_KEYS, ANSWER_KEYS))
     return None if asked is None or text is None else [asked, text]
 
 

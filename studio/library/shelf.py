@@ -36,8 +36,8 @@ def add(
     """Copy the finished files in `source` into the library; returns the adapter's id, by default `run_id`.
 
     The folder appears complete or not at all, then its row. A repeated call, as after a worker was killed, replaces
-    both. Adds `bytes` and `lent_template` to the card, and `finished` where it is missing. Raises StudioError for an
-    invalid name.
+    both. Adds `bytes` and `overrides_template` to the card, and `finished` where it is missing. Raises StudioError for
+    an invalid name.
     """
     adapter_id = safe_name(adapter_id or run_id or "")
     name = _good_name(name)
@@ -56,7 +56,7 @@ def add(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
             **card,
             "bytes": weight_bytes(half),
-            "lent_template": lent,
+            "overrides_template": lent,
         }
         _write_words(half, name, run_id, card)
         sync_folder(half)

@@ -89,7 +89,7 @@ def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.n
     recipe = kind.recipe
     training, machine, method = recipe.training, recipe.machine, recipe.method
     set_seed(training.seed)
-    model = kind.load(kind.base, machine.precision if method.ships_as != "model" else "fp32")
+    model = kind.load(kind.base, machine.precision if method.artefact_type != "model" else "fp32")
     if recipe.quantisation != "none":
         from peft import prepare_model_for_kbit_training
 
@@ -202,7 +202,7 @@ def finish(
     best = checkpoints.best(checkpoints.listed(job.home.checkpoints(job.run_id)))
     if recipe.training.load_best_model_at_end and best:
         trainer.load_delta(best.folder)
-    whole = recipe.method.ships_as == "model"
+    whole = recipe.method.artefact_type == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     artefact.finish_method(recipe.method, model, base)
     metrics = kind.outcome(

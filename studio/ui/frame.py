@@ -27,7 +27,7 @@ STEPS = {
     "chat": "Chat",
     "library": "Library",
 }
-# Kind of problem in `Outlook.problems` → step with the controls to resolve it.
+# Kind of problem in `Preflight.problems` → step with the controls to resolve it.
 _STEP_OF = {
     "data": "data",
     "model": "method",
@@ -100,7 +100,7 @@ def step_states(page: Page) -> dict[str, tuple[str, str]]:
 
     States: done, attention (a problem prevents Start), running, next, todo.
     """
-    problems = page.desk.outlook().problems
+    problems = page.editor.preflight().problems
     hints = {}
     for part, problem in problems.items():
         hints.setdefault(_STEP_OF.get(part, "hyperparameters"), page.say(problem))

@@ -44,7 +44,7 @@ def build(page: Page):
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
     bind_results = results.build(page, seen)
     kept = CheckpointPanel(page)
-    with gr.Accordion(page.t("Log"), open=False):
+    with gr.Accordion(page.t("Run log"), open=False):
         log = gr.HTML(elem_id="log", apply_default_css=False)
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
@@ -57,7 +57,7 @@ def build(page: Page):
         kept.bind()
 
         def pressed_start():
-            return page.desk.start(), gr.update(interactive=False)
+            return page.editor.start(), gr.update(interactive=False)
 
         page.on(start.click, pressed_start, None, [page.run, start], changes=True)
         page.on(pause.click, lambda run: on_request(page, run, "pause"), page.run, pause, changes=True)
@@ -114,11 +114,11 @@ def on_press(page: Page, run_id: str, event: gr.EventData, profile: gr.OAuthProf
         run = client.start_again(page.store, item)
     elif act == "mend":
         run = start_mended(page, page.store.run(run_id), int(item))
-    elif act == "mend-desk":
-        page.desk.change(**mended(page, page.store.run(run_id), int(item)).to_dict())
+    elif act == "mend-draft":
+        page.editor.change(**mended(page, page.store.run(run_id), int(item)).to_dict())
         tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
     elif act == "recipe":
-        page.desk.change(**(page.store.run(item) or {"recipe": {}})["recipe"])
+        page.editor.change(**(page.store.run(item) or {"recipe": {}})["recipe"])
         tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
     return run, tabs, changed, gr.update(value=path)
 

@@ -114,9 +114,9 @@ def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browse
     page.locator("#status .diagnosis").wait_for()
     assert "too high" in (text := page.inner_text("#status .diagnosis")) or "exploded" in text, text
 
-    # On the desk first, to be looked at; then started.
-    page.locator("#status").get_by_role("button", name="Put on the desk").first.click()
-    until(lambda: studio.store.note("draft")["training"]["learning_rate"] < 0.1, 20, "the recipe is not on the desk")
+    # Loaded as the draft first, to be looked at; then started.
+    page.locator("#status").get_by_role("button", name="Load the recipe with").first.click()
+    until(lambda: studio.store.note("draft")["training"]["learning_rate"] < 0.1, 20, "the recipe is not the draft")
     tab(page, "Train")
     page.locator("#status").get_by_role("button", name="Start again with").first.click()
     until(lambda: len([run for run in studio.store.runs() if run["name"] == "bad rate"]) == 2, 20, "it does not start")

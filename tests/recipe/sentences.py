@@ -144,7 +144,7 @@ SAID_ELSEWHERE = {
         "_ALL_ZERO",
     ),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
-    "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
+    "studio/draft/editor.py": ("next(iter(preflight.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),
     "studio/ui/chat_presets.py": ("next(iter(wrong.values()))", "name"),  # HAND_LISTED
     "studio/ui/chat_rows.py": ("TASKS[task].title",),  # task titles

@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 
 from studio import hardware
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.hardware import GB, Gpu, Hardware
 from studio.home import Home
 from studio.jobs import client
@@ -30,7 +30,7 @@ HOSTILE = '<script>alert(1)</script> "name"'
 def page(tmp_path, monkeypatch):
     monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
     home = Home(tmp_path / "home")
-    return Page(None, "en", Desk(home, Store(home.database)), Feed(Store(home.database)))
+    return Page(None, "en", DraftEditor(home, Store(home.database)), Feed(Store(home.database)))
 
 
 def made(page, state="done", name=HOSTILE, rate=2e-4, losses=(), reason=None, result=None) -> dict:
@@ -153,14 +153,14 @@ def test_devices_say_what_each_has_free_and_one_is_chosen(page, monkeypatch):
     assert "1 run waiting" in html and html.count(" free") >= 3
     assert client.choose_device(page.store, "auto") == "cuda:1"  # a run has a claim on the first one
     device_picker.choose(page, "cuda:0")
-    assert page.desk.draft()["machine"]["device"] == "cuda:0"
+    assert page.editor.draft()["machine"]["device"] == "cuda:0"
     assert 'data-item="cuda:0" aria-pressed="true"' in device_picker.devices_html(page)
 
 
 def test_the_remedy_is_started_or_put_on_the_desk(page):
     run = made(page, "done", rate=0.5, losses=[2 + step / 5 for step in range(30)])
     html = diagnosis_panel.diagnosis_html(page, run)
-    assert acts(html) == ["mend", "mend-desk"] and "exploded" in html
+    assert acts(html) == ["mend", "mend-draft"] and "exploded" in html
     new = page.store.run(diagnosis_panel.start_mended(page, run, 0))
     assert new["state"] == "queued" and new["recipe"]["training"]["learning_rate"] < 0.1
     assert diagnosis_panel.mended(page, run, 0).to_dict() == new["recipe"]
@@ -172,7 +172,7 @@ def test_the_remedy_is_started_or_put_on_the_desk(page):
 def test_a_visitor_looks_and_changes_nothing(page, monkeypatch):
     run = made(page, "running")
     monkeypatch.setenv("SPACE_ID", "Ada/studio")
-    for act in ("finish", "discard", "again", "recipe", "mend", "mend-desk", "report"):
+    for act in ("finish", "discard", "again", "recipe", "mend", "mend-draft", "report"):
         with pytest.raises(gr.Error, match="owner"):
             train_tab.on_press(page, run["id"], SimpleNamespace(act=act, item=run["id"]), None)
     assert page.store.latest_request(run["job_id"]) is None and len(page.store.runs()) == 1
