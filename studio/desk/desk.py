@@ -310,6 +310,11 @@ class Desk:
                 self._seen = (key, now, look(self.draft(), self.readings, self.store))
             return self._seen[2]
 
+    def outlook_of(self, draft: dict) -> Outlook:
+        """Like `outlook`, for a variant of the draft."""
+        with self._looking:
+            return look(draft, self.readings, self.store)
+
     def _made_from(self) -> str:
         """Cache key of the outlook: the draft, its data files and model folder, and whether a reading has ended."""
         draft = self.draft()
