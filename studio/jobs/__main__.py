@@ -1,4 +1,5 @@
-"""`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait|compare`: training runs from a terminal.
+"""Training runs from a terminal:
+`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait|compare`.
 
 The same store and supervisor as behind the page: a run that is started here is drawn there, and the other way round.
 RUN is a run's id, its name (the newest of that name), or "last".

@@ -143,7 +143,7 @@ def good_tags(tags: Iterable[str]) -> list[str]:
             )
         found.setdefault(tag.casefold(), tag)
     if len(found) > MAX_TAGS:
-        raise StudioError("An adapter can have {most} tags; remove one first.", most=MAX_TAGS)
+        raise StudioError("There can be {most} tags at most; remove one first.", most=MAX_TAGS)
     return list(found.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ _LAST_ROWS = 50  # among which the last training loss is looked for
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a result over `count` runs that differ only in their seed, and its 95 % interval, if there is one."""
+    """The mean of a result over the `count` runs of a group that have it, and its 95 % interval, if there is one."""
 
     value: float
     interval: Interval | None
@@ -58,7 +59,7 @@ class Comparison:
     def ranks(self) -> list[int | None]:
         """The rank of each run, equal for equal values; None for a run without the result."""
         values = [metric.value for metric in self.results.get(self.by, [])] or [None] * len(self.runs)
-        return [None if value is None else 1 + values.index(value) for value in values]
+        return [1 + values.index(value) if _is_finite(value) else None for value in values]
 
 
 def compare(store: Store, run_ids: list[str], by: str = "") -> Comparison:
@@ -93,7 +94,14 @@ def is_share(key: str) -> bool:
 
 
 def _rank_key(by: str, value: float | None) -> tuple[bool, float]:
-    return value is None, 0.0 if value is None else value if by in LOWER_IS_BETTER else -value
+    if not _is_finite(value):
+        return True, 0.0
+    return False, value if by in LOWER_IS_BETTER else -value
+
+
+def _is_finite(value: float | None) -> bool:
+    """Whether there is a value; the loss of a run that broke is NaN."""
+    return value is not None and math.isfinite(value)
 
 
 def _results(store: Store, runs: list[dict]) -> dict[str, list[Metric]]:
@@ -151,7 +159,7 @@ def _without_seed(recipe: dict) -> str:
 
 def _mean(key: str, values: list[float | None]) -> Mean | None:
     known = [value for value in values if value is not None]
-    if not known:
+    if not known or not all(map(math.isfinite, known)):
         return None
     interval = student(known)
     if interval and (is_share(key) or key in LOWER_IS_BETTER):  # none of them can be negative

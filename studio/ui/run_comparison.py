@@ -126,7 +126,7 @@ def _components(page: Page) -> Parts:
         save = gr.Button(page.t("Save name and tags"), min_width=150, elem_id="compare-save")
     with gr.Column(visible=False, elem_id="comparison") as shown:
         plot = RunCurves(Curves(page.home, page.store), page.store, language=page.language, elem_id="compare-plot")
-        by = gr.Dropdown([], label=page.t("Rank by"), elem_id="compare-by")
+        by = gr.Dropdown([], label=page.t("Rank by"), allow_custom_value=True, elem_id="compare-by")
         table = gr.HTML(elem_id="compare-table", apply_default_css=False)
         with gr.Row():
             table_csv = gr.Button(page.t("Download this table as CSV"), elem_id="compare-csv")
@@ -148,7 +148,7 @@ def bind(page: Page, parts: Parts, changed: gr.Textbox) -> None:
     outputs = [*parts.listed, *parts.comparison]
 
     def look(values: dict):
-        return {**listed(page, parts, values), **compared(page, parts, values)}
+        return _drawn(page, parts, values)
 
     def arrange(values: dict):
         return listed(page, parts, {**values, parts.at: "0"})
@@ -174,7 +174,7 @@ def _bind_actions(page: Page, parts: Parts, inputs: set, outputs: list) -> None:
     def keep(values: dict):
         view = parts.view_of(values)
         annotate(page, view.selected, values[parts.name], values[parts.tags])
-        return {**listed(page, parts, values), **compared(page, parts, values)}
+        return _drawn(page, parts, values)
 
     def table_file(picked: str, by: str):
         found = compare(page.store, View(picked=picked).selected, by or "")
@@ -183,7 +183,7 @@ def _bind_actions(page: Page, parts: Parts, inputs: set, outputs: list) -> None:
     def rows_file(picked: str):
         return _file(page, "recorded-rows.csv", export.metrics_csv(page.store, View(picked=picked).selected))
 
-    acted = [page.run, parts.picked, *outputs, parts.at]
+    acted = [page.run, parts.picked, *outputs]
     page.on(parts.listing.click, press, inputs, acted, shows="recipes")
     for event in (parts.save.click, parts.name.submit, parts.tags.submit):
         page.on(event, keep, {*inputs, parts.name, parts.tags}, outputs, changes=True)
@@ -192,6 +192,11 @@ def _bind_actions(page: Page, parts: Parts, inputs: set, outputs: list) -> None:
         (parts.rows_csv, rows_file, [parts.picked]),
     ):
         page.on(button.click, make, given, parts.file, changes=True).then(None, parts.file, None, js=TAKE)
+
+
+def _drawn(page: Page, parts: Parts, values: dict) -> dict:
+    """Return updates of the list and of the comparison."""
+    return {**listed(page, parts, values), **compared(page, parts, values)}
 
 
 def listed(page: Page, parts: Parts, values: dict) -> dict:
@@ -226,16 +231,20 @@ def compared(page: Page, parts: Parts, values: dict) -> dict:
     view, by = parts.view_of(values), values[parts.by] or ""
     runs = [run for run_id in view.selected if (run := page.store.run(run_id))]
     facts = [[run[key] for key in ("id", "name", "tags", "state", "ended")] for run in runs]
-    now = f"{view.picked};{hashlib.sha1(json.dumps([facts, by]).encode()).hexdigest()[:12]}"
-    if now == values[parts.compared]:
+
+    def stamp(by: str) -> str:
+        return f"{view.picked};{hashlib.sha1(json.dumps([facts, by]).encode()).hexdigest()[:12]}"
+
+    if stamp(by) == values[parts.compared]:
         return {parts.compared: gr.skip()}
     same = (values[parts.compared] or "").partition(";")[0] == (view.picked or "")
-    updates = {parts.compared: now, **({} if same else _edit_updates(parts, runs))}
+    updates = {} if same else _edit_updates(parts, runs)
     if len(runs) < 2:
-        return {**updates, parts.shown: gr.Column(visible=False), parts.plot: ""}
+        return {**updates, parts.compared: stamp(by), parts.shown: gr.Column(visible=False), parts.plot: ""}
     found = compare(page.store, [run["id"] for run in runs], by)
     return {
         **updates,
+        parts.compared: stamp(found.by),
         parts.shown: gr.Column(visible=True),
         parts.by: gr.update(choices=[(result_title(page, key), key) for key in found.results], value=found.by),
         parts.plot: plot_value(page, found),
@@ -262,8 +271,9 @@ def on_press(page: Page, parts: Parts, act: str, item: str, values: dict) -> dic
             return {parts.tag: item}
         case "page":
             return listed(page, parts, {**values, parts.at: item})
-        case "pick-all":
-            return {parts.picked: ",".join(search.matching(page.store, view.query))}
+        case "pick-all":  # drawn at once, not after another request by the change of `picked`
+            values = {**values, parts.picked: ",".join(search.matching(page.store, view.query))}
+            return {parts.picked: values[parts.picked], **_drawn(page, parts, values)}
         case "clear":
             return {parts.picked: ""}
         case "delete":

@@ -164,7 +164,7 @@ def _means_html(page: Page, found: Comparison) -> str:
     ]
     help_text = page.t(
         "Mean of the runs that differ only in their seed; in brackets the 95 % interval of the mean by Student's t. "
-        "With two seeds it is wide: intervals that overlap do not show which recipe is better."
+        "With two seeds it is wide; where intervals overlap much, the difference may be chance."
     )
     return f"<h4>{e(page.t('Means over seeds'))}</h4>{_table(heads, rows)}<p class='help'>{e(help_text)}</p>"
 
@@ -205,7 +205,13 @@ def _mean_text(page: Page, key: str, group: Group) -> str:
         return "–"
     if key == SECONDS:
         return page.say(duration(mean.value))
-    return metric_text(Metric(mean.value, mean.interval, None), is_share(key))
+    text = metric_text(Metric(mean.value, mean.interval, None), is_share(key))
+    total = len(group.runs)
+    return (
+        text
+        if mean.count == total
+        else page.t("{value}, {count} of {total}", value=text, count=mean.count, total=total)
+    )
 
 
 def _plain(value) -> str:
