@@ -1,6 +1,6 @@
 // Draws one metric of several runs in one chart; runs once when the component appears.
 // Asks server.more for the curves of the runs named by props.value, and hands them to Plotly.
-// `known`, `words`, `script_address` and plot_parts.js stand in front of this script.
+// `known`, `words`, `most`, `script_address` and plot_parts.js stand in front of this script.
 
 const DASHES = ["solid", "dash", "dot", "dashdot"]; // with eight colours: 32 runs that can be told apart
 const COLOURS = 8; // --run-0 … --run-7 of the style sheet
@@ -124,7 +124,7 @@ async function draw() {
   logSwitch.setAttribute("aria-pressed", String(isLog()));
   smoothSwitch.setAttribute("aria-pressed", String(view.smooth));
   meanSwitch.setAttribute("aria-pressed", String(view.mean));
-  help.textContent = view.mean ? words.band : "";
+  help.textContent = [view.mean && words.band, runs.length > most && say(words.first, { count: most })].filter(Boolean).join(" ");
   const drawn = traces();
   empty.hidden = drawn.length > 0 || Boolean(found.more);
   plot.hidden = !drawn.length;

@@ -24,6 +24,7 @@ from studio.store import Store
 AXES = ("step", "tokens", "seconds")
 """What a curve can be drawn over: optimiser steps, tokens trained on so far, seconds of training (without pauses)."""
 BUCKETS = 512
+MOST = 200  # runs whose curves are in memory, some 0.3 MB each
 _FILE = "curves.npz"
 _ROWS = 20_000  # rows read at a time
 _STAMP = ("id", "step", "time")  # of the last row read; another row may get its id when a run is resumed
@@ -119,13 +120,15 @@ class RunCurves:
 
     def save(self) -> None:
         """Keep the curves in the run's folder, if that is there."""
-        if self._stamp is None or not self._path.parent.is_dir():
-            return
-        facts = json.dumps({"stamp": self._stamp, "sums": list(self._sums), "rows": self.rows})
-        half = self._path.with_name(f".{_FILE}.{os.getpid()}")
-        with open(half, "wb") as file:
-            np.savez(file, **{f"curve.{key}": thinned(curve.points) for key, curve in self.curves.items()}, facts=facts)
-        os.replace(half, self._path)
+        with self._lock:
+            if self._stamp is None or not self._path.parent.is_dir():
+                return
+            facts = json.dumps({"stamp": self._stamp, "sums": list(self._sums), "rows": self.rows})
+            arrays = {f"curve.{key}": thinned(curve.points) for key, curve in self.curves.items()}
+            half = self._path.with_name(f".{_FILE}.{os.getpid()}-{threading.get_ident()}")
+            with open(half, "wb") as file:
+                np.savez(file, **arrays, facts=facts)
+            os.replace(half, self._path)
 
     def _load(self) -> None:
         """Take what the run's folder has; a file that is missing or damaged is made again from the store."""
@@ -145,7 +148,7 @@ class RunCurves:
 class Curves:
     """The curves of the `keep` runs that were asked for last. Thread-safe."""
 
-    def __init__(self, home: Home, store: Store, keep: int = 64):
+    def __init__(self, home: Home, store: Store, keep: int = MOST):
         self._home, self._store, self._keep = home, store, keep
         self._runs: OrderedDict[str, RunCurves] = OrderedDict()
         self._lock = threading.Lock()

@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from studio.runs.curves import AXES, BUCKETS, Curves, thinned
+from studio.runs.curves import AXES, BUCKETS, MOST, Curves, thinned
 from studio.store import ENDED, Store
 from studio.ui.launch import PLOTLY
 from studio.ui.live_plot import plot_script, translated_charts
@@ -26,7 +26,6 @@ from studio.words import translate
 
 _PATIENCE = 0.6  # seconds of reading after which the browser gets what there is
 _FULL = 20  # runs that are drawn with all their points; of more runs, each has fewer
-_MOST_RUNS = 500
 _GRID = 300  # points of a mean curve
 
 
@@ -39,14 +38,14 @@ class RunCurves(gr.HTML):
 
         for name in ("value", "html_template", "js_on_load", "apply_default_css", "server_functions"):
             kwargs.pop(name, None)
-        constants = {"known": metrics(language), "words": _words(language), "script_address": PLOTLY}
+        constants = {"known": metrics(language), "words": _words(language), "most": MOST, "script_address": PLOTLY}
         script = plot_script("run_curves.js")
         super().__init__(
             "",
             html_template='<div class="run-curves"></div>',
             apply_default_css=False,
             server_functions=[more],
-            js_on_load=f"const {{ known, words, script_address }} = {json.dumps(constants)};\n{script}",
+            js_on_load=f"const {{ known, words, most, script_address }} = {json.dumps(constants)};\n{script}",
             **kwargs,
         )
 
@@ -85,7 +84,7 @@ def answer(curves: Curves, store: Store, request: Any) -> dict:
     """
     request = request if isinstance(request, dict) else {}
     ids, axis, metric = _texts(request.get("runs")), request.get("axis"), str(request.get("metric"))[:100]
-    rows = [run for run_id in ids[:_MOST_RUNS] if (run := store.run(run_id))]
+    rows = [run for run_id in ids[:MOST] if (run := store.run(run_id))]
     if not rows or axis not in AXES:
         return {"stamp": "", "more": False, "live": False, "metrics": [], "curves": {}, "means": []}
     until, complete, found = time.monotonic() + _PATIENCE, True, {}
@@ -109,7 +108,7 @@ def answer(curves: Curves, store: Store, request: Any) -> dict:
         if metric in each.curves
     }
     return facts | {
-        "metrics": list(dict.fromkeys(key for each in found.values() for key in each.curves)),
+        "metrics": list(dict.fromkeys(key for each in found.values() for key in list(each.curves))),
         "curves": {run_id: _lists(each) for run_id, each in points.items()},
         "means": [_mean([points[run_id] for run_id in group if run_id in points]) for group in groups],
     }
@@ -160,6 +159,7 @@ def _words(language: str) -> dict[str, str]:
         "smooth": "Smooth",
         "mean": "Mean over seeds",
         "band": "The band reaches from the lowest to the highest seed.",
+        "first": "Only the first {count} of these runs are drawn.",
         "loading": "Reading the runs …",
         "nothing": "None of these runs has recorded this yet.",
         "failed": "The curves could not be drawn: {detail}. Reload the page to try again.",
