@@ -151,13 +151,8 @@ _SELECT_ALL = """(runs) => new Promise((done) => {
 def check_csv(store: Store, ids: list[str], folder: Path) -> tuple[float, int]:
     """Write the CSV of all rows and compare it with the store; returns the seconds of writing and the row count."""
     path = folder / "rows.csv"
-
-    def write():
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            file.writelines(export.metrics_csv(store, ids))
-
-    seconds, count = timed(write), 0
-    with open(path, encoding="utf-8", newline="") as file:
+    seconds, count = timed(lambda: export.write_metrics(Home(store.path.parent), ids, path)), 0
+    with open(path, encoding="utf-8-sig", newline="") as file:
         lines = csv.DictReader(file)
         for run in ids:
             for row in store.metrics(run):

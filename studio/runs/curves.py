@@ -71,6 +71,7 @@ class RunCurves:
 
     def _forget(self) -> None:
         self.curves: dict[str, Curve] = {}
+        self.keys: list[str] = []  # every key of the rows, in the order in which they first occur
         self.rows = 0  # read so far
         self._stamp: list[float] | None = None
         self._sums = np.zeros(2)  # tokens, seconds
@@ -104,13 +105,15 @@ class RunCurves:
         return bool(found) and list(found[0]) == self._stamp
 
     def _add(self, rows: list) -> None:
-        values = [_parsed(row[3]) for row in rows]
+        values = [parsed(row[3]) for row in rows]
         steps = np.array([row[1] for row in rows], dtype=float)
         sums = [
             np.cumsum([each.get(key) or 0.0 for each in values]) + start
             for key, start in zip(AXES[1:], self._sums, strict=True)
         ]
-        for key in dict.fromkeys(key for each in values for key in each):
+        present = dict.fromkeys(key for each in values for key in each)
+        self.keys = list(dict.fromkeys([*self.keys, *present]))
+        for key in present:
             if key in _NOT_CURVES:
                 continue
             column = np.array([_number(each.get(key)) for each in values], dtype=float)
@@ -123,7 +126,7 @@ class RunCurves:
         with self._lock:
             if self._stamp is None or not self._path.parent.is_dir():
                 return
-            facts = json.dumps({"stamp": self._stamp, "sums": list(self._sums), "rows": self.rows})
+            facts = json.dumps({"stamp": self._stamp, "sums": list(self._sums), "rows": self.rows, "keys": self.keys})
             arrays = {f"curve.{key}": thinned(curve.points) for key, curve in self.curves.items()}
             half = self._path.with_name(f".{_FILE}.{os.getpid()}-{threading.get_ident()}")
             with open(half, "wb") as file:
@@ -139,6 +142,7 @@ class RunCurves:
                     key.removeprefix("curve."): Curve(found[key]) for key in found.files if key.startswith("curve.")
                 }
             self._stamp, self._sums, self.rows = facts["stamp"], np.array(facts["sums"]), facts["rows"]
+            self.keys = facts["keys"]
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError):
@@ -171,7 +175,8 @@ def keep(home: Home, store: Store, run_id: str) -> None:
     found.save()
 
 
-def _parsed(text: str) -> dict:
+def parsed(text: str) -> dict:
+    """The values of a row of metrics."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:  # NaN and Infinity, which a loss can become

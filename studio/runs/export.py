@@ -4,32 +4,58 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from studio.home import REPOSITORY, Home
 from studio.runs.comparison import Comparison
+from studio.runs.curves import RunCurves, parsed
 from studio.store import Store
+from studio.words import StudioError
 
 _ROWS = 20_000  # read at a time, so that a long run needs little memory
 _FIXED = ("run", "name", "step", "time")
 
 
-def metrics_csv(store: Store, run_ids: Iterable[str]) -> Iterator[str]:
+def metrics_csv(home: Home, store: Store, run_ids: Iterable[str]) -> Iterator[str]:
     """All rows of the runs' metrics as portions of a CSV file, in the order in which they were written.
 
     Columns: run, name, step, time (seconds since 1970), then every metric; numbers in full precision, an empty field
     where a row lacks the metric.
     """
     runs = [run for run_id in run_ids if (run := store.run(run_id))]
-    keys = _keys(store, [run["id"] for run in runs])
+    keys: dict[str, None] = {}
+    for run in runs:
+        read = RunCurves(home, store, run["id"])
+        read.read()
+        keys |= dict.fromkeys(read.keys)
     yield _lines([[*_FIXED, *keys]])
+    sql = 'SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>? ORDER BY id LIMIT ?'
     for run in runs:
         after = 0
-        while rows := store.metrics(run["id"], after, _ROWS):
-            after = rows[-1]["id"]
+        while rows := store.raw(sql, run["id"], after, _ROWS):
+            after = rows[-1][0]
+            values = [parsed(row[3]) for row in rows]
             yield _lines(
-                [run["id"], run["name"], row["step"], row["time"], *(row["values"].get(key, "") for key in keys)]
-                for row in rows
+                [run["id"], run["name"], row[1], row[2], *(each.get(key, "") for key in keys)]
+                for row, each in zip(rows, values, strict=True)
             )
+
+
+def write_metrics(home: Home, run_ids: list[str], path: Path) -> None:
+    """Write the file of `metrics_csv` in a process of its own, so that a window stays responsive meanwhile.
+
+    Raises StudioError if that fails.
+    """
+    command = [sys.executable, "-m", "studio.runs.export", str(home.root), str(path), *run_ids]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode:
+        detail = (done.stderr.strip().splitlines() or [str(done.returncode)])[-1]
+        raise StudioError(
+            "The rows could not be written ({detail}). Make room on the disk and try again.", detail=detail
+        )
 
 
 def table_csv(found: Comparison) -> str:
@@ -83,16 +109,18 @@ def _dotted(option: tuple[str, str]) -> str:
     return ".".join(option).strip(".")
 
 
-def _keys(store: Store, run_ids: list[str]) -> list[str]:
-    """The metrics that the runs have, in the order in which they first occur."""
-    found: dict[str, None] = {}
-    for run_id in run_ids:
-        sql = 'SELECT DISTINCT key FROM metrics, json_each(metrics."values") WHERE run_id=?'
-        found |= dict.fromkeys(row["key"] for row in store.select(sql, run_id))
-    return list(found)
-
-
 def _lines(rows: Iterable[Iterable]) -> str:
     out = io.StringIO()
     csv.writer(out).writerows(rows)
     return out.getvalue()
+
+
+def main(home_folder: str, path: str, *run_ids: str) -> None:
+    """Write `metrics_csv` to a file, with the mark by which spreadsheets know UTF-8."""
+    home = Home(home_folder)
+    with open(path, "w", encoding="utf-8-sig", errors="replace", newline="") as file:
+        file.writelines(metrics_csv(home, Store(home.database), run_ids))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import gradio as gr
@@ -27,6 +26,7 @@ from studio.ui.run_curves import RunCurves
 from studio.ui.run_status import state_title
 from studio.words import StudioError
 
+_ROWS_CSV = "Download all recorded rows as CSV"
 _TO_COMPARISON = """() => {
   document.querySelector('#compare-list')?.scrollIntoView({ block: 'start', behavior: 'smooth' });
   return [];
@@ -130,7 +130,7 @@ def _components(page: Page) -> Parts:
         table = gr.HTML(elem_id="compare-table", apply_default_css=False)
         with gr.Row():
             table_csv = gr.Button(page.t("Download this table as CSV"), elem_id="compare-csv")
-            rows_csv = gr.Button(page.t("Download all recorded rows as CSV"), elem_id="compare-rows")
+            rows_csv = gr.Button(page.t(_ROWS_CSV), elem_id="compare-rows")
     at = gr.Textbox("0", visible="hidden", label=page.t("Page"), elem_id="compare-at")
     picked = gr.Textbox(visible="hidden", label=page.t("Selected"), elem_id="compare-picked")
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="compare-seen")
@@ -178,20 +178,27 @@ def _bind_actions(page: Page, parts: Parts, inputs: set, outputs: list) -> None:
 
     def table_file(picked: str, by: str):
         found = compare(page.store, View(picked=picked).selected, by or "")
-        return _file(page, "comparison.csv", [export.table_csv(found)])
+        path = fresh_folder(page.home) / "comparison.csv"
+        path.write_text(export.table_csv(found), encoding="utf-8-sig", errors="replace", newline="")
+        return gr.update(value=str(path))
 
     def rows_file(picked: str):
-        return _file(page, "recorded-rows.csv", export.metrics_csv(page.store, View(picked=picked).selected))
+        path = fresh_folder(page.home) / "recorded-rows.csv"
+        export.write_metrics(page.home, View(picked=picked).selected, path)
+        return gr.update(value=str(path))
 
     acted = [page.run, parts.picked, *outputs]
     page.on(parts.listing.click, press, inputs, acted, shows="recipes")
     for event in (parts.save.click, parts.name.submit, parts.tags.submit):
         page.on(event, keep, {*inputs, parts.name, parts.tags}, outputs, changes=True)
-    for button, make, given in (
-        (parts.table_csv, table_file, [parts.picked, parts.by]),
-        (parts.rows_csv, rows_file, [parts.picked]),
-    ):
-        page.on(button.click, make, given, parts.file, changes=True).then(None, parts.file, None, js=TAKE)
+    made = page.on(parts.table_csv.click, table_file, [parts.picked, parts.by], parts.file, changes=True)
+    made.then(None, parts.file, None, js=TAKE)
+    busy = gr.update(value=page.t("Writing the rows …"), interactive=False)
+    ready = gr.update(value=page.t(_ROWS_CSV), interactive=True)
+    writing = page.on(parts.rows_csv.click, lambda: busy, None, parts.rows_csv, changes=True)
+    made = page.on(writing.success, rows_file, parts.picked, parts.file, changes=True)
+    made.success(None, parts.file, None, js=TAKE)
+    page.on(made.then, lambda: ready, None, parts.rows_csv)
 
 
 def _drawn(page: Page, parts: Parts, values: dict) -> dict:
@@ -294,10 +301,3 @@ def annotate(page: Page, run_ids: list[str], name: str, tags: str) -> None:
         return
     for run, all_tags in [(run, good_tags([*run["tags"], *new])) for run in runs]:
         page.store.change_run(run["id"], run["name"], all_tags)
-
-
-def _file(page: Page, name: str, portions: Iterable[str]):
-    path = fresh_folder(page.home) / name
-    with open(path, "w", encoding="utf-8-sig", errors="replace", newline="") as file:
-        file.writelines(portions)
-    return gr.update(value=str(path))

@@ -157,15 +157,19 @@ def test_lower_losses_rank_first_and_a_broken_run_last(store):
         compare(store, ids, "beauty")
 
 
-def test_the_csv_has_every_row_of_the_store_in_full_precision(store, monkeypatch):
+def test_the_csv_has_every_row_of_the_store_in_full_precision(home, store, monkeypatch, tmp_path):
     monkeypatch.setattr(export, "_ROWS", 7)
     ids = [made(store, 'a, "quoted"\nname', 25, start=1 / 3), made(store, "b", 12)]
-    rows = list(csv.DictReader(io.StringIO("".join(export.metrics_csv(store, ids)))))
+    rows = list(csv.DictReader(io.StringIO(text := "".join(export.metrics_csv(home, store, ids)))))
     stored = [(run, row) for run in ids for row in store.metrics(run)]
     assert len(rows) == len(stored)
     for line, (run, row) in zip(rows, stored, strict=True):
         assert (line["run"], int(line["step"]), float(line["time"])) == (run, row["step"], row["time"])
         assert {k: float(v) for k, v in line.items() if v and k not in ("run", "name", "step", "time")} == row["values"]
+    export.write_metrics(home, ids, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_bytes().decode("utf-8-sig") == text
+    with pytest.raises(StudioError, match="could not be written"):
+        export.write_metrics(home, ids, tmp_path / "no folder" / "rows.csv")
     found = compare(store, ids)
     table = list(csv.DictReader(io.StringIO(export.table_csv(found))))
     assert [float(line["loss"]) for line in table] == [metric.value for metric in found.results["loss"]]
