@@ -1,11 +1,12 @@
 // Draws the charts of the run named by props.value; runs once when the component appears.
 // Asks server.more for new envelope buckets, keeps them in `series`, and hands them to Plotly, which is loaded on first use.
-// `charts`, `words` and `script_address` (where its script is) stand in front of this script.
+// `charts`, `words` and `script_address` (where its script is) and plot_parts.js stand in front of this script.
 
 const COLOURS = { light: ["#0072B2", "#D55E00", "#009E73"], dark: ["#56B4E9", "#E69F00", "#009E73"] }; // of Okabe and Ito: told apart by everybody
 const MARKED = 60; // points up to which each is marked, and nothing is smoothed
 const DASHES = ["solid", "dash", "dot"]; // … and without colour
 const root = element.querySelector(".live-plot");
+const colours = () => coloursOf(root);
 let run = null;
 let epoch = 0;
 let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
@@ -15,13 +16,6 @@ const views = {}; // chart key → {log, smooth}: what the person chose; undefin
 let wait = 1000;
 let timer = null;
 
-const make = (tag, className, text) => {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return node;
-};
-const say = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
 const unitOf = (chart) => units[chart.key] ?? chart.unit;
 const visible = () => !document.hidden && root.offsetParent !== null;
 
@@ -140,24 +134,6 @@ function note(text) {
   if (status.textContent !== text) status.textContent = text;
 }
 
-function plotly() {
-  if (window.Plotly) return Promise.resolve(window.Plotly);
-  window.deltaPlotly ||= new Promise((done, fail) => {
-    const script = make("script");
-    script.src = script_address;
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => fail(new Error(script_address));
-    document.head.append(script);
-  });
-  return window.deltaPlotly;
-}
-
-function colours() {
-  const style = getComputedStyle(root);
-  const get = (name) => style.getPropertyValue(name).trim();
-  return { text: get("--body-text-color-subdued"), line: get("--border-color-primary"), paper: get("--block-background-fill"), strong: get("--body-text-color") };
-}
-
 // Curves whose largest value is more than 30 times the smallest are unreadable on a linear axis.
 function logByItself(chart) {
   const values = chart.series.flatMap((item) => points(item.key, chart.scale).y);
@@ -166,17 +142,6 @@ function logByItself(chart) {
 }
 const isLog = (chart) => chart.log && (views[chart.key]?.log ?? logByItself(chart));
 const isSmooth = (chart) => chart.smooth && (views[chart.key]?.smooth ?? true);
-
-// An exponential moving average over a fortieth of the points, corrected for its start as Adam corrects its moments.
-function smoothed(values) {
-  const keep = 1 - 2 / (Math.max(5, values.length / 40) + 1);
-  let sum = 0, weight = 0;
-  return values.map((value) => {
-    sum = keep * sum + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return sum / weight;
-  });
-}
 
 function traces(chart) {
   const palette = COLOURS[document.body.classList.contains("dark") ? "dark" : "light"];

@@ -310,6 +310,11 @@ class DraftEditor:
                 self._seen = (key, now, check_draft(self.draft(), self.datasets, self.store))
             return self._seen[2]
 
+    def preflight_of(self, draft: dict) -> Preflight:
+        """Like `preflight`, for a variant of the draft."""
+        with self._looking:
+            return check_draft(draft, self.datasets, self.store)
+
     def _made_from(self) -> str:
         """Cache key of a `Preflight`: the draft, its data files and model folder, and whether a reading has ended."""
         draft = self.draft()

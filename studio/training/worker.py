@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
+from studio.runs import curves
 from studio.training import artefact, checkpoints, checks, continuation, initial, memory_report
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
@@ -70,6 +73,16 @@ def train(job: Job) -> dict:
             longest = max(getattr(material.train, "lengths", [0])) if material else 0
             memory_report.record(job, recipe, read_shape(base), int(longest), error)
         raise
+    finally:
+        keep_curves(job)
+
+
+def keep_curves(job: Job) -> None:
+    """Keep the run's curves for the comparison of runs. It can do without them, so a full disk is only logged."""
+    try:
+        curves.keep(job.home, job.store, job.run_id)
+    except (OSError, sqlite3.OperationalError) as error:
+        print(f"the curves are not kept: {error}", file=sys.stderr, flush=True)
 
 
 def prepared(job: Job, kind: Kind) -> TrainingData:

@@ -81,8 +81,9 @@ METRICS = [name for chart in CHARTS for name in chart["series"]]
 
 
 @cache
-def _script() -> str:
-    return (ASSETS / "ui" / "live_plot.js").read_text(encoding="utf-8")
+def plot_script(name: str) -> str:
+    """Return a component's script in `assets/ui`, with what all scripts that draw with Plotly need in front of it."""
+    return "\n".join((ASSETS / "ui" / file).read_text(encoding="utf-8") for file in ("plot_parts.js", name))
 
 
 class LivePlot(gr.HTML):
@@ -97,12 +98,13 @@ class LivePlot(gr.HTML):
         self._feed = feed
         # Not as properties: in a tab that was never opened, Gradio loses them at the first update (6.31).
         constants = {"charts": translated_charts(language), "words": _words(language), "script_address": PLOTLY}
+        script = plot_script("live_plot.js")
         super().__init__(
             value or "",
             html_template='<div class="live-plot"></div>',
             apply_default_css=False,
             server_functions=[more],
-            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{_script()}",
+            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{script}",
             **kwargs,
         )
 

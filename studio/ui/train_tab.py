@@ -12,7 +12,7 @@ import json
 import gradio as gr
 
 from studio.jobs import client
-from studio.ui import device_picker, queue_panel, results
+from studio.ui import device_picker, queue_panel, results, run_comparison
 from studio.ui.access import require_owner, seen_by
 from studio.ui.checkpoint_panel import CheckpointPanel
 from studio.ui.diagnosis_panel import diagnosis_html, mended, start_mended
@@ -48,12 +48,14 @@ def build(page: Page):
         log = gr.HTML(elem_id="log", apply_default_css=False)
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
+    bind_comparison = run_comparison.build(page, seen)
     file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
     timer = gr.Timer(1.0)
     outputs = [seen, start, pause, stop, resume, devices, status, samples, *kept.outputs, log, runs]
 
     def bind():
         bind_results()
+        bind_comparison()
         kept.bind()
 
         def pressed_start():

@@ -145,6 +145,9 @@ SAID_ELSEWHERE = {
     ),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/draft/editor.py": ("next(iter(preflight.problems.values()))",),  # sentences made elsewhere, here and below
+    "studio/draft/ready_comparisons.py": ("method.title", "problem", "refused"),
+    "studio/runs/removal.py": ("refused",),  # made by its own `refusal`
+    "studio/ui/run_comparison.py": ("METHODS[name].title",),
     "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),
     "studio/ui/chat_presets.py": ("next(iter(wrong.values()))", "name"),  # HAND_LISTED
     "studio/ui/chat_rows.py": ("TASKS[task].title",),  # task titles
