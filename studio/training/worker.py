@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from studio import hardware
+from studio.forecast.memory import memory_parts, precision_of
 from studio.forecast.speed import total_steps
 from studio.jobs.failure_reasons import is_out_of_memory
 from studio.jobs.job import Job, Stopped
@@ -133,20 +135,24 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
     events = Events(
         job,
         training,
-        tokens_seen=lambda: trainer.tokens_seen,
+        tokens_seen=lambda: (trainer.tokens_seen, trainer.positions_seen),
         samples=lambda: kind.samples(trainer, material),
         writes_best=training.keeps_best,
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
     trainer.kept = checkpoints.Rule(training.save_total_limit, training.keeps_best)
+    shape = read_shape(base)
+    longest = max(getattr(material.train, "lengths", [shape.context or 0]))
+    precision = precision_of(recipe, hardware.machine().bf16_on(job.device), job.device)
     plan = {
         "steps": setting.total_steps,
         "examples": len(material.train),
         "validation": len(material.validation),
         "tokens": trainer.train_dataset.tokens,
         "trainable_parameters": trainable_parameters,
-        "parameters": read_shape(base).parameters,
+        "parameters": shape.parameters,
+        "memory": sum(memory_parts(recipe, shape, int(longest), device=job.device, precision=precision).values()),
     }
     job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)
     return trainer

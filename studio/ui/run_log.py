@@ -9,7 +9,10 @@ from studio.ui.page import Page
 
 
 def samples_html(page: Page, events: list[dict]) -> str:
-    """Return, for each fixed prompt, the expected answer and the model's answers, newest first."""
+    """Return, for each fixed prompt, the expected answer and the model's answers as a filmstrip, oldest first.
+
+    An answer that equals the one before it is drawn pale, so that the changes stand out.
+    """
     if not events:
         return note(page.t("At each evaluation the model answers a few validation prompts; what it says appears here."))
     prompts: dict[str, list[dict]] = {}
@@ -17,19 +20,24 @@ def samples_html(page: Page, events: list[dict]) -> str:
         prompts.setdefault(event["data"]["prompt"], []).append(event["data"])
     blocks = []
     for prompt, answers in prompts.items():
-        text = "".join(
-            (
-                f'<li><span class="step">{page.t("step {step}", step=item["step"])}</span>'
-                f' <span class="{"right" if item["answer"].strip() == item["expected"].strip() else ""}">'
-                f"{folded(item['answer'])}</span></li>"
-            )
-            for item in reversed(answers)
-        )
+        frames = "".join(_frame(page, item, before) for before, item in zip([None, *answers], answers, strict=False))
+        title = page.t("Answers over time, oldest first")
         blocks.append(
             f'<div class="sample"><p class="prompt">{e(prompt)}</p><p class="expected">'
-            f"{e(page.t('Expected answer'))}: {e(answers[0]['expected'])}</p><ul>{text}</ul></div>"
+            f"{e(page.t('Expected answer'))}: {e(answers[0]['expected'])}</p>"
+            f'<ol class="filmstrip" tabindex="0" aria-label="{e(title)}">{frames}</ol></div>'
         )
     return f'<div class="samples">{"".join(blocks)}</div>'
+
+
+def _frame(page: Page, item: dict, before: dict | None) -> str:
+    answer = item["answer"].strip()
+    right = "right" if answer == item["expected"].strip() else ""
+    same = "same" if before and before["answer"].strip() == answer else ""
+    return (
+        f'<li class="{same}"><span class="step">{page.t("step {step}", step=item["step"])}</span>'
+        f'<span class="{right}">{folded(item["answer"])}</span></li>'
+    )
 
 
 def log_html(page: Page, lines: list[dict], traceback: dict | None, run: dict | None) -> str:

@@ -38,7 +38,7 @@ def build(page: Page):
         stop = gr.Button(page.t("Stop"), variant="stop", interactive=False, elem_id="stop")
         resume = gr.Button(page.t("Resume"), interactive=False, elem_id="resume")
     status = Board(skeleton(64), elem_id="status")
-    parts["plot"] = LivePlot(page.feed, language=page.language, elem_id="plots")
+    parts["plot"] = LivePlot(page.feed, folder=page.home.run, language=page.language, elem_id="plots")
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
