@@ -42,6 +42,7 @@ from studio.jobs.job import Job
 from studio.presets import preset
 from studio.recipe import recipe_from
 from studio.store import Store
+from studio.trackers.tracking import Tracking
 from studio.training.events import Events
 from studio.training.kinds import kind_of
 from studio.training.trainer import StudioTrainer
@@ -117,7 +118,7 @@ def prepared(home: Home, device: str, rows: int, segments: int) -> StudioTrainer
     _, job_id = store.create_run("overhead", recipe.to_dict(), device)
     job = Job(store.job(job_id), store, home)
     kind = kind_of(job, recipe, STARTER)
-    trainer = build(job, recipe, STARTER, kind, kind.prepare())
+    trainer = build(job, recipe, STARTER, kind, kind.prepare(), Tracking(job, [], None))
     sampler = trainer._get_train_sampler()
     sampler.set_epoch = lambda epoch: None
     trainer._get_train_sampler = lambda *_: sampler

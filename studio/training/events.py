@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 
 from studio.jobs.job import Job
 from studio.recipe import Training
+from studio.trackers.tracking import Tracking
 from studio.training.layer_norms import LayerNorms
 from studio.words import Sentence, StudioError
 
@@ -32,7 +33,8 @@ class Events(TrainerCallback):
 
     tokens_seen(): number of tokens trained on so far, without padding and with it (0 where inputs have none).
     samples(): answers to the fixed sample prompts. writes_best: whether a checkpoint is written at each new minimum of
-    the validation loss. loaded: memory in bytes once the model was loaded.
+    the validation loss. tracking: what other programs get. Attributes: `loaded`, memory in bytes once the model was
+    loaded; `norms`, the norms per layer.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class Events(TrainerCallback):
         tokens_seen: Callable[[], tuple[int, int]],
         samples: Callable[[], list[dict]],
         writes_best: bool,
+        tracking: Tracking,
     ):
         self.job, self.training = job, training
         self.tokens_seen, self.samples, self.writes_best = tokens_seen, samples, writes_best
         self.best, self.waited, self.stopped_early = math.inf, 0, False
+        self.tracking = tracking
         self.norms = LayerNorms(job.home.run(job.run_id))
         self._process = psutil.Process()
         self.loaded = self._memory()["memory_allocated"]
@@ -61,6 +65,7 @@ class Events(TrainerCallback):
 
     def on_train_begin(self, args, state, control, model=None, lr_scheduler=None, **kwargs):
         self._last = (time.perf_counter(), *self.tokens_seen())
+        self.tracking.first_step = state.global_step
         self._record(state.global_step, {"memory_load": self.loaded})
         self.norms.begin(model, state.global_step)
         ahead = schedule(lr_scheduler, state.max_steps, args.get_warmup_steps(state.max_steps))
@@ -123,6 +128,7 @@ class Events(TrainerCallback):
 
     def _record(self, step: int, values: dict[str, float]) -> None:
         self.job.store.add_metrics(self.job.run_id, step, values)
+        self.tracking.log(step, values)
 
     def _device(self) -> dict[str, float]:
         """The supervisor's newest reading of the device; empty where it is not new or there is no supervisor."""

@@ -2,7 +2,7 @@
 
 Steps are recorded at a stride that doubles whenever `COLUMNS` steps are held, so the file stays small however long the
 run is, and whenever recording took more than `BUDGET` of the steps' time. The first line of the file is
-{"layers": [name, …]}, each further one {"step", "gradient": [norm, …], "weight": [norm, …]}, in the order of the layers.
+{"layers": [name, …]}, each further one {"step", "gradient": [norm, …], "weight": [norm, …]}, in the layers' order.
 
 Importing this module loads no torch, since the page reads the file too.
 """

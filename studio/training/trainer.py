@@ -94,8 +94,8 @@ class StudioTrainer(Trainer):
     """See the module's docstring. `method` may provide its own optimiser.
 
     Attributes: `virtual`, the method's number of virtual tokens before the input; `tokens_seen`, tokens trained on so
-    far, without padding; `positions_seen`, the same with padding, 0 where inputs have no tokens; `kept`, which checkpoints are kept; `continuation`, the checkpoint of another run from which
-    this one goes on, if any.
+    far, without padding; `positions_seen`, the same with padding, 0 where inputs have no tokens; `kept`, which
+    checkpoints are kept; `continuation`, the checkpoint of another run from which this one goes on, if any.
     """
 
     kept = checkpoints.Rule()

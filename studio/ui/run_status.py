@@ -103,6 +103,7 @@ def _actions_after(page: Page, run: dict) -> str:
     return (
         done
         + button(page.t("Download report"), "report", run["id"])
+        + button(page.t("Bug report (zip)"), "bug", run["id"])
         + button(page.t("Change it and start again"), "recipe", run["id"])
         + button(page.t("Run it again"), "again", run["id"])
     )

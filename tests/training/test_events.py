@@ -5,6 +5,7 @@ import time
 from unittest.mock import Mock
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState
 
 from studio.jobs.job import Job
@@ -32,7 +33,14 @@ def events(runs):
     """Events of a job that nobody runs, over a real store; no token has been seen."""
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
-    return Events(job, Training(early_stopping_patience=2), tokens_seen=lambda: (0, 0), samples=list, writes_best=True)
+    return Events(
+        job,
+        Training(early_stopping_patience=2),
+        tokens_seen=lambda: (0, 0),
+        samples=list,
+        writes_best=True,
+        tracking=Mock(),
+    )
 
 
 def log(events: Events, step: int, **logs) -> None:
@@ -55,6 +63,7 @@ def test_one_row_each_optimiser_step(runs, batches_a_step):
         evaluation_rows=0,
         sample_prompts=0,
         warmup_ratio=0.4,
+        trackers=["tensorboard"],
     )
     rows = runs.store.metrics(run_id)
     steps = [row for row in rows if "loss" in row["values"]]
@@ -82,6 +91,9 @@ def test_one_row_each_optimiser_step(runs, batches_a_step):
     planned = dict(runs.store.events(run_id, kind="schedule")[0]["data"]["points"])
     assert runs.losses(run_id, "learning_rate") == pytest.approx(planned, rel=1e-5)
     _norms_are_those_of_the_gradient(runs, run_id)
+    folder = runs.home.root / "trackers" / "tensorboard" / run_id
+    told = {item.step: item.value for item in EventAccumulator(str(folder)).Reload().Scalars("loss")}
+    assert told == pytest.approx(runs.losses(run_id))
 
 
 def _norms_are_those_of_the_gradient(runs, run_id):

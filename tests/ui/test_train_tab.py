@@ -70,8 +70,8 @@ def test_every_state_is_drawn_and_names_are_text(page, state, language):
     wanted = {
         "queued": [],
         "running": ["finish", "discard"],
-        "done": ["chat", "library", "report", "recipe", "again"],
-    }.get(state, ["report", "recipe", "again"])
+        "done": ["chat", "library", "report", "bug", "recipe", "again"],
+    }.get(state, ["report", "bug", "recipe", "again"])
     assert acts(html) == wanted
     assert "<script>" not in queue_panel.runs_html(page, run["id"])
 
