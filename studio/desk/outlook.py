@@ -91,8 +91,8 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
         found.problems.setdefault("method", mismatch)
     if not wrong and (conflict := recipe.conflict()):
         found.problems["machine"] = conflict
-    if not wrong and (lacking := trackers.missing(recipe.training.trackers)):
-        found.problems.setdefault("machine", lacking)
+    if not wrong and (lack := trackers.missing(recipe.training.trackers)):
+        found.problems.setdefault("machine", lack)
     if not wrong & {"data", "task"}:
         _look_at_data(found, readings, folder)
     machine = found.attempt("machine", lambda: (hardware.choose_device(recipe.machine.device), hardware.machine())[1])

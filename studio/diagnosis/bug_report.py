@@ -1,4 +1,4 @@
-"""A zip that a person can attach to a bug report: recipe, versions, hardware, the end of the logs and the error of a run.
+"""A zip for a bug report on a run: its recipe, versions, hardware, the end of the logs and the error.
 
 It holds no secrets, no rows of the data and no names of folders: every text goes through `redaction.Redaction`, which
 knows the rows of the run's data. Answers and predictions are not part of it.

@@ -26,11 +26,11 @@ def title(key: str) -> str:
 
 def missing(keys: Sequence[str]) -> Sentence | None:
     """Which command installs the packages that these trackers lack; None if nothing is missing."""
-    lacking = [key for key in keys if importlib.util.find_spec(TRACKERS[key][1]) is None]
-    if not lacking:
+    lack = [key for key in keys if importlib.util.find_spec(TRACKERS[key][1]) is None]
+    if not lack:
         return None
     return Sentence(
         "{trackers} is not installed here: run `pip install {packages}` and start again, or untick it.",
-        trackers=", ".join(title(key) for key in lacking),
-        packages=" ".join(TRACKERS[key][2] for key in lacking),
+        trackers=", ".join(title(key) for key in lack),
+        packages=" ".join(TRACKERS[key][2] for key in lack),
     )

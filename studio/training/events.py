@@ -68,7 +68,7 @@ class Events(TrainerCallback):
         self.tracking.first_step = state.global_step
         self._record(state.global_step, {"memory_load": self.loaded})
         self.norms.begin(model, state.global_step)
-        ahead = schedule(lr_scheduler, state.max_steps, args.get_warmup_steps(state.max_steps))
+        ahead = planned_learning_rates(lr_scheduler, state.max_steps, args.get_warmup_steps(state.max_steps))
         self.job.store.add_event("schedule", {"points": ahead}, run_id=self.job.run_id, job_id=self.job.id)
         self.job.doing(Sentence("Learning"))
 
@@ -196,15 +196,15 @@ class Events(TrainerCallback):
         return better
 
 
-def schedule(lr_scheduler, steps: int, warmup: int) -> list[list[float]]:
+def planned_learning_rates(lr_scheduler, steps: int, climbing: int) -> list[list[float]]:
     """The learning rate planned for each step, as at most `_SCHEDULE_POINTS` and a few points [step, learning rate].
 
-    Empty for a scheduler that is no function of the step. warmup: number of steps in which the learning rate climbs.
+    Empty for a scheduler that is no function of the step. climbing: number of steps in which it climbs.
     """
     inner = getattr(lr_scheduler, "scheduler", lr_scheduler)  # accelerate wraps it
     if not steps or not hasattr(inner, "lr_lambdas"):
         return []
     evenly = {1 + round(at * (steps - 1) / _SCHEDULE_POINTS) for at in range(_SCHEDULE_POINTS + 1)}
-    at_steps = sorted(evenly | {step for step in (warmup, warmup + 1) if 1 <= step <= steps})
+    at_steps = sorted(evenly | {step for step in (climbing, climbing + 1) if 1 <= step <= steps})
     base, factor = inner.base_lrs[0], inner.lr_lambdas[0]
     return [[step, float(f"{base * factor(step - 1):.6g}")] for step in at_steps]

@@ -44,7 +44,7 @@ def build(page: Page):
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
     bind_results = results.build(page, seen)
     kept = CheckpointPanel(page)
-    with gr.Accordion(page.t("Log"), open=False):
+    with gr.Accordion(page.t("Log"), open=False, elem_id="log-part"):
         log = RunLog(language=page.language, elem_id="log")
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")

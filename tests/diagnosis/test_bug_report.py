@@ -39,11 +39,11 @@ def test_values_of_secret_variables_folders_and_rows():
         ["My knee hurts\nsince Tuesday", "short"],
         environment={"MY_TOKEN": "blue-elephant", "HF_HUB_TOKEN_PATH": "/tmp", "LANG": "C.UTF-8", "KEYBOARD": "qwerty"},
     )
-    said = hide(
+    hidden = hide(
         f"blue-elephant qwerty C.UTF-8 /srv/studio/logs {Path.home()}/data /home/mary/x "
         "KeyError: 'My knee hurts\\nsince Tuesday' short since Tuesday"
     )
-    assert said == "[secret] qwerty C.UTF-8 HOME/logs ~/data /home/…/x KeyError: '[data]' short [data]"
+    assert hidden == "[secret] qwerty C.UTF-8 HOME/logs ~/data /home/…/x KeyError: '[data]' short [data]"
     assert hide(f"ValueError: {'w ' * 60!r}") == "ValueError: [120 characters]"
     harmless = "tokens=128 token_count: 5 tokenizer: fast, key: value, 2026-11-28 07:00:01 step 12"
     assert Redaction(Path("/x"), environment={})("learning_rate: 0.0002, keys: 3") == "learning_rate: 0.0002, keys: 3"

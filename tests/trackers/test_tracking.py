@@ -66,7 +66,7 @@ def feed(job, about, *keys):
             tracked.log(step, {"loss": 1.0 / step, "broken": math.nan})
 
 
-def said(job):
+def logged(job):
     return [event["data"]["values"] for event in job.store.events(job.run_id, kind="log")]
 
 
@@ -74,17 +74,17 @@ def test_a_tracker_that_fails_is_named_once_and_stops_nothing(job, about):
     feed(job, about, "failing", "kept")
     assert Kept.made.got == [(step, {"loss": 1.0 / step}) for step in range(1, 5)]
     assert (Kept.made.first_step, Kept.made.state) == (5, "done")
-    (values,) = said(job)
+    (values,) = logged(job)
     assert values["tracker"] == "Failing" and "the server is gone" in values["reason"]["values"]["error"]
 
 
 def test_a_tracker_that_hangs_or_cannot_keep_up_is_left_behind(job, about, monkeypatch):
     monkeypatch.setattr(tracking, "_LAST_SECONDS", 0.1)
     feed(job, about, "hanging")
-    assert "did not take the last figures" in said(job)[0]["reason"]["text"]
+    assert "did not take the last figures" in logged(job)[0]["reason"]["text"]
     monkeypatch.setattr(tracking, "_WAITING", 1)
     feed(job, about, "hanging")
-    assert len(said(job)) == 2 and "too slow" in said(job)[1]["reason"]["text"]
+    assert len(logged(job)) == 2 and "too slow" in logged(job)[1]["reason"]["text"]
 
 
 def test_how_the_run_ended(job, about):
@@ -161,5 +161,5 @@ def test_the_figures_are_read_back(job, about, key, figures, monkeypatch):
     with Tracking(job, [key], about) as tracked:
         for step in range(1, 5):
             tracked.log(step, {"loss": 1.0 / step})
-    assert said(job) == []
+    assert logged(job) == []
     assert figures(about) == pytest.approx({step: 1.0 / step for step in range(1, 5)})

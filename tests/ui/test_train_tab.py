@@ -156,10 +156,10 @@ def test_time_left_says_how_sure_it_is_and_tokens_are_counted(page):
 
 
 def test_answers_are_a_filmstrip(page):
-    said = ["Hi", HOSTILE, HOSTILE]
+    answers = ["Hi", HOSTILE, HOSTILE]
     events = [
         {"data": {"prompt": "p", "expected": HOSTILE, "answer": answer, "step": step}}
-        for step, answer in enumerate(said, 1)
+        for step, answer in enumerate(answers, 1)
     ]
     html = samples_html(page, events)
     assert re.findall(r'<li class="(\w*)"', html) == ["", "", "same"] and "<script>" not in html
