@@ -123,18 +123,17 @@ def mlflow_figures(about):
 
 
 def wandb_figures(about):
-    (folder,) = (about.folder / "wandb" / "wandb").glob(f"offline-run-*-{about.run_id}")
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    data, found = DataStore(), {}
-    data.open_for_scan(str(next(folder.glob("*.wandb"))))
-    while (line := data.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(line)
+    (path,) = (about.folder / "wandb" / "wandb").glob(f"offline-run-*-{about.run_id}/*.wandb")
+    # LevelDB's log format, in a file that is shorter than one of its blocks: checksum, length, type, record.
+    data, found, at = path.read_bytes(), {}, 7
+    while at < len(data):
+        length = int.from_bytes(data[at + 4 : at + 6], "little")
+        record = wandb_internal_pb2.Record.FromString(data[at + 7 : at + 7 + length])
         row = {item.key or item.nested_key[0]: item.value_json for item in record.history.item}
-        if "loss" in row:
-            found[int(row["step"])] = float(row["loss"])
+        found |= {int(row["step"]): float(row["loss"])} if "loss" in row else {}
+        at += 7 + length
     return found
 
 
