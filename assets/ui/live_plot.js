@@ -19,6 +19,7 @@ const kept = (() => { try { return JSON.parse(localStorage.getItem(VIEWS)) || {}
 const views = kept.views || {}; // chart key → {log, smooth}: what the person chose; undefined where they did not
 const zooms = kept.zooms || {}; // "run chart" → {x: [from, to], y: [from, to]} of the axes that are not automatic
 let wait = 1000;
+const SLOWEST = 5000; // ms between questions when nothing changes
 let timer = null;
 
 const make = (tag, className, text) => {
@@ -99,7 +100,7 @@ async function ask() {
       const answer = await server.more({ run, epoch, have, outline: outline.id });
       note("");
       if (asked === run) soon = accept(answer);
-      if (!soon && asked === run) await askLayers();
+      if (!soon && asked === run && (wait < SLOWEST || !layersAsked)) await askLayers();
     } catch (error) {
       note(words.waiting);
       wait = 3000;
@@ -132,7 +133,7 @@ function accept(answer) {
   }
   const names = Object.keys(answer.series);
   for (const name of names) take(name, answer.series[name]);
-  wait = names.length ? 1000 : Math.min(wait * 1.4, 5000);
+  wait = names.length ? 1000 : Math.min(wait * 1.4, SLOWEST);
   if (answer.outline) outline = answer.outline;
   for (const { chart } of Object.values(cards))
     cards[chart.key].changed ||= chart.layers ? false : Boolean(answer.outline) || chart.series.some((item) => names.includes(item.key));

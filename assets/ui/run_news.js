@@ -8,7 +8,7 @@
   const stored = () => { try { return localStorage.getItem(WANTED); } catch { return null; } };
   const keep = (value) => { try { localStorage.setItem(WANTED, value); } catch { /* private window: for this visit only */ wanted = value; } };
   let wanted = null;
-  let before = null; // run → state, as of the last look; null before the first one
+  let before = new Map(); // run → state, as of the last look
   let ended = null; // the run that ended last while the page was open
   let read = "";
 
@@ -22,8 +22,7 @@
     read = bar.dataset.runs;
     const runs = JSON.parse(read);
     for (const run of runs) {
-      const was = before?.get(run.id);
-      if (before && !live(run.state) && (was === undefined || live(was))) {
+      if (live(before.get(run.id)) && !live(run.state)) {
         ended = run;
         // One for all tabs of this browser: the tag replaces the same notice of another tab.
         if (asked()) new Notification(sentence(run), { tag: run.id, body: OWN });

@@ -6,6 +6,7 @@ hide("token hf_abcdefghijklmnop in /home/mary/data/x.csv")      # "token [secret
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -88,5 +89,5 @@ def _hidden(found: re.Match) -> str:
 
 def _written(row: str) -> set[str]:
     """The row as it stands in a file, in Python's repr and in JSON; and each of its lines."""
-    whole = {row, repr(row)[1:-1]}
+    whole = {row, repr(row)[1:-1], json.dumps(row)[1:-1], json.dumps(row, ensure_ascii=False)[1:-1]}
     return whole | {line.strip() for line in row.splitlines() if len(line.strip()) >= _SHORTEST_ROW}

@@ -32,8 +32,10 @@ class Tracking:
         self.first_step = 0
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Hand over the metrics of a step; returns at once. Values that are not finite are left out."""
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        """Hand over the metrics of a step; returns at once. What is no finite number is left out."""
+        finite = {
+            name: value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)
+        }
         for feeder in self._feeders:
             feeder.put(step, finite, self.first_step)
 

@@ -78,7 +78,8 @@ class LayerNorms:
             for tensors in ([p.grad for p in self._parameters], self._parameters):
                 there = [place for place, tensor in enumerate(tensors) if tensor is not None]
                 norms = [none] * len(tensors)
-                for place, norm in zip(there, torch._foreach_norm([tensors[at].detach() for at in there]), strict=True):
+                found_norms = torch._foreach_norm([tensors[at].detach() for at in there]) if there else []
+                for place, norm in zip(there, found_norms, strict=True):
                     norms[place] = norm.to(device, torch.float32)
                 squares = torch.stack(norms).square()
                 found.append(torch.zeros(len(self.layers), device=device).index_add_(0, index, squares).sqrt())
