@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio import hardware
+from studio import hardware, trackers
 from studio.data.dataset import Dataset
 from studio.data.reading import NothingUsable
 from studio.data.report import Report
@@ -91,6 +91,8 @@ def check_draft(draft: dict, datasets: DatasetCache, store: Store) -> Preflight:
         found.problems.setdefault("method", mismatch)
     if not wrong and (conflict := recipe.conflict()):
         found.problems["machine"] = conflict
+    if not wrong and (lack := trackers.missing(recipe.training.trackers)):
+        found.problems.setdefault("machine", lack)
     if not wrong & {"data", "task"}:
         _look_at_data(found, datasets, folder)
     machine = found.attempt("machine", lambda: (hardware.choose_device(recipe.machine.device), hardware.machine())[1])

@@ -192,8 +192,8 @@ def _fields(run: dict) -> dict:
 
 def _print(store: Store, run_id: str, as_json: bool) -> None:
     run = _fields(store.run(run_id))
-    rows = store.metrics(run_id, after=max(0, store.last_metric_id(run_id) - 1))
-    run["metrics"] = rows[-1]["values"] if rows else {}
+    rows = store.recent_metrics(run_id, 4)  # those of one step: the step's own, an evaluation's and a checkpoint's
+    run["metrics"] = {key: value for row in rows if row["step"] == run["step"] for key, value in row["values"].items()}
     if as_json:
         print(json.dumps(run, ensure_ascii=False))
         return

@@ -127,7 +127,7 @@ class PreferenceTrainer(StudioTrainer):
 
     def _loss(self, model, inputs):
         if model.training:
-            self.tokens_seen += int(inputs["tokens"])
+            self.count_tokens(inputs)
         return self._loss_terms(model, inputs)[0], 1
 
     def _loss_terms(

@@ -137,15 +137,18 @@ def _texts(value: Any) -> list[str]:
 
 def metrics(language: str) -> list[dict]:
     """Return how metrics are drawn: key, title, unit, scale, zero, log, smooth; others are drawn as stored."""
-    return [
-        {
-            **{key: chart[key] for key in ("unit", "scale", "zero", "log", "smooth")},
-            "key": item["key"],
-            "title": chart["title"] if len(chart["series"]) == 1 else f"{chart['title']}: {item['name']}",
-        }
-        for chart in translated_charts(language)
-        for item in chart["series"]
-    ]
+    found = []
+    for chart in translated_charts(language):
+        curves = [item for item in chart.get("series", ()) if "mark" not in item]
+        found += [
+            {
+                **{key: chart[key] for key in ("unit", "scale", "zero", "log", "smooth")},
+                "key": item["key"],
+                "title": chart["title"] if len(curves) == 1 else f"{chart['title']}: {item['name']}",
+            }
+            for item in curves
+        ]
+    return found
 
 
 def _words(language: str) -> dict[str, str]:

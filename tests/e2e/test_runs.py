@@ -2,6 +2,7 @@
 beside each other."""
 
 import csv
+import zipfile
 
 import pytest
 
@@ -21,6 +22,17 @@ TRAINING = {
     "evaluation_rows": 0,
     "sample_prompts": 0,
 }
+
+
+# The browser's notices, kept instead of shown; nobody is asked before the button is pressed.
+NOTICES = """() => {
+  window.told = [];
+  window.Notification = class {
+    constructor(text) { told.push(text); }
+    static permission = 'default';
+    static async requestPermission() { return (Notification.permission = 'granted'); }
+  };
+}"""
 
 
 def put_on_the_desk(studio, name, **training):
@@ -44,12 +56,25 @@ def press_in_queue(page, text, name):
     page.get_by_role("button", name=f"{text}: {name}", exact=True).click()
 
 
-def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser):
+def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser, tmp_path):
     put_on_the_desk(studio, "first", max_steps=4000)
     page = open_studio(studio, browser)
+    tab(page, "Hyperparameters")
+    page.locator("#training-form summary").click()
+    page.locator("#training-form").get_by_label("TensorBoard").check()
+    until(lambda: studio.store.note("draft")["training"]["trackers"] == ["tensorboard"], 20, "no tracker is chosen")
     tab(page, "Train")
+    page.evaluate(NOTICES)
+    page.get_by_role("button", name="Notify me when a run ends").click()
+    page.locator("[data-notices][aria-pressed=true]").wait_for()
     start(page, studio)
     until(lambda: (run_named(studio, "first")["step"] or 0) > 12, 120, "the run does not get going")
+    page.locator("[data-key=layer_gradients] .heatmaplayer").wait_for()
+    page.wait_for_function("document.title.includes('% · first')")
+    status(page, "tokens seen")
+    page.locator("#log-part button").first.click()
+    page.get_by_label("Search in the log").fill("started")
+    page.locator("#log mark", has_text="Started").wait_for()
     for name in ("second", "third"):
         put_on_the_desk(studio, name)
         start(page, studio)
@@ -81,6 +106,12 @@ def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser):
     status(page, "Try it in Chat", seconds=120)
     first = run_named(studio, "first")
     assert first["step"] < 4000 and studio.store.adapter(first["id"])
+
+    # How it ended stands in the title; what happened can be sent to somebody.
+    page.wait_for_function("document.title.includes('✓ Done – first') && told.includes('✓ Done – first')")
+    path = downloaded(page, page.locator("#status").get_by_role("button", name="Bug report (zip)"), tmp_path)
+    assert "recipe.yaml" in zipfile.ZipFile(path).namelist()
+    assert list((studio.home.root / "trackers" / "tensorboard" / first["id"]).glob("events.*"))
 
     # A checkpoint becomes an adapter of the library.
     page.locator("#checkpoints-part button").first.click()

@@ -75,6 +75,8 @@ SAID_ELSEWHERE = {
     "studio/ui/method_plots.py": ("METHODS[name].title", "FAMILIES[key]"),  # methods and their families
     "studio/ui/run_report.py": ("chart['title']", "chart['unit']", "name"),  # CHARTS
     "studio/ui/window.py": ("title",),  # frame.STEPS
+    "studio/ui/frame.py": ("title",),  # run_status.STATES
+    "studio/ui/live_plot.py": ("name",),  # the marks of CHARTS
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": ("task.help", "item.title", "item.description"),  # tasks, presets
     "studio/ui/mixture_panel.py": ("OtherFile.model_fields['weight'].description",),  # options

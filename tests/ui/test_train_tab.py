@@ -1,5 +1,6 @@
 """What the Train tab draws of runs, checkpoints, the queue and devices, and who may press its buttons."""
 
+import json
 import re
 import time
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from studio.ui.checkpoint_panel import checkpoints_html, on_longer
 from studio.ui.checkpoint_panel import on_press as press_checkpoint
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
+from studio.ui.run_log import samples_html
 from studio.ui.run_status import status_html, time_left
 from studio.words import Sentence, StudioError
 
@@ -68,8 +70,8 @@ def test_every_state_is_drawn_and_names_are_text(page, state, language):
     wanted = {
         "queued": [],
         "running": ["finish", "discard"],
-        "done": ["chat", "library", "report", "recipe", "again"],
-    }.get(state, ["report", "recipe", "again"])
+        "done": ["chat", "library", "report", "bug", "recipe", "again"],
+    }.get(state, ["report", "bug", "recipe", "again"])
     assert acts(html) == wanted
     assert "<script>" not in queue_panel.runs_html(page, run["id"])
 
@@ -134,6 +136,34 @@ def test_time_left_looks_at_the_rows_of_its_own_run(page):
         page.store.add_metrics(other["id"], step, {"loss": 1.0, "seconds": 0.1})
     page.store.add_metrics(run["id"], 11, {"loss": 2.0, "seconds": 0.1})
     assert time_left(page, {**run, "started": time.time() - 60}, 40) is not None
+
+
+def test_time_left_says_how_sure_it_is_and_tokens_are_counted(page):
+    run = made(page, "running")
+    began = time.time() - 100
+    with page.store.transaction() as db:
+        for step in range(1, 41):  # of 1 s, but every second block of five steps takes twice as long
+            began += 1 if step // 5 % 2 else 2
+            values = {"loss": 1.0, "seconds": 1.0, "tokens": 300, "padding": 0.25}
+            db.execute(
+                'INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)',
+                (run["id"], step, began, json.dumps(values)),
+            )
+    left = time_left(page, {**run, "started": began - 1000}, 140)
+    assert 130 < left.seconds < 170 and 10 < left.margin < 60
+    html = status_html(page, {**run, "started": began - 1000, "step": 40}, {"steps": 140})
+    assert " left (" in html and "12,000 tokens seen · 300 a second · 25% padding" in html
+
+
+def test_answers_are_a_filmstrip(page):
+    answers = ["Hi", HOSTILE, HOSTILE]
+    events = [
+        {"data": {"prompt": "p", "expected": HOSTILE, "answer": answer, "step": step}}
+        for step, answer in enumerate(answers, 1)
+    ]
+    html = samples_html(page, events)
+    assert re.findall(r'<li class="(\w*)"', html) == ["", "", "same"] and "<script>" not in html
+    assert html.index("step 1") < html.index("step 3") and html.count('class="right"') == 2
 
 
 GPUS = tuple(Gpu(index, f"NVIDIA H{index}00", 80 * GB, (70 - index) * GB, (9, 0), "1") for index in range(2))
