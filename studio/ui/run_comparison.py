@@ -198,7 +198,7 @@ def _bind_actions(page: Page, parts: Parts, inputs: set, outputs: list) -> None:
     writing = page.on(parts.rows_csv.click, lambda: busy, None, parts.rows_csv, changes=True)
     made = page.on(writing.success, rows_file, parts.picked, parts.file, changes=True)
     made.success(None, parts.file, None, js=TAKE)
-    page.on(made.then, lambda: ready, None, parts.rows_csv)
+    page.on(made.then, lambda: ready, None, parts.rows_csv, changes=True)
 
 
 def _drawn(page: Page, parts: Parts, values: dict) -> dict:
