@@ -151,7 +151,7 @@ def done(camera: Camera) -> None:
     start(page, studio)
     studio.wait_for_run("done", seconds=600)
     camera.open()
-    camera.take("done", *TABS[:4], "Library")
+    camera.take("done", "Data", "Train", "Library")
     for page in camera.pages.values():
         tab(page, "Chat")
         ask(page, "What does a wolf do?")

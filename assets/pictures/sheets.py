@@ -19,6 +19,7 @@ GAP, TITLE = 16, 34  # pixels between screenshots, and of the line above each
 SCALED = {1280: 600, 768: 420, 390: 300}  # width of a screenshot → its width on the sheet
 PAPER, INK = (232, 234, 238), (30, 34, 42)
 TABS = ["data", "method", "hyperparameters", "train", "chat", "library"]
+DONE = ["data", "train", "chat", "library"]  # the tabs that a finished run changes
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,25 @@ def both(state: str, tabs: list[str], width: int) -> list[list[Shot]]:
     return [row(state, tabs, theme, width) for theme in ("light", "dark")]
 
 
+def live_runs(theme: str) -> list[Shot]:
+    """A run under way and a failed one, wide and narrow."""
+    shown = (("running", "train"), ("running", "data"), ("failed", "train"))
+    return [Shot(state, tab, theme, width) for state, tab in shown for width in (1280, 390)]
+
+
 _TASKS = ["captain", "extract", "letters", "leaves", "notes", "preferences", "tickets"]
 # Name of the sheet → its rows, and the height in pixels after which a screenshot is cut.
 CONTENTS: dict[str, tuple[list[list[Shot]], int]] = {
-    "before-after": ([row("done", TABS, before=True), row("done", TABS)], 900),
-    "first-1280": (both("first", TABS, 1280), 800),
-    "done-1280": (both("done", TABS, 1280), 900),
-    "first-390": (both("first", TABS, 390), 1100),
-    "done-390": (both("done", TABS, 390), 1100),
-    "done-768": (both("done", TABS, 768), 900),
-    "running-failed": (
-        [
-            [Shot(state, tab, theme, width) for state, tab in _RUNS for width in (1280, 390)]
-            for theme in ("light", "dark")
-            for _RUNS in [(("running", "train"), ("running", "data"), ("failed", "train"))]
-        ],
+    "before-after": (
+        [row("first", TABS[:3], before=then) + row("done", TABS[3:], before=then) for then in (True, False)],
         900,
     ),
+    "first-1280": (both("first", TABS, 1280), 800),
+    "done-1280": (both("done", DONE, 1280), 900),
+    "first-390": (both("first", TABS, 390), 1100),
+    "done-390": (both("done", DONE, 390), 1100),
+    "first-768": (both("first", TABS, 768), 900),
+    "running-failed": ([live_runs("light"), live_runs("dark")], 900),
     "tasks-1280": ([[Shot(f"task-{name}", tab) for name in _TASKS] for tab in ("data", "chat")], 700),
     "tasks-390": ([[Shot(f"task-{name}", tab, "dark", 390) for name in _TASKS] for tab in ("data", "chat")], 900),
     "chinese-1280": ([row("chinese", TABS[:3]), row("chinese", TABS[3:], "dark")], 800),
