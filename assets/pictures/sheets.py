@@ -56,10 +56,8 @@ def live_runs(theme: str) -> list[Shot]:
 _TASKS = ["captain", "extract", "letters", "leaves", "notes", "preferences", "tickets"]
 # Name of the sheet → its rows, and the height in pixels after which a screenshot is cut.
 CONTENTS: dict[str, tuple[list[list[Shot]], int]] = {
-    "before-after": (
-        [row("first", TABS[:3], before=then) + row("done", TABS[3:], before=then) for then in (True, False)],
-        900,
-    ),
+    "before-after-first": ([row("first", TABS, before=then) for then in (True, False)], 900),
+    "before-after-done": ([row("done", DONE, before=then) for then in (True, False)], 900),
     "first-1280": (both("first", TABS, 1280), 800),
     "done-1280": (both("done", DONE, 1280), 900),
     "first-390": (both("first", TABS, 390), 1100),
