@@ -8,6 +8,7 @@
     uploads/           files uploaded by the user, never changed
     exports/           ID/: finished exports of adapters; what a window offers for download, which is not kept
     logs/              output of the supervisor and the workers
+    trackers/          what trackers such as TensorBoard keep on this machine, each in a folder of its own
     incoming/          what the browser sends or fetches, until it is copied; cleared by Gradio after a day
 
 Only the user that runs the studio may read any of it. This module only defines paths and their permissions; the

@@ -13,7 +13,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-VERSION = 2  # of the database; 0: new, or from before the renaming of November 2026; 1: before `parents` of a card
+# Of the database. 0: new, or from before the renaming of 26 November 2026; 1: before `parents` of a card; 2: before the
+# renaming of 28 November 2026.
+VERSION = 3
 
 # Part of a recipe → old name → current name, that of transformers.TrainingArguments where it has one.
 _RENAMED = {
@@ -43,6 +45,8 @@ _RENAMED = {
     },
 }
 _LABELS = {"several": "multi_label"}
+_CARD = {**_LABELS, "ships_as": "artefact_type", "lent_template": "overrides_template"}
+_METRICS = {"heeded": "reward_accuracy", "base_heeded": "base_reward_accuracy"}
 _PLAN = {"heldout": "validation", "learnt_parameters": "trainable_parameters"}
 _PREDICTION = {"taught": "fine_tuned"}
 _FIXES = {"heldout_duplicate": "validation_duplicate"}
@@ -102,17 +106,18 @@ def _result(result: dict) -> dict:
 
 def _card(card: dict, names: dict[str, str]) -> dict:
     """names: adapter id → name, for the parent of a merged model, which was recorded by its id alone."""
-    changed = _renamed(_result(card), _LABELS)
+    changed = _renamed(_result(card), _CARD)
     if isinstance(source := changed.pop("merged_from", None), str):
         changed.setdefault("parents", [{"id": source, "name": names.get(source, source), "relation": "merged"}])
     return {**changed, "recipe": current_recipe(card["recipe"])} if isinstance(card.get("recipe"), dict) else changed
 
 
 def _metrics(metrics: dict) -> dict:
-    """The metrics of a run with renamed keys in its confidence intervals and its per-class results."""
-    found = dict(metrics)
+    """The metrics of a run with renamed keys, also in its confidence intervals and its per-class results."""
+    found = _renamed(metrics, _METRICS)
     if isinstance(found.get("intervals"), dict):
-        found["intervals"] = {key: _renamed(value, _PREDICTION) for key, value in found["intervals"].items()}
+        intervals = _renamed(found["intervals"], _METRICS)
+        found["intervals"] = {key: _renamed(value, _PREDICTION) for key, value in intervals.items()}
     if isinstance(found.get("classes"), dict):
         classes = _renamed(found["classes"], _LABELS)
         if isinstance(classes.get("sets"), list):
@@ -126,7 +131,7 @@ def _files(home: Path, names: dict[str, str]) -> None:
     for path in home.glob("runs/*/predictions.jsonl"):
         # Split at "\n" only, because a text may contain other Unicode line separators. A truncated row is kept.
         _replace(path, "\n".join(map(_prediction, path.read_text(encoding="utf-8").split("\n"))))
-    for path in (*home.glob("adapters/*/studio.json"), *home.glob("trash/*/studio.json")):
+    for path in (path for folder in ("adapters", "previews", "trash") for path in home.glob(f"{folder}/*/studio.json")):
         # An invalid card is kept as it is: the library reports it.
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             words = json.loads(path.read_text(encoding="utf-8"))
@@ -144,7 +149,10 @@ def _files(home: Path, names: dict[str, str]) -> None:
 def _prediction(line: str) -> str:
     """A row of predictions.jsonl with the current names, as ASCII, because a text may hold a lone surrogate."""
     try:
-        return json.dumps(_renamed(json.loads(line), _PREDICTION))
+        row = _renamed(json.loads(line), _PREDICTION)
+        if isinstance(row.get("scores"), dict):
+            row["scores"] = _renamed(row["scores"], _METRICS)
+        return json.dumps(row)
     except (ValueError, AttributeError):
         return line
 

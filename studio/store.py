@@ -3,7 +3,7 @@
 Every process (window, supervisor, workers) opens the same file, so all of them see the same state. Only the standard
 library is used, because the supervisor must start fast and stay small. Recipes are stored as opaque JSON.
 
-    runs      name and recipe of each run. A run's state is the state of its newest training job.
+    runs      name, recipe and tags of each run. A run's state is the state of its newest training job.
     jobs      work done by one worker process: queued → running → done | stopped | paused | failed
     metrics   one row per optimiser step or evaluation: {"loss": 1.2, "tokens_per_second": 900, …}
     events    log lines, plans, tracebacks, answers to the fixed prompts
@@ -27,9 +27,9 @@ from pathlib import Path
 
 from studio import migration
 from studio.home import PREVIEW
-from studio.store_schema import SCHEMA
+from studio.store_schema import ADDED_COLUMNS, SCHEMA
 
-_JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value"}
+_JSON = {"recipe", "payload", "reason", "result", "doing", "values", "data", "card", "value", "tags"}
 ENDED = ("done", "stopped", "paused", "failed")
 STOPPING = {"stop": "stopped", "pause": "paused", "discard": "stopped"}
 """Request that ends a job → the job's state afterwards."""
@@ -44,17 +44,22 @@ class Store:
         self._local = threading.local()
         with self.transaction() as db:
             db.executescript(SCHEMA)
-        if not self._has_position():
+        if self._lacking():
             with self.transaction() as db:
-                if not self._has_position():  # another process may have added it meanwhile
-                    db.execute("ALTER TABLE jobs ADD COLUMN position REAL")
+                for table, column, kind in self._lacking():  # another process may have added some meanwhile
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         if migration.needed(self._db):
             with self.transaction() as db:
                 migration.migrate(db, self.path.parent)
 
-    def _has_position(self) -> bool:
-        """Whether the table of jobs has the column `position`, which databases of earlier versions lack."""
-        return any(row["name"] == "position" for row in self._db.execute("PRAGMA table_info(jobs)"))
+    def _lacking(self) -> list[tuple[str, str, str]]:
+        """The `ADDED_COLUMNS` that this database does not have yet."""
+        has = {
+            (table, row["name"])
+            for table in ("jobs", "runs")
+            for row in self._db.execute(f"PRAGMA table_info({table})")
+        }
+        return [column for column in ADDED_COLUMNS if column[:2] not in has]
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -100,6 +105,10 @@ class Store:
         """
         return self._all(sql, *values)
 
+    def raw(self, sql: str, *values) -> list[sqlite3.Row]:
+        """The rows of a SELECT statement as they are stored, for many rows at once."""
+        return self._db.execute(sql, values).fetchall()
+
     def _all(self, sql: str, *values) -> list[dict]:
         return [_row(row) for row in self._db.execute(sql, values)]
 
@@ -111,11 +120,13 @@ class Store:
 
     def create_run(self, name: str, recipe: dict, device: str, payload: dict | None = None) -> tuple[str, int]:
         """Create a run and queue its first job in one transaction. Returns (run id, job id)."""
-        run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
         with self.transaction() as db:
-            db.execute("INSERT INTO runs VALUES(?,?,?,?)", (run_id, name, json.dumps(recipe), time.time()))
-            job_id = _insert_job(db, "train", run_id, device, payload or {})
-        return run_id, job_id
+            return _insert_run(db, name, recipe, device, payload or {}, [])
+
+    def create_runs(self, runs: list[tuple[str, dict, str]], tags: list[str]) -> list[str]:
+        """Create and queue runs of (name, recipe, device) with these tags, all of them or none; returns their ids."""
+        with self.transaction() as db:
+            return [_insert_run(db, name, recipe, device, {}, tags)[0] for name, recipe, device in runs]
 
     _RUNS = """SELECT runs.*, job.id AS job_id, job.state, job.device, job.doing, job.reason, job.result, \
 job.started, job.ended, job.signal, job.exit_code,
@@ -135,8 +146,8 @@ job.started, job.ended, job.signal, job.exit_code,
         found = self.runs(1)
         return found[0] if found else None
 
-    def rename_run(self, run_id: str, name: str) -> None:
-        self._db.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run_id))
+    def change_run(self, run_id: str, name: str, tags: list[str]) -> None:
+        self._db.execute("UPDATE runs SET name = ?, tags = ? WHERE id = ?", (name, json.dumps(tags), run_id))
 
     # ---- jobs -------------------------------------------------------------------------------------------------
 
@@ -404,6 +415,15 @@ job.started, job.ended, job.signal, job.exit_code,
 
     def set_note(self, key: str, value) -> None:
         self._db.execute("INSERT OR REPLACE INTO notes VALUES(?,?)", (key, json.dumps(value)))
+
+
+def _insert_run(
+    db: sqlite3.Connection, name: str, recipe: dict, device: str, payload: dict, tags: list[str]
+) -> tuple[str, int]:
+    run_id = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(3)
+    values = (run_id, name, json.dumps(recipe), time.time(), json.dumps(tags))
+    db.execute("INSERT INTO runs(id, name, recipe, created, tags) VALUES(?,?,?,?,?)", values)
+    return run_id, _insert_job(db, "train", run_id, device, payload)
 
 
 def _insert_job(db: sqlite3.Connection, kind: str, run_id: str | None, device: str, payload: dict) -> int:

@@ -1,7 +1,8 @@
 """The tables of the store's database. What each of them holds, `studio.store` says."""
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, name TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL,
+  tags TEXT NOT NULL DEFAULT '[]');
 CREATE TABLE IF NOT EXISTS jobs(
   id INTEGER PRIMARY KEY, kind TEXT NOT NULL, run_id TEXT REFERENCES runs(id), device TEXT NOT NULL, \
 payload TEXT NOT NULL,
@@ -32,3 +33,5 @@ CREATE TRIGGER IF NOT EXISTS adapter_changed AFTER UPDATE ON adapters
 CREATE TRIGGER IF NOT EXISTS adapter_removed AFTER DELETE ON adapters
   BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
 """
+ADDED_COLUMNS = (("jobs", "position", "REAL"), ("runs", "tags", "TEXT NOT NULL DEFAULT '[]'"))
+"""(table, column, type) of the columns that databases of earlier versions lack; a store adds them when it opens one."""

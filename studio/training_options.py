@@ -228,6 +228,16 @@ class Training(Options):
         group="Evaluation",
     )
 
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = option(
+        [],
+        "Trackers",
+        "Other programs that get the figures of the run as well. Weights & Biases sends them, with the recipe, to its "
+        "own servers, unless WANDB_MODE is offline; the others keep them on this machine.",
+        advanced=True,
+        group="Tracking",
+        labels={"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "Trackio"},
+    )
+
     @property
     def keeps_best(self) -> bool:
         """Whether the checkpoint with the lowest validation loss is kept during the run."""

@@ -99,7 +99,7 @@ def test_no_circles_of_packages():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_a_file_fits_its_room(path):
+def test_a_file_is_short_enough(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= MAX_FILE_LINES
     assert ast.get_docstring(ast.parse(text)), "a module says what it does"
@@ -119,7 +119,7 @@ def test_what_drives_the_whole_page_is_marked_and_lies_where_tests_run_looks_for
 
 def test_the_window_and_the_recipe_import_no_torch():
     code = (
-        "import sys; import studio.ui.window, studio.desk; "
+        "import sys; import studio.ui.window, studio.draft; "
         "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
     )
     output = subprocess.run(

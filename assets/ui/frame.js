@@ -70,7 +70,7 @@
   }
 
   // ---- keyboard: / searches, Ctrl+Enter starts or sends, Esc stops ----
-  const SEARCHES = ["#library-search", "#results-search", "#method-search"];
+  const SEARCHES = ["#library-search", "#results-search", "#log", "#method-search"];
   const field = (node) => node?.matches?.("input, textarea, select, [contenteditable=true]");
   const press = (selector) => {
     const button = document.querySelector(selector);

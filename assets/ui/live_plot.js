@@ -1,28 +1,36 @@
 // Draws the charts of the run named by props.value; runs once when the component appears.
 // Asks server.more for new envelope buckets, keeps them in `series`, and hands them to Plotly, which is loaded on first use.
-// `charts`, `words` and `script_address` (where its script is) stand in front of this script.
+// `charts`, `words` and `script_address` (where its script is), plot_parts.js and layer_map.js stand in front of this
+// script.
 
 const COLOURS = { light: ["#0072B2", "#D55E00", "#009E73"], dark: ["#56B4E9", "#E69F00", "#009E73"] }; // of Okabe and Ito: told apart by everybody
 const MARKED = 60; // points up to which each is marked, and nothing is smoothed
 const DASHES = ["solid", "dash", "dot"]; // … and without colour
 const root = element.querySelector(".live-plot");
+const colours = () => coloursOf(root);
 let run = null;
 let epoch = 0;
 let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
 let units = {}; // chart key → unit, where the run's task says it
+let outline = { id: 0 }; // {id, schedule, memory}: what was planned before the first step
+let keepsBest = false;
 let cards = {}; // chart key → {chart, box, plot, table, changed}
-const views = {}; // chart key → {log, smooth}: what the person chose; undefined where they did not
+const VIEWS = "delta-plots"; // in the browser's storage, so that a reload keeps them
+const ZOOMS = 40; // most that are kept, the newest ones
+const kept = (() => { try { return JSON.parse(localStorage.getItem(VIEWS)) || {}; } catch { return {}; } })();
+const views = kept.views || {}; // chart key → {log, smooth}: what the person chose; undefined where they did not
+const zooms = kept.zooms || {}; // "run chart" → {x: [from, to], y: [from, to]} of the axes that are not automatic
 let wait = 1000;
+const SLOWEST = 5000; // ms between questions when nothing changes
 let timer = null;
 
-const make = (tag, className, text) => {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return node;
-};
-const say = (text, values) => text.replace(/\{(\w+)\}/g, (all, key) => values[key] ?? all);
 const unitOf = (chart) => units[chart.key] ?? chart.unit;
+const heading = (chart) => `${chart.title}${unitOf(chart) ? ` (${unitOf(chart)})` : ""}`;
+const zoomName = (chart) => `${run} ${chart.key}`;
+function keepViews() {
+  for (const key of Object.keys(zooms).slice(0, -ZOOMS)) delete zooms[key];
+  try { localStorage.setItem(VIEWS, JSON.stringify({ views, zooms })); } catch { /* private window: for this visit only */ }
+}
 const visible = () => !document.hidden && root.offsetParent !== null;
 
 // ---- what the server sends ------------------------------------------------------------------------------------------
@@ -84,9 +92,10 @@ async function ask() {
     for (const [name, known] of Object.entries(series)) have[name] = known.n;
     const asked = run;
     try {
-      const answer = await server.more({ run, epoch, have });
+      const answer = await server.more({ run, epoch, have, outline: outline.id });
       note("");
       if (asked === run) soon = accept(answer);
+      if (!soon && asked === run && (wait < SLOWEST || !layersAsked)) await askLayers();
     } catch (error) {
       note(words.waiting);
       wait = 3000;
@@ -96,8 +105,19 @@ async function ask() {
   timer = setTimeout(ask, soon ? 50 : wait);
 }
 
+async function askLayers() {
+  if (Date.now() - layersAsked < LAYERS_EVERY) return;
+  layersAsked = Date.now();
+  const asked = run;
+  const answer = await server.layers(layerRequest(run));
+  if (asked !== run || !takeLayers(answer)) return;
+  for (const card of Object.values(cards)) card.changed ||= Boolean(card.chart.layers);
+  draw();
+}
+
 function accept(answer) {
   units = answer.units ?? units;
+  keepsBest = answer.best ?? keepsBest;
   if (answer.more) {
     if (!Object.keys(series).length) note(words.loading);
     return true;
@@ -108,8 +128,10 @@ function accept(answer) {
   }
   const names = Object.keys(answer.series);
   for (const name of names) take(name, answer.series[name]);
-  wait = names.length ? 1000 : Math.min(wait * 1.4, 5000);
-  for (const card of Object.values(cards)) card.changed ||= card.chart.series.some((item) => names.includes(item.key));
+  wait = names.length ? 1000 : Math.min(wait * 1.4, SLOWEST);
+  if (answer.outline) outline = answer.outline;
+  for (const { chart } of Object.values(cards))
+    cards[chart.key].changed ||= chart.layers ? false : Boolean(answer.outline) || chart.series.some((item) => names.includes(item.key));
   draw();
   return false;
 }
@@ -119,6 +141,8 @@ function show(next) {
   run = next;
   epoch = 0;
   series = {};
+  outline = { id: 0 };
+  forgetLayers();
   wait = 1000;
   for (const card of Object.values(cards)) card.box.remove();
   cards = {};
@@ -140,47 +164,19 @@ function note(text) {
   if (status.textContent !== text) status.textContent = text;
 }
 
-function plotly() {
-  if (window.Plotly) return Promise.resolve(window.Plotly);
-  window.deltaPlotly ||= new Promise((done, fail) => {
-    const script = make("script");
-    script.src = script_address;
-    script.onload = () => done(window.Plotly);
-    script.onerror = () => fail(new Error(script_address));
-    document.head.append(script);
-  });
-  return window.deltaPlotly;
-}
-
-function colours() {
-  const style = getComputedStyle(root);
-  const get = (name) => style.getPropertyValue(name).trim();
-  return { text: get("--body-text-color-subdued"), line: get("--border-color-primary"), paper: get("--block-background-fill"), strong: get("--body-text-color") };
-}
-
 // Curves whose largest value is more than 30 times the smallest are unreadable on a linear axis.
 function logByItself(chart) {
-  const values = chart.series.flatMap((item) => points(item.key, chart.scale).y);
+  const values = (chart.series || []).flatMap((item) => points(item.key, chart.scale).y);
   const low = Math.min(...values), high = Math.max(...values);
   return low > 0 && high / low > 30;
 }
 const isLog = (chart) => chart.log && (views[chart.key]?.log ?? logByItself(chart));
 const isSmooth = (chart) => chart.smooth && (views[chart.key]?.smooth ?? true);
 
-// An exponential moving average over a fortieth of the points, corrected for its start as Adam corrects its moments.
-function smoothed(values) {
-  const keep = 1 - 2 / (Math.max(5, values.length / 40) + 1);
-  let sum = 0, weight = 0;
-  return values.map((value) => {
-    sum = keep * sum + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return sum / weight;
-  });
-}
-
 function traces(chart) {
+  if (chart.layers) return layerTraces(chart);
   const palette = COLOURS[document.body.classList.contains("dark") ? "dark" : "light"];
-  const found = chart.series.map((item, place) => ({
+  const found = chart.series.filter((item) => !item.mark).map((item, place) => ({
     ...points(item.key, chart.scale),
     name: item.name, type: "scatter", uid: item.key,
     mode: (series[item.key]?.n || 0) <= MARKED ? "lines+markers" : "lines", marker: { size: 5 },
@@ -192,20 +188,79 @@ function traces(chart) {
     found.push({ ...trace, y: smoothed(trace.y), uid: `${trace.uid}-smooth`, hoverinfo: "skip", hovertemplate: undefined, showlegend: false });
     trace.opacity = 0.35;
   }
-  return found;
+  return [...found, ...additions(chart, palette)];
 }
 
-function layout(chart, look) {
+// What is no curve of its own: marks at single steps, the best checkpoint, what was planned.
+function additions(chart, palette) {
+  const strong = coloursOf(root).strong;
+  const format = `%{y:.5~g} ${unitOf(chart)}`;
+  const added = chart.series.filter((item) => item.mark && series[item.key]?.last?.length).map((item) => ({
+    ...points(item.key, chart.scale), uid: item.key, name: item.name, type: "scatter", mode: "markers",
+    marker: { symbol: item.mark, size: 8, color: strong, opacity: 0.75 }, hovertemplate: `${format}<extra>${item.name}</extra>`,
+  }));
+  const line = (uid, name, x, y) => added.push({ x, y, uid, name, type: "scatter", mode: "lines", line: { color: strong, width: 1.4, dash: "dot" }, hovertemplate: `${format}<extra>${name}</extra>` });
+  if (chart.key === "loss" && series.eval_loss?.last?.length) {
+    const { x, y } = points("eval_loss", chart.scale);
+    const at = y.indexOf(Math.min(...y));
+    const name = keepsBest ? words.best : words.lowest;
+    added.push({ x: [x[at]], y: [y[at]], uid: "best", name, type: "scatter", mode: "markers", marker: { symbol: "star", size: 13, color: palette[2], line: { color: strong, width: 1 } }, hovertemplate: `${format}<extra>${name}</extra>` });
+  }
+  if (chart.key === "learning_rate") {
+    const now = series.learning_rate?.last?.[0] ?? 0;
+    const ahead = (outline.schedule || []).filter(([step]) => step >= now);
+    if (ahead.length > 1) line("ahead", words.ahead, ahead.map(([step]) => step), ahead.map(([, rate]) => rate));
+  }
+  if (chart.key === "memory" && outline.memory) {
+    const steps = chart.series.flatMap((item) => points(item.key, 1).x);
+    const value = outline.memory * chart.scale;
+    line("forecast", words.forecast, [Math.min(...steps), Math.max(...steps)], [value, value]);
+  }
+  return added;
+}
+
+function layout(chart, look, drawn) {
   const axis = { gridcolor: look.line, zerolinecolor: look.line, linecolor: look.line, automargin: true, ticks: "" };
-  return {
-    uirevision: `${run}`, height: 250, margin: { l: 52, r: 12, t: 8, b: 38 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+  const whole = {
+    uirevision: `${run}`, height: drawn.length > 5 ? 320 : 250, margin: { l: 52, r: 12, t: 8, b: 38 }, paper_bgcolor: look.paper, plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(root).fontFamily, size: 12, color: look.text }, hovermode: "x unified",
     hoverlabel: { bgcolor: look.paper, bordercolor: look.line, font: { color: look.strong } },
     xaxis: { ...axis, title: { text: words.step, standoff: 6 }, rangemode: "nonnegative", tickformat: "~s", hoverformat: ",d", showgrid: false },
     yaxis: { ...axis, exponentformat: "e", rangemode: chart.zero ? "tozero" : "normal", nticks: 6, ...(isLog(chart) ? { type: "log", dtick: 1 } : { type: "linear" }) },
-    showlegend: chart.series.length > 1, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: look.strong } },
-    datarevision: chart.series.map((item) => series[item.key]?.n || 0).join(),
+    showlegend: drawn.filter((trace) => trace.showlegend !== false).length > 1, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: look.strong } },
+    datarevision: `${outline.id} ${(chart.series || []).map((item) => series[item.key]?.n || 0).join()}`,
   };
+  const made = chart.layers ? layerLayout(whole) : whole;
+  for (const [axis, range] of Object.entries(zooms[zoomName(chart)] || {})) Object.assign(made[`${axis}axis`], { range: [...range], autorange: false });
+  return made;
+}
+
+// Plotly's own bar, which appears over a chart: the picture as PNG and as SVG.
+function settings(Plotly, chart) {
+  const picture = (format, title, icon) => ({
+    name: format, title, icon,
+    click: ({ data, layout: shown, offsetWidth: width }) => {
+      const named = { ...shown, title: { text: heading(chart), x: 0.02 }, margin: { ...shown.margin, t: 48 } };
+      return Plotly.downloadImage({ data, layout: named }, { format, width, height: shown.height + 40, scale: format === "png" ? 2 : 1, filename: `${run}-${chart.key}` });
+    },
+  });
+  const buttons = [picture("png", words.png, Plotly.Icons.camera), picture("svg", words.svg, Plotly.Icons.disk)];
+  return { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtons: [buttons], doubleClick: "autosize" };
+}
+
+async function drawPlot(Plotly, card) {
+  const { chart, plot } = card;
+  const first = !plot.data;
+  const found = traces(chart);
+  await Plotly.react(plot, found, layout(chart, coloursOf(root), found), settings(Plotly, chart));
+  if (!first) return;
+  plot.on("plotly_relayout", () => {
+    const name = zoomName(chart);
+    const axes = ["x", "y"].map((axis) => [axis, plot.layout[`${axis}axis`]]).filter(([, axis]) => axis.range && !axis.autorange);
+    delete zooms[name];
+    if (axes.length) zooms[name] = Object.fromEntries(axes.map(([axis, { range }]) => [axis, [...range]]));
+    keepViews();
+  });
 }
 
 function cardFor(chart) {
@@ -245,6 +300,8 @@ function switchFor(chart, kind) {
   button.dataset.kind = kind;
   button.addEventListener("click", () => {
     views[chart.key] = { ...views[chart.key], [kind]: button.getAttribute("aria-pressed") !== "true" };
+    if (kind === "log") delete zooms[zoomName(chart)]?.y; // its numbers are those of the other kind of axis
+    keepViews();
     cards[chart.key].changed = true;
     draw();
   });
@@ -252,7 +309,7 @@ function switchFor(chart, kind) {
 }
 
 async function draw() {
-  const filled = charts.filter((chart) => chart.series.some((item) => series[item.key]?.last?.length));
+  const filled = charts.filter((chart) => (chart.layers ? hasLayers(chart) : chart.series.some((item) => series[item.key]?.last?.length)));
   root.querySelector(".lp-empty").hidden = filled.length > 0;
   if (!filled.length || !visible()) return;
   try {
@@ -265,7 +322,7 @@ async function draw() {
       card.changed = false;
       describe(card);
       if (!card.table.hidden) drawTable(card);
-      else await Plotly.react(card.plot, traces(chart), layout(chart, colours()), { responsive: true, displaylogo: false, displayModeBar: false, doubleClick: "reset" });
+      else await drawPlot(Plotly, card);
     }
     const boxes = charts.filter((chart) => cards[chart.key]).map((chart) => cards[chart.key].box);
     if (boxes.some((box, place) => grid.children[place] !== box)) grid.append(...boxes); // the table's order, whichever came first
@@ -279,19 +336,21 @@ const short = (value) => (value === undefined ? "" : String(Number(value.toPreci
 
 function describe(card) {
   const { chart } = card;
-  const newest = chart.series.filter((item) => series[item.key]?.last?.length).map((item) => {
+  const curves = (chart.series || []).filter((item) => !item.mark);
+  const newest = curves.filter((item) => series[item.key]?.last?.length).map((item) => {
     const value = short(series[item.key].last[1] * chart.scale);
-    return chart.series.length > 1 ? `${item.name} ${value}` : value;
+    return curves.length > 1 ? `${item.name} ${value}` : value;
   });
   card.now.textContent = newest.join(" · ");
   for (const button of card.box.querySelectorAll("[data-kind]"))
     button.setAttribute("aria-pressed", String(button.dataset.kind === "log" ? isLog(chart) : isSmooth(chart)));
-  card.plot.setAttribute("aria-label", `${chart.title}${unitOf(chart) ? ` (${unitOf(chart)})` : ""}: ${newest.join(", ")}`);
+  card.plot.setAttribute("aria-label", `${heading(chart)}: ${newest.join(", ")}`);
 }
 
 // ---- the same numbers as a table and as a file ------------------------------------------------------------------------
 
 function rows(chart) {
+  if (chart.layers) return layerTable(chart);
   const found = new Map();
   chart.series.forEach((item, place) => {
     const { x, y } = points(item.key, chart.scale);
@@ -306,7 +365,8 @@ function rows(chart) {
   return [...found.values()].sort((a, b) => a[0] - b[0]);
 }
 
-const columns = (chart) => [words.step, ...chart.series.map((item) => (unitOf(chart) ? `${item.name} (${unitOf(chart)})` : item.name))];
+const columns = (chart) => (chart.layers ? layerColumns() : seriesColumns(chart));
+const seriesColumns = (chart) => [words.step, ...chart.series.map((item) => (unitOf(chart) ? `${item.name} (${unitOf(chart)})` : item.name))];
 
 function drawTable(card) {
   const { chart } = card;
@@ -339,7 +399,7 @@ function drawTable(card) {
 
 function save(chart) {
   const quoted = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : (value ?? ""));
-  const width = chart.series.length + 1;
+  const width = columns(chart).length;
   const lines = [columns(chart), ...rows(chart)].map((row) => Array.from({ length: width }, (_, i) => quoted(row[i] ?? "")).join(","));
   const link = make("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff" + lines.join("\r\n") + "\r\n"], { type: "text/csv;charset=utf-8" }));

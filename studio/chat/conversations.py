@@ -81,7 +81,7 @@ class Conversations:
         self.save(talk)
 
     def delete(self, id: str) -> None:
-        """Delete it for good, with what was taught in it."""
+        """Delete it for good, with its verdicts and corrections."""
         if self.visitor:
             with _guard:
                 _visited.pop((self.visitor, id), None)

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from studio.data.speakers import is_turn, spoken
+from studio.data.speakers import is_turn, to_turns
 
 MAX_WRITTEN = 4 * 2**20
 """Maximum number of characters of a cell that is parsed as printed by Python."""
@@ -61,13 +61,13 @@ def as_list(value: Any) -> list | None:
         found = _JSON.decode(value)
     except (ValueError, RecursionError):
         return _as_python(value)
-    return spoken(found) if isinstance(found, list) else None
+    return to_turns(found) if isinstance(found, list) else None
 
 
 def _as_python(text: str) -> list | None:
     if _OBJECTS.match(text):
         found = written(text)
-        found = spoken(found) if isinstance(found, list) else None
+        found = to_turns(found) if isinstance(found, list) else None
         return found if found and all(map(is_turn, found)) else None
     if not _WRITTEN.fullmatch(text):
         return None

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from studio.data.cells import as_list, as_text
 from studio.data.gradings import is_graded
-from studio.data.judged import OF_BAD
+from studio.data.preference_rows import OF_BAD
 from studio.data.roles import ROLE_TITLES, Mapping
 from studio.data.row_cells import factors_in, is_empty, normal, number_in, turns_in
 from studio.data.rows import Row, RowProblem
-from studio.data.speakers import exchanges, taken_for
+from studio.data.speakers import exchanges, infer_roles
 from studio.data.transcripts import transcript
 from studio.data.turns import check_order, turns, unwrapped
 from studio.words import Sentence
@@ -150,7 +150,7 @@ class Column:
         except RowProblem:
             return
         self.ordered += 1
-        self.taken.update(taken_for(items).items())
+        self.taken.update(infer_roles(items).items())
 
     @property
     def looks_like_conversation(self) -> bool:
@@ -195,17 +195,17 @@ def with_extra(columns: Columns, roles: dict[str, str], extra: tuple[str, ...]) 
     roles = dict(roles)
     for role in extra:
         column = named(columns, role, set(roles.values()), empty=role not in ("weight", "mask_history"))
-        if column is not None and (role != "weight" or weighs(columns[column])):
+        if column is not None and (role != "weight" or can_be_weights(columns[column])):
             roles[role] = column
     return roles
 
 
-def earlier(columns: Columns, name: str) -> bool:
+def holds_history(columns: Columns, name: str) -> bool:
     """Whether a column of turns is named like a history and there is a prompt column: then it holds earlier turns."""
     return normal(name) in SYNONYMS["history"] and named(columns, "prompt", {name}) is not None
 
 
-def weighs(column: Column) -> bool:
+def can_be_weights(column: Column) -> bool:
     """Whether the values can be loss weights: yes/no, or numbers from 0 to 100.
 
     A column called "loss" may hold measured losses instead, so its values must not exceed 1.

@@ -81,10 +81,10 @@ _ROWS_FROM = 2  # a single nested object is a field of one record, unless its ke
 
 
 class Item(NamedTuple):
-    """One record as read from the file. apart: it belongs to a validation or test split."""
+    """One record as read from the file. is_validation: it belongs to a validation or test split."""
 
     value: Any
-    apart: bool = False
+    is_validation: bool = False
 
 
 def items_of(source: Source, item: Any) -> Iterator[Item]:
@@ -141,9 +141,9 @@ def _of_splits(source: Source, splits: dict[str, Any], depth: int) -> Iterator[I
         if not (found := side(name)):
             _left(source, next(iter(splits)), name)
             continue
-        apart = found == MEASURED
+        is_validation = found == MEASURED
         for found in _inside(source, value, depth):
-            yield found._replace(apart=True) if apart else found
+            yield found._replace(is_validation=True) if is_validation else found
 
 
 def _wrapped_rows(source: Source, item: dict, depth: int) -> Iterator[Item] | None:

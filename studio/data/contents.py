@@ -35,38 +35,38 @@ _BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
 class Content:
     """The parsed content of one turn.
 
-    words, thoughts: concatenated text and reasoning; spans, thought_spans: loss weights of parts of each, as [start,
+    text, reasoning: concatenated text and reasoning; spans, reasoning_spans: loss weights of parts of each, as [start,
     end, factor] in characters; calls: tool calls; results: tool turns; media: kinds of media replaced by placeholders;
     is_text: whether there was any text or reasoning.
     """
 
-    words: str = ""
-    thoughts: str = ""
+    text: str = ""
+    reasoning: str = ""
     spans: Spans = field(default_factory=list)
-    thought_spans: Spans = field(default_factory=list)
+    reasoning_spans: Spans = field(default_factory=list)
     calls: list[dict] = field(default_factory=list)
     results: list[dict] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
     is_text: bool = False
 
-    def say(self, text: str, factor: float | None = None) -> None:
+    def add_text(self, text: str, factor: float | None = None) -> None:
         """Append text. factor: its loss weight; None: not marked, which counts as 1."""
         if text and factor is not None and factor != 1:
-            self.spans.append([len(self.words), len(self.words) + len(text), factor])
-        self.words += text
+            self.spans.append([len(self.text), len(self.text) + len(text), factor])
+        self.text += text
         self.is_text = self.is_text or bool(text.strip())
 
-    def think(self, text: str, factor: float | None = None) -> None:
-        """Append reasoning on a new line. factor: as in `say`."""
-        before = f"{self.thoughts}\n" if self.thoughts else ""
+    def add_reasoning(self, text: str, factor: float | None = None) -> None:
+        """Append reasoning on a new line. factor: as in `add_text`."""
+        before = f"{self.reasoning}\n" if self.reasoning else ""
         if text and factor is not None and factor != 1:
-            self.thought_spans.append([len(before), len(before) + len(text), factor])
-        self.thoughts, self.is_text = before + text, True
+            self.reasoning_spans.append([len(before), len(before) + len(text), factor])
+        self.reasoning, self.is_text = before + text, True
 
-    def show(self, medium: str) -> None:
+    def add_medium(self, medium: str) -> None:
         """Append the placeholder of an image, audio, video or file."""
         self.media.append(medium)
-        self.words += f"<{medium}>"
+        self.text += f"<{medium}>"
 
 
 def content_of(value: Any, role: str, place: Sentence) -> Content:
@@ -79,10 +79,10 @@ def content_of(value: Any, role: str, place: Sentence) -> Content:
     found = Content()
     value = _parts(value, role)
     if not isinstance(value, list):
-        found.say(as_text(value))
+        found.add_text(as_text(value))
         return found
     for part in value:
-        _take(found, part, place)
+        _add_part(found, part, place)
     if found.media and not (found.is_text or found.calls or found.results):
         raise _no_words(place)
     found.spans = overlaid(found.spans, [])
@@ -120,10 +120,10 @@ def _is_result(value: Any) -> bool:
     return isinstance(value, dict) and (value.get("type") in _RESULTS or any(value.get(key) for key in _RESULTS))
 
 
-def _take(found: Content, part: Any, place: Sentence) -> None:
+def _add_part(found: Content, part: Any, place: Sentence) -> None:
     """Add one part to `found`."""
     if isinstance(part, str):
-        found.say(part)
+        found.add_text(part)
         return
     part = (
         {key: item for key, item in part.items() if item is not None}
@@ -138,13 +138,13 @@ def _take(found: Content, part: Any, place: Sentence) -> None:
     elif results is not None:
         found.results.append(_result(results, place))
     elif (medium := _medium(part, kind)) is not None:
-        found.show(medium)
+        found.add_medium(medium)
     elif part.get("thought") is True:  # Gemini: {"text": …, "thought": true}
-        found.think(as_text(part.get("text")), weight_of(part, place))
+        found.add_reasoning(as_text(part.get("text")), weight_of(part, place))
     elif (thoughts := _keyed(part, kind, _THOUGHTS)) is not None:
-        found.think(thought_text(thoughts), weight_of(part, place))
+        found.add_reasoning(reasoning_text(thoughts), weight_of(part, place))
     elif (words := next((part[key] for key in _WORDS if isinstance(part.get(key), str)), None)) is not None:
-        found.say(words, weight_of(part, place))
+        found.add_text(words, weight_of(part, place))
     elif kind not in ("", "text") or part.keys() - {"type", "cachePoint", "cache_control", "index"}:
         raise _no_words(place)
 
@@ -187,10 +187,10 @@ def _medium(part: dict, kind: str) -> str | None:
     )
 
 
-def thought_text(value: Any) -> str:
+def reasoning_text(value: Any) -> str:
     """The text of a reasoning part: a text, {"thinking": …}, {"reasoningText": {"text": …}}, or a list of these."""
     if isinstance(value, list):
-        return "\n".join(filter(None, map(thought_text, value)))
+        return "\n".join(filter(None, map(reasoning_text, value)))
     if isinstance(value, dict):
         names = (
             "thinking",
@@ -204,7 +204,7 @@ def thought_text(value: Any) -> str:
             "reasoningContent",
             "summary",
         )
-        return next((thought_text(value[name]) for name in names if value.get(name)), "")
+        return next((reasoning_text(value[name]) for name in names if value.get(name)), "")
     return as_text(value)
 
 
@@ -218,7 +218,7 @@ def _result(part: Any, place: Sentence) -> dict:
         inner = [item["json"] if isinstance(item, dict) and item.keys() == {"json"} else item for item in inner]
         if len(inner) == 1 and not _is_text_part(inner[0]):
             inner = inner[0]
-    turn: dict = {"role": "tool", "content": content_of(inner, "tool", place).words}
+    turn: dict = {"role": "tool", "content": content_of(inner, "tool", place).text}
     identity = next(
         (part[key] for key in ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id") if part.get(key)), None
     )

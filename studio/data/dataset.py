@@ -121,7 +121,7 @@ def _divided(spec: DataSpec, want: Want, reading: Reading, parts: list[Part]) ->
     if "spelling" in spec.remedies and (changed := store.relabel(spellings(store, want))):
         reading.remedied["spelling"] = changed
     whole = splitting.Splitter(store, [part.counts for part in reading.parts], reading.problems, reading.remedied)
-    parted = any(store.apart)
+    parted = any(store.is_validation)
     if parted:
         whole.use_as_validation([part.source for part in reading.parts])
     else:

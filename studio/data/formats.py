@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.data.speakers import is_turn, spoken
+from studio.data.speakers import is_turn, to_turns
 from studio.words import Sentence, StudioError
 
 HEAD = 256 * 1024
@@ -189,7 +189,7 @@ def _is_turn_list(line: str) -> bool:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, list) and bool(found) and is_turn(spoken(found)[0])
+    return isinstance(found, list) and bool(found) and is_turn(to_turns(found)[0])
 
 
 def _sniff(head: str, complete: bool, suffix: str) -> Dialect | None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from studio.data.cells import as_list, as_text
 from studio.data.row_cells import normal
-from studio.data.speakers import SAID, is_turn
+from studio.data.speakers import ANSWER_KEYS, is_turn
 
-_TEXTS = (*SAID, "text", "content", "value", "generation", "generated_text", "message")
+_TEXTS = (*ANSWER_KEYS, "text", "content", "value", "generation", "generated_text", "message")
 _RANKS = ("rank", "ranking")
 _SCORES = ("score", "overall_score", "rating", "reward", "grade")
 GRADED = frozenset((*_TEXTS, *_RANKS, *_SCORES))

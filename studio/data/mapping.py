@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from studio.data import judged
+from studio.data import preference_rows
 from studio.data.cells import as_list, as_text
 from studio.data.pictures import PREFIX
 from studio.data.roles import ROLE_TITLES, ROLES, SHAPES, Mapping, Shape, Want, check_mapping, columns_of, fits
@@ -71,11 +71,11 @@ def _conversation(cells: Cells, want: Want) -> dict:
 
 
 def _alpaca(cells: Cells, want: Want) -> dict:
-    return cells.conversation([*cells.asked("instruction"), *cells.answer("output")])
+    return cells.conversation([*cells.prompt_turns("instruction"), *cells.answer("output")])
 
 
 def _prompt_completion(cells: Cells, want: Want) -> dict:
-    return cells.conversation([*cells.asked("prompt"), *cells.answer("completion")])
+    return cells.conversation([*cells.prompt_turns("prompt"), *cells.answer("completion")])
 
 
 def _label(cells: Cells, want: Want) -> dict:
@@ -196,9 +196,9 @@ _MAKERS: dict[str, Callable[[Cells, Want], dict]] = {
     "sharegpt": _conversation,
     "alpaca": _alpaca,
     "prompt_completion": _prompt_completion,
-    "preference": judged.preference,
-    "ranked": judged.preference,
-    "unpaired": judged.unpaired,
+    "preference": preference_rows.preference,
+    "ranked": preference_rows.preference,
+    "unpaired": preference_rows.unpaired,
     "label": _label,
     "label_columns": _label_columns,
     "image": _image,

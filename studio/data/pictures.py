@@ -76,7 +76,7 @@ def read_pictures(source: Source) -> Iterator[Row]:
             limit=MAX_PICTURES,
         )
     place, sides = str(source.path.resolve()), by_folder(names)
-    source.parted = any(apart for apart, _ in sides.values())
+    source.parted = any(is_validation for is_validation, _ in sides.values())
     for number, name in enumerate(names, 1):
         path = PurePosixPath(name)
         if path.suffix.lower() not in _ENDINGS:
@@ -88,7 +88,7 @@ def read_pictures(source: Source) -> Iterator[Row]:
                 left=name,
             )
             continue
-        apart, classed = sides.get(name, (False, bool(path.parent.name)))
+        is_validation, classed = sides.get(name, (False, bool(path.parent.name)))
         if not classed:
             source.report(
                 number,
@@ -109,7 +109,7 @@ def read_pictures(source: Source) -> Iterator[Row]:
                 reason=error.sentence,
             )
             continue
-        yield Row(number, {"image": image, "label": path.parent.name}, apart=apart)
+        yield Row(number, {"image": image, "label": path.parent.name}, is_validation=is_validation)
 
 
 def place_of(data: bytes, where: str, name: str) -> str:

@@ -42,8 +42,8 @@ class ArchiveSource(Source):
     ):
         super().__init__(path, name, "zip", ArchiveSource._all)
         self.parts, self._left, self._folder = parts, left, folder
-        self._apart = measured(part.name.removeprefix(f"{name}/") for part in parts)
-        self.parted = bool(self._apart) or any(part.parted for part in parts)
+        self._validation_members = measured(part.name.removeprefix(f"{name}/") for part in parts)
+        self.parted = bool(self._validation_members) or any(part.parted for part in parts)
         self.layout = list(dict.fromkeys(column for part in parts for column in part.columns))
         if len(parts) == 1:
             self.unit, self.encoding = parts[0].unit, parts[0].encoding
@@ -54,9 +54,9 @@ class ArchiveSource(Source):
         for part in self.parts:
             label = part.name if len(self.parts) > 1 else ""
             try:
-                apart = part.name.removeprefix(f"{self.name}/") in self._apart
+                is_validation = part.name.removeprefix(f"{self.name}/") in self._validation_members
                 for row in part.rows():
-                    yield Row(row.number, row.values, label, apart or row.apart)
+                    yield Row(row.number, row.values, label, is_validation or row.is_validation)
             finally:
                 self.problems.merge(part.problems, label)
                 self.evidence += part.evidence

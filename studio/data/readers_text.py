@@ -182,11 +182,12 @@ def read_json(source: Source) -> Iterator[Row]:
     feed = _Feed(source)
     with feed.file:
         items = map(Item, _list_items(feed)) if feed.peek() == "[" else _object_items(feed)
-        for number, (item, apart) in enumerate(items, start=1):
+        for number, (item, is_validation) in enumerate(items, start=1):
             if _holds_bad(item):
                 source.report_bytes(number)
             else:
-                yield from (row._replace(apart=apart) if apart else row for row in _row(source, number, item))
+                rows = _row(source, number, item)
+                yield from (row._replace(is_validation=True) for row in rows) if is_validation else rows
 
 
 def _holds_bad(item: Any) -> bool:

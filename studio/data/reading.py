@@ -111,14 +111,14 @@ class Reading:
     def _read(self, part: Part, limit: int | None, file: str, validation: bool) -> None:
         """Append the usable rows to the store, and a problem for each other row to `problems`.
 
-        limit: maximum number of usable training rows; rows marked as validation (`Row.apart`) do not count.
+        limit: maximum number of usable training rows; rows marked as validation (`Row.is_validation`) do not count.
         """
         source, own, seen, used, training_rows = part.source, Problems(), 0, 0, 0
         unused, rows = Unused(frozenset(columns_of(part.mapping)), source.columns), source.rows()
         unread = UnreadKeys(weighed=self.want == "messages")
         part.unread_keys = unread.counts
         for row in rows:
-            if training_rows == limit and not row.apart:
+            if training_rows == limit and not row.is_validation:
                 continue
             seen += 1
             if len(part.preview) < PREVIEW_ROWS:
@@ -129,7 +129,7 @@ class Reading:
             except RowProblem as problem:
                 own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
             else:
-                used, training_rows = used + added, training_rows + (added and not row.apart)
+                used, training_rows = used + added, training_rows + (added and not row.is_validation)
                 if training_rows == limit and not source.parted:  # else validation rows may follow
                     break
             if self.progress and seen % _TELL_EVERY == 0:
@@ -167,8 +167,9 @@ class Reading:
             record = self._changed(made)
             if self.language and language_of("\n".join(texts(record))) not in (self.language, ""):
                 return False
-            apart = validation or (row.apart and not self.mixed)
-            self.store.add(row.number, record, file, len(self.parts), label_of(part.mapping.shape, record), apart)
+            is_validation = validation or (row.is_validation and not self.mixed)
+            label = label_of(part.mapping.shape, record)
+            self.store.add(row.number, record, file, len(self.parts), label, is_validation)
         except UnicodeEncodeError as error:
             raise RowProblem(
                 "bytes",
@@ -177,7 +178,7 @@ class Reading:
             ) from error
         if self.merged:
             self.remedied["order"] += 1
-        if row.apart and self.mixed and not validation:
+        if row.is_validation and self.mixed and not validation:
             self.remedied["apart"] += 1
         return True
 

@@ -38,7 +38,7 @@ class RecordStore:
         self.spool = DiskList(place)
         self.numbers = array("Q")
         self._files, self._names = array("I"), {"": 0}
-        self.parts, self.apart = array("H"), array("B")
+        self.parts, self.is_validation = array("H"), array("B")
         self.labels, self.label_names = array("I"), {}
         self._spelling: dict[str, str] = {}
         self.digests = array("Q")
@@ -46,13 +46,13 @@ class RecordStore:
         self.marks = Fingerprints()
 
     def add(
-        self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", apart: bool = False
+        self, number: int, value: dict, file: str = "", part: int = 0, label: str = "", is_validation: bool = False
     ) -> None:
         """Append one record.
 
-        part: index of the data file it comes from; label: its label for counting, "" if it has none; apart: whether it
-        is a validation record. Raises UnicodeEncodeError if a text holds a lone surrogate, and StudioError if the disk
-        is full.
+        part: index of the data file it comes from; label: its label for counting, "" if it has none; is_validation:
+        whether it is a validation record. Raises UnicodeEncodeError if a text holds a lone surrogate, and StudioError
+        if the disk is full.
         """
         try:
             line = orjson.dumps(value, default=str)
@@ -63,7 +63,7 @@ class RecordStore:
         self.numbers.append(number)
         self._files.append(self._names.setdefault(file, len(self._names)))
         self.parts.append(part)
-        self.apart.append(apart)
+        self.is_validation.append(is_validation)
         self.labels.append(self.label_names.setdefault(label, len(self.label_names) + 1) if label else 0)
         self.digests.append(_content(value, line))
         self.inputs.append(_digest(_input(value).encode("utf-8")))
@@ -136,8 +136,9 @@ class Records(Sequence):
     def column(self, name: str) -> np.ndarray:
         """One number per record, from the store's array `name`.
 
-        parts: index of its file; apart: 1 for validation records; numbers: line; labels: label number, 0 if there is
-        none; digests: hash of the content, equal for equal records; inputs: hash of the input, without the answer.
+        parts: index of its file; is_validation: 1 for validation records; numbers: line; labels: label number, 0 if
+        there is none; digests: hash of the content, equal for equal records; inputs: hash of the input, without the
+        answer.
         """
         held = getattr(self.store, name)
         return (

@@ -15,7 +15,7 @@ from studio.data.cells import as_list, as_text, structured
 from studio.data.reasoning import join_reasoning, split_reasoning
 from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
-from studio.data.speakers import ASKED, SAID, is_turn
+from studio.data.speakers import ANSWER_KEYS, QUESTION_KEYS, is_turn
 from studio.data.transcripts import open_prompt, transcript
 from studio.data.turn_keys import UnreadKeys
 from studio.data.turns import TALKS, check_order, turns, unwrapped
@@ -146,7 +146,7 @@ class Cells:
         self._see_wrapper(role)
         return turns(value, self.place, self.columns[role], self.unread.see)
 
-    def talk(self, role: str) -> list[dict] | None:
+    def optional_turns(self, role: str) -> list[dict] | None:
         """The turns in a cell that may hold plain text instead; None if it does."""
         found = turns_in(self.cell(role))
         if found is None:
@@ -160,9 +160,9 @@ class Cells:
         if isinstance(value, dict) and not is_turn(value):
             self.unread.see_keys(value, (*TALKS, "tools"))
 
-    def asked(self, role: str) -> list[dict]:
+    def prompt_turns(self, role: str) -> list[dict]:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
-        talk = self.turns(role) if isinstance(self.cell(role), list) else self.talk(role)
+        talk = self.turns(role) if isinstance(self.cell(role), list) else self.optional_turns(role)
         extra = self.text_of("input").strip() if "input" in self.columns else ""
         extra = "" if extra.lower() in _NO_INPUT else extra
         if talk is None:
@@ -212,7 +212,7 @@ class Cells:
             )
         for item in items:
             if isinstance(item, dict):
-                self.unread.see_keys(item, (*ASKED, *SAID))
+                self.unread.see_keys(item, (*QUESTION_KEYS, *ANSWER_KEYS))
         return [
             {"role": role, "content": as_text(words)}
             for pair in pairs
@@ -221,12 +221,12 @@ class Cells:
 
     def answer(self, role: str) -> list[dict]:
         """The turns of the answer, with the row's reasoning in front of the last one."""
-        message = self.talk(role)
+        message = self.optional_turns(role)
         if message is None:
             message = [self._called(role) or {"role": "assistant", "content": self.text(role)}]
         if "reasoning" not in self.columns or message[-1]["role"] != "assistant":
             return message
-        return [*message[:-1], {**message[-1], "content": self.reasoned(message[-1]["content"])}]
+        return [*message[:-1], {**message[-1], "content": self.with_reasoning(message[-1]["content"])}]
 
     def _called(self, role: str) -> dict | None:
         """The answer as a message of tool calls, if it is a list of calls of the row's tools (xLAM); None if not."""
@@ -239,7 +239,7 @@ class Cells:
             return None
         return {"role": "assistant", "content": "", "tool_calls": call_list(calls, self.place)}
 
-    def reasoned(self, answer: str) -> str:
+    def with_reasoning(self, answer: str) -> str:
         """`answer` with the text of the reasoning column joined in front of it."""
         value = self.cell("reasoning")
         thoughts = "\n".join(map(as_text, value)) if isinstance(value, list) else self.text_of("reasoning")
@@ -278,7 +278,7 @@ class Cells:
             if offered
             else messages
         )
-        messages = self.weighed(self.checked(self.weighed_each(bare)))
+        messages = self.with_weights(self.checked(self.with_weight_list(bare)))
         return {"messages": messages, **({"tools": offered} if offered else {}), **self.tools()}
 
     def tools(self) -> dict:
@@ -291,7 +291,7 @@ class Cells:
         found = tool_schemas(value, self.place)
         return {"tools": found} if found else {}
 
-    def weighed(self, messages: list[dict]) -> list[dict]:
+    def with_weights(self, messages: list[dict]) -> list[dict]:
         """Return `messages` with the loss weights of the row's columns multiplied with those of the turns."""
         if "mask_history" in self.columns and self.flagged("mask_history"):
             last = len(messages) - 1
@@ -309,7 +309,7 @@ class Cells:
             for turn in messages
         ]
 
-    def weighed_each(self, messages: list[dict]) -> list[dict]:
+    def with_weight_list(self, messages: list[dict]) -> list[dict]:
         """Return `messages` with the loss weights that the row lists, one for each message or for each answer.
 
         Raises RowProblem if there is another number of weights.
@@ -345,7 +345,7 @@ class Cells:
 
     def factor(self) -> float:
         """The loss factor of the row's answers; 1 if the cell is empty. Raises RowProblem if it is no weight."""
-        if is_empty(value := self.cell("weight")) or as_list(value) is not None:  # `weighed_each` applies a list
+        if is_empty(value := self.cell("weight")) or as_list(value) is not None:  # `with_weight_list` applies a list
             return 1
         number = number_in(value)
         if number is None:
@@ -380,7 +380,7 @@ def _exchange(item: Any) -> list | None:
         return item if len(item) == 2 else None
     if not isinstance(item, dict):
         return None
-    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (ASKED, SAID))
+    asked, text = (next((item[key] for key in keys if key in item), None) for keys in (QUESTION_KEYS, ANSWER_KEYS))
     return None if asked is None or text is None else [asked, text]
 
 

@@ -63,14 +63,14 @@ KINDS = {
 class Row(NamedTuple):
     """One row as in the file.
 
-    number: line or record number, from 1; file: the archive member, if there are several; apart: whether it belongs to
-    a part of the source named as test or validation data.
+    number: line or record number, from 1; file: the archive member, if there are several; is_validation: whether it
+    belongs to a part of the source named as test or validation data.
     """
 
     number: int
     values: dict[str, Any]
     file: str = ""
-    apart: bool = False
+    is_validation: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from studio.data.columns import (
     Columns,
     Found,
     by_name,
-    earlier,
+    holds_history,
     named,
     names_evidence,
     role_evidence,
@@ -26,7 +26,6 @@ from studio.data.pictures import PREFIX, title_of
 from studio.data.row_cells import normal
 from studio.data.rows import Row
 from studio.data.shape_graded import side_by_side
-from studio.data.shape_judged import conversation, doubtful_rankings, list_evidence, preferences, rankings, verdicts
 from studio.data.shape_labels import (
     LOOKED_AT,
     few_values,
@@ -35,6 +34,14 @@ from studio.data.shape_labels import (
     more_labels,
     separator_of,
     text_evidence,
+)
+from studio.data.shape_preferences import (
+    conversation,
+    doubtful_rankings,
+    list_evidence,
+    preferences,
+    rankings,
+    verdicts,
 )
 from studio.data.shape_unsupported import check_supported
 from studio.data.source import Source
@@ -87,10 +94,8 @@ def propose(source: Source, want: Want | None = None) -> Proposal:
 
 
 def _conversations(columns: Columns, rows: list[Row]) -> Found:
-    looks_like_conversation = [column for name, column in columns.items() if not earlier(columns, name)]
-    best = max(
-        looks_like_conversation, key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None
-    )
+    candidates = [column for name, column in columns.items() if not holds_history(columns, name)]
+    best = max(candidates, key=lambda column: (max(column.openai, column.sharegpt), column.ordered), default=None)
     if best is None or max(best.openai, best.sharegpt) < 0.5 * max(1, best.filled):
         return None
     if best.name in (by_name(columns, ("chosen", "rejected"), ("prompt",)) or {}).values():

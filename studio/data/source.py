@@ -22,8 +22,8 @@ class Source:
     path: the file (None for the hub); name: how messages refer to it; format: a key of `formats.TITLES`; encoding:
     codec name, None for binary formats; unit: what `Row.number` counts (line, record or sheet row); columns: names in
     file order, from the header or the first rows; problems: those reported by the latest pass of `rows()`; parted:
-    whether some rows are marked as validation data (`Row.apart`); evidence: assumptions of the latest pass about an
-    unusual file.
+    whether some rows are marked as validation data (`Row.is_validation`); evidence: assumptions of the latest pass
+    about an unusual file.
     """
 
     def __init__(

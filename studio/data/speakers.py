@@ -49,9 +49,9 @@ ROLES = {
     "系统": "system",
 }
 """Speaker name in data files → role in chat templates."""
-ASKED = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
+QUESTION_KEYS = ("user", "human", "query", "question", "prompt", "instruction", "input", "q")
 """Keys of the question in an object that holds one exchange."""
-SAID = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
+ANSWER_KEYS = ("assistant", "gpt", "bot", "response", "answer", "completion", "output", "a")
 """Keys of the answer in such an object."""
 CALLERS = {"function_call", "tool_call", "tool_calls"}
 """Speakers whose content is a tool call or a list of tool calls: ShareGPT and ms-swift."""
@@ -74,7 +74,7 @@ def speaker(item: dict) -> str:
     return name if name in ROLES else name.replace("-", "_").replace(" ", "_")
 
 
-def taken_for(items: list) -> dict[str, str]:
+def infer_roles(items: list) -> dict[str, str]:
     """Unknown speaker → "user" or "assistant", in a conversation of exactly two speakers; {} for any other.
 
     If one speaker is known, the other gets the opposite role; if both are unknown, the first one is the user. System
@@ -96,7 +96,7 @@ def is_turn(item: Any) -> bool:
     return isinstance(item, dict) and ("role" in item or "from" in item)
 
 
-def spoken(items: list) -> list:
+def to_turns(items: list) -> list:
     """Convert a list of exchanges with speaker names as keys, [{"human": …, "assistant": …}, …], to turns.
 
     This is the ShareGPT variant of ms-swift. Other keys of an exchange are assigned to the answer. A list in any other
@@ -127,7 +127,8 @@ def exchanges(items: list) -> list:
     for item in items:
         if not isinstance(item, dict) or is_turn(item):
             return items
-        asked, answered = ([key for key in keys if isinstance(item.get(key), str)] for keys in (ASKED, SAID))
+        both = (QUESTION_KEYS, ANSWER_KEYS)
+        asked, answered = ([key for key in keys if isinstance(item.get(key), str)] for keys in both)
         if len(asked) != 1 or len(answered) != 1:
             return items
         if item.get("system"):

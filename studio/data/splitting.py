@@ -88,8 +88,8 @@ class Splitter:
         every = Records(self.store, np.arange(len(self.store)))
         different = np.unique(every.digests)
         count = min(max(1, round(fraction * len(different))), len(different) - 1, APART) if fraction else 0
-        apart = different[np.argsort(mix(different, seed), kind="stable")[:count]]
-        held = np.isin(every.digests, apart)
+        held_digests = different[np.argsort(mix(different, seed), kind="stable")[:count]]
+        held = np.isin(every.digests, held_digests)
         self.train, self.validation = (
             Records(self.store, every.indices[~held]),
             Records(self.store, every.indices[held]),
@@ -101,7 +101,7 @@ class Splitter:
         These would bias the evaluation, so they are removed and reported. sources: the files that were read, in order.
         """
         every = Records(self.store, np.arange(len(self.store)))
-        held = every.column("apart") > 0
+        held = every.column("is_validation") > 0
         self.train, self.validation = (
             Records(self.store, every.indices[~held]),
             Records(self.store, every.indices[held]),

@@ -16,10 +16,10 @@ from typing import Any
 
 from studio.data.calls import call_list, calls_with_words, tool_schemas
 from studio.data.cells import as_list, as_text, written
-from studio.data.contents import Content, content_of, thought_text
+from studio.data.contents import Content, content_of, reasoning_text
 from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
-from studio.data.speakers import CALLERS, ROLES, exchanges, is_turn, named, speaker, spoken, taken_for
+from studio.data.speakers import CALLERS, ROLES, exchanges, infer_roles, is_turn, named, speaker, to_turns
 from studio.data.transcripts import transcript
 from studio.data.turn_weights import DETAILS, MARKS, NEGATED, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
@@ -50,11 +50,11 @@ def unwrapped(value: Any) -> Any:
     [{"human": …, "assistant": …}, …], becomes the list of their turns.
     """
     if isinstance(value, list):
-        return spoken(value)
+        return to_turns(value)
     if isinstance(value, dict):
         for key in TALKS:
-            if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, spoken(value[key])))):
-                return spoken(value[key])
+            if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, to_turns(value[key])))):
+                return to_turns(value[key])
         if isinstance(value.get("value"), str) and "aliases" in value:
             return value["value"]
         if isinstance(value.get("text"), list) and value.keys() <= {"text", "answer_start"}:
@@ -63,7 +63,7 @@ def unwrapped(value: Any) -> Any:
 
 
 def turns(value: Any, place: Sentence, column: str, see: Callable[[list], None] | None = None) -> list[dict]:
-    """Return the turns in one cell, with normalised role names; unknown speakers are resolved by `taken_for`.
+    """Return the turns in one cell, with normalised role names; unknown speakers are resolved by `infer_roles`.
 
     The order of the roles is not checked. see: called with the objects from which the turns were made, unless all of
     them are plain. Raises RowProblem if the cell holds no list of messages or an invalid
@@ -80,8 +80,8 @@ def turns(value: Any, place: Sentence, column: str, see: Callable[[list], None] 
     try:
         if all(map(_is_plain, items)):
             return list(items)
-        items = exchanges(spoken(items))
-        found = _named_or_taken(items, place)
+        items = exchanges(to_turns(items))
+        found = _named_or_inferred(items, place)
     except RecursionError as error:
         raise RowProblem(
             "shape", "{place} has a message that is nested too deeply. Correct or remove the row.", place=place
@@ -113,11 +113,11 @@ def _is_plain(item: Any) -> bool:
     )
 
 
-def _named_or_taken(items: list, place: Sentence) -> list[dict]:
+def _named_or_inferred(items: list, place: Sentence) -> list[dict]:
     try:
         return _talk(items, place, {})
     except RowProblem as problem:
-        if problem.kind != "role" or not (taken := taken_for(items)):
+        if problem.kind != "role" or not (taken := infer_roles(items)):
             raise
         return _talk(items, place, taken)
 
@@ -165,20 +165,20 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
         return [_told(item, {"role": role, "content": value})]
     if name in CALLERS or str(item.get("recipient") or "").startswith("functions."):
         words, calls = _called(item, value, place)
-        content = Content(words=words, calls=calls)
+        content = Content(text=words, calls=calls)
     else:
         content = content_of(value, role, place)
     if role == "assistant":
         _with_keys(content, item, place)
     _with_media(content, item)
-    turn = {"role": role, "content": content.words} | _marks(item, role, content, place)
-    if content.results and not (content.words.strip() or content.calls):
+    turn = {"role": role, "content": content.text} | _marks(item, role, content, place)
+    if content.results and not (content.text.strip() or content.calls):
         return content.results
-    for key, found in (("_thoughts", content.thoughts), ("tool_calls", content.calls), ("media", content.media)):
+    for key, found in (("_thoughts", content.reasoning), ("tool_calls", content.calls), ("media", content.media)):
         if found:
             turn[key] = found
-    if content.thoughts or "span_weights" in turn:
-        turn["_thought_weights"] = content.thought_spans
+    if content.reasoning or "span_weights" in turn:
+        turn["_thought_weights"] = content.reasoning_spans
     if role == "assistant" and item.get("channel") in ("analysis", "commentary"):
         turn = _of_channel(turn, item["channel"])
     if name in CALLERS or (item.get("recipient") and content.calls):
@@ -221,9 +221,9 @@ def _with_keys(content: Content, item: dict, place: Sentence) -> None:
     for key in _CALLS:
         if item.get(key):
             content.calls += call_list(item[key], place)
-    if not content.thoughts and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.words)[0]:
-        content.thoughts = next(
-            (text for key in _THOUGHTS if item.get(key) and (text := thought_text(item[key])).strip()), ""
+    if not content.reasoning and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.text)[0]:
+        content.reasoning = next(
+            (text for key in _THOUGHTS if item.get(key) and (text := reasoning_text(item[key])).strip()), ""
         )
 
 
@@ -238,9 +238,9 @@ def _with_media(content: Content, item: dict) -> None:
         if item.get(key)
         for _ in (item[key] if isinstance(item[key], list) else [item[key]])
     ]
-    marks = "".join(f"<{medium}>" for medium in beside if f"<{medium}>" not in content.words)
+    marks = "".join(f"<{medium}>" for medium in beside if f"<{medium}>" not in content.text)
     content.media += beside
-    content.words, content.spans = marks + content.words, moved(content.spans, len(marks))
+    content.text, content.spans = marks + content.text, moved(content.spans, len(marks))
 
 
 def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
@@ -250,9 +250,10 @@ def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
     """
     if not content.spans and MARKED.isdisjoint(item):
         return {}
-    weight, details = weight_of(item, place), detailed(item, len(content.words), place)
-    if details is not None and content.thoughts:
-        content.thought_spans = [[0, len(content.thoughts), 0]]  # in axolotl, text without an entry is not trained on
+    weight, details = weight_of(item, place), detailed(item, len(content.text), place)
+    if details is not None and content.reasoning:
+        # In axolotl, text without an entry is not trained on.
+        content.reasoning_spans = [[0, len(content.reasoning), 0]]
     found: dict = {}
     if weight is not None and (weight != 1 if role == "assistant" else weight > 0):
         found["weight"] = weight

@@ -49,7 +49,7 @@ def validation_duplicates(dataset: Dataset) -> list[Finding]:
 
 def used_as_validation(dataset: Dataset) -> list[Finding]:
     """Rows of the training files that are in a file or folder named test or validation, and used as such."""
-    which = (dataset.validation.column("apart") > 0) & (dataset.validation.column("parts") < len(dataset.parts))
+    which = (dataset.validation.column("is_validation") > 0) & (dataset.validation.column("parts") < len(dataset.parts))
     count = int(which.sum())
     if not count:
         return []

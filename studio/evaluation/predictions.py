@@ -51,7 +51,7 @@ SCORES = {
         ),
         share=False,
     ),
-    "heeded": Score(
+    "reward_accuracy": Score(
         Sentence("Reward accuracy"),
         Sentence(
             "How many validation answers became likelier where they are marked good and less likely where bad; "

@@ -69,7 +69,7 @@ def add_merged(work: Work) -> str:
     card = {
         **source.card,
         "kind": "model",
-        "ships_as": "model",
+        "artefact_type": "model",
         "summary": f"{source.card.get('summary', '')}, merged in {bits}",
         "parents": parents,
         "difference": proof.difference,

@@ -50,7 +50,7 @@ def memory_parts(recipe: Recipe, shape: Shape, longest: int, *, device: str, pre
     """
     trained = recipe.method.parameter_count(shape)
     width = 4 if precision == "fp32" else 2
-    whole = recipe.method.ships_as == "model"
+    whole = recipe.method.artefact_type == "model"
     tokens = (
         (longest + recipe.method.input_tokens)
         * recipe.training.batch_size
@@ -95,7 +95,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
     if not shape.layers:
         return 0
     block = 24 * shape.hidden + width * (2 * shape.key_value_heads * shape.head_dim + 4 * shape.intermediate)
-    if recipe.method.ships_as == "model":
+    if recipe.method.artefact_type == "model":
         block += 10 * shape.hidden
     dropout, targets = getattr(recipe.method, "dropout", 0), getattr(recipe.method, "targets", "")
     if dropout and targets:
@@ -116,5 +116,5 @@ def disk_bytes(recipe: Recipe, shape: Shape) -> int:
     training = recipe.training
     count = max(1, training.save_total_limit) + (training.keeps_best and training.evaluations > 0) + 1
     trained = recipe.method.parameter_count(shape)
-    ships = 2 * shape.parameters if recipe.method.ships_as == "model" else 4 * trained
+    ships = 2 * shape.parameters if recipe.method.artefact_type == "model" else 4 * trained
     return math.ceil(count * checkpoint_bytes(recipe, shape) + ships)

@@ -29,7 +29,7 @@ def memory_needed(
             0.35, 0.25 / offer.parameters**0.5
         )  # fraction of the embeddings: a quarter at 1 B parameters, 3 % at 70 B
         frozen = (1 - kept) * _QUANTISED[quantised] + kept * 4
-    each = _FULL if method.ships_as == "model" else frozen * _MARGIN
+    each = _FULL if method.artefact_type == "model" else frozen * _MARGIN
     return round(offer.parameters * 1e9 * each + (_REST if offer.parameters > 0.05 else _REST // 2))
 
 

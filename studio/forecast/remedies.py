@@ -76,7 +76,7 @@ def _ideas(forecast: Forecast, room: int, hardware: Hardware) -> list[tuple[Sent
         ideas.append((Sentence("Quantise the base model to 4 bit"), {"machine.quantisation": "nf4"}))
     if method.name == "lora":
         ideas.append((Sentence("Use QLoRA"), {"method": _as(method, "qlora"), "machine.quantisation": "none"}))
-    if method.ships_as == "model":
+    if method.artefact_type == "model":
         ideas.append(
             (
                 Sentence("Use LoRA"),

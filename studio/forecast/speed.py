@@ -86,7 +86,7 @@ def flops_per_token(recipe: Recipe, shape: Shape, length: float) -> float:
     """
     matrices = shape.active_weights + LABELLED * shape.vocab_size * shape.hidden
     forward = 2 * matrices + 2 * shape.layers * length * shape.heads * shape.head_dim
-    passes = 3 if recipe.method.ships_as == "model" else 2
+    passes = 3 if recipe.method.artefact_type == "model" else 2
     return forward * (passes + (1 if recipe.machine.gradient_checkpointing else 0) + recipe.task.reference_passes)
 
 

@@ -1,4 +1,5 @@
-"""`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait`: training runs from a terminal.
+"""Training runs from a terminal:
+`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait|compare`.
 
 The same store and supervisor as behind the page: a run that is started here is drawn there, and the other way round.
 RUN is a run's id, its name (the newest of that name), or "last".
@@ -16,6 +17,8 @@ from pathlib import Path
 from studio.home import Home
 from studio.jobs import client
 from studio.recipe import recipe_from_yaml
+from studio.runs.comparison import RESULTS, compare
+from studio.runs.export import as_dict, table_csv
 from studio.store import ENDED, Store
 from studio.words import Sentence, StudioError
 
@@ -74,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     add("show", _show, "show a run, with its latest metrics")
     waited = add("wait", _wait, "wait until a run has ended")
     waited.add_argument("--timeout", type=float, help="seconds to wait at most")
+    compared = add("compare", _compare, "rank runs, and show what differs in their recipes", run=False)
+    compared.add_argument("runs", metavar="RUN", nargs="+", help="id, name, or last; two or more")
+    compared.add_argument(
+        "--by", default="", choices=RESULTS, help="what they are ranked by (default: the first known)"
+    )
+    compared.add_argument("--csv", action="store_true", help="print CSV, as the page's download has it")
     return parser
 
 
@@ -145,6 +154,27 @@ def _wait(home: Home, store: Store, options: argparse.Namespace) -> int:
     return _report(store, run["id"], options, wait=True)
 
 
+def _compare(home: Home, store: Store, options: argparse.Namespace) -> int:
+    found = compare(store, [_find(store, name)["id"] for name in options.runs], options.by)
+    if options.csv:
+        print(table_csv(found), end="")
+        return 0
+    if options.json:
+        print(json.dumps(as_dict(found), ensure_ascii=False))
+        return 0
+    for at, (run, name, rank) in enumerate(zip(found.runs, found.names, found.ranks, strict=True)):
+        figures = [(key, metrics[at]) for key, metrics in found.results.items() if metrics[at].value is not None]
+        texts = [f"{key} {metric.value:.4g}" + _range(metric.interval) for key, metric in figures]
+        print(f"{rank or '-':>3}  {run['id']}  {name}\n     {', '.join(texts) or run['state']}")
+        for (part, key), values in found.recipe.items():
+            print(f"       {f'{part}.{key}'.strip('.')}: {values[at]}")
+    return 0
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval else ""
+
+
 def _report(store: Store, run_id: str, options: argparse.Namespace, wait: bool = False) -> int:
     """Print the run, after it has ended where that is asked for."""
     wait = wait or getattr(options, "wait", False)
@@ -162,8 +192,8 @@ def _fields(run: dict) -> dict:
 
 def _print(store: Store, run_id: str, as_json: bool) -> None:
     run = _fields(store.run(run_id))
-    rows = store.metrics(run_id, after=max(0, store.last_metric_id(run_id) - 1))
-    run["metrics"] = rows[-1]["values"] if rows else {}
+    rows = store.recent_metrics(run_id, 4)  # those of one step: the step's own, an evaluation's and a checkpoint's
+    run["metrics"] = {key: value for row in rows if row["step"] == run["step"] for key, value in row["values"].items()}
     if as_json:
         print(json.dumps(run, ensure_ascii=False))
         return

@@ -71,6 +71,22 @@ def start_run(home: Home, store: Store, name: str, recipe: dict, device: str) ->
     return run_id
 
 
+def start_runs(home: Home, store: Store, runs: list[tuple[str, dict]], tag: str) -> list[str]:
+    """Queue new runs of (name, recipe) under a common tag, all of them or none; returns their ids in order.
+
+    Their devices are chosen as by `choose_device`. Raises `StudioError` for a device that this machine does not have.
+    """
+    busy = queue.busy_devices(store.jobs("queued", "running", kind="train"))
+    placed = []
+    for name, recipe in runs:
+        device = hardware.choose_device((recipe.get("machine") or {}).get("device", "auto"), busy=busy)
+        busy.add(device)
+        placed.append((name, recipe, device))
+    ids = store.create_runs(placed, [tag])
+    ensure_supervisor(home)
+    return ids
+
+
 def resume_run(store: Store, run_id: str) -> int:
     """Queue another job that resumes the run from its last checkpoint; returns the job's id.
 

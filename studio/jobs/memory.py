@@ -1,4 +1,4 @@
-"""Total and used memory of each device in bytes: RAM from psutil and the cgroup's limit, GPUs from nvidia-smi.
+"""What each device has and does: RAM from psutil and the cgroup's limit; GPUs from nvidia-smi, which asks NVML.
 
 torch is not used, because it would initialise CUDA in this process and take GPU memory.
 """
@@ -11,7 +11,10 @@ from pathlib import Path
 
 import psutil
 
-_QUERY = ["--query-gpu=index,memory.used,memory.total,utilization.gpu", "--format=csv,noheader,nounits"]
+_QUERY = [
+    "--query-gpu=index,memory.used,memory.total,utilization.gpu,temperature.gpu,power.draw",
+    "--format=csv,noheader,nounits",
+]
 # (limit, usage, statistics, key of the reclaimable page cache in them): cgroup version 2, then 1
 _CGROUPS = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -20,8 +23,11 @@ _CGROUPS = (
 
 
 def sample() -> dict[str, dict]:
-    """Device → {"used", "total"} in bytes; GPUs ("cuda:0", …) may also have "busy", their utilisation in percent."""
-    return {"cpu": system()} | gpus()
+    """Device → {"used", "total"} in bytes and "busy", its utilisation in percent since the last call.
+
+    GPUs ("cuda:0", …) may also have "temperature" in °C and "power" in W; what a device does not tell is left out.
+    """
+    return {"cpu": {**system(), "busy": psutil.cpu_percent()}} | gpus()
 
 
 def system(root: Path = Path("/sys/fs/cgroup")) -> dict[str, int]:
@@ -51,12 +57,20 @@ def gpus() -> dict[str, dict]:
 
 
 def parse(answer: str) -> dict[str, dict]:
-    """Parse lines "index, used MiB, total MiB, utilisation in %"; "[N/A]" stands for values that are not reported."""
+    """Parse lines "index, used MiB, total MiB, utilisation in %, °C, W"; "[N/A]" stands for what is not reported."""
     found = {}
     for line in answer.splitlines():
-        index, used, total, busy = (part.strip() for part in line.split(","))
+        index, used, total, *more = (part.strip() for part in line.split(","))
         if used.isdigit() and total.isdigit():
-            found[f"cuda:{index}"] = {"used": int(used) << 20, "total": int(total) << 20} | (
-                {"busy": int(busy)} if busy.isdigit() else {}
-            )
+            told = {key: _number(text) for key, text in zip(("busy", "temperature", "power"), more, strict=False)}
+            found[f"cuda:{index}"] = {"used": int(used) << 20, "total": int(total) << 20} | {
+                key: value for key, value in told.items() if value is not None
+            }
     return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -90,7 +90,7 @@ def _what(card: dict, whole: bool) -> str:
     base, rows = public_name(card.get("base", "")), card.get("rows")
     data = f" from {_plain(card['data'])}" if card.get("data") else ""
     examples = f" ({rows} example{'' if rows == 1 else 's'})" if rows else ""
-    thing = "A whole model" if whole else f"An adapter ({card.get('ships_as', 'peft')})"
+    thing = "A whole model" if whole else f"An adapter ({card.get('artefact_type', 'peft')})"
     verb = {
         "chat": "answer in conversations",
         "text": "continue text",
@@ -142,7 +142,7 @@ def _usage(card: dict, whole: bool) -> str:
             'model = PeftModel.from_pretrained(base, "path/to/this/folder")',
             f'tokenizer = AutoTokenizer.from_pretrained("{place}"{revision})',
         ]
-    if card.get("lent_template") and not whole:
+    if card.get("overrides_template") and not whole:
         code.append('tokenizer.chat_template = open("path/to/this/folder/chat_template.jinja").read()')
     if card.get("task") == "chat":
         code += [
@@ -168,7 +168,7 @@ def _usage(card: dict, whole: bool) -> str:
     )
     alone = (
         ""
-        if whole or card.get("ships_as") != "PROMPT_ENSEMBLE"
+        if whole or card.get("artefact_type") != "PROMPT_ENSEMBLE"
         else (
             "\n\nEach of its prompts is a stock PROMPT_TUNING adapter too, in the folders `member1`, `member2`, "
             "and so on: peft alone loads one with "
@@ -328,7 +328,7 @@ def _limits(card: dict, whole: bool) -> str:
     )
     if not whole and _own_type(card):
         lines.append(
-            f"- Its type, {card.get('ships_as')}, is Delta Studio's own: peft alone does not know it and raises a "
+            f"- Its type, {card.get('artefact_type')}, is Delta Studio's own: peft alone does not know it and raises a "
             "KeyError. Run the code above in Delta Studio's folder, where `studio.tuners` is."
         )
     if not whole and card.get("rope"):

@@ -46,9 +46,9 @@ class Comparison:
 def compare(home: Home, store: Store, rows: list[dict]) -> Comparison:
     """Compare the adapters of `rows`, which must be in the library."""
     return Comparison(
-        _unique([row["name"] for row in rows]),
+        unique_names([row["name"] for row in rows]),
         recipe_differences([row["card"].get("recipe") or {} for row in rows]),
-        _metrics([row["card"].get("metrics") or {} for row in rows]),
+        metrics_of([row["card"].get("metrics") or {} for row in rows]),
         {key: [_curve(store, row["run_id"], key) for row in rows] for key in CURVES},
         [weight_norms(home.adapter(row["id"])) if row["card"].get("kind") != "model" else None for row in rows],
     )
@@ -108,7 +108,8 @@ def _flat(recipe: dict) -> dict[tuple[str, str], Any]:
     return found
 
 
-def _metrics(found: list[dict]) -> dict[str, list[Metric]]:
+def metrics_of(found: list[dict]) -> dict[str, list[Metric]]:
+    """Key of METRICS → the metric of each of `found` (metrics of runs or cards), for those that any of them has."""
     return {
         key: [
             Metric(
@@ -128,7 +129,8 @@ def _curve(store: Store, run_id: str | None, key: str) -> list[tuple[float, floa
     return points[:: len(points) // _MOST_POINTS + 1]
 
 
-def _unique(names: list[str]) -> list[str]:
+def unique_names(names: list[str]) -> list[str]:
+    """The names, repeated ones with a number behind them."""
     found: list[str] = []
     for name in names:
         label, at = name, 2

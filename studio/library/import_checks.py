@@ -57,7 +57,7 @@ def check_adapter(folder: Path, title: str, base: str | None = None) -> dict[str
     method = _method(config, recipe)
     found = {
         "kind": "adapter",
-        "ships_as": config["peft_type"],
+        "artefact_type": config["peft_type"],
         "base": name,
         "revision": revision,
         "method": method,
@@ -272,7 +272,7 @@ def _recipe(folder: Path, config: dict, base: str) -> dict | None:
         return None
     finally:
         path.unlink()
-    if METHODS[recipe["method"]["name"]].ships_as != config["peft_type"]:
+    if METHODS[recipe["method"]["name"]].artefact_type != config["peft_type"]:
         return None
     recipe["model"] = {**recipe["model"], "name": base, "adapter": None}
     return recipe
@@ -284,7 +284,7 @@ def _method(config: dict, recipe: dict | None) -> str | None:
         return recipe["method"]["name"]
     if config["peft_type"] == "LORA":
         return "dora" if config.get("use_dora") else "rslora" if config.get("use_rslora") else "lora"
-    found = [name for name, cls in METHODS.items() if cls.ships_as == config["peft_type"]]
+    found = [name for name, cls in METHODS.items() if cls.artefact_type == config["peft_type"]]
     return found[0] if len(found) == 1 else None
 
 

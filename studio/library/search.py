@@ -18,11 +18,11 @@ SORTS = {
     "size": "Smallest first",
     "parameters": "Fewest trainable parameters first",
 }
-METRICS = ("exact_match", "correct", "macro_f1", "preferred", "heeded", "eval_loss")
+METRICS = ("exact_match", "correct", "macro_f1", "preferred", "reward_accuracy", "eval_loss")
 """Metrics that can be filtered and sorted by; of the last one less is better."""
 LOSS = "eval_loss"
 MOST_CHOICES = 50  # values that a filter offers, the commonest ones; the search finds the others
-_SEARCHED = ("method", "summary", "base", "data", "task", "ships_as", "notes")
+_SEARCHED = ("method", "summary", "base", "data", "task", "artefact_type", "notes")
 # json_extract would give the list as it is stored, with escapes in place of letters beyond ASCII.
 _TAGS = "(SELECT group_concat(tag.value, ' ') FROM json_each(card, '$.tags') AS tag)"
 

@@ -36,11 +36,11 @@ def add(
     """Copy the finished files in `source` into the library; returns the adapter's id, by default `run_id`.
 
     The folder appears complete or not at all, then its row. A repeated call, as after a worker was killed, replaces
-    both. Adds `bytes` and `lent_template` to the card, and `finished` where it is missing. Raises StudioError for an
-    invalid name.
+    both. Adds `bytes` and `overrides_template` to the card, and `finished` where it is missing. Raises StudioError for
+    an invalid name.
     """
     adapter_id = safe_name(adapter_id or run_id or "")
-    name = _good_name(name)
+    name = good_name(name)
     target = home.adapter(adapter_id)
     half = target.with_name(f"{_HALF}{adapter_id}-{os.getpid()}")
     shutil.rmtree(half, ignore_errors=True)
@@ -56,7 +56,7 @@ def add(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S"),
             **card,
             "bytes": weight_bytes(half),
-            "lent_template": lent,
+            "overrides_template": lent,
         }
         _write_words(half, name, run_id, card)
         sync_folder(half)
@@ -101,7 +101,7 @@ def listing(
 def rename(home: Home, store: Store, adapter_id: str, name: str) -> None:
     """Rename an adapter in the store and in its files."""
     folder, card, _ = find(home, store, adapter_id)
-    name = _good_name(name)
+    name = good_name(name)
     store.change_adapter(adapter_id, name=name)
     _write_words(folder, name, store.adapter(adapter_id)["run_id"], card)
 
@@ -143,7 +143,7 @@ def good_tags(tags: Iterable[str]) -> list[str]:
             )
         found.setdefault(tag.casefold(), tag)
     if len(found) > MAX_TAGS:
-        raise StudioError("An adapter can have {most} tags; remove one first.", most=MAX_TAGS)
+        raise StudioError("There can be {most} tags at most; remove one first.", most=MAX_TAGS)
     return list(found.values())
 
 
@@ -294,7 +294,7 @@ def _replace(half: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _good_name(name: str) -> str:
+def good_name(name: str) -> str:
     """The name with white space normalised; raises StudioError unless it has 1 to 120 characters, all printable."""
     name = " ".join(name.split())
     if not name or len(name) > 120 or not name.isprintable():

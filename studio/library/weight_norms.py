@@ -18,7 +18,7 @@ import numpy as np
 import safetensors
 
 MAX_BYTES = 2_000_000_000  # of a file that is read
-_LAYER = re.compile(r"\.(?:layers|layer|h|blocks|block)\.(\d+)\.")
+LAYER = re.compile(r"\.(?:layers|layer|h|blocks|block)\.(\d+)\.")
 _PAIR = {".lora_A.weight": ".lora_B.weight", ".lora_embedding_A": ".lora_embedding_B"}
 _KINDS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 
@@ -58,7 +58,7 @@ def _norms(path: Path, changed: int, size: int) -> WeightNorms:
     )
     layers, other = defaultdict(float), defaultdict(float)
     for name, square in squares.items():
-        if match := _LAYER.search(f".{name}."):
+        if match := LAYER.search(f".{name}."):
             layers[int(match[1])] += square
         else:
             other[_part(name)] += square

@@ -143,8 +143,12 @@ def switch(job: Job) -> dict:
         base = resolve_folder(card["base"], card.get("revision"))
         found = switch_task(folder, base, old, new, half, card, doing)
         merged = {
-            **{key: card[key] for key in ("kind", "ships_as", "base") if key in card},
-            **{key: value for key, value in new_card.items() if key not in ("kind", "ships_as", "finished", "bytes")},
+            **{key: card[key] for key in ("kind", "artefact_type", "base") if key in card},
+            **{
+                key: value
+                for key, value in new_card.items()
+                if key not in ("kind", "artefact_type", "finished", "bytes")
+            },
             "summary": f"{new_card.get('summary', '')}, merged",
             "parents": [lineage.parent(adapter, new_name, "merged")],
         }
@@ -232,7 +236,7 @@ def _lora_card(layers: dict[str, Approximation]) -> dict:
     return {
         "kind": "adapter",
         "method": "lora",
-        "ships_as": "LORA",
+        "artefact_type": "LORA",
         "parameters": sum(tensor.numel() for tensor in tensors),
     }
 

@@ -30,7 +30,7 @@ class AdaLoRA(Method):
     title: ClassVar[str] = "AdaLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 16
-    ships_as: ClassVar[str] = "ADALORA"
+    artefact_type: ClassVar[str] = "ADALORA"
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["adalora"] = option("adalora", "Method", "", hidden=True)

@@ -33,7 +33,7 @@ class Adapter(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "adapter"
     order: ClassVar[int] = 28
-    ships_as: ClassVar[str] = "BOTTLENECK"
+    artefact_type: ClassVar[str] = "BOTTLENECK"
     learning_rate: ClassVar[float] = 5e-4
     unknown: ClassVar[tuple[str, ...]] = ("distilbert",)
     stock: ClassVar[bool] = False

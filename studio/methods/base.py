@@ -73,7 +73,7 @@ class Method(Options):
     family: ClassVar[str]
     branch: ClassVar[str] = ""  # sub-category of the family as the surveys name it, "" if none
     order: ClassVar[int] = 100
-    ships_as: ClassVar[str]  # PEFT type of the saved adapter, or "model" for a full model
+    artefact_type: ClassVar[str]  # PEFT type of the saved adapter, or "model" for a full model
     tasks: ClassVar[tuple[str, ...]] = ("chat", "text", "preference", "feedback")
     learning_rate: ClassVar[float] = 2e-4  # default for models of a billion parameters or more
     quantisation: ClassVar[str | None] = None  # quantisation that the method prescribes, if any
@@ -121,7 +121,7 @@ class Method(Options):
         """
 
     def save(self, model: torch.nn.Module, folder: Path) -> None:
-        """Write the artefact named by `ships_as` to `folder`.
+        """Write the artefact named by `artefact_type` to `folder`.
 
         Loaded by `PeftModel.from_pretrained`, it must give the same logits.
         """

@@ -23,7 +23,7 @@ class BEFT(Targeted):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 31
-    ships_as: ClassVar[str] = "BEFT"
+    artefact_type: ClassVar[str] = "BEFT"
     learning_rate: ClassVar[float] = 5e-3
 
     name: Literal["beft"] = option("beft", "Method", "", hidden=True)

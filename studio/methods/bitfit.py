@@ -28,7 +28,7 @@ class BitFit(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 40
-    ships_as: ClassVar[str] = "BITFIT"
+    artefact_type: ClassVar[str] = "BITFIT"
     learning_rate: ClassVar[float] = 3e-3
     # Their biases are read directly, bypassing the layers, or are in the head only.
     unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "modernbert")
@@ -43,10 +43,10 @@ class BitFit(Method):
         from peft import get_peft_model
 
         from studio.tuners import BitFitConfig
-        from studio.tuners.bitfit import can_learn
+        from studio.tuners.bitfit import accepts_bias
 
         names = {
-            name.rsplit(".", 1)[-1] for name, module in model.named_modules() if can_learn(module, self.added)
+            name.rsplit(".", 1)[-1] for name, module in model.named_modules() if accepts_bias(module, self.added)
         } - set(_HEADS)
         return get_peft_model(
             model, BitFitConfig(task_type=setting.task_type, target_modules=sorted(names), added=self.added)

@@ -22,7 +22,7 @@ class BOFT(Targeted):
     title: ClassVar[str] = "BOFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 53
-    ships_as: ClassVar[str] = "BOFT"
+    artefact_type: ClassVar[str] = "BOFT"
 
     name: Literal["boft"] = option("boft", "Method", "", hidden=True)
     block: int = option(

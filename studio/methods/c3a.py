@@ -22,7 +22,7 @@ class C3A(Targeted):
     title: ClassVar[str] = "C³A"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 60
-    ships_as: ClassVar[str] = "C3A"
+    artefact_type: ClassVar[str] = "C3A"
     learning_rate: ClassVar[float] = 5e-2
 
     name: Literal["c3a"] = option("c3a", "Method", "", hidden=True)

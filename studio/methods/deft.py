@@ -22,7 +22,7 @@ class DEFT(Targeted):
     title: ClassVar[str] = "DEFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 64
-    ships_as: ClassVar[str] = "DEFT"
+    artefact_type: ClassVar[str] = "DEFT"
 
     name: Literal["deft"] = option("deft", "Method", "", hidden=True)
     rank: int = option(

@@ -22,7 +22,7 @@ class DeLoRA(Targeted):
     title: ClassVar[str] = "DeLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 63
-    ships_as: ClassVar[str] = "DELORA"
+    artefact_type: ClassVar[str] = "DELORA"
 
     name: Literal["delora"] = option("delora", "Method", "", hidden=True)
     rank: int = option(

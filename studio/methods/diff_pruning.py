@@ -25,7 +25,7 @@ class DiffPruning(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "unstructured mask"
     order: ClassVar[int] = 45
-    ships_as: ClassVar[str] = "SHIRA"
+    artefact_type: ClassVar[str] = "SHIRA"
     learning_rate: ClassVar[float] = 2e-2
 
     name: Literal["diff_pruning"] = option("diff_pruning", "Method", "", hidden=True)
@@ -106,12 +106,12 @@ class DiffPruning(Method):
         class Settle(TrainerCallback):
             """Fix the gates for the last steps of the run.
 
-            `settle` leaves fixed gates unchanged, so it may be called at each step and after a resume.
+            `fix_gates` leaves fixed gates unchanged, so it may be called at each step and after a resume.
             """
 
             def on_step_begin(self, args, state, control, model=None, **kwargs):
                 if state.global_step >= begin:
-                    model.base_model.settle("default")
+                    model.base_model.fix_gates("default")
 
         return [Settle()]
 

@@ -23,7 +23,7 @@ class FourierFT(Targeted):
     title: ClassVar[str] = "FourierFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 54
-    ships_as: ClassVar[str] = "FOURIERFT"
+    artefact_type: ClassVar[str] = "FOURIERFT"
     transposed: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 1e-2
 

@@ -22,7 +22,7 @@ class Full(Method):
     title: ClassVar[str] = "Full fine-tuning"
     family: ClassVar[str] = "baseline"
     order: ClassVar[int] = 1
-    ships_as: ClassVar[str] = "model"
+    artefact_type: ClassVar[str] = "model"
     learning_rate: ClassVar[float] = 2e-5
     leaves_base_unchanged: ClassVar[bool] = False
 

@@ -33,7 +33,7 @@ class AdapterFusion(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "adapter"
     order: ClassVar[int] = 29
-    ships_as: ClassVar[str] = "FUSION"
+    artefact_type: ClassVar[str] = "FUSION"
     learning_rate: ClassVar[float] = 1e-3
     stock: ClassVar[bool] = False
 

@@ -22,7 +22,7 @@ class GLoRA(Targeted):
     title: ClassVar[str] = "GLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 65
-    ships_as: ClassVar[str] = "GLORA"
+    artefact_type: ClassVar[str] = "GLORA"
     unknown: ClassVar[tuple[str, ...]] = ("falcon",)
 
     name: Literal["glora"] = option("glora", "Method", "", hidden=True)

@@ -23,7 +23,7 @@ class GraLoRA(Targeted):
     title: ClassVar[str] = "GraLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 61
-    ships_as: ClassVar[str] = "GRALORA"
+    artefact_type: ClassVar[str] = "GRALORA"
     transposed: ClassVar[bool] = True
 
     name: Literal["gralora"] = option("gralora", "Method", "", hidden=True)

@@ -30,7 +30,7 @@ class GroupMask(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 43
-    ships_as: ClassVar[str] = "LN_TUNING"
+    artefact_type: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 2e-3
     unknown: ClassVar[tuple[str, ...]] = GEMMA4  # blocks of different sizes
 

@@ -22,7 +22,7 @@ class HiRA(Targeted):
     title: ClassVar[str] = "HiRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 62
-    ships_as: ClassVar[str] = "HIRA"
+    artefact_type: ClassVar[str] = "HIRA"
     transposed: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 1e-3
 

@@ -23,7 +23,7 @@ class HRA(Targeted):
     title: ClassVar[str] = "HRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 57
-    ships_as: ClassVar[str] = "HRA"
+    artefact_type: ClassVar[str] = "HRA"
 
     name: Literal["hra"] = option("hra", "Method", "", hidden=True)
     rank: int = option(8, "Rank r", "How many mirrors stand before each layer; an even number.", ge=2, le=256)

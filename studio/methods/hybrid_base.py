@@ -26,7 +26,7 @@ class Hybrid(Method):
     """
 
     family: ClassVar[str] = "hybrid"
-    ships_as: ClassVar[str] = "HYBRID"
+    artefact_type: ClassVar[str] = "HYBRID"
     learning_rate: ClassVar[float] = 5e-3
     stock: ClassVar[bool] = False
     gates: ClassVar[bool] = False  # whether each part's output is scaled by a trainable gate

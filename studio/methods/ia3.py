@@ -27,7 +27,7 @@ class IA3(Method):
     title: ClassVar[str] = "(IA)³"
     family: ClassVar[str] = "additive"
     order: ClassVar[int] = 30
-    ships_as: ClassVar[str] = "IA3"
+    artefact_type: ClassVar[str] = "IA3"
     learning_rate: ClassVar[float] = 3e-3
 
     name: Literal["ia3"] = option("ia3", "Method", "", hidden=True)

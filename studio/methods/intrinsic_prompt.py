@@ -30,7 +30,7 @@ class IntrinsicPromptTuning(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 25
-    ships_as: ClassVar[str] = "PROMPT_TUNING"
+    artefact_type: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-3
     prompt_learning: ClassVar[bool] = True
 

@@ -29,7 +29,7 @@ class LayerSelection(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 44
-    ships_as: ClassVar[str] = "LN_TUNING"  # peft's type for trainable copies of whole modules; not limited to norms
+    artefact_type: ClassVar[str] = "LN_TUNING"  # peft's trainable copies of whole modules; not limited to norms
     learning_rate: ClassVar[float] = 2e-5
 
     name: Literal["layer_selection"] = option("layer_selection", "Method", "", hidden=True)

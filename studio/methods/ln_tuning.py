@@ -30,7 +30,7 @@ class NormTuning(Method):
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "structured mask"
     order: ClassVar[int] = 41
-    ships_as: ClassVar[str] = "LN_TUNING"
+    artefact_type: ClassVar[str] = "LN_TUNING"
     learning_rate: ClassVar[float] = 3e-3
     unknown: ClassVar[tuple[str, ...]] = ("modernbert",)  # a block without a first norm
 

@@ -22,7 +22,7 @@ class LoHa(Targeted):
     title: ClassVar[str] = "LoHa"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 50
-    ships_as: ClassVar[str] = "LOHA"
+    artefact_type: ClassVar[str] = "LOHA"
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["loha"] = option("loha", "Method", "", hidden=True)

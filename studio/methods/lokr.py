@@ -34,7 +34,7 @@ class LoKr(Targeted):
     title: ClassVar[str] = "LoKr"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 51
-    ships_as: ClassVar[str] = "LOKR"
+    artefact_type: ClassVar[str] = "LOKR"
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["lokr"] = option("lokr", "Method", "", hidden=True)

@@ -52,10 +52,10 @@ class LongLoRA(LoRA):
         from peft import get_peft_model
 
         from studio.models.rope_scaling import apply_rope_scaling
-        from studio.tuners.shifted_attention import use_shifted
+        from studio.tuners.shifted_attention import use_shifted_attention
 
         apply_rope_scaling(model, self.factor)
-        use_shifted(model, self.group // 2 * 2)  # even, for the shift by half a group
+        use_shifted_attention(model, self.group // 2 * 2)  # even, for the shift by half a group
         saved = {
             "modules_to_save": list(_SAVED),
             "ensure_weight_tying": bool(model.config.get_text_config().tie_word_embeddings),

@@ -29,7 +29,7 @@ class LoRA(Targeted):
     title: ClassVar[str] = "LoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 10
-    ships_as: ClassVar[str] = "LORA"
+    artefact_type: ClassVar[str] = "LORA"
     transposed: ClassVar[bool] = True
 
     name: Literal["lora"] = option("lora", "Method", "", hidden=True)

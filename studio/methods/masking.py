@@ -27,7 +27,7 @@ class Masked(Targeted):
 
     family: ClassVar[str] = "selective"
     branch: ClassVar[str] = "unstructured mask"
-    ships_as: ClassVar[str] = "SHIRA"
+    artefact_type: ClassVar[str] = "SHIRA"
 
     rank: int = option(
         8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has parameters.", ge=1, le=512

@@ -23,7 +23,7 @@ class MiSS(Targeted):
     title: ClassVar[str] = "MiSS"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 58
-    ships_as: ClassVar[str] = "MISS"
+    artefact_type: ClassVar[str] = "MISS"
 
     name: Literal["miss"] = option("miss", "Method", "", hidden=True)
     rank: int = option(

@@ -22,7 +22,7 @@ class OFT(Targeted):
     title: ClassVar[str] = "OFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 52
-    ships_as: ClassVar[str] = "OFT"
+    artefact_type: ClassVar[str] = "OFT"
 
     name: Literal["oft"] = option("oft", "Method", "", hidden=True)
     block: int = option(

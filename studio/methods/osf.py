@@ -23,7 +23,7 @@ class OSF(Targeted):
     title: ClassVar[str] = "OSF"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 66
-    ships_as: ClassVar[str] = "OSF"
+    artefact_type: ClassVar[str] = "OSF"
     learning_rate: ClassVar[float] = 5e-5
 
     name: Literal["osf"] = option("osf", "Method", "", hidden=True)

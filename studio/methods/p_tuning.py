@@ -24,7 +24,7 @@ class PTuning(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 21
-    ships_as: ClassVar[str] = "P_TUNING"
+    artefact_type: ClassVar[str] = "P_TUNING"
     learning_rate: ClassVar[float] = 3e-3
     # peft finds no number of heads in their configs, or uses a width other than that of the embeddings.
     unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", "electra", "albert", *GEMMA4)

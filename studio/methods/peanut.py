@@ -22,7 +22,7 @@ class PEANuT(Targeted):
     title: ClassVar[str] = "PEANuT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 62
-    ships_as: ClassVar[str] = "PEANUT"
+    artefact_type: ClassVar[str] = "PEANUT"
 
     name: Literal["peanut"] = option("peanut", "Method", "", hidden=True)
     rank: int = option(

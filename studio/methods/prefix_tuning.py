@@ -75,7 +75,7 @@ class PrefixTuning(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 22
-    ships_as: ClassVar[str] = "PREFIX_TUNING"
+    artefact_type: ClassVar[str] = "PREFIX_TUNING"
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["prefix_tuning"] = option("prefix_tuning", "Method", "", hidden=True)

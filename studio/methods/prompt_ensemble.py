@@ -24,7 +24,7 @@ class PromptEnsemble(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 21
-    ships_as: ClassVar[str] = "PROMPT_ENSEMBLE"  # saved with a stock PROMPT_TUNING adapter for each member
+    artefact_type: ClassVar[str] = "PROMPT_ENSEMBLE"  # saved with a stock PROMPT_TUNING adapter for each member
     learning_rate: ClassVar[float] = 3e-2
     unknown: ClassVar[tuple[str, ...]] = ("mamba", "falcon_mamba", "gemma3", "llama4", *GEMMA4)
     stock: ClassVar[bool] = False

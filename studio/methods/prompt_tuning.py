@@ -25,7 +25,7 @@ class PromptTuning(Method):
     family: ClassVar[str] = "additive"
     branch: ClassVar[str] = "soft prompt"
     order: ClassVar[int] = 20
-    ships_as: ClassVar[str] = "PROMPT_TUNING"
+    artefact_type: ClassVar[str] = "PROMPT_TUNING"
     learning_rate: ClassVar[float] = 3e-2
     # peft finds no width or no number of heads in their configs.
     unknown: ClassVar[tuple[str, ...]] = ("distilbert", "mamba", "falcon_mamba", *GEMMA4)

@@ -18,14 +18,14 @@ class PSOFT(KeepsBuffers, Targeted):
     Paper: Wu et al. 2025, Efficient Orthogonal Fine-Tuning with Principal Subspace Adaptation, arXiv:2505.11235
     Good for: keeping what the model knows, as OFT does, with far less memory and time; small files.
     Cost: r·(r − 1)/2 + 2·r parameters a layer, whatever its width; a decomposition of every weight before the first step.
-    Limits: not on 4- or 8-bit bases, whose weights cannot be decomposed; wants a higher learning rate than LoRA. Ships as a LoRA of rank r,
+    Limits: not on 4- or 8-bit bases, whose weights cannot be decomposed; wants a higher learning rate than LoRA. Saved as a LoRA of rank r,
     because PSOFT's own file leaves the directions to be found again, and other machines find other signs.
     """
 
     title: ClassVar[str] = "PSOFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 53
-    ships_as: ClassVar[str] = "LORA"
+    artefact_type: ClassVar[str] = "LORA"
     learning_rate: ClassVar[float] = 1e-3
     found: ClassVar[str] = "_psoft_"
 

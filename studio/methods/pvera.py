@@ -22,7 +22,7 @@ class PVeRA(Targeted):
     title: ClassVar[str] = "PVeRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 15
-    ships_as: ClassVar[str] = "PVERA"
+    artefact_type: ClassVar[str] = "PVERA"
     learning_rate: ClassVar[float] = 4e-3
 
     name: Literal["pvera"] = option("pvera", "Method", "", hidden=True)

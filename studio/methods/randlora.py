@@ -22,7 +22,7 @@ class RandLoRA(Targeted):
     title: ClassVar[str] = "RandLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 59
-    ships_as: ClassVar[str] = "RANDLORA"
+    artefact_type: ClassVar[str] = "RANDLORA"
     transposed: ClassVar[bool] = True
 
     name: Literal["randlora"] = option("randlora", "Method", "", hidden=True)

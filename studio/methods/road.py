@@ -23,7 +23,7 @@ class RoAd(Targeted):
     title: ClassVar[str] = "RoAd"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 64
-    ships_as: ClassVar[str] = "ROAD"
+    artefact_type: ClassVar[str] = "ROAD"
     learning_rate: ClassVar[float] = 2e-3
 
     name: Literal["road"] = option("road", "Method", "", hidden=True)

@@ -24,7 +24,7 @@ class TinyLoRA(KeepsBuffers, Targeted):
     title: ClassVar[str] = "TinyLoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 57
-    ships_as: ClassVar[str] = "TINYLORA"
+    artefact_type: ClassVar[str] = "TINYLORA"
     learning_rate: ClassVar[float] = 1e-3
     found: ClassVar[str] = "tinylora_"
 

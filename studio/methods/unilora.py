@@ -23,7 +23,7 @@ class UniLoRA(Targeted):
     title: ClassVar[str] = "Uni-LoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 57
-    ships_as: ClassVar[str] = "UNILORA"
+    artefact_type: ClassVar[str] = "UNILORA"
     learning_rate: ClassVar[float] = 5e-3
 
     name: Literal["unilora"] = option("unilora", "Method", "", hidden=True)

@@ -23,7 +23,7 @@ class VBLoRA(Targeted):
     title: ClassVar[str] = "VB-LoRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 56
-    ships_as: ClassVar[str] = "VBLORA"
+    artefact_type: ClassVar[str] = "VBLORA"
     transposed: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 2e-3
 

@@ -15,7 +15,7 @@ class VeLoRA(LoRA):
     Equation: h = W₀x + (α/r)·B·A·x; in the gradient of A, each group x_g of x is replaced by (x_g·v)·v, with v the batch's mean group
     Paper: Miles et al. 2024, VeLoRA: Memory Efficient Training using Rank-1 Sub-Token Projections, arXiv:2405.17991
     Good for: long rows or large batches that just do not fit with LoRA.
-    Cost: the gradient of A is only nearly right, so it may learn a little slower; ships as a plain LoRA.
+    Cost: the gradient of A is only nearly right, so it may learn a little slower; saved as a plain LoRA.
     Limits: saves only what the matrices A remember of their inputs, the rest of the model remembers as much as before; not on 4- or 8-bit bases.
     """
 

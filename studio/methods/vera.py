@@ -22,7 +22,7 @@ class VeRA(Targeted):
     title: ClassVar[str] = "VeRA"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 15
-    ships_as: ClassVar[str] = "VERA"
+    artefact_type: ClassVar[str] = "VERA"
     transposed: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 4e-3
 

@@ -23,7 +23,7 @@ class WaveFT(Targeted):
     title: ClassVar[str] = "WaveFT"
     family: ClassVar[str] = "reparameterised"
     order: ClassVar[int] = 55
-    ships_as: ClassVar[str] = "WAVEFT"
+    artefact_type: ClassVar[str] = "WAVEFT"
     transposed: ClassVar[bool] = True
 
     name: Literal["waveft"] = option("waveft", "Method", "", hidden=True)

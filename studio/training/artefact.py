@@ -73,7 +73,7 @@ def add_to_library(
 
 def finish_method(method: Method, model: torch.nn.Module, base: Path) -> None:
     """Bring the model into the form in which it will be saved, so that the evaluation measures the saved model."""
-    if method.ships_as == "model":
+    if method.artefact_type == "model":
         round_to_16_bit(model)
     method.finish(model, base)
 
@@ -91,7 +91,7 @@ def save(method: Method, model, folder: Path, base: Path) -> None:
     """Save the method's artefact to `folder`; for full fine-tuning a complete model folder in bfloat16, with the base
     model's tokenizer or image processor files.
     """
-    if method.ships_as == "model":
+    if method.artefact_type == "model":
         restore_other_parts(model.to(torch.bfloat16)).save_pretrained(folder)
         for path in base.iterdir():
             if path.name.startswith(
@@ -119,10 +119,10 @@ def card(
     """
     method = recipe.method
     return {
-        "kind": "model" if method.ships_as == "model" else "adapter",
+        "kind": "model" if method.artefact_type == "model" else "adapter",
         "method": method.name,
         "summary": method.summary(),
-        "ships_as": method.ships_as,
+        "artefact_type": method.artefact_type,
         "base": recipe.model.name,
         "revision": recipe.model.revision,
         "task": recipe.task.name,

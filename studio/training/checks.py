@@ -77,7 +77,7 @@ def reloaded_logits_match(kind: Kind, folder: Path, material: TrainingData, expe
     Returns the largest absolute difference; raises StudioError where it exceeds the tolerance.
     """
     recipe = kind.recipe
-    whole = recipe.method.ships_as == "model"
+    whole = recipe.method.artefact_type == "model"
     model = kind.load(folder if whole else kind.base)
     if not whole:
         model = apply_adapter(model, folder)

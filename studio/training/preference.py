@@ -127,7 +127,7 @@ class PreferenceTrainer(StudioTrainer):
 
     def _loss(self, model, inputs):
         if model.training:
-            self.tokens_seen += int(inputs["tokens"])
+            self.count_tokens(inputs)
         return self._loss_terms(model, inputs)[0], 1
 
     def _loss_terms(
@@ -204,8 +204,8 @@ class PreferenceTrainer(StudioTrainer):
 
         The reward of an answer is β times its log-ratio (ORPO: β times its mean log-probability per token).
         """
-        loss, found = self.judged(model)
-        figures = {"loss": loss, "reward_accuracy": fmean(item.right for item in found)}
+        loss, found = self.validation_metrics(model)
+        figures = {"loss": loss, "reward_accuracy": fmean(item.reward_accuracy for item in found)}
         if found[0].margin is not None:
             figures |= {
                 "preferred": fmean(item.preferred for item in found),
@@ -214,7 +214,7 @@ class PreferenceTrainer(StudioTrainer):
         return figures
 
     @torch.no_grad()
-    def judged(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
+    def validation_metrics(self, model=None) -> tuple[float, list[PreferenceMetrics]]:
         """Return (mean loss, metrics of each validation example) of `model`, a reference model, or by default of the
         model being fine-tuned.
         """
@@ -255,13 +255,13 @@ class PreferenceTrainer(StudioTrainer):
 class PreferenceMetrics:
     """Metrics of one validation example.
 
-    right: 1 where the chosen answer of a pair has the larger reward, or where a single answer has a positive reward if
-    it is good and a negative one if bad; ½ where the rewards are equal or 0; else 0. For pairs only: preferred, 1 where
-    the chosen answer is the more likely one, ½ where both are equally likely, else 0; margin, the difference of their
-    log-probabilities in nats; reward_margin, the difference of their rewards.
+    reward_accuracy: 1 where the chosen answer of a pair has the larger reward, or where a single answer has a positive
+    reward if it is good and a negative one if bad; ½ where the rewards are equal or 0; else 0. For pairs only:
+    preferred, 1 where the chosen answer is the more likely one, ½ where both are equally likely, else 0; margin, the
+    difference of their log-probabilities in nats; reward_margin, the difference of their rewards.
     """
 
-    right: float
+    reward_accuracy: float
     preferred: float | None = None
     margin: float | None = None
     reward_margin: float | None = None

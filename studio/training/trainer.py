@@ -94,8 +94,8 @@ class StudioTrainer(Trainer):
     """See the module's docstring. `method` may provide its own optimiser.
 
     Attributes: `virtual`, the method's number of virtual tokens before the input; `tokens_seen`, tokens trained on so
-    far, without padding; `kept`, which checkpoints are kept; `continuation`, the checkpoint of another run from which
-    this one goes on, if any.
+    far, without padding; `positions_seen`, the same with padding, 0 where inputs have no tokens; `kept`, which
+    checkpoints are kept; `continuation`, the checkpoint of another run from which this one goes on, if any.
     """
 
     kept = checkpoints.Rule()
@@ -115,7 +115,7 @@ class StudioTrainer(Trainer):
     ):
         self.method, self.group_by_length = method, group_by_length
         self.virtual = getattr(method, "virtual_tokens", 0) if method.prompt_learning else 0
-        self.tokens_seen = 0
+        self.tokens_seen = self.positions_seen = 0
         super().__init__(
             model, args, data_collator=collator, train_dataset=train, eval_dataset=validation, callbacks=callbacks
         )
@@ -142,13 +142,19 @@ class StudioTrainer(Trainer):
         The number is not weighted, so a token of weight ½ contributes half in every batch, whatever else is in it.
         """
         inputs = dict(inputs)
-        labels, tokens, weights = inputs.pop("labels"), inputs.pop("tokens"), inputs.pop("weights", None)
         if model.training:
-            self.tokens_seen += int(tokens)
+            self.count_tokens(inputs)
+        labels, _, weights = inputs.pop("labels"), inputs.pop("tokens"), inputs.pop("weights", None)
         losses, counted = self.token_losses(model, labels, **inputs)
         if weights is not None:
             losses = losses * weights[:, 1:][:, (labels[:, 1:] != IGNORED).any(0)]
         return losses.sum(), counted.sum()
+
+    def count_tokens(self, inputs: dict) -> None:
+        """Add a training batch to `tokens_seen` and `positions_seen`."""
+        self.tokens_seen += int(inputs["tokens"])
+        if "input_ids" in inputs:
+            self.positions_seen += inputs["input_ids"].numel()
 
     def token_losses(self, model, labels: torch.Tensor, **inputs) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (cross-entropy, mask of labelled tokens), both rows × kept positions; the loss is 0 where unlabelled.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +18,21 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from studio import hardware, trackers
+from studio.forecast.memory import memory_parts, precision_of
 from studio.forecast.speed import total_steps
 from studio.jobs.failure_reasons import is_out_of_memory
 from studio.jobs.job import Job, Stopped
 from studio.library import lineage, shelf
+from studio.library.card import public
 from studio.methods import Setting
 from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.shape import read_shape
 from studio.recipe import Recipe, recipe_from
+from studio.runs import curves
+from studio.trackers import sinks
+from studio.trackers.tracking import Tracking
 from studio.training import artefact, checkpoints, checks, continuation, initial, memory_report
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
@@ -44,6 +52,7 @@ def train(job: Job) -> dict:
     recipe = recipe_from(row["recipe"])
     base = resolve_folder(recipe.model.name, recipe.model.revision)
     refusal = recipe.model_refusal(read_shape(base), base) or recipe.refusal(read_shape(base)) or recipe.conflict()
+    refusal = refusal or trackers.missing(recipe.training.trackers)
     if refusal:
         raise StudioError(refusal)
     folder = job.home.run(job.run_id)
@@ -56,10 +65,12 @@ def train(job: Job) -> dict:
     kind, material = kind_of(job, recipe, base), None
     try:
         material = prepared(job, kind)
-        trainer = build(job, recipe, base, kind, material)
-        trainer.continuation = continued
-        learn(job, trainer, resume=bool(continued or job.payload.get("resume")))
-        return finish(job, row["name"], recipe, base, kind, material, trainer, began)
+        about = sinks.About(job.run_id, row["name"], flat(recipe.to_dict()), job.home.root / "trackers")
+        with Tracking(job, recipe.training.trackers, about) as tracking:
+            trainer = build(job, recipe, base, kind, material, tracking)
+            trainer.continuation = continued
+            learn(job, trainer, resume=bool(continued or job.payload.get("resume")))
+            return finish(job, row["name"], recipe, base, kind, material, trainer, began)
     except Stopped:
         if job.request() == "discard":
             shutil.rmtree(job.home.checkpoints(job.run_id), ignore_errors=True)
@@ -70,6 +81,16 @@ def train(job: Job) -> dict:
             longest = max(getattr(material.train, "lengths", [0])) if material else 0
             memory_report.record(job, recipe, read_shape(base), int(longest), error)
         raise
+    finally:
+        keep_curves(job)
+
+
+def keep_curves(job: Job) -> None:
+    """Keep the run's curves for the comparison of runs. It can do without them, so a full disk is only logged."""
+    try:
+        curves.keep(job.home, job.store, job.run_id)
+    except (OSError, sqlite3.OperationalError) as error:
+        print(f"the curves are not kept: {error}", file=sys.stderr, flush=True)
 
 
 def prepared(job: Job, kind: Kind) -> TrainingData:
@@ -89,7 +110,7 @@ def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.n
     recipe = kind.recipe
     training, machine, method = recipe.training, recipe.machine, recipe.method
     set_seed(training.seed)
-    model = kind.load(kind.base, machine.precision if method.ships_as != "model" else "fp32")
+    model = kind.load(kind.base, machine.precision if method.artefact_type != "model" else "fp32")
     if recipe.quantisation != "none":
         from peft import prepare_model_for_kbit_training
 
@@ -113,7 +134,18 @@ def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.n
     return model, setting
 
 
-def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData) -> StudioTrainer:
+def flat(recipe: dict, before: str = "") -> dict[str, Any]:
+    """The options of a recipe by their dotted names, without local paths; lists stay whole."""
+    found: dict[str, Any] = {}
+    for key, value in public(recipe).items():
+        name = f"{before}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
+def build(
+    job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingData, tracking: Tracking
+) -> StudioTrainer:
     """Make the model and create the trainer; record the run's plan in the store."""
     training, machine, method, device = recipe.training, recipe.machine, recipe.method, job.torch_device
     model, setting = wrapped_model(job, kind, material)
@@ -133,20 +165,25 @@ def build(job: Job, recipe: Recipe, base: Path, kind: Kind, material: TrainingDa
     events = Events(
         job,
         training,
-        tokens_seen=lambda: trainer.tokens_seen,
+        tokens_seen=lambda: (trainer.tokens_seen, trainer.positions_seen),
         samples=lambda: kind.samples(trainer, material),
         writes_best=training.keeps_best,
+        tracking=tracking,
     )
     trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
     trainer.events = events
     trainer.kept = checkpoints.Rule(training.save_total_limit, training.keeps_best)
+    shape = read_shape(base)
+    longest = max(getattr(material.train, "lengths", [shape.context or 0]))
+    precision = precision_of(recipe, hardware.machine().bf16_on(job.device), job.device)
     plan = {
         "steps": setting.total_steps,
         "examples": len(material.train),
         "validation": len(material.validation),
         "tokens": trainer.train_dataset.tokens,
         "trainable_parameters": trainable_parameters,
-        "parameters": read_shape(base).parameters,
+        "parameters": shape.parameters,
+        "memory": sum(memory_parts(recipe, shape, int(longest), device=job.device, precision=precision).values()),
     }
     job.store.add_event("plan", plan, run_id=job.run_id, job_id=job.id)
     return trainer
@@ -202,7 +239,7 @@ def finish(
     best = checkpoints.best(checkpoints.listed(job.home.checkpoints(job.run_id)))
     if recipe.training.load_best_model_at_end and best:
         trainer.load_delta(best.folder)
-    whole = recipe.method.ships_as == "model"
+    whole = recipe.method.artefact_type == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     artefact.finish_method(recipe.method, model, base)
     metrics = kind.outcome(

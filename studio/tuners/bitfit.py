@@ -36,7 +36,7 @@ class BitFitConfig(PeftConfig):
         self.peft_type = "BITFIT"
 
 
-def can_learn(module: nn.Module, added: bool) -> bool:
+def accepts_bias(module: nn.Module, added: bool) -> bool:
     """Whether `module` is a linear or LayerNorm layer with a bias; if `added`, also any linear layer without one."""
     if isinstance(module, nn.Linear | Conv1D):
         return added or module.bias is not None
@@ -102,5 +102,5 @@ class BitFitModel(LayerTuner):
 
     def _create_and_replace(self, peft_config, adapter_name, target, target_name, parent, current_key):
         inside = target.base_layer if isinstance(target, BitFitLayer) else target
-        if can_learn(inside, peft_config.added):  # else it matches a target name but has no bias to train
+        if accepts_bias(inside, peft_config.added):  # else it matches a target name but has no bias to train
             super()._create_and_replace(peft_config, adapter_name, target, target_name, parent, current_key)

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 LOW, HIGH = -1.5, 1.5  # gate values are stretched to this range, then clipped to 0 … 1 (Guo 2021, §3.1)
-SETTLED = 20.0  # gate parameter (logit) after `settle`: at +20 the gate is exactly 1, at -20 exactly 0
+FIXED_GATE = 20.0  # gate parameter (logit) after `fix_gates`: at +20 the gate is exactly 1, at -20 exactly 0
 START = 2.0  # initial gate parameter: nearly nine of ten samples are above 0
 
 
@@ -45,18 +45,18 @@ class DiffPruningConfig(PeftConfig):
         self.peft_type = "DIFF"
 
 
-def hard(gate: torch.Tensor) -> torch.Tensor:
+def hard_concrete(gate: torch.Tensor) -> torch.Tensor:
     """The deterministic gate values, 0 … 1, of the gate parameters `gate` (any shape)."""
     return (torch.sigmoid(gate) * (HIGH - LOW) + LOW).clamp(0, 1)
 
 
-def drawn(gate: torch.Tensor) -> torch.Tensor:
+def sample_gates(gate: torch.Tensor) -> torch.Tensor:
     """Sample the gates once: values 0 … 1, differentiable in the gate parameters."""
     uniform = torch.rand_like(gate).clamp(1e-6, 1 - 1e-6)
-    return hard(gate + torch.log(uniform) - torch.log1p(-uniform))
+    return hard_concrete(gate + torch.log(uniform) - torch.log1p(-uniform))
 
 
-def open_chance(gate: torch.Tensor) -> torch.Tensor:
+def open_probability(gate: torch.Tensor) -> torch.Tensor:
     """The probability that a sampled gate is above 0: σ(α − log(−LOW/HIGH)) = σ(α), since the range is symmetric."""
     return torch.sigmoid(gate)
 
@@ -95,32 +95,32 @@ class DiffPruningLayer(nn.Module, BaseTunerLayer):
             return self.base_layer(x, *args, **kwargs)
         weight = self.base_layer.weight
         for name in names:
-            delta = self.learning_delta(name) if self.training else self.final_delta(name)
+            delta = self.training_delta(name) if self.training else self.final_delta(name)
             weight = weight + delta.to(weight.dtype)
         return nn.functional.linear(x, weight, self.base_layer.bias)
 
-    def learning_delta(self, name: str) -> torch.Tensor:
-        """The difference for a training step: with sampled gates, or with fixed ones after `settle`."""
+    def training_delta(self, name: str) -> torch.Tensor:
+        """The difference for a training step: with sampled gates, or with fixed ones after `fix_gates`."""
         if self.settled:
-            return self.diff_weight[name] * hard(self.diff_gate[name]).detach()
-        delta = self.diff_weight[name] * drawn(self.diff_gate[name])
-        return delta * drawn(self.diff_group[name]) if name in self.diff_group else delta
+            return self.diff_weight[name] * hard_concrete(self.diff_gate[name]).detach()
+        delta = self.diff_weight[name] * sample_gates(self.diff_gate[name])
+        return delta * sample_gates(self.diff_group[name]) if name in self.diff_group else delta
 
     @torch.no_grad()
     def smooth_delta(self, name: str) -> torch.Tensor:
         """The difference with deterministic gates, before the elements of small magnitude are set to zero."""
-        delta = self.diff_weight[name] * hard(self.diff_gate[name])
-        return delta * hard(self.diff_group[name]) if name in self.diff_group else delta
+        delta = self.diff_weight[name] * hard_concrete(self.diff_gate[name])
+        return delta * hard_concrete(self.diff_group[name]) if name in self.diff_group else delta
 
     def final_delta(self, name: str) -> torch.Tensor:
         if self.kept is None:
-            self.whole[0].cut(name)
+            self.whole[0].prune(name)
         return self.kept
 
     def open_count(self, name: str) -> torch.Tensor:
         """The expected number of open gates, a scalar (differentiable)."""
-        chance = open_chance(self.diff_gate[name])
-        return (chance * open_chance(self.diff_group[name]) if name in self.diff_group else chance).sum()
+        chance = open_probability(self.diff_gate[name])
+        return (chance * open_probability(self.diff_group[name]) if name in self.diff_group else chance).sum()
 
 
 class DiffPruningModel(BaseTuner):
@@ -140,7 +140,7 @@ class DiffPruningModel(BaseTuner):
         return {name: module for name, module in self.model.named_modules() if isinstance(module, DiffPruningLayer)}
 
     @torch.no_grad()
-    def cut(self, name: str) -> None:
+    def prune(self, name: str) -> None:
         """Set each layer's `kept` to its difference, with all elements zero but those that are among the largest in
         magnitude of the whole model.
         """
@@ -150,31 +150,31 @@ class DiffPruningModel(BaseTuner):
         everything = torch.cat(strengths)
         count = max(1, round(self.peft_config[name].kept * everything.numel()))
         limit = shira_rank_limit([layer.size for layer in layers])
-        chosen = strongest(everything, count).split([strength.numel() for strength in strengths])
+        chosen = largest_mask(everything, count).split([strength.numel() for strength in strengths])
         for layer, delta, strength, mask in zip(layers, deltas, strengths, chosen, strict=True):
             room = limit * sum(layer.size)
             if mask.count_nonzero() > room:  # more than SHIRA's rank allows in this layer
-                mask = strongest(strength, room)
+                mask = largest_mask(strength, room)
             layer.kept = torch.where(mask.view_as(delta), delta, 0)
 
     @torch.no_grad()
-    def settle(self, name: str) -> None:
+    def fix_gates(self, name: str) -> None:
         """Fix the gates for the rest of the run. After a resume, called again: it then leaves gates and weights as they
         are.
         """
         layers = list(self.layers().values())
-        if not all((layer.diff_gate[name].abs() == SETTLED).all() for layer in layers):
-            self.cut(name)
+        if not all((layer.diff_gate[name].abs() == FIXED_GATE).all() for layer in layers):
+            self.prune(name)
             for layer in layers:
                 layer.diff_weight[name].copy_(layer.kept)
-                layer.diff_gate[name].copy_(torch.where(layer.kept != 0, SETTLED, -SETTLED))
+                layer.diff_gate[name].copy_(torch.where(layer.kept != 0, FIXED_GATE, -FIXED_GATE))
                 if name in layer.diff_group:
-                    layer.diff_group[name].fill_(SETTLED)
+                    layer.diff_group[name].fill_(FIXED_GATE)
         for layer in layers:
             layer.settled, layer.kept = True, None
 
 
-def strongest(strength: torch.Tensor, count: int) -> torch.Tensor:
+def largest_mask(strength: torch.Tensor, count: int) -> torch.Tensor:
     """A boolean mask [n] of exactly the `count` largest elements of `strength` [n]; of equal ones, the first.
 
     Ten times as fast as topk on a CPU.
@@ -202,7 +202,7 @@ def save_as_shira(model: PeftModel, folder: Path, name: str = "default") -> None
     SHIRA's r is the same in every layer: layers with fewer elements are padded with zeros.
     """
     tuner = model.base_model
-    tuner.cut(name)
+    tuner.prune(name)
     layers = {key: layer for key, layer in tuner.layers().items() if layer.kept.count_nonzero()}
     rank = max((-(-int(layer.kept.count_nonzero()) // sum(layer.size)) for layer in layers.values()), default=1)
     tensors = {

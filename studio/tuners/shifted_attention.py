@@ -53,7 +53,7 @@ def shifted_attention(
     return torch.cat([own, moved], 1)[:, :, :length]
 
 
-def seen(length: int, heads: int, group: int) -> torch.Tensor:
+def attention_mask_of(length: int, heads: int, group: int) -> torch.Tensor:
     """The equivalent boolean attention mask: heads × queries × keys, true where a query attends to a key."""
     at = torch.arange(length)
     of_head = torch.stack([at // group] * (heads - heads // 2) + [(at + group // 2) // group] * (heads // 2))
@@ -68,7 +68,7 @@ def _forward(module, query, key, value, attention_mask, dropout=0.0, scaling=Non
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     if attention_mask is not None:  # packed rows: exact, but no faster than full attention
-        mask = attention_mask & seen(query.shape[2], query.shape[1], group).to(query.device)
+        mask = attention_mask & attention_mask_of(query.shape[2], query.shape[1], group).to(query.device)
         return sdpa_attention_forward(module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs)
     heads = query.shape[1] // key.shape[1]
     made = shifted_attention(
@@ -77,7 +77,7 @@ def _forward(module, query, key, value, attention_mask, dropout=0.0, scaling=Non
     return made.transpose(1, 2).contiguous(), None
 
 
-def use_shifted(model: torch.nn.Module, group: int) -> None:
+def use_shifted_attention(model: torch.nn.Module, group: int) -> None:
     """Make `model` use shifted sparse attention in training, with groups of `group` tokens."""
     AttentionInterface.register(NAME, _forward)
     AttentionMaskInterface.register(NAME, sdpa_mask)

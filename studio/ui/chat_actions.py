@@ -46,12 +46,12 @@ def act(talk: Conversation, at: int, what: str, item: str) -> list[Answer]:
         return continued(talk, at, int(item))
     if what in _STEPS:
         column.show_version(int(item), _STEPS[what])
-    elif what == "unjudge":
-        unjudge(column, int(item))
+    elif what == "withdraw-verdict":
+        withdraw_verdict(column, int(item))
     return []
 
 
-def unjudge(column: Column, id: int) -> None:
+def withdraw_verdict(column: Column, id: int) -> None:
     """Take back a verdict; without one, a correction, so that the answer itself is shown again."""
     message = column.message(id)
     if message.verdict or message.corrects is None:

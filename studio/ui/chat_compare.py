@@ -47,7 +47,7 @@ def comparer(page: Page, at: int):
         require_available(page, turn.base, [model], owner=turn.owner)
         message, column = talk.columns[model].message(int(event.item)), talk.columns[model]
         yield note(page.t("Comparing with the base model"))
-        settings = page.desk.inference_settings(turn.base)
+        settings = page.editor.inference_settings(turn.base)
         job = client.ensure_chat_server(page.store, page.home, turn.base, **settings)
         server = client.wait_ready(page.store, job)
         asked = model_input(page, talk, model, message)

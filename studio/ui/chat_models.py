@@ -62,7 +62,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
         dict.fromkeys(
             [
                 "starter",
-                *([page.desk.draft()["model"].get("name", "starter")] if owner else []),
+                *([page.editor.draft()["model"].get("name", "starter")] if owner else []),
                 *(row["card"]["base"] for row in rows),
             ]
         )

@@ -17,9 +17,9 @@ def build(page: Page):
 
     def use(event: gr.EventData):
         path = teaching.write_dataset(page.store, page.home.uploads, event.item)
-        page.desk.use(str(path))
-        if page.desk.draft()["task"].get("name") != event.item:
-            page.desk.choose_task(event.item)
+        page.editor.use(str(path))
+        if page.editor.draft()["task"].get("name") != event.item:
+            page.editor.choose_task(event.item)
         return page.stamp("chats")
 
     def look(profile: gr.OAuthProfile | None):

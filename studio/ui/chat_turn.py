@@ -258,7 +258,7 @@ def redrawn(page: Page, talk: Conversation) -> list:
 
 def _ready(page: Page, turn: Turn, stop: threading.Event):
     """Yield the chat worker's status until it is ready; return the server, or None if stopped."""
-    settings = page.desk.inference_settings(turn.base)
+    settings = page.editor.inference_settings(turn.base)
     job = client.ensure_chat_server(page.store, page.home, turn.base, **settings)
     text = None
     while not stop.wait(_TICK):

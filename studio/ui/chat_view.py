@@ -93,7 +93,7 @@ def _earlier_html(page: Page, column: Column, message: Message, model: str) -> s
 def _answer_html(page: Page, column: Column, message: Message, model: str, *, is_last: bool) -> str:
     parts = [_versions_html(page, column, message)]
     parts.append(f'<span class="fact">{e(" · ".join(facts(page, message)))}</span>')
-    parts += _taught(page, message)
+    parts += _teaches_text(page, message)
     buttons = []
     if is_last and message.facts and message.facts.finish in _CUT and not message.corrects:
         buttons.append(button(page.t("Continue"), "continue", str(message.id), kind="primary"))
@@ -140,11 +140,11 @@ def facts(page: Page, message: Message) -> list[str]:
     return [*found, ends.get(told.finish, page.t("Ended by itself"))]
 
 
-def _taught(page: Page, message: Message) -> list[str]:
+def _teaches_text(page: Page, message: Message) -> list[str]:
     """Return what the answer teaches, with a button that takes it back."""
     text = {"up": page.t("Marked as good"), "down": page.t("Marked as bad")}.get(message.verdict, "")
     if message.corrects:
         text = text or page.t("Kept as a correction")
     if not text:
         return []
-    return [f'<span class="fact taught">{e(text)}</span>', button(page.t("Undo"), "unjudge", str(message.id))]
+    return [f'<span class="fact teaches">{e(text)}</span>', button(page.t("Undo"), "withdraw-verdict", str(message.id))]

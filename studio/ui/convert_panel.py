@@ -92,7 +92,7 @@ def about_html(page: Page, row: dict, problem: Sentence | None) -> str:
     found = facts(
         [
             (page.t("Adapter"), row["name"]),
-            (page.t("Type"), f"{card.get('summary', '')} ({card.get('ships_as', '?')})"),
+            (page.t("Type"), f"{card.get('summary', '')} ({card.get('artefact_type', '?')})"),
             (page.t("Base model"), str(card.get("base", "?"))),
         ]
     )

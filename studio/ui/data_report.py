@@ -1,6 +1,6 @@
 """HTML of the Data tab's report: dataset facts, findings with their remedies, and the files of a mixture.
 
-Built from the results of `studio.desk`; binds no event handlers.
+Built from the results of `studio.draft`; binds no event handlers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from studio.data.reading import NothingUsable
 from studio.data.remedies import REMEDIES
 from studio.data.report import Histogram, Report, problem_findings
 from studio.data.rows import KINDS
-from studio.desk import Outlook
+from studio.draft import Preflight
 from studio.models.templates import TEMPLATES
 from studio.ui.html_parts import button, chip, e, facts, note, number, table
 from studio.ui.page import Page
@@ -27,14 +27,14 @@ _FINDINGS_SHOWN, _THUMBNAILS = 30, 24
 _CHIPS = {"block": "bad", "error": "bad", "warning": "warn", "info": ""}
 
 
-def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | None) -> str:
+def about_html(page: Page, draft: dict, preflight: Preflight, problem: Sentence | None) -> str:
     """Return the report of the dataset: format, row counts, token lengths, findings and applied remedies."""
-    if outlook.dataset is None and outlook.unusable:
-        return unusable_html(page, draft, outlook.unusable, problem)
-    done = remedies_html(page, draft["data"], outlook.report.remedied if outlook.report else {}, outlook.report)
-    if outlook.dataset is None:
+    if preflight.dataset is None and preflight.unusable:
+        return unusable_html(page, draft, preflight.unusable, problem)
+    done = remedies_html(page, draft["data"], preflight.report.remedied if preflight.report else {}, preflight.report)
+    if preflight.dataset is None:
         return reading_html(page) or (note(page.say(problem), "bad") + again(page) if problem else "") + done
-    data, found = outlook.dataset, outlook.report
+    data, found = preflight.dataset, preflight.report
     labelled = labelled_rows(found, len(data.train))
     pairs = [
         (
@@ -45,7 +45,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         (page.t("Rows in the file"), f"{data.counts.rows:,}"),
         (page.t("Used for training"), f"{labelled:,}"),
         (page.t("Validation rows"), f"{len(data.validation):,}"),
-        *length_facts(page, outlook),
+        *length_facts(page, preflight),
     ]
     skipped = sum(data.counts.skipped.values()) + len(data.train) - labelled
     text = (
@@ -56,7 +56,7 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
     if not skipped and found.blocking:
         text = chip(page.t("cannot be trained on as it is"), "bad")
     head = f'<div class="run-head"><h3>{e(data.title)}</h3>{text}</div>'
-    histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if outlook.lengths else "words"])
+    histogram = "" if data.want == "image" else bars(page, found.lengths["tokens" if preflight.lengths else "words"])
     evidence = "".join(f"<li>{e(page.say(item))}</li>" for part in data.files for item in part.evidence)
     why = (
         f"<details><summary>{e(page.t('How this was recognised'))}</summary><ul>{evidence}</ul></details>"
@@ -64,14 +64,14 @@ def about_html(page: Page, draft: dict, outlook: Outlook, problem: Sentence | No
         else ""
     )
     wrong = note(page.say(problem), "bad") if problem else ""
-    limit = outlook.recipe.training.max_length
+    limit = preflight.recipe.training.max_length
     return (
         head
         + wrong
         + facts(pairs)
         + histogram
         + done
-        + findings_html(page, found.findings, longest(outlook), limit, draft["data"].get("remedies", {}))
+        + findings_html(page, found.findings, longest(preflight), limit, draft["data"].get("remedies", {}))
         + why
     )
 
@@ -104,13 +104,13 @@ def labelled_rows(found: Report, rows: int) -> int:
     return round(rows * (found.lengths["tokens"].measured - bare) / found.looked)
 
 
-def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
-    lengths, rows, limit = outlook.lengths, outlook.rows, outlook.recipe.training.max_length
+def length_facts(page: Page, preflight: Preflight) -> list[tuple[str, str]]:
+    lengths, rows, limit = preflight.lengths, preflight.rows, preflight.recipe.training.max_length
     if not lengths:
         return []
     cut, tokens = (
         sum(length > limit for length in lengths),
-        round(outlook.report.tokens * len(outlook.dataset.train) / outlook.report.looked),
+        round(preflight.report.tokens * len(preflight.dataset.train) / preflight.report.looked),
     )
     if len(lengths) < rows:
         return [
@@ -125,24 +125,24 @@ def length_facts(page: Page, outlook: Outlook) -> list[tuple[str, str]]:
         ]
     return [
         (page.t("Tokens in all"), f"{tokens:,}"),
-        (page.t("Longest row"), page.t("{count} tokens", count=f"{outlook.report.lengths['tokens'].largest:,}")),
+        (page.t("Longest row"), page.t("{count} tokens", count=f"{preflight.report.lengths['tokens'].largest:,}")),
         (page.t("Rows cut at {limit} tokens", limit=limit), f"{cut:,}"),
     ]
 
 
-def longest(outlook: Outlook) -> int:
+def longest(preflight: Preflight) -> int:
     """Return the max sequence length in tokens at which no tokenised row would be truncated.
 
     Limited to the model's context length; 0 if that is not above the current max sequence length.
     """
-    context = outlook.shape.context if outlook.shape else 0
-    most = min(max(outlook.lengths or [0]), context)
-    return most if most > outlook.recipe.training.max_length else 0
+    context = preflight.shape.context if preflight.shape else 0
+    most = min(max(preflight.lengths or [0]), context)
+    return most if most > preflight.recipe.training.max_length else 0
 
 
 def reading_html(page: Page) -> str:
     """Return the progress of reading a large file with a Stop button; "" if no file is being read."""
-    reading = page.desk.readings.under_way()
+    reading = page.editor.datasets.in_progress()
     if not reading:
         return ""
     message = page.t("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
@@ -154,7 +154,7 @@ def reading_html(page: Page) -> str:
 
 def again(page: Page) -> str:
     """Return a "Read again" button if a reading was stopped or failed, else ""."""
-    return button(page.t("Read again"), "read-again") if page.desk.readings.ended() else ""
+    return button(page.t("Read again"), "read-again") if page.editor.datasets.ended() else ""
 
 
 def remedies_html(page: Page, spec: dict, remedied: dict[str, int], found: Report | None = None) -> str:
@@ -258,12 +258,12 @@ def findings_html(
     return f'<h4>{e(page.t("What was found"))}</h4><ul class="findings">{"".join(rows)}</ul>'
 
 
-def preview_html(page: Page, outlook: Outlook) -> str:
-    if outlook.report is None:
+def preview_html(page: Page, preflight: Preflight) -> str:
+    if preflight.report is None:
         return note(page.t("The first rows appear here once the data can be read."))
-    if outlook.dataset and outlook.dataset.want == "image":
-        return thumbnails_html(page, outlook.dataset)
-    found = outlook.report.preview
+    if preflight.dataset and preflight.dataset.want == "image":
+        return thumbnails_html(page, preflight.dataset)
+    found = preflight.report.preview
     return table(
         [page.t("Line"), *found.columns],
         [[str(line), *row] for line, row in zip(found.numbers[:12], found.rows[:12], strict=True)],

@@ -1,6 +1,6 @@
 """The Data tab: load data, check and correct how it was recognised, and see exactly what the model receives.
 
-Reading and recognition happen in `studio.data` and `studio.desk`; this module contains no file format code.
+Reading and recognition happen in `studio.data` and `studio.draft`; this module contains no file format code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gradio as gr
 
 from studio.data.data_spec import DataSpec
 from studio.data.mapping import ROLES, SHAPES
-from studio.desk import files_of
+from studio.draft import files_of
 from studio.models.templates import OWN
 from studio.options import option
 from studio.presets import apply, preset, presets
@@ -60,7 +60,7 @@ def build(page: Page):
         with gr.Column(scale=2, min_width=300):
             ui.examples = Board(skeleton(332), elem_id="examples")
             ui.upload = gr.File(
-                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=104
+                label=page.t("Or drop a file of your own"), type="filepath", elem_id="upload", height=116
             )
             gr.HTML(
                 '<p class="help">'
@@ -75,7 +75,7 @@ def build(page: Page):
                     elem_id="place",
                 )
                 ui.use = gr.Button(page.t("Use"), scale=1, min_width=80, elem_id="use-place")
-            bind_search = hub_search.build(page, "dataset", page.desk.use)
+            bind_search = hub_search.build(page, "dataset", page.editor.use)
             bind_chats = chat_rows.build(page)
             ui.task = gr.Radio(
                 [(page.t(item.title), name) for name, item in TASKS.items()],
@@ -129,11 +129,11 @@ def bind_source(page: Page, ui: SimpleNamespace) -> None:
     """Bind the three ways to choose the data: an example, an upload, a path or hub id."""
 
     def choose_example(event: gr.EventData):
-        page.desk.change(**apply(preset(event.item), page.desk.draft()))
+        page.editor.change(**apply(preset(event.item), page.editor.draft()))
         return page.stamp("example")
 
     def use_path(text: str):
-        page.desk.use(text.strip())
+        page.editor.use(text.strip())
         return page.stamp("path")
 
     page.on(ui.examples.click, choose_example, None, page.changed, changes=True)
@@ -150,7 +150,7 @@ def bind_options(page: Page, ui: SimpleNamespace) -> None:
     """Bind the task, its options, the column roles and the validation set."""
 
     def propose_roles(index: int | None):
-        page.desk.change_mapping(None, index or 0)
+        page.editor.change_mapping(None, index or 0)
         return page.stamp("shape")
 
     def accept(event: gr.EventData):
@@ -186,7 +186,7 @@ def bind_report(page: Page, ui: SimpleNamespace) -> None:
 
     def poll():
         """While a large file is being read, show the progress; when it is done, redraw the whole tab."""
-        if page.desk.readings.under_way():
+        if page.editor.datasets.in_progress():
             return reading_html(page), gr.skip()
         return gr.skip(), page.stamp("read")
 
@@ -203,20 +203,20 @@ def bind_report(page: Page, ui: SimpleNamespace) -> None:
 
 def act(page: Page, what: str, item: str):
     """Run the action of a button in the report: remedy, undo, chat template, max length, or stop or repeat reading."""
-    desk = page.desk
+    editor = page.editor
     if what == "remedy":
-        desk.set_remedy(*item.split(":", 1))
+        editor.set_remedy(*item.split(":", 1))
     elif what == "undo":
-        desk.set_remedy(item, None)
+        editor.set_remedy(item, None)
     elif what == "template":
-        desk.change(model={**desk.draft()["model"], "template": item})
+        editor.change(model={**editor.draft()["model"], "template": item})
     elif what == "raise":
-        desk.change(training={**desk.draft()["training"], "max_length": int(item)})
+        editor.change(training={**editor.draft()["training"], "max_length": int(item)})
         return page.stamp("remedy")
     elif what == "stop-reading":
-        desk.readings.stop()
+        editor.datasets.stop()
     elif what == "read-again":
-        desk.readings.again()
+        editor.datasets.discard()
     return page.stamp("remedy")
 
 
@@ -225,23 +225,25 @@ def take(page: Page, path: str):
     if not path:
         return gr.skip()
     try:
-        page.desk.use_upload(path)
+        page.editor.use_upload(path)
     finally:
         discard_upload(path)
     return page.stamp("upload")
 
 
 def choose_task(page: Page, name: str):
-    if page.desk.draft()["task"].get("name") == name:
+    if page.editor.draft()["task"].get("name") == name:
         return gr.skip()
-    page.desk.choose_task(name)
+    page.editor.choose_task(name)
     return page.stamp("task")
 
 
 def edit_task(page: Page, form: OptionForm, raw: dict):
-    cls = TASKS[page.desk.draft()["task"]["name"]]
+    cls = TASKS[page.editor.draft()["task"]["name"]]
     made, wrong = form_values(raw, cls)
-    page.desk.change(task={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)})
+    page.editor.change(
+        task={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)}
+    )
     return form.complain(wrong), page.stamp("task-form")
 
 
@@ -267,8 +269,8 @@ def edit_roles(page: Page, form: OptionForm, raw: dict, file: int = 0):
 
 def accept_roles(page: Page, mapping: dict, file: int) -> str:
     """Set `mapping` for one file; return a stamp that redraws the form if the shape, and so the roles, changed."""
-    before = files_of(page.desk.draft())[file].get("mapping") or {}
-    page.desk.change_mapping(mapping, file)
+    before = files_of(page.editor.draft())[file].get("mapping") or {}
+    page.editor.change_mapping(mapping, file)
     return page.stamp("roles" if before.get("shape") == mapping["shape"] else "shape")
 
 
@@ -277,12 +279,12 @@ def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
 
     The list is empty if the current mapping loses at least as many lines, or if `mapping` cannot be tried yet.
     """
-    data = page.desk.outlook().dataset
+    data = page.editor.preflight().dataset
     if data is None or file >= len(data.files):
         return [], 0
     try:
-        lost, rows = page.desk.lost_rows_with(mapping, file)
-        now, _ = page.desk.lost_rows_with(data.files[file].mapping.model_dump(), file)
+        lost, rows = page.editor.lost_rows_with(mapping, file)
+        now, _ = page.editor.lost_rows_with(data.files[file].mapping.model_dump(), file)
     except StudioError:  # a role has no column or the shape is for another task; the report shows it
         return [], 0
     return (lost if len(lost) > len(now) else []), rows
@@ -291,7 +293,7 @@ def more_lost(page: Page, mapping: dict, file: int) -> tuple[list[int], int]:
 def edit_split(page: Page, form: OptionForm, raw: dict):
     made, wrong = form_values(raw, Split)
     values = made.model_dump(mode="json") if made else raw
-    page.desk.split({key: values.get(key) for key in _SPLIT})
+    page.editor.split({key: values.get(key) for key in _SPLIT})
     return form.complain(wrong), page.stamp("split")
 
 
@@ -304,29 +306,29 @@ def draw(page: Page, ui: SimpleNamespace, stamp: str, file: int, example: float 
 
 def _updates(page: Page, ui: SimpleNamespace, origin: str, file: int, example: float | None) -> dict:
     """Return component of the tab → update, after a change of the draft in `origin`."""
-    draft, outlook = page.desk.draft(), page.desk.outlook()
-    data, problem = outlook.dataset, outlook.problems.get("data")
-    tokens = token_view.view_html(page, outlook, example)
+    draft, preflight = page.editor.draft(), page.editor.preflight()
+    data, problem = preflight.dataset, preflight.problems.get("data")
+    tokens = token_view.view_html(page, preflight, example)
     if origin == "training":  # max_length may have changed
-        return {"about": about_html(page, draft, outlook, problem), "tokens": tokens}
+        return {"about": about_html(page, draft, preflight, problem), "tokens": tokens}
     if data is None:
-        problem = problem or outlook.problems.get("recipe")
+        problem = problem or preflight.problems.get("recipe")
     task, files = TASKS.get(draft["task"].get("name")), files_of(draft)
     file = file if file < len(files) else 0
     updates = {
         "examples": examples_html(page, draft["data"]["source"]),
         "task": gr.update(value=draft["task"].get("name")),
         "task_help": f'<p class="help">{e(page.t(task.help))}</p>' if task else "",
-        "about": about_html(page, draft, outlook, problem),
+        "about": about_html(page, draft, preflight, problem),
         "files": files_html(page, draft, data),
         "file": mixture_panel.file_choices(files, data, file),
         "check": "",  # clear the question about columns that lose rows
-        "preview": preview_html(page, outlook),
+        "preview": preview_html(page, preflight),
         "tokens": tokens,
         "template": gr.update(
             value=draft["model"].get("template", OWN), visible=task is None or task.modality == "text"
         ),
-        "timer": gr.Timer(active=page.desk.readings.under_way() is not None),
+        "timer": gr.Timer(active=page.editor.datasets.in_progress() is not None),
     }
     if origin != "task-form" and task is not None:
         updates["task_form"] = ui.task_form.show(task, values=draft["task"])

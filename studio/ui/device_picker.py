@@ -16,7 +16,7 @@ def devices_html(page: Page) -> str:
     here = hardware.machine()
     if not here.gpus:
         return ""
-    wanted = (page.desk.draft().get("machine") or {}).get("device", "auto")
+    wanted = (page.editor.draft().get("machine") or {}).get("device", "auto")
     jobs = page.store.jobs("queued", "running", kind="train")
     buttons = [_button(page, "auto", page.t("Automatic"), page.t("the first free GPU"), wanted)]
     for device in (*(gpu.device for gpu in here.gpus), "cpu"):
@@ -50,5 +50,5 @@ def _button(page: Page, device: str, title: str, about: str, wanted: str) -> str
 
 def choose(page: Page, device: str) -> str:
     """Make `device` that of the next run; returns the stamp of the changed draft."""
-    page.desk.change(machine={**page.desk.draft()["machine"], "device": device})
+    page.editor.change(machine={**page.editor.draft()["machine"], "device": device})
     return page.stamp("device")

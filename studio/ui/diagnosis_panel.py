@@ -63,7 +63,10 @@ def _finding(page: Page, run: dict, item: Finding) -> str:
         both = button(
             page.t("Start again with {changes}", changes=title), "mend", f"{at}", kind="" if at else "primary"
         ) + button(
-            page.t("Put it on the desk"), "mend-desk", f"{at}", says=page.t("Put on the desk: {changes}", changes=title)
+            page.t("Load this recipe"),
+            "mend-draft",
+            f"{at}",
+            says=page.t("Load the recipe with: {changes}", changes=title),
         )
         ways += f'<p class="actions">{both}</p>'
     return (

@@ -17,6 +17,7 @@ from studio.chat import serving
 from studio.home import ASSETS
 from studio.ui.html_parts import Board, e, size, skeleton
 from studio.ui.page import Page
+from studio.ui.run_status import LIVE, STATES
 from studio.words import LANGUAGES, translate
 
 STEPS = {
@@ -27,7 +28,7 @@ STEPS = {
     "chat": "Chat",
     "library": "Library",
 }
-# Kind of problem in `Outlook.problems` → step with the controls to resolve it.
+# Kind of problem in `Preflight.problems` → step with the controls to resolve it.
 _STEP_OF = {
     "data": "data",
     "model": "method",
@@ -37,6 +38,7 @@ _STEP_OF = {
 }
 _STATES = {"done": "done", "attention": "needs you", "running": "running", "next": "next", "todo": "not yet"}
 _REFRESH_SECONDS = 3.0
+_ENDED_RUNS = 3  # runs that are over of which the page is told
 # Tour for the first visit: (CSS selector of the element it points at, step, sentence).
 _TOUR = [
     ("#sentence", "data", "This sentence says what Start will do. It changes with everything you choose."),
@@ -100,7 +102,7 @@ def step_states(page: Page) -> dict[str, tuple[str, str]]:
 
     States: done, attention (a problem prevents Start), running, next, todo.
     """
-    problems = page.desk.outlook().problems
+    problems = page.editor.preflight().problems
     hints = {}
     for part, problem in problems.items():
         hints.setdefault(_STEP_OF.get(part, "hyperparameters"), page.say(problem))
@@ -126,13 +128,32 @@ def status_bar_html(page: Page) -> str:
         for key, (state, hint) in step_states(page).items()
     }
     return (
-        f'<div class="status-bar" data-steps="{e(json.dumps(states))}">'
+        f'<div class="status-bar" data-steps="{e(json.dumps(states))}" data-runs="{e(json.dumps(run_news(page)))}">'
         f'<span class="device" title="{e(page.say(here.title(device)))}">{e(_device(page, here, device))}</span>'
         f'<span class="memory"><span class="meter" aria-hidden="true"><span style="width:{used:.0f}%"></span>'
         f"</span>{e(message)}</span>"
         f'<span class="running">{_running_html(page)}</span>'
         f'<button type="button" class="small-button primary" data-next hidden></button></div>'
     )
+
+
+def run_news(page: Page) -> list[dict]:
+    """The runs that are not over and the newest other ones, for the page's title and the browser's notices."""
+    found = page.store.runs(20)
+    live = [run for run in found if run["state"] in LIVE]
+    over = sorted((run for run in found if run not in live), key=lambda run: run["ended"] or 0)[-_ENDED_RUNS:]
+    news = [{key: run[key] for key in ("id", "name", "state")} for run in (*over, *live)]
+    for run, item in zip((*over, *live), news, strict=True):
+        if run["state"] == "running":
+            item["share"] = _share(page, run)
+    return news
+
+
+def _share(page: Page, run: dict) -> str:
+    """How far a run is, in percent; before its first step what it is doing."""
+    plan = page.store.events(run["id"], kind="plan", limit=1)
+    steps = plan[-1]["data"].get("steps", 0) if plan else 0
+    return f"{min(1.0, (run['step'] or 0) / steps):.0%}" if steps else page.say(run["doing"])
 
 
 def _device(page: Page, here: hardware.Hardware, device: str) -> str:
@@ -159,17 +180,16 @@ def _running_html(page: Page) -> str:
     if not running:
         return e(page.t("{count} {count:run|runs} waiting", count=len(runs)))
     run = running[0]
-    plan = page.store.events(run["id"], kind="plan", limit=1)
-    steps = plan[-1]["data"].get("steps", 0) if plan else 0
-    share = f"{min(1.0, (run['step'] or 0) / steps):.0%}" if steps else page.say(run["doing"])
+    share = _share(page, run)
     more = f" · {page.t('{count} {count:run|runs} waiting', count=len(runs) - 1)}" if len(runs) > 1 else ""
     return f'<span class="pulse" aria-hidden="true"></span>{e(run["name"])} · {e(share)}{e(more)}'
 
 
 def script() -> str:
-    """Return the script for the page's <head>."""
+    """Return the scripts for the page's <head>."""
+    code = "\n".join((ASSETS / "ui" / name).read_text(encoding="utf-8") for name in ("frame.js", "run_news.js"))
     settings = json.dumps({language: _words(language) for language in LANGUAGES}, ensure_ascii=False)
-    return f"<script>\nconst FRAME = {settings};\n{(ASSETS / 'ui' / 'frame.js').read_text(encoding='utf-8')}</script>"
+    return f"<script>\nconst FRAME = {settings};\n{code}</script>"
 
 
 def theme_switch_html(page: Page) -> str:
@@ -188,6 +208,7 @@ def _words(language: str) -> dict:
         },
         "drop": translate("Drop the file to use it as training data", language),
         "tour": [{"at": at, "step": step, "text": translate(text, language)} for at, step, text in _TOUR],
+        "states": {state: translate(title, language) for state, title in STATES.items()},
         "forward": translate("Next hint", language),
         "finish": translate("Done", language),
         "skip": translate("Skip the tour", language),

@@ -45,7 +45,7 @@ def build(page: Page):
         with gr.Column(scale=3, min_width=320):
             training = OptionForm(Training, language=page.language, elem_id="training-form")
         with gr.Column(scale=2, min_width=300, elem_id="hyper-side"):
-            outlook = Board(elem_id="forecast")
+            preflight = Board(elem_id="forecast")
             machine = OptionForm(Machine, language=page.language, elem_id="machine-form")
             name = gr.Textbox(
                 label=page.t("Name of the run"),
@@ -58,37 +58,37 @@ def build(page: Page):
                 load = gr.UploadButton(
                     page.t("Load recipe"), file_types=[".yaml", ".yml"], type="filepath", elem_id="load-recipe"
                 )
-    return partial(bind, page, Parts(boards, outlook, training, machine, name, save, load))
+    return partial(bind, page, Parts(boards, preflight, training, machine, name, save, load))
 
 
 def bind(page: Page, parts: Parts) -> None:
     """Bind the event handlers of the tab."""
 
     def apply_preset(event: gr.EventData):
-        page.desk.change(**apply(preset(event.item), page.desk.draft()))
+        page.editor.change(**apply(preset(event.item), page.editor.draft()))
         return page.stamp("preset")
 
     def edit(part: str, cls: type[Options], form: OptionForm):
         def edited(raw: dict):
             made, wrong = form_values(raw, cls)
-            page.desk.change(**{part: made.model_dump(mode="json") if made else {**raw}})
+            page.editor.change(**{part: made.model_dump(mode="json") if made else {**raw}})
             return form.complain(wrong), page.stamp(part)
 
         return edited
 
     def apply_fix(event: gr.EventData):
-        found = page.desk.outlook()
+        found = page.editor.preflight()
         remedy = not_enough_memory(found.forecast, hardware.machine())[int(event.item)][1]
-        page.desk.change(**changed(found.recipe, remedy).to_dict())
+        page.editor.change(**changed(found.recipe, remedy).to_dict())
         return page.stamp("remedy")
 
     def rename(text: str):
-        page.desk.change(name=text)
+        page.editor.change(name=text)
         return page.stamp("name")
 
     def load_recipe(path: str):
         try:
-            page.desk.change(**read_recipe(Path(path)).to_dict())
+            page.editor.change(**read_recipe(Path(path)).to_dict())
         finally:
             discard_upload(path)
         return page.stamp("recipe")
@@ -122,7 +122,7 @@ def read_recipe(path: Path) -> Recipe:
 def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> list:
     """Return updates of the whole tab from the draft."""
     origin = stamp.partition(":")[0]
-    draft = page.desk.draft()
+    draft = page.editor.draft()
     return [
         presets_html(page),
         forecast_html(page),
@@ -135,7 +135,7 @@ def draw(page: Page, stamp: str, training: OptionForm, machine: OptionForm) -> l
 
 def recipe_file(page: Page):
     """Write the draft to a YAML file for download; the button is disabled if the draft is not a valid recipe."""
-    recipe = page.desk.outlook().recipe
+    recipe = page.editor.preflight().recipe
     if recipe is None:
         return gr.update(value=None, interactive=False)
     path = page.home.exports / "recipe.yaml"
@@ -156,16 +156,16 @@ def presets_html(page: Page) -> str:
 
 def forecast_html(page: Page) -> str:
     """Return the expected time, memory and steps, with remedies if the memory does not suffice."""
-    outlook = page.desk.outlook()
+    preflight = page.editor.preflight()
     problems = [
         note(page.say(sentence), "bad")
-        for part, sentence in outlook.problems.items()
+        for part, sentence in preflight.problems.items()
         if part in ("recipe", "machine", "method")
     ]
-    found = outlook.forecast
+    found = preflight.forecast
     if found is None:
         return "".join(problems)
-    recipe, here = outlook.recipe, hardware.machine()
+    recipe, here = preflight.recipe, hardware.machine()
     pairs = [
         (
             page.t("Effective batch"),

@@ -169,7 +169,7 @@ def metrics(page: Page, found: dict) -> list[tuple[str, str]]:
     """Return (title, base model → fine-tuned model) for each metric that was measured."""
     pairs = []
     scores = {**SCORES, "macro_f1": MACRO_F1}
-    for key in ("preferred", "heeded", "correct", "macro_f1", "exact_match"):
+    for key in ("preferred", "reward_accuracy", "correct", "macro_f1", "exact_match"):
         if key in found:
             before = f"{found[f'base_{key}']:.0%} → " if f"base_{key}" in found else ""
             pairs.append(

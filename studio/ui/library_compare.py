@@ -81,12 +81,12 @@ def _metrics_html(page: Page, found: Comparison) -> str:
         share = key != LOSS and getattr(SCORES.get(key), "share", True)
         known = [each.value for each in values if each.value is not None]
         best = (min if key == LOSS else max)(known) if len(known) > 1 else None
-        cells = [(_shown(each, share), best is not None and each.value == best) for each in values]
+        cells = [(metric_text(each, share), best is not None and each.value == best) for each in values]
         rows.append((metric_title(page, key), cells))
     return _part(title, _table(page, found, rows))
 
 
-def _shown(metric, share: bool) -> str:
+def metric_text(metric, share: bool) -> str:
     """A metric with its interval and, before it, the base model's: "0% → 91% (83–96)"."""
     if metric.value is None:
         return "–"
@@ -104,13 +104,13 @@ def _recipe_html(page: Page, found: Comparison) -> str:
     if not found.recipe:
         return _part(title, f'<p class="help">{e(page.t("Nothing: the recipes are the same."))}</p>')
     rows = [
-        (_option_title(page, part, key), [("–" if value is None else str(value), False) for value in values])
+        (option_title(page, part, key), [("–" if value is None else str(value), False) for value in values])
         for (part, key), values in found.recipe.items()
     ]
     return _part(title, _table(page, found, rows))
 
 
-def _option_title(page: Page, part: str, key: str) -> str:
+def option_title(page: Page, part: str, key: str) -> str:
     """The title of an option that a recipe holds, with its key, which the YAML file has."""
     classes = {"method": METHODS.values(), "task": TASKS.values()}.get(part)
     if classes is None:

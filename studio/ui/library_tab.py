@@ -156,15 +156,15 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
         case "download":
             return {**clean, parts.file: gr.update(value=str(adapter_zip(page, adapter)))}
         case "recipe":
-            page.desk.change(**store.adapter(adapter)["card"]["recipe"])
+            page.editor.change(**store.adapter(adapter)["card"]["recipe"])
             return {
                 **clean,
-                **_on_the_desk(page, parts, "The recipe is on the desk; look through the tabs and press Start."),
+                **_draft_loaded(page, parts, "The recipe is loaded; look through the tabs and press Start."),
             }
         case "continue":
-            page.desk.change(**continuing.draft(store, adapter))
-            text = "The recipe is on the desk and starts from this adapter; choose data and press Start."
-            return {**clean, **_on_the_desk(page, parts, text)}
+            page.editor.change(**continuing.draft(store, adapter))
+            text = "The recipe is loaded and starts from this adapter; choose data and press Start."
+            return {**clean, **_draft_loaded(page, parts, text)}
         case "tag":
             return {**clean, controls.tag: adapter, controls.deleted: False}
         case "page":
@@ -198,5 +198,5 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
     return {**clean, controls.at: view.at, controls.chosen: view.chosen, **drawn(page, parts, view, "", owner=True)}
 
 
-def _on_the_desk(page: Page, parts: Parts, text: str) -> dict:
+def _draft_loaded(page: Page, parts: Parts, text: str) -> dict:
     return {parts.draft_changed: page.stamp("recipe"), parts.message: note(page.t(text), "good")}

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 
 from studio import hardware
-from studio.desk import Outlook
+from studio.draft import Preflight
 from studio.forecast import Case, duration, recommend
 from studio.methods import FAMILIES, METHODS, Method
 from studio.methods.capabilities import CAPABILITIES, REASONS, YES, cell
@@ -38,14 +38,16 @@ _IN_MOST_USE = (
 _ALIKE = 0.75  # difflib cutoff at which "loar" matches "lora" and "adpter" matches "adapter"
 
 
-def case(outlook: Outlook) -> Case | None:
+def case(preflight: Preflight) -> Case | None:
     """Return the case for which methods are recommended and compared; None while the model's shape is unknown."""
-    return outlook.shape and Case(outlook.recipe, outlook.shape, outlook.lengths, outlook.rows, hardware.machine())
+    return preflight.shape and Case(
+        preflight.recipe, preflight.shape, preflight.lengths, preflight.rows, hardware.machine()
+    )
 
 
-def recommended_html(page: Page, outlook: Outlook, draft: dict) -> str:
+def recommended_html(page: Page, preflight: Preflight, draft: dict) -> str:
     """Return the two or three recommended methods, each with its reason."""
-    here = case(outlook)
+    here = case(preflight)
     found = recommend(here) if here else []
     if not found:
         return ""
@@ -106,7 +108,7 @@ def _searched(name: str, language: str) -> str:
     return " ".join([name, *message, *(translate(text, language) for text in message), card.paper]).lower()
 
 
-def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str) -> str:
+def cards_html(page: Page, preflight: Preflight, draft: dict, kind: str, words: str) -> str:
     """Return a card for each method found, with the reason if it cannot be used now."""
     names = search(kind, words, page.language)
     if not names:
@@ -115,7 +117,7 @@ def cards_html(page: Page, outlook: Outlook, draft: dict, kind: str, words: str)
     if kind == COMMON and not words and chosen in METHODS and chosen not in names:
         names = [chosen, *names]
     count = page.t("{count} of {all} methods", count=len(names), all=len(METHODS))
-    cards = "".join(_card(page, name, outlook.shape, draft) for name in names)
+    cards = "".join(_card(page, name, preflight.shape, draft) for name in names)
     return f'{overview_html(page, names, chosen)}<p class="count">{e(count)}</p><div class="cards">{cards}</div>'
 
 
@@ -202,12 +204,12 @@ def share(count: int, shape: Shape) -> str:
     return f"{count:,} ({100 * count / shape.parameters:.3g} %)"
 
 
-def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
+def compare_html(page: Page, preflight: Preflight, names: list[str]) -> str:
     """Return a comparison table of two methods."""
     names = [name for name in names if name in METHODS]
     if len(names) < 2:
         return note(page.t("Choose two methods, here or with Compare on their cards."))
-    columns = [_column(page, outlook, name) for name in names]
+    columns = [_column(page, preflight, name) for name in names]
     head = "".join(f'<th scope="col">{e(page.t(METHODS[name].title))}</th>' for name in names)
     body = "".join(
         f'<tr><th scope="row">{e(title)}</th>{"".join(f"<td>{column[title]}</td>" for column in columns)}</tr>'
@@ -219,22 +221,22 @@ def compare_html(page: Page, outlook: Outlook, names: list[str]) -> str:
     )
 
 
-def _column(page: Page, outlook: Outlook, name: str) -> dict[str, str]:
+def _column(page: Page, preflight: Preflight, name: str) -> dict[str, str]:
     """Return one method's column of the comparison: row title → HTML."""
-    method, here = METHODS[name], case(outlook)
+    method, here = METHODS[name], case(preflight)
     card, found = method.card(), here.with_method(name) if here else None
     rows = {
         "Family": _family(method, page.language),
         "Idea": page.t(card.idea),
         "Equation": card.equation,
-        "Trainable parameters": share(found.trained_parameters, outlook.shape) if found else "–",
+        "Trainable parameters": share(found.trained_parameters, preflight.shape) if found else "–",
         "Peak memory, about": size(found.memory_bytes) if found else "–",
         "Time, about": page.say(duration(found.seconds)) if found else "–",
         "Good for": page.t(card.good_for),
         "Cost": page.t(card.cost),
         "Limits": page.t(card.limits),
         "Paper": card.paper,
-        "Ships as": method.ships_as,
+        "Saved as": method.artefact_type,
     }
     told = {page.t(title): e(text) for title, text in rows.items()}
     for what, capability in CAPABILITIES.items():

@@ -43,7 +43,7 @@ def bars_html(page: Page, name: str) -> str:
         )
         for title, share, text in rows
     )
-    return f'<dl class="bars" title="{e(page.t(_SOURCE))}">{bars}</dl>'
+    return f'<dl class="measures" title="{e(page.t(_SOURCE))}">{bars}</dl>'
 
 
 _SOURCE = (

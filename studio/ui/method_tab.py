@@ -37,7 +37,9 @@ def build(page: Page):
             scale=4,
             elem_id="base-model",
         )
-    bind_search = hub_search.build(page, "model", lambda name: page.desk.change(model={"name": name, "revision": None}))
+    bind_search = hub_search.build(
+        page, "model", lambda name: page.editor.change(model={"name": name, "revision": None})
+    )
     about = Board(elem_id="about-model")
     recommended = Board(elem_id="recommended")
     family, search = build_filter(page)
@@ -119,21 +121,21 @@ def bind(page: Page, parts: Parts) -> None:
 
     def choose_model(name: str | None):
         name = (name or "").strip()
-        if not name or name == page.desk.draft()["model"].get("name"):
+        if not name or name == page.editor.draft()["model"].get("name"):
             return gr.skip()
-        page.desk.change(model={"name": name, "revision": None})
+        page.editor.change(model={"name": name, "revision": None})
         return page.stamp("model")
 
     def press_card(names: list[str], event: gr.EventData):
         if event.act == "compare":
             return gr.skip(), gr.update(value=pair_with(names, event.item)), gr.update(open=True)
-        page.desk.choose_method(event.item)
+        page.editor.choose_method(event.item)
         return page.stamp("method"), gr.skip(), gr.skip()
 
     def edit(raw: dict):
-        cls = METHODS[page.desk.draft()["method"]["name"]]
+        cls = METHODS[page.editor.draft()["method"]["name"]]
         made, wrong = form_values(raw, cls)
-        page.desk.change(
+        page.editor.change(
             method={"name": cls.model_fields["name"].default, **(made.model_dump(mode="json") if made else raw)}
         )
         return form.complain(wrong), page.stamp("method-form")
@@ -144,12 +146,12 @@ def bind(page: Page, parts: Parts) -> None:
         elif event.act == "stop":
             client.stop(page.store, int(event.item))
         elif event.act == "start-anew":
-            page.desk.change(model={**page.desk.draft()["model"], "adapter": None})
+            page.editor.change(model={**page.editor.draft()["model"], "adapter": None})
             return gr.skip(), page.stamp("model")
         return gr.Timer(active=True), gr.skip()
 
     def watch():
-        job = fetching(page, page.desk.draft()["model"].get("name", ""))
+        job = fetching(page, page.editor.draft()["model"].get("name", ""))
         live = bool(job and job["state"] in ("queued", "running"))
         return model_html(page), gr.Timer(active=live), gr.skip() if live else page.stamp("fetched")
 
@@ -158,7 +160,7 @@ def bind(page: Page, parts: Parts) -> None:
         page.on(board.click, press_card, parts.pair, [page.changed, parts.pair, parts.fold], changes=True)
     page.on(
         parts.pair.change,
-        lambda names: compare_html(page, page.desk.outlook(), names or []),
+        lambda names: compare_html(page, page.editor.preflight(), names or []),
         parts.pair,
         parts.table,
         shows="recipes",
@@ -170,7 +172,7 @@ def bind(page: Page, parts: Parts) -> None:
     for control in (parts.family.change, parts.search.change):
         page.on(
             control,
-            lambda kind, words: cards_html(page, page.desk.outlook(), page.desk.draft(), kind, words),
+            lambda kind, words: cards_html(page, page.editor.preflight(), page.editor.draft(), kind, words),
             [parts.family, parts.search],
             parts.cards,
             shows="recipes",
@@ -194,18 +196,18 @@ def draw(page: Page, form: OptionForm, stamp: str, kind: str, words: str, names:
     origin = stamp.partition(":")[0]
     if origin in ("split", "roles"):
         return [gr.skip()] * 7
-    draft, outlook = page.desk.draft(), page.desk.outlook()
+    draft, preflight = page.editor.draft(), page.editor.preflight()
     method = METHODS.get(draft["method"].get("name"))
     own = origin in ("model", "fetched", "method", "method-form")  # do not overwrite a model name that is being typed
     same = origin in ("method-form", "training")  # the cards show each method with its default options
     return [
         gr.skip() if own else gr.update(value=draft["model"].get("name")),
         model_html(page),
-        recommended_html(page, outlook, draft),
-        gr.skip() if same else cards_html(page, outlook, draft, kind, words),
+        recommended_html(page, preflight, draft),
+        gr.skip() if same else cards_html(page, preflight, draft, kind, words),
         chosen_html(page, method),
         gr.skip() if same or method is None else form.show(method, values=draft["method"]),
-        compare_html(page, outlook, names or []),
+        compare_html(page, preflight, names or []),
     ]
 
 
@@ -215,18 +217,18 @@ def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
     These are the adapters that ship as `kind`, were trained with the method options `made_with`, and belong to the
     draft's base model.
     """
-    rows = shelf.listing(page.store, base=page.desk.draft()["model"].get("name", ""))
+    rows = shelf.listing(page.store, base=page.editor.draft()["model"].get("name", ""))
     return {
         row["id"]: f"{row['name']} · {row['card'].get('summary', '')}"
         for row in rows
-        if row["card"].get("ships_as") == kind
+        if row["card"].get("artefact_type") == kind
         and made_with.items() <= row["card"].get("recipe", {}).get("method", {}).items()
     }
 
 
 def refreshed(page: Page, form: OptionForm):
     """Return an update of the form if it lists library adapters, which may have changed since it was drawn."""
-    draft = page.desk.draft()
+    draft = page.editor.draft()
     method = METHODS.get(draft["method"].get("name"))
     offers = method is not None and any(field["adapters"] for field in form_fields(method))
     return form.show(method, values=draft["method"]) if offers else gr.skip()
@@ -239,18 +241,18 @@ def fetching(page: Page, name: str) -> dict | None:
 
 def model_html(page: Page) -> str:
     """Return facts about the chosen base model, with a Download button if it is not available locally."""
-    outlook = page.desk.outlook()
-    name = page.desk.draft()["model"].get("name", "")
+    preflight = page.editor.preflight()
+    name = page.editor.draft()["model"].get("name", "")
     offer = catalogue_entry(name)
     pairs = []
-    if outlook.shape:
+    if preflight.shape:
         pairs = [
-            (page.t("Parameters"), number(outlook.shape.parameters)),
-            (page.t("Layers"), str(outlook.shape.layers)),
-            (page.t("Width"), str(outlook.shape.hidden)),
-            (page.t("Context"), page.t("{count} tokens", count=f"{outlook.shape.context:,}")),
-            (page.t("Architecture"), outlook.shape.architecture),
-            (page.t("On disk"), size(outlook.shape.bytes)),
+            (page.t("Parameters"), number(preflight.shape.parameters)),
+            (page.t("Layers"), str(preflight.shape.layers)),
+            (page.t("Width"), str(preflight.shape.hidden)),
+            (page.t("Context"), page.t("{count} tokens", count=f"{preflight.shape.context:,}")),
+            (page.t("Architecture"), preflight.shape.architecture),
+            (page.t("On disk"), size(preflight.shape.bytes)),
         ]
     elif offer:
         pairs = [
@@ -267,8 +269,8 @@ def model_html(page: Page) -> str:
         ]
     text = f'<p class="help">{e(page.t(offer.note))}</p>' if offer and offer.note else ""
     tight = (
-        fits(offer, hardware.machine(), outlook.recipe.method, quantisation=outlook.recipe.quantisation)
-        if offer and not outlook.wrong
+        fits(offer, hardware.machine(), preflight.recipe.method, quantisation=preflight.recipe.quantisation)
+        if offer and not preflight.wrong
         else None
     )
     return (
@@ -276,13 +278,13 @@ def model_html(page: Page) -> str:
         + text
         + facts(pairs)
         + (note(page.say(tight), "warn") if tight else "")
-        + _fetch_html(page, name, outlook.problems.get("model"))
+        + _fetch_html(page, name, preflight.problems.get("model"))
     )
 
 
 def _start_html(page: Page) -> str:
     """Return which adapter the run continues from, with a button to stop doing so; "" if it starts anew."""
-    start = continuing.start_of(page.store, page.desk.outlook().recipe)
+    start = continuing.start_of(page.store, page.editor.preflight().recipe)
     if not start:
         return ""
     message = page.t("Training continues from the adapter '{name}', with its method and options.", name=start)
@@ -309,20 +311,20 @@ def _fetch_html(page: Page, name: str, problem: Sentence | None) -> str:
 
 def chosen_html(page: Page, method: type[Method] | None) -> str:
     """Return the heading of the method's options, with the current number of trainable parameters."""
-    outlook = page.desk.outlook()
+    preflight = page.editor.preflight()
     if method is None:
         return note(page.t("Choose a method."), "warn")
-    problem = outlook.problems.get("method")
+    problem = preflight.problems.get("method")
     message = note(page.say(problem), "bad") if problem else ""
-    if outlook.shape and "method" not in outlook.wrong and not problem:
-        count = outlook.recipe.method.parameter_count(outlook.shape)
+    if preflight.shape and "method" not in preflight.wrong and not problem:
+        count = preflight.recipe.method.parameter_count(preflight.shape)
         counted = page.t(
             "Trainable parameters: {count} of {all}.",
-            count=share(count, outlook.shape),
-            all=number(outlook.shape.parameters),
+            count=share(count, preflight.shape),
+            all=number(preflight.shape.parameters),
         )
         message = f'<p class="count" aria-live="polite">{e(counted)}</p>'
-        if remark := outlook.recipe.method.remark(outlook.shape):
+        if remark := preflight.recipe.method.remark(preflight.shape):
             message += note(page.say(remark), "warn")
     return f"<h3>{e(page.t('Options of {method}', method=page.t(method.title)))}</h3>{message}"
 

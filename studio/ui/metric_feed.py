@@ -5,7 +5,8 @@ their exact x. When there are too many buckets, neighbours are merged and the st
 `Feed` fills one envelope for each metric of a run; it reads only new rows of the store, once for all viewers. Neither
 depends on Gradio, on how series are drawn, or on the meaning of a metric.
 
-    answer  {"epoch": int, "more": bool, "series": {name: change}}
+    answer  {"epoch": int, "more": bool, "series": {name: change}, "outline": outline, if the viewer lacks it}
+    outline {"id": int, "schedule": [[step, learning rate], …], "memory": bytes}: what was planned before the first step
     change  {"n": number of points so far, "d": number of stride doublings, "f": index of the first bucket in "b",
              "b": [bucket, …], "l": [x, y] of the newest point}
     bucket  [] or [dx, y] or [dx, y, dx, y]: its points in order of x, dx being the distance to the previous point
@@ -125,13 +126,19 @@ class Feed:
         self._runs: OrderedDict[str, _RunSeries] = OrderedDict()
         self._lock = threading.Lock()
 
-    def answer(self, run_id: str, epoch: int = 0, have: dict[str, int] | None = None) -> dict:
+    def answer(self, run_id: str, epoch: int = 0, have: dict[str, int] | None = None, outline: int = 0) -> dict:
         """Return the data missing from a viewer that has `have[name]` points of each series in this `epoch`.
+
+        outline: id of the outline that the viewer has.
 
         A different epoch in the answer means that rows were rewritten (a resumed run): the viewer discards its data.
         `more` means that a long run is still being read and that the viewer should ask again soon.
         """
-        return self._run(run_id).answer(epoch, have or {})
+        return self._run(run_id).answer(epoch, have or {}, outline)
+
+    def tokens(self, run_id: str) -> tuple[int, float]:
+        """Return (tokens trained on so far, the same with their padding) of the run."""
+        return self._run(run_id).tokens()
 
     def curves(self, run_id: str, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
         """Return metric → points (step, value) of the run in order of the steps.
@@ -171,13 +178,24 @@ class _RunSeries:
         # Random, so that it differs from the epoch of an earlier server whose page is still open.
         self.epoch = 1 + secrets.randbelow(2**31)
         self.series: dict[str, Envelope] = {}
+        self.seen = [0, 0.0]  # tokens without and with padding
+        self.outline: dict = {"id": 0}
         self._last: dict | None = None
         self._behind = False
 
-    def answer(self, epoch: int, have: dict[str, int]) -> dict:
+    def _refresh(self) -> None:
+        """Read what is new, if the last time is `every` seconds ago. The lock must be held."""
+        if self._behind or time.monotonic() - self._read_at >= self.every:
+            self._read()
+
+    def tokens(self) -> tuple[int, float]:
         with self._lock:
-            if self._behind or time.monotonic() - self._read_at >= self.every:
-                self._read()
+            self._refresh()
+            return self.seen[0], self.seen[1]
+
+    def answer(self, epoch: int, have: dict[str, int], outline: int) -> dict:
+        with self._lock:
+            self._refresh()
             if self._behind:
                 return {"epoch": self.epoch, "more": True, "series": {}}
             known = have if epoch == self.epoch else {}
@@ -186,19 +204,26 @@ class _RunSeries:
                 "epoch": self.epoch,
                 "more": False,
                 "series": {name: change for name, change in changes.items() if change},
+                **({"outline": self.outline} if self.outline["id"] != outline else {}),
             }
 
     def curves(self, names: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
         with self._lock:
-            if self._behind or time.monotonic() - self._read_at >= self.every:
-                self._read()
+            self._refresh()
             found = {name: self.series[name] for name in names if name in self.series}
             return {
                 name: [point for bucket in envelope.buckets for point in _points(bucket)]
                 for name, envelope in found.items()
             }
 
+    def _read_outline(self) -> None:
+        for event in self._store.events(self._run_id, kind="schedule", after=self.outline["id"], limit=1):
+            plans = self._store.events(self._run_id, kind="plan", limit=1)
+            planned = plans[-1]["data"].get("memory", 0) if plans else 0
+            self.outline = {"id": event["id"], "schedule": event["data"]["points"], "memory": planned}
+
     def _read(self) -> None:
+        self._read_outline()
         until = time.monotonic() + self.patience
         while True:
             rows = self._new_rows()
@@ -206,6 +231,9 @@ class _RunSeries:
                 for name, value in row["values"].items():
                     if isinstance(value, int | float):
                         self.series.setdefault(name, Envelope()).append(row["step"], value, row["time"])
+                tokens = row["values"].get("tokens", 0)
+                self.seen[0] += tokens
+                self.seen[1] += tokens / (1 - row["values"].get("padding", 0.0)) if tokens else 0
                 self._last = row
             self._read_at = time.monotonic()
             self._behind = len(rows) >= self.chunk

@@ -11,7 +11,7 @@ import gradio as gr
 
 from studio.data.data_spec import OtherFile
 from studio.data.dataset import Dataset
-from studio.desk import files_of
+from studio.draft import files_of
 from studio.tasks import TASKS
 from studio.ui.form import OptionForm
 from studio.ui.html_parts import Board
@@ -50,22 +50,22 @@ def bind(page: Page, ui: SimpleNamespace) -> None:
     """Bind adding, selecting, weighting and removing files of the mixture."""
 
     def mix_in(source: str):
-        page.desk.add_file(source.strip())
+        page.editor.add_file(source.strip())
         return page.stamp("mixture"), ""
 
     def take_other(path: str):
         try:
-            page.desk.add_file(str(page.desk.import_file(path)))
+            page.editor.add_file(str(page.editor.import_file(path)))
         finally:
             discard_upload(path)
         return page.stamp("mixture")
 
     def remove(event: gr.EventData):
-        page.desk.remove_file(int(event.item))
+        page.editor.remove_file(int(event.item))
         return page.stamp("mixture")
 
     def set_weight(value: float | None, index: int | None):
-        page.desk.change_file(index or 0, weight=value)
+        page.editor.change_file(index or 0, weight=value)
         return page.stamp("weight")
 
     page.on(ui.add.click, mix_in, ui.other, [page.changed, ui.other], changes=True, show_progress="minimal")
@@ -98,7 +98,7 @@ def weight_update(files: list[dict], file: int):
 
 def draw_file(page: Page, roles: OptionForm, file: int) -> list:
     """Return updates of the weight and the column form for the selected file."""
-    draft, data = page.desk.draft(), page.desk.outlook().dataset
+    draft, data = page.editor.draft(), page.editor.preflight().dataset
     files = files_of(draft)
     return [
         weight_update(files, file),

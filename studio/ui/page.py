@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import gradio as gr
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.ui.access import copy_signature, hidden_from_visitors, owner_only
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
@@ -27,9 +27,9 @@ class Page:
     Tabs put components that other tabs need into `parts`, and bind their handlers after all tabs are built.
     """
 
-    def __init__(self, demo: gr.Blocks, language: str, desk: Desk, feed: Feed):
-        self.demo, self.language, self.desk, self.feed = demo, language, desk, feed
-        self.home, self.store = desk.home, desk.store
+    def __init__(self, demo: gr.Blocks, language: str, editor: DraftEditor, feed: Feed):
+        self.demo, self.language, self.editor, self.feed = demo, language, editor, feed
+        self.home, self.store = editor.home, editor.store
         self.parts: dict[str, gr.blocks.Block] = {}
         self.sentence: gr.HTML
         self.run: gr.Textbox  # id of the displayed run; hidden, kept in the address as ?run=

@@ -11,7 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 from studio.data.pictures import open_picture, title_of
-from studio.desk import Outlook
+from studio.draft import Preflight
 from studio.models.image_processor import read_image_transform
 from studio.models.resolve import local_folder
 from studio.ui.html_parts import e, note, number
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _SHOWN = 288  # longer side of a displayed image in pixels
 
 
-def picture_html(page: Page, outlook: Outlook, index: int) -> str:
+def picture_html(page: Page, preflight: Preflight, index: int) -> str:
     """Return the view of training image `index`."""
-    recipe, data, shape = outlook.recipe, outlook.dataset, outlook.shape
+    recipe, data, shape = preflight.recipe, preflight.dataset, preflight.shape
     folder = local_folder(recipe.model.name, recipe.model.revision) if shape else None
     if folder is None:
         return note(page.t("Once data and base model can be read, each picture appears here as the model gets it."))

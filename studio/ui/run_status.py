@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from typing import NamedTuple
+
 from studio.forecast import duration
 from studio.ui.classes import baseline_sentence, matrices_html
 from studio.ui.html_parts import button, chip, e, facts, note, number
@@ -17,6 +21,7 @@ STATES = {
 }
 _KINDS = {"queued": "warn", "running": "busy", "done": "good", "stopped": "", "paused": "warn", "failed": "bad"}
 _PACE_ROWS = 60  # newest metrics from which the pace is estimated
+_BLOCKS = 8  # of these rows, whose paces are compared
 LIVE = ("queued", "running")
 RESUMABLE = ("stopped", "paused", "failed")
 
@@ -98,6 +103,7 @@ def _actions_after(page: Page, run: dict) -> str:
     return (
         done
         + button(page.t("Download report"), "report", run["id"])
+        + button(page.t("Bug report (zip)"), "bug", run["id"])
         + button(page.t("Change it and start again"), "recipe", run["id"])
         + button(page.t("Run it again"), "again", run["id"])
     )
@@ -109,20 +115,64 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     share = min(1.0, step / steps) if steps else 0.0
     message = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
     left = time_left(page, run, steps) if run["state"] == "running" else None
-    tail = page.t("about {time} left", time=page.say(duration(left))) if left is not None else ""
-    words = " · ".join(part for part in (doing, message, tail) if part)
+    words = " · ".join(part for part in (doing, message, _left(page, left)) if part)
     return (
         f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" '
         'aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div>'
         f'<p class="progress-words">{e(words)}</p>'
+        + (f'<p class="progress-words">{e(seen)}</p>' if (seen := tokens_seen(page, run)) else "")
     )
 
 
-def time_left(page: Page, run: dict, steps: int) -> float | None:
-    """Estimate the seconds to the last step from the pace of recent steps of this attempt.
+def tokens_seen(page: Page, run: dict) -> str:
+    """Say how many tokens the run has learnt from, how many a second lately, and how much of the batches is padding.
 
-    Returns None while fewer than three steps have been recorded.
+    "" before the first step. Pictures are counted in patches and are not padded.
+    """
+    tokens, positions = page.feed.tokens(run["id"])
+    if not tokens:
+        return ""
+    count = (
+        page.t("{count} patches seen", count=f"{tokens:,}")
+        if (run["recipe"].get("task") or {}).get("name") == "image"
+        else page.t("{count} tokens seen", count=f"{tokens:,}")
+    )
+    parts = [count]
+    rows = [row["values"] for row in page.store.recent_metrics(run["id"], _PACE_ROWS) if row["values"].get("seconds")]
+    if run["state"] == "running" and rows:
+        speed = sum(row.get("tokens", 0) for row in rows) / sum(row["seconds"] for row in rows)
+        parts.append(page.t("{count} a second", count=f"{speed:,.0f}"))
+    if positions > tokens:
+        parts.append(page.t("{share} padding", share=f"{1 - tokens / positions:.0%}"))
+    return " · ".join(parts)
+
+
+class Left(NamedTuple):
+    """Seconds to the last step, and how much less or more it may be (about 95 %)."""
+
+    seconds: float
+    margin: float
+
+
+def _left(page: Page, left: Left | None) -> str:
+    if left is None:
+        return ""
+    if left.margin < 1:
+        return page.t("about {time} left", time=page.say(duration(left.seconds)))
+    return page.t(
+        "about {time} left ({least} to {most})",
+        time=page.say(duration(left.seconds)),
+        least=page.say(duration(max(0.0, left.seconds - left.margin))),
+        most=page.say(duration(left.seconds + left.margin)),
+    )
+
+
+def time_left(page: Page, run: dict, steps: int) -> Left | None:
+    """Estimate the time to the last step from the pace of recent steps of this attempt, evaluations included.
+
+    The margin is twice the standard error of the pace over up to `_BLOCKS` blocks of steps (batch means, since the
+    times of neighbouring steps are alike). Returns None while fewer than three steps have been recorded.
     """
     rows = [
         row
@@ -131,8 +181,14 @@ def time_left(page: Page, run: dict, steps: int) -> float | None:
     ]
     if len(rows) < 3 or not steps:
         return None
+    paces = []
+    marks = rows[:: max(1, (len(rows) - 1) // _BLOCKS)]
+    for before, after in zip(marks, marks[1:], strict=False):
+        paces.append((after["time"] - before["time"]) / max(1, after["step"] - before["step"]))
+    ahead = max(0, steps - rows[-1]["step"])
     pace = (rows[-1]["time"] - rows[0]["time"]) / max(1, rows[-1]["step"] - rows[0]["step"])
-    return max(0, steps - rows[-1]["step"]) * pace
+    error = statistics.stdev(paces) / math.sqrt(len(paces)) if len(paces) > 1 else pace
+    return Left(ahead * pace, 2 * ahead * error)
 
 
 def _done_html(page: Page, run: dict) -> str:

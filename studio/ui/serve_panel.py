@@ -97,7 +97,7 @@ def start_serving(page: Page, port: int | None, base: str, show_key: bool) -> It
     at = serving.endpoint(page.home)
     if at.port != port:
         at = serving.save_endpoint(page.home, serving.Endpoint(int(port), at.key))
-    settings = page.desk.inference_settings(base)
+    settings = page.editor.inference_settings(base)
     job = client.ensure_chat_server(page.store, page.home, base, serve_at=at, **settings)
     last = None
     while True:

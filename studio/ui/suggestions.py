@@ -49,10 +49,10 @@ def _of_runs(page: Page, rows: list[dict]) -> Iterator[str]:
 
 
 def _of_draft(page: Page) -> Iterable[str]:
-    outlook = page.desk.outlook()
-    if outlook.dataset is None:
+    preflight = page.editor.preflight()
+    if preflight.dataset is None:
         return
-    for at in range(min(_LOOKED_AT, len(outlook.dataset.validation))):
-        question = outlook.recipe.task.question(outlook.dataset.validation[at].value)
+    for at in range(min(_LOOKED_AT, len(preflight.dataset.validation))):
+        question = preflight.recipe.task.question(preflight.dataset.validation[at].value)
         if question and len(question.messages) == 1:
             yield str(question.messages[0]["content"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from studio.desk import Outlook
+from studio.draft import Preflight
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.models.resolve import local_folder
 from studio.models.templates import OWN, TEMPLATES
@@ -56,23 +56,23 @@ def build(page: Page):
 
     def bind():
         def show(at: float | None):
-            return view_html(page, page.desk.outlook(), at)
+            return view_html(page, page.editor.preflight(), at)
 
         def go(step: int):
             def moved(at: float | None):
-                outlook = page.desk.outlook()
-                now = place(outlook, at) + step
-                return now + 1, view_html(page, outlook, now + 1)
+                preflight = page.editor.preflight()
+                now = place(preflight, at) + step
+                return now + 1, view_html(page, preflight, now + 1)
 
             return moved
 
         def to_finding(at: float | None):
-            outlook = page.desk.outlook()
-            now = next_flagged(outlook, place(outlook, at)) + 1
-            return now, view_html(page, outlook, now)
+            preflight = page.editor.preflight()
+            now = next_flagged(preflight, place(preflight, at)) + 1
+            return now, view_html(page, preflight, now)
 
         def choose_template(name: str):
-            page.desk.change(model={**page.desk.draft()["model"], "template": name})
+            page.editor.change(model={**page.editor.draft()["model"], "template": name})
             return page.stamp("template")
 
         page.on(which.input, show, which, view, shows="data")
@@ -83,23 +83,23 @@ def build(page: Page):
     return view, which, template, bind
 
 
-def place(outlook: Outlook, at: float | None) -> int:
+def place(preflight: Preflight, at: float | None) -> int:
     """Return the zero-based index for the one-based example number `at`, clamped to the training set."""
-    last = len(outlook.dataset.train) - 1 if outlook.dataset else 0
+    last = len(preflight.dataset.train) - 1 if preflight.dataset else 0
     return max(0, min(int(at or 1) - 1, last))
 
 
-def next_flagged(outlook: Outlook, now: int) -> int:
+def next_flagged(preflight: Preflight, now: int) -> int:
     """Return the index of the next training example whose line is named by a finding above level "info".
 
     The search wraps around at the end; if there is no such example, returns `now`.
     """
-    if not outlook.dataset:
+    if not preflight.dataset:
         return now
-    train = outlook.dataset.train
+    train = preflight.dataset.train
     named = {
         (line, file)
-        for finding in outlook.report.findings
+        for finding in preflight.report.findings
         if finding.level != "info"
         for line, file in zip(finding.lines, finding.files or [""] * len(finding.lines), strict=True)
     }
@@ -126,15 +126,15 @@ class _Example:
     rests: list[list[int]]
 
 
-def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
+def view_html(page: Page, preflight: Preflight, at: float | None) -> str:
     """Return the view of the example with the one-based number `at`."""
-    recipe, data = outlook.recipe, outlook.dataset
+    recipe, data = preflight.recipe, preflight.dataset
     if data and data.want == "image":
-        return picture_html(page, outlook, place(outlook, at))
-    folder = local_folder(recipe.model.name, recipe.model.revision) if outlook.lengths is not None else None
+        return picture_html(page, preflight, place(preflight, at))
+    folder = local_folder(recipe.model.name, recipe.model.revision) if preflight.lengths is not None else None
     if not data or folder is None:
         return note(page.t("Once data and base model can be read, each example appears here token by token."))
-    index, tokenizer, limit = place(outlook, at), recipe.tokenizer(folder), recipe.training.max_length
+    index, tokenizer, limit = place(preflight, at), recipe.tokenizer(folder), recipe.training.max_length
     record = data.train[index]
     where = page.t(
         "Example {number} of {count}, line {line} of {file}.",
@@ -161,7 +161,7 @@ def view_html(page: Page, outlook: Outlook, at: float | None) -> str:
         f'<p class="help">{e(where)} {e(message)} {legend}</p>{parts_html(page, example)}'
         f'<details><summary>{e(page.t("The rendered text"))}</summary><pre class="rendered" tabindex="0">'
         f"{e(recipe.task.render(value, tokenizer))}</pre></details>"
-        f"{packing_html(page, outlook, folder, index)}"
+        f"{packing_html(page, preflight, folder, index)}"
     )
 
 
@@ -274,9 +274,9 @@ def chips_html(page: Page, part: Encoded, tokenizer: ChatTokenizer, rest: list[i
     )
 
 
-def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
+def packing_html(page: Page, preflight: Preflight, folder: Path, index: int) -> str:
     """Return which examples share a packed row with this one in the first epoch, and where positions restart."""
-    training = outlook.recipe.training
+    training = preflight.recipe.training
     if not training.packing:
         return ""
     if not training.group_by_length:
@@ -287,7 +287,7 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
                 count=training.batch_size,
             )
         )
-    if len(outlook.dataset.train) > _PACKED_FROM:
+    if len(preflight.dataset.train) > _PACKED_FROM:
         return note(
             page.t(
                 "Packing: {count} examples of like length share a row. Which ones is shown for up to {limit} "
@@ -296,7 +296,7 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
                 limit=f"{_PACKED_FROM:,}",
             )
         )
-    row = packed_row(outlook, folder, index)
+    row = packed_row(preflight, folder, index)
     if row is None:
         return note(page.t("Packing: this example has no token to train on, so it is in no row."))
     bars, start = [], 0
@@ -319,13 +319,13 @@ def packing_html(page: Page, outlook: Outlook, folder: Path, index: int) -> str:
     )
 
 
-def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, int]] | None:
+def packed_row(preflight: Preflight, folder: Path, index: int) -> list[tuple[int, int]] | None:
     """Return (example index, token count) of each example packed in one row with training example `index`.
 
     Valid for the first epoch; None if the example is in no row.
     """
-    recipe = outlook.recipe
-    owners, lengths = _kept(_Key(outlook, folder))
+    recipe = preflight.recipe
+    owners, lengths = _kept(_Key(preflight, folder))
     training = recipe.training
     order = grouped(lengths, training.effective_batch, training.seed)
     at = next((at for at, item in enumerate(order) if owners[item] == index), None)
@@ -338,11 +338,11 @@ def packed_row(outlook: Outlook, folder: Path, index: int) -> list[tuple[int, in
 class _Key:
     """Cache key of the encoded training set; equal if training would encode the same tokens."""
 
-    def __init__(self, outlook: Outlook, folder: Path):
-        self.outlook, self.folder = outlook, folder
-        recipe = outlook.recipe
+    def __init__(self, preflight: Preflight, folder: Path):
+        self.preflight, self.folder = preflight, folder
+        recipe = preflight.recipe
         self.parts = (
-            id(outlook.dataset),
+            id(preflight.dataset),
             recipe.task.model_dump_json(),
             recipe.training.max_length,
             str(folder),
@@ -363,11 +363,11 @@ def _kept(key: _Key) -> tuple[list[int], list[int]]:
 
     Returns (record indices, token counts), one entry per encoded example that has labelled tokens.
     """
-    recipe = key.outlook.recipe
+    recipe = key.preflight.recipe
     length_policy = LengthPolicy(recipe, recipe.tokenizer(key.folder))
     found = [
         (index, len(part.ids))
-        for index, record in enumerate(key.outlook.dataset.train)
+        for index, record in enumerate(key.preflight.dataset.train)
         for part in length_policy.examples(record.value)
         if part.labelled
     ]

@@ -11,21 +11,20 @@ import json
 
 import gradio as gr
 
+from studio.diagnosis import bug_report
 from studio.jobs import client
-from studio.ui import device_picker, queue_panel, results
+from studio.ui import device_picker, queue_panel, results, run_comparison
 from studio.ui.access import require_owner, seen_by
 from studio.ui.checkpoint_panel import CheckpointPanel
 from studio.ui.diagnosis_panel import diagnosis_html, mended, start_mended
-from studio.ui.downloads import TAKE, adapter_zip
-from studio.ui.html_parts import Board, skeleton
+from studio.ui.downloads import TAKE, adapter_zip, fresh_folder
+from studio.ui.html_parts import Board, e, skeleton
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
-from studio.ui.run_log import log_html, samples_html
+from studio.ui.run_log import RunLog, more, samples_html
 from studio.ui.run_report import write_report
 from studio.ui.run_status import LIVE, can_resume, status_html
 from studio.words import StudioError
-
-_SHOWN_LINES = 60
 
 
 def build(page: Page):
@@ -37,27 +36,30 @@ def build(page: Page):
         pause = gr.Button(page.t("Pause"), interactive=False, elem_id="pause")
         stop = gr.Button(page.t("Stop"), variant="stop", interactive=False, elem_id="stop")
         resume = gr.Button(page.t("Resume"), interactive=False, elem_id="resume")
+    gr.HTML(notices_button(page), elem_id="notices", apply_default_css=False)
     status = Board(skeleton(64), elem_id="status")
-    parts["plot"] = LivePlot(page.feed, language=page.language, elem_id="plots")
+    parts["plot"] = LivePlot(page.feed, folder=page.home.run, language=page.language, elem_id="plots")
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
     bind_results = results.build(page, seen)
     kept = CheckpointPanel(page)
-    with gr.Accordion(page.t("Log"), open=False):
-        log = gr.HTML(elem_id="log", apply_default_css=False)
+    with gr.Accordion(page.t("Run log"), open=False, elem_id="log-part"):
+        log = RunLog(language=page.language, elem_id="log")
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
+    bind_comparison = run_comparison.build(page, seen)
     file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
     timer = gr.Timer(1.0)
-    outputs = [seen, start, pause, stop, resume, devices, status, samples, *kept.outputs, log, runs]
+    outputs = [seen, start, pause, stop, resume, devices, status, samples, *kept.outputs, runs]
 
     def bind():
         bind_results()
+        bind_comparison()
         kept.bind()
 
         def pressed_start():
-            return page.desk.start(), gr.update(interactive=False)
+            return page.editor.start(), gr.update(interactive=False)
 
         page.on(start.click, pressed_start, None, [page.run, start], changes=True)
         page.on(pause.click, lambda run: on_request(page, run, "pause"), page.run, pause, changes=True)
@@ -72,6 +74,12 @@ def build(page: Page):
 
         page.on(page.run.change, another, page.run, [parts["plot"], *outputs])
         page.on(timer.tick, look, [page.run, seen], outputs)
+
+        def more_log(run, event: gr.EventData):
+            found = more(page, run, event)
+            return gr.skip() if found is None else found
+
+        page.on(log.click, more_log, page.run, log, shows="logs")
 
         def choose_device(event: gr.EventData):
             return device_picker.choose(page, event.item)
@@ -96,6 +104,16 @@ def build(page: Page):
     return bind
 
 
+def notices_button(page: Page) -> str:
+    """Return the button that asks the browser for leave to show a notice when a run ends; see run_news.js."""
+    return (
+        f'<p class="actions"><button type="button" class="small-button" data-notices aria-pressed="false" hidden>'
+        f"{e(page.t('Notify me when a run ends'))}</button>"
+        f'<span class="help" role="status" data-refused="'
+        f'{e(page.t("This browser refuses notices for this page; allow them in its settings."))}"></span></p>'
+    )
+
+
 def on_press(page: Page, run_id: str, event: gr.EventData, profile: gr.OAuthProfile | None) -> tuple:
     """Carry out a button of the status; returns updates of (run, tabs, changed, file)."""
     act, item = event.act, event.item
@@ -106,19 +124,23 @@ def on_press(page: Page, run_id: str, event: gr.EventData, profile: gr.OAuthProf
         tabs = gr.Tabs(selected="library")
     else:
         require_owner(profile, page.language)
-    if act in ("download", "report"):
-        path = str(adapter_zip(page, item) if act == "download" else write_report(page, item))
+    if act == "download":
+        path = str(adapter_zip(page, item))
+    elif act == "report":
+        path = str(write_report(page, item))
+    elif act == "bug":
+        path = str(bug_report.write(page.home, page.store, item, fresh_folder(page.home)))
     elif act in ("finish", "discard"):
         on_request(page, item, act)
     elif act == "again":
         run = client.start_again(page.store, item)
     elif act == "mend":
         run = start_mended(page, page.store.run(run_id), int(item))
-    elif act == "mend-desk":
-        page.desk.change(**mended(page, page.store.run(run_id), int(item)).to_dict())
+    elif act == "mend-draft":
+        page.editor.change(**mended(page, page.store.run(run_id), int(item)).to_dict())
         tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
     elif act == "recipe":
-        page.desk.change(**(page.store.run(item) or {"recipe": {}})["recipe"])
+        page.editor.change(**(page.store.run(item) or {"recipe": {}})["recipe"])
         tabs, changed = gr.Tabs(selected="hyperparameters"), page.stamp("recipe")
     return run, tabs, changed, gr.update(value=path)
 
@@ -146,8 +168,6 @@ def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: li
     run = store.run(run_id) if run_id else None
     run = run if run is None or logs else {**run, "reason": None}
     plan = latest(store.events(run_id, kind="plan", limit=1)) if run else None
-    lines = store.events(run_id, kind="log", limit=_SHOWN_LINES) if run and logs else []
-    traceback = latest(store.events(run_id, kind="traceback", limit=1)) if run and logs else None
     answered = store.events(run_id, kind="sample", limit=64) if run and "answers" in topics else []
     live = bool(run and run["state"] in LIVE)
     request = store.latest_request(run["job_id"]) if live else None
@@ -157,13 +177,12 @@ def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: li
         status_html(page, run, plan, request, diagnosis_html(page, run) if logs else ""),
         samples_html(page, answered),
         listing,
-        log_html(page, lines, traceback, run) if logs else "",
         queue_panel.runs_html(page, run_id),
     ]
     can = (live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer)
     now = hashlib.sha1(json.dumps([shown, can]).encode()).hexdigest()[:12]
     if now == before:
-        return [gr.skip()] * 12
+        return [gr.skip()] * 11
     buttons = [gr.update(interactive=interactive) for interactive in (True, *can[:3])]
     return [now, *buttons, *shown[:4], gr.Row(visible=can_be_longer), *shown[4:]]
 

@@ -12,7 +12,7 @@ from functools import partial
 import gradio as gr
 
 from studio import hardware
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.forecast import sentence
 from studio.home import Home
 from studio.library import continuing
@@ -34,14 +34,14 @@ def build(home: Home, store: Store | None = None) -> gr.Blocks:
     Gradio keeps uploads and downloads in the home folder too, rather than in the machine's shared temporary folder.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(home.incoming)  # read by each component when it is created
-    desk = Desk(home, store or Store(home.database))
-    feed = Feed(desk.store)
+    editor = DraftEditor(home, store or Store(home.database))
+    feed = Feed(editor.store)
     with gr.Blocks(title="Delta Studio", analytics_enabled=False, delete_cache=(3600, 86400)) as demo:
-        build_page(Page(demo, "en", desk, feed))
+        build_page(Page(demo, "en", editor, feed))
     for language, name in LANGUAGES.items():
         if language != "en":
             with demo.route(name, f"/{language}", show_in_navbar=False):
-                build_page(Page(demo, language, desk, feed))
+                build_page(Page(demo, language, editor, feed))
     return demo
 
 
@@ -58,7 +58,7 @@ def build_page(page: Page) -> None:
     page.changed = gr.Textbox(visible="hidden", elem_id="changed", label=page.t("State"))
     binders = [visitors.build_choice(page)]
     frame.build_steps(page)
-    with gr.Tabs(elem_id="rooms") as page.tabs:
+    with gr.Tabs(elem_id="tabs") as page.tabs:
         for (key, title), module in zip(frame.STEPS.items(), modules, strict=True):
             with gr.Tab(page.t(title), id=key, elem_id=f"tab-{key}") as page.parts[f"tab-{key}"]:
                 if key in _TOPICS:
@@ -81,13 +81,13 @@ def build_page(page: Page) -> None:
 
 def run_sentence_html(page: Page) -> str:
     """Return the draft as one sentence, with the first problem that prevents Start."""
-    outlook = page.desk.outlook()
-    rows = outlook.rows if outlook.dataset else None
-    title = outlook.dataset.title if outlook.dataset else None
-    message = page.say(sentence(outlook.recipe, rows, outlook.forecast, hardware.machine(), title, outlook.wrong))
-    if start := continuing.start_of(page.store, outlook.recipe):
+    preflight = page.editor.preflight()
+    rows = preflight.rows if preflight.dataset else None
+    title = preflight.dataset.title if preflight.dataset else None
+    message = page.say(sentence(preflight.recipe, rows, preflight.forecast, hardware.machine(), title, preflight.wrong))
+    if start := continuing.start_of(page.store, preflight.recipe):
         message += " " + page.t("It continues from **{name}**.", name=start.replace("**", ""))
-    return sentence_html(message, page.say(next(iter(outlook.problems.values()), None)))
+    return sentence_html(message, page.say(next(iter(preflight.problems.values()), None)))
 
 
 def sentence_html(text: str, problem: str = "") -> str:

@@ -211,11 +211,11 @@ def test_a_failed_load_leaves_the_engine_usable(adapter_home, models, broken_ada
 
 def test_a_damaged_adapter_does_not_disturb_an_answer_in_progress(adapter_home, models, broken_adapters, expected):
     engine, pieces = new_engine(adapter_home, models), []
-    under_way, go_on = threading.Event(), threading.Event()
+    in_progress, go_on = threading.Event(), threading.Event()
 
     def slow(piece):
         pieces.append(piece)
-        under_way.set()
+        in_progress.set()
         while not engine._lock.has_waiters() and not go_on.is_set():
             time.sleep(0.001)
 
@@ -223,7 +223,7 @@ def test_a_damaged_adapter_does_not_disturb_an_answer_in_progress(adapter_home, 
         target=engine.chat, args=("lora", QUESTION, Sampling(max_tokens=LENGTH), slow, lambda: False)
     )
     thread.start()
-    under_way.wait(20)
+    in_progress.wait(20)
     for who in ("torn", "wrong-rank"):
         load_error(engine, who)
     assert thread.is_alive()

@@ -4,7 +4,7 @@ import pytest
 
 from studio.chat import teaching
 from studio.chat.conversations import Conversations
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import Home
 from studio.store import Store
 from studio.words import StudioError
@@ -93,12 +93,12 @@ def test_the_data_tab_reads_each_dataset_as_it_is_meant(home, store, task):
         answer(talk, "base").verdict, answer(talk, "lora").verdict = "down", "up"
         conversations.save(talk)
     talk_with(store, "Not judged")
-    desk = Desk(home, store)
+    editor = DraftEditor(home, store)
     path = teaching.write_dataset(store, home.uploads, task)
-    desk.use(str(path))
-    assert desk.draft()["task"]["name"] == task and path.parent.parent == home.uploads
-    dataset = desk.outlook().dataset
-    assert not desk.outlook().problems.get("data")
+    editor.use(str(path))
+    assert editor.draft()["task"]["name"] == task and path.parent.parent == home.uploads
+    dataset = editor.preflight().dataset
+    assert not editor.preflight().problems.get("data")
     records = [row.value for row in (*dataset.train, *dataset.validation)]
     assert len(records) == {"chat": 12, "preference": 12, "feedback": 24}[task]
     expected = {

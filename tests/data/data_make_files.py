@@ -89,7 +89,7 @@ def good() -> dict[str, bytes | str]:
         for n in range(5)
     ]
     prefer = [{"prompt": f"Say {n}", "chosen": f"Gladly: {n}", "rejected": f"No {n}"} for n in range(5)]
-    looks_like_conversation = [
+    pairs = [
         {
             "chosen": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"Gladly {n}"}],
             "rejected": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"No {n}"}],
@@ -209,7 +209,7 @@ def good() -> dict[str, bytes | str]:
         "kto_talks.jsonl": lines({**row, "label": n % 2} for n, row in enumerate(asked)),
         "labels_excel.csv": "sep=;\r\n" + csv(TABLE, ";"),
         "preferences.jsonl": lines(prefer),
-        "preferences_talks.jsonl": lines(looks_like_conversation),
+        "preferences_talks.jsonl": lines(pairs),
         "labels.csv": csv(TABLE),
         "labels_semicolon.csv": csv(TABLE, ";"),
         "labels.tsv": csv(TABLE, "\t"),

@@ -27,11 +27,11 @@ def opened(tmp_path: Path, value) -> tuple[list[dict], list[bool], list[str]]:
     source = open_source(tmp_path / "a.json")
     found = list(source.rows())
     assert [row.number for row in found] == list(range(1, len(found) + 1)) and source.parted == any(
-        row.apart for row in found
+        row.is_validation for row in found
     )
     return (
         [row.values for row in found],
-        [row.apart for row in found],
+        [row.is_validation for row in found],
         [str(problem.sentence) for problem in source.problems],
     )
 

@@ -179,8 +179,8 @@ def test_preferences():
         "rejected": "R",
     }
     assert mapped("preference", roles, {"p": "P", "c": "C", "r": "R"}) == {"messages": [user("P"), assistant("C")]}
-    looks_like_conversation = {"c": [user("P"), assistant("C")], "r": [user("P"), assistant("R")]}
-    assert mapped("preference", {"chosen": "c", "rejected": "r"}, looks_like_conversation, "preference") == {
+    pairs = {"c": [user("P"), assistant("C")], "r": [user("P"), assistant("R")]}
+    assert mapped("preference", {"chosen": "c", "rejected": "r"}, pairs, "preference") == {
         "prompt": [user("P")],
         "chosen": "C",
         "rejected": "R",

@@ -43,7 +43,7 @@ def exchanges(draw, most_calls: int):
     return [*found, answer]
 
 
-def looks_like_conversation(most_calls: int = 3):
+def conversations(most_calls: int = 3):
     system = st.just([]) | words.map(lambda text: [{"role": "system", "content": text}])
     return st.builds(
         lambda head, rest: sum(rest, head), system, st.lists(exchanges(most_calls), min_size=1, max_size=3)
@@ -195,35 +195,21 @@ def printed_by_numpy(talk: list) -> str:
     return str(held)
 
 
-def in_parquet(looks_like_conversation: list) -> bytes:
+def in_parquet(conversations: list) -> bytes:
     file = io.BytesIO()
-    pa.parquet.write_table(pa.Table.from_pylist([{"messages": talk} for talk in looks_like_conversation]), file)
+    pa.parquet.write_table(pa.Table.from_pylist([{"messages": talk} for talk in conversations]), file)
     return file.getvalue()
 
 
 CONTAINERS = {
     "jsonl": (
         "a.jsonl",
-        lambda looks_like_conversation: "".join(
-            json.dumps({"messages": talk}) + "\n" for talk in looks_like_conversation
-        ).encode(),
+        lambda conversations: "".join(json.dumps({"messages": talk}) + "\n" for talk in conversations).encode(),
     ),
-    "json": (
-        "a.json",
-        lambda looks_like_conversation: json.dumps({"data": {"conversations": looks_like_conversation}}).encode(),
-    ),
-    "csv of json": (
-        "a.csv",
-        lambda looks_like_conversation: in_csv([json.dumps(talk) for talk in looks_like_conversation]),
-    ),
-    "csv of python": (
-        "a.csv",
-        lambda looks_like_conversation: in_csv([repr(talk) for talk in looks_like_conversation]),
-    ),
-    "csv of numpy": (
-        "a.csv",
-        lambda looks_like_conversation: in_csv([printed_by_numpy(talk) for talk in looks_like_conversation]),
-    ),
+    "json": ("a.json", lambda conversations: json.dumps({"data": {"conversations": conversations}}).encode()),
+    "csv of json": ("a.csv", lambda conversations: in_csv([json.dumps(talk) for talk in conversations])),
+    "csv of python": ("a.csv", lambda conversations: in_csv([repr(talk) for talk in conversations])),
+    "csv of numpy": ("a.csv", lambda conversations: in_csv([printed_by_numpy(talk) for talk in conversations])),
     "parquet": ("a.parquet", in_parquet),
 }
 
@@ -240,19 +226,16 @@ def read_back(name: str, data: bytes) -> list[list[dict]]:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @settings(deadline=None, max_examples=40)
-@given(
-    looks_like_conversation=st.lists(looks_like_conversation(), min_size=2, max_size=3),
-    form=st.sampled_from(sorted(FORMS)),
-)
-def test_every_form_in_every_container_reads_the_same(container, looks_like_conversation, form):
+@given(conversations=st.lists(conversations(), min_size=2, max_size=3), form=st.sampled_from(sorted(FORMS)))
+def test_every_form_in_every_container_reads_the_same(container, conversations, form):
     name, write = CONTAINERS[container]
-    assert read_back(name, write([FORMS[form](talk) for talk in looks_like_conversation])) == [
-        expected(talk) for talk in looks_like_conversation
+    assert read_back(name, write([FORMS[form](talk) for talk in conversations])) == [
+        expected(talk) for talk in conversations
     ]
 
 
 @settings(deadline=None, max_examples=40)
-@given(talk=looks_like_conversation(most_calls=1), container=st.sampled_from(sorted(CONTAINERS)))
+@given(talk=conversations(most_calls=1), container=st.sampled_from(sorted(CONTAINERS)))
 def test_the_older_form_of_calls(talk, container):
     name, write = CONTAINERS[container]
     assert read_back(name, write([legacy(talk), legacy(talk)])) == [expected(talk)] * 2

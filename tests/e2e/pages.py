@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import SAMPLES
 from tests.conftest import until
 
@@ -48,7 +48,7 @@ def choose_example(page, name: str, sentence: str) -> None:
 
 def train_with(studio, **training) -> None:
     """Change training options of the draft, as another window would."""
-    draft = Desk(studio.home, studio.store).draft()
+    draft = DraftEditor(studio.home, studio.store).draft()
     studio.store.set_note("draft", {**draft, "training": {**draft["training"], **training}})
 
 

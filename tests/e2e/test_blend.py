@@ -22,7 +22,8 @@ def page(studio, browser, tmp_path_factory):
     for seed, (adapter, name) in enumerate(ADAPTERS.items()):
         lora(folder / adapter, STARTER, seed, deviation=0.09, use_dora=adapter == "dora", r=4)
         card = {"kind": "adapter", "method": "dora" if adapter == "dora" else "lora", "summary": "LoRA r=4",
-                "ships_as": "LORA", "base": "starter", "task": "chat", "data": "captain.jsonl", "rows": 4}  # fmt: skip
+                "artefact_type": "LORA", "base": "starter", "task": "chat", "data": "captain.jsonl",
+                "rows": 4}  # fmt: skip
         shelf.add(studio.home, studio.store, source=folder / adapter, name=name, run_id=None, card=card,
                   adapter_id=adapter)  # fmt: skip
     page = open_studio(studio, browser)

@@ -182,7 +182,7 @@ def test_thumbs_and_corrections_become_training_data_on_the_data_tab(page, studi
     (row,) = map(json.loads, Path(draft["data"]["source"]).read_text(encoding="utf-8").splitlines())
     assert row["chosen"] == "It gives milk."
     tab(page, "Chat")
-    press(page, 1, "unjudge")
+    press(page, 1, "withdraw-verdict")
     facts(page, 1, "2/2", "Marked as bad")
 
 

@@ -31,7 +31,7 @@ def page(studio, browser, tmp_path_factory):
         peft.get_peft_model(AutoModelForCausalLM.from_pretrained(STARTER), config).save_pretrained(folder / name)
         card = {
             "kind": "adapter", "method": {"prompt": "prompt_tuning"}.get(name, name), "base": "starter", "task": "chat",
-            "summary": name, "ships_as": config.peft_type.value, "rows": 4, "data": "captain.jsonl",
+            "summary": name, "artefact_type": config.peft_type.value, "rows": 4, "data": "captain.jsonl",
         }  # fmt: skip
         title = LONG if name == "lora" else "A prompt"
         shelf.add(studio.home, studio.store, source=folder / name, name=title, run_id=name, card=card)

@@ -35,7 +35,7 @@ def real_adapter(studio, folder) -> None:
         "kind": "adapter",
         "method": "lora",
         "summary": method.summary(),
-        "ships_as": "LORA",
+        "artefact_type": "LORA",
         "base": "starter",
         "revision": None,
         "task": "chat",

@@ -39,5 +39,5 @@ def test_the_page_says_how_far_the_data_is_and_stops_it(new_studio, open_page, t
     page.click("#stop")
     assert studio.wait_for_run("stopped", seconds=30)["step"] is None
     status(page, "Stopped")
-    page.get_by_role("button", name="Log", exact=False).click()
+    page.get_by_role("button", name="Run log").click()
     page.get_by_text("Stopped while the data was being prepared").wait_for(timeout=30_000)

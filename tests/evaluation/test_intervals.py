@@ -13,6 +13,7 @@ from studio.evaluation.intervals import (
     gain,
     interval,
     newcombe,
+    student,
     wilson,
 )
 
@@ -129,3 +130,18 @@ def test_figures_that_are_no_means():
     mean, nothing, whole = bootstrap_figures(60, figures, (SHARE, DIFFERENCE, SHARE))
     assert mean == pytest.approx(bootstrap(values))
     assert nothing == pytest.approx((-wilson(0, 60)[1], wilson(0, 60)[1])) and whole == pytest.approx(wilson(60, 60))
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(2, 12.7062), (3, 4.3027), (4, 3.1824), (11, 2.2281), (31, 2.0423)])
+def test_students_interval_has_the_quantiles_of_the_tables(count, quantile):
+    """Two-sided 95 % points of t, as every table has them."""
+    values = [0.0, 2.0] * (count // 2) + [1.0] * (count % 2)
+    spread = (2 * (count // 2) / (count - 1)) ** 0.5
+    low, high = student(values)
+    assert (low + high) / 2 == pytest.approx(1) and (high - low) / 2 == pytest.approx(
+        quantile * spread / count**0.5, rel=1e-4
+    )
+
+
+def test_one_measurement_and_equal_ones_have_no_students_interval():
+    assert student([0.5]) is None and student([0.5, 0.5]) is None

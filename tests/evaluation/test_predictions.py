@@ -44,11 +44,11 @@ def test_figures_of_both_models_with_intervals():
 
 
 def test_what_is_agreed_of_the_base_has_no_interval():
-    """Feedback is heeded in half of the rows before training because that is how it is counted; the gain is as sure as
-    what is reached."""
-    found = summarise([Prediction("q", "a", "", "", {"heeded": (0.5, float(at < 18))}) for at in range(20)])[
+    """The reward accuracy before training is one half by definition, so the difference has the interval of the accuracy
+    after training."""
+    found = summarise([Prediction("q", "a", "", "", {"reward_accuracy": (0.5, float(at < 18))}) for at in range(20)])[
         "intervals"
-    ]["heeded"]
+    ]["reward_accuracy"]
     assert found["base"] is None and found["difference"] == pytest.approx([edge - 0.5 for edge in found["fine_tuned"]])
     same = summarise([Prediction("q", "a", "", "", {"margin": (1.5, 2.5)})] * 9)["intervals"]["margin"]
     assert same == {

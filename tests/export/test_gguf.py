@@ -96,7 +96,7 @@ def make_lora(base, folder, **settings):
 
 
 def add_lora(home, store, base, folder, adapter_id="lora"):
-    card = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "ships_as": "LORA"}
+    card = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "artefact_type": "LORA"}
     return shelf.add(home, store, source=folder, name=adapter_id, run_id=adapter_id, card=card)
 
 

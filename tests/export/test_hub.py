@@ -41,7 +41,8 @@ def adapter(home, store, models):
         store.add_metrics(run, step, {"loss": 3.0 / step, **({"eval_loss": 2.0} if step in (2, 4) else {})})
     interval = {"base": [0.0, 0.1], "fine_tuned": [0.8, 0.9], "difference": [0.7, 0.9]}
     card = {
-        "kind": "adapter", "method": "lora", "summary": "LoRA r=4", "ships_as": "LORA", "base": str(models / "base"),
+        "kind": "adapter", "method": "lora", "summary": "LoRA r=4", "artefact_type": "LORA",
+        "base": str(models / "base"),
         "task": "chat", "data": "captain.jsonl", "rows": 40, "recipe": {"name": "r"},
         "metrics": {"exact_match": 0.85, "base_exact_match": 0.05, "intervals": {"exact_match": interval}},
     }  # fmt: skip

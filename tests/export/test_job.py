@@ -20,7 +20,7 @@ from tests.export.conftest import run_export
 def add(home, store, models, kind="lora", adapter_id=None, **card):
     card = {
         "kind": "adapter", "method": {"prompt": "prompt_tuning"}.get(kind, kind), "summary": kind,
-        "ships_as": kind.upper(), "base": str(models / "base"), "task": "chat", **card,
+        "artefact_type": kind.upper(), "base": str(models / "base"), "task": "chat", **card,
     }  # fmt: skip
     adapter_id = adapter_id or kind
     return shelf.add(home, store, source=models / kind, name=f"My {kind}", run_id=adapter_id, card=card)

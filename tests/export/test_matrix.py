@@ -36,7 +36,8 @@ def fine_tuned(request, home, store, tmp_path):
     folder.mkdir()
     method.save(model, folder)
     card = {
-        "kind": "model" if method.ships_as == "model" else "adapter", "method": name, "ships_as": method.ships_as,
+        "kind": "model" if method.artefact_type == "model" else "adapter", "method": name,
+        "artefact_type": method.artefact_type,
         "base": "starter", "task": "chat", "recipe": {"method": method.model_dump(mode="json")},
     }  # fmt: skip
     return shelf.add(home, store, source=folder, name=name, run_id="x", card=card)

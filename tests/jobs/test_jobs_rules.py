@@ -65,9 +65,9 @@ def test_exits_in_words():
 
 
 def test_memory_of_gpus_and_containers(tmp_path):
-    answer = "0, 1024, 81559, 37\n1, [N/A], [N/A], 0\n2, 0, 1000, [N/A]\n"
+    answer = "0, 1024, 81559, 37, 55, 120.5\n1, [N/A], [N/A], 0, 1, 1\n2, 0, 1000, [N/A], [N/A], [N/A]\n"
     assert memory.parse(answer) == {
-        "cuda:0": {"used": 1 << 30, "total": 81559 << 20, "busy": 37},
+        "cuda:0": {"used": 1 << 30, "total": 81559 << 20, "busy": 37, "temperature": 55, "power": 120.5},
         "cuda:2": {"used": 0, "total": 1000 << 20},
     }
     whole = memory.system(tmp_path)["total"]

@@ -51,7 +51,7 @@ def card(at: int, draw: random.Random) -> dict:
         "kind": "adapter",
         "method": name,
         "summary": method.summary(),
-        "ships_as": method.ships_as,
+        "artefact_type": method.artefact_type,
         "base": base,
         "revision": None,
         "task": "chat" if at % 5 else "text",
@@ -73,7 +73,7 @@ def card(at: int, draw: random.Random) -> dict:
         "recipe": recipe,
         "finished": "2026-11-27T12:00:00+00:00",
         "bytes": 1000 + at,
-        "lent_template": False,
+        "overrides_template": False,
         "tags": sorted({draw.choice(_TAGS) for _ in range(at % 3)}),
     }
 

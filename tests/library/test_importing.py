@@ -75,7 +75,7 @@ def test_an_imported_adapter_answers_as_before(home, models, bring, files, tmp_p
     assert load_file(folder / WEIGHTS).keys() == load_file(models / "lora" / WEIGHTS).keys()
     assert json.loads((folder / CONFIG).read_text())["base_model_name_or_path"] == base
     card = row["card"]
-    assert (card["base"], card["ships_as"], card["method"], card["kind"]) == (base, "LORA", "lora", "adapter")
+    assert (card["base"], card["artefact_type"], card["method"], card["kind"]) == (base, "LORA", "lora", "adapter")
     assert not {"metrics", "recipe", "data", "rows", "seconds"} & card.keys()
     assert apply_adapter(load_base(models / "base"), folder)
     assert (folder / "README.md").exists() and not (folder / "notes.txt").exists()
@@ -85,7 +85,13 @@ def test_a_zip_of_the_studio_brings_its_recipe_and_is_packed_again(home, store, 
     from studio.recipe import Recipe
 
     recipe = Recipe(method={"name": "lora", "rank": 4}, model={"name": "starter"}).to_dict()
-    card = {"kind": "adapter", "method": "lora", "ships_as": "LORA", "base": str(models / "base"), "recipe": recipe}
+    card = {
+        "kind": "adapter",
+        "method": "lora",
+        "artefact_type": "LORA",
+        "base": str(models / "base"),
+        "recipe": recipe,
+    }
     shelf.add(home, store, source=models / "lora", name="First", run_id="first", card=card)
     path = zip_adapter(home, store, "first", tmp_path)
     row = bring(path, base=str(models / "base"), name="Again")

@@ -26,7 +26,7 @@ CARD = {
     "kind": "adapter",
     "method": "lora",
     "summary": "LoRA r=8",
-    "ships_as": "LORA",
+    "artefact_type": "LORA",
     "base": "starter",
     "task": "chat",
     "data": "captain.jsonl",

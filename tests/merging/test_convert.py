@@ -22,7 +22,7 @@ from tests.merging.conftest import dense, lora
 
 def put(home, store, folder, base, name="it", **card) -> str:
     """The adapter in `folder` in the library; returns its id."""
-    facts = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "ships_as": "LORA", **card}
+    facts = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "artefact_type": "LORA", **card}
     return shelf.add(home, store, source=folder, name=name, run_id=None, card=facts, adapter_id=name)
 
 
@@ -35,7 +35,7 @@ def converted(home, store, adapter, **options):
     """(folder, `made` of the card) of the preview."""
     preview = run(home, store, "convert", adapter=adapter, options=options)["preview"]
     folder, card, _ = shelf.find(home, store, preview)
-    assert card["ships_as"] == "LORA" and card["parents"][0] == {
+    assert card["artefact_type"] == "LORA" and card["parents"][0] == {
         "id": adapter,
         "name": adapter,
         "relation": "converted",

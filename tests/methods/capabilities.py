@@ -78,7 +78,7 @@ class Probes:
     def __init__(self, name: str, shelf: Shelf, folder: Path):
         self.name, self.shelf, self.folder = name, shelf, folder
         self.method, self.setting = made(name, shelf)
-        self.whole = self.method.ships_as == "model"
+        self.whole = self.method.artefact_type == "model"
         self.errors: dict[str, str] = {}
 
     def row(self) -> dict[str, str]:

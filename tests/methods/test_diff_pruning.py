@@ -10,7 +10,7 @@ from studio.home import STARTER
 from studio.methods import METHODS, Setting
 from studio.models.load import load_base
 from studio.models.shape import read_shape
-from studio.tuners.diff_pruning import SETTLED, drawn, hard, open_chance, shira_rank_limit
+from studio.tuners.diff_pruning import FIXED_GATE, hard_concrete, open_probability, sample_gates, shira_rank_limit
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 WEIGHTS = sum(rows * columns for rows, columns in read_shape(STARTER).linear_layers.values())
@@ -35,12 +35,12 @@ def fine_tuned(**options):
 def test_gates_are_what_the_paper_says():
     torch.manual_seed(0)
     gate = torch.full((200_000,), 0.7, requires_grad=True)
-    draws = drawn(gate)
+    draws = sample_gates(gate)
     assert draws.min() == 0 and draws.max() == 1
-    assert (draws > 0).float().mean().item() == pytest.approx(open_chance(gate[0]).item(), abs=0.005)
+    assert (draws > 0).float().mean().item() == pytest.approx(open_probability(gate[0]).item(), abs=0.005)
     draws.sum().backward()
     assert gate.grad.count_nonzero() > 0
-    assert hard(torch.tensor([-SETTLED, SETTLED])).tolist() == [0.0, 1.0]
+    assert hard_concrete(torch.tensor([-FIXED_GATE, FIXED_GATE])).tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("groups", ["none", "row", "matrix"])
@@ -73,18 +73,18 @@ def test_a_pruned_group_saves_no_weights(tmp_path):
 def test_fixing_the_mask_keeps_the_selection_and_training_goes_on():
     _, model = fine_tuned(kept=0.5)
     before = logits(model)
-    model.base_model.settle("default")
+    model.base_model.fix_gates("default")
     assert torch.equal(logits(model), before)
     model.train()(IDS, labels=IDS).loss.backward()
     layer = next(iter(model.base_model.layers().values()))
-    kept = hard(layer.diff_gate["default"]) == 1
+    kept = hard_concrete(layer.diff_gate["default"]) == 1
     assert layer.diff_gate["default"].grad is None
     assert (
         layer.diff_weight["default"].grad[~kept].count_nonzero() == 0
         and layer.diff_weight["default"].grad[kept].count_nonzero() > 0
     )
     weight = {key: each.diff_weight["default"].clone() for key, each in model.base_model.layers().items()}
-    model.base_model.settle("default")  # as after a resume
+    model.base_model.fix_gates("default")  # as after a resume
     assert all(torch.equal(each.diff_weight["default"], weight[key]) for key, each in model.base_model.layers().items())
 
 
@@ -103,10 +103,10 @@ def test_no_matrix_gets_more_than_its_file_can_hold():
     assert shira_rank_limit([(128, 256), (256, 640)]) == 85
     _, model = fine_tuned(kept=20)
     layers = list(model.base_model.layers().values())
-    layers[0].diff_gate["default"].data.fill_(SETTLED)
+    layers[0].diff_gate["default"].data.fill_(FIXED_GATE)
     for layer in layers[1:]:
         layer.diff_weight["default"].data.zero_()
-    model.base_model.cut("default")
+    model.base_model.prune("default")
     assert layers[0].kept.count_nonzero() == shira_rank_limit([layer.size for layer in layers]) * sum(layers[0].size)
 
 

@@ -158,9 +158,9 @@ def test_everything_that_should_moves_and_nothing_else(name, trained):
 def test_stock_peft_loads_the_adapter_with_the_same_logits(name, trained, stock_peft):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
-    assert trained.state == "done" and trained.card["ships_as"] == method.ships_as
+    assert trained.state == "done" and trained.card["artefact_type"] == method.artefact_type
     found = stock_peft(
-        trained.folder, own=not method.stock, whole=method.ships_as == "model", quantisation=method.quantisation
+        trained.folder, own=not method.stock, whole=method.artefact_type == "model", quantisation=method.quantisation
     )
     assert (found - trained.logits).abs().max() <= 1e-5
 
@@ -169,7 +169,7 @@ def test_stock_peft_loads_the_adapter_with_the_same_logits(name, trained, stock_
 def test_the_base_is_the_base_while_chat_holds_the_adapter(name, trained):
     """In the chat server's model, with the adapter in memory, the base column is a freshly loaded base, to the bit."""
     method = METHODS[name]
-    if method.ships_as == "model":
+    if method.artefact_type == "model":
         pytest.skip("a full model is loaded beside the base, which it does not touch")
     loaded = MultiAdapterModel(load_base(STARTER, quantisation=method.quantisation or "none").eval())
     fresh = logits(loaded.model)

@@ -46,7 +46,7 @@ def test_from_trained_prompts_to_a_task_in_five_numbers(runs, tmp_path):
     fine_tuned = {"name": "intrinsic_prompt", "stage": "train", "subspace": found}
     whole = runs.start(fine_tuned, learning_rate=1e-1, **SHORT)
     card = runs.store.adapter(whole)["card"]
-    assert card["parameters"] == 5 and card["ships_as"] == "PROMPT_TUNING"
+    assert card["parameters"] == 5 and card["artefact_type"] == "PROMPT_TUNING"
     shipped = load_file(runs.home.adapter(whole) / "adapter_model.safetensors")
     assert list(shipped) == ["prompt_embeddings"] and shipped["prompt_embeddings"].shape == (20, 256)
     assert (

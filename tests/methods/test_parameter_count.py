@@ -124,7 +124,7 @@ def test_formula_counts_what_is_built(folder, variant):
     shape = read_shape(folder)
     if variant == "prompt_tuning":  # random words come out of a tokenizer, which this model has none of
         method.start = "random"
-    if method.ships_as == "model":
+    if method.artefact_type == "model":
         assert shape.parameters == sum(p.numel() for p in Qwen2ForCausalLM.from_pretrained(folder).parameters())
     model = method.wrap(Qwen2ForCausalLM.from_pretrained(folder), setting())
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == method.parameter_count(shape)

@@ -67,7 +67,7 @@ def test_a_prefix_is_initialised_from_a_trained_prefix(runs, tmp_path):
         source=tmp_path / "stock",
         name="stock",
         run_id="stock",
-        card={"kind": "adapter", "base": "starter", "ships_as": "PREFIX_TUNING"},
+        card={"kind": "adapter", "base": "starter", "artefact_type": "PREFIX_TUNING"},
     )
     from studio.methods import Setting
 

@@ -21,6 +21,7 @@ from studio.store import Store
 from tests.training.runs import Runs
 
 ARCHIVE = Path(__file__).with_name("home-2026-11-26.tar.xz")
+BEFORE_VERSION_3 = Path(__file__).with_name("home-2026-11-28.tar.xz")
 
 
 @pytest.fixture
@@ -129,3 +130,26 @@ def test_options_of_methods_have_todays_names():
     assert recipe_from(found).method.parameters == 13
     found = current_recipe({"method": {"name": "intrinsic_prompt", "stage": "teach", "subspace": "x"}})
     assert recipe_from(found).method.stage == "train"
+
+
+def test_a_home_of_version_2_has_todays_names_everywhere(tmp_path):
+    """It holds a run on rated answers, its adapter, a preview and a deleted adapter, made at commit ac135e4."""
+    with tarfile.open(BEFORE_VERSION_3) as archive:
+        archive.extractall(tmp_path, filter="data")
+    home = Home(tmp_path / "home")
+    facts = json.loads((home.root / "facts.json").read_text())
+    store = Store(home.database)
+    metrics = store.run(facts["run"])["result"]["metrics"]
+    assert metrics["reward_accuracy"] == facts["metrics"]["heeded"] and metrics["base_reward_accuracy"] == 0.5
+    assert predictions.summarise(predictions.read(home.run(facts["run"])))["intervals"] == json.loads(
+        json.dumps(metrics["intervals"]),
+        object_hook=lambda found: {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        },
+    )
+    cards = [row["card"] for row in (*store.adapters(), *store.previews())]
+    files = [*home.root.glob("*/*/studio.json")]
+    assert len(files) == 3
+    for card in (*cards, *(json.loads(path.read_text())["card"] for path in files)):
+        assert (card["artefact_type"], card["overrides_template"]) == ("IA3", True)
+        assert not {"ships_as", "lent_template"} & card.keys() and card["metrics"] == metrics

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import Home
 from studio.jobs import client
 from studio.models.folder_checks import folder_refusal
@@ -42,10 +42,10 @@ def data(tmp_path_factory) -> dict[str, str]:
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch) -> Desk:
+def editor(tmp_path, monkeypatch) -> DraftEditor:
     monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
     home = Home(tmp_path / "home")
-    return Desk(home, Store(home.database))
+    return DraftEditor(home, Store(home.database))
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +54,20 @@ def llama(tmp_path_factory) -> Path:
     return make_model("llama", tmp_path_factory.mktemp("llama"))
 
 
-def reason(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -> str:
+def reason(editor: DraftEditor, data: dict[str, str], folder: Path, task: str = "chat") -> str:
     """Why the Method tab rejects the model in `folder`; "" where it can be started."""
-    desk.use(data[task])
-    desk.change(
+    editor.use(data[task])
+    editor.change(
         name=str(time.monotonic()),
         task={"name": task},
         model={"name": str(folder), "revision": None},
         method={"name": "lora"},
     )  # what was seen of the same draft is kept for a moment
-    problems = desk.outlook().problems
+    problems = editor.preflight().problems
     assert problems.keys() <= {"model"}, problems
     if problems:
         with pytest.raises(StudioError) as stopped:
-            desk.start()
+            editor.start()
         assert str(stopped.value) == str(problems["model"])
     return str(problems.get("model", ""))
 
@@ -76,18 +76,18 @@ def reason(desk: Desk, data: dict[str, str], folder: Path, task: str = "chat") -
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_an_encoder_is_for_classification_only(kind, desk, data, tmp_path):
+def test_an_encoder_is_for_classification_only(kind, editor, data, tmp_path):
     folder = make_model(kind, tmp_path / "m")
     for task in ("chat", "text", "preference", "feedback"):
-        assert f"'{kind}' (model_type in config.json) is an encoder" in reason(desk, data, folder, task)
-    assert reason(desk, data, folder, "classification") == ""
+        assert f"'{kind}' (model_type in config.json) is an encoder" in reason(editor, data, folder, task)
+    assert reason(editor, data, folder, "classification") == ""
 
 
 @pytest.mark.parametrize("kind", ENCODER_DECODERS)
-def test_an_encoder_decoder(kind, desk, data, tmp_path):
+def test_an_encoder_decoder(kind, editor, data, tmp_path):
     folder = make_model(kind, tmp_path / "m")
     for task in ("chat", "classification"):
-        assert f"'{kind}' (model_type in config.json) is an encoder-decoder" in reason(desk, data, folder, task)
+        assert f"'{kind}' (model_type in config.json) is an encoder-decoder" in reason(editor, data, folder, task)
 
 
 OTHER_KINDS = {
@@ -104,24 +104,24 @@ OTHER_KINDS = {
 
 
 @pytest.mark.parametrize("file", OTHER_KINDS)
-def test_a_folder_of_another_kind(file, desk, data, tmp_path):
+def test_a_folder_of_another_kind(file, editor, data, tmp_path):
     content, words = OTHER_KINDS[file]
     folder = tokenizer_folder(tmp_path / "m")
     (folder / file).write_text(json.dumps(content))
-    found = reason(desk, data, folder)
+    found = reason(editor, data, folder)
     assert all(part in found for part in words.split(".*")), found
 
 
-def test_an_adapter_beside_a_model_is_reported(desk, data, llama, tmp_path):
+def test_an_adapter_beside_a_model_is_reported(editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "adapter_config.json").write_text("{")
-    assert "holds an adapter (adapter_config.json)" in reason(desk, data, folder)
+    assert "holds an adapter (adapter_config.json)" in reason(editor, data, folder)
 
 
-def test_only_gguf_beside_a_config(desk, data, tmp_path):
+def test_only_gguf_beside_a_config(editor, data, tmp_path):
     folder = model_folder(tmp_path / "m", weights=False)
     (folder / "m.gguf").write_bytes(b"GGUF")
-    assert "only as GGUF (m.gguf)" in reason(desk, data, folder)
+    assert "only as GGUF (m.gguf)" in reason(editor, data, folder)
 
 
 # ---- broken files -------------------------------------------------------------------------------------------------
@@ -157,11 +157,11 @@ CONFIGS = [
 @pytest.mark.parametrize(
     ("change", "words"), CONFIGS, ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else ""
 )
-def test_a_config_that_does_not_fit(change, words, desk, data, llama, tmp_path):
+def test_a_config_that_does_not_fit(change, words, editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert words in reason(desk, data, folder)
+    assert words in reason(editor, data, folder)
 
 
 CONTRADICTIONS = [
@@ -196,17 +196,17 @@ CONTRADICTIONS = [
     CONTRADICTIONS,
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
-def test_a_config_that_contradicts_itself(kind, change, words, desk, data, tmp_path):
+def test_a_config_that_contradicts_itself(kind, change, words, editor, data, tmp_path):
     folder = make_model(kind, tmp_path / "m")
     task = "classification" if kind == "bert" else "chat"
-    assert reason(desk, data, folder, task) == ""
+    assert reason(editor, data, folder, task) == ""
     path = folder / "config.json"
     whole = json.loads(path.read_text())
     inner = change.get("text_config")
     path.write_text(
         json.dumps({**whole, "text_config": {**whole["text_config"], **inner}} if inner else {**whole, **change})
     )
-    found = reason(desk, data, folder, task)
+    found = reason(editor, data, folder, task)
     assert all(word in found for word in words), found
 
 
@@ -216,10 +216,10 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 
 @pytest.mark.parametrize("how", TEXTS)
 @pytest.mark.parametrize("file", FILES)
-def test_a_broken_file_is_named(file, how, desk, data, llama, tmp_path):
+def test_a_broken_file_is_named(file, how, editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / file).write_bytes(TEXTS[how] if isinstance(TEXTS[how], bytes) else TEXTS[how].encode())
-    found = reason(desk, data, folder)
+    found = reason(editor, data, folder)
     assert file in found and not any(other in found for other in FILES if other not in file and file not in other), (
         found
     )
@@ -237,24 +237,24 @@ VALUES = [
 
 
 @pytest.mark.parametrize(("file", "content", "words"), VALUES)
-def test_an_invalid_config_value_is_named(file, content, words, desk, data, llama, tmp_path):
+def test_an_invalid_config_value_is_named(file, content, words, editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / file).write_text(json.dumps(content))
-    found = reason(desk, data, folder)
+    found = reason(editor, data, folder)
     assert words in found and (file in found), found
 
 
-def test_a_broken_template_blocks_only_where_it_is_used(desk, data, llama, tmp_path):
+def test_a_broken_template_blocks_only_where_it_is_used(editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "chat_template.jinja").write_text("{% if %}")
-    assert "The chat template in chat_template.jinja" in reason(desk, data, folder)
-    assert reason(desk, data, folder, "text") == ""
-    desk.use(data["chat"])
-    desk.change(task={"name": "chat"}, model={"name": str(folder), "revision": None, "template": "chatml"})
-    assert desk.outlook().problems == {}
+    assert "The chat template in chat_template.jinja" in reason(editor, data, folder)
+    assert reason(editor, data, folder, "text") == ""
+    editor.use(data["chat"])
+    editor.change(task={"name": "chat"}, model={"name": str(folder), "revision": None, "template": "chatml"})
+    assert editor.preflight().problems == {}
 
 
-def test_a_template_beside_the_processor(desk, data, llama, tmp_path):
+def test_a_template_beside_the_processor(editor, data, llama, tmp_path):
     """Where models that read pictures too may have it; it counts only where the tokenizer has none."""
     from studio.models.chat_tokenizer import ChatTokenizer
 
@@ -263,18 +263,18 @@ def test_a_template_beside_the_processor(desk, data, llama, tmp_path):
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages[0].content }}"}))
     assert ChatTokenizer(folder).own_template == "{{ messages[0].content }}"
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{% if %}"}))
-    assert "The chat template in chat_template.json" in reason(desk, data, folder)
+    assert "The chat template in chat_template.json" in reason(editor, data, folder)
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "chat_template": "{{ 1 }}"}))
     assert ChatTokenizer(folder).own_template == "{{ 1 }}"
 
 
-def test_a_folder_without_a_tokenizer(desk, data, llama, tmp_path):
+def test_a_folder_without_a_tokenizer(editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     (folder / "tokenizer.json").unlink()
-    assert "no tokenizer.json" in reason(desk, data, folder)
+    assert "no tokenizer.json" in reason(editor, data, folder)
 
 
-def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
+def test_more_tokens_than_the_embedding_has_rows(editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     path = folder / "tokenizer.json"
     whole = json.loads(path.read_text())
@@ -293,35 +293,35 @@ def test_more_tokens_than_the_embedding_has_rows(desk, data, llama, tmp_path):
     path.write_text(json.dumps({**whole, "added_tokens": [*whole["added_tokens"], *fill, *marks]}))
     assert (
         "tokenizer.json has 321 tokens, but the embedding has 320 rows, so the model has no embedding for '<|new|>'"
-        in reason(desk, data, folder)
+        in reason(editor, data, folder)
     )
     path.write_text(
         json.dumps(
             {**whole, "added_tokens": [*whole["added_tokens"], *fill, {**marks[0], "content": "<image_soft_token>"}]}
         )
     )
-    assert reason(desk, data, folder) == ""  # as in Gemma 3 with 1 B
+    assert reason(editor, data, folder) == ""  # as in Gemma 3 with 1 B
 
 
 # ---- weights ------------------------------------------------------------------------------------------------------
 
 
-def test_an_index_that_names_a_missing_tensor(desk, data, llama, tmp_path):
+def test_an_index_that_names_a_missing_tensor(editor, data, llama, tmp_path):
     folder = shutil.copytree(llama, tmp_path / "m")
     whole = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     save_file(whole, folder / "part.safetensors")
-    assert "'part.safetensors', but neither model.safetensors nor" in reason(desk, data, folder)
+    assert "'part.safetensors', but neither model.safetensors nor" in reason(editor, data, folder)
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": dict.fromkeys([*whole, "model.extra"], "part.safetensors")}))
-    assert "model.safetensors.index.json" in reason(desk, data, folder) and "the tensor model.extra" in reason(
-        desk, data, folder
+    assert "model.safetensors.index.json" in reason(editor, data, folder) and "the tensor model.extra" in reason(
+        editor, data, folder
     )
     for broken in ("[", "[]", json.dumps({"weight_map": {"a": 3}})):
         index.write_text(broken)
-        assert "model.safetensors.index.json" in reason(desk, data, folder)
+        assert "model.safetensors.index.json" in reason(editor, data, folder)
     index.write_text(json.dumps({"weight_map": dict.fromkeys(whole, "part.safetensors")}))
-    assert reason(desk, data, folder) == ""
+    assert reason(editor, data, folder) == ""
 
 
 def test_other_safetensors_are_ignored(tmp_path):
@@ -421,7 +421,7 @@ SHORT = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [*DECODERS, *MULTIMODAL])
-def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
+def test_a_decoder_trains_reloads_and_answers(kind, editor, data, runs, tmp_path):
     from studio.chat.generation import generate_answers
     from studio.library import shelf
     from studio.models.chat_tokenizer import ChatTokenizer
@@ -429,7 +429,7 @@ def test_a_decoder_trains_reloads_and_answers(kind, desk, data, runs, tmp_path):
     from studio.models.rope_scaling import apply_adapter
 
     folder = make_model(kind, tmp_path / "m")
-    assert reason(desk, data, folder) == ""
+    assert reason(editor, data, folder) == ""
     run = runs.start("lora", data={"source": data["chat"]}, model={"name": str(folder)}, **SHORT)
     adapter = runs.store.run(run)
     assert adapter["state"] == "done"

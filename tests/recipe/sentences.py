@@ -75,6 +75,8 @@ SAID_ELSEWHERE = {
     "studio/ui/method_plots.py": ("METHODS[name].title", "FAMILIES[key]"),  # methods and their families
     "studio/ui/run_report.py": ("chart['title']", "chart['unit']", "name"),  # CHARTS
     "studio/ui/window.py": ("title",),  # frame.STEPS
+    "studio/ui/frame.py": ("title",),  # run_status.STATES
+    "studio/ui/live_plot.py": ("name",),  # the marks of CHARTS
     "studio/ui/form.py": ("field['title']", "field[part]", "choice['label']"),  # options: `_options`
     "studio/ui/data_tab.py": ("task.help", "item.title", "item.description"),  # tasks, presets
     "studio/ui/mixture_panel.py": ("OtherFile.model_fields['weight'].description",),  # options
@@ -144,7 +146,10 @@ SAID_ELSEWHERE = {
         "_ALL_ZERO",
     ),  # Python's json module: NOT_OURS in the test; bytes.translate
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
-    "studio/desk/desk.py": ("next(iter(outlook.problems.values()))",),  # sentences made elsewhere, here and below
+    "studio/draft/editor.py": ("next(iter(preflight.problems.values()))",),  # sentences made elsewhere, here and below
+    "studio/draft/ready_comparisons.py": ("method.title", "problem", "refused"),
+    "studio/runs/removal.py": ("refused",),  # made by its own `refusal`
+    "studio/ui/run_comparison.py": ("METHODS[name].title",),
     "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),
     "studio/ui/chat_presets.py": ("next(iter(wrong.values()))", "name"),  # HAND_LISTED
     "studio/ui/chat_rows.py": ("TASKS[task].title",),  # task titles

@@ -9,7 +9,7 @@ import gradio as gr
 import gradio.oauth
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import Home
 from studio.recipe import recipe_from
 from studio.store import Store
@@ -211,7 +211,7 @@ def test_a_visitor_sees_a_failed_run_without_its_reason_log_and_answers(home, mo
     store.add_event("sample", {"step": 1, "answers": [{"prompt": "secret", "answer": "secret"}]}, run_id=run_id)
     store.job_ended(job_id, "failed", {"text": "secret.jsonl is damaged", "values": {}})
     with gr.Blocks():
-        page = Page(None, "en", Desk(home, store), Feed(store))
+        page = Page(None, "en", DraftEditor(home, store), Feed(store))
         kept = CheckpointPanel(page)
     seen = str(train_tab.view(page, kept, run_id, "", seen_by(None, store)))
     assert "captain" in seen and "secret" not in seen
@@ -225,7 +225,7 @@ def test_the_page_itself_holds_nothing_of_the_owners_draft(tmp_path, monkeypatch
     home = Home(tmp_path)
     data = home.uploads / "secret-letters.jsonl"
     data.write_text('{"messages": [{"role": "user", "content": "secret question"}]}\n', encoding="utf-8")
-    desk = Desk(home, Store(home.database))
-    desk.use(str(data))
-    desk.change(name="secret plan")
+    editor = DraftEditor(home, Store(home.database))
+    editor.use(str(data))
+    editor.change(name="secret plan")
     assert "secret" not in json.dumps(build(home).get_config_file(), default=str)

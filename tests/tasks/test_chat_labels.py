@@ -14,8 +14,8 @@ from studio.data.dataset import DataSpec, load
 from studio.data.reasoning import join_reasoning
 from studio.data.report import report
 from studio.data.token_report import count_tokens, with_tokens
-from studio.desk import Desk
-from studio.desk.template_fixes import add_template_fixes
+from studio.draft import DraftEditor
+from studio.draft.template_fixes import add_template_fixes
 from studio.home import STARTER, Home
 from studio.models.chat_tokenizer import ChatTemplateError, ChatTokenizer
 from studio.recipe import Recipe, recipe_from
@@ -305,13 +305,13 @@ def test_a_refused_row_is_reported_in_the_token_view(tmp_path):
     assert found["refused"].count == 2
     (tmp_path / "model" / "model.safetensors").symlink_to(STARTER / "model.safetensors")
     home = Home(tmp_path / "home")
-    desk = Desk(home, Store(home.database))
-    desk.change(
+    editor = DraftEditor(home, Store(home.database))
+    editor.change(
         **{part: made.to_dict()[part] for part in ("model", "data")},
         training={**made.training.model_dump(), "packing": True},
     )
-    outlook = desk.outlook()
-    assert outlook.rows == 38 and packed_row(outlook, tmp_path / "model", 5)
-    assert "Roles must alternate" in view_html(bare_page(), outlook, 1) and "Roles must alternate" not in view_html(
-        bare_page(), outlook, 3
+    preflight = editor.preflight()
+    assert preflight.rows == 38 and packed_row(preflight, tmp_path / "model", 5)
+    assert "Roles must alternate" in view_html(bare_page(), preflight, 1) and "Roles must alternate" not in view_html(
+        bare_page(), preflight, 3
     )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import STARTER, Home
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.recipe import recipe_from
@@ -131,20 +131,20 @@ def rows(task: str) -> list[dict]:
 
 
 @pytest.fixture
-def desk(tmp_path):
+def editor(tmp_path):
     home = Home(tmp_path / "home")
-    return Desk(home, Store(home.database))
+    return DraftEditor(home, Store(home.database))
 
 
-def prepared(desk: Desk):
+def prepared(editor: DraftEditor):
     """(what the run of the draft would train on, its log events)."""
     from studio.jobs.job import Job
     from studio.training.kinds import kind_of
 
-    recipe = recipe_from(desk.draft())
-    run_id, job_id = desk.store.create_run("test", recipe.to_dict(), "cpu")
-    material = kind_of(Job(desk.store.job(job_id), desk.store, desk.home), recipe, STARTER).prepare()
-    return material, [event["data"] for event in desk.store.events(run_id=run_id) if event["kind"] == "log"]
+    recipe = recipe_from(editor.draft())
+    run_id, job_id = editor.store.create_run("test", recipe.to_dict(), "cpu")
+    material = kind_of(Job(editor.store.job(job_id), editor.store, editor.home), recipe, STARTER).prepare()
+    return material, [event["data"] for event in editor.store.events(run_id=run_id) if event["kind"] == "log"]
 
 
 def text_of(logs) -> str:
@@ -152,18 +152,18 @@ def text_of(logs) -> str:
 
 
 @pytest.mark.parametrize("task", ROWS)
-def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
+def test_the_page_shows_what_the_run_trains_on(editor, tmp_path, task):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows(task)))
-    desk.use(str(path))
-    desk.choose_task(task)
-    desk.change(
-        training={**desk.draft()["training"], "max_length": 64},
-        data={**desk.draft()["data"], "validation_fraction": 0.0},
+    editor.use(str(path))
+    editor.choose_task(task)
+    editor.change(
+        training={**editor.draft()["training"], "max_length": 64},
+        data={**editor.draft()["data"], "validation_fraction": 0.0},
     )
     helpless = 0 if "text" in rows(task)[0] else 1
 
-    before = desk.outlook()
+    before = editor.preflight()
     finding = next(item for item in before.report.findings if item.kind == "long")
     assert (
         finding.count == 4
@@ -172,8 +172,8 @@ def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
         and max(before.lengths) > 64
     )
 
-    desk.set_remedy("long", "trim")
-    found = desk.outlook()
+    editor.set_remedy("long", "trim")
+    found = editor.preflight()
     assert found.report.remedied["long"] == 4 - helpless and found.rows == 24
     assert (
         sum(length > 64 for length in found.lengths)
@@ -182,7 +182,7 @@ def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
     )
     assert found.report.lengths["tokens"].total == sum(found.lengths) < before.report.lengths["tokens"].total
     assert found.forecast.question.lengths == found.lengths
-    material, logs = prepared(desk)
+    material, logs = prepared(editor)
     assert f'"count": {4 - helpless}' in text_of(logs) and "shortened at the front" in text_of(logs)
     left_out = sum(
         item.count for item in found.report.findings if item.kind == "nothing"
@@ -192,22 +192,22 @@ def test_the_page_shows_what_the_run_trains_on(desk, tmp_path, task):
         sorted(max(len(row.ids) + row.truncated_tokens for row in example.sequences) for example in material.train)
         == sorted(found.lengths)[: 24 - left_out]
     )
-    assert_shown_as_labelled(desk, found, material)
+    assert_shown_as_labelled(editor, found, material)
 
-    desk.set_remedy("long", "drop")
-    found = desk.outlook()
+    editor.set_remedy("long", "drop")
+    found = editor.preflight()
     assert found.report.remedied["long"] == 4 and found.rows == 20 == len(found.lengths) and max(found.lengths) <= 64
     assert not {item.kind for item in found.report.findings} & {"long", "still_long", "nothing"}
-    material, logs = prepared(desk)
+    material, logs = prepared(editor)
     assert len(material.train) == 20 and sorted(
         max(len(row.ids) + row.truncated_tokens for row in example.sequences) for example in material.train
     ) == sorted(found.lengths)
 
-    desk.set_remedy("long", None)
-    assert desk.outlook().lengths == before.lengths and desk.outlook().report.findings == before.report.findings
+    editor.set_remedy("long", None)
+    assert editor.preflight().lengths == before.lengths and editor.preflight().report.findings == before.report.findings
 
 
-def assert_shown_as_labelled(desk, found, material):
+def assert_shown_as_labelled(editor, found, material):
     """The tokens that the token view encodes for a trimmed row are those of the training example, and end with its
     answer.
     """
@@ -223,57 +223,57 @@ def assert_shown_as_labelled(desk, found, material):
     )
 
 
-def test_the_token_view_says_whether_the_row_was_trimmed(desk, tmp_path):
+def test_the_token_view_says_whether_the_row_was_trimmed(editor, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("chat")))
-    desk.use(str(path))
-    desk.change(
-        training={**desk.draft()["training"], "max_length": 64, "packing": True},
-        data={**desk.draft()["data"], "validation_fraction": 0.0},
+    editor.use(str(path))
+    editor.change(
+        training={**editor.draft()["training"], "max_length": 64, "packing": True},
+        data={**editor.draft()["data"], "validation_fraction": 0.0},
     )
-    assert "is left out" not in view_html(bare_page(), desk.outlook(), 2) and "shortened" not in view_html(
-        bare_page(), desk.outlook(), 2
+    assert "is left out" not in view_html(bare_page(), editor.preflight(), 2) and "shortened" not in view_html(
+        bare_page(), editor.preflight(), 2
     )
-    desk.set_remedy("long", "trim")
-    shown = view_html(bare_page(), desk.outlook(), 2)
+    editor.set_remedy("long", "trim")
+    shown = view_html(bare_page(), editor.preflight(), 2)
     assert (
         "It was shortened at the front: the row as it stands in the file has" in shown
         and 'token cut">w' not in shown
         and "word119" in shown
     )
-    desk.set_remedy("long", "drop")
-    assert "This row is longer than 64 tokens and is left out." in view_html(bare_page(), desk.outlook(), 2)
-    assert packed_row(desk.outlook(), STARTER, 1) is None and packed_row(desk.outlook(), STARTER, 0)
+    editor.set_remedy("long", "drop")
+    assert "This row is longer than 64 tokens and is left out." in view_html(bare_page(), editor.preflight(), 2)
+    assert packed_row(editor.preflight(), STARTER, 1) is None and packed_row(editor.preflight(), STARTER, 0)
 
 
-def test_long_texts_are_split_and_no_fix_is_offered(desk, tmp_path):
+def test_long_texts_are_split_and_no_fix_is_offered(editor, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": f"{n} {LONG if n == 3 else 'short'}"}) + "\n" for n in range(8)))
-    desk.use(str(path))
-    desk.change(
-        training={**desk.draft()["training"], "max_length": 64},
-        data={**desk.draft()["data"], "validation_fraction": 0.0},
+    editor.use(str(path))
+    editor.change(
+        training={**editor.draft()["training"], "max_length": 64},
+        data={**editor.draft()["data"], "validation_fraction": 0.0},
     )
-    found = desk.outlook()
+    found = editor.preflight()
     pieces = next(item for item in found.report.findings if item.kind == "pieces")
     assert (pieces.lines, pieces.level, pieces.remedies) == ([4], "info", {}) and "long" not in {
         item.kind for item in found.report.findings
     }
-    material, _ = prepared(desk)
+    material, _ = prepared(editor)
     assert found.rows == len(material.train) > 8 and sorted(len(example.ids) for example in material.train) == sorted(
         found.lengths
     )
 
 
-def test_a_fix_that_leaves_no_rows_blocks_the_run(desk, tmp_path):
+def test_a_fix_that_leaves_no_rows_blocks_the_run(editor, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{LONG} {n}?", "completion": "Yes."}) + "\n" for n in range(4)))
-    desk.use(str(path))
-    desk.change(
-        training={**desk.draft()["training"], "max_length": 64},
-        data={**desk.draft()["data"], "validation_fraction": 0.0, "remedies": {"long": "drop"}},
+    editor.use(str(path))
+    editor.change(
+        training={**editor.draft()["training"], "max_length": 64},
+        data={**editor.draft()["data"], "validation_fraction": 0.0, "remedies": {"long": "drop"}},
     )
-    assert "undo the remedy" in str(desk.outlook().problems["data"])
+    assert "undo the remedy" in str(editor.preflight().problems["data"])
 
 
 def test_every_text_task_is_tested():

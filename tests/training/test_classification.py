@@ -48,7 +48,7 @@ def test_the_head_is_trained_and_saved(name, tmp_path):
                 value += 0.01 * torch.randn_like(value)
         before = class_logits(model, text_batch(ROWS, 0), has_virtual_tokens=METHODS[name].prompt_learning)
         METHODS[name]().save(model, tmp_path)
-        whole = METHODS[name].ships_as == "model"
+        whole = METHODS[name].artefact_type == "model"
         again = load_base(tmp_path if whole else STARTER, **CLASSES)
         again = again if whole else PeftModel.from_pretrained(again, str(tmp_path))
         again.config.pad_token_id = 0

@@ -1,13 +1,16 @@
 """What a run writes down while it learns: one row an optimiser step, and a sentence when the loss breaks."""
 
 import math
+import time
 from unittest.mock import Mock
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState
 
 from studio.jobs.job import Job
 from studio.recipe import Training
+from studio.training import layer_norms
 from studio.training.events import Events
 from studio.words import StudioError
 
@@ -18,6 +21,7 @@ STEP = {
     "tokens",
     "seconds",
     "tokens_per_second",
+    "padding",
     "memory_allocated",
     "memory_reserved",
     "memory_device",
@@ -29,7 +33,14 @@ def events(runs):
     """Events of a job that nobody runs, over a real store; no token has been seen."""
     run_id, job_id = runs.store.create_run("test", {}, "cpu")
     job = Job(runs.store.job(job_id), runs.store, runs.home)
-    return Events(job, Training(early_stopping_patience=2), tokens_seen=lambda: 0, samples=list, writes_best=True)
+    return Events(
+        job,
+        Training(early_stopping_patience=2),
+        tokens_seen=lambda: (0, 0),
+        samples=list,
+        writes_best=True,
+        tracking=Mock(),
+    )
 
 
 def log(events: Events, step: int, **logs) -> None:
@@ -51,20 +62,59 @@ def test_one_row_each_optimiser_step(runs, batches_a_step):
         evaluations=2,
         evaluation_rows=0,
         sample_prompts=0,
+        warmup_ratio=0.4,
+        trackers=["tensorboard"],
     )
     rows = runs.store.metrics(run_id)
     steps = [row for row in rows if "loss" in row["values"]]
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
     for row in steps:
         values = row["values"]
-        assert set(values) == STEP and all(math.isfinite(value) for value in values.values())
+        first = {"memory_first_step"} if row["step"] == 1 else set()
+        assert set(values) == STEP | first and all(math.isfinite(value) for value in values.values())
         assert values["seconds"] > 0 and values["memory_device"] > 0
         assert (
             0 < values["memory_allocated"] <= values["memory_reserved"] * 1.01
         )  # both in bytes, the second the peak so far
+        assert 0 <= values["padding"] < 1
         assert values["tokens_per_second"] == pytest.approx(values["tokens"] / values["seconds"])
     others = [row for row in rows if "loss" not in row["values"]]
-    assert [(row["step"], set(row["values"])) for row in others] == [(2, {"eval_loss"}), (4, {"eval_loss"})]
+    evaluated, saved = {"eval_loss", "memory_evaluation"}, {"memory_checkpoint"}
+    assert [(row["step"], set(row["values"])) for row in others] == [
+        (0, {"memory_load"}),
+        (2, evaluated),
+        (2, saved),
+        (4, evaluated),
+        (4, saved),
+    ]
+    assert runs.store.events(run_id, kind="plan")[0]["data"]["memory"] > 500e6  # bytes, those of the process alone
+    planned = dict(runs.store.events(run_id, kind="schedule")[0]["data"]["points"])
+    assert runs.losses(run_id, "learning_rate") == pytest.approx(planned, rel=1e-5)
+    _norms_are_those_of_the_gradient(runs, run_id)
+    folder = runs.home.root / "trackers" / "tensorboard" / run_id
+    told = {item.step: item.value for item in EventAccumulator(str(folder)).Reload().Scalars("loss")}
+    assert told == pytest.approx(runs.losses(run_id))
+
+
+def _norms_are_those_of_the_gradient(runs, run_id):
+    """The layers' norms add up to the norm before clipping, which the trainer measured by itself."""
+    found = layer_norms.read(runs.home.run(run_id) / layer_norms.FILE)
+    assert found["layers"] == [str(layer) for layer in range(len(found["layers"]))] and len(found["layers"]) > 1
+    whole = {row["step"]: math.sqrt(sum(x**2 for x in row["gradient"])) for row in found["rows"]}
+    assert set(whole) == {1, 2, 3, 4}
+    assert whole == pytest.approx(runs.losses(run_id, "gradient_norm"), rel=2e-3)
+    assert all(len(row["weight"]) == len(found["layers"]) and min(row["weight"]) > 0 for row in found["rows"])
+
+
+def test_a_reading_of_the_device_is_recorded_once(events):
+    told = {"time": time.time(), "devices": {"cpu": {"used": 1, "total": 2, "busy": 40.0, "power": 7.5}}}
+    events.job.store.set_note("memory", told)
+    for step in (1, 2):
+        events._read_at = 0.0
+        log(events, step, loss=2.0, learning_rate=2e-4)
+    rows = [row["values"] for row in events.job.store.metrics(events.job.run_id)]
+    assert (rows[0]["utilisation"], rows[0]["power"]) == (40.0, 7.5)
+    assert not {"utilisation", "power", "temperature"} & set(rows[1])
 
 
 def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
@@ -80,7 +130,7 @@ def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
             evaluation_rows=0,
         )
         plans.append(runs.store.events(run_id, kind="plan")[0]["data"]["tokens"])
-        seen.append(sum(row["values"]["tokens"] for row in runs.store.metrics(run_id)))
+        seen.append(sum(row["values"].get("tokens", 0) for row in runs.store.metrics(run_id)))
     assert seen == plans and plans[0] == plans[1] > 0
 
 
@@ -103,7 +153,9 @@ def test_what_is_no_step_writes_no_row(events):
 
 def test_a_row_without_a_gradient_norm(events):
     log(events, 1, loss=2.0, learning_rate=2e-4)
-    assert set(events.job.store.metrics(events.job.run_id)[0]["values"]) == STEP - {"gradient_norm"}
+    assert set(events.job.store.metrics(events.job.run_id)[0]["values"]) == STEP - {"gradient_norm", "padding"} | {
+        "memory_first_step"
+    }
 
 
 def test_a_new_low_is_kept_and_patience_ends_the_run(events):

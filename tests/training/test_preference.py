@@ -279,4 +279,4 @@ def test_feedback_training_raises_reward_accuracy(runs, tmp_path):
         max_length=128,
     )
     metrics = runs.store.run(run)["result"]["metrics"]
-    assert metrics["base_heeded"] == 0.5 and metrics["heeded"] >= 0.8
+    assert metrics["base_reward_accuracy"] == 0.5 and metrics["reward_accuracy"] >= 0.8

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from studio.tuners.shifted_attention import seen, shifted_attention
+from studio.tuners.shifted_attention import attention_mask_of, shifted_attention
 
 
 def made(length: int, heads: int = 4) -> list[torch.Tensor]:
@@ -15,7 +15,7 @@ def made(length: int, heads: int = 4) -> list[torch.Tensor]:
 @pytest.mark.parametrize(("length", "heads", "group"), [(64, 4, 16), (61, 4, 16), (16, 4, 16), (17, 3, 16), (40, 2, 8)])
 def test_shifted_attention_equals_full_attention_with_the_group_mask(length, heads, group):
     parts = made(length, heads)
-    expected = scaled_dot_product_attention(*parts, attn_mask=seen(length, heads, group))
+    expected = scaled_dot_product_attention(*parts, attn_mask=attention_mask_of(length, heads, group))
     found = shifted_attention(*parts, group)
     assert (found - expected).abs().max() < 1e-5
     for first, second in zip(

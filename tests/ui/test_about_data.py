@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from studio.desk import Desk, readings
+from studio.draft import DraftEditor, dataset_cache
 from studio.home import Home
 from studio.jobs import client
 from studio.store import Store
@@ -14,10 +14,10 @@ from tests.ui.bare import bare_page
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def editor(tmp_path, monkeypatch):
     monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
     home = Home(tmp_path / "home")
-    return Desk(home, Store(home.database))
+    return DraftEditor(home, Store(home.database))
 
 
 def written(path, rows):
@@ -25,18 +25,18 @@ def written(path, rows):
     return str(path)
 
 
-def about(desk) -> str:
-    page, outlook = bare_page(), desk.outlook()
-    page.desk = desk
-    return about_html(page, desk.draft(), outlook, outlook.problems.get("data"))
+def about(editor) -> str:
+    page, preflight = bare_page(), editor.preflight()
+    page.editor = editor
+    return about_html(page, editor.draft(), preflight, preflight.problems.get("data"))
 
 
-def about_read(desk) -> str:
+def about_read(editor) -> str:
     """The same once what is read in another process is there."""
-    about(desk)
-    if reading := desk.readings.under_way():
+    about(editor)
+    if reading := editor.datasets.in_progress():
         reading._thread.join()
-    return about(desk)
+    return about(editor)
 
 
 def words(html: str) -> str:
@@ -56,14 +56,14 @@ WELCOME = [
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in another process"])
-def test_a_remedy_that_every_row_needs_has_its_button(desk, tmp_path, monkeypatch, apart):
+def test_a_remedy_that_every_row_needs_has_its_button(editor, tmp_path, monkeypatch, apart):
     if apart:
-        monkeypatch.setattr(readings, "is_large", lambda spec: True)
-    desk.use(written(tmp_path / "welcome.jsonl", WELCOME))
-    html = about_read(desk)
+        monkeypatch.setattr(dataset_cache, "is_large", lambda spec: True)
+    editor.use(written(tmp_path / "welcome.jsonl", WELCOME))
+    html = about_read(editor)
     assert "12 rows not used" in html and 'data-item="order:merge"' in html and "Used for training 0" in words(html)
-    desk.set_remedy("order", "merge")
-    html = about_read(desk)
+    editor.set_remedy("order", "merge")
+    html = about_read(editor)
     assert (
         "all rows usable" in html
         and "Merge neighbours and drop what has no answer 12 rows" in words(html)
@@ -71,7 +71,7 @@ def test_a_remedy_that_every_row_needs_has_its_button(desk, tmp_path, monkeypatc
     )
 
 
-def test_rows_without_labelled_tokens_count_as_not_used(desk, tmp_path):
+def test_rows_without_labelled_tokens_count_as_not_used(editor, tmp_path):
     rows = [
         {
             "messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": f"It is {n}."}],
@@ -79,24 +79,24 @@ def test_rows_without_labelled_tokens_count_as_not_used(desk, tmp_path):
         }
         for n in range(12)
     ]
-    desk.use(written(tmp_path / "some.jsonl", rows))
-    desk.split({"validation": None, "validation_fraction": 0})
-    html = about(desk)
+    editor.use(written(tmp_path / "some.jsonl", rows))
+    editor.split({"validation": None, "validation_fraction": 0})
+    html = about(editor)
     assert (
         "4 rows not used" in html
         and "Used for training 8" in words(html)
         and "4 of 12 rows looked at have no token to train on" in html
     )
-    desk.use(written(tmp_path / "none.jsonl", [row | {"loss_weight": 0} for row in rows]))
-    desk.split({"validation": None, "validation_fraction": 0})
+    editor.use(written(tmp_path / "none.jsonl", [row | {"loss_weight": 0} for row in rows]))
+    editor.split({"validation": None, "validation_fraction": 0})
     assert (
-        "12 rows not used" in about(desk)
-        and "Used for training 0" in words(about(desk))
-        and "data" in desk.outlook().problems
+        "12 rows not used" in about(editor)
+        and "Used for training 0" in words(about(editor))
+        and "data" in editor.preflight().problems
     )
 
 
-def test_unused_columns_and_media_placeholders_are_reported(desk, tmp_path):
+def test_unused_columns_and_media_placeholders_are_reported(editor, tmp_path):
     rows = [
         {
             "messages": [
@@ -108,22 +108,24 @@ def test_unused_columns_and_media_placeholders_are_reported(desk, tmp_path):
         }
         for n in range(12)
     ]
-    desk.use(written(tmp_path / "photos.jsonl", rows))
-    html = about(desk)
+    editor.use(written(tmp_path / "photos.jsonl", rows))
+    html = about(editor)
     assert (
         "These columns are not used: images, id." in html
         and "cannot be trained on as it is" in html
         and "all rows usable" not in html
     )
     assert (
-        desk.outlook().problems["data"] and 'data-item="media:trim"' in html and 'data-item="media:drop"' not in html
+        editor.preflight().problems["data"]
+        and 'data-item="media:trim"' in html
+        and 'data-item="media:drop"' not in html
     )  # which would leave none
-    desk.set_remedy("media", "trim")
-    html = about(desk)
+    editor.set_remedy("media", "trim")
+    html = about(editor)
     assert (
         "all rows usable" in html
-        and "data" not in desk.outlook().problems
-        and desk.outlook().dataset.train[0].value["messages"][0]["content"].startswith("What is")
+        and "data" not in editor.preflight().problems
+        and editor.preflight().dataset.train[0].value["messages"][0]["content"].startswith("What is")
     )
     assert (
         "Take the marks out and train on the words alone 12 rows" in words(html)

@@ -82,9 +82,9 @@ def test_versions_verdicts_and_corrections_by_their_buttons():
     assert first.content == "Nine."
     first.verdict = "down"
     made = talk.correct("base", first.id, "Eight!")
-    chat_actions.act(talk, 0, "unjudge", str(made.id))
+    chat_actions.act(talk, 0, "withdraw-verdict", str(made.id))
     assert column.path()[-1] is first and len(column.children(first.parent)) == 2
-    chat_actions.act(talk, 0, "unjudge", str(first.id))
+    chat_actions.act(talk, 0, "withdraw-verdict", str(first.id))
     assert not talk.is_judged()
     (again,) = chat_actions.act(talk, 0, "again", "")
     assert column.versions(again.message.id) == (3, 3)

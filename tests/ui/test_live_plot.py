@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 
 from studio.store import Store
-from studio.ui.live_plot import METRICS, LivePlot, answer, translated_charts
+from studio.training import layer_norms
+from studio.ui.live_plot import METRICS, LivePlot, answer, layer_rows, translated_charts
 from studio.ui.metric_feed import Feed
 
 
@@ -19,6 +20,7 @@ def values(step):
         "learning_rate": 1e-4 * (1 + math.cos(step / 4e4)),
         "gradient_norm": 1 + (step * 104729 % 997) / 997,
         "tokens_per_second": 3000 + step * 31 % 397,
+        "padding": step * 7 % 31 / 100,
         "memory_allocated": 912_345_678 + step * 4096 % 131072,
         "memory_reserved": 1.31e9,
         "memory_device": 1.92e9 + step % 7,
@@ -62,7 +64,7 @@ def store(tmp_path_factory):
 def address(serve, store):
     with gr.Blocks(analytics_enabled=False) as demo:
         run = gr.Textbox(label="run id")
-        plot = LivePlot(Feed(store))
+        plot = LivePlot(Feed(store), folder=lambda run: store.path.parent / run)
         run.submit(lambda text: text, run, plot, queue=False)
     return serve(demo)
 
@@ -81,7 +83,7 @@ def page(browser, address):
     assert not errors
 
 
-def show(page, run, charts=5):
+def show(page, run, charts=6):
     page.get_by_label("run id").fill(run)
     page.get_by_label("run id").press("Enter")
     if charts:
@@ -141,6 +143,35 @@ def test_units_are_those_of_the_run_s_task(store):
         == "nats per label"
     )
     assert units({"name": "preference"})["loss"] == "per example"
+
+
+def test_what_was_planned_is_sent_once(store):
+    run, _ = store.create_run("test", {"training": {"keep_best_checkpoint": True}}, "cpu")
+    fill(store, run, 1, 3)
+    store.add_event("plan", {"memory": 5}, run_id=run)
+    store.add_event("schedule", {"points": [[1, 0.5], [9, 0.1]]}, run_id=run)
+    feed = Feed(store)
+    first = answer(feed, {"run": run})
+    outline = first["outline"]
+    assert first["best"] and (outline["schedule"], outline["memory"]) == ([[1, 0.5], [9, 0.1]], 5)
+    asked = {"run": run, "epoch": first["epoch"], "have": {}, "outline": outline["id"]}
+    assert not {"outline", "best"} & set(answer(feed, asked))
+    assert feed.tokens(run) == (0, 0)  # of rows without tokens
+
+
+def test_only_new_norms_of_layers_are_sent(tmp_path):
+    rows = [{"step": step, "gradient": [1.0], "weight": [2.0]} for step in (2, 4, 6)]
+    (tmp_path / layer_norms.FILE).write_text("".join(json.dumps(row) + "\n" for row in ({"layers": ["0"]}, *rows)))
+
+    def ask(**request):
+        return layer_rows(lambda run: tmp_path, request)
+
+    assert ask(run="r", count=0, last=0) == {"layers": ["0"], "rows": rows}
+    assert ask(run="r", count=2, last=4) == {"rows": rows[2:]} and ask(run="r", count=3, last=6) == {"rows": []}
+    assert ask(run="r", count=2, last=2)["layers"] == ["0"]  # rows were left out meanwhile
+    assert (
+        ask(run=7) == ask() == layer_rows(None, {"run": "r"}) == layer_rows(lambda run: tmp_path / "no", {"run": "r"})
+    )
 
 
 def test_units_are_said_once(store):
@@ -249,6 +280,52 @@ def test_another_task_s_run_has_other_units(page, store):
         fill(store, run, 1, 30)
         show(page, run)
         assert page.locator("[data-key=loss] .lp-unit").inner_text() == f"({unit})"
+
+
+def test_marks_plans_and_layers_are_drawn_and_a_reload_keeps_zoom_and_axis(page, address, store):
+    run, _ = store.create_run("test", {"training": {"keep_best_checkpoint": True}}, "cpu")
+    store.add_metrics(run, 0, {"memory_load": 7e8})
+    fill(
+        store, run, 1, 40, change=lambda step: values(step) | {"memory_checkpoint": 9e8} if step == 20 else values(step)
+    )
+    store.add_event("plan", {"memory": 1_100_000_000}, run_id=run)
+    store.add_event("schedule", {"points": [[step, 2e-4] for step in (1, 30, 60, 90)]}, run_id=run)
+    folder = store.path.parent / run
+    folder.mkdir()
+    rows = [{"step": step, "gradient": [1.0, 2.0], "weight": [2.0, 3.0]} for step in (2, 4)]
+    text = "".join(json.dumps(row) + "\n" for row in ({"layers": ["0", "head"]}, *rows))
+    (folder / layer_norms.FILE).write_text(text)
+    show(page, run, charts=0)
+    page.locator("[data-key=layer_weights] .heatmaplayer").wait_for()
+    traces = page.evaluate(
+        "() => Object.fromEntries(['loss', 'memory', 'learning_rate', 'layer_gradients'].map(key => [key, "
+        "document.querySelector(`[data-key=${key}] .lp-plot`).data.map(({ name, x, y }) => [name, [...x], [...y]])]))"
+    )
+    assert traces["loss"][-1][:2] == ["best checkpoint", [40]]
+    marks = {name: (x, y) for name, x, y in traces["memory"]}
+    assert marks["model loaded"] == ([0], [pytest.approx(0.7)]) and marks["checkpoint"][0] == [20]
+    assert marks["forecast"] == ([0, 40], pytest.approx([1.1, 1.1]))
+    assert traces["learning_rate"][-1] == ["planned", [60, 90], [2e-4, 2e-4]]
+    assert traces["layer_gradients"][0][1:] == [[2, 4], ["0", "head"]]
+    card = page.locator("[data-key=layer_weights]")
+    card.get_by_role("button", name="Table / CSV").click()
+    assert card.locator("thead th").all_inner_texts() == ["step", "layer 0", "layer head"]
+    loss = page.locator("[data-key=loss]")
+    loss.get_by_role("button", name="Log").click()
+    page.evaluate("() => Plotly.relayout(document.querySelector('[data-key=loss] .lp-plot'), {'xaxis.range': [2, 4]})")
+    loss.locator(".lp-plot").hover()
+    with page.expect_download() as download:
+        loss.get_by_role("button", name="Picture (SVG)").click()
+    assert download.value.suggested_filename == f"{run}-loss.svg" and "<svg" in download.value.path().read_text()
+    page.reload()
+    page.locator(".lp-empty").wait_for()
+    show(page, run)
+    kept = page.evaluate(
+        "() => { const { xaxis: x, yaxis: y } = document.querySelector('[data-key=loss] .lp-plot')."
+        "_fullLayout; return [x.range, y.type]; }"
+    )
+    assert kept == [[2, 4], "log"]
+    loss.get_by_role("button", name="Log").click()
 
 
 def test_another_run_replaces_the_curves_and_hidden_pages_do_not_ask(page, store):

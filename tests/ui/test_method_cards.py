@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.methods import METHODS
 from studio.methods.capabilities import CAPABILITIES
 from studio.ui import method_cards
@@ -15,38 +15,38 @@ from tests.models.model_folders import tokenizer_folder
 class FakePage:
     """As much of a page as the pieces need."""
 
-    def __init__(self, desk, language="en"):
+    def __init__(self, editor, language="en"):
         from studio.words import translate
 
-        self.desk, self.language = desk, language
+        self.editor, self.language = editor, language
         self.t = lambda text, /, **values: translate(text, language, **values)
         self.say = lambda sentence: sentence.say(language)
 
 
 @pytest.fixture
-def desk(tmp_path):
+def editor(tmp_path):
     from studio.home import Home
     from studio.store import Store
 
     home = Home(tmp_path / "home")
-    return Desk(home, Store(home.database))
+    return DraftEditor(home, Store(home.database))
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_all_cards_are_drawn_soon_and_stay_small(desk, language):
-    page = FakePage(desk, language)
-    outlook, draft = desk.outlook(), desk.draft()
-    html = method_cards.cards_html(page, outlook, draft, "", "")
+def test_all_cards_are_drawn_soon_and_stay_small(editor, language):
+    page = FakePage(editor, language)
+    preflight, draft = editor.preflight(), editor.draft()
+    html = method_cards.cards_html(page, preflight, draft, "", "")
     began = time.process_time()
-    method_cards.cards_html(page, outlook, draft, "", "")
+    method_cards.cards_html(page, preflight, draft, "", "")
     seconds = time.process_time() - began
     print(f"{len(METHODS)} cards: {len(html) / 1000:.0f} kB, {1000 * seconds:.0f} ms")
     assert html.count("<article") == len(METHODS)
     assert len(html.encode()) < 5000 * len(METHODS) and seconds < 0.02 * len(METHODS)
 
 
-def test_search_finds_names_purposes_and_papers(desk):
-    page = FakePage(desk)
+def test_search_finds_names_purposes_and_papers(editor):
+    page = FakePage(editor)
 
     def found(words, kind=""):
         return set(method_cards.search(kind, words, page.language))
@@ -68,15 +68,15 @@ def test_search_finds_names_purposes_and_papers(desk):
         "intrinsic_prompt",
     }
     assert found("", "baseline") == {"full"}
-    assert "No method fits" in method_cards.cards_html(page, desk.outlook(), desk.draft(), "", "xyzzy")
+    assert "No method fits" in method_cards.cards_html(page, editor.preflight(), editor.draft(), "", "xyzzy")
 
 
-def test_the_comparison_has_every_row_for_both(desk):
-    page = FakePage(desk)
-    html = method_cards.compare_html(page, desk.outlook(), ["lora", "prompt_tuning"])
+def test_the_comparison_has_every_row_for_both(editor):
+    page = FakePage(editor)
+    html = method_cards.compare_html(page, editor.preflight(), ["lora", "prompt_tuning"])
     assert html.count('scope="row"') == 11 + len(CAPABILITIES)
     assert "it changes the input" in html and "179,200" in html and "MB" in html
-    assert "Choose two methods" in method_cards.compare_html(page, desk.outlook(), ["lora"])
+    assert "Choose two methods" in method_cards.compare_html(page, editor.preflight(), ["lora"])
 
 
 def test_a_third_method_takes_the_place_of_the_first():
@@ -88,22 +88,24 @@ def test_a_third_method_takes_the_place_of_the_first():
     )
 
 
-def test_the_card_says_why_quantisation_rules_a_method_out(desk):
-    desk.change(machine={**desk.draft()["machine"], "quantisation": "int8"})
-    html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "dora")
+def test_the_card_says_why_quantisation_rules_a_method_out(editor):
+    editor.change(machine={**editor.draft()["machine"], "quantisation": "int8"})
+    html = method_cards.cards_html(FakePage(editor), editor.preflight(), editor.draft(), "", "dora")
     assert "does not go with a base in 8 bit" in html and "disabled" in html
 
 
-def test_only_what_can_be_used_can_be_chosen(desk):
+def test_only_what_can_be_used_can_be_chosen(editor):
     """Prefix-Tuning can go on from an adapter of the library, but no adapter makes it go with pictures; AdapterFusion
     lacks nothing else than adapters."""
-    assert "disabled" not in method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "adapterfusion")
-    desk.choose_task("image")
-    html = method_cards.cards_html(FakePage(desk), desk.outlook(), desk.draft(), "", "prefix-tuning generation")
+    assert "disabled" not in method_cards.cards_html(
+        FakePage(editor), editor.preflight(), editor.draft(), "", "adapterfusion"
+    )
+    editor.choose_task("image")
+    html = method_cards.cards_html(FakePage(editor), editor.preflight(), editor.draft(), "", "prefix-tuning generation")
     assert "does not go with image models" in html and html.count("disabled") >= html.count("<article") == 1
 
 
-def test_options_without_effect_on_the_model_are_reported(desk, tmp_path):
+def test_options_without_effect_on_the_model_are_reported(editor, tmp_path):
     """Phi-3 computes queries, keys and values in one layer, so (IA)³ can scale the MLP alone."""
     from transformers import Phi3Config, Phi3ForCausalLM
 
@@ -117,45 +119,53 @@ def test_options_without_effect_on_the_model_are_reported(desk, tmp_path):
             pad_token_id=0,
         )
     ).save_pretrained(tokenizer_folder(tmp_path / "phi3"))
-    desk.change(model={"name": str(tmp_path / "phi3"), "revision": None})
-    desk.choose_method("ia3")
-    text = chosen_html(FakePage(desk), METHODS["ia3"])
+    editor.change(model={"name": str(tmp_path / "phi3"), "revision": None})
+    editor.choose_method("ia3")
+    text = chosen_html(FakePage(editor), METHODS["ia3"])
     assert (
         "Scale keys and values" in text
         and "does nothing on Phi3ForCausalLM" in text
         and "Trainable parameters: 48" in text
     )
-    desk.change(method={"name": "ia3", "attention": False})
-    assert "does nothing" not in chosen_html(FakePage(desk), METHODS["ia3"])
+    editor.change(method={"name": "ia3", "attention": False})
+    assert "does nothing" not in chosen_html(FakePage(editor), METHODS["ia3"])
 
 
-def test_a_chooser_offers_only_what_its_method_can_take(desk):
+def test_a_chooser_offers_only_what_its_method_can_take(editor):
     """Stage 2 of Intrinsic Prompt Tuning what stage 1 made, AdapterFusion the adapters that stand after the MLP
     alone."""
     from studio.options import form_fields
 
-    page = FakePage(desk)
-    page.store = desk.store
+    page = FakePage(editor)
+    page.store = editor.store
     for name, method in {
         "plain": {"name": "prompt_tuning"},
         "found": {"name": "intrinsic_prompt", "stage": "find"},
         "fine-tuned": {"name": "intrinsic_prompt", "stage": "train"},
     }.items():
-        desk.store.add_adapter(
-            name, name, None, {"base": "starter", "ships_as": "PROMPT_TUNING", "recipe": {"method": method}}
+        editor.store.add_adapter(
+            name, name, None, {"base": "starter", "artefact_type": "PROMPT_TUNING", "recipe": {"method": method}}
         )
     for place in ("pfeiffer", "houlsby", "parallel"):
-        desk.store.add_adapter(
+        editor.store.add_adapter(
             place,
             place,
             None,
-            {"base": "starter", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": place}}},
+            {
+                "base": "starter",
+                "artefact_type": "BOTTLENECK",
+                "recipe": {"method": {"name": "adapter", "place": place}},
+            },
         )
-    desk.store.add_adapter(
+    editor.store.add_adapter(
         "other",
         "other",
         None,
-        {"base": "elsewhere", "ships_as": "BOTTLENECK", "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}}},
+        {
+            "base": "elsewhere",
+            "artefact_type": "BOTTLENECK",
+            "recipe": {"method": {"name": "adapter", "place": "pfeiffer"}},
+        },
     )
 
     def offered(method, key):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import STARTER, Home
 from studio.presets import apply, preset
 from studio.store import Store
@@ -15,16 +15,16 @@ from tests.ui.bare import bare_page
 
 
 @pytest.fixture
-def desk(tmp_path):
+def editor(tmp_path):
     home = Home(tmp_path / "home")
-    made = Desk(home, Store(home.database))
+    made = DraftEditor(home, Store(home.database))
     made.change(**apply(preset("leaves"), made.draft()))
     return made
 
 
-def test_a_picture_as_the_model_gets_it(desk):
-    shown = view_html(bare_page(), desk.outlook(), 3)
-    record = desk.outlook().dataset.train[2]
+def test_a_picture_as_the_model_gets_it(editor):
+    shown = view_html(bare_page(), editor.preflight(), 3)
+    record = editor.preflight().dataset.train[2]
     assert (
         f"Picture 3 of 200: {record.value['image'].rpartition('!')[2]}. The label to predict is "
         f"{record.value['label']}." in shown
@@ -34,14 +34,14 @@ def test_a_picture_as_the_model_gets_it(desk):
         and "6 × 6 patches of 8 × 8 pixels" in shown
     )
     assert shown.count("<img src=") == 2 and 'class="grid"' in shown and "mirrored" not in shown
-    desk.change(task={**desk.draft()["task"], "augment": True})
-    assert "mirrored and shifted" in view_html(bare_page(), desk.outlook(), 999)
+    editor.change(task={**editor.draft()["task"], "augment": True})
+    assert "mirrored and shifted" in view_html(bare_page(), editor.preflight(), 999)
 
 
-def test_an_incomplete_processor_config_raises_a_studio_error(desk, tmp_path):
+def test_an_incomplete_processor_config_raises_a_studio_error(editor, tmp_path):
     shutil.copytree(STARTER.parent / "starter_vit", tmp_path / "vit")
     path = tmp_path / "vit" / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "do_pad": True}))
-    desk.change(model={**desk.draft()["model"], "name": str(tmp_path / "vit")})
-    shown = view_html(bare_page(), desk.outlook(), 1)
+    editor.change(model={**editor.draft()["model"], "name": str(tmp_path / "vit")})
+    shown = view_html(bare_page(), editor.preflight(), 1)
     assert "cannot be shown here" in shown and "<img" not in shown

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import gradio as gr
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.evaluation.predictions import Prediction, write
 from studio.home import Home
 from studio.recipe import recipe_from
@@ -43,7 +43,7 @@ def page(tmp_path):
     home = Home(tmp_path / "home")
     store = Store(home.database)
     with gr.Blocks() as demo:
-        return Page(demo, "en", Desk(home, store), Feed(store))
+        return Page(demo, "en", DraftEditor(home, store), Feed(store))
 
 
 def run_of(page, **values) -> str:

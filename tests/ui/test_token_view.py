@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.home import Home
 from studio.store import Store
 from studio.ui.data_report import length_facts
@@ -14,35 +14,35 @@ from tests.ui.bare import bare_page
 
 
 @pytest.fixture
-def desk(tmp_path):
+def editor(tmp_path):
     home = Home(tmp_path / "home")
-    return Desk(home, Store(home.database))
+    return DraftEditor(home, Store(home.database))
 
 
-def brought(desk, tmp_path, *rows):
+def brought(editor, tmp_path, *rows):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    desk.use(str(path))
-    desk.change(data={**desk.draft()["data"], "validation_fraction": 0.0})
-    return desk.outlook()
+    editor.use(str(path))
+    editor.change(data={**editor.draft()["data"], "validation_fraction": 0.0})
+    return editor.preflight()
 
 
-def counted(outlook):
+def counted(preflight):
     """Tokens that the view says of all examples together."""
-    shown = [view_html(bare_page(), outlook, number) for number in range(1, len(outlook.dataset.train) + 1)]
+    shown = [view_html(bare_page(), preflight, number) for number in range(1, len(preflight.dataset.train) + 1)]
     return sum(int(re.search(r"(\d+) tokens, of which", text)[1]) for text in shown)
 
 
-def test_tokens_in_all_are_those_of_both_answers(desk, tmp_path):
+def test_tokens_in_all_are_those_of_both_answers(editor, tmp_path):
     pair = {"prompt": "How many sails has she?", "chosen": "Five, and a flag.", "rejected": "No."}
     found = brought(
-        desk,
+        editor,
         tmp_path,
         pair,
         {**pair, "prompt": "Where to?", "rejected": "To the far end of the world and back again by tea time."},
     )
     facts = dict(length_facts(bare_page(), found))
-    assert desk.draft()["task"]["name"] == "preference" and facts["Tokens in all"] == str(counted(found))
+    assert editor.draft()["task"]["name"] == "preference" and facts["Tokens in all"] == str(counted(found))
     better, worse = view_html(bare_page(), found, 1).split("<h4>")[1:]
     assert (
         better.startswith("Better answer<")
@@ -55,18 +55,18 @@ def test_tokens_in_all_are_those_of_both_answers(desk, tmp_path):
 @pytest.mark.parametrize(
     "row", [{"text": "A letter about a late parcel.", "label": "late"}, {"prompt": "Why?", "completion": "Because."}]
 )
-def test_tokens_in_all_elsewhere(desk, tmp_path, row):
-    found = brought(desk, tmp_path, *({key: value + str(n % 2) for key, value in row.items()} for n in range(8)))
+def test_tokens_in_all_elsewhere(editor, tmp_path, row):
+    found = brought(editor, tmp_path, *({key: value + str(n % 2) for key, value in row.items()} for n in range(8)))
     assert dict(length_facts(bare_page(), found))["Tokens in all"] == str(counted(found)) == str(sum(found.lengths))
 
 
-def test_feedback_says_whether_the_answer_is_good(desk, tmp_path):
+def test_feedback_says_whether_the_answer_is_good(editor, tmp_path):
     found = brought(
-        desk,
+        editor,
         tmp_path,
         *({"prompt": f"Question {n}?", "completion": f"Answer {n}.", "label": n % 2 == 0} for n in range(4)),
     )
-    assert desk.draft()["task"]["name"] == "feedback"
+    assert editor.draft()["task"]["name"] == "feedback"
     assert "The answer is marked good: training makes it more likely." in view_html(
         bare_page(), found, 1
     ) and "marked bad" not in view_html(bare_page(), found, 1)

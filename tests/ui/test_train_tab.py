@@ -1,5 +1,6 @@
 """What the Train tab draws of runs, checkpoints, the queue and devices, and who may press its buttons."""
 
+import json
 import re
 import time
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import gradio as gr
 import pytest
 
 from studio import hardware
-from studio.desk import Desk
+from studio.draft import DraftEditor
 from studio.hardware import GB, Gpu, Hardware
 from studio.home import Home
 from studio.jobs import client
@@ -20,6 +21,7 @@ from studio.ui.checkpoint_panel import checkpoints_html, on_longer
 from studio.ui.checkpoint_panel import on_press as press_checkpoint
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
+from studio.ui.run_log import samples_html
 from studio.ui.run_status import status_html, time_left
 from studio.words import Sentence, StudioError
 
@@ -30,7 +32,7 @@ HOSTILE = '<script>alert(1)</script> "name"'
 def page(tmp_path, monkeypatch):
     monkeypatch.setattr(client, "ensure_supervisor", lambda home: False)
     home = Home(tmp_path / "home")
-    return Page(None, "en", Desk(home, Store(home.database)), Feed(Store(home.database)))
+    return Page(None, "en", DraftEditor(home, Store(home.database)), Feed(Store(home.database)))
 
 
 def made(page, state="done", name=HOSTILE, rate=2e-4, losses=(), reason=None, result=None) -> dict:
@@ -68,8 +70,8 @@ def test_every_state_is_drawn_and_names_are_text(page, state, language):
     wanted = {
         "queued": [],
         "running": ["finish", "discard"],
-        "done": ["chat", "library", "report", "recipe", "again"],
-    }.get(state, ["report", "recipe", "again"])
+        "done": ["chat", "library", "report", "bug", "recipe", "again"],
+    }.get(state, ["report", "bug", "recipe", "again"])
     assert acts(html) == wanted
     assert "<script>" not in queue_panel.runs_html(page, run["id"])
 
@@ -136,6 +138,34 @@ def test_time_left_looks_at_the_rows_of_its_own_run(page):
     assert time_left(page, {**run, "started": time.time() - 60}, 40) is not None
 
 
+def test_time_left_says_how_sure_it_is_and_tokens_are_counted(page):
+    run = made(page, "running")
+    began = time.time() - 100
+    with page.store.transaction() as db:
+        for step in range(1, 41):  # of 1 s, but every second block of five steps takes twice as long
+            began += 1 if step // 5 % 2 else 2
+            values = {"loss": 1.0, "seconds": 1.0, "tokens": 300, "padding": 0.25}
+            db.execute(
+                'INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)',
+                (run["id"], step, began, json.dumps(values)),
+            )
+    left = time_left(page, {**run, "started": began - 1000}, 140)
+    assert 130 < left.seconds < 170 and 10 < left.margin < 60
+    html = status_html(page, {**run, "started": began - 1000, "step": 40}, {"steps": 140})
+    assert " left (" in html and "12,000 tokens seen · 300 a second · 25% padding" in html
+
+
+def test_answers_are_a_filmstrip(page):
+    answers = ["Hi", HOSTILE, HOSTILE]
+    events = [
+        {"data": {"prompt": "p", "expected": HOSTILE, "answer": answer, "step": step}}
+        for step, answer in enumerate(answers, 1)
+    ]
+    html = samples_html(page, events)
+    assert re.findall(r'<li class="(\w*)"', html) == ["", "", "same"] and "<script>" not in html
+    assert html.index("step 1") < html.index("step 3") and html.count('class="right"') == 2
+
+
 GPUS = tuple(Gpu(index, f"NVIDIA H{index}00", 80 * GB, (70 - index) * GB, (9, 0), "1") for index in range(2))
 
 
@@ -153,14 +183,14 @@ def test_devices_say_what_each_has_free_and_one_is_chosen(page, monkeypatch):
     assert "1 run waiting" in html and html.count(" free") >= 3
     assert client.choose_device(page.store, "auto") == "cuda:1"  # a run has a claim on the first one
     device_picker.choose(page, "cuda:0")
-    assert page.desk.draft()["machine"]["device"] == "cuda:0"
+    assert page.editor.draft()["machine"]["device"] == "cuda:0"
     assert 'data-item="cuda:0" aria-pressed="true"' in device_picker.devices_html(page)
 
 
 def test_the_remedy_is_started_or_put_on_the_desk(page):
     run = made(page, "done", rate=0.5, losses=[2 + step / 5 for step in range(30)])
     html = diagnosis_panel.diagnosis_html(page, run)
-    assert acts(html) == ["mend", "mend-desk"] and "exploded" in html
+    assert acts(html) == ["mend", "mend-draft"] and "exploded" in html
     new = page.store.run(diagnosis_panel.start_mended(page, run, 0))
     assert new["state"] == "queued" and new["recipe"]["training"]["learning_rate"] < 0.1
     assert diagnosis_panel.mended(page, run, 0).to_dict() == new["recipe"]
@@ -172,7 +202,7 @@ def test_the_remedy_is_started_or_put_on_the_desk(page):
 def test_a_visitor_looks_and_changes_nothing(page, monkeypatch):
     run = made(page, "running")
     monkeypatch.setenv("SPACE_ID", "Ada/studio")
-    for act in ("finish", "discard", "again", "recipe", "mend", "mend-desk", "report"):
+    for act in ("finish", "discard", "again", "recipe", "mend", "mend-draft", "report"):
         with pytest.raises(gr.Error, match="owner"):
             train_tab.on_press(page, run["id"], SimpleNamespace(act=act, item=run["id"]), None)
     assert page.store.latest_request(run["job_id"]) is None and len(page.store.runs()) == 1

@@ -41,9 +41,9 @@ class ClassTrainer(StudioTrainer):
 
     def classified(self, model, inputs) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = dict(inputs)
-        labels, tokens = inputs.pop("labels"), inputs.pop("tokens")
         if model.training:
-            self.tokens_seen += int(tokens)
+            self.count_tokens(inputs)
+        labels, _ = inputs.pop("labels"), inputs.pop("tokens")
         return class_logits(model, inputs, has_virtual_tokens=self.virtual > 0), labels
 
     @torch.no_grad()

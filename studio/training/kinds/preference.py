@@ -53,26 +53,27 @@ class Preference(Generation):
         prompts.
         """
         found: dict = {}
-        thought: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
-        text: dict[str, list[str]] = {}
+        metrics: dict[str, list[PreferenceMetrics]] = {"": [], "base_": []}
+        answers: dict[str, list[str]] = {}
         for prefix, model in fine_tuned_and_base(self.job, trainer.model, bare):
             if trainer.eval_dataset is not None:
-                found[f"{prefix}eval_loss"], thought[prefix] = trainer.judged(model if prefix else None)
-            text[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
-        rows = self._rows(thought["base_"], thought[""], iter(zip(text["base_"], text[""], strict=True)))
+                found[f"{prefix}eval_loss"], metrics[prefix] = trainer.validation_metrics(model if prefix else None)
+            answers[prefix] = self.answered(model, self.questions[: self.recipe.training.evaluation_rows])
+        rows = self._rows(metrics["base_"], metrics[""], iter(zip(answers["base_"], answers[""], strict=True)))
         return found | kept(self.job, rows)
 
     def _rows(
-        self, before: list[PreferenceMetrics], after: list[PreferenceMetrics], text: Iterator[tuple[str, str]]
+        self, before: list[PreferenceMetrics], after: list[PreferenceMetrics], answers: Iterator[tuple[str, str]]
     ) -> list[Prediction]:
         rows = []
         for record, old, new in zip((record.value for record in self.records), before, after, strict=False):
-            base, fine_tuned = next(text, ("", "")) if self.recipe.task.question(record) else ("", "")
+            base, fine_tuned = next(answers, ("", "")) if self.recipe.task.question(record) else ("", "")
             prompt = asked(Question(record["prompt"], ""))
             if "chosen" in record:
                 scores = {"preferred": (old.preferred, new.preferred), "margin": (old.margin, new.margin)}
                 rows.append(Prediction(prompt, record["chosen"], base, fine_tuned, scores, record["rejected"]))
             else:
                 good, bad = (record["completion"], "") if record["label"] else ("", record["completion"])
-                rows.append(Prediction(prompt, good, base, fine_tuned, {"heeded": (old.right, new.right)}, bad))
+                scores = {"reward_accuracy": (old.reward_accuracy, new.reward_accuracy)}
+                rows.append(Prediction(prompt, good, base, fine_tuned, scores, bad))
         return rows

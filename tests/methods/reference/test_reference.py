@@ -47,7 +47,7 @@ def test_twenty_steps_have_the_same_losses(method, tmp_path, monkeypatch):
     rows = [{"input_ids": item.ids, "labels": item.labels} for item in seen["trainer"].train_dataset.encoded]
     expected = plain.losses(method, str(STARTER), rows, collate, str(tmp_path), RATES[method])
     found = runs.losses(run)
-    assert METHODS[method].ships_as == plain.CONFIGS[method].peft_type.value
+    assert METHODS[method].artefact_type == plain.CONFIGS[method].peft_type.value
     assert len(expected) == 20 and expected[-1] < expected[0]
     assert max(abs(found[step + 1] - loss) for step, loss in enumerate(expected)) < 1e-5, list(
         zip(found.values(), expected, strict=True)

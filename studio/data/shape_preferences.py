@@ -11,14 +11,14 @@ from studio.data.columns import (
     Columns,
     Found,
     by_name,
-    earlier,
+    holds_history,
     named,
     names_evidence,
     role_evidence,
     with_extra,
 )
-from studio.data.judged import OF_BAD, YES_OR_NO, verdict
 from studio.data.mapping import Mapping
+from studio.data.preference_rows import OF_BAD, YES_OR_NO, verdict
 from studio.data.row_cells import normal
 from studio.data.rows import Row
 from studio.data.shape_graded import scores_beside
@@ -50,7 +50,7 @@ def conversation(columns: Columns, taken: set[str], answered: bool | None = None
     found = {
         name: column
         for name, column in columns.items()
-        if name not in taken and column.looks_like_conversation and column.lists and not earlier(columns, name)
+        if name not in taken and column.looks_like_conversation and column.lists and not holds_history(columns, name)
     }
     if answered is not None:
         found = {name: column for name, column in found.items() if (2 * column.answered >= column.filled) == answered}
@@ -153,9 +153,9 @@ def verdicts(columns: Columns, rows: list[Row]) -> Found:
     if talk := conversation(rest, set(roles.values()), answered=True):
         roles = {"prompt": talk}
     elif (talk := conversation(rest, set(roles.values()), answered=False)) and (
-        flag_count := named(rest, "completion", {talk})
+        answer := named(rest, "completion", {talk})
     ):
-        roles = {"prompt": talk, "completion": flag_count}
+        roles = {"prompt": talk, "completion": answer}
     if not roles:
         return None
     roles = with_extra(rest, roles, ((*_AROUND, "reasoning") if "completion" in roles else _AROUND))

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from studio.data.dataset import DataSpec, load
-from studio.data.judged import verdict
 from studio.data.mapping import Mapping, apply
+from studio.data.preference_rows import verdict
 from studio.data.read import open_source
 from studio.data.reading import NothingUsable
 from studio.data.rows import Row, RowProblem

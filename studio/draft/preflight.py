@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studio import hardware
+from studio import hardware, trackers
 from studio.data.dataset import Dataset
 from studio.data.reading import NothingUsable
 from studio.data.report import Report
 from studio.data.token_report import with_tokens
-from studio.desk.readings import Readings, StillReading
+from studio.draft.dataset_cache import DatasetCache, ReadingInProgress
 from studio.forecast import Forecast, forecast
 from studio.library import continuing
 from studio.models.resolve import local_folder
@@ -34,7 +34,7 @@ _UNREADABLE = {
 
 
 @dataclass
-class Outlook:
+class Preflight:
     """What is known about a draft before its run. A field that could not be determined is None.
 
     recipe: the draft as a recipe, with defaults in place of its invalid parts; wrong: names of these parts. lengths:
@@ -62,7 +62,7 @@ class Outlook:
             return action()
         except StudioError as error:
             self.problems[part] = error.sentence
-            self.waiting = self.waiting or isinstance(error, StillReading)
+            self.waiting = self.waiting or isinstance(error, ReadingInProgress)
             self.unusable = error if isinstance(error, NothingUsable) else self.unusable
         except Exception as error:  # files from elsewhere can be broken in unforeseen ways; keep the page working
             _log.exception("The draft's %s cannot be judged", part)
@@ -72,10 +72,10 @@ class Outlook:
         return None
 
 
-def look(draft: dict, readings: Readings, store: Store) -> Outlook:
+def check_draft(draft: dict, datasets: DatasetCache, store: Store) -> Preflight:
     """Validate `draft` and forecast its run. store: holds the earlier runs whose measured speeds the forecast uses."""
     recipe, wrong = valid_parts(draft)
-    found = Outlook(recipe, wrong)
+    found = Preflight(recipe, wrong)
     if wrong:
         found.attempt("recipe", lambda: recipe_from(draft))
     folder = (
@@ -91,8 +91,10 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
         found.problems.setdefault("method", mismatch)
     if not wrong and (conflict := recipe.conflict()):
         found.problems["machine"] = conflict
+    if not wrong and (lack := trackers.missing(recipe.training.trackers)):
+        found.problems.setdefault("machine", lack)
     if not wrong & {"data", "task"}:
-        _look_at_data(found, readings, folder)
+        _look_at_data(found, datasets, folder)
     machine = found.attempt("machine", lambda: (hardware.choose_device(recipe.machine.device), hardware.machine())[1])
     if found.shape and machine and not (wrong or refusal):
         found.forecast = found.attempt(
@@ -101,7 +103,7 @@ def look(draft: dict, readings: Readings, store: Store) -> Outlook:
     return found
 
 
-def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
+def _usable_shape(found: Preflight, folder: Path | None) -> Shape | None:
     """The model's shape if the model is downloaded and supports the recipe; else record a problem and return None."""
     if folder is None:
         away = Sentence(
@@ -120,17 +122,17 @@ def _usable_shape(found: Outlook, folder: Path | None) -> Shape | None:
     return shape
 
 
-def _look_at_data(found: Outlook, readings: Readings, folder: Path | None) -> None:
+def _look_at_data(found: Preflight, datasets: DatasetCache, folder: Path | None) -> None:
     recipe = found.recipe
     if not recipe.data.source:
         found.problems["data"] = Sentence("No data yet: choose an example or bring a file of your own on the Data tab.")
         return
-    found.dataset, found.report = found.attempt("data", lambda: readings.dataset(recipe)) or (None, None)
+    found.dataset, found.report = found.attempt("data", lambda: datasets.dataset(recipe)) or (None, None)
     if found.dataset is None:
         return
     found.rows = len(found.dataset.train)
     countable = found.shape and recipe.task.modality == "text" and "training" not in found.wrong
-    if countable and (tokens := found.attempt("data", lambda: readings.tokens(recipe, found.dataset, folder))):
+    if countable and (tokens := found.attempt("data", lambda: datasets.tokens(recipe, found.dataset, folder))):
         found.lengths = recipe.task.example_lengths(tokens.rows, recipe.training.max_length)
         # If only a sample was tokenised, other rows may be as long as the limit.
         longest = max(found.lengths, default=0) if tokens.looked >= found.rows else recipe.training.max_length

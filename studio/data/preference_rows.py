@@ -120,7 +120,7 @@ def _pair(cells: Cells, alone: bool) -> tuple[list[dict], dict, dict]:
     Where both answers are whole conversations, the prompt is what precedes their last turn, and must be the same in
     both. alone: only the chosen answer is trained on, so that a row without a rejected one is accepted.
     """
-    prompt = cells.asked("prompt") if cells.text_of("prompt").strip() else cells.history()
+    prompt = cells.prompt_turns("prompt") if cells.text_of("prompt").strip() else cells.history()
     if alone and is_empty(cells.cell("rejected")):
         own, chosen = (
             _answer(cells, "chosen", prompt) if "chosen" in cells.columns else _parted(cells, prompt, "prompt")
@@ -203,7 +203,7 @@ def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = No
 
     unlike: if the cell lists several answers, skip those equal to this text.
     """
-    talk = cells.talk(role)
+    talk = cells.optional_turns(role)
     if talk is None and not prompt:
         talk = transcript(cells.text(role))
     if talk is None:
@@ -258,7 +258,7 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
             place=cells.place,
             column=cells.columns.get("scores", cells.columns["answers"]),
         )
-    return cells.with_system(cells.asked("prompt")), _message(cells, best), _message(cells, worst)
+    return cells.with_system(cells.prompt_turns("prompt")), _message(cells, best), _message(cells, worst)
 
 
 def _message(cells: Cells, answer: str | dict) -> dict:
@@ -322,7 +322,7 @@ def unpaired(cells: Cells, want: Want) -> dict:
             column=cells.columns["label"],
         )
     message = cells.answer("completion") if "completion" in cells.columns else []
-    messages = cells.checked([*cells.asked("prompt"), *message])
+    messages = cells.checked([*cells.prompt_turns("prompt"), *message])
     if want != "messages":
         *prompt, answer = messages
         return {"prompt": prompt, "completion": _words(cells, answer), "label": label, **cells.tools()}

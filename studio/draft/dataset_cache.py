@@ -15,7 +15,7 @@ from studio.data.process import Reading, is_large
 from studio.data.report import Report, report
 from studio.data.resolve import stamp
 from studio.data.token_report import Tokens, count_tokens
-from studio.desk.template_fixes import add_template_fixes
+from studio.draft.template_fixes import add_template_fixes
 from studio.recipe import Recipe
 from studio.tasks.length_policy import LengthPolicy
 from studio.words import StudioError
@@ -23,24 +23,24 @@ from studio.words import StudioError
 _KEPT = 4  # cached datasets, and cached token counts
 
 
-class StillReading(StudioError):
+class ReadingInProgress(StudioError):
     """Raised while the data is still being read in another process."""
 
 
-class Readings:
+class DatasetCache:
     """The cache. Thread-safe."""
 
     def __init__(self) -> None:
         self._datasets: OrderedDict[str, tuple[Dataset, Report]] = OrderedDict()
         self._tokens: OrderedDict[str, Tokens] = OrderedDict()
-        self._under_way: dict[str, Reading] = {}
+        self._in_progress: dict[str, Reading] = {}
         self._lock = threading.RLock()
 
     def dataset(self, recipe: Recipe) -> tuple[Dataset, Report]:
         """The recipe's dataset and its report.
 
-        Large data is read in another process; until that has ended, `StillReading` is raised with the number of rows
-        read so far. Raises StudioError if the data cannot be read.
+        Large data is read in another process; until that has ended, `ReadingInProgress` is raised with the number of
+        rows read so far. Raises StudioError if the data cannot be read.
         """
         key = json.dumps(
             [
@@ -55,16 +55,16 @@ class Readings:
             return _kept(self._datasets, key, lambda: self._read(key, recipe))
 
     def _read(self, key: str, recipe: Recipe) -> tuple[Dataset, Report]:
-        if key not in self._under_way:
+        if key not in self._in_progress:
             self.stop()
-            self._under_way.clear()  # readings of earlier data, no longer needed
+            self._in_progress.clear()  # datasets of earlier data, no longer needed
             if not is_large(recipe.data):
                 dataset = load(recipe.data, want=recipe.task.record_kind, separator=recipe.task.label_separator)
                 return dataset, report(dataset)
-            self._under_way[key] = Reading(recipe.data, recipe.task.record_kind, recipe.task.label_separator)
-        reading = self._under_way[key]
+            self._in_progress[key] = Reading(recipe.data, recipe.task.record_kind, recipe.task.label_separator)
+        reading = self._in_progress[key]
         if not reading.done:
-            raise StillReading("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
+            raise ReadingInProgress("Reading the data: {rows} rows so far.", rows=f"{reading.rows:,}")
         return reading.result()  # an error persists until the user presses Read again or changes the data
 
     def tokens(self, recipe: Recipe, dataset: Dataset, folder: Path) -> Tokens:
@@ -94,24 +94,24 @@ class Readings:
         with self._lock:
             return _kept(self._tokens, json.dumps(parts, sort_keys=True), count)
 
-    def under_way(self) -> Reading | None:
+    def in_progress(self) -> Reading | None:
         """The unfinished reading in another process, or None."""
-        return next((reading for reading in list(self._under_way.values()) if not reading.done), None)
+        return next((reading for reading in list(self._in_progress.values()) if not reading.done), None)
 
     def ended(self) -> bool:
         """Whether a reading in another process has ended, successfully or not."""
-        return any(reading.done for reading in list(self._under_way.values()))
+        return any(reading.done for reading in list(self._in_progress.values()))
 
     def stop(self) -> None:
         """Stop the unfinished reading, if there is one."""
-        if reading := self.under_way():
+        if reading := self.in_progress():
             reading.stop()
 
-    def again(self) -> None:
-        """Discard all readings in other processes, so that the next `dataset` reads the data again."""
+    def discard(self) -> None:
+        """Discard all datasets in other processes, so that the next `dataset` reads the data again."""
         with self._lock:
             self.stop()
-            self._under_way.clear()
+            self._in_progress.clear()
 
 
 def _kept(cache: OrderedDict, key: str, make):

@@ -1,7 +1,7 @@
-"""The draft recipe: edited part by part, validated by `outlook()`, queued as a run by `start()`.
+"""The draft recipe: edited part by part, validated by `preflight()`, queued as a run by `start()`.
 
 The draft is kept in the store, so it survives a page reload, a second window and a killed process. It may contain
-invalid values, exactly as the user typed them; `outlook()` reports them.
+invalid values, exactly as the user typed them; `preflight()` reports them.
 
 A file given by the user is opened before it is stored, so that a rejected file is never kept.
 """
@@ -22,8 +22,8 @@ from studio.data.resolve import resolve, stamp
 from studio.data.shape import propose, separator_of
 from studio.data.similar_columns import lost_rows
 from studio.data.source import Source
-from studio.desk.outlook import Outlook, look
-from studio.desk.readings import Readings
+from studio.draft.dataset_cache import DatasetCache
+from studio.draft.preflight import Preflight, check_draft
 from studio.home import Home
 from studio.jobs import client
 from studio.methods import METHODS
@@ -37,7 +37,7 @@ from studio.uploads import import_file
 from studio.words import StudioError
 
 _KEPT_MAPPINGS = 200
-# Seconds for which an outlook is reused although inputs outside the draft (free memory, measured speeds) may change.
+# Seconds for which a `Preflight` is reused although inputs outside the draft (free memory, measured speeds) may change.
 _FRESH = 2.0
 
 
@@ -51,15 +51,15 @@ def files_of(draft: dict) -> list[dict]:
     return [data, *data.get("more", []), *held]
 
 
-class Desk:
+class DraftEditor:
     """The draft recipe of one home directory. Thread-safe."""
 
     def __init__(self, home: Home, store: Store):
         self.home, self.store = home, store
-        self.readings = Readings()
+        self.datasets = DatasetCache()
         self._lock = threading.Lock()
         self._looking = threading.Lock()
-        self._seen: tuple[str, float, Outlook] | None = None
+        self._seen: tuple[str, float, Preflight] | None = None
 
     # ---- the draft --------------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class Desk:
         mapping = self._remembered_mapping(source, opened)
         try:
             shown = mapping or propose(opened).mapping
-        except StudioError:  # reported by the outlook; the user then assigns the columns
+        except StudioError:  # reported by the preflight check; the user then assigns the columns
             shown = None
         parts: dict = {"data": DataSpec(source=source, mapping=mapping).model_dump(mode="json")}
         if self.draft().get("name") in {item.values.get("name") for item in presets("sample")}:
@@ -156,7 +156,7 @@ class Desk:
             data={**draft["data"], "mapping": None, "validation_mapping": None},
             **self._model_for(TASKS[name]),
         )
-        with contextlib.suppress(StudioError):  # problems with the data are reported by the outlook
+        with contextlib.suppress(StudioError):  # problems with the data are reported by the preflight check
             opened = _look_at(draft["data"]["source"])
             self._suit_task(propose(opened, TASKS[name].record_kind).mapping, opened)
         return self.draft()
@@ -188,10 +188,10 @@ class Desk:
             and mapping
             and (mapping.get("shape") == "label_columns" or mapping.get("roles", {}).get("label") not in (None, before))
         ):
-            with contextlib.suppress(StudioError):  # problems with the data are reported by the outlook
+            with contextlib.suppress(StudioError):  # problems with the data are reported by the preflight check
                 self._suit_task(Mapping.model_validate(mapping), _look_at(source))
                 draft = self.draft()
-        if mapping is None or self.outlook().dataset:
+        if mapping is None or self.preflight().dataset:
             kept = self.store.note("mappings", {})
             kept.pop(key := _fingerprint(source), None)
             if mapping is not None:
@@ -204,13 +204,13 @@ class Desk:
 
         `change_mapping` compares it with the new one, so as to keep the user's task options if the label is the same.
         """
-        data = self.outlook().dataset
+        data = self.preflight().dataset
         return data.files[file].mapping.roles.get("label") if data and file < len(data.files) else None
 
     def lost_rows_with(self, mapping: dict, file: int = 0) -> tuple[list[int], int]:
         """(numbers of the rows of a file that cannot be used under `mapping`, number of its first rows examined)."""
         draft = self.draft()
-        source, recipe = _look_at(files_of(draft)[file]["source"]), self.outlook().recipe
+        source, recipe = _look_at(files_of(draft)[file]["source"]), self.preflight().recipe
         return lost_rows(
             source,
             Mapping.model_validate(mapping),
@@ -268,7 +268,7 @@ class Desk:
         data = self.draft()["data"]
         if values.get("validation") != data.get("validation"):
             mapping = None
-            with contextlib.suppress(StudioError):  # problems with the file are reported by the outlook
+            with contextlib.suppress(StudioError):  # problems with the file are reported by the preflight check
                 mapping = (
                     self._remembered_mapping(values["validation"], _look_at(values["validation"]))
                     if values.get("validation")
@@ -293,8 +293,8 @@ class Desk:
 
     # ---- before the run ---------------------------------------------------------------------------------------
 
-    def outlook(self) -> Outlook:
-        """Validate the draft and forecast its run. Errors that the user can fix are in `Outlook.problems`.
+    def preflight(self) -> Preflight:
+        """Validate the draft and forecast its run. Errors that the user can fix are in `Preflight.problems`.
 
         All tabs call this after every change, so the result is shared for `_FRESH` seconds: do not modify it.
         """
@@ -305,16 +305,21 @@ class Desk:
                 or self._seen[0] != key
                 or now - self._seen[1] > _FRESH
                 or self._seen[2].waiting
-                or self.readings.under_way()
+                or self.datasets.in_progress()
             ):
-                self._seen = (key, now, look(self.draft(), self.readings, self.store))
+                self._seen = (key, now, check_draft(self.draft(), self.datasets, self.store))
             return self._seen[2]
 
+    def preflight_of(self, draft: dict) -> Preflight:
+        """Like `preflight`, for a variant of the draft."""
+        with self._looking:
+            return check_draft(draft, self.datasets, self.store)
+
     def _made_from(self) -> str:
-        """Cache key of the outlook: the draft, its data files and model folder, and whether a reading has ended."""
+        """Cache key of a `Preflight`: the draft, its data files and model folder, and whether a reading has ended."""
         draft = self.draft()
-        parts: list = [draft, self.readings.ended()]
-        # A malformed name or path is reported by the outlook.
+        parts: list = [draft, self.datasets.ended()]
+        # A malformed name or path is reported by the preflight check.
         with contextlib.suppress(StudioError, ValueError, OSError):
             recipe = recipe_from(draft)
             parts += [stamp(recipe.data.sources), str(local_folder(recipe.model.name, recipe.model.revision))]
@@ -327,12 +332,12 @@ class Desk:
         return {"device": hardware.choose_device("auto"), "quantisation": quantisation}
 
     def start(self) -> str:
-        """Queue the draft as a run and return its id. Raises StudioError with the first problem of the outlook."""
-        outlook = self.outlook()
-        if outlook.problems:
-            raise StudioError(next(iter(outlook.problems.values())))
-        recipe = outlook.recipe
-        name = recipe.name.strip() or f"{outlook.dataset.title} · {recipe.method.summary()}"
+        """Queue the draft as a run and return its id. Raises StudioError with the first problem of its check."""
+        preflight = self.preflight()
+        if preflight.problems:
+            raise StudioError(next(iter(preflight.problems.values())))
+        recipe = preflight.recipe
+        name = recipe.name.strip() or f"{preflight.dataset.title} · {recipe.method.summary()}"
         return client.start_run(
             self.home, self.store, name, recipe.to_dict(), client.choose_device(self.store, recipe.machine.device)
         )
