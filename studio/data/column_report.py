@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -23,12 +24,18 @@ _GRADES = {
     *("human_feedback", "helpful", "correct", "is_correct", "preferred", "overall_score", "response_quality", "stars"),
 }
 _NAMED = 40  # column names per sentence at most
+_KEYS = 20  # keys of messages per sentence at most
+_JUDGES = re.compile(
+    r"(?:^|_)(?:rating|score|label|feedback|reward|grade|ignore|no_loss|train\w*|loss|masked|mask|weight)s?(?:$|_)"
+)
+"""Normalised keys of messages that may say how good a message is, or whether it is to be trained on."""
 
 
 def column_findings(dataset: Dataset) -> list[Finding]:
     """All findings of this module, except `media` for image classification, which uses the pictures."""
     return [
         *unused_columns(dataset),
+        *unused_keys(dataset),
         *grades_unused(dataset),
         *marked_questions(dataset),
         *rejected_answers(dataset),
@@ -63,6 +70,46 @@ def _unused(part: Part, several: bool) -> Finding:
         count=len(texts),
     )
     return Finding("unused", "warning", sentence, len(names), [])
+
+
+def unused_keys(dataset: Dataset) -> list[Finding]:
+    """The keys of messages that are not read, by file; a warning if one may say what is to be trained on."""
+    found = []
+    for part in dataset.files:
+        keys = part.unread_keys.most_common()
+        if not keys:
+            continue
+        judging = [(key, count) for key, count in keys if _judges(key)]
+        keys = [*judging, *(pair for pair in keys if pair not in judging)]
+        listed = _counted(keys[:_KEYS])
+        if len(keys) > _KEYS:
+            listed = Sentence("{name}, {more}", name=listed, more="…")
+        told = Sentence("Keys of messages in {name} that are not used: {keys}.", name=part.name, keys=listed)
+        if judging:
+            told = Sentence(
+                "{told} {keys} {count:seems|seem} to say how good a message is or whether to train on it, which is "
+                "not obeyed. Remove the rows or messages that are not to be trained on.",
+                told=told,
+                keys=", ".join(key[:40] for key, _ in judging[:_KEYS]),
+                count=len(judging),
+            )
+        found.append(Finding("unused_keys", "warning" if judging else "info", told, len(keys), []))
+    return found
+
+
+def _judges(key: str) -> bool:
+    return normal(key) in _GRADES or bool(_JUDGES.search(normal(key)))
+
+
+def _counted(keys: list[tuple[str, int]]) -> Sentence:
+    """The first keys, each with the number of messages that have it."""
+    (key, count), rest = keys[0], keys[1:]
+    told = Sentence("{key} ({count} {count:message|messages})", key=key[:40], count=count)
+    if key == "name":
+        told = Sentence(
+            "{key} ({count} {count:message|messages}, unless the chat template writes it)", key=key, count=count
+        )
+    return Sentence("{name}, {more}", name=told, more=_counted(rest)) if rest else told
 
 
 def grades_unused(dataset: Dataset) -> list[Finding]:

@@ -12,8 +12,8 @@ from studio.data.cells import as_list, as_text
 from studio.data.gradings import is_graded
 from studio.data.preference_rows import OF_BAD
 from studio.data.roles import ROLE_TITLES, Mapping
-from studio.data.row_cells import is_empty, normal, number_in, turns_in
-from studio.data.rows import RowProblem
+from studio.data.row_cells import factors_in, is_empty, normal, number_in, turns_in
+from studio.data.rows import Row, RowProblem
 from studio.data.speakers import exchanges, infer_roles
 from studio.data.transcripts import transcript
 from studio.data.turns import check_order, turns, unwrapped
@@ -51,7 +51,8 @@ _NAMES = {
     "reasoning": "reasoning reasoning_content thinking complex_cot chain_of_thought cot long_cot rationale thoughts "
     "thought think thinking_process reasoning_process reasoning_trace "
     "thinking_content thinking_trajectory thinking_trajectories scratchpad 思考 思考过程 思维链 推理 推理过程",
-    "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale 权重",
+    "weight": "loss_weight weight weights loss sample_weight example_weight loss_scale loss_mask loss_weights "
+    "turn_weights message_weights train_on_turn 权重",
     "mask_history": "mask_history",
 }
 SYNONYMS = {role: names.split() for role, names in _NAMES.items()}
@@ -215,6 +216,26 @@ def can_be_weights(column: Column) -> bool:
     return max(found) <= (1 if normal(column.name) == "loss" else 100)
 
 
+def weighs_turns(columns: Columns, rows: list[Row], talk: str) -> str | None:
+    """The column that lists loss weights, in most rows one for each turn of the column `talk` or for each answer."""
+    for name in columns:
+        if normal(name) in SYNONYMS["weight"] and columns[name].lists:
+            filled = [row.values for row in rows if not is_empty(row.values.get(name))]
+            if 2 * sum(_fit(as_list(values[name]), values.get(talk), talk) for values in filled) > len(filled):
+                return name
+    return None
+
+
+def _fit(listed: list | None, talk: object, column: str) -> bool:
+    if listed is None or factors_in(listed) is None:
+        return False
+    try:
+        found = turns(unwrapped(talk), Sentence(""), column)
+    except RowProblem:
+        return False
+    return len(listed) in (len(found), sum(turn["role"] == "assistant" for turn in found))
+
+
 def names_evidence(roles: dict[str, str]) -> list[Sentence]:
     """One sentence of evidence per role: its column was recognised by name."""
     return [
@@ -226,7 +247,15 @@ def names_evidence(roles: dict[str, str]) -> list[Sentence]:
 def role_evidence(columns: Columns, roles: dict[str, str]) -> list[Sentence]:
     """Sentences on the roles that change how answers are trained: weight, mask_history and reasoning."""
     text = []
-    if column := roles.get("weight"):
+    column = roles.get("weight")
+    if column and columns[column].lists:
+        text.append(
+            Sentence(
+                "Column '{column}' lists a weight for each message or each answer: 0 is read but not trained on.",
+                column=column,
+            )
+        )
+    elif column:
         found = [number for value in columns[column].values if (number := number_in(value)) is not None]
         text.append(
             Sentence(

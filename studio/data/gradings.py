@@ -20,6 +20,8 @@ from studio.data.speakers import ANSWER_KEYS, is_turn
 _TEXTS = (*ANSWER_KEYS, "text", "content", "value", "generation", "generated_text", "message")
 _RANKS = ("rank", "ranking")
 _SCORES = ("score", "overall_score", "rating", "reward", "grade")
+GRADED = frozenset((*_TEXTS, *_RANKS, *_SCORES))
+"""Keys of an answer in a list of graded answers that are read."""
 _MARKS = (("0", "1"), ("1", "2"), ("a", "b"), ("j", "k"))
 _TIES = ("tie", "both", "neither", "same", "equal", "none", "draw")
 

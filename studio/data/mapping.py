@@ -24,6 +24,7 @@ from studio.data.pictures import PREFIX
 from studio.data.roles import ROLE_TITLES, ROLES, SHAPES, Mapping, Shape, Want, check_mapping, columns_of, fits
 from studio.data.row_cells import Cells, flag
 from studio.data.rows import Row, RowProblem, place
+from studio.data.turn_keys import UnreadKeys
 
 __all__ = [
     "ROLES",
@@ -48,12 +49,13 @@ def apply(
     unit: str = "line",
     rewrite: Callable[[list[dict]], list[dict]] | None = None,
     separator: str = "",
+    unread: UnreadKeys | None = None,
 ) -> dict:
     """Convert `row` to one record of kind `want`, as listed in the module docstring.
 
     name, unit: name of the file and unit of its row numbers, for error messages. rewrite: function that repairs the
     turns of a conversation before their order is checked. separator: separator of the labels in a cell that may hold
-    any number of labels; "" if each row has one label.
+    any number of labels; "" if each row has one label. unread: counts the keys of messages that are not read.
 
     Raises RowProblem (a StudioError with a `kind`) if this row cannot be used, and StudioError if no row can become a
     `want` under the mapping.
@@ -61,7 +63,7 @@ def apply(
     if not fits(mapping, want):
         check_mapping(mapping, row.values, want, name)
     where = place(row.file or name, row.number, unit)
-    return _MAKERS[mapping.shape](Cells(mapping, row, where, rewrite, separator), want)
+    return _MAKERS[mapping.shape](Cells(mapping, row, where, rewrite, separator, unread), want)
 
 
 def _conversation(cells: Cells, want: Want) -> dict:

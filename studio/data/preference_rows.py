@@ -7,7 +7,7 @@ answer only. Independent of file formats.
 from __future__ import annotations
 
 from studio.data.cells import as_list, as_text
-from studio.data.gradings import first_is_better, graded_answers, grades_in, is_graded, is_tie
+from studio.data.gradings import GRADED, first_is_better, graded_answers, grades_in, is_graded, is_tie
 from studio.data.roles import Want
 from studio.data.row_cells import Cells, flag, is_empty, normal
 from studio.data.rows import RowProblem
@@ -195,7 +195,7 @@ def _parted(cells: Cells, talk: list[dict], role: str) -> tuple[list[dict], dict
             place=cells.place,
             column=cells.columns.get(role, role),
         )
-    return talk[:-1], {key: value for key, value in talk[-1].items() if key != "weight"}
+    return talk[:-1], talk[-1]
 
 
 def _answer(cells: Cells, role: str, prompt: list[dict], unlike: str | None = None) -> tuple[list[dict], dict]:
@@ -264,7 +264,7 @@ def _best_and_worst(cells: Cells) -> tuple[list[dict], dict, dict]:
 def _message(cells: Cells, answer: str | dict) -> dict:
     """An answer of a ranking, a text or a turn, as an assistant message."""
     if isinstance(answer, dict):
-        return turns([answer], cells.place, cells.columns["answers"])[0]
+        return turns([answer], cells.place, cells.columns["answers"], cells.unread.see)[0]
     return {"role": "assistant", "content": answer}
 
 
@@ -275,6 +275,8 @@ def _ranked(cells: Cells) -> list[tuple[str | dict, float]]:
     """
     value = cells.cell("answers")
     ranked = graded_answers(value) if is_graded(value) else None
+    for item in as_list(value) if ranked else ():
+        cells.unread.see_keys(item, GRADED)
     if ranked is None:
         answers = as_list(value) or []
         grades = [-at for at in range(len(answers))]

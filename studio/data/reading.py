@@ -21,6 +21,7 @@ from studio.data.rows import Counts, Problem, Problems, Row, RowProblem, place
 from studio.data.shape import propose
 from studio.data.similar_columns import propose_same_mapping
 from studio.data.source import Source
+from studio.data.turn_keys import UnreadKeys
 from studio.data.unused_columns import Unused
 from studio.words import Sentence, StudioError
 
@@ -34,7 +35,8 @@ class Part:
 
     counts: rows read, used and skipped, where a row that its weight repeats is used once; drawn: training rows of this
     file in one epoch, repetitions included; unused: columns that are not read; has_substance: those of them that hold
-    prose or media; media: those of them that hold images, audio or video.
+    prose or media; media: those of them that hold images, audio or video; unread_keys: key of messages that is not read
+    → messages that have something there.
     """
 
     source: Source = field(repr=False)
@@ -49,6 +51,7 @@ class Part:
     unused: list[str] = field(default_factory=list)
     has_substance: list[str] = field(default_factory=list)
     media: list[str] = field(default_factory=list)
+    unread_keys: Counter[str] = field(default_factory=Counter)
 
     def __getstate__(self) -> dict:
         return {**vars(self), "source": None}
@@ -112,6 +115,8 @@ class Reading:
         """
         source, own, seen, used, training_rows = part.source, Problems(), 0, 0, 0
         unused, rows = Unused(frozenset(columns_of(part.mapping)), source.columns), source.rows()
+        unread = UnreadKeys(weights_read=self.want == "messages")
+        part.unread_keys = unread.counts
         for row in rows:
             if training_rows == limit and not row.is_validation:
                 continue
@@ -120,7 +125,7 @@ class Reading:
                 part.preview.append(row)
             unused.look(row)
             try:
-                added = self._add(part, row, row.file or file, validation)
+                added = self._add(part, row, row.file or file, validation, unread)
             except RowProblem as problem:
                 own.add(Problem(row.number, problem.sentence, problem.kind, file=row.file or file))
             else:
@@ -150,7 +155,7 @@ class Reading:
             self.remedied["language"] += skipped
         self.problems.merge(own)
 
-    def _add(self, part: Part, row: Row, file: str, validation: bool) -> bool:
+    def _add(self, part: Part, row: Row, file: str, validation: bool, unread: UnreadKeys) -> bool:
         """Append the record of `row` to the store; return False if it is in a language that a remedy leaves out.
 
         Raises RowProblem if the row cannot be used.
@@ -158,7 +163,8 @@ class Reading:
         source = part.source
         self.merged = False
         try:
-            record = self._changed(self.apply(part.mapping, row, name=source.name, unit=source.unit))
+            made = self.apply(part.mapping, row, name=source.name, unit=source.unit, unread=unread)
+            record = self._changed(made)
             if self.language and language_of("\n".join(texts(record))) not in (self.language, ""):
                 return False
             is_validation = validation or (row.is_validation and not self.mixed)

@@ -17,7 +17,8 @@ from studio.data.roles import ROLES, Mapping
 from studio.data.rows import Row, RowProblem
 from studio.data.speakers import ANSWER_KEYS, QUESTION_KEYS, is_turn
 from studio.data.transcripts import open_prompt, transcript
-from studio.data.turns import check_order, turns, unwrapped
+from studio.data.turn_keys import UnreadKeys
+from studio.data.turns import TALKS, check_order, turns, unwrapped
 from studio.words import Sentence
 
 _NO_INPUT = {"<noinput>", "nan", "none", "null"}
@@ -82,7 +83,8 @@ class Cells:
     """The cells of one row, read by role.
 
     place: how error messages refer to the row; rewrite: function that repairs a conversation's turns before their order
-    is checked; separator: separator of several labels in one cell.
+    is checked; separator: separator of several labels in one cell; unread: counts the keys of messages that are not
+    read.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Cells:
         place: Sentence,
         rewrite: Callable[[list[dict]], list[dict]] | None = None,
         separator: str = "",
+        unread: UnreadKeys | None = None,
     ):
         self.mapping, self.row, self.place, self.rewrite, self.separator = mapping, row, place, rewrite, separator
+        self.unread = UnreadKeys() if unread is None else unread
         self.columns = mapping.roles
 
     def cell(self, role: str) -> Any:
@@ -139,12 +143,22 @@ class Cells:
         value = self.cell(role)
         if value is None or value == "":
             raise self.empty(role)
-        return turns(value, self.place, self.columns[role])
+        self._see_wrapper(role)
+        return turns(value, self.place, self.columns[role], self.unread.see)
 
     def optional_turns(self, role: str) -> list[dict] | None:
         """The turns in a cell that may hold plain text instead; None if it does."""
         found = turns_in(self.cell(role))
-        return None if found is None else turns(found, self.place, self.columns[role])
+        if found is None:
+            return None
+        self._see_wrapper(role)
+        return turns(found, self.place, self.columns[role], self.unread.see)
+
+    def _see_wrapper(self, role: str) -> None:
+        """Count the keys that an object has beside its list of messages."""
+        value = self.row.values.get(self.columns[role])
+        if isinstance(value, dict) and not is_turn(value):
+            self.unread.see_keys(value, (*TALKS, "tools"))
 
     def prompt_turns(self, role: str) -> list[dict]:
         """All turns before the answer: the history, then the prompt (text or turns) with its input."""
@@ -186,7 +200,7 @@ class Cells:
         items = structured(value)
         items = items if isinstance(items, list) else None
         if items and all(map(is_turn, items)):
-            return turns(items, self.place, self.columns["history"])
+            return turns(items, self.place, self.columns["history"], self.unread.see)
         if items and len(items) % 2 == 0 and all(isinstance(item, str) for item in items):
             items = [items[at : at + 2] for at in range(0, len(items), 2)]
         pairs = [_exchange(item) for item in items] if items is not None else [None]
@@ -196,6 +210,9 @@ class Cells:
                 "{place} has a history that is no list of question and answer. Correct that row.",
                 place=self.place,
             )
+        for item in items:
+            if isinstance(item, dict):
+                self.unread.see_keys(item, (*QUESTION_KEYS, *ANSWER_KEYS))
         return [
             {"role": role, "content": as_text(words)}
             for pair in pairs
@@ -261,11 +278,8 @@ class Cells:
             if offered
             else messages
         )
-        return {
-            "messages": self.with_weights(self.checked(bare)),
-            **({"tools": offered} if offered else {}),
-            **self.tools(),
-        }
+        messages = self.with_weights(self.checked(self.with_weight_list(bare)))
+        return {"messages": messages, **({"tools": offered} if offered else {}), **self.tools()}
 
     def tools(self) -> dict:
         """Return {"tools": […]} from the tools column or the object in the prompt cell; {} if there are none."""
@@ -295,6 +309,28 @@ class Cells:
             for turn in messages
         ]
 
+    def with_weight_list(self, messages: list[dict]) -> list[dict]:
+        """Return `messages` with the loss weights that the row lists, one for each message or for each answer.
+
+        Raises RowProblem if there is another number of weights.
+        """
+        if "weight" not in self.columns or (listed := as_list(self.cell("weight"))) is None:
+            return messages
+        factors, answers = factors_in(listed), [turn for turn in messages if turn["role"] == "assistant"]
+        if factors is None or len(factors) not in (len(messages), len(answers)):
+            raise RowProblem(
+                "shape",
+                "{place} has in '{column}' no list with a weight from 0 on for each of its {messages} "
+                "{messages:message|messages} or {answers} {answers:answer|answers}. Correct or remove the row.",
+                place=self.place,
+                column=self.columns["weight"],
+                messages=len(messages),
+                answers=len(answers),
+            )
+        each = len(factors) == len(messages)
+        left = iter(factors)
+        return [_weighed(turn, next(left)) if each or turn["role"] == "assistant" else turn for turn in messages]
+
     def flagged(self, role: str) -> bool:
         text = flag(value := self.cell(role))
         if text is None:
@@ -309,7 +345,7 @@ class Cells:
 
     def factor(self) -> float:
         """The loss factor of the row's answers; 1 if the cell is empty. Raises RowProblem if it is no weight."""
-        if is_empty(value := self.cell("weight")):
+        if is_empty(value := self.cell("weight")) or as_list(value) is not None:  # `with_weight_list` applies a list
             return 1
         number = number_in(value)
         if number is None:
@@ -322,6 +358,20 @@ class Cells:
                 column=self.columns["weight"],
             )
         return int(number) if number.is_integer() else number
+
+
+def factors_in(items: list) -> list[float] | None:
+    """The loss factors in a list, 1 for an empty item; None if another item is none."""
+    numbers = [1.0 if is_empty(item) else number_in(item) for item in items]
+    return None if None in numbers else numbers
+
+
+def _weighed(turn: dict, factor: float) -> dict:
+    """Return `turn` with its loss weight multiplied; that of a turn which is not an answer is 0 unless it is marked."""
+    usual = 1 if turn["role"] == "assistant" else 0
+    weight = turn.get("weight", 1) * factor
+    rest = {key: value for key, value in turn.items() if key != "weight"}
+    return rest if weight == usual else {**rest, "weight": int(weight) if weight == int(weight) else weight}
 
 
 def _exchange(item: Any) -> list | None:

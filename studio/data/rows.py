@@ -27,6 +27,7 @@ KINDS = {
     "calls": Sentence("Answers that call tools"),
     "media": Sentence("Pictures, sound or video"),
     "unused": Sentence("Columns not used"),
+    "unused_keys": Sentence("Keys of messages not used"),
     "worse": Sentence("Worse answers"),
     "grades": Sentence("Grades not used"),
     "duplicate": Sentence("Exact duplicates"),

@@ -18,6 +18,7 @@ from studio.data.columns import (
     named,
     names_evidence,
     role_evidence,
+    weighs_turns,
     with_extra,
 )
 from studio.data.mapping import SHAPES, Mapping, Want, fits
@@ -105,6 +106,8 @@ def _conversations(columns: Columns, rows: list[Row]) -> Found:
         return None  # the same, for a column of any name
     shape = "messages" if best.openai >= best.sharegpt else "sharegpt"
     roles = with_extra(columns, {"messages": best.name}, ("system", "tools", *_LEARNT))
+    if "weight" not in roles and (listed := weighs_turns(columns, rows, best.name)):
+        roles["weight"] = listed
     keys = ("role", "content") if shape == "messages" else ("from", "value")
     evidence = [
         Sentence(

@@ -1,7 +1,10 @@
 """Loss weights of a turn as data files mark them: a factor for the whole turn, and factors for spans of its text.
 
     weight, loss_weight, loss_scale    a number: OpenAI (0 or 1), LLaMA-Factory, ms-swift
-    loss, train, training              true or false, or a number: ms-swift, axolotl
+    loss, train, training, trainable   true or false, or a number: ms-swift, axolotl
+    train_on_turn                      the same: home-llm, for axolotl's message_field_training
+    loss_mask, step_loss_mask          the same, 1 is trained on: slime
+    masked, mask_loss, no_loss         true or false, true is not trained on: torchtune
     train_detail, training_detail      [{"begin_offset", "end_offset", "train"}] in characters of the content: axolotl.
                                        Both offsets are inclusive; characters in no entry are not trained on.
 
@@ -18,7 +21,12 @@ from studio.data.cells import as_text, structured
 from studio.data.rows import RowProblem
 from studio.words import Sentence
 
-MARKS = ("weight", "loss_weight", "loss_scale", "loss", "train", "training")
+MARKS = (
+    *("weight", "loss_weight", "loss_scale", "loss", "train", "training", "trainable", "train_on_turn"),
+    *("loss_mask", "step_loss_mask"),
+)
+NEGATED = ("masked", "mask_loss", "no_loss")
+"""Marks with inverted meaning: true is not trained on."""
 DETAILS = ("train_detail", "training_detail")
 _SAID = {"true": 1, "false": 0}
 
@@ -29,6 +37,12 @@ Spans = list[list]
 def weight_of(item: dict, place: Sentence) -> float | None:
     """The product of the distinct factors that a turn or a span is marked with; None if it has no mark."""
     found = {_number(item[key], key, place) for key in MARKS if key in item and as_text(item[key]).strip()}
+    for key in NEGATED:
+        if key in item and as_text(item[key]).strip():
+            masked = _number(item[key], key, place)
+            if masked not in (0, 1):
+                raise _no_weight(item[key], key, place)
+            found.add(1 - masked)
     return math.prod(found) if found else None
 
 
@@ -41,15 +55,18 @@ def _number(value: Any, key: str, place: Sentence) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < math.inf:
-        raise RowProblem(
-            "shape",
-            "{place} has a message with '{key}': {value}, which is no weight. Write true, false, or a number from 0 "
-            "up.",
-            place=place,
-            key=key,
-            value=as_text(value)[:40],
-        )
+        raise _no_weight(value, key, place)
     return int(number) if number == int(number) else number
+
+
+def _no_weight(value: Any, key: str, place: Sentence) -> RowProblem:
+    return RowProblem(
+        "shape",
+        "{place} has a message with '{key}': {value}, which is no weight. Write true, false, or a number from 0 up.",
+        place=place,
+        key=key,
+        value=as_text(value)[:40],
+    )
 
 
 def detailed(item: dict, length: int, place: Sentence) -> Spans | None:

@@ -11,6 +11,7 @@ Raises `RowProblem`, whose sentence begins with the given place. Independent of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from studio.data.calls import call_list, calls_with_words, tool_schemas
@@ -20,21 +21,25 @@ from studio.data.reasoning import OPEN, join_reasoning, split_reasoning
 from studio.data.rows import RowProblem
 from studio.data.speakers import CALLERS, ROLES, exchanges, infer_roles, is_turn, named, speaker, to_turns
 from studio.data.transcripts import transcript
-from studio.data.turn_weights import DETAILS, MARKS, detailed, moved, overlaid, weight_of
+from studio.data.turn_weights import DETAILS, MARKS, NEGATED, detailed, moved, overlaid, weight_of
 from studio.words import Sentence
 
 _PLAIN = ("user", "assistant", "system", "tool")
-_CONTENTS = ("content", "value", "text", "parts", "message", "refusal")
+CONTENTS = ("content", "value", "text", "parts", "message", "refusal")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details", "tool_plan")
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
 _CALLS = ("tool_calls", "function_call")
-_MARKED = frozenset((*MARKS, *DETAILS))
+MARKED = frozenset((*MARKS, *NEGATED, *DETAILS))
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
 _OFFERS = ("tools", "functions")
-_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *_MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
+_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
 """Keys with information on a turn besides its speaker and content."""
+READ = frozenset(("role", "from", "name", *CONTENTS, *_IDS, *_EXTRAS))
+"""Keys of turns that are read, at least for some role."""
+READ_OF = {"assistant": frozenset((*_CALLS, *_THOUGHTS)), "system": frozenset(_OFFERS)}
+"""Role → keys that are read for this role only."""
 _MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
-_TALKS = ("messages", "conversations", "conversation")
+TALKS = ("messages", "conversations", "conversation")
 
 
 def unwrapped(value: Any) -> Any:
@@ -47,7 +52,7 @@ def unwrapped(value: Any) -> Any:
     if isinstance(value, list):
         return to_turns(value)
     if isinstance(value, dict):
-        for key in _TALKS:
+        for key in TALKS:
             if isinstance(value.get(key), list) and (key == "messages" or all(map(is_turn, to_turns(value[key])))):
                 return to_turns(value[key])
         if isinstance(value.get("value"), str) and "aliases" in value:
@@ -57,10 +62,11 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def turns(value: Any, place: Sentence, column: str) -> list[dict]:
+def turns(value: Any, place: Sentence, column: str, see: Callable[[list], None] | None = None) -> list[dict]:
     """Return the turns in one cell, with normalised role names; unknown speakers are resolved by `infer_roles`.
 
-    The order of the roles is not checked. Raises RowProblem if the cell holds no list of messages or an invalid
+    The order of the roles is not checked. see: called with the objects from which the turns were made, unless all of
+    them are plain. Raises RowProblem if the cell holds no list of messages or an invalid
     message.
     """
     items = _items(value)
@@ -72,11 +78,17 @@ def turns(value: Any, place: Sentence, column: str) -> list[dict]:
             column=column,
         )
     try:
-        return list(items) if all(map(_is_plain, items)) else _named_or_inferred(exchanges(to_turns(items)), place)
+        if all(map(_is_plain, items)):
+            return list(items)
+        items = exchanges(to_turns(items))
+        found = _named_or_inferred(items, place)
     except RecursionError as error:
         raise RowProblem(
             "shape", "{place} has a message that is nested too deeply. Correct or remove the row.", place=place
         ) from error
+    if see:
+        see(items)
+    return found
 
 
 def _items(value: Any) -> list | None:
@@ -148,7 +160,7 @@ def _turns_of(item: Any, place: Sentence, taken: dict[str, str]) -> list[dict]:
         )
     value = item.get("content")
     if value is None:
-        value = next((item[key] for key in _CONTENTS if item.get(key) is not None), None)
+        value = next((item[key] for key in CONTENTS if item.get(key) is not None), None)
     if isinstance(value, str) and name not in CALLERS and _EXTRAS.isdisjoint(item):
         return [_told(item, {"role": role, "content": value})]
     if name in CALLERS or str(item.get("recipient") or "").startswith("functions."):
@@ -236,7 +248,7 @@ def _marks(item: dict, role: str, content: Content, place: Sentence) -> dict:
 
     The default weight is 1 for assistant turns and 0 for others, so only marks that differ from it are returned.
     """
-    if not content.spans and _MARKED.isdisjoint(item):
+    if not content.spans and MARKED.isdisjoint(item):
         return {}
     weight, details = weight_of(item, place), detailed(item, len(content.text), place)
     if details is not None and content.reasoning:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from studio.data.turn_weights import MARKS
+from studio.data.turn_weights import MARKS, NEGATED
 from studio.data.turns import turns
 from tests.data.data_turns import PLACE, message_of, of, refused
 
@@ -28,6 +28,15 @@ from tests.data.data_turns import PLACE, message_of, of, refused
         ({"weight": float("nan")}, None),
         ({"weight": "0"}, 0),
         ({"loss": None, "weight": None}, None),
+        ({"trainable": False}, 0),
+        ({"train_on_turn": False}, 0),
+        ({"loss_mask": 0}, 0),
+        ({"loss_mask": 1}, None),
+        ({"step_loss_mask": 0}, 0),
+        ({"masked": True}, 0),
+        ({"masked": False}, None),
+        ({"mask_loss": "true"}, 0),
+        ({"no_loss": 1, "weight": 0.5}, 0),
     ],
 )
 def test_a_turns_weight(keys, weight):
@@ -35,7 +44,7 @@ def test_a_turns_weight(keys, weight):
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, "much", [1], {"a": 1}, float("inf")])
-@pytest.mark.parametrize("key", MARKS)
+@pytest.mark.parametrize("key", (*MARKS, *NEGATED))
 def test_what_is_no_weight_costs_the_row(key, value):
     assert f"with '{key}':" in refused({"role": "assistant", "content": "x", key: value})
 

@@ -7,23 +7,17 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from studio.home import REPOSITORY
+from studio.store import Store
 from studio.ui.guards import SameOrigin, SecurityHeaders, trusted_hosts
 from studio.ui.launch import MAX_UPLOAD, PLOTLY, free_port, preferred
 from studio.ui.live_plot import LivePlot
-
-
-class Nothing:
-    def answer(self, run, epoch=0, have=None):
-        return {"epoch": 1, "more": False, "series": {}}
-
-    def recipe(self, run):
-        return {}
+from studio.ui.metric_feed import Feed
 
 
 @pytest.fixture(scope="module")
-def demo():
+def demo(tmp_path_factory):
     with gr.Blocks(analytics_enabled=False) as demo:
-        LivePlot(Nothing())
+        LivePlot(Feed(Store(tmp_path_factory.mktemp("home") / "studio.sqlite3")))
         gr.File()
     return demo
 

@@ -11,6 +11,7 @@ A case is a folder with `case.yaml` and its input file. Keys of `case.yaml`, all
     weights: the loss weight of each of those parts
     not_labelled: texts that stand in no labelled part  prompt: text before the first labelled part
     findings: kind → level          unused: columns that the page names as not used
+    unused_keys: key of messages that the page names as not used → messages that have it
     refused: words of the sentence with which the data is refused
 """
 
@@ -38,7 +39,7 @@ from studio.words import StudioError
 HERE = Path(__file__).parent
 KEYS = {
     *("input", "task", "template", "folder", "shape", "roles", "record", "records", "skipped", "refused"),
-    *("labelled", "weights", "not_labelled", "prompt", "findings", "unused"),
+    *("labelled", "weights", "not_labelled", "prompt", "findings", "unused", "unused_keys"),
 }
 CASES = sorted(path.parent.name for path in HERE.glob("*/case.yaml"))
 
@@ -128,3 +129,5 @@ def test_case(name: str, tmp_path: Path):
         }
     if "unused" in case:
         assert [column for part in dataset.files for column in part.unused] == case["unused"]
+    if "unused_keys" in case:
+        assert dataset.files[0].unread_keys == case["unused_keys"]
