@@ -20,8 +20,8 @@ _KEPT = 1000
 class UnreadKeys:
     """Counts, for the rows of one file, the messages that have something in a key that is not read.
 
-    weights_read: whether loss weights are read; those of judged answers are not. counts: key → messages. `name` is counted
-    too where it is no name of a tool: it is read, but few chat templates write it.
+    weights_read: whether loss weights are read; those of judged answers are not. counts: key → messages. `name` is
+    counted too where it is no name of a tool: it is read, but few chat templates write it.
     """
 
     def __init__(self, weights_read: bool = True):
