@@ -34,6 +34,7 @@ from studio.home import Home, STARTER
 from studio.jobs.job import Job
 from studio.recipe import recipe_from
 from studio.store import Store
+from studio.trackers.tracking import Tracking
 from studio.training.kinds import kind_of
 home = Home(sys.argv[1])
 recipe = recipe_from(json.loads(sys.argv[2]))
@@ -43,7 +44,7 @@ kind = kind_of(Job(store.job(job), store, home), recipe, STARTER)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 material = kind.prepare()
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-trainer = studio.training.worker.build(kind.job, recipe, STARTER, kind, material)
+trainer = studio.training.worker.build(kind.job, recipe, STARTER, kind, material, Tracking(kind.job, [], None))
 trainer.train()
 print(json.dumps({
     "kilobytes": grown, "train": len(material.train),
