@@ -17,6 +17,12 @@ METHOD_SAMPLE = {
     "unipelt", "s4",
 }  # fmt: skip
 
+# For costly sweeps: one method for each way of making checkpoints, changing the base, and switching the delta off.
+SMALL_METHOD_SAMPLE = {
+    "full", "lora", "qlora", "adalora", "corda", "delta_lora", "lora_fa", "vera", "fusion", "diff_pruning",
+    "group_mask", "prefix_tuning", "prompt_tuning", "unipelt",
+}  # fmt: skip
+
 
 def sampled(cases: Iterable, sample: Collection) -> list:
     """`cases` as parameters, of which those outside `sample` carry the mark `full`. Each of `sample` must be a case."""

@@ -11,7 +11,7 @@ from studio.models.shape import read_shape
 from studio.recipe import recipe_from
 from studio.words import translations
 from tests.methods.capabilities import Probes
-from tests.sampling import METHOD_SAMPLE, sampled
+from tests.sampling import SMALL_METHOD_SAMPLE, sampled
 
 NEXT = "run: python -m tests.methods.capabilities"
 
@@ -24,7 +24,7 @@ def test_a_row_for_each_method_and_no_empty_cell():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sampled(METHODS, METHOD_SAMPLE))
+@pytest.mark.parametrize("name", sampled(METHODS, SMALL_METHOD_SAMPLE))
 def test_the_row_is_what_the_probes_find(name, bench, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -19,6 +19,7 @@ from studio.options import check, form_fields
 from studio.words import Sentence
 from tests.methods import short_runs
 from tests.methods.method_cases import IDS, STARTS_ELSEWHERE, logits, made, wrapped
+from tests.sampling import SMALL_METHOD_SAMPLE
 
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
 AT_START: dict[str, float] = {"qlora": 1e-2, "hra": 5e-5, "lora_ga": 3e-5}
@@ -32,11 +33,6 @@ REFUSED = [
     ("ia3", {"attention": False, "mlp": False}, "nothing to scale"),
     ("lora", {"targets": "no_such_layer"}, "no_such_layer"),
 ]
-# Methods whose run is also killed, stopped and resumed in CI: one for each way in which their checkpoints are made.
-INTERRUPTED = {
-    "full", "lora", "qlora", "adalora", "corda", "delta_lora", "lora_fa", "vera", "fusion", "diff_pruning",
-    "group_mask", "prefix_tuning", "prompt_tuning", "unipelt",
-}  # fmt: skip
 # Methods that need none of a model's layers: they put something before its words, or teach all of it.
 ANY_MODEL = {"full", "prompt_tuning", "p_tuning", "prompt_ensemble", "intrinsic_prompt"}
 OTHER_CHOICE = "no such choice"
@@ -54,7 +50,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def trained(name, bench, data, request):
-    interrupted = name in INTERRUPTED or request.config.getoption("--full")
+    interrupted = name in SMALL_METHOD_SAMPLE or request.config.getoption("--full")
     return short_runs.short_runs(name, bench, data, interrupted)
 
 

@@ -17,7 +17,7 @@ from studio.models.chat_tokenizer import ChatTokenizer
 from studio.recipe import recipe_from
 from studio.tasks import IGNORED, TASKS
 from studio.words import StudioError
-from tests.sampling import METHOD_SAMPLE, sampled
+from tests.sampling import SMALL_METHOD_SAMPLE, sampled
 
 PAIRS = SAMPLES / "preferences.jsonl"
 ROW = {"prompt": [{"role": "user", "content": "What is 2 plus 3?"}], "chosen": "Arr, 5!", "rejected": "No."}
@@ -192,7 +192,7 @@ def few(tmp_path_factory):
     "name",
     sampled(
         [name for name, method in METHODS.items() if method.leaves_base_unchanged and "preference" in method.tasks],
-        METHOD_SAMPLE - {"full", "corda", "long_lora", "pissa"},
+        SMALL_METHOD_SAMPLE - {"full", "corda"},
     ),
 )
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
