@@ -164,10 +164,10 @@ def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browse
 
 def test_runs_are_compared_tagged_and_deleted_and_a_ready_comparison_lands_among_them(studio, browser, tmp_path):
     put_on_the_desk(studio, "", max_steps=3)
-    ids = [made_run(studio, f"rate {rate}", rate) for rate in (1e-3, 2e-3)]
+    ids = [made_run(studio, f"curve {rate}", rate) for rate in (1e-3, 2e-3)]
     page = open_studio(studio, browser)
     tab(page, "Train")
-    page.fill("#compare-search textarea, #compare-search input", "rate")
+    page.fill("#compare-search textarea, #compare-search input", "curve")
     page.wait_for_function("document.querySelectorAll('#compare-list li').length === 2")
     page.locator("#compare-list [data-act=pick-all]").click()
     page.locator("#compare-plot .scatterlayer .trace").nth(1).wait_for()
@@ -183,14 +183,14 @@ def test_runs_are_compared_tagged_and_deleted_and_a_ready_comparison_lands_among
     # One alone is named and tagged; the tag finds it; the other one is deleted after the question.
     page.locator(f"#compare-list [data-pick='{ids[1]}']").uncheck()
     page.wait_for_function(
-        "document.querySelector('#compare-name textarea, #compare-name input')?.value === 'rate 0.001'"
+        "document.querySelector('#compare-name textarea, #compare-name input')?.value === 'curve 0.001'"
     )
-    page.fill("#compare-name textarea, #compare-name input", "rate, the good one")
+    page.fill("#compare-name textarea, #compare-name input", "curve, the good one")
     page.fill("#compare-tags textarea, #compare-tags input", "good, 好")
     page.click("#compare-save")
     page.locator("#compare-list [data-act=tag][data-item=好]").click()
     page.wait_for_function("document.querySelectorAll('#compare-list li').length === 1")
-    assert studio.store.run(ids[0])["name"] == "rate, the good one" and studio.store.run(ids[0])["tags"] == [
+    assert studio.store.run(ids[0])["name"] == "curve, the good one" and studio.store.run(ids[0])["tags"] == [
         "good",
         "好",
     ]
