@@ -78,9 +78,9 @@ def ask(page, text: str) -> list[str]:
           const shown = [...document.querySelectorAll('[id^=chat-]')]
             .filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
           const now = shown.map(node => [...node.querySelectorAll('.user.message, .bot.message')]
-            .map(item => item.innerText.trim()).filter(Boolean));
-          const done = now.length > 0
-            && now.every(words => words.length >= 2 && words.at(-2).includes(text) && words.at(-1));
+            .map(item => [item.classList.contains('bot'), item.innerText.trim()]).filter(([, words]) => words));
+          const done = now.length > 0 && now.every(
+            said => said.at(-1)?.[0] && said.at(-2)?.[0] === false && said.at(-2)[1].includes(text));
           const key = JSON.stringify(now);
           const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
           if (window.lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); }
