@@ -12,19 +12,14 @@ The table `CHARTS` defines which metrics share a chart; units that differ betwee
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
-from studio.home import ASSETS
 from studio.tasks import TASKS, Task
 from studio.training import layer_norms
-from studio.ui.launch import PLOTLY
 from studio.ui.metric_feed import Feed
+from studio.ui.plot_component import PlotComponent
 from studio.words import Sentence, StudioError, translate
 
 # One entry per chart. series: metric in the store → displayed name; scale: stored unit × scale = displayed unit; zero:
@@ -108,13 +103,7 @@ LAYER_CHARTS = [
 ]
 
 
-@cache
-def plot_script(*names: str) -> str:
-    """Return scripts of `assets/ui` as one, with what all scripts that draw with Plotly need in front of them."""
-    return "\n".join((ASSETS / "ui" / name).read_text(encoding="utf-8") for name in ("plot_parts.js", *names))
-
-
-class LivePlot(gr.HTML):
+class LivePlot(PlotComponent):
     """Live charts of one run. The value is the run's id ("" for none).
 
     folder: id of a run → its folder, which holds the norms per layer; None: there are none.
@@ -135,32 +124,14 @@ class LivePlot(gr.HTML):
         def layers(request: dict) -> dict:
             return layer_rows(folder, request)
 
-        for name in ("html_template", "js_on_load", "apply_default_css", "server_functions"):
-            kwargs.pop(name, None)
-        self._feed = feed
-        # Not as properties: in a tab that was never opened, Gradio loses them at the first update (6.31).
-        constants = {"charts": translated_charts(language), "words": _words(language), "script_address": PLOTLY}
-        script = plot_script("layer_map.js", "live_plot.js")
         super().__init__(
             value or "",
-            html_template='<div class="live-plot"></div>',
-            apply_default_css=False,
+            css_class="live-plot",
+            scripts=("layer_map.js", "live_plot.js"),
+            constants={"charts": translated_charts(language), "words": _words(language)},
             server_functions=[more, layers],
-            js_on_load=f"const {{ charts, words, script_address }} = {json.dumps(constants)};\n{script}",
             **kwargs,
         )
-
-    def preprocess(self, payload: Any) -> str:
-        return payload if isinstance(payload, str) else ""
-
-    def postprocess(self, value: Any) -> str:
-        return value if isinstance(value, str) else ""
-
-    def example_payload(self) -> Any:
-        return ""
-
-    def example_value(self) -> Any:
-        return ""
 
 
 def answer(feed: Feed, request: Any, language: str = "en") -> dict:

@@ -15,13 +15,12 @@ import json
 import time
 from typing import Any
 
-import gradio as gr
 import numpy as np
 
 from studio.runs.curves import AXES, BUCKETS, MOST, Curves, thinned
 from studio.store import ENDED, Store
-from studio.ui.launch import PLOTLY
-from studio.ui.live_plot import plot_script, translated_charts
+from studio.ui.live_plot import translated_charts
+from studio.ui.plot_component import PlotComponent
 from studio.words import translate
 
 _PATIENCE = 0.6  # seconds of reading after which the browser gets what there is
@@ -29,37 +28,21 @@ _FULL = 20  # runs that are drawn with all their points; of more runs, each has 
 _GRID = 300  # points of a mean curve
 
 
-class RunCurves(gr.HTML):
+class RunCurves(PlotComponent):
     """Curves of several runs in one chart. The value is made by `plotted`; "" for none."""
 
-    def __init__(self, curves: Curves, store: Store, *, language: str = "en", **kwargs):
+    def __init__(self, curves: Curves, store: Store, *, language: str = "en", value: str | None = None, **kwargs):
         def more(request: dict) -> dict:
             return answer(curves, store, request)
 
-        for name in ("value", "html_template", "js_on_load", "apply_default_css", "server_functions"):
-            kwargs.pop(name, None)
-        constants = {"known": metrics(language), "words": _words(language), "most": MOST, "script_address": PLOTLY}
-        script = plot_script("run_curves.js")
         super().__init__(
-            "",
-            html_template='<div class="run-curves"></div>',
-            apply_default_css=False,
+            value or "",
+            css_class="run-curves",
+            scripts=("run_curves.js",),
+            constants={"known": metrics(language), "words": _words(language), "most": MOST},
             server_functions=[more],
-            js_on_load=f"const {{ known, words, most, script_address }} = {json.dumps(constants)};\n{script}",
             **kwargs,
         )
-
-    def preprocess(self, payload: Any) -> str:
-        return payload if isinstance(payload, str) else ""
-
-    def postprocess(self, value: Any) -> str:
-        return value if isinstance(value, str) else ""
-
-    def example_payload(self) -> Any:
-        return ""
-
-    def example_value(self) -> Any:
-        return ""
 
 
 def plotted(runs: list[tuple[str, str, int]], groups: list[tuple[str, list[str]]]) -> str:
