@@ -336,6 +336,13 @@ job.started, job.ended, job.signal, job.exit_code,
         found = self._all(f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?", *values, limit)
         return found[::-1]
 
+    def revision(self, what: str) -> int:
+        """A number that every change to "adapters" or "runs" raises; the same for all connections and processes.
+
+        A run also changes with the state and the result of its jobs, but not with its metrics and what it is doing.
+        """
+        return self._db.execute("SELECT number FROM revisions WHERE what=?", (what,)).fetchone()[0]
+
     # ---- adapters ---------------------------------------------------------------------------------------------
 
     def add_adapter(self, adapter_id: str, name: str, run_id: str | None, card: dict) -> None:
@@ -350,10 +357,6 @@ job.started, job.ended, job.signal, job.exit_code,
             "ORDER BY created DESC, rowid DESC",
             f"{PREVIEW}*",
         )
-
-    def adapters_revision(self) -> int:
-        """A number that every change to an adapter's row raises; the same for all connections and processes."""
-        return self._db.execute("SELECT number FROM revisions WHERE what='adapters'").fetchone()[0]
 
     def previews(self) -> list[dict]:
         """The adapters that were blended or converted and not saved yet, newest first."""

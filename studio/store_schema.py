@@ -25,13 +25,23 @@ CREATE TABLE IF NOT EXISTS conversations(id TEXT PRIMARY KEY, title TEXT NOT NUL
 judged INTEGER NOT NULL, value TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS notes(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS revisions(what TEXT PRIMARY KEY, number INTEGER NOT NULL);
-INSERT OR IGNORE INTO revisions VALUES('adapters', 0);
+INSERT OR IGNORE INTO revisions VALUES('adapters', 0), ('runs', 0);
 CREATE TRIGGER IF NOT EXISTS adapter_added AFTER INSERT ON adapters
   BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
 CREATE TRIGGER IF NOT EXISTS adapter_changed AFTER UPDATE ON adapters
   BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
 CREATE TRIGGER IF NOT EXISTS adapter_removed AFTER DELETE ON adapters
   BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'adapters'; END;
+CREATE TRIGGER IF NOT EXISTS run_added AFTER INSERT ON runs
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'runs'; END;
+CREATE TRIGGER IF NOT EXISTS run_changed AFTER UPDATE ON runs
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'runs'; END;
+CREATE TRIGGER IF NOT EXISTS run_removed AFTER DELETE ON runs
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'runs'; END;
+CREATE TRIGGER IF NOT EXISTS run_queued AFTER INSERT ON jobs WHEN new.run_id IS NOT NULL
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'runs'; END;
+CREATE TRIGGER IF NOT EXISTS run_moved_on AFTER UPDATE OF state, result ON jobs WHEN new.run_id IS NOT NULL
+  BEGIN UPDATE revisions SET number = number + 1 WHERE what = 'runs'; END;
 """
 ADDED_COLUMNS = (("jobs", "position", "REAL"), ("runs", "tags", "TEXT NOT NULL DEFAULT '[]'"))
 """(table, column, type) of the columns that databases of earlier versions lack; a store adds them when it opens one."""

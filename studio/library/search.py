@@ -67,7 +67,7 @@ def choices(store: Store, *, shown_only: bool = False, deleted: bool = False) ->
 
     Cached until an adapter changes: do not modify the result.
     """
-    return _choices(store, store.adapters_revision(), shown_only, deleted)
+    return _choices(store, store.revision("adapters"), shown_only, deleted)
 
 
 @lru_cache(maxsize=16)

@@ -132,7 +132,7 @@ def stamp(page: Page, view: View, owner: bool) -> str:
     """
     job = page.store.newest_job("export") or {}
     state = (job.get("id"), job.get("state"), job.get("doing"))
-    return repr((page.store.adapters_revision(), state, view._replace(chosen=""), owner))
+    return repr((page.store.revision("adapters"), state, view._replace(chosen=""), owner))
 
 
 def drawn(page: Page, parts: Parts, view: View, before: str, owner: bool) -> dict:

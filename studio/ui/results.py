@@ -21,7 +21,7 @@ _PAGE = 10  # rows shown at a time
 def build(page: Page, changed: gr.Textbox):
     """Create the components; return a function that binds their event handlers.
 
-    `changed` is a textbox whose value changes whenever a run may have ended.
+    `changed` is a textbox whose value changes whenever a run begins, ends or is changed.
     """
     with gr.Accordion(page.t("Results on the validation set"), open=True):
         figures = gr.HTML(elem_id="figures", apply_default_css=False)

@@ -80,7 +80,7 @@ class Parts:
 def build(page: Page, changed: gr.Textbox):
     """Create the components; return a function that binds their event handlers.
 
-    `changed` is a textbox whose value changes whenever a run may have begun or ended.
+    `changed` is a textbox whose value changes whenever a run begins, ends or is changed.
     """
     with gr.Accordion(page.t("Compare runs"), open=True, elem_id="compare-runs"):
         parts = _components(page)

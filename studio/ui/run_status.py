@@ -114,18 +114,25 @@ def progress_html(page: Page, run: dict, plan: dict | None, doing: str) -> str:
     step, steps = run["step"] or 0, (plan or {}).get("steps", 0)
     share = min(1.0, step / steps) if steps else 0.0
     message = page.t("Step {step} of {steps}", step=f"{step:,}", steps=f"{steps:,}") if steps else ""
-    left = time_left(page, run, steps) if run["state"] == "running" else None
+    recent = recent_steps(page, run) if run["state"] == "running" else []
+    left = time_left(recent, steps)
     words = " · ".join(part for part in (doing, message, _left(page, left)) if part)
     return (
         f'<div class="progress" role="progressbar" aria-label="{e(page.t("Progress"))}" aria-valuemin="0" '
         'aria-valuemax="100" '
         f'aria-valuenow="{share * 100:.0f}"><span style="width:{share * 100:.1f}%"></span></div>'
         f'<p class="progress-words">{e(words)}</p>'
-        + (f'<p class="progress-words">{e(seen)}</p>' if (seen := tokens_seen(page, run)) else "")
+        + (f'<p class="progress-words">{e(seen)}</p>' if (seen := tokens_seen(page, run, recent)) else "")
     )
 
 
-def tokens_seen(page: Page, run: dict) -> str:
+def recent_steps(page: Page, run: dict) -> list[dict]:
+    """The newest metrics of steps of this attempt of the run."""
+    rows = page.store.recent_metrics(run["id"], _PACE_ROWS)
+    return [row for row in rows if "seconds" in row["values"] and row["time"] > (run["started"] or 0)]
+
+
+def tokens_seen(page: Page, run: dict, recent: list[dict]) -> str:
     """Say how many tokens the run has learnt from, how many a second lately, and how much of the batches is padding.
 
     "" before the first step. Pictures are counted in patches and are not padded.
@@ -139,9 +146,9 @@ def tokens_seen(page: Page, run: dict) -> str:
         else page.t("{count} tokens seen", count=f"{tokens:,}")
     )
     parts = [count]
-    rows = [row["values"] for row in page.store.recent_metrics(run["id"], _PACE_ROWS) if row["values"].get("seconds")]
-    if run["state"] == "running" and rows:
-        speed = sum(row.get("tokens", 0) for row in rows) / sum(row["seconds"] for row in rows)
+    seconds = sum(row["values"]["seconds"] for row in recent)
+    if seconds:
+        speed = sum(row["values"].get("tokens", 0) for row in recent) / seconds
         parts.append(page.t("{count} a second", count=f"{speed:,.0f}"))
     if positions > tokens:
         parts.append(page.t("{share} padding", share=f"{1 - tokens / positions:.0%}"))
@@ -168,17 +175,12 @@ def _left(page: Page, left: Left | None) -> str:
     )
 
 
-def time_left(page: Page, run: dict, steps: int) -> Left | None:
-    """Estimate the time to the last step from the pace of recent steps of this attempt, evaluations included.
+def time_left(rows: list[dict], steps: int) -> Left | None:
+    """Estimate the time to the last step from the pace of `recent_steps`, evaluations included.
 
     The margin is twice the standard error of the pace over up to `_BLOCKS` blocks of steps (batch means, since the
     times of neighbouring steps are alike). Returns None while fewer than three steps have been recorded.
     """
-    rows = [
-        row
-        for row in page.store.recent_metrics(run["id"], _PACE_ROWS)
-        if "seconds" in row["values"] and row["time"] > (run["started"] or 0)
-    ]
     if len(rows) < 3 or not steps:
         return None
     paces = []

@@ -42,29 +42,24 @@ def build(page: Page):
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
     seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
-    bind_results = results.build(page, seen)
+    changed = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="runs-changed")
+    bind_results = results.build(page, changed)
     kept = CheckpointPanel(page)
     with gr.Accordion(page.t("Run log"), open=False, elem_id="log-part"):
         log = RunLog(language=page.language, elem_id="log")
     with gr.Accordion(page.t("Queue and past runs"), open=True):
         runs = Board(elem_id="runs")
-    bind_comparison = run_comparison.build(page, seen)
+    bind_comparison = run_comparison.build(page, changed)
     file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
     timer = gr.Timer(1.0)
-    outputs = [seen, start, pause, stop, resume, devices, status, samples, *kept.outputs, runs]
+    outputs = [seen, changed, start, pause, stop, resume, devices, status, samples, *kept.outputs, runs]
 
     def bind():
         bind_results()
         bind_comparison()
         kept.bind()
 
-        def pressed_start():
-            return page.editor.start(), gr.update(interactive=False)
-
-        page.on(start.click, pressed_start, None, [page.run, start], changes=True)
-        page.on(pause.click, lambda run: on_request(page, run, "pause"), page.run, pause, changes=True)
-        page.on(stop.click, lambda run: on_request(page, run, "stop"), page.run, stop, changes=True)
-        page.on(resume.click, lambda run: on_resume(page, run), page.run, resume, changes=True)
+        bind_buttons(page, start, pause, stop, resume)
 
         def look(run, before, profile: gr.OAuthProfile | None):
             return view(page, kept, run, before, seen_by(profile, page.store))
@@ -102,6 +97,18 @@ def build(page: Page):
         pressed.then(None, file, None, js=TAKE)
 
     return bind
+
+
+def bind_buttons(page: Page, start: gr.Button, pause: gr.Button, stop: gr.Button, resume: gr.Button) -> None:
+    """Bind the four buttons that start a run and steer the one on the page."""
+
+    def pressed_start():
+        return page.editor.start(), gr.update(interactive=False)
+
+    page.on(start.click, pressed_start, None, [page.run, start], changes=True)
+    page.on(pause.click, lambda run: on_request(page, run, "pause"), page.run, pause, changes=True)
+    page.on(stop.click, lambda run: on_request(page, run, "stop"), page.run, stop, changes=True)
+    page.on(resume.click, lambda run: on_resume(page, run), page.run, resume, changes=True)
 
 
 def notices_button(page: Page) -> str:
@@ -180,11 +187,12 @@ def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: li
         queue_panel.runs_html(page, run_id),
     ]
     can = (live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer)
-    now = hashlib.sha1(json.dumps([shown, can]).encode()).hexdigest()[:12]
+    changed = str(store.revision("runs"))
+    now = hashlib.sha1(json.dumps([shown, can, changed]).encode()).hexdigest()[:12]
     if now == before:
-        return [gr.skip()] * 11
+        return [gr.skip()] * 12
     buttons = [gr.update(interactive=interactive) for interactive in (True, *can[:3])]
-    return [now, *buttons, *shown[:4], gr.Row(visible=can_be_longer), *shown[4:]]
+    return [now, changed, *buttons, *shown[:4], gr.Row(visible=can_be_longer), *shown[4:]]
 
 
 def latest(events: list[dict]) -> dict | None:

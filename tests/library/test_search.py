@@ -133,10 +133,10 @@ def test_one_adapter_leaves_the_trash_for_good(home, store):
 def test_the_revision_rises_with_every_change_of_any_connection(home, store):
     from studio.store import Store
 
-    seen = [store.adapters_revision()]
+    seen = [store.revision("adapters")]
 
     def changed() -> bool:
-        seen.append(store.adapters_revision())
+        seen.append(store.revision("adapters"))
         return seen[-1] > seen[-2]
 
     fill(home, store, 1)

@@ -22,7 +22,7 @@ from studio.ui.checkpoint_panel import on_press as press_checkpoint
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
 from studio.ui.run_log import samples_html
-from studio.ui.run_status import status_html, time_left
+from studio.ui.run_status import recent_steps, status_html, time_left
 from studio.words import Sentence, StudioError
 
 HOSTILE = '<script>alert(1)</script> "name"'
@@ -135,7 +135,7 @@ def test_time_left_looks_at_the_rows_of_its_own_run(page):
     for step in range(200):  # between the rows of the first run and now
         page.store.add_metrics(other["id"], step, {"loss": 1.0, "seconds": 0.1})
     page.store.add_metrics(run["id"], 11, {"loss": 2.0, "seconds": 0.1})
-    assert time_left(page, {**run, "started": time.time() - 60}, 40) is not None
+    assert time_left(recent_steps(page, {**run, "started": time.time() - 60}), 40) is not None
 
 
 def test_time_left_says_how_sure_it_is_and_tokens_are_counted(page):
@@ -149,7 +149,7 @@ def test_time_left_says_how_sure_it_is_and_tokens_are_counted(page):
                 'INSERT INTO metrics(run_id, step, time, "values") VALUES(?,?,?,?)',
                 (run["id"], step, began, json.dumps(values)),
             )
-    left = time_left(page, {**run, "started": began - 1000}, 140)
+    left = time_left(recent_steps(page, {**run, "started": began - 1000}), 140)
     assert 130 < left.seconds < 170 and 10 < left.margin < 60
     html = status_html(page, {**run, "started": began - 1000, "step": 40}, {"steps": 140})
     assert " left (" in html and "12,000 tokens seen · 300 a second · 25% padding" in html
@@ -207,3 +207,23 @@ def test_a_visitor_looks_and_changes_nothing(page, monkeypatch):
             train_tab.on_press(page, run["id"], SimpleNamespace(act=act, item=run["id"]), None)
     assert page.store.latest_request(run["job_id"]) is None and len(page.store.runs()) == 1
     train_tab.on_press(page, run["id"], SimpleNamespace(act="library", item=""), None)
+
+
+def test_metrics_and_progress_are_no_change_of_the_runs(page):
+    """What follows the list of runs is not asked at every step of a run, but when one is added, named or ends."""
+    seen = [page.store.revision("runs")]
+
+    def changed() -> bool:
+        seen.append(page.store.revision("runs"))
+        return seen[-1] > seen[-2]
+
+    run = made(page, "running")
+    assert changed()
+    page.store.add_metrics(run["id"], 1, {"loss": 1.0})
+    page.store.job_doing(run["job_id"], Sentence("Training").to_json())
+    page.store.job_ended(page.store.queue_job("export", {}), "done")
+    assert not changed()
+    page.store.change_run(run["id"], "another name", ["a tag"])
+    assert changed()
+    page.store.job_ended(run["job_id"], "done")
+    assert changed()
