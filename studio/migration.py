@@ -49,7 +49,7 @@ _CARD = {**_LABELS, "ships_as": "artefact_type", "lent_template": "overrides_tem
 _METRICS = {"heeded": "reward_accuracy", "base_heeded": "base_reward_accuracy"}
 _PLAN = {"heldout": "validation", "learnt_parameters": "trainable_parameters"}
 _PREDICTION = {"taught": "fine_tuned"}
-_FIXES = {"heldout_duplicate": "validation_duplicate"}
+_FIXES = {"heldout_duplicate": "validation_duplicate", "apart": "own_validation"}
 
 
 def current_recipe(values: dict) -> dict:
@@ -65,8 +65,15 @@ def current_recipe(values: dict) -> dict:
         found["method"] = {**method, "stage": "train"}
     data = found.get("data")
     if isinstance(data, dict) and isinstance(data.get("remedies"), dict):
-        found["data"] = {**data, "remedies": _renamed(data["remedies"], _FIXES)}
+        found["data"] = {**data, "remedies": _remedies(data["remedies"])}
+    task = found.get("task")
+    if isinstance(task, dict) and task.get("reasoning") == "learn":
+        found["task"] = {**task, "reasoning": "train"}
     return found
+
+
+def _remedies(values: dict) -> dict:
+    return {kind: "train" if way == "learn" else way for kind, way in _renamed(values, _FIXES).items()}
 
 
 def needed(db: sqlite3.Connection) -> bool:

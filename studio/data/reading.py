@@ -78,7 +78,7 @@ class Reading:
         self.remedied: Counter[str] = Counter()
         self.change = changes(spec.remedies)
         self.language = spec.remedies.get("language")
-        self.mixed = "apart" in spec.remedies
+        self.mixed = "own_validation" in spec.remedies
         self.merged = False
         self.apply = partial(
             apply,
@@ -179,7 +179,7 @@ class Reading:
         if self.merged:
             self.remedied["order"] += 1
         if row.is_validation and self.mixed and not validation:
-            self.remedied["apart"] += 1
+            self.remedied["own_validation"] += 1
         return True
 
     def _merge(self, turns: list[dict]) -> list[dict]:

@@ -19,7 +19,9 @@ REMEDIES: dict[str, dict[str, Sentence]] = {
     "order": {"merge": Sentence("Merge neighbours and drop what has no answer")},
     "duplicate": {"drop": Sentence("Keep only the first of each")},
     "validation_duplicate": {"drop": Sentence("Measure on only the first of each")},
-    "apart": {"learn": Sentence("Train on them like on the others, and take a part of all rows for validation")},
+    "own_validation": {
+        "train": Sentence("Train on them like on the others, and take a part of all rows for validation")
+    },
     "near_duplicate": {"drop": Sentence("Keep only the first of each")},
     "long": {
         "trim": Sentence("Shorten them at the front, so that the end fits"),

@@ -55,7 +55,7 @@ KINDS = {
     "left_aside": Sentence("Not read"),
     "header": Sentence("No header row"),
     "validation": Sentence("Validation data"),
-    "apart": Sentence("Validation rows"),
+    "own_validation": Sentence("Validation rows"),
 }
 """Title of each kind of problem or finding."""
 

@@ -61,7 +61,7 @@ def used_as_validation(dataset: Dataset) -> list[Finding]:
         count=count,
         **first,
     )
-    return [Finding("apart", "info", sentence, count, lines, files)]
+    return [Finding("own_validation", "info", sentence, count, lines, files)]
 
 
 def prompt_leakage(dataset: Dataset) -> list[Finding]:

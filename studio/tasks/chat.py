@@ -12,18 +12,18 @@ from studio.options import option
 from studio.tasks.answers import Answer, find_answer, merge_answers
 from studio.tasks.base import IGNORED, Encoded, Question, Task
 
-Reasoning = Literal["learn", "answer", "drop"]
+Reasoning = Literal["train", "answer", "drop"]
 
 
 def reasoning_option():
     """The option for the use of reasoning before an answer, shared by all tasks that train on answers."""
     labels = {
-        "learn": "Train on reasoning and answer",
+        "train": "Train on reasoning and answer",
         "answer": "Train on the answer only",
         "drop": "Leave reasoning out",
     }
     return option(
-        "learn", "Reasoning", "How reasoning before an answer is used, where the data has any.", labels=labels
+        "train", "Reasoning", "How reasoning before an answer is used, where the data has any.", labels=labels
     )
 
 
@@ -93,10 +93,10 @@ class Chat(Task):
         turns = [at for at, turn in enumerate(messages) if turn["role"] == "assistant"]
         if self.train_on == "last":
             turns = turns[-1:]
-        learn = partial(
+        find = partial(
             find_answer, tokenizer, messages, tools=record.get("tools"), train_on_reasoning=self.reasoning != "answer"
         )
-        return [answer for at in turns if _has_weight(messages[at]) and (answer := learn(at)).spans]
+        return [answer for at in turns if _has_weight(messages[at]) and (answer := find(at)).spans]
 
     def _labels_outside_answers(self, record: dict, tokenizer: ChatTokenizer) -> tuple[list[int], list[float]]:
         """(token ids, loss weights) of the whole conversation, with all tokens labelled or all but the answers."""

@@ -69,7 +69,7 @@ def train(job: Job) -> dict:
         with Tracking(job, recipe.training.trackers, about) as tracking:
             trainer = build(job, recipe, base, kind, material, tracking)
             trainer.continuation = continued
-            learn(job, trainer, resume=bool(continued or job.payload.get("resume")))
+            run_trainer(job, trainer, resume=bool(continued or job.payload.get("resume")))
             return finish(job, row["name"], recipe, base, kind, material, trainer, began)
     except Stopped:
         if job.request() == "discard":
@@ -199,7 +199,7 @@ def once(folder: Path, name: str, make: Callable[[], Any]) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def learn(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
+def run_trainer(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
     """Train until the end or a stop request; with `resume`, start from the last complete checkpoint.
 
     Metrics after that checkpoint's step are deleted first. Raises Stopped where a stop was requested.

@@ -157,15 +157,17 @@ def test_a_folder_called_test_is_the_validation_set(tmp_path, held):
         f"leaves/{held}/{colour}/{at}.png" for colour in ("blue", "red") for at in range(2)
     ]
     assert {record.value["label"] for record in data.validation} == {"red", "blue"}
-    text = next(finding for finding in report(data).findings if finding.kind == "apart")
+    text = next(finding for finding in report(data).findings if finding.kind == "own_validation")
     assert (
         text.count == 4
         and "in the validation set and not trained on" in str(text.sentence)
         and data.counts.rows == data.counts.used == 9
     )
-    mixed = load(DataSpec(source=str(path), validation_fraction=0.5, remedies={"apart": "learn"}), want="image")
-    assert (len(mixed.train), len(mixed.validation), mixed.remedied) == (8, 8, {"apart": 4})
-    assert "apart" not in {finding.kind for finding in report(mixed).findings}
+    mixed = load(
+        DataSpec(source=str(path), validation_fraction=0.5, remedies={"own_validation": "train"}), want="image"
+    )
+    assert (len(mixed.train), len(mixed.validation), mixed.remedied) == (8, 8, {"own_validation": 4})
+    assert "own_validation" not in {finding.kind for finding in report(mixed).findings}
 
 
 def test_split_folders_and_images_outside_a_class(tmp_path):

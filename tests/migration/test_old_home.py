@@ -132,6 +132,13 @@ def test_options_of_methods_have_todays_names():
     assert recipe_from(found).method.stage == "train"
 
 
+def test_choices_of_the_data_and_of_the_task_have_todays_names():
+    remedies = {"heldout_duplicate": "drop", "apart": "learn"}
+    found = current_recipe({"data": {"remedies": remedies}, "task": {"name": "chat", "reasoning": "learn"}})
+    assert recipe_from(found).data.remedies == {"validation_duplicate": "drop", "own_validation": "train"}
+    assert recipe_from(found).task.reasoning == "train" and current_recipe(found) == found
+
+
 def test_a_home_of_version_2_has_todays_names_everywhere(tmp_path):
     """It holds a run on rated answers, its adapter, a preview and a deleted adapter, made at commit ac135e4."""
     with tarfile.open(BEFORE_VERSION_3) as archive:

@@ -100,7 +100,7 @@ def test_reasoning_is_labelled_read_or_left_out():
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "expected"), [("learn", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)]
+    ("reasoning", "expected"), [("train", "<think>\nThink.\n</think>\n\n"), ("answer", ""), ("drop", EMPTY)]
 )
 def test_reasoning_in_preference_tasks(reasoning, expected):
     better, worse, tokenizer = (
