@@ -21,6 +21,8 @@ ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
 _WRAPPED = ("function", "function_call", "functionCall", "toolUse", "tool_call")
 _IDS = ("id", "toolUseId", "tool_call_id", "call_id")
 SCHEMA = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema")
+CALL_KEYS = frozenset(("type", "index", "name", "tool_name", *ARGUMENTS, *_WRAPPED, *_IDS))
+"""Keys of a call and of its function that are read, or that say nothing about it."""
 _LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
 _NOTHING = {"", "null", "none", "nan", "[]", "{}"}
 _BEFORE = re.compile(r"\s*((?:<(think|thinking|thought)>.*?</\2>)?[^\[{]*)", re.DOTALL)
@@ -34,6 +36,14 @@ def call_list(value: Any, place: Sentence) -> list[dict]:
         return []
     calls = value if isinstance(value, list) else [value]
     return [_call(call, place) for call in calls if not _is_empty(call)]
+
+
+def call_objects(value: Any) -> list[dict]:
+    """The objects that make up the calls in one value: each call, and its function if that is an object of its own."""
+    value = structured(value)
+    calls = [call for call in map(structured, value if isinstance(value, list) else [value]) if isinstance(call, dict)]
+    functions = (structured(call[key]) for call in calls for key in _WRAPPED if call.get(key))
+    return [*calls, *(function for function in functions if isinstance(function, dict))]
 
 
 def _is_empty(call: Any) -> bool:

@@ -98,7 +98,8 @@ def unused_keys(dataset: Dataset) -> list[Finding]:
 
 
 def _judges(key: str) -> bool:
-    return normal(key) in _GRADES or bool(_JUDGES.search(normal(key)))
+    name = normal(key.rpartition(".")[2])
+    return name in _GRADES or bool(_JUDGES.search(name))
 
 
 def _counted(keys: list[tuple[str, int]]) -> Sentence:

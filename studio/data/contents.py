@@ -12,7 +12,7 @@ from typing import Any
 from studio.data.calls import call_list
 from studio.data.cells import as_text
 from studio.data.rows import RowProblem
-from studio.data.turn_weights import Spans, overlaid, weight_of
+from studio.data.turn_weights import MARKS, NEGATED, Spans, overlaid, weight_of
 from studio.words import Sentence
 
 _WORDS = ("text", "value", "content", "refusal", "output_text")
@@ -29,6 +29,13 @@ _CALLS = ("tool_use", "tool_call", "function_call", "toolUse", "functionCall", "
 _RESULTS = ("tool_result", "toolResult", "functionResponse", "function_response", "tool-result")
 _MEDIA = {"image": "image", "audio": "audio", "video": "video", "file": "file", "document": "file"}
 _BLOBS = ("inlineData", "inline_data", "fileData", "file_data")
+_RESULT_IDS = ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id")
+_RESULT_WORDS = ("content", "response", "output", "result", "value")
+_TECHNICAL = ("type", "index", "cache_control", "cachePoint", "signature", "thoughtSignature", "thought_signature")
+TEXT_KEYS = frozenset((*_TECHNICAL, "thought", *_WORDS, *_THOUGHTS, *MARKS, *NEGATED))
+"""Keys of a part of text or of reasoning that are read, or that say nothing about what is to be trained on."""
+RESULT_KEYS = frozenset((*_TECHNICAL, "name", *_RESULT_IDS, *_RESULT_WORDS))
+"""The same for a tool result."""
 
 
 @dataclass
@@ -131,13 +138,12 @@ def _add_part(found: Content, part: Any, place: Sentence) -> None:
         else {"type": type(part).__name__}
     )
     kind = str(part.get("type") or "")
-    calls, results = _keyed(part, kind, _CALLS), _keyed(part, kind, _RESULTS)
+    calls, results = calls_of_part(part), result_of_part(part)
     if calls is not None:
-        held = part.get("value", calls) if kind == "tool_call" and "function" not in part else calls
-        found.calls += call_list(held, place)
+        found.calls += call_list(calls, place)
     elif results is not None:
         found.results.append(_result(results, place))
-    elif (medium := _medium(part, kind)) is not None:
+    elif (medium := medium_of_part(part)) is not None:
         found.add_medium(medium)
     elif part.get("thought") is True:  # Gemini: {"text": …, "thought": true}
         found.add_reasoning(as_text(part.get("text")), weight_of(part, place))
@@ -170,8 +176,21 @@ def _keyed(part: dict, kind: str, names: tuple[str, ...]) -> Any:
     )
 
 
-def _medium(part: dict, kind: str) -> str | None:
+def calls_of_part(part: dict) -> Any:
+    """The tool call or calls that the part holds; None if it holds none."""
+    kind = str(part.get("type") or "")
+    calls = _keyed(part, kind, _CALLS)
+    return part.get("value", calls) if kind == "tool_call" and "function" not in part else calls
+
+
+def result_of_part(part: dict) -> Any:
+    """The tool result that the part holds; None if it holds none."""
+    return _keyed(part, str(part.get("type") or ""), _RESULTS)
+
+
+def medium_of_part(part: dict) -> str | None:
     """image, audio, video or file if the part is one; else None."""
+    kind = str(part.get("type") or "")
     for blob in (part[key] for key in _BLOBS if isinstance(part.get(key), dict)):
         written = str(blob.get("mimeType", blob.get("mime_type", ""))).split("/")[0]
         return _MEDIA.get(written, "file")
@@ -211,17 +230,13 @@ def reasoning_text(value: Any) -> str:
 def _result(part: Any, place: Sentence) -> dict:
     """The tool turn for a tool result that is given as a part of another turn."""
     part = part if isinstance(part, dict) else {"content": part}
-    inner = next(
-        (part[key] for key in ("content", "response", "output", "result", "value") if part.get(key) is not None), ""
-    )
+    inner = next((part[key] for key in _RESULT_WORDS if part.get(key) is not None), "")
     if isinstance(inner, list):
         inner = [item["json"] if isinstance(item, dict) and item.keys() == {"json"} else item for item in inner]
         if len(inner) == 1 and not _is_text_part(inner[0]):
             inner = inner[0]
     turn: dict = {"role": "tool", "content": content_of(inner, "tool", place).text}
-    identity = next(
-        (part[key] for key in ("tool_use_id", "toolUseId", "tool_call_id", "call_id", "id") if part.get(key)), None
-    )
+    identity = next((part[key] for key in _RESULT_IDS if part.get(key)), None)
     if identity:
         turn["tool_call_id"] = str(identity)
     return turn | ({"name": part["name"]} if isinstance(part.get("name"), str) else {})

@@ -28,15 +28,15 @@ _PLAIN = ("user", "assistant", "system", "tool")
 CONTENTS = ("content", "value", "text", "parts", "message", "refusal")
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought", "reasoning_details", "tool_plan")
 _IDS = ("tool_call_id", "tool_use_id", "call_id")
-_CALLS = ("tool_calls", "function_call")
+CALLS = ("tool_calls", "function_call")
 MARKED = frozenset((*MARKS, *NEGATED, *DETAILS))
 _MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
 _OFFERS = ("tools", "functions")
-_EXTRAS = frozenset((*_CALLS, *_THOUGHTS, *MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
+_EXTRAS = frozenset((*CALLS, *_THOUGHTS, *MARKED, *_MEDIA, *_OFFERS, "channel", "recipient"))
 """Keys with information on a turn besides its speaker and content."""
 READ = frozenset(("role", "from", "name", *CONTENTS, *_IDS, *_EXTRAS))
 """Keys of turns that are read, at least for some role."""
-READ_OF = {"assistant": frozenset((*_CALLS, *_THOUGHTS)), "system": frozenset(_OFFERS)}
+READ_OF = {"assistant": frozenset((*CALLS, *_THOUGHTS)), "system": frozenset(_OFFERS)}
 """Role → keys that are read for this role only."""
 _MADE = frozenset(("_thoughts", "_thought_weights", "_calls", "_open", "span_weights"))
 TALKS = ("messages", "conversations", "conversation")
@@ -218,7 +218,7 @@ def _called(item: dict, value: Any, place: Sentence) -> tuple[str, list[dict]]:
 
 def _with_keys(content: Content, item: dict, place: Sentence) -> None:
     """Add to `content` the calls and reasoning that an assistant turn has in keys other than its content."""
-    for key in _CALLS:
+    for key in CALLS:
         if item.get(key):
             content.calls += call_list(item[key], place)
     if not content.reasoning and any(map(item.get, _THOUGHTS)) and not split_reasoning(content.text)[0]:
