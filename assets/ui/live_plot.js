@@ -14,7 +14,7 @@ let series = {}; // metric → {n, d, buckets: [[x, y, …]], last}
 let units = {}; // chart key → unit, where the run's task says it
 let outline = { id: 0 }; // {id, schedule, memory}: what was planned before the first step
 let keepsBest = false;
-let cards = {}; // chart key → {chart, box, plot, table, changed}
+let cards = {}; // chart key → {chart, box, plot, table, changed, near: whether it is in sight, undefined before the first look}
 const VIEWS = "delta-plots"; // in the browser's storage, so that a reload keeps them
 const ZOOMS = 40; // most that are kept, the newest ones
 const kept = (() => { try { return JSON.parse(localStorage.getItem(VIEWS)) || {}; } catch { return {}; } })();
@@ -144,6 +144,7 @@ function show(next) {
   outline = { id: 0 };
   forgetLayers();
   wait = 1000;
+  inSight.disconnect();
   for (const card of Object.values(cards)) card.box.remove();
   cards = {};
   delete root.dataset.drawn;
@@ -290,7 +291,7 @@ function cardFor(chart) {
   buttons.append(button);
   head.append(title, now, buttons);
   box.append(head, plot, table);
-  grid.append(box);
+  inSight.observe(box);
   return { chart, box, plot, table, now, changed: true };
 }
 
@@ -315,18 +316,18 @@ async function draw() {
   try {
     const asked = run;
     const Plotly = await plotly();
-    for (const chart of filled) {
+    for (const chart of filled) cards[chart.key] ||= cardFor(chart);
+    const boxes = charts.filter((chart) => cards[chart.key]).map((chart) => cards[chart.key].box);
+    if (boxes.some((box, place) => grid.children[place] !== box)) grid.append(...boxes); // the table's order, whichever came first
+    for (const card of Object.values(cards)) {
       if (asked !== run) return;
-      const card = (cards[chart.key] ||= cardFor(chart));
-      if (!card.changed) continue;
+      if (!card.changed || !card.near) continue;
       card.changed = false;
       describe(card);
       if (!card.table.hidden) drawTable(card);
       else await drawPlot(Plotly, card);
     }
-    const boxes = charts.filter((chart) => cards[chart.key]).map((chart) => cards[chart.key].box);
-    if (boxes.some((box, place) => grid.children[place] !== box)) grid.append(...boxes); // the table's order, whichever came first
-    root.dataset.drawn = run;
+    if (Object.values(cards).every((card) => card.near !== undefined)) root.dataset.drawn = run;
   } catch (error) {
     note(say(words.failed, { detail: error.message }));
   }
@@ -414,6 +415,11 @@ const status = make("p", "lp-status");
 status.setAttribute("role", "status");
 const grid = make("div", "lp-grid");
 root.replaceChildren(make("p", "lp-empty", words.empty), status, grid);
+// Drawing is what a live run costs a browser: only the charts in sight are drawn, the others once they are scrolled to.
+const inSight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) if (cards[target.dataset.key]?.box === target) cards[target.dataset.key].near = isIntersecting;
+  draw();
+}, { rootMargin: "200px" });
 
 function redraw() {
   for (const card of Object.values(cards)) card.changed = true;

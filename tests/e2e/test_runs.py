@@ -69,6 +69,7 @@ def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser, t
     page.locator("[data-notices][aria-pressed=true]").wait_for()
     start(page, studio)
     until(lambda: (run_named(studio, "first")["step"] or 0) > 12, 120, "the run does not get going")
+    page.locator("[data-key=layer_gradients]").scroll_into_view_if_needed()
     page.locator("[data-key=layer_gradients] .heatmaplayer").wait_for()
     page.wait_for_function("document.title.includes('% · first')")
     status(page, "tokens seen")
