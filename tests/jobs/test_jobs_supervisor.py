@@ -181,14 +181,38 @@ def test_it_stays_with_a_living_window_and_not_with_a_dead_one(studio, monkeypat
     assert studio.supervisors()
 
 
+def test_an_unused_standby_gives_its_memory_back_until_somebody_looks_again(studio, monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_STANDBY_KEEP", "1")
+    client.register_window(studio.home)
+    first = wait_for(lambda: processes_of(studio.home, "studio.jobs.standby"))[0]
+    wait_for(lambda: not is_living(first))
+    assert wait_for(lambda: studio.store.note("standby") == {"pid": None, "ready": False})
+    client.note_view(studio.store)
+    wait_for(lambda: client.warm(studio.store))
+    assert studio.ended(studio.run())["state"] == "done"
+
+
+def test_an_idle_supervisor_sleeps_and_wakes_at_a_request(studio, monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_STANDBY_KEEP", "0")  # nothing to look after
+    client.register_window(studio.home)
+    time.sleep(1.5)
+    for _ in range(3):
+        asked = time.monotonic()
+        job_id = studio.run()
+        wait_for(lambda job_id=job_id: studio.store.job(job_id)["doing"])
+        assert time.monotonic() - asked < 0.5  # its own looks are a second apart
+        studio.left(job_id)
+        time.sleep(0.3)
+
+
 def test_it_leaves_when_its_home_is_gone(studio, tmp_path):
     studio.window()
     studio.home.root.rename(tmp_path / "moved")
     wait_for(lambda: not processes_of(studio.home))
 
 
-def test_memory_is_sampled(studio):
-    client.register_window(studio.home)
+def test_memory_is_sampled_while_something_runs(studio):
+    studio.run("wait", until=str(studio.home.root / "gate"))
     sample = wait_for(lambda: studio.store.note("memory"))
     cpu = sample["devices"]["cpu"]
     assert 0 < cpu["used"] < cpu["total"] and time.time() - sample["time"] < 5
