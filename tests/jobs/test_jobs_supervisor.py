@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from studio.home import Home
 from studio.jobs import client
 from studio.jobs.processes import Lock, current_process, find, is_living, supervisor_lock
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.timeouts import Timeouts
+from studio.store import Store
 from studio.words import StudioError
 from tests.jobs.jobs_helpers import end_everything, processes_of, wait_for
 
@@ -252,11 +256,41 @@ def test_two_homes_do_not_meet(studio, tmp_path):
         end_everything(other)
 
 
+def test_who_is_found_does_not_depend_on_the_clock(monkeypatch):
+    pid, created = current_process()
+    real = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: real() + 3600)  # as after a step of the clock
+    assert find(pid, created).pid == pid and current_process() == (pid, created)
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_step_of_the_clock_ends_no_job_before_its_time(step, tmp_path, monkeypatch):
+    home = Home(tmp_path)
+    store, worker = Store(home.database), Mock(pid=1, warm=False)
+    worker.poll.return_value = None
+    backend = Mock()
+    backend.start.return_value = worker
+    backend.maintain_standby.return_value = {"pid": None, "ready": False}
+    supervisor = Supervisor(home, store, backend, Lock.take(supervisor_lock(home.root)), Timeouts(stop_grace=0.3))
+    job_id = store.queue_job("train", {})
+    supervisor.tick()
+    store.job_started(job_id, 1, 0.0)
+    store.command(job_id, "stop")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + step)
+    supervisor.tick()
+    worker.terminate.assert_not_called()
+    time.sleep(0.35)
+    supervisor.tick()
+    worker.terminate.assert_called_once()
+
+
 def test_identity_is_pid_and_creation():
     pid, created = current_process()
     assert find(pid, created + 0.5).pid == pid
     assert find(pid, created + 1000) is None
     assert find(None, None) is None
+    assert find(pid, psutil.Process().create_time())  # as earlier versions have recorded it
     zombie = psutil.Popen(["true"])
     wait_for(lambda: zombie.status() == psutil.STATUS_ZOMBIE)
     assert find(zombie.pid, zombie.create_time()) is None
