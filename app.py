@@ -14,6 +14,13 @@ def main() -> None:
     asked = parser.parse_args()
 
     from studio.home import Home
+    from studio.words import StudioError
+
+    try:
+        home = Home(asked.home)
+    except StudioError as error:
+        raise SystemExit(str(error)) from None
+
     from studio.jobs import client
     from studio.library import shelf
     from studio.store import Store
@@ -21,7 +28,6 @@ def main() -> None:
     from studio.ui.launch import launch
     from studio.ui.window import build
 
-    home = Home(asked.home)
     demo = build(home)
     launch(demo, port=asked.port, open_browser=asked.open, block=False)
     store = Store(home.database)

@@ -64,6 +64,15 @@ def is_living(process: psutil.Process | int) -> bool:
         return False
 
 
+def is_suspended(pid: int | None, created: float | None) -> bool:
+    """Whether the process was stopped by SIGSTOP, as by a debugger or Ctrl+Z, and waits for SIGCONT."""
+    process = find(pid, created)
+    try:
+        return bool(process) and process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
 def supervisor_lock(home: Path) -> Path:
     """The lock file of the home folder's supervisor."""
     return home / "supervisor.lock"

@@ -84,7 +84,8 @@ def build_status_bar(page: Page) -> Callable[[], None]:
     """Create the status bar at the bottom of the window; return a function that binds its event handlers."""
     bar = Board(skeleton(48), elem_id="status-bar")
     seen = gr.State("")
-    timer = gr.Timer(_REFRESH_SECONDS)
+    timer = gr.Timer(_REFRESH_SECONDS)  # stands still while the page is hidden; then run_news.js presses the button
+    look = gr.Button("look", visible="hidden", elem_id="status-look")
 
     def refresh(before: str):
         shown = status_bar_html(page)
@@ -92,6 +93,7 @@ def build_status_bar(page: Page) -> Callable[[], None]:
 
     def bind():
         page.on(timer.tick, refresh, seen, [bar, seen])
+        page.on(look.click, refresh, seen, [bar, seen])
         page.on(page.changed.change, refresh, seen, [bar, seen])
 
     return bind
