@@ -25,15 +25,19 @@ _started: list[subprocess.Popen] = []  # started by this process; ended ones sta
 
 def ensure_supervisor(home: Home) -> bool:
     """Start a supervisor if none is running, else wake it; True if one was started. Safe to call from several windows
-    at once.
-
-    Takes microseconds if one is running. A window also calls it about once a second, which restarts a supervisor that
-    was killed; a dying supervisor can hold its lock for some milliseconds.
+    at once. Takes microseconds if one is running.
     """
+    started = _start_supervisor(home)
+    if not started:
+        waking.wake(home.root)
+    return started
+
+
+def _start_supervisor(home: Home) -> bool:
+    """Start a supervisor if none is running; True if one was started. A dying one can hold its lock for some ms."""
     _started[:] = [process for process in _started if process.poll() is None]
     lock = processes.Lock.take(processes.supervisor_lock(home.root))
     if not lock:
-        waking.wake(home.root)
         return False
     try:
         command = [sys.executable, "-m", "studio.jobs.supervisor", str(home.root), "--lock", str(lock.descriptor)]
@@ -78,7 +82,7 @@ def keep_supervisor(home: Home, each_second: Callable[[], None] = lambda: None) 
     while True:
         time.sleep(1)
         try:
-            ensure_supervisor(home)
+            _start_supervisor(home)
             each_second()
         except (OSError, sqlite3.OperationalError) as error:
             print(f"The supervisor cannot be started or told: {error}", file=sys.stderr, flush=True)

@@ -29,7 +29,7 @@ log = logging.getLogger("supervisor")
 
 TICK = 0.2  # seconds between polls while something runs
 DEAF_TICK = 0.05  # the same where no request wakes the supervisor; a click waits half of this on average
-IDLE_TICK = 1.0  # while nothing runs and the standby process waits
+IDLE_TICK = 2.0  # while nothing runs and the standby process waits
 STARTING = Sentence("Starting the worker")
 
 
@@ -214,7 +214,7 @@ class Supervisor:
     # ---- idle exit -----------------------------------------------------------------------------------------
 
     def count_windows(self) -> None:
-        """Check whether the home folder still exists and whether the supervisor is needed; called once a second."""
+        """Check whether the home folder still exists and whether the supervisor is needed, and by whom."""
         if not self.lock.still_there():
             log.info("the home folder is gone")
             self.leaving.set()

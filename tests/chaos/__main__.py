@@ -41,6 +41,7 @@ def main() -> int:
         if not asked.no_faults:
             for fault in (faults.locked_database, faults.suspended_worker, faults.suspended_supervisor):
                 fault(chaos)
+            chaos.studio.end()
             full = faults.full_disk(folder / "disk")
     except BaseException:
         traceback.print_exc()

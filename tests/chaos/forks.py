@@ -26,6 +26,7 @@ SOCKET = "DELTA_STUDIO_TEST_FORKS"  # environment variable: the server's address
 _FIRST_FREE = 200  # number from which received descriptors are parked
 _OURS = ("studio.jobs.", "tests.chaos.")  # modules that are started in this way
 _real = subprocess.Popen
+_servers: list[subprocess.Popen] = []
 
 
 class Popen:
@@ -34,7 +35,7 @@ class Popen:
     def __init__(self, command, *, cwd, env=None, pass_fds=(), start_new_session=True, **streams):
         given, mine = [], {}
         for number, name in enumerate(("stdin", "stdout", "stderr")):
-            stream = streams.get(name)
+            stream = streams.get(name, subprocess.DEVNULL)
             if stream == subprocess.PIPE:
                 read, write = os.pipe()
                 inner, outer = (read, write) if name == "stdin" else (write, read)
@@ -173,6 +174,11 @@ def _become(request: dict, descriptors: list[int]) -> None:
         os._exit(code)
 
 
+def server_pid() -> int:
+    """The pid of the server that `start` has started; its children are the processes of the studio."""
+    return _servers[-1].pid
+
+
 def start(folder: Path) -> subprocess.Popen:
     """Start a server with its socket in `folder`, wait for its imports, and `install` it here."""
     os.environ[SOCKET] = str(folder / "forks")
@@ -187,6 +193,7 @@ def start(folder: Path) -> subprocess.Popen:
     if not server.stdout.readline():
         raise RuntimeError(f"no forks: {(folder / 'forks.log').read_text()[-2000:]}")
     install()
+    _servers.append(server)
     return server
 
 

@@ -23,7 +23,7 @@ from studio.words import Sentence
 from tests.chaos.studio import EVERY, SAVED, STEPS, Studio
 
 TOLERANCE = 1e-5
-# Moment → share of the cases.
+# Moment of a run → its share.
 MOMENTS = {
     "start": 2,
     "load": 2,
@@ -47,6 +47,7 @@ class Chaos:
         self.store = self.studio.store
         self.random = random.Random(seed)
         self.kills: Counter[tuple[str, str]] = Counter()  # (moment, process) → SIGKILLs that met a living process
+        self._decks: dict[int, list] = {}
         self.resumed = self.cases = 0
         self.reference: str = ""
 
@@ -97,7 +98,12 @@ class Chaos:
         assert not list(self.studio.home.exports.glob(f"*{row['id']}*half*")), "something half-written is left"
 
     def _drawn(self, shares: dict):
-        return self.random.choices(list(shares), list(shares.values()))[0]
+        """One of the keys; all have had their turn before they come again."""
+        deck = self._decks.setdefault(id(shares), [])
+        if not deck:
+            deck += [key for key, share in shares.items() for _ in range(share)]
+            self.random.shuffle(deck)
+        return deck.pop()
 
     def _reached(self, run_id: str, moment: str) -> bool:
         """Wait for the moment, and a random while more; False if the run has ended before."""
@@ -206,12 +212,9 @@ class Chaos:
         return sorted((row["step"], row["values"][key]) for row in rows if key in row["values"])
 
     def check_processes(self) -> None:
-        """No job is left, no worker lives, no half-written folder stands in the library."""
+        """No job is left, no process but those of an idle studio, no half-written folder in the library."""
         assert not self.store.jobs("queued", "running")
-        pids = {job["pid"]: job for job in self.store.jobs() if job["pid"]}
-        self.studio.wait(
-            lambda: not any(self.studio.worker(job) for job in pids.values()), 20, "a worker outlives its job"
-        )
+        self.studio.wait(lambda: not self.studio.strangers(), 20, "a process outlives its job")
         # A name that starts with a dot is not listed; one that was left by a kill is swept later.
         folders = {path.name for path in self.studio.home.root.joinpath("adapters").iterdir() if path.name[0] != "."}
         assert folders == {row["id"] for row in self.store.adapters()}, "library and folders differ"

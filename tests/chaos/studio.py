@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from studio.home import REPOSITORY, Home
 from studio.jobs import client
 from studio.jobs.processes import find, is_living, supervisor_lock
@@ -67,6 +69,11 @@ class Studio:
     def standby(self) -> int | None:
         pid = (self.store.note("standby") or {}).get("pid")
         return pid if pid and is_living(pid) else None
+
+    def strangers(self) -> set[int]:
+        """The processes of any home that are neither window nor supervisor nor standby of this one."""
+        known = {self.window and self.window.pid, self.supervisor(), self.standby()}
+        return {child.pid for child in psutil.Process(forks.server_pid()).children() if is_living(child)} - known
 
     def wait(self, what, seconds: float, complaint: str):
         """The first true answer of `what`, asked every 5 ms."""
