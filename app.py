@@ -4,7 +4,6 @@
 """
 
 import argparse
-import time
 
 
 def main() -> None:
@@ -15,21 +14,28 @@ def main() -> None:
     asked = parser.parse_args()
 
     from studio.home import Home
+    from studio.words import StudioError
+
+    try:
+        home = Home(asked.home)
+    except StudioError as error:
+        raise SystemExit(str(error)) from None
+
     from studio.jobs import client
     from studio.library import shelf
     from studio.store import Store
+    from studio.ui.idle import Attention
     from studio.ui.launch import launch
     from studio.ui.window import build
 
-    home = Home(asked.home)
     demo = build(home)
     launch(demo, port=asked.port, open_browser=asked.open, block=False)
-    shelf.repair(home, Store(home.database))
+    store = Store(home.database)
+    shelf.repair(home, store)
     client.register_window(home)
+    attention = Attention(demo, store)
     try:
-        while True:  # restart a killed supervisor within a second; it adopts the jobs that still run
-            time.sleep(1)
-            client.ensure_supervisor(home)
+        client.keep_supervisor(home, attention.tell)
     except KeyboardInterrupt:
         demo.close()
 

@@ -17,6 +17,7 @@ contents are up to its callers.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -46,16 +47,21 @@ class Home:
     """The home folder: `root`, else the environment variable DELTA_STUDIO_HOME, else `~/.delta-studio`.
 
     From then on this process creates files that only its own user may read: uploads, recipes and logs are private, and
-    the database holds the chat server's key.
+    the database holds the chat server's key. Raises `StudioError` where the folder cannot be written.
     """
 
     def __init__(self, root: str | Path | None = None):
         chosen = root or os.environ.get("DELTA_STUDIO_HOME") or Path.home() / ".delta-studio"
         self.root = Path(chosen).expanduser().resolve()
         os.umask(_PRIVATE_UMASK)
-        ours = not self.root.exists() or self.database.exists() or not any(self.root.iterdir())
-        for name in _FOLDERS:
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        try:
+            ours = not self.root.exists() or self.database.exists() or not any(self.root.iterdir())
+            for name in _FOLDERS:
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_writable(self.root, error.strerror) from error
+        if not os.access(self.root, os.W_OK):
+            raise _not_writable(self.root, os.strerror(errno.EACCES))
         # A folder with the user's other files keeps its own mode; only what is the studio's is closed.
         private = [self.root] if ours else [self.database, *(self.root / name for name in _FOLDERS)]
         for path in private:
@@ -96,6 +102,15 @@ class Home:
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.root).free
+
+
+def _not_writable(root: Path, why: str | None) -> StudioError:
+    return StudioError(
+        "The studio's folder {folder} cannot be written ({why}). Make it writable for the user who runs the studio, or "
+        "choose another one with --home or DELTA_STUDIO_HOME.",
+        folder=str(root),
+        why=why,
+    )
 
 
 def _close_to_others(path: Path) -> None:

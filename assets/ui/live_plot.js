@@ -118,10 +118,6 @@ async function askLayers() {
 function accept(answer) {
   units = answer.units ?? units;
   keepsBest = answer.best ?? keepsBest;
-  if (answer.more) {
-    if (!Object.keys(series).length) note(words.loading);
-    return true;
-  }
   if (answer.epoch !== epoch) {
     epoch = answer.epoch;
     series = {};
@@ -133,7 +129,8 @@ function accept(answer) {
   for (const { chart } of Object.values(cards))
     cards[chart.key].changed ||= chart.layers ? false : Boolean(answer.outline) || chart.series.some((item) => names.includes(item.key));
   draw();
-  return false;
+  if (answer.more) note(words.loading); // what is drawn is a preview
+  return answer.more;
 }
 
 function show(next) {

@@ -3,6 +3,8 @@
 (() => {
   const OWN = "Delta Studio";
   const WANTED = "delta-notices";
+  const GATHER = 200; // ms
+  const HIDDEN = 20000; // ms between questions of a hidden page
   const SIGNS = { done: "✓", failed: "✗", stopped: "■", paused: "❚❚" };
   const words = () => FRAME[document.documentElement.lang.split("-")[0]] || FRAME.en;
   const stored = () => { try { return localStorage.getItem(WANTED); } catch { return null; } };
@@ -53,8 +55,21 @@
   });
 
   function begin() {
-    // Not in an animation frame: a page in the background has none, and that is where the title is read.
-    new MutationObserver(() => { look(); drawButton(); }).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-runs"] });
+    // Plots change the page hundreds of times a second, so changes are gathered for a while. Not in an animation frame: a
+    // page in the background has none, and that is where the title is read.
+    let waiting = null;
+    const soon = () => {
+      waiting ??= setTimeout(() => {
+        waiting = null;
+        look();
+        drawButton();
+      }, GATHER);
+    };
+    new MutationObserver(soon).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-runs"] });
+    // The timers of Gradio stand still while the page is hidden; whether a run has ended is asked once in a while.
+    setInterval(() => {
+      if (document.hidden && [...before.values()].some(live)) document.querySelector("#status-look")?.click();
+    }, HIDDEN);
     look();
   }
   if (document.body) begin();

@@ -8,6 +8,7 @@ RUN is a run's id, its name (the newest of that name), or "last".
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -31,15 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
     where the command cannot be carried out.
     """
     options = _parser().parse_args(arguments)
-    home = Home(options.home)
-    store = Store(home.database)
     try:
-        return options.command(home, store, options)
+        home = Home(options.home)
+        with contextlib.closing(Store(home.database)) as store:
+            return options.command(home, store, options)
     except StudioError as error:
         print(error, file=sys.stderr)
         return 2
-    finally:
-        store.close()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,19 +1,22 @@
 """The interface for windows: start the supervisor if necessary, and queue, stop and resume jobs.
 
-Each function first writes to the store and then calls `ensure_supervisor`, so that a supervisor that is about to exit
-either sees the request or has released its lock (see `Supervisor.leave`).
+Each function first writes to the store and then calls `ensure_supervisor`, which wakes the supervisor. One that is
+about to exit either sees the request or has released its lock (see `Supervisor.leave`).
 """
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 import psutil
 
 from studio import hardware
 from studio.home import REPOSITORY, Home
-from studio.jobs import processes, queue
+from studio.jobs import processes, queue, waking
 from studio.store import Store
 from studio.words import StudioError
 
@@ -21,11 +24,17 @@ _started: list[subprocess.Popen] = []  # started by this process; ended ones sta
 
 
 def ensure_supervisor(home: Home) -> bool:
-    """Start a supervisor if none is running; True if one was started. Safe to call from several windows at once.
-
-    Takes microseconds if one is running. A window also calls it about once a second, which restarts a supervisor that
-    was killed; a dying supervisor can hold its lock for some milliseconds.
+    """Start a supervisor if none is running, else wake it; True if one was started. Safe to call from several windows
+    at once. Takes microseconds if one is running.
     """
+    started = _start_supervisor(home)
+    if not started:
+        waking.wake(home.root)
+    return started
+
+
+def _start_supervisor(home: Home) -> bool:
+    """Start a supervisor if none is running; True if one was started. A dying one can hold its lock for some ms."""
     _started[:] = [process for process in _started if process.poll() is None]
     lock = processes.Lock.take(processes.supervisor_lock(home.root))
     if not lock:
@@ -62,6 +71,26 @@ def register_window(home: Home) -> None:
         store.set_note("windows", [*others, {"pid": pid, "created": created}])
     store.close()
     ensure_supervisor(home)
+
+
+def keep_supervisor(home: Home, each_second: Callable[[], None] = lambda: None) -> None:
+    """Restart a killed supervisor within a second; it adopts the jobs that still run. Does not return.
+
+    each_second: called as often. An error of the disk or the store, such as a database that another program has
+    locked, is printed and not the end.
+    """
+    while True:
+        time.sleep(1)
+        try:
+            _start_supervisor(home)
+            each_second()
+        except (OSError, sqlite3.OperationalError) as error:
+            print(f"The supervisor cannot be started or told: {error}", file=sys.stderr, flush=True)
+
+
+def note_view(store: Store) -> None:
+    """Record that somebody looks at the page, for which the supervisor keeps a standby process warm."""
+    store.set_note("viewed", time.time())
 
 
 def start_run(home: Home, store: Store, name: str, recipe: dict, device: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,18 +23,41 @@ def reason_of_exception(error: BaseException, home: Path) -> Sentence:
     for link in _chain(error):
         if isinstance(link, StudioError):
             return link.sentence
-        if _disk_is_full(link):
-            path = getattr(link, "filename", None) or home
-            return Sentence(
-                "The disk is full: {path} could not be written. Free some space there, then press Resume or try again.",
-                path=str(path),
-            )
+        if storage := reason_of_storage(link, home):
+            return storage
         if _out_of_memory(link):
             return Sentence(
                 "Not enough memory: {error}. Halve the batch size, turn on gradient checkpointing, or use QLoRA.",
                 error=_first_line(link),
             )
     return Sentence("The worker failed: {error}. The full report is in the log.", error=_first_line(error))
+
+
+def reason_of_storage(error: BaseException, home: Path) -> Sentence | None:
+    """The message for an error of the disk or of the database: full, locked, or not writable; None for any other.
+
+    home: named where the error has no path.
+    """
+    path = str(getattr(error, "filename", None) or home)
+    if _disk_is_full(error):
+        return Sentence(
+            "The disk is full: {path} could not be written. Free some space there, then press Resume or try again.",
+            path=path,
+        )
+    if isinstance(error, sqlite3.OperationalError) and "database is locked" in str(error):
+        return Sentence(
+            "Another program has kept the studio's database in {path} locked for too long. End that program, then "
+            "press Resume or try again.",
+            path=path,
+        )
+    if _is_read_only(error, home):
+        return Sentence(
+            "{path} cannot be written: {error}. Make it writable for the user who runs the studio, then press Resume "
+            "or try again.",
+            path=path,
+            error=_first_line(error),
+        )
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -123,6 +147,15 @@ def _disk_is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return any(words in str(error) for words in _DISK_WORDS)
+
+
+def _is_read_only(error: BaseException, home: Path) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in ("readonly database", "unable to open database file"))
+    if not isinstance(error, OSError) or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return False
+    # Elsewhere it may be a file that cannot be read.
+    return error.errno == errno.EROFS or Path(str(error.filename or "")).is_relative_to(home)
 
 
 def _out_of_memory(error: BaseException) -> bool:

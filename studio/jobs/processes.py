@@ -8,30 +8,51 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 import psutil
 
-# psutil adds the boot time, which the kernel rounds to seconds, so two processes may read creation times of the same
-# process that differ by a second. A pid is not reused that fast.
-_TOLERANCE = 2.0  # seconds
+_TOLERANCE = 2.0  # seconds; the creation times of psutil are rounded by up to one, and a pid is not reused that fast
 
 
 def current_process() -> tuple[int, float]:
-    """(pid, creation time in seconds since the epoch) of this process."""
-    return os.getpid(), psutil.Process().create_time()
+    """(pid, creation time) of this process, for `find`; the time in seconds, from a moment that `_created` chooses."""
+    return os.getpid(), _created(psutil.Process())
 
 
 def find(pid: int | None, created: float | None) -> psutil.Process | None:
-    """The live process with this pid and creation time; None if it has ended or the pid was reused."""
+    """The live process with this pid and creation time; None if it has ended or the pid was reused.
+
+    created: from `current_process`, or as psutil has it, which earlier versions have recorded.
+    """
     if pid is None or created is None:
         return None
     try:
         process = psutil.Process(pid)
-        same = abs(process.create_time() - created) < _TOLERANCE
+        same = abs(_created(process) - created) < _TOLERANCE or abs(process.create_time() - created) < _TOLERANCE
     except psutil.NoSuchProcess:
         return None
     return process if same and is_living(process) else None
+
+
+def _created(process: psutil.Process) -> float:
+    """The creation time of a process, which does not change when somebody sets the clock.
+
+    psutil adds the time of the boot as the clock has it now, so that after a step of the clock a living process would
+    not be found again. On Linux it is therefore counted from the boot, plus a number that tells boots apart.
+    """
+    try:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return _boot() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except FileNotFoundError:  # not Linux, or the process is gone
+        return process.create_time()
+
+
+@cache
+def _boot() -> float:
+    """A number for this boot of the machine, far apart from that of any other."""
+    return 1000.0 * int(Path("/proc/sys/kernel/random/boot_id").read_text()[:8], 16)
 
 
 def is_living(process: psutil.Process | int) -> bool:
@@ -39,6 +60,15 @@ def is_living(process: psutil.Process | int) -> bool:
     try:
         found = psutil.Process(process) if isinstance(process, int) else process
         return found.is_running() and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_suspended(pid: int | None, created: float | None) -> bool:
+    """Whether the process was stopped by SIGSTOP, as by a debugger or Ctrl+Z, and waits for SIGCONT."""
+    process = find(pid, created)
+    try:
+        return bool(process) and process.status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return False
 

@@ -21,12 +21,15 @@ from studio.home import Home
 from studio.jobs import failure_reasons, memory, processes, queue
 from studio.jobs.backends import Backend, Exit, Handle, Local
 from studio.jobs.timeouts import Timeouts
+from studio.jobs.waking import Listener
 from studio.store import ENDED, STOPPING, Store
 from studio.words import Sentence
 
 log = logging.getLogger("supervisor")
 
-TICK = 0.05  # seconds between polls; a click waits half of this on average
+TICK = 0.2  # seconds between polls while something runs
+DEAF_TICK = 0.05  # the same where no request wakes the supervisor; a click waits half of this on average
+IDLE_TICK = 2.0  # while nothing runs and the standby process waits
 STARTING = Sentence("Starting the worker")
 
 
@@ -34,7 +37,8 @@ STARTING = Sentence("Starting the worker")
 class Watched:
     """A worker and its job.
 
-    deadline: time at which the next signal is sent; None if it need not stop. forced: the last signal that was sent.
+    deadline: `time.monotonic()` at which the next signal is sent, which no change of the clock can shift; None if it
+    need not stop. forced: the last signal that was sent.
     """
 
     job: dict
@@ -50,12 +54,15 @@ class Supervisor:
         self.home, self.store, self.backend, self.lock, self.times = home, store, backend, lock, times
         self.watched: dict[int, Watched] = {}
         self.leaving = threading.Event()
+        self.listener = Listener(home.root)
         self._seen: int | None = None  # version of the store at the last tick; None: read the store again
         self._second_try: set[int] = set()
         self._windows = False
         self._needed_until = time.monotonic()
         self._next_census = 0.0
         self._told_standby: dict | None = None
+        self._viewed: float | None = None  # the note of this name
+        self._used = time.monotonic()  # when a job ran or somebody looked at the page
 
     def run(self) -> None:
         """Run until SIGTERM, or until the supervisor has not been needed for `times.idle` seconds."""
@@ -68,7 +75,14 @@ class Supervisor:
                 log.warning("the store cannot be used: %s", error)
                 self._seen = None
                 self.leaving.wait(1)
-            self.leaving.wait(TICK)
+            self.listener.wait(self.pause())
+
+    def pause(self) -> float:
+        """Seconds until the next tick, if no request and no end of a worker comes before."""
+        if not self.listener.hears:
+            return DEAF_TICK
+        standby = self._told_standby or {}
+        return TICK if self.watched or (standby.get("pid") and not standby["ready"]) else IDLE_TICK
 
     def tick(self) -> None:
         """Poll the workers, the store and the deadlines once."""
@@ -144,17 +158,17 @@ class Supervisor:
             if row is None:  # removed from the queue while its worker was starting, which will find nothing to claim
                 continue
             if row["state"] in ENDED:
-                watched.deadline = row["ended"] + self.times.kill_grace
+                watched.deadline = time.monotonic() + self.times.kill_grace
             elif asked:
-                watched.deadline = asked[0]["time"] + self.times.grace(watched.job["kind"])
+                watched.deadline = time.monotonic() + self.times.grace(watched.job["kind"])
 
     def kill_overdue(self) -> None:
         """Send SIGTERM to workers past their deadline, and SIGKILL, also to their children, `kill_grace` later."""
         for job_id, watched in self.watched.items():
-            if watched.deadline is None or time.time() < watched.deadline or watched.forced == signal.SIGKILL:
+            if watched.deadline is None or time.monotonic() < watched.deadline or watched.forced == signal.SIGKILL:
                 continue
             if watched.forced is None:
-                watched.forced, watched.deadline = signal.SIGTERM, time.time() + self.times.kill_grace
+                watched.forced, watched.deadline = signal.SIGTERM, time.monotonic() + self.times.kill_grace
                 watched.handle.terminate()
             else:
                 watched.forced = signal.SIGKILL
@@ -200,11 +214,14 @@ class Supervisor:
     # ---- idle exit -----------------------------------------------------------------------------------------
 
     def count_windows(self) -> None:
-        """Check whether the home folder still exists and whether the supervisor is needed; called once a second."""
+        """Check whether the home folder still exists and whether the supervisor is needed, and by whom."""
         if not self.lock.still_there():
             log.info("the home folder is gone")
             self.leaving.set()
             return
+        viewed = self.store.note("viewed")
+        if self.watched or viewed != self._viewed:
+            self._viewed, self._used = viewed, time.monotonic()
         if self.is_needed():
             self._needed_until = time.monotonic()
 
@@ -219,8 +236,15 @@ class Supervisor:
         )
 
     def maintain_standby(self) -> None:
-        """Keep a standby process while a window is open, and publish its state in the note "standby"."""
-        told = self.backend.maintain_standby(wanted=self._windows)
+        """Keep a standby process while a window is open and in use, and publish its state in the note "standby".
+
+        Unused for `times.standby_keep` seconds it ends, which gives its memory back; the next view of the page or the
+        next job brings another one.
+        """
+        used = time.monotonic() - self._used < self.times.standby_keep
+        if not used:
+            self.backend.close()
+        told = self.backend.maintain_standby(wanted=self._windows and used)
         if told != self._told_standby:
             self.store.set_note("standby", told)
             self._told_standby = told
@@ -253,14 +277,20 @@ class Supervisor:
         return True
 
 
-def sample_memory(home: Home, leaving: threading.Event) -> None:
+def sample_memory(home: Home, supervisor: Supervisor) -> None:
     """Write the note "memory" every second: {"time", "devices": {"cpu": {"used", "total"}, "cuda:0": …}}, in bytes.
 
-    Runs in a thread of its own, because nvidia-smi can be slow.
+    Only while something runs, because only workers read it. In a thread of its own, because nvidia-smi can be slow.
     """
-    store = Store(home.database)
-    while not leaving.wait(1):
+    store, working = Store(home.database), False
+    while not supervisor.leaving.wait(1):
+        before, working = working, bool(supervisor.watched)
+        if not working:
+            continue
         try:
+            if not before:
+                memory.sample()  # utilisation is measured since the last call
+                supervisor.leaving.wait(0.2)
             store.set_note("memory", {"time": time.time(), "devices": memory.sample()})
         except sqlite3.OperationalError as error:
             log.warning("memory could not be recorded: %s", error)
@@ -290,7 +320,8 @@ def main() -> None:
     backend = Local(home, times.standby_delay)
     supervisor = Supervisor(home, Store(home.database), backend, lock, times)
     signal.signal(signal.SIGTERM, lambda *_: supervisor.leaving.set())
-    threading.Thread(target=sample_memory, args=(home, supervisor.leaving), daemon=True).start()
+    supervisor.listener.catch_signals()
+    threading.Thread(target=sample_memory, args=(home, supervisor), daemon=True).start()
     log.info("supervisor of %s", home.root)
     try:
         supervisor.run()

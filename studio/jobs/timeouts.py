@@ -15,6 +15,7 @@ class Timeouts:
     kill_grace: float = 5.0  # from SIGTERM to SIGKILL, and from the recorded outcome to SIGTERM
     idle: float = 60.0  # without windows and jobs until the supervisor exits
     standby_delay: float = 4.0  # from the start of a worker to that of the next standby process
+    standby_keep: float = 900.0  # without a job and a look at the page until the standby process gives its memory back
 
     @classmethod
     def from_environment(cls) -> Timeouts:

@@ -7,6 +7,7 @@ it returns, stopped or paused if it raises `Stopped`, and failed if it raises an
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import os
@@ -90,12 +91,12 @@ def _outcome(job: Job) -> tuple[str, Sentence | None, dict | None]:
         return STOPPING.get(request, "stopped"), None, {"discarded": True} if request == "discard" else None
     except BaseException as error:  # also SystemExit: sys.exit in a library is a failure
         report = traceback.format_exc()
-        print(report, file=sys.stderr, flush=True)
+        _log(report)
         reason = failure_reasons.reason_of_exception(error, job.home.root)
         try:
             job.store.add_event("traceback", {"text": report}, run_id=job.run_id, job_id=job.id)
         except sqlite3.OperationalError as full:
-            print(f"the traceback stands only here: {full}", file=sys.stderr)
+            _log(f"the traceback stands only here: {full}")
         return "failed", reason, None
 
 
@@ -106,12 +107,14 @@ def _say_final_word(job: Job, state: str, reason: Sentence | None, result: dict 
             job.store.job_ended(job.id, state, reason.to_json() if reason else None, result)
             return
         except sqlite3.OperationalError as error:
-            print(
-                f"the final word '{state}' could not be written ({error}); {left} tries left",
-                file=sys.stderr,
-                flush=True,
-            )
+            _log(f"the final word '{state}' could not be written ({error}); {left} tries left")
             time.sleep(1)
+
+
+def _log(text: str) -> None:
+    """Write to the job's log, which may be on the full disk of which it tells; the outcome must not depend on it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def run_and_leave(home: Home, job_id: int) -> None:
@@ -125,8 +128,9 @@ def run_and_leave(home: Home, job_id: int) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -39,7 +39,7 @@ def matching(store: Store, query: Query) -> list[str]:
         if value:
             where.append(f"{column} = ?")
             values.append(value)
-    sql = f"SELECT id FROM runs WHERE {' AND '.join(where)} ORDER BY created DESC, rowid DESC"
+    sql = f"SELECT id FROM runs WHERE {' AND '.join(where)} ORDER BY rowid DESC"
     return [row["id"] for row in store.select(sql, *values)]
 
 

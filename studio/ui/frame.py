@@ -17,6 +17,7 @@ from studio.chat import serving
 from studio.home import ASSETS
 from studio.ui.html_parts import Board, e, size, skeleton
 from studio.ui.page import Page
+from studio.ui.recent import Recent
 from studio.ui.run_status import LIVE, STATES
 from studio.words import LANGUAGES, translate
 
@@ -38,6 +39,7 @@ _STEP_OF = {
 }
 _STATES = {"done": "done", "attention": "needs you", "running": "running", "next": "next", "todo": "not yet"}
 _REFRESH_SECONDS = 3.0
+_FRESH = 1.0  # seconds for which the status bar is drawn once for all viewers
 _ENDED_RUNS = 3  # runs that are over of which the page is told
 # Tour for the first visit: (CSS selector of the element it points at, step, sentence).
 _TOUR = [
@@ -84,15 +86,18 @@ def build_status_bar(page: Page) -> Callable[[], None]:
     """Create the status bar at the bottom of the window; return a function that binds its event handlers."""
     bar = Board(skeleton(48), elem_id="status-bar")
     seen = gr.State("")
-    timer = gr.Timer(_REFRESH_SECONDS)
+    timer = gr.Timer(_REFRESH_SECONDS)  # stands still while the page is hidden; then run_news.js presses the button
+    look = gr.Button("look", visible="hidden", elem_id="status-look")
 
-    def refresh(before: str):
-        shown = status_bar_html(page)
+    drawn = Recent(lambda: status_bar_html(page), _FRESH)
+
+    def updates(before: str, shown: str):
         return (gr.skip(), gr.skip()) if shown == before else (shown, shown)
 
     def bind():
-        page.on(timer.tick, refresh, seen, [bar, seen])
-        page.on(page.changed.change, refresh, seen, [bar, seen])
+        for event in (timer.tick, look.click):
+            page.on(event, lambda before: updates(before, drawn()), seen, [bar, seen])
+        page.on(page.changed.change, lambda before: updates(before, status_bar_html(page)), seen, [bar, seen])
 
     return bind
 

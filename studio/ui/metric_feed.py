@@ -6,6 +6,7 @@ their exact x. When there are too many buckets, neighbours are merged and the st
 depends on Gradio, on how series are drawn, or on the meaning of a metric.
 
     answer  {"epoch": int, "more": bool, "series": {name: change}, "outline": outline, if the viewer lacks it}
+            more: a long run is still being read; the series are a preview from a few of its rows
     outline {"id": int, "schedule": [[step, learning rate], …], "memory": bytes}: what was planned before the first step
     change  {"n": number of points so far, "d": number of stride doublings, "f": index of the first bucket in "b",
              "b": [bucket, …], "l": [x, y] of the newest point}
@@ -21,11 +22,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
+from studio.runs.curves import parsed
 from studio.store import Store
 
 CAPACITY = 1024  # buckets
 _FAST = 20  # buckets per second above which the capacity is halved, to keep a live viewer under 2 kB/s
 _WINDOW = 64  # buckets over which that rate is measured
+_PREVIEWED = 500  # rows of a long run that are shown before all of them are read
 
 
 class Envelope:
@@ -132,7 +135,7 @@ class Feed:
         outline: id of the outline that the viewer has.
 
         A different epoch in the answer means that rows were rewritten (a resumed run): the viewer discards its data.
-        `more` means that a long run is still being read and that the viewer should ask again soon.
+        `more` means that a long run is still being read and that the viewer should ask again soon; it gets a preview.
         """
         return self._run(run_id).answer(epoch, have or {}, outline)
 
@@ -176,12 +179,13 @@ class _RunSeries:
 
     def _forget(self) -> None:
         # Random, so that it differs from the epoch of an earlier server whose page is still open.
-        self.epoch = 1 + secrets.randbelow(2**31)
+        self.epoch = 2 + secrets.randbelow(2**31)
         self.series: dict[str, Envelope] = {}
         self.seen = [0, 0.0]  # tokens without and with padding
         self.outline: dict = {"id": 0}
-        self._last: dict | None = None
+        self._last: tuple[int, int, float] | None = None  # id, step and time of the last row read
         self._behind = False
+        self._preview: dict[str, Envelope] = {}  # of a few rows, while a long run is being read
 
     def _refresh(self) -> None:
         """Read what is new, if the last time is `every` seconds ago. The lock must be held."""
@@ -196,14 +200,15 @@ class _RunSeries:
     def answer(self, epoch: int, have: dict[str, int], outline: int) -> dict:
         with self._lock:
             self._refresh()
+            if self._preview:
+                # The epoch before the real one, so that a viewer discards the preview for what comes after it.
+                return {"epoch": self.epoch - 1, "more": True, **_changes(self._preview, epoch == self.epoch - 1, have)}
             if self._behind:
                 return {"epoch": self.epoch, "more": True, "series": {}}
-            known = have if epoch == self.epoch else {}
-            changes = {name: envelope.since(known.get(name, 0)) for name, envelope in self.series.items()}
             return {
                 "epoch": self.epoch,
                 "more": False,
-                "series": {name: change for name, change in changes.items() if change},
+                **_changes(self.series, epoch == self.epoch, have),
                 **({"outline": self.outline} if self.outline["id"] != outline else {}),
             }
 
@@ -225,22 +230,44 @@ class _RunSeries:
     def _read(self) -> None:
         self._read_outline()
         until = time.monotonic() + self.patience
+        first_time = self._last is None
         while True:
             rows = self._new_rows()
-            for row in rows:
-                for name, value in row["values"].items():
+            for _, step, when, text in rows:
+                values = parsed(text)
+                for name, value in values.items():
                     if isinstance(value, int | float):
-                        self.series.setdefault(name, Envelope()).append(row["step"], value, row["time"])
-                tokens = row["values"].get("tokens", 0)
+                        self.series.setdefault(name, Envelope()).append(step, value, when)
+                tokens = values.get("tokens", 0)
                 self.seen[0] += tokens
-                self.seen[1] += tokens / (1 - row["values"].get("padding", 0.0)) if tokens else 0
-                self._last = row
+                self.seen[1] += tokens / (1 - values.get("padding", 0.0)) if tokens else 0
+            if rows:
+                self._last = tuple(rows[-1])[:3]
             self._read_at = time.monotonic()
             self._behind = len(rows) >= self.chunk
+            if self._behind and first_time and not self._preview:
+                self._read_preview()
             if not self._behind or self._read_at > until:
-                return
+                break
+        if not self._behind:
+            self._preview = {}
 
-    def _new_rows(self) -> list[dict]:
+    def _read_preview(self) -> None:
+        """Read a few rows, evenly spread over the run, to be shown while all of them are being read."""
+        first, last = self._store.raw("SELECT min(id), max(id) FROM metrics WHERE run_id=?", self._run_id)[0]
+        for at in range(_PREVIEWED):
+            start = first + (last - first) * at // (_PREVIEWED - 1)
+            for _, step, _, text in self._rows(start, 1):
+                for name, value in parsed(text).items():
+                    if isinstance(value, int | float):
+                        self._preview.setdefault(name, Envelope()).append(step, value)
+
+    def _rows(self, start: int, limit: int) -> list:
+        """(id, step, time, values as JSON) of at most `limit` rows from the id `start` on."""
+        sql = 'SELECT id, step, time, "values" FROM metrics WHERE run_id=? AND id>=? ORDER BY id LIMIT ?'
+        return self._store.raw(sql, self._run_id, start, limit)
+
+    def _new_rows(self) -> list:
         """Return the rows after the last one read; that row is read again to check that it is unchanged.
 
         A resumed run deletes the rows after its checkpoint and writes new ones, to which SQLite may assign the old ids.
@@ -248,9 +275,15 @@ class _RunSeries:
         reset and read again.
         """
         if self._last is None:
-            return self._store.metrics(self._run_id, 0, self.chunk)
-        rows = self._store.metrics(self._run_id, self._last["id"] - 1, self.chunk + 1)
-        if rows and all(rows[0][key] == self._last[key] for key in ("id", "step", "time")):
+            return self._rows(0, self.chunk)
+        rows = self._rows(self._last[0], self.chunk + 1)
+        if rows and tuple(rows[0])[:3] == self._last:
             return rows[1:]
         self._forget()
-        return self._store.metrics(self._run_id, 0, self.chunk)
+        return self._rows(0, self.chunk)
+
+
+def _changes(series: dict[str, Envelope], same: bool, have: dict[str, int]) -> dict:
+    """{"series": change of each one that has any} for a viewer that has `have` points of each; same: of this epoch."""
+    found = {name: envelope.since(have.get(name, 0) if same else 0) for name, envelope in series.items()}
+    return {"series": {name: change for name, change in found.items() if change}}

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import gradio as gr
 
 from studio.draft import DraftEditor
+from studio.jobs.failure_reasons import reason_of_storage
 from studio.ui.access import copy_signature, hidden_from_visitors, owner_only
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
@@ -108,6 +109,8 @@ class Page:
             ) from error
         except Exception as error:
             _log.exception("A handler of the window failed")
+            if storage := reason_of_storage(error, self.home.root):
+                raise gr.Error(html.escape(self.say(storage)), title=self.t("Sorry"), print_exception=False) from error
             detail = f"{type(error).__name__}: {error}"[:200]
             text = self.t("Something went wrong here ({detail}). Nothing is lost; the log says more.", detail=detail)
             raise gr.Error(html.escape(text), title=self.t("Sorry"), print_exception=False) from error

@@ -7,6 +7,7 @@ import statistics
 from typing import NamedTuple
 
 from studio.forecast import duration
+from studio.jobs import processes
 from studio.ui.classes import baseline_sentence, matrices_html
 from studio.ui.html_parts import button, chip, e, facts, note, number
 from studio.ui.page import Page
@@ -64,6 +65,9 @@ def status_html(page: Page, run: dict | None, plan: dict | None, request: str | 
 
 
 def _doing(page: Page, run: dict, request: str | None) -> str:
+    job = page.store.job(run["job_id"]) if run["state"] == "running" else None
+    if job and processes.is_suspended(job["pid"], job["pid_created"]):
+        return page.t("Its worker was suspended; it goes on after: kill -CONT {pid}", pid=job["pid"])
     if request and run["state"] in LIVE:
         return page.t(
             {"pause": "Pausing: the checkpoint is being saved", "finish": "Ending: the adapter is being made"}.get(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import gradio as gr
 
@@ -21,10 +23,22 @@ from studio.ui.downloads import TAKE, adapter_zip, fresh_folder
 from studio.ui.html_parts import Board, e, skeleton
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
+from studio.ui.recent import Recent
 from studio.ui.run_log import RunLog, more, samples_html
 from studio.ui.run_report import write_report
 from studio.ui.run_status import LIVE, can_resume, status_html
 from studio.words import StudioError
+
+_FRESH = 0.5  # seconds for which what the timer shows is drawn once for all viewers
+
+
+class Drawn(NamedTuple):
+    """What the tab shows of a run. stamp: a hash of all of it. can: what pause, stop, resume and longer can do now."""
+
+    stamp: str
+    runs_changed: str
+    can: tuple[bool, bool, bool, bool]
+    html: list[str]
 
 
 def build(page: Page):
@@ -61,11 +75,13 @@ def build(page: Page):
 
         bind_buttons(page, start, pause, stop, resume)
 
+        drawn = Recent(lambda run, topics: draw(page, kept, run, topics), _FRESH)
+
         def look(run, before, profile: gr.OAuthProfile | None):
-            return view(page, kept, run, before, seen_by(profile, page.store))
+            return updates(before, drawn(run, tuple(seen_by(profile, page.store))))
 
         def another(run, profile: gr.OAuthProfile | None):
-            return [run, *look(run, "", profile)]
+            return [run, *view(page, kept, run, "", seen_by(profile, page.store))]
 
         page.on(page.run.change, another, page.run, [parts["plot"], *outputs])
         page.on(timer.tick, look, [page.run, seen], outputs)
@@ -166,8 +182,22 @@ def on_resume(page: Page, run_id: str):
     return gr.update(interactive=False)
 
 
-def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: list[str]) -> list:
-    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`.
+def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: Sequence[str]) -> list:
+    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`."""
+    return updates(before, draw(page, kept, run_id, topics))
+
+
+def updates(before: str, drawn: Drawn) -> list:
+    """Return the updates for a viewer; all are skipped if it has them, as the hash `before` says."""
+    if drawn.stamp == before:
+        return [gr.skip()] * 12
+    *buttons, longer = drawn.can
+    buttons = [gr.update(interactive=interactive) for interactive in (True, *buttons)]
+    return [drawn.stamp, drawn.runs_changed, *buttons, *drawn.html[:4], gr.Row(visible=longer), *drawn.html[4:]]
+
+
+def draw(page: Page, kept: CheckpointPanel, run_id: str, topics: Sequence[str]) -> Drawn:
+    """Draw everything that the tab shows of a run.
 
     topics: what may be shown, keys of `access.TOPICS`. Of logs and answers nothing is read where it may not.
     """
@@ -188,11 +218,8 @@ def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: li
     ]
     can = (live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer)
     changed = str(store.revision("runs"))
-    now = hashlib.sha1(json.dumps([shown, can, changed]).encode()).hexdigest()[:12]
-    if now == before:
-        return [gr.skip()] * 12
-    buttons = [gr.update(interactive=interactive) for interactive in (True, *can[:3])]
-    return [now, changed, *buttons, *shown[:4], gr.Row(visible=can_be_longer), *shown[4:]]
+    stamp = hashlib.sha1(json.dumps([shown, can, changed]).encode()).hexdigest()[:12]
+    return Drawn(stamp, changed, can, shown)
 
 
 def latest(events: list[dict]) -> dict | None:

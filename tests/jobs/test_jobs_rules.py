@@ -1,11 +1,14 @@
 """Pure rules: the queue, reasons in words, memory and the times."""
 
+import errno
 import sqlite3
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import pytest
 
-from studio.home import Home
+from studio.home import REPOSITORY, Home
 from studio.jobs import failure_reasons, memory, queue
 from studio.jobs.backends import Exit
 from studio.jobs.processes import Lock, supervisor_lock
@@ -55,6 +58,34 @@ def test_each_kind_of_memory_error_is_one(error, tmp_path):
 def test_a_full_disk_is_found_behind_other_errors(tmp_path):
     error = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
     assert str(tmp_path) in failure_reasons.reason_of_exception(error, tmp_path).say()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (sqlite3.OperationalError("database is locked"), "kept the studio's database in"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "cannot be written: OperationalError"),
+        (OSError(errno.EROFS, "Read-only file system", "/media/a"), "/media/a cannot be written: OSError"),
+    ],
+)
+def test_a_locked_or_read_only_home_in_words(error, words, tmp_path):
+    reason = failure_reasons.reason_of_exception(error, tmp_path)
+    assert words in str(reason) and str(reason).endswith("press Resume or try again.")
+
+
+def test_a_file_that_cannot_be_read_is_no_read_only_home(tmp_path):
+    error = PermissionError(errno.EACCES, "Permission denied", "/data/a.csv")
+    assert failure_reasons.reason_of_storage(error, tmp_path) is None
+    inside = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "runs" / "a"))
+    assert "cannot be written" in str(failure_reasons.reason_of_storage(inside, tmp_path))
+
+
+def test_a_home_that_cannot_be_written_is_said_before_anything_begins(tmp_path):
+    (tmp_path / "home").write_text("a file is in its place")
+    command = [sys.executable, "app.py", "--home", str(tmp_path / "home")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"The studio's folder {tmp_path / 'home'} cannot be written (")
 
 
 def test_exits_in_words():

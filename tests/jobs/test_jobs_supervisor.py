@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from studio.home import Home
 from studio.jobs import client
 from studio.jobs.processes import Lock, current_process, find, is_living, supervisor_lock
+from studio.jobs.supervisor import Supervisor
+from studio.jobs.timeouts import Timeouts
+from studio.store import Store
 from studio.words import StudioError
 from tests.jobs.jobs_helpers import end_everything, processes_of, wait_for
 
@@ -181,14 +185,38 @@ def test_it_stays_with_a_living_window_and_not_with_a_dead_one(studio, monkeypat
     assert studio.supervisors()
 
 
+def test_an_unused_standby_gives_its_memory_back_until_somebody_looks_again(studio, monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_STANDBY_KEEP", "1")
+    client.register_window(studio.home)
+    first = wait_for(lambda: processes_of(studio.home, "studio.jobs.standby"))[0]
+    wait_for(lambda: not is_living(first))
+    assert wait_for(lambda: studio.store.note("standby") == {"pid": None, "ready": False})
+    client.note_view(studio.store)
+    wait_for(lambda: client.warm(studio.store))
+    assert studio.ended(studio.run())["state"] == "done"
+
+
+def test_an_idle_supervisor_sleeps_and_wakes_at_a_request(studio, monkeypatch):
+    monkeypatch.setenv("DELTA_STUDIO_STANDBY_KEEP", "0")  # nothing to look after
+    client.register_window(studio.home)
+    time.sleep(1.5)
+    for _ in range(3):
+        asked = time.monotonic()
+        job_id = studio.run()
+        wait_for(lambda job_id=job_id: studio.store.job(job_id)["doing"])
+        assert time.monotonic() - asked < 0.5  # its own looks are a second apart
+        studio.left(job_id)
+        time.sleep(0.3)
+
+
 def test_it_leaves_when_its_home_is_gone(studio, tmp_path):
     studio.window()
     studio.home.root.rename(tmp_path / "moved")
     wait_for(lambda: not processes_of(studio.home))
 
 
-def test_memory_is_sampled(studio):
-    client.register_window(studio.home)
+def test_memory_is_sampled_while_something_runs(studio):
+    studio.run("wait", until=str(studio.home.root / "gate"))
     sample = wait_for(lambda: studio.store.note("memory"))
     cpu = sample["devices"]["cpu"]
     assert 0 < cpu["used"] < cpu["total"] and time.time() - sample["time"] < 5
@@ -228,11 +256,41 @@ def test_two_homes_do_not_meet(studio, tmp_path):
         end_everything(other)
 
 
+def test_who_is_found_does_not_depend_on_the_clock(monkeypatch):
+    pid, created = current_process()
+    real = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: real() + 3600)  # as after a step of the clock
+    assert find(pid, created).pid == pid and current_process() == (pid, created)
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_a_step_of_the_clock_ends_no_job_before_its_time(step, tmp_path, monkeypatch):
+    home = Home(tmp_path)
+    store, worker = Store(home.database), Mock(pid=1, warm=False)
+    worker.poll.return_value = None
+    backend = Mock()
+    backend.start.return_value = worker
+    backend.maintain_standby.return_value = {"pid": None, "ready": False}
+    supervisor = Supervisor(home, store, backend, Lock.take(supervisor_lock(home.root)), Timeouts(stop_grace=0.3))
+    job_id = store.queue_job("train", {})
+    supervisor.tick()
+    store.job_started(job_id, 1, 0.0)
+    store.command(job_id, "stop")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + step)
+    supervisor.tick()
+    worker.terminate.assert_not_called()
+    time.sleep(0.35)
+    supervisor.tick()
+    worker.terminate.assert_called_once()
+
+
 def test_identity_is_pid_and_creation():
     pid, created = current_process()
     assert find(pid, created + 0.5).pid == pid
     assert find(pid, created + 1000) is None
     assert find(None, None) is None
+    assert find(pid, psutil.Process().create_time())  # as earlier versions have recorded it
     zombie = psutil.Popen(["true"])
     wait_for(lambda: zombie.status() == psutil.STATUS_ZOMBIE)
     assert find(zombie.pid, zombie.create_time()) is None

@@ -1,6 +1,7 @@
 """Requests to jobs and the order of the queue, with dummy jobs in real workers."""
 
 import signal
+import time
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_the_order_of_the_queue_is_kept_in_the_store(tmp_path):
     start, _ = queue.decide(queued, [])
     assert {job["id"] for job in start} == {ids[2], other}
     assert queue.busy_devices(queued) == {"cpu"}
+
+
+def test_the_newest_run_is_the_one_created_last_although_the_clock_was_set_back(tmp_path, monkeypatch):
+    store = Store(tmp_path / "studio.sqlite3")
+    store.create_run("before", {}, "cpu")
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 86_400)
+    after, _ = store.create_run("after", {}, "cpu")
+    assert store.latest_run()["id"] == after
 
 
 def test_a_database_without_positions_gets_them(tmp_path):

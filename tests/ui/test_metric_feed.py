@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import time
 
 import pytest
 
@@ -179,6 +180,12 @@ def test_a_long_run_is_read_in_portions(store, monkeypatch):
     answers = [feed.answer("a") for _ in range(6)]
     assert [answer["more"] for answer in answers] == [True] * 5 + [False]
     assert answers[-1]["series"]["loss"]["n"] == 5_000
+    previews = [answer["series"]["loss"] for answer in answers[:-1]]
+    assert {(preview["n"], preview["b"][0][0], preview["l"][0]) for preview in previews} == {(500, 1, 5_000)}
+    assert {answer["epoch"] for answer in answers[:-1]} == {answers[-1]["epoch"] - 1}  # the viewer will discard it
+    store.add_metrics("a", 5_001, {"loss": 1.0})
+    time.sleep(module._RunSeries.every)
+    assert feed.answer("a", answers[-1]["epoch"], {"loss": 5_000})["series"]["loss"]["n"] == 5_001
 
 
 def test_few_runs_are_kept(store):
