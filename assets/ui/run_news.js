@@ -4,7 +4,6 @@
   const OWN = "Delta Studio";
   const WANTED = "delta-notices";
   const GATHER = 200; // ms
-  const HIDDEN = 20000; // ms between questions of a hidden page
   const SIGNS = { done: "✓", failed: "✗", stopped: "■", paused: "❚❚" };
   const words = () => FRAME[document.documentElement.lang.split("-")[0]] || FRAME.en;
   const stored = () => { try { return localStorage.getItem(WANTED); } catch { return null; } };
@@ -66,10 +65,6 @@
       }, GATHER);
     };
     new MutationObserver(soon).observe(document.body, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-runs"] });
-    // The timers of Gradio stand still while the page is hidden; whether a run has ended is asked once in a while.
-    setInterval(() => {
-      if (document.hidden && [...before.values()].some(live)) document.querySelector("#status-look")?.click();
-    }, HIDDEN);
     look();
   }
   if (document.body) begin();

@@ -17,6 +17,7 @@ from studio.chat import serving
 from studio.home import ASSETS
 from studio.ui.html_parts import Board, e, size, skeleton
 from studio.ui.page import Page
+from studio.ui.pulse import Pulse
 from studio.ui.recent import Recent
 from studio.ui.run_status import LIVE, STATES
 from studio.words import LANGUAGES, translate
@@ -38,7 +39,7 @@ _STEP_OF = {
     "recipe": "hyperparameters",
 }
 _STATES = {"done": "done", "attention": "needs you", "running": "running", "next": "next", "todo": "not yet"}
-_REFRESH_SECONDS = 3.0
+_LOOK, _LOOK_HIDDEN = 3.0, 20.0  # seconds between two looks for changes; the same while the page is hidden
 _FRESH = 1.0  # seconds for which the status bar is drawn once for all viewers
 _ENDED_RUNS = 3  # runs that are over of which the page is told
 # Tour for the first visit: (CSS selector of the element it points at, step, sentence).
@@ -85,19 +86,12 @@ def build_steps(page: Page) -> None:
 def build_status_bar(page: Page) -> Callable[[], None]:
     """Create the status bar at the bottom of the window; return a function that binds its event handlers."""
     bar = Board(skeleton(48), elem_id="status-bar")
-    seen = gr.State("")
-    timer = gr.Timer(_REFRESH_SECONDS)  # stands still while the page is hidden; then run_news.js presses the button
-    look = gr.Button("look", visible="hidden", elem_id="status-look")
-
     drawn = Recent(lambda: status_bar_html(page), _FRESH)
-
-    def updates(before: str, shown: str):
-        return (gr.skip(), gr.skip()) if shown == before else (shown, shown)
+    pulse = Pulse(lambda _: {"tick": str(hash(drawn()))}, seconds=_LOOK, hidden_seconds=_LOOK_HIDDEN)
 
     def bind():
-        for event in (timer.tick, look.click):
-            page.on(event, lambda before: updates(before, drawn()), seen, [bar, seen])
-        page.on(page.changed.change, lambda before: updates(before, status_bar_html(page)), seen, [bar, seen])
+        page.on(pulse.tick, drawn, None, bar)
+        page.on(page.changed.change, lambda: status_bar_html(page), None, bar)
 
     return bind
 

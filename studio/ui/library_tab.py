@@ -32,6 +32,7 @@ from studio.ui.html_parts import Board, note
 from studio.ui.library_panel import Opened
 from studio.ui.library_view import Controls, View
 from studio.ui.page import Page
+from studio.ui.pulse import Pulse
 from studio.words import StudioError
 
 PANELS: dict[str, ModuleType] = {
@@ -41,6 +42,7 @@ PANELS: dict[str, ModuleType] = {
 }
 """Action of a button → module of the panel that it opens above the cards, see `studio.ui.library_panel`."""
 
+_LOOK = 2.0  # seconds between two looks for what has changed
 _TO_PANEL = """(opened) => {
   if (opened) setTimeout(() => {
     const bar = document.querySelector('#library-bar');
@@ -82,18 +84,18 @@ def build(page: Page):
     cards = Board(elem_id="adapters")
     file = gr.DownloadButton("zip", visible="hidden", elem_id="download-file")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
-    timer = gr.Timer(2.0)
+    pulse = Pulse(lambda _: {"tick": repr(news(page))}, seconds=_LOOK)
     parts = Parts(controls, cards, bar, seen, file, message, opened, page.changed)
 
     def bind_all():
-        bind(page, parts, timer, changed)
+        bind(page, parts, pulse, changed)
         for bind_panel in (bind_import, *panels):
             bind_panel()
 
     return bind_all
 
 
-def bind(page: Page, parts: Parts, timer: gr.Timer, changed: gr.Textbox) -> None:
+def bind(page: Page, parts: Parts, pulse: Pulse, changed: gr.Textbox) -> None:
     """Bind the event handlers of the shelf. changed: a stamp that the panels renew after they changed an adapter."""
     controls, inputs = parts.controls, set(parts.controls.inputs)
 
@@ -118,7 +120,7 @@ def bind(page: Page, parts: Parts, timer: gr.Timer, changed: gr.Textbox) -> None
     selected = [controls.chosen, parts.bar]
     page.on(parts.cards.select, pick, inputs, selected, changes=True, trigger_mode="multiple")
     shown, seen = [parts.cards, parts.bar, parts.seen, controls.at, *controls.filters], {*inputs, parts.seen}
-    for event in (timer.tick, changed.change, page.parts["tab-library"].select, partial(page.demo.load)):
+    for event in (pulse.tick, changed.change, page.parts["tab-library"].select, partial(page.demo.load)):
         page.on(event, redraw, seen, shown)
     for control in (controls.words, controls.sort, controls.deleted, *controls.filters, controls.bound):
         page.on(control.change, arrange, seen, shown, trigger_mode="always_last")
@@ -130,9 +132,13 @@ def stamp(page: Page, view: View, owner: bool) -> str:
 
     Which adapters are selected is not part of it, because the browser shows that itself.
     """
+    return repr((news(page), view._replace(chosen=""), owner))
+
+
+def news(page: Page) -> tuple:
+    """Return what changes with the adapters and with the newest export."""
     job = page.store.newest_job("export") or {}
-    state = (job.get("id"), job.get("state"), job.get("doing"))
-    return repr((page.store.revision("adapters"), state, view._replace(chosen=""), owner))
+    return page.store.revision("adapters"), job.get("id"), job.get("state"), job.get("doing")
 
 
 def drawn(page: Page, parts: Parts, view: View, before: str, owner: bool) -> dict:

@@ -16,29 +16,45 @@ import gradio as gr
 from studio.diagnosis import bug_report
 from studio.jobs import client
 from studio.ui import device_picker, queue_panel, results, run_comparison
-from studio.ui.access import require_owner, seen_by
+from studio.ui.access import TOPICS, require_owner, seen_by
 from studio.ui.checkpoint_panel import CheckpointPanel
 from studio.ui.diagnosis_panel import diagnosis_html, mended, start_mended
 from studio.ui.downloads import TAKE, adapter_zip, fresh_folder
 from studio.ui.html_parts import Board, e, skeleton
 from studio.ui.live_plot import LivePlot
 from studio.ui.page import Page
+from studio.ui.pulse import Pulse
 from studio.ui.recent import Recent
 from studio.ui.run_log import RunLog, more, samples_html
 from studio.ui.run_report import write_report
 from studio.ui.run_status import LIVE, can_resume, status_html
 from studio.words import StudioError
 
-_FRESH = 0.5  # seconds for which what the timer shows is drawn once for all viewers
+_LOOK = 1.0  # seconds between two looks for what has changed
+_FRESH = 0.5  # seconds for which what was drawn is good for all viewers
 
 
 class Drawn(NamedTuple):
-    """What the tab shows of a run. stamp: a hash of all of it. can: what pause, stop, resume and longer can do now."""
+    """What the tab shows of a run.
 
-    stamp: str
-    runs_changed: str
+    live: devices, status and list of runs, which change with every step. rest: revision of all runs, answers and
+    checkpoints. can: what pause, stop, resume and longer can do now.
+    """
+
+    live: tuple[str, str, str]
+    rest: tuple[str, str, str]
     can: tuple[bool, bool, bool, bool]
-    html: list[str]
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Event of the pulse → hash of what its handler draws."""
+        return {"tick": _hash(self.live), "select": _hash((self.rest, self.can))}
+
+    def updates_of_rest(self) -> list:
+        *buttons, longer = self.can
+        changed, samples, checkpoints = self.rest
+        buttons = [gr.update(interactive=interactive) for interactive in (True, *buttons)]
+        return [changed, *buttons, samples, checkpoints, gr.Row(visible=longer)]
 
 
 def build(page: Page):
@@ -55,7 +71,6 @@ def build(page: Page):
     parts["plot"] = LivePlot(page.feed, folder=page.home.run, language=page.language, elem_id="plots")
     with gr.Accordion(page.t("Answers to the fixed prompts"), open=True):
         samples = gr.HTML(elem_id="samples", apply_default_css=False)
-    seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="train-seen")
     changed = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="runs-changed")
     bind_results = results.build(page, changed)
     kept = CheckpointPanel(page)
@@ -65,8 +80,9 @@ def build(page: Page):
         runs = Board(elem_id="runs")
     bind_comparison = run_comparison.build(page, changed)
     file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
-    timer = gr.Timer(1.0)
-    outputs = [seen, changed, start, pause, stop, resume, devices, status, samples, *kept.outputs, runs]
+    drawn = Recent(lambda run, topics: draw(page, kept, run, topics), _FRESH)
+    pulse = Pulse(lambda run: drawn(run, tuple(TOPICS)).stamps, seconds=_LOOK)
+    live, rest = [devices, status, runs], [changed, start, pause, stop, resume, samples, *kept.outputs]
 
     def bind():
         bind_results()
@@ -75,16 +91,19 @@ def build(page: Page):
 
         bind_buttons(page, start, pause, stop, resume)
 
-        drawn = Recent(lambda run, topics: draw(page, kept, run, topics), _FRESH)
+        def look(run, profile: gr.OAuthProfile | None):
+            return list(drawn(run, tuple(seen_by(profile, page.store))).live)
 
-        def look(run, before, profile: gr.OAuthProfile | None):
-            return updates(before, drawn(run, tuple(seen_by(profile, page.store))))
+        def look_at_rest(run, profile: gr.OAuthProfile | None):
+            return drawn(run, tuple(seen_by(profile, page.store))).updates_of_rest()
 
         def another(run, profile: gr.OAuthProfile | None):
-            return [run, *view(page, kept, run, "", seen_by(profile, page.store))]
+            now = draw(page, kept, run, seen_by(profile, page.store))
+            return [run, run, *now.live, *now.updates_of_rest()]
 
-        page.on(page.run.change, another, page.run, [parts["plot"], *outputs])
-        page.on(timer.tick, look, [page.run, seen], outputs)
+        page.on(page.run.change, another, page.run, [parts["plot"], pulse, *live, *rest])
+        page.on(pulse.tick, look, page.run, live)
+        page.on(pulse.select, look_at_rest, page.run, rest)
 
         def more_log(run, event: gr.EventData):
             found = more(page, run, event)
@@ -182,20 +201,6 @@ def on_resume(page: Page, run_id: str):
     return gr.update(interactive=False)
 
 
-def view(page: Page, kept: CheckpointPanel, run_id: str, before: str, topics: Sequence[str]) -> list:
-    """Return updates of everything the tab shows of a run; all are skipped if its hash still equals `before`."""
-    return updates(before, draw(page, kept, run_id, topics))
-
-
-def updates(before: str, drawn: Drawn) -> list:
-    """Return the updates for a viewer; all are skipped if it has them, as the hash `before` says."""
-    if drawn.stamp == before:
-        return [gr.skip()] * 12
-    *buttons, longer = drawn.can
-    buttons = [gr.update(interactive=interactive) for interactive in (True, *buttons)]
-    return [drawn.stamp, drawn.runs_changed, *buttons, *drawn.html[:4], gr.Row(visible=longer), *drawn.html[4:]]
-
-
 def draw(page: Page, kept: CheckpointPanel, run_id: str, topics: Sequence[str]) -> Drawn:
     """Draw everything that the tab shows of a run.
 
@@ -209,17 +214,19 @@ def draw(page: Page, kept: CheckpointPanel, run_id: str, topics: Sequence[str]) 
     live = bool(run and run["state"] in LIVE)
     request = store.latest_request(run["job_id"]) if live else None
     listing, can_be_longer = kept.view(run)
-    shown = [
-        device_picker.devices_html(page),
-        status_html(page, run, plan, request, diagnosis_html(page, run) if logs else ""),
-        samples_html(page, answered),
-        listing,
-        queue_panel.runs_html(page, run_id),
-    ]
-    can = (live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer)
-    changed = str(store.revision("runs"))
-    stamp = hashlib.sha1(json.dumps([shown, can, changed]).encode()).hexdigest()[:12]
-    return Drawn(stamp, changed, can, shown)
+    return Drawn(
+        live=(
+            device_picker.devices_html(page),
+            status_html(page, run, plan, request, diagnosis_html(page, run) if logs else ""),
+            queue_panel.runs_html(page, run_id),
+        ),
+        rest=(str(store.revision("runs")), samples_html(page, answered), listing),
+        can=(live and not request, live and request in (None, "finish"), bool(run and can_resume(run)), can_be_longer),
+    )
+
+
+def _hash(shown: tuple) -> str:
+    return hashlib.sha1(json.dumps(shown).encode()).hexdigest()[:12]
 
 
 def latest(events: list[dict]) -> dict | None:
