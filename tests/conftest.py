@@ -27,6 +27,10 @@ CHROMIUM = [
     "--disable-sync",
 ]
 
+PATIENCE = 120_000
+"""Milliseconds that a test waits for what a page will show: how long a failure takes, not how fast the page must be, so
+that other work on the machine fails no test."""
+
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="run every case of the long sweeps, not only CI's sample")
@@ -74,6 +78,7 @@ def open_page(browser):
         contexts.append(
             browser.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 900}} | context)
         )
+        contexts[-1].set_default_timeout(PATIENCE)
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from studio.draft import DraftEditor
 from studio.home import SAMPLES
-from tests.conftest import until
-
-CHAT_SECONDS = 60_000
+from tests.conftest import PATIENCE, until
 
 
 def tab(page, name: str) -> None:
@@ -16,13 +14,14 @@ def tab(page, name: str) -> None:
 
 def ready(page) -> None:
     """The page has drawn the draft."""
-    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')")
 
 
 def open_studio(studio, browser):
     """A page of `studio` at 1280 × 1000, in English, once it has drawn the draft and a standby is warm."""
     studio.wait_for_standby()
     page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
+    page.set_default_timeout(PATIENCE)
     page.goto(studio.address)
     ready(page)
     return page
@@ -41,9 +40,7 @@ def status(page, *words: str, seconds: float = 240) -> str:
 def choose_example(page, name: str, sentence: str) -> None:
     """Press an example on the Data tab; returns once the sentence says so in these words."""
     page.locator(f"[data-act=example][data-item={name}]").click()
-    page.wait_for_function(
-        "words => document.querySelector('#sentence').innerText.includes(words)", arg=sentence, timeout=30_000
-    )
+    page.wait_for_function("words => document.querySelector('#sentence').innerText.includes(words)", arg=sentence)
 
 
 def train_with(studio, **training) -> None:
@@ -87,7 +84,6 @@ def ask(page, text: str) -> list[str]:
           return steady;
         }""",
         arg=text,
-        timeout=CHAT_SECONDS,
         polling=100,
     )
     return page.evaluate(
@@ -107,7 +103,7 @@ def validation_questions(name: str, count: int) -> list[tuple[str, str]]:
 
 def downloaded(page, button, folder: Path) -> Path:
     """Press a button that makes the browser take a file; where the file lies."""
-    with page.expect_download(timeout=60_000) as taken:
+    with page.expect_download() as taken:
         button.click()
     path = folder / taken.value.suggested_filename
     taken.value.save_as(path)

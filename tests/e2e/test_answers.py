@@ -68,7 +68,7 @@ def three_turns(number):
 
 def labelled(page) -> str:
     """All that the token view colours as learnt."""
-    page.wait_for_selector("#tokens p.tokens .token.labelled", timeout=30_000)
+    page.wait_for_selector("#tokens p.tokens .token.labelled")
     return "".join(page.locator("#tokens p.tokens .token.labelled").all_text_contents()).replace("⏎", "\n")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Studio, until
+from tests.conftest import PATIENCE, Studio, until
 from tests.e2e.pages import ready, tab
 
 pytestmark = pytest.mark.e2e
@@ -34,6 +34,7 @@ def studio(tmp_path_factory):
 def shared(studio, browser):
     """One page for all tests here, with whatever its scripts complained about."""
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -63,14 +64,12 @@ def page(shared, studio):
 
 def shown(page, title: str) -> None:
     """The Data tab shows this file."""
-    page.wait_for_function(
-        "title => document.querySelector('#about-data h3')?.innerText === title", arg=title, timeout=30_000
-    )
+    page.wait_for_function("title => document.querySelector('#about-data h3')?.innerText === title", arg=title)
 
 
 def sees_notice(page, *words: str) -> str:
     """The one error sentence on the page; it holds all of `words`, a way out, and nothing from inside the program."""
-    page.wait_for_selector("#said .notice", timeout=30_000)
+    page.wait_for_selector("#said .notice")
     notices = page.locator("#said .notice").all()
     assert len(notices) == 1 and page.locator(".toast-body").count() == 0
     return one_sentence(notices[0].locator("p").inner_text(), *words)
@@ -82,7 +81,6 @@ def noticed(page, place: str, *words: str) -> str:
         "([place, words]) => [...document.querySelectorAll(`${place} .notice`)].some(node => words.every(word => "
         "node.innerText.includes(word)))",
         arg=[place, list(words)],
-        timeout=30_000,
     )
     notices = [text for text in page.locator(f"{place} .notice.bad, {place} .notice.warn").all_inner_texts() if text]
     assert len(notices) == 1, notices
@@ -312,9 +310,7 @@ def test_rows_that_a_changed_role_loses_are_counted(page, tmp_path):
     page.get_by_role("button", name="Which column plays which role").click()
     page.get_by_label("answer", exact=True).select_option("short")
     page.get_by_role("button", name="Use them all the same").click()
-    page.wait_for_function(
-        "document.querySelector('#about-data .run-head')?.innerText.includes('4 rows not used')", timeout=20_000
-    )
+    page.wait_for_function("document.querySelector('#about-data .run-head')?.innerText.includes('4 rows not used')")
     # A column that is gone: the file is read again, and the sentence names what is missing and what there is.
     path.write_bytes(jsonl(*GOOD))
     tab(page, "Train")
@@ -416,7 +412,7 @@ def test_a_model_folder_that_is_none(page, studio, tmp_path, kind):
     sees_notice(page, *words)
     assert studio.store.runs() == []
     choose_model(page, "starter")
-    page.wait_for_function("!document.querySelector('#about-model .notice')", timeout=20_000)
+    page.wait_for_function("!document.querySelector('#about-model .notice')")
 
 
 def test_a_model_that_is_nowhere(page, tmp_path):
@@ -425,7 +421,7 @@ def test_a_model_that_is_nowhere(page, tmp_path):
     choose_model(page, "~nobody-here/" + "x" * 300)
     noticed(page, "#about-model", "There is no model folder")
     choose_model(page, "starter")
-    page.wait_for_function("!document.querySelector('#about-model .notice')", timeout=20_000)
+    page.wait_for_function("!document.querySelector('#about-model .notice')")
 
 
 # ---- numbers and recipes ----------------------------------------------------------------------------------------
@@ -448,7 +444,6 @@ def test_a_number_out_of_range(page, studio, typed, words):
     page.wait_for_function(
         "words => [...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText === words)",
         arg=words,
-        timeout=20_000,
     )
     tab(page, "Train")
     page.click("#start")
@@ -456,9 +451,7 @@ def test_a_number_out_of_range(page, studio, typed, words):
     assert studio.store.runs() == []
     tab(page, "Hyperparameters")
     field.fill(good)
-    page.wait_for_function(
-        "![...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText)", timeout=20_000
-    )
+    page.wait_for_function("![...document.querySelectorAll('#training-form .of-error')].some(node => node.innerText)")
 
 
 @pytest.mark.parametrize(

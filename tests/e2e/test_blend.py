@@ -28,7 +28,7 @@ def page(studio, browser, tmp_path_factory):
                   adapter_id=adapter)  # fmt: skip
     page = open_studio(studio, browser)
     tab(page, "Library")
-    page.wait_for_selector(".card.adapter", timeout=30_000)
+    page.wait_for_selector(".card.adapter")
     yield page
     page.close()
 
@@ -43,7 +43,7 @@ def open_panel(page, panel: str, *adapters: str) -> None:
         }""",
         f"{panel}:{','.join(adapters)}",
     )
-    page.locator(f"#{panel}-panel").wait_for(state="visible", timeout=30_000)
+    page.locator(f"#{panel}-panel").wait_for(state="visible")
 
 
 def test_blend_with_sliders_try_it_in_chat_and_save_it(page, studio):
@@ -68,7 +68,7 @@ def test_blend_with_sliders_try_it_in_chat_and_save_it(page, studio):
     page.get_by_text("The weighted sum, then the closest adapter").wait_for()
     page.locator("#blend-options input").first.fill("6")
     page.click("#blend-start")
-    page.locator("#blend-made .preview").wait_for(timeout=90_000)
+    page.locator("#blend-made .preview").wait_for()
     (preview,) = studio.store.previews()
     assert preview["card"]["made"]["method"] == {"name": "svd", "rank": 6}
     assert preview["card"]["parents"][1]["weight"] == weight and preview["id"] not in page.inner_text("#adapters")
@@ -79,7 +79,6 @@ def test_blend_with_sliders_try_it_in_chat_and_save_it(page, studio):
         "name => [...document.querySelectorAll('#chat-models .token, #chat-models [class*=token]')]"
         ".some(node => node.innerText.includes(name))",
         arg=preview["name"][:12],
-        timeout=30_000,
     )
     tried = ask(page, "Hello")
     assert len(tried) == 2 and tried[0] != tried[1]
@@ -87,7 +86,7 @@ def test_blend_with_sliders_try_it_in_chat_and_save_it(page, studio):
     tab(page, "Library")
     page.fill("#blend-name input, #blend-name textarea", "Sailor, not clerk")
     page.locator("#blend-made").get_by_role("button", name="Save to the library").click()
-    page.get_by_role("heading", name="Sailor, not clerk").wait_for(timeout=30_000)
+    page.get_by_role("heading", name="Sailor, not clerk").wait_for()
     assert studio.store.previews() == []
     saved = studio.store.adapters()[0]
     assert saved["name"] == "Sailor, not clerk"
@@ -102,7 +101,7 @@ def test_convert_to_a_lower_rank_sees_the_fidelity_first(page, studio):
     open_panel(page, "convert", "one")
     page.locator("#convert-options input").first.fill("2")
     page.click("#convert-start")
-    page.locator("#convert-made .preview").wait_for(timeout=120_000)
+    page.locator("#convert-made .preview").wait_for()
     text = page.inner_text("#convert-made")
     assert "not saved yet" in text and "Same answers" in text and "8 fixed questions" in text
     page.locator("#convert-made summary").click()
@@ -124,6 +123,6 @@ def test_switch_the_task_of_a_merged_model(page, studio):
     page.click("#switch-adapter input")
     page.get_by_role("option", name="Clerk · LoRA r=4", exact=True).click()
     page.click("#switch-start")
-    page.get_by_text("are those of a fresh merge, bit for bit").wait_for(timeout=120_000)
+    page.get_by_text("are those of a fresh merge, bit for bit").wait_for()
     assert lineage.merged_adapter(studio.store.adapter(model)["card"]) == "two"
     page.wait_for_function("document.querySelector('#switch-about').innerText.includes('Clerk')")

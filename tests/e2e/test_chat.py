@@ -12,8 +12,6 @@ from tests.e2e.pages import ask, downloaded, open_studio, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-WAIT = 60_000
-
 
 def add_adapter(studio, folder: Path) -> None:
     """A LoRA adapter of the starter with random weights, so that it answers otherwise."""
@@ -51,7 +49,6 @@ def facts(page, at: int, *words: str) -> str:
     page.wait_for_function(
         "([at, words]) => words.every(word => document.querySelector(`#facts-${at}`)?.innerText.includes(word))",
         arg=[at, list(words)],
-        timeout=WAIT,
     )
     return page.inner_text(f"#facts-{at}")
 
@@ -64,7 +61,6 @@ def says(page, at: int, *words: str) -> None:
     page.wait_for_function(
         "([at, words]) => words.every(word => document.querySelector(`#chat-${at}`)?.innerText.includes(word))",
         arg=[at, list(words)],
-        timeout=WAIT,
     )
 
 
@@ -157,7 +153,7 @@ def test_at_strength_zero_the_adapter_answers_as_the_base(page):
 
 def test_what_changed_colours_the_tokens_and_lists_the_numbers(page):
     press(page, 1, "compare")
-    page.wait_for_selector("#what-changed section", timeout=WAIT)
+    page.wait_for_selector("#what-changed section")
     assert page.locator("#what-changed .tokens .changed.more").count()
     assert "times as likely" in page.locator("#what-changed .tokens .changed").first.get_attribute("title")
     page.get_by_text("The numbers as a table").click()
@@ -188,7 +184,7 @@ def test_thumbs_and_corrections_become_training_data_on_the_data_tab(page, studi
 
 def test_it_is_there_again_after_a_reload_and_can_be_found_renamed_exported_and_deleted(page, tmp_path):
     page.reload()
-    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=WAIT)
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')")
     tab(page, "Chat")
     says(page, 0, "What does a cow do?")
     facts(page, 0, "Marked as good")

@@ -36,7 +36,7 @@ def fine_tuned(page, studio, example: str, sentence: str, **training) -> dict:
 def bars(page, adapters: int = 1) -> list[tuple[str, float]]:
     """The playground's answer, likeliest class first."""
     page.wait_for_function(
-        "count => document.querySelectorAll('#class-result .class-bars').length === count", arg=adapters, timeout=60_000
+        "count => document.querySelectorAll('#class-result .class-bars').length === count", arg=adapters
     )
     rows = page.locator("#class-result .class-bars li").all_inner_texts()
     found = [row.replace("%", "").split() for row in rows]
@@ -70,12 +70,12 @@ def test_leaves(page, studio, tmp_path):
     tab(page, "Train")
     assert page.locator("#plots [data-key=loss] .lp-unit").inner_text() == "(nats per example)"
     page.locator("#status [data-act=chat]").click()
-    page.wait_for_selector("#classify-picture:visible", timeout=30_000)
+    page.wait_for_selector("#classify-picture:visible")
     row = predictions.read(studio.home.run(studio.store.latest_run()["id"]))[-1]
     with zipfile.ZipFile(SAMPLES / "leaves.validation.zip") as archive:
         (tmp_path / "leaf.jpg").write_bytes(archive.read(row.prompt))
     page.set_input_files("#classify-picture input[type=file]", str(tmp_path / "leaf.jpg"))
-    page.wait_for_selector("#classify-picture img", timeout=30_000)
+    page.wait_for_selector("#classify-picture img")
     page.click("#classify")
     found = bars(page)
     assert (
@@ -99,7 +99,7 @@ def test_tickets(page, studio):
     assert page.locator("#status .matrix tbody tr").count() == 6
     assert page.locator("#plots [data-key=classes]").count() == 1
     page.locator("#status [data-act=chat]").click()
-    page.wait_for_selector("#classify-text textarea:visible", timeout=30_000)
+    page.wait_for_selector("#classify-text textarea:visible")
     assert not page.is_visible("#message") and not page.is_visible("#classify-picture")
     with (SAMPLES / "tickets.validation.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:3]

@@ -32,16 +32,13 @@ def page(studio, open_page):
 def use(page, path):
     page.fill("#place input, #place textarea", str(path))
     page.click("#use-place")
-    page.wait_for_function(
-        "name => document.querySelector('#about-data h3')?.innerText === name", arg=path.name, timeout=30_000
-    )
+    page.wait_for_function("name => document.querySelector('#about-data h3')?.innerText === name", arg=path.name)
 
 
 def says(page, place, *words):
     page.wait_for_function(
         "([place, words]) => words.every(word => document.querySelector(place)?.innerText.includes(word))",
         arg=[place, list(words)],
-        timeout=30_000,
     )
 
 
@@ -140,7 +137,7 @@ def test_a_column_for_each_label_is_recognised_and_can_be_chosen(studio, page):
     says(page, "#about-data", "The columns toxic, insult, threat say yes or no")
     page.get_by_role("button", name="Which column plays which role").click()
     ticks = page.locator("#roles .of-several input")
-    ticks.first.wait_for(timeout=30_000)
+    ticks.first.wait_for()
     assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == ["toxic", "insult", "threat"]
     page.locator("#roles .of-several input[value=threat]").click()
     until(
@@ -181,7 +178,7 @@ def test_files_mix_with_weights(studio, page, tmp_path):
     says(page, "#files", "× 3")
     assert draft(studio)["data"]["more"][0]["weight"] == 3
     page.get_by_role("button", name="Remove one.jsonl").click()
-    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'two.jsonl'", timeout=30_000)
+    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'two.jsonl'")
     assert draft(studio)["data"]["more"] == [] and draft(studio)["data"]["weight"] == 3
 
 
@@ -196,11 +193,11 @@ def test_the_columns_of_a_validation_file_are_chosen_where_those_of_others_are(s
     page.get_by_role("button", name="Which column plays which role").click()
     page.locator("#which-file label", has_text="held.csv").click()
     page.wait_for_function(
-        "document.querySelectorAll('#roles select')[1]?.textContent.includes('frage')", timeout=30_000
+        "document.querySelectorAll('#roles select')[1]?.textContent.includes('frage')"
     )  # the form is that file's now
     page.locator("#roles select").first.select_option("prompt_completion")
     page.wait_for_function(
-        "document.querySelectorAll('#roles select').length === 10", timeout=30_000
+        "document.querySelectorAll('#roles select').length === 10"
     )  # shape, prompt, answer, system text, and six that are folded away
     for at, column in ((1, "frage"), (2, "antwort")):
         page.locator("#roles select").nth(at).select_option(column)
@@ -219,10 +216,10 @@ def test_columns_that_lose_rows_are_asked_about_first(studio, page, tmp_path):
     says(page, "#roles-check", "With these columns 4 of the first 12 rows would be lost: lines 1, 4, 7, 10.")
     assert draft(studio)["data"]["mapping"] is None
     use(page, write(tmp_path / "others.jsonl", rows[:9]))  # a question about one file is none about the next
-    page.wait_for_function("document.querySelector('#roles-check').innerText.trim() === ''", timeout=30_000)
+    page.wait_for_function("document.querySelector('#roles-check').innerText.trim() === ''")
     use(page, tmp_path / "notes.jsonl")
     page.wait_for_function(
-        "document.querySelectorAll('#roles select')[2].selectedOptions[0].innerText === 'completion'", timeout=30_000
+        "document.querySelectorAll('#roles select')[2].selectedOptions[0].innerText === 'completion'"
     )
     page.locator("#roles select").nth(2).select_option("note")
     says(page, "#roles-check", "4 of the first 12 rows would be lost")
@@ -249,7 +246,7 @@ def test_any_example_as_tokens_in_a_chosen_template(studio, page, tmp_path):
     page.get_by_role("option", name="Gemma").click()
     rendered = "<start_of_turn>user\nmail?<end_of_turn>\n<start_of_turn>model\na.b@example.org<end_of_turn>"
     page.wait_for_function(
-        "text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered, timeout=30_000
+        "text => document.querySelector('#tokens .rendered')?.textContent.includes(text)", arg=rendered
     )
     assert draft(studio)["model"]["template"] == "gemma" and "<start_of_turn>" in template("gemma")
     chips = page.locator("#tokens .token.labelled").all_inner_texts()
@@ -273,5 +270,5 @@ def test_a_large_file_is_read_aside_and_can_be_stopped(studio, page, tmp_path):
     page.get_by_role("button", name="Stop").first.click()
     says(page, "#about-data", "Reading the data was stopped", "Read again")
     page.get_by_role("button", name="Read again").click()
-    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'large.jsonl'", timeout=120_000)
+    page.wait_for_function("document.querySelector('#about-data h3')?.innerText === 'large.jsonl'")
     says(page, "#about-data", "60,000", "about")

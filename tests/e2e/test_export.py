@@ -36,7 +36,6 @@ def page(studio, browser, tmp_path_factory):
         title = LONG if name == "lora" else "A prompt"
         shelf.add(studio.home, studio.store, source=folder / name, name=title, run_id=name, card=card)
     page = open_studio(studio, browser)
-    page.set_default_timeout(60_000)
     tab(page, "Library")
     yield page
     page.close()

@@ -20,7 +20,7 @@ def selected(page) -> str:
 
 def wait_for_selected(page, step: str) -> None:
     page.wait_for_function(
-        "step => document.querySelector('#steps [aria-selected=true]')?.dataset.step === step", arg=step, timeout=5_000
+        "step => document.querySelector('#steps [aria-selected=true]')?.dataset.step === step", arg=step
     )
 
 
@@ -73,14 +73,12 @@ def test_the_run_is_seen_from_every_tab(studio, page):
     start(page, studio)
     tab(page, "Method")
     wait_for_state(page, "train", "running")
-    page.wait_for_function("/Captain · \\d+ ?%/.test(document.querySelector('#status-bar').innerText)", timeout=60_000)
+    page.wait_for_function("/Captain · \\d+ ?%/.test(document.querySelector('#status-bar').innerText)")
     assert "GB free" in page.inner_text("#status-bar")
     tab(page, "Train")
     page.keyboard.press("Escape")  # stops it, as the button does
     studio.wait_for_run("stopped")
-    page.wait_for_function(
-        "document.querySelector('#status-bar').innerText.includes('Nothing is running')", timeout=30_000
-    )
+    page.wait_for_function("document.querySelector('#status-bar').innerText.includes('Nothing is running')")
 
 
 def test_light_and_dark_are_chosen_and_kept(page):
@@ -110,16 +108,14 @@ def test_the_keyboard_searches_moves_and_starts(studio, page):
     before = studio.store.latest_run()
     page.keyboard.press("Control+Enter")
     page.wait_for_function("document.querySelector('#steps [aria-selected=true]').dataset.step === 'train'")
-    page.wait_for_function("document.querySelector('#status').innerText.match(/Running|Waiting|Done/)", timeout=30_000)
+    page.wait_for_function("document.querySelector('#status').innerText.match(/Running|Waiting|Done/)")
     run = studio.wait_for_run("done")
     assert before is None or run["id"] != before["id"]
     tab(page, "Chat")
     page.fill("#message textarea", "What does a wolf do?")
     page.focus("#message textarea")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function(
-        "document.querySelector('#chat-0').innerText.includes('What does a wolf do?')", timeout=30_000
-    )
+    page.wait_for_function("document.querySelector('#chat-0').innerText.includes('What does a wolf do?')")
 
 
 def test_a_file_dropped_anywhere_becomes_the_data(page):
@@ -138,7 +134,7 @@ def test_a_file_dropped_anywhere_becomes_the_data(page):
         }"""
     )
     assert page.evaluate("window.overlay") and page.locator("#drop-anywhere").is_hidden()
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('dropped.jsonl')", timeout=30_000)
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('dropped.jsonl')")
     assert selected(page) == "data"
 
 

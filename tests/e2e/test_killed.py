@@ -68,7 +68,6 @@ def test_kill_the_window(running, open_page):
         "before => (document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > "
         "before",
         arg=before,
-        timeout=20_000,
     )
     page.click("#stop")
     studio.wait_for_run("stopped", seconds=60)

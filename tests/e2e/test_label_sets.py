@@ -19,15 +19,13 @@ def test_letters(studio, open_page):
     choose_example(page, "letters", "to classify by several label sets from letters.csv (500 examples)")
     page.get_by_text("Which column plays which role").click()
     ticks = page.locator("#roles .of-several input")
-    ticks.first.wait_for(timeout=30_000)
+    ticks.first.wait_for()
     assert [tick.get_attribute("value") for tick in ticks.all() if tick.is_checked()] == [
         "department"
     ]  # proposed, and can be taken back
     department = page.locator("#roles .of-several input[value=department]")
     department.click()  # letters whose urgency nobody noted would then have no label at all
-    page.wait_for_function(
-        "document.querySelector('#roles-check').innerText.includes('rows would be lost')", timeout=30_000
-    )
+    page.wait_for_function("document.querySelector('#roles-check').innerText.includes('rows would be lost')")
     department.click()
     until(
         lambda: (studio.store.note("draft")["data"].get("mapping") or {}).get("labels") == ["department"],
@@ -49,10 +47,10 @@ def test_letters(studio, open_page):
     assert urgency["base_accuracy"] == pytest.approx(0.32) and department["base_accuracy"] == pytest.approx(0.19)
     assert urgency["accuracy"] >= 0.7 and department["accuracy"] >= 0.7, (urgency, department)
     page.locator("#status [data-act=chat]").click()
-    page.wait_for_selector("#classify-text textarea:visible", timeout=30_000)
+    page.wait_for_selector("#classify-text textarea:visible")
     page.fill("#classify-text textarea", "Hello. My parcel has not arrived yet. I need an answer today.")
     page.click("#classify")
-    page.wait_for_function("document.querySelectorAll('#class-result .class-bars').length === 2", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('#class-result .class-bars').length === 2")
     assert page.locator("#class-result h5").all_inner_texts() == ["urgency", "department"]
     for bars, first in zip(page.locator("#class-result .class-bars").all(), ("high", "shipping"), strict=True):
         values = [float(text.replace("%", "")) for text in bars.locator(".value").all_inner_texts()]

@@ -48,14 +48,11 @@ def shows(page, selector: str, *words: str) -> None:
     page.wait_for_function(
         "([place, words]) => words.every(word => document.querySelector(place)?.innerText.includes(word))",
         arg=[selector, list(words)],
-        timeout=30_000,
     )
 
 
 def cards(page, count: int) -> None:
-    page.wait_for_function(
-        "count => document.querySelectorAll('#adapters article').length === count", arg=count, timeout=30_000
-    )
+    page.wait_for_function("count => document.querySelectorAll('#adapters article').length === count", arg=count)
 
 
 def search(page, words: str) -> None:
@@ -112,7 +109,7 @@ def compare(page) -> None:
     page.locator("#library-bar [data-act=compare]").click()
     shows(page, "#compared-adapters", "What differs in their recipes", "Training loss", "Norm per layer")
     assert page.locator("#compared-adapters polyline").count() == 4  # two losses, two norms
-    with page.expect_download(timeout=30_000) as taken:
+    with page.expect_download() as taken:
         page.click("#compare-csv")
     assert taken.value.suggested_filename == "comparison.csv"
     page.click("#close-compare")
@@ -124,7 +121,7 @@ def compare(page) -> None:
 def take_home(page, folder):
     search(page, "keeper")
     cards(page, 1)
-    with page.expect_download(timeout=30_000) as taken:
+    with page.expect_download() as taken:
         page.locator("#adapters [data-act=download]").click()
     path = folder / "Seafarer.zip"
     taken.value.save_as(path)

@@ -14,9 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 def says(page, selector: str, words: str) -> None:
     page.wait_for_function(
-        "([selector, words]) => document.querySelector(selector)?.innerText.includes(words)",
-        arg=[selector, words],
-        timeout=30_000,
+        "([selector, words]) => document.querySelector(selector)?.innerText.includes(words)", arg=[selector, words]
     )
 
 
@@ -81,7 +79,7 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
     for at in range(2):
         page.locator("#method-options .of-several input").nth(at).click()
     says(page, "#sentence", "AdapterFusion of 2")
-    page.wait_for_function("!document.querySelector('#sentence').innerText.includes('are chosen')", timeout=30_000)
+    page.wait_for_function("!document.querySelector('#sentence').innerText.includes('are chosen')")
     train_with(studio, max_steps=4, evaluation_rows=4)
     tab(page, "Train")
     start(page, studio)
@@ -92,7 +90,7 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
 
 def test_the_tab_in_chinese(studio, open_page):
     page = open_page(studio.address, locale="zh-CN")
-    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')")
     tab(page, "方法")
     page.wait_for_selector("#recommended [data-act=method]")
     assert "为你的数据和机器推荐" in page.inner_text("#recommended")

@@ -22,7 +22,7 @@ class Newcomer:
 
     def click(self, words: str, role: str = "button"):
         found = self.page.get_by_role(role, name=words).filter(visible=True).first
-        found.wait_for(timeout=60_000)
+        found.wait_for()
         found.click()
         self.clicks += 1
 
@@ -32,8 +32,8 @@ class Newcomer:
     def download(self, words: str, path):
         found = self.page.get_by_role("link", name=words).or_(self.page.get_by_role("button", name=words))
         found = found.filter(visible=True).first
-        found.wait_for(timeout=60_000)
-        with self.page.expect_download(timeout=60_000) as waiting:
+        found.wait_for()
+        with self.page.expect_download() as waiting:
             found.click()
         self.clicks += 1
         waiting.value.save_as(path)

@@ -47,7 +47,7 @@ def test_the_page_breaks_its_own_policy_nowhere(studio, browser):
     page.reload()
     for name, drawn in PARTS.items():
         tab(page, name)
-        page.wait_for_selector(drawn, timeout=60_000)
+        page.wait_for_selector(drawn)
     assert refused == []
 
 
@@ -59,7 +59,7 @@ def test_a_picture_of_another_site_is_not_fetched(studio, browser, other_site):
     tab(page, "Chat")
     page.fill("#message textarea", f"![chart]({address}/secret.png)")
     page.click("#send")
-    page.wait_for_selector("#chat-0 .user img", state="attached", timeout=60_000)
+    page.wait_for_selector("#chat-0 .user img", state="attached")
     page.evaluate("address => fetch(address + '/sent').catch(() => 0)", address)
     assert any("secret.png" in text for text in blocked) and any("/sent" in text for text in blocked)
     assert reached == []

@@ -28,9 +28,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     assert metrics["intervals"]["preferred"]["difference"][0] > 0.2
 
     assert "Better answer preferred" in status(page, "Done")
-    page.wait_for_function(
-        "document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')", timeout=20_000
-    )
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')")
     assert f"{metrics['preferred']:.0%}".replace("%", " %") in page.inner_text("#figures")
     page.locator("#results [data-act=page]", has_text="Next page").click()
     page.wait_for_function("document.querySelector('#results').innerText.includes('Rows 11 to 20 of 60')")
@@ -46,9 +44,7 @@ def test_pairs_are_learnt_from_the_page(studio, browser, tmp_path):
     page.reload()  # what was measured is not lost
     ready(page)
     tab(page, "Train")
-    page.wait_for_function(
-        "document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')", timeout=20_000
-    )
+    page.wait_for_function("document.querySelector('#results')?.innerText.includes('Rows 1 to 10 of 60')")
 
     tab(page, "Chat")
     base, fine_tuned = ask(page, "What is the plural of bus?")
@@ -74,16 +70,13 @@ def test_thumbs_beside_conversations_are_learnt_from_the_page(studio, browser, t
         for n in range(24)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 1280, "height": 1000}, locale="en-US")
-    page.goto(studio.address)
-    ready(page)
+    page = open_studio(studio, browser)
     page.fill("#place textarea, #place input", str(path))
     page.click("#use-place")
     page.wait_for_function(
-        "document.querySelector('#sentence').innerText.includes('follow the feedback from thumbs.jsonl')",
-        timeout=30_000,
+        "document.querySelector('#sentence').innerText.includes('follow the feedback from thumbs.jsonl')"
     )
-    page.wait_for_function("document.querySelector('#about-data').innerText.includes('thumbs.jsonl')", timeout=20_000)
+    page.wait_for_function("document.querySelector('#about-data').innerText.includes('thumbs.jsonl')")
     about = page.inner_text("#about-data")
     assert (
         "Answer and thumbs up or down" in about

@@ -25,7 +25,7 @@ def test_the_page_says_how_far_the_data_is_and_stops_it(new_studio, open_page, t
     page = open_page(studio.address)
     ready(page)
     tab(page, "Train")
-    page.wait_for_function("document.querySelector('#sentence').innerText.includes('78,000 examples')", timeout=120_000)
+    page.wait_for_function("document.querySelector('#sentence').innerText.includes('78,000 examples')")
     start(page, studio)
     until(
         lambda: (run := studio.store.latest_run()) and run["doing"] and "done" in run["doing"]["values"],
@@ -33,11 +33,10 @@ def test_the_page_says_how_far_the_data_is_and_stops_it(new_studio, open_page, t
         "the data is not prepared",
     )
     page.wait_for_function(
-        "/Preparing the data: [\\d,]+ of [\\d,]+ rows/.test(document.querySelector('#status').innerText)",
-        timeout=30_000,
+        "/Preparing the data: [\\d,]+ of [\\d,]+ rows/.test(document.querySelector('#status').innerText)"
     )
     page.click("#stop")
     assert studio.wait_for_run("stopped", seconds=30)["step"] is None
     status(page, "Stopped")
     page.get_by_role("button", name="Run log").click()
-    page.get_by_text("Stopped while the data was being prepared").wait_for(timeout=30_000)
+    page.get_by_text("Stopped while the data was being prepared").wait_for()

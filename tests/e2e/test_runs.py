@@ -117,7 +117,7 @@ def test_a_run_is_paused_overtaken_resumed_and_trained_longer(studio, browser, t
     # A checkpoint becomes an adapter of the library.
     page.locator("#checkpoints-part button").first.click()
     page.locator("#checkpoints").get_by_role("button", name="Make an adapter").first.click()
-    page.locator("#checkpoints").get_by_role("button", name="Try it in Chat").first.wait_for(timeout=90_000)
+    page.locator("#checkpoints").get_by_role("button", name="Try it in Chat").first.wait_for()
     kept = checkpoints.listed(studio.home.checkpoints(first["id"]))
     made = studio.store.adapter(checkpoints.adapter_id(first["id"], kept[-1].step))
     assert made["name"] == f"first (step {kept[-1].step})"
@@ -144,7 +144,7 @@ def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browse
     page = open_studio(studio, browser)
     tab(page, "Train")
     start(page, studio)
-    page.locator("#status .diagnosis").wait_for(timeout=120_000)
+    page.locator("#status .diagnosis").wait_for()
     wait_for(studio, "bad rate", "done", "failed")
     page.locator("#status .diagnosis").wait_for()
     assert "too high" in (text := page.inner_text("#status .diagnosis")) or "exploded" in text, text

@@ -32,7 +32,7 @@ def test_from_the_click_to_an_answer_in_another_program(page, studio):
     page.fill("#serve-port input", str(port))
     page.click("#serve-start")
     page.wait_for_function(
-        "document.querySelector('#serve-state').innerText.includes('Other programs can use it now.')", timeout=60_000
+        "document.querySelector('#serve-state').innerText.includes('Other programs can use it now.')"
     )
     key = serving.endpoint(studio.home).key
     assert f"http://127.0.0.1:{port}/v1" in state_of(page) and key not in page.content()
@@ -71,7 +71,7 @@ def test_it_lives_without_the_window_and_ends_by_the_button(page, studio):
     tab(page, "Chat")
     page.get_by_role("button", name="Serve to other programs (API)").click()
     page.wait_for_function(
-        "document.querySelector('#serve-state').innerText.includes('Other programs can use it now.')", timeout=30_000
+        "document.querySelector('#serve-state').innerText.includes('Other programs can use it now.')"
     )
     page.click("#serve-stop")
     page.wait_for_function("document.querySelector('#serve-state').innerText.includes('Nothing is served now.')")

@@ -163,8 +163,7 @@ def test_a_refresh_and_a_second_browser_show_the_same_curves(fine_tuned, open_pa
         tab(page, "Train")
         status(page, "Done")
         page.wait_for_function(
-            "(document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > 0",
-            timeout=20_000,
+            "(document.querySelector('#plots [data-key=loss] .js-plotly-plot')?.data?.[0]?.x?.length ?? 0) > 0"
         )
         assert shown_steps(page) == steps
         assert f"run={run['id']}" in page.url
@@ -172,11 +171,11 @@ def test_a_refresh_and_a_second_browser_show_the_same_curves(fine_tuned, open_pa
 
 def test_the_page_in_chinese(studio, open_page):
     page = open_page(studio.address, locale="zh-CN")
-    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('starter')")
     assert page.url.split("?")[0].endswith("/zh")
     assert page.get_by_role("tab", name="数据", exact=True).is_visible()
     page.get_by_role("link", name="English").click()
-    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')", timeout=60_000)
+    page.wait_for_function("document.querySelector('#sentence')?.innerText.includes('Teach')")
 
 
 def test_a_hub_model_without_a_network_is_a_sentence(studio, open_page):
@@ -186,10 +185,8 @@ def test_a_hub_model_without_a_network_is_a_sentence(studio, open_page):
     box = page.locator("#base-model input")
     box.fill("Qwen/Qwen3-0.6B")
     box.press("Enter")
-    page.locator("#about-model [data-act=download]").click(timeout=20_000)
-    page.wait_for_function(
-        "document.querySelector('#about-model').innerText.includes('The hub cannot be reached')", timeout=90_000
-    )
+    page.locator("#about-model [data-act=download]").click()
+    page.wait_for_function("document.querySelector('#about-model').innerText.includes('The hub cannot be reached')")
     text = page.inner_text("#about-model")
     assert "starter model or a local folder" in text and "Traceback" not in text
     box.fill("starter")

@@ -26,6 +26,6 @@ def test_notes(studio, open_page):
     text = status(page, "Done")
     assert "Validation loss" in text and "Perplexity" in text
     page.locator("#status [data-act=chat]").click()
-    page.wait_for_selector("#message:visible", timeout=30_000)
+    page.wait_for_selector("#message:visible")
     base, fine_tuned = ask(page, BEGUN)
     assert "glass at" in fine_tuned and "glass at" not in base, (base, fine_tuned)

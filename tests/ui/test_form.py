@@ -140,9 +140,7 @@ def page(open_page, address):
 
 
 def heard(page, text):
-    page.wait_for_function(
-        "text => document.querySelector('#heard textarea').value.includes(text)", arg=text, timeout=5000
-    )
+    page.wait_for_function("text => document.querySelector('#heard textarea').value.includes(text)", arg=text)
 
 
 def error_at(page, key):
