@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,8 +226,14 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _quick_imports() -> dict[str, str]:
+    """Without a GPU nothing is compiled, and bitsandbytes, which wants to compile its kernels when it is imported, need
+    not load torch's compiler: 2 of the 12 seconds of CPU time that a worker's imports take."""
+    return {} if shutil.which("nvidia-smi") else {"TORCHDYNAMO_DISABLE": "1"}
+
+
 def _spawn(module: str, home: Home, *arguments: str, **streams) -> subprocess.Popen:
     """Start a process in a new session, so that it gets no Ctrl-C from the terminal and outlives its parent."""
     command = [sys.executable, "-m", f"studio.jobs.{module}", str(home.root), *arguments]
-    environment = os.environ | {MARK: str(home.root)}
+    environment = _quick_imports() | os.environ | {MARK: str(home.root)}
     return subprocess.Popen(command, cwd=REPOSITORY, env=environment, start_new_session=True, **streams)
