@@ -140,6 +140,7 @@ class Chaos:
         return True
 
     def _kill(self, moment: str, job_id: int) -> None:
+        killed = []
         for target in self._drawn(TARGETS):
             pid = {
                 "worker": lambda: self.studio.worker(self.store.job(job_id)) or self.studio.standby(),
@@ -149,6 +150,8 @@ class Chaos:
             if pid and is_living(pid):
                 os.kill(pid, signal.SIGKILL)
                 self.kills[moment, target] += 1
+                killed.append(pid)
+        self.studio.wait(lambda: not any(map(is_living, killed)), 10, "a killed process lives on")
 
     def go_on(self, run_id: str) -> bool:
         """Do what a person does to get the run to its end; False if it is done."""
@@ -174,7 +177,7 @@ class Chaos:
         return self.studio.job_ended(job_id)
 
     def _window_is_open(self) -> None:
-        if self.studio.window.poll() is not None:
+        if not is_living(self.studio.window.pid):
             self.studio.open_window()
 
     # ---- what must hold --------------------------------------------------------------------------------------
