@@ -45,13 +45,13 @@ def in_the_middle(chaos: Chaos, fault: Callable[[str], None], expected: str = ""
     studio.wait(lambda: (studio.store.run(run_id)["step"] or 0) >= STEPS // 3, 60, "the run does not get going")
     fault(run_id)
     row = studio.job_ended(studio.store.run(run_id)["job_id"])
-    said = chaos.check_reason(row)
-    assert expected in said, f"{fault.__name__}: {row['state']}: {said!r}"
+    text = chaos.check_reason(row)
+    assert expected in text, f"{fault.__name__}: {row['state']}: {text!r}"
     while chaos.go_on(run_id):
         studio.job_ended(studio.store.run(run_id)["job_id"])
     chaos.check_done(run_id)
     chaos.check_processes()
-    return said
+    return text
 
 
 def locked_database(chaos: Chaos, seconds: float = 10.0) -> None:

@@ -217,7 +217,7 @@ class Chaos:
     def check_processes(self) -> None:
         """No job is left, no process but those of an idle studio, no half-written folder in the library."""
         assert not self.store.jobs("queued", "running")
-        self.studio.wait(lambda: not self.studio.strangers(), 20, "a process outlives its job")
+        self.studio.wait(lambda: not self.studio.other_processes(), 20, "a process outlives its job")
         # A name that starts with a dot is not listed; one that was left by a kill is swept later.
         folders = {path.name for path in self.studio.home.root.joinpath("adapters").iterdir() if path.name[0] != "."}
         assert folders == {row["id"] for row in self.store.adapters()}, "library and folders differ"

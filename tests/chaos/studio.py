@@ -70,7 +70,7 @@ class Studio:
         pid = (self.store.note("standby") or {}).get("pid")
         return pid if pid and is_living(pid) else None
 
-    def strangers(self) -> set[int]:
+    def other_processes(self) -> set[int]:
         """The processes of any home that are neither window nor supervisor nor standby of this one."""
         known = {self.window and self.window.pid, self.supervisor(), self.standby()}
         return {child.pid for child in psutil.Process(forks.server_pid()).children() if is_living(child)} - known
