@@ -44,7 +44,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results" / "viewers.json"
 _WARM_UP = 5.0  # seconds of a measurement that do not count
 RECIPE = {
     "data": {"source": "captain"},
-    "training": {"max_steps": 1_000_000, "evaluations": 0, "sample_prompts": 0, "save_steps": 1_000_000},
+    "training": {"max_steps": 1_000_000, "evaluations": 0, "sample_prompts": 0, "save_steps": 100_000},
 }
 
 
@@ -128,8 +128,9 @@ class Viewer:
 def page_of(address: str) -> dict:
     """What a viewer has to know of the page: its curves, its run, its active timers and the first values."""
     config = json.loads(urllib.request.urlopen(f"{address}config", timeout=30).read())
-    parts = {each["id"]: each for each in config["components"]}
-    named = {each["props"].get("elem_id"): each["id"] for each in config["components"]}
+    here = config["page"][""]  # the English one
+    parts = {each["id"]: each for each in config["components"] if each["id"] in here["components"]}
+    named = {each["props"].get("elem_id"): key for key, each in parts.items()}
     timers = [
         {
             "fn": dependency["id"],
@@ -139,6 +140,7 @@ def page_of(address: str) -> dict:
             "every": parts[target]["props"]["value"],
         }
         for dependency in config["dependencies"]
+        if dependency["id"] in here["dependencies"]
         for target, event in dependency["targets"]
         if event == "tick" and parts[target]["props"].get("active", True)
     ]

@@ -45,7 +45,7 @@ def _created(process: psutil.Process) -> float:
     try:
         fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         return _boot() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except FileNotFoundError:  # not Linux, or the process is gone
+    except (FileNotFoundError, ProcessLookupError):  # not Linux, or the process is gone
         return process.create_time()
 
 

@@ -21,7 +21,7 @@ from tests.chaos import forks
 
 STEPS, EVERY, SAVED = 24, 8, 4  # optimiser steps, steps between evaluations, steps between checkpoints
 RECIPE = {
-    "data": {"source": "captain", "max_rows": 24},
+    "data": {"source": "captain", "max_rows": 16},
     "method": "lora",
     "machine": {"precision": "fp32"},
     "training": {
@@ -30,9 +30,9 @@ RECIPE = {
         "batch_size": 2,
         "max_length": 64,
         "evaluations": STEPS // EVERY,
-        "evaluation_rows": 4,
-        "answer_length": 4,
-        "sample_prompts": 1,
+        "evaluation_rows": 2,
+        "answer_length": 2,
+        "sample_prompts": 0,
         "save_steps": SAVED,
     },
 }
@@ -70,7 +70,7 @@ class Studio:
         pid = (self.store.note("standby") or {}).get("pid")
         return pid if pid and is_living(pid) else None
 
-    def strangers(self) -> set[int]:
+    def other_processes(self) -> set[int]:
         """The processes of any home that are neither window nor supervisor nor standby of this one."""
         known = {self.window and self.window.pid, self.supervisor(), self.standby()}
         return {child.pid for child in psutil.Process(forks.server_pid()).children() if is_living(child)} - known
@@ -83,6 +83,16 @@ class Studio:
                 return found
             time.sleep(0.005)
         raise AssertionError(f"{complaint} (after {seconds:.0f} s)")
+
+    def wait_for_step(self, run_id: str, step: int) -> None:
+        """Wait until the running run has recorded this step or a later one."""
+
+        def there() -> bool:
+            run = self.store.run(run_id)
+            assert run["state"] in ("queued", "running"), run
+            return (run["step"] or 0) >= step
+
+        self.wait(there, 120, f"step {step} is not reached")
 
     def job_ended(self, job_id: int, seconds: float = 120) -> dict:
         return self.wait(

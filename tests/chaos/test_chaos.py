@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_nothing_is_lost_when_processes_are_killed_and_the_machine_misbehaves():
-    command = [sys.executable, "-m", "tests.chaos", "--kills", "8", "--seconds", "30"]
+    command = [sys.executable, "-m", "tests.chaos", "--kills", "8", "--seconds", "20"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
