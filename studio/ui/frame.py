@@ -87,10 +87,12 @@ def build_status_bar(page: Page) -> Callable[[], None]:
     """Create the status bar at the bottom of the window; return a function that binds its event handlers."""
     bar = Board(skeleton(48), elem_id="status-bar")
     drawn = Recent(lambda: status_bar_html(page), _FRESH)
-    pulse = Pulse(lambda _: {"tick": str(hash(drawn()))}, seconds=_LOOK, hidden_seconds=_LOOK_HIDDEN)
+    pulse = Pulse(
+        lambda _: {"tick": str(hash(drawn()))}, seconds=_LOOK, hidden_seconds=_LOOK_HIDDEN, elem_id="status-pulse"
+    )
 
     def bind():
-        page.on(pulse.tick, drawn, None, bar)
+        page.on(pulse.tick, lambda: drawn(), None, bar)
         page.on(page.changed.change, lambda: status_bar_html(page), None, bar)
 
     return bind

@@ -84,7 +84,7 @@ def build(page: Page):
     cards = Board(elem_id="adapters")
     file = gr.DownloadButton("zip", visible="hidden", elem_id="download-file")
     seen = gr.Textbox(visible="hidden", label=page.t("State"))
-    pulse = Pulse(lambda _: {"tick": repr(news(page))}, seconds=_LOOK)
+    pulse = Pulse(lambda _: {"tick": repr(news(page))}, seconds=_LOOK, elem_id="library-pulse")
     parts = Parts(controls, cards, bar, seen, file, message, opened, page.changed)
 
     def bind_all():

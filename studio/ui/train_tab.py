@@ -81,7 +81,7 @@ def build(page: Page):
     bind_comparison = run_comparison.build(page, changed)
     file = gr.DownloadButton("file", visible="hidden", elem_id="train-file")
     drawn = Recent(lambda run, topics: draw(page, kept, run, topics), _FRESH)
-    pulse = Pulse(lambda run: drawn(run, tuple(TOPICS)).stamps, seconds=_LOOK)
+    pulse = Pulse(lambda run: drawn(run, tuple(TOPICS)).stamps, seconds=_LOOK, elem_id="train-pulse")
     live, rest = [devices, status, runs], [changed, start, pause, stop, resume, samples, *kept.outputs]
 
     def bind():

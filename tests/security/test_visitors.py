@@ -94,7 +94,7 @@ FOR_VISITORS = {
         "send.click",
     },
     # device, free memory, what runs
-    "frame": {"changed.change", "frame.tick"},
+    "frame": {"changed.change", "status-pulse.tick"},
     # public models and datasets
     "hub_search": {
         "hub-dataset-search.click",
@@ -111,19 +111,19 @@ FOR_VISITORS = {
         "library-changed.change",
         "library-method.change",
         "library-metric.change",
+        "library-pulse.tick",
         "library-search.change",
         "library-sort.change",
         "library-tag.change",
         "library-task.change",
         "library-trash.change",
         "library_tab.load",
-        "library_tab.tick",
         "tab-library.select",
     },
     # Gradio's own
     "login_button": {"login_button.load"},
     # curves; logs and answers only where the owner shows them; buttons ask for the profile
-    "train_tab": {"run.change", "runs.click", "status.click", "train_tab.tick"},
+    "train_tab": {"run.change", "runs.click", "status.click", "train-pulse.select", "train-pulse.tick"},
     # the note in place of what is private
     "visitors": {"visitors.load"},
     # which run the address names
@@ -213,10 +213,10 @@ def test_a_visitor_sees_a_failed_run_without_its_reason_log_and_answers(home, mo
     with gr.Blocks():
         page = Page(None, "en", DraftEditor(home, store), Feed(store))
         kept = CheckpointPanel(page)
-    seen = str(train_tab.view(page, kept, run_id, "", seen_by(None, store)))
+    seen = str(train_tab.draw(page, kept, run_id, seen_by(None, store)))
     assert "captain" in seen and "secret" not in seen
     show_topics(store, ["logs"])
-    assert "secret.jsonl" in str(train_tab.view(page, kept, run_id, "", seen_by(None, store)))
+    assert "secret.jsonl" in str(train_tab.draw(page, kept, run_id, seen_by(None, store)))
     show_topics(store, [])
 
 

@@ -1,4 +1,4 @@
-"""The script that puts runs into the page's title: it follows the status bar, and a hidden page asks rarely."""
+"""The script that puts runs into the page's title: it follows the status bar."""
 
 import html
 import json
@@ -23,9 +23,7 @@ def page(browser):
     settings = json.dumps({"en": frame._words("en")})
     code = (ASSETS / "ui" / "run_news.js").read_text(encoding="utf-8")
     page.set_content(
-        f'<html lang="en"><body><div id="status-bar">{bar(RUNNING)}</div><button id="status-look">look</button>'
-        "<script>window.looks = 0; document.querySelector('#status-look').onclick = () => looks++;"
-        "Object.defineProperty(document, 'hidden', { get: () => Boolean(window.away) });</script>"
+        f'<html lang="en"><body><div id="status-bar">{bar(RUNNING)}</div>'
         f"<script>const FRAME = {settings};\n{code}</script></body></html>"
     )
     yield page
@@ -50,14 +48,3 @@ def test_the_title_follows_and_changes_elsewhere_are_gathered(page):
     assert page.evaluate("searches") <= 4  # two for a look, not two for each of fifty changes
     show(page, DONE)
     assert page.title() == "✓ Done – captain – Delta Studio"
-
-
-def test_a_hidden_page_asks_every_twenty_seconds_while_a_run_lives(page):
-    page.clock.run_for(60_000)
-    assert page.evaluate("looks") == 0  # in front, the page's own timer asks
-    page.evaluate("() => { window.away = true; }")
-    page.clock.run_for(60_000)
-    assert page.evaluate("looks") == 3
-    show(page, DONE)
-    page.clock.run_for(60_000)
-    assert page.evaluate("looks") == 3
