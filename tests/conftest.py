@@ -16,6 +16,7 @@ import pytest
 
 from studio.home import Home
 from studio.store import Store
+from tests import sampling
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = [
@@ -34,6 +35,10 @@ that other work on the machine fails no test."""
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="run every case of the long sweeps, not only CI's sample")
+
+
+def pytest_configure(config):
+    sampling.full = config.getoption("--full")
 
 
 def pytest_collection_modifyitems(config, items):
