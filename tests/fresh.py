@@ -10,6 +10,7 @@ another program did. A process that runs tests cannot fork like that itself: its
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -54,7 +55,7 @@ class Forks:
 
 
 @cache
-def _strangers() -> Forks:
+def _libraries() -> Forks:
     return Forks(LIBRARIES)
 
 
@@ -67,7 +68,7 @@ def workers() -> Forks:
 def fresh_python(program: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     """Run `program` in a process that has the libraries imported and cannot import the studio. `cwd` is a folder
     outside of the repository."""
-    return _strangers().run(program, *arguments, cwd=cwd)
+    return _libraries().run(program, *arguments, cwd=cwd)
 
 
 def _child(program: str, arguments: list[str], cwd: str, output: str, errors: str) -> None:
@@ -101,6 +102,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         if not (child := os.fork()):
             _child(*json.loads(line))
