@@ -112,13 +112,14 @@ def _base(options: argparse.Namespace, rows: list[dict]) -> str:
 
 def _start(options: argparse.Namespace, home: Home, base: str, rows: list[dict], key: str, port: int):
     """Load the model, start the server and print how to use it; returns a function that shuts it down."""
+    from studio.models.resolve import resolve_folder
+
+    folder = resolve_folder(base)  # before the seconds that torch takes
     from studio.chat.server import listen, make_engine, start_server
     from studio.chat.service import Service
     from studio.hardware import choose_device
-    from studio.models.resolve import resolve_folder
 
     listener = listen(options.host, port)
-    folder = resolve_folder(base)
     load = {"quantisation": options.quantisation, "precision": "auto", "device": choose_device(options.device)}
     by_id = {row["id"]: row for row in rows}
 

@@ -1,6 +1,7 @@
 """One browser for all tests, pages that fail their test when a script of theirs fails, and a whole studio as a person
 starts it."""
 
+import gc
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from studio.home import Home
 from studio.store import Store
+from tests import sampling
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHROMIUM = [
@@ -36,6 +38,10 @@ def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="run every case of the long sweeps, not only CI's sample")
 
 
+def pytest_configure(config):
+    sampling.full = config.getoption("--full")
+
+
 def pytest_collection_modifyitems(config, items):
     """Without --full, what is marked `full` is left out, unless it was asked for by its id."""
     if config.getoption("--full"):
@@ -44,6 +50,13 @@ def pytest_collection_modifyitems(config, items):
     left = [item for item in items if item.get_closest_marker("full") and not any(a in item.nodeid for a in asked)]
     items[:] = [item for item in items if item not in set(left)]
     config.hook.pytest_deselected(items=left)
+
+
+def pytest_collection_finish(session):
+    """Garbage collections leave out what the imports made: each run of Trainer asks for one, and a million objects
+    take it half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -1,6 +1,7 @@
 """Which cases of a long sweep CI runs: a sample; `tests/run --full` runs every one.
 
 @pytest.mark.parametrize("name", sampled(METHODS, METHOD_SAMPLE))
+COUNT = how_many(2000, sample=500)
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ SMALL_METHOD_SAMPLE = {
     "full", "lora", "qlora", "adalora", "corda", "delta_lora", "lora_fa", "vera", "fusion", "diff_pruning",
     "group_mask", "prefix_tuning", "prompt_tuning", "unipelt",
 }  # fmt: skip
+
+full = False  # whether every case is asked for; tests/conftest.py sets it before tests are collected
+
+
+def how_many(whole: int, *, sample: int) -> int:
+    """The number of cases of a sweep over generated ones: `whole` with --full, else `sample`."""
+    return whole if full else sample
 
 
 def sampled(cases: Iterable, sample: Collection) -> list:

@@ -64,6 +64,6 @@ def language_of(text: str) -> str:
         if counts[code] * 4 > sum(map(str.isalpha, text)):
             return code
     words = _TOKEN.findall(text.lower())
-    scores = {code: sum(word in small for word in words) for code, small in _WORDS.items()}
+    scores = {code: sum(map(small.__contains__, words)) for code, small in _WORDS.items()}
     best, second = sorted(scores, key=lambda code: -scores[code])[:2]
     return best if scores[best] >= 2 and scores[best] > scores[second] else ""

@@ -39,7 +39,6 @@ class EVA(LoRA):
 
         if setting.batches is None:  # only the parameters are counted
             return super().wrap(model, setting)
-        # peft would loop forever, waiting for a batch with at least r tokens.
         batches = [batch for batch in setting.batches(self.sample) if _count(batch, model) >= self.rank]
         if not batches:
             raise StudioError(
@@ -48,13 +47,7 @@ class EVA(LoRA):
                 rank=self.rank,
             )
         model = get_peft_model(model, self.config(setting, init_lora_weights="eva", eva_config=EvaConfig(rho=1.0)))
-        initialize_lora_eva_weights(
-            model,
-            dataloader=batches,
-            prepare_model_inputs_fn=_looked_at,
-            prepare_layer_inputs_fn=_tokens,
-            show_progress_bar=False,
-        )
+        initialize_lora_eva_weights(model, eva_state_dict=_directions(model, batches, self.rank))
         config = model.peft_config["default"]
         config.init_lora_weights, config.eva_config = True, None  # loading the adapter must not need data
         return model
@@ -81,7 +74,48 @@ def _count(batch: dict, model) -> int:
     )
 
 
-def _looked_at(batch: dict, *_):
+def _directions(model, batches: list[dict], rank: int) -> dict:
+    """Layer name → [rank, width]: the directions in which the layer's inputs over `batches` vary most.
+
+    Reads each batch once, and analyses an input once, however many layers share it. peft's own search repeats the
+    batches until no direction of any layer turns any more, and compares inputs as Python lists.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.incremental_pca import IncrementalPCA
+
+    found: dict[str, IncrementalPCA] = {}
+    seen = looked_at = None  # the latest input with the name of its layer; the tokens of the batch that are used
+
+    def look(name: str, inputs: tuple) -> None:
+        nonlocal seen
+        if seen and inputs[0] is seen[0]:  # as of queries, keys and values
+            found[name] = found[seen[1]]
+            return
+        seen = inputs[0], name
+        if name not in found:
+            found[name] = IncrementalPCA(n_components=rank, lowrank=True, lowrank_seed=42)
+        found[name].partial_fit(_tokens(inputs[0], looked_at).float())
+
+    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+    handles = [
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs)) for name, layer in layers
+    ]
+    training, device = model.training, next(model.parameters()).device
+    try:
+        with torch.no_grad(), model.eval().disable_adapter():
+            for batch in batches:
+                batch = {key: value.to(device) for key, value in batch.items()}
+                looked_at = _looked_at(batch)
+                model(**batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+    return {name: pca.components_ for name, pca in found.items()}
+
+
+def _looked_at(batch: dict):
     """Mask [batch, length] of the tokens that are used: the labelled ones, or for classification all but padding.
 
     None for images, of which all patches are used.
@@ -94,7 +128,7 @@ def _looked_at(batch: dict, *_):
     return mask & (batch["labels"] != -100) if batch["labels"].shape == mask.shape else mask
 
 
-def _tokens(inputs, looked_at, _):
-    """The rows of a layer's input at the used tokens. Unlike peft's, it supports OPT, which flattens the batch."""
-    rows = (inputs if hasattr(inputs, "flatten") else inputs[0]).flatten(0, -2)
+def _tokens(states, looked_at):
+    """The rows of a layer's input at the used tokens. It may come flattened, as OPT's does."""
+    rows = states.flatten(0, -2)
     return rows if looked_at is None else rows[looked_at.flatten()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,8 +20,15 @@ from studio.home import REPOSITORY, Home
 from studio.jobs.job import Job
 from studio.store import Store
 from studio.words import StudioError
+from tests.fresh import workers
 
 QUESTION = [{"role": "user", "content": "What is it?"}]
+WORKER = """
+import sys
+from studio.home import Home
+from studio.jobs.worker import run_job
+run_job(Home(sys.argv[1]), int(sys.argv[2]))
+"""
 
 
 def start(home, models, **more):
@@ -198,25 +206,27 @@ def test_stopping_during_an_answer_is_reported(adapter_home, models):
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_reported(adapter_home, models):
     store = Store(adapter_home.database)
     job_id = store.queue_job("chat", {"model": str(models / "base")})
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "studio.jobs.worker", str(adapter_home.root), str(job_id)],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    worker = workers().begin(WORKER, str(adapter_home.root), str(job_id), cwd=REPOSITORY)
+
+    def kill():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
     try:
         progress = []
         server = client.wait_ready(store, job_id, progress.append, timeout=90)
         with pytest.raises(StudioError, match="worker has ended"):
             for _ in client.stream(server.port, server.token, "lora", QUESTION, max_tokens=200):
-                worker.send_signal(signal.SIGKILL)
+                kill()
         with pytest.raises(StudioError, match="worker has ended"):
             client.answer(server.port, server.token, "lora", QUESTION)
     finally:
-        worker.kill()
-        worker.wait(10)
+        kill()
+        workers().end()
 
 
 def test_a_server_is_reused_only_with_the_same_settings(tmp_path, monkeypatch):

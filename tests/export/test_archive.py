@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -16,6 +14,7 @@ from studio.library import card as cards
 from studio.library import shelf
 from studio.words import StudioError
 from tests.export.conftest import run_export
+from tests.fresh import fresh_python
 
 QUESTION = [{"role": "user", "content": "Hello"}]
 
@@ -56,6 +55,7 @@ def greedy(base, adapter):
     )[0]
 
 
+@pytest.mark.slow
 def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(home, store, models, shelved, tmp_path):
     programs, expected = [], []
     for kind in ("lora", "ia3", "prompt"):
@@ -82,14 +82,8 @@ def test_the_zip_answers_the_same_in_a_fresh_process_by_the_code_of_its_card(hom
         + "\n".join(programs)
         + "\nassert not any(name.startswith('studio') for name in sys.modules)\nprint(json.dumps(out))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin"},
-    )
+    ran = fresh_python(program, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1]) == expected
     assert len(set(expected)) == 3
 
@@ -174,6 +168,7 @@ def test_the_model_card():
         assert cards.model_card("bare", bare).startswith("---\n")
 
 
+@pytest.mark.slow
 def test_merged_models_answer_like_their_adapter_and_load_anywhere(
     home, store, models, shelved, shared_reader, tmp_path
 ):

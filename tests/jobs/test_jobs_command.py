@@ -29,6 +29,7 @@ def command(studio):
     return run
 
 
+@pytest.mark.slow
 def test_start_wait_show_and_list(command, studio):
     assert "No runs yet" in command("list")[1]
     status, output, _ = command("start", CAPTAIN, "--name", "First", "--wait", "--json")
@@ -42,6 +43,7 @@ def test_start_wait_show_and_list(command, studio):
     assert run["id"] in command("list")[1]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_said(command, studio, tmp_path):
     (tmp_path / "torn.yaml").write_text("model: {name: [")
     for arguments, says in (
@@ -56,6 +58,7 @@ def test_what_cannot_be_done_is_said(command, studio, tmp_path):
     assert status == 2 and "has ended already" in error
 
 
+@pytest.mark.slow
 def test_stop_and_resume(command, studio, tmp_path):
     gate = tmp_path / "gate"
     job_id = studio.run("wait", until=str(gate))
@@ -70,6 +73,7 @@ def test_stop_and_resume(command, studio, tmp_path):
     assert status == 0 and json.loads(output)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_pause_move_and_remove(command, studio):
     running, waiting, last = studio.run("wait"), studio.run("with_child"), studio.run("answer")
     studio.began(running)

@@ -3,8 +3,6 @@ studio's probabilities."""
 
 import json
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,13 +14,14 @@ from studio.export.job import export
 from studio.home import SAMPLES, STARTER, STARTER_VIT
 from studio.jobs.job import Job
 from studio.library import shelf
-from tests.training.runs import Runs
+from tests.fresh import fresh_python
+from tests.training.runs import Runs, few
 
 CPU = {"quantisation": "none", "precision": "auto", "device": "cpu"}
 TEXT = "Please take back order 2474."
 SHORT = {"learning_rate": 3e-3, "max_steps": 4, "batch_size": 8, "evaluations": 0, "save_steps": 4}
 KINDS = {
-    "text": (STARTER, {"task": "classification", "data": {"source": "tickets", "max_rows": 80}}),
+    "text": (STARTER, {"task": "classification", "data": few("tickets", 80)}),
     "image": (
         STARTER_VIT,
         {"task": "image", "data": {"source": "leaves", "max_rows": None}, "model": {"name": "starter-vit"}},
@@ -74,7 +73,7 @@ def by_card(runs: Runs, adapter: str, base: Path, folder: Path, expected: dict) 
         "print(dict(zip(labels, probabilities.tolist())))",
         "import json; print(json.dumps(dict(zip(labels, probabilities.tolist()))))",
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=240)
+    output = fresh_python(code, cwd=folder)
     assert output.returncode == 0, output.stderr[-2000:] + code
     found = json.loads(output.stdout.splitlines()[-1])
     assert list(found) == expected["labels"] and list(found.values()) == pytest.approx(

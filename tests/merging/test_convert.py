@@ -2,9 +2,6 @@
 cannot hold them; what stock peft makes of the result in a fresh process."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,8 +13,8 @@ from studio.merging import convert as converting
 from studio.merging import jobs, lora_delta
 from studio.merging.convert import ConvertOptions
 from studio.words import StudioError
-from tests.conftest import REPOSITORY
 from tests.merging.conftest import dense, lora
+from tests.methods.stock_peft import stock_peft_logits
 
 
 def put(home, store, folder, base, name="it", **card) -> str:
@@ -200,7 +197,7 @@ def test_fine_tuned_adapters_as_stock_lora(runs, method, tmp_path):
     assert made["fidelity"]["same_answers"] >= 3
     # a fresh process with stock peft alone
     ids = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
-    told, wanted = stock_logits(folder, ids, tmp_path), logits_of(runs.home.adapter(adapter), ids)
+    told, wanted = stock_peft_logits(folder, ids), logits_of(runs.home.adapter(adapter), ids)
     assert (told - logits_of(folder, ids)).abs().max() < 1e-5
     change = (wanted - logits_of(None, ids)).norm()
     assert (told - wanted).norm() <= 3 * max(logits, 1e-4) * change
@@ -213,22 +210,6 @@ def logits_of(folder, ids) -> torch.Tensor:
 
     model = load_base(STARTER, precision="fp32")
     return (apply_adapter(model, folder) if folder else model).eval()(input_ids=ids).logits.float()
-
-
-def stock_logits(folder, ids, tmp_path) -> torch.Tensor:
-    """The logits of an adapter over the starter in a process that cannot import the studio."""
-    request = {"base": str(STARTER), "folder": str(folder), "whole": False, "quantisation": None, "ids": ids.tolist()}
-    subprocess.run(
-        [sys.executable, str(REPOSITORY / "tests" / "methods" / "stock_peft_process.py")],
-        input=json.dumps(request | {"answer": str(tmp_path / "logits.pt")}),
-        text=True,
-        cwd=folder,
-        env=os.environ,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    return torch.load(tmp_path / "logits.pt")
 
 
 def test_a_file_that_is_not_readable_is_named(tmp_path):

@@ -32,6 +32,7 @@ def merged(home, store, adapters):
     return home.adapter(export(Job(store.job(job), store, home))["adapter"])
 
 
+@pytest.mark.slow
 def test_there_and_back_bit_for_bit(home, store, adapters, merged):
     first = weights(merged)
     found = run(home, store, "switch", model="a-merged", adapter="pattern")

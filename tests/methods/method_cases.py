@@ -15,7 +15,7 @@ from studio.home import STARTER
 from studio.library import shelf
 from studio.methods import METHODS, Method, Setting
 from studio.models.load import load_base
-from tests.training.runs import Runs
+from tests.training.runs import Runs, few
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 # Methods that promise no base model at step 0, because what they put before the input cannot be nothing, or their
@@ -52,7 +52,7 @@ class Shelf:
         """The id of an adapter fine-tuned with `method` on the sample `data`."""
         key = f"{method} {data}"
         if key not in self._fine_tuned:
-            self._fine_tuned[key] = self.runs.start(method, data={"source": data}, learning_rate=5e-3)
+            self._fine_tuned[key] = self.runs.start(method, data=few(data), learning_rate=5e-3)
         return self._fine_tuned[key]
 
     def folder(self, adapter: str) -> Path:

@@ -15,10 +15,10 @@ from unittest.mock import patch
 import torch
 from transformers import TrainerCallback
 
-from studio.home import SAMPLES
 from studio.library import shelf
 from studio.methods import METHODS
 from tests.methods.method_cases import Shelf, labelled, logits, made, moved, snapshot
+from tests.training.runs import few
 
 STEPS = 12
 KILLED, STOPPED = 6, 8  # steps; there is a checkpoint every 4, so the killed run has two steps to do again
@@ -85,21 +85,12 @@ class ShortRuns:
     stops: list[str] = field(default_factory=list)  # the run's state after the kill, after the stop, and at the end
 
 
-def data(folder: Path) -> dict:
-    """A few rows of the captain to learn from, and others to measure on."""
-    made = {}
-    for part, rows in (("captain", 96), ("captain.validation", 16)):
-        lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
-        made[part] = folder / f"{part}.jsonl"
-        made[part].write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {"source": str(made["captain"]), "validation": str(made["captain.validation"]), "max_rows": None}
-
-
-def short_runs(name: str, bench: Shelf, data: dict, interrupted: bool) -> ShortRuns:
+def short_runs(name: str, bench: Shelf, interrupted: bool) -> ShortRuns:
     """Teach with the method once whole and, with `interrupted`, once with a kill -9 and a stop."""
     seen, runs = ShortRuns(), bench.runs
     method = {**json.loads(made(name, bench)[0].model_dump_json())}
-    options = {**RECIPE, "learning_rate": LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate), "data": data}
+    rate = LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate)
+    options = {**RECIPE, "learning_rate": rate, "data": few("captain", 96, 16)}
     other = runs.start(method, kill_after=KILLED, **options) if interrupted else None  # on the other core meanwhile
     try:
         with watching(seen):

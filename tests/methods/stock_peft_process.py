@@ -1,10 +1,8 @@
-"""A stranger: a process that loads an artefact with stock peft and transformers, and tells the logits.
+"""A stranger: a program that loads an artefact with stock peft and transformers, and keeps the logits.
 
-    # own: imports studio.tuners first, for what only the studio's types can be
-    python tests/methods/stock_peft_process.py [own]
-
-Reads a request a line, {"base", "folder", "whole", "quantisation", "ids", "answer"}, and writes the logits to the file
-`answer`.
+Its argument is a request, {"base", "folder", "whole", "quantisation", "ids", "answer", "studio"}: the logits come into
+the file `answer`; `studio` is where studio.tuners is, for what only the studio's types can be, or null. Run by
+tests/methods/stock_peft.py.
 """
 
 import json
@@ -46,21 +44,15 @@ def loaded(request: dict):
 def main() -> None:
     import torch
 
-    torch.set_num_threads(1)
-    if "own" in sys.argv:
+    request = json.loads(sys.argv[1])
+    if request["studio"]:
+        sys.path.append(request["studio"])
         import studio.tuners  # noqa: F401
     else:
         sys.modules["studio"] = None  # whatever would import it fails
-    print("ready", flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            with torch.no_grad():
-                found = loaded(request).eval()(input_ids=torch.tensor(request["ids"])).logits
-            torch.save(found.float(), request["answer"])
-            print("ok", flush=True)
-        except Exception as error:  # told to the test, which fails with it
-            print(f"{type(error).__name__}: {error}".replace("\n", " "), flush=True)
+    with torch.no_grad():
+        found = loaded(request).eval()(input_ids=torch.tensor(request["ids"])).logits
+    torch.save(found.float(), request["answer"])
 
 
 if __name__ == "__main__":

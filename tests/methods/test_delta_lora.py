@@ -60,6 +60,7 @@ def by_the_paper(start: int) -> list[float]:
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [START, 0])
 def test_training_equals_the_papers_algorithm_and_is_saved_as_lora(start, tmp_path):
     from peft import PeftModel

@@ -19,6 +19,7 @@ from studio.options import check, form_fields
 from studio.words import Sentence
 from tests.methods import short_runs
 from tests.methods.method_cases import IDS, STARTS_ELSEWHERE, logits, made, wrapped
+from tests.methods.stock_peft import stock_peft_logits
 from tests.sampling import SMALL_METHOD_SAMPLE
 
 # Largest difference of a logit at step 0, where 1e-5 is not what the method's own arithmetic allows.
@@ -38,20 +39,15 @@ ANY_MODEL = {"full", "prompt_tuning", "p_tuning", "prompt_ensemble", "intrinsic_
 OTHER_CHOICE = "no such choice"
 
 
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    return short_runs.data(tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture(scope="module", params=METHODS)
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def trained(name, bench, data, request):
+def trained(name, bench, request):
     interrupted = name in SMALL_METHOD_SAMPLE or request.config.getoption("--full")
-    return short_runs.short_runs(name, bench, data, interrupted)
+    return short_runs.short_runs(name, bench, interrupted)
 
 
 # ---- without a run ---------------------------------------------------------------------------------------------------
@@ -151,13 +147,12 @@ def test_everything_that_should_moves_and_nothing_else(name, trained):
 
 
 @pytest.mark.slow
-def test_stock_peft_loads_the_adapter_with_the_same_logits(name, trained, stock_peft):
+def test_stock_peft_loads_the_adapter_with_the_same_logits(name, trained):
     """A fresh process with stock peft alone, or where the type is the studio's own, with studio.tuners beside it."""
     method = METHODS[name]
     assert trained.state == "done" and trained.card["artefact_type"] == method.artefact_type
-    found = stock_peft(
-        trained.folder, own=not method.stock, whole=method.artefact_type == "model", quantisation=method.quantisation
-    )
+    whole = method.artefact_type == "model"
+    found = stock_peft_logits(trained.folder, IDS, own=not method.stock, whole=whole, quantisation=method.quantisation)
     assert (found - trained.logits).abs().max() <= 1e-5
 
 

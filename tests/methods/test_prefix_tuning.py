@@ -13,6 +13,7 @@ from studio.models.load import load_base
 from studio.models.shape import read_shape
 from studio.tuners.prefix import prefix_layers
 from studio.words import StudioError
+from tests.training.runs import QUIET
 
 IDS = torch.tensor([[5, 17, 42, 8, 99, 120, 7, 3]])
 pytestmark = pytest.mark.slow
@@ -20,15 +21,7 @@ pytestmark = pytest.mark.slow
 
 def losses(runs, method=None, **more):
     return runs.losses(
-        runs.start(
-            {"name": "prefix_tuning", **(method or {})},
-            evaluations=0,
-            evaluation_rows=0,
-            sample_prompts=0,
-            max_steps=3,
-            learning_rate=1e-2,
-            **more,
-        )
+        runs.start({"name": "prefix_tuning", **(method or {})}, max_steps=3, learning_rate=1e-2, **QUIET, **more)
     )
 
 
@@ -46,8 +39,8 @@ def test_packing_and_checkpointing_change_no_loss(runs):
 
 def test_with_a_network_it_resumes_on_the_same_curve(runs):
     method = {"name": "prefix_tuning", "start": "random", "width": 16}
-    whole = runs.losses(runs.start(method))
-    run = runs.start(method, stop_after=3)
+    whole = runs.losses(runs.start(method, **QUIET))
+    run = runs.start(method, stop_after=3, **QUIET)
     runs.resume(run)
     assert close(runs.losses(run), whole, 1e-5)
 

@@ -22,6 +22,7 @@ from studio.models.shape import read_shape
 from studio.recipe import recipe_from
 from studio.tuners.ensemble import combined
 from tests.methods.method_cases import IDS
+from tests.methods.stock_peft import stock_peft_logits
 
 MEMBERS = 3
 SMALL = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -143,7 +144,7 @@ def test_classes_are_refused_with_a_way_out():
 
 
 @pytest.mark.slow
-def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, stock_peft, tmp_path):
+def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, tmp_path):
     """Validation loss and answers during the run come from the ensemble; members load in a process that has stock peft
     only."""
     from studio.training import worker
@@ -191,11 +192,8 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, stock_peft,
         json.loads((tmp_path / "home" / "member2" / "adapter_config.json").read_text())["base_model_name_or_path"]
         == "starter"
     )
-    alone = [
-        stock_peft(tmp_path / "home" / f"member{at}", own=False, whole=False, quantisation=None)[:, 20:]
-        for at in range(1, MEMBERS + 1)
-    ]
-    whole = stock_peft(tmp_path / "home", own=True, whole=False, quantisation=None)
+    alone = [stock_peft_logits(tmp_path / "home" / f"member{at}", IDS)[:, 20:] for at in range(1, MEMBERS + 1)]
+    whole = stock_peft_logits(tmp_path / "home", IDS, own=True)
     assert (whole - seen["logits"]).abs().max() <= 1e-5 and (whole.exp() - mean(alone)).abs().max() <= 1e-6
 
     engine = Engine(

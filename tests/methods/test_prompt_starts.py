@@ -9,6 +9,7 @@ from studio.home import STARTER
 from studio.methods import METHODS, Setting
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
+from tests.training.runs import QUIET
 
 
 def prompt(**options) -> torch.Tensor:
@@ -38,7 +39,7 @@ def test_prompt_tuning_begins_as_it_was_told():
 @pytest.mark.parametrize("encoder", ["MLP", "LSTM"])
 def test_p_tunings_encoder_is_in_the_checkpoint(encoder, runs):
     method = {"name": "p_tuning", "encoder": encoder, "encoder_hidden": 16}
-    short = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0, "learning_rate": 1e-2}
+    short = {**QUIET, "learning_rate": 1e-2}
     whole = runs.losses(runs.start(method, **short))
     run = runs.start(method, stop_after=3, **short)
     saved = load_file(next(runs.home.checkpoints(run).glob("checkpoint-*/trainable.safetensors")))

@@ -2,19 +2,18 @@
 
 import atexit
 import json
+import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
-from studio.home import Home
+from studio.home import SAMPLES, Home
 from studio.jobs.job import Job, Stopped
 from studio.recipe import recipe_from
 from studio.store import Store
 from tests.conftest import REPOSITORY
+from tests.fresh import workers
 
 SHORT = {
     "max_steps": 6,
@@ -26,6 +25,33 @@ SHORT = {
     "save_steps": 2,
     "max_length": 64,
 }
+# For runs of which only the curve is looked at.
+QUIET = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
+KILLED = """
+import sys
+from tests.training.killed import train_until_killed
+train_until_killed(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+@cache
+def few(sample: str, rows: int = 24, validation: int = 8) -> dict:
+    """The data of a recipe: the first rows (of a text: lines) of a sample, and `validation` rows to measure on: all of
+    them cost more than the steps of a short run."""
+    folder = Path(tempfile.mkdtemp(prefix="few-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    made = []
+    for name, count in ((sample, rows), (f"{sample}.validation", validation)):
+        ends = (".jsonl", ".json", ".csv", ".txt")
+        path = next(SAMPLES / f"{name}{end}" for end in ends if (SAMPLES / f"{name}{end}").exists())
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            text = json.dumps(json.loads(text)[:count])
+        else:
+            text = "\n".join(text.splitlines()[: count + (path.suffix == ".csv")]) + "\n"
+        made.append(folder / path.name)
+        made[-1].write_text(text, encoding="utf-8")
+    return {"source": str(made[0]), "validation": str(made[1]), "max_rows": None}
 
 
 class StoppingJob(Job):
@@ -35,18 +61,6 @@ class StoppingJob(Job):
 
     def stop_requested(self) -> bool:
         return self.after is not None and (self.store.run(self.run_id)["step"] or 0) >= self.after
-
-
-@cache
-def _forking() -> tuple[subprocess.Popen, BinaryIO]:
-    """`killed.py`, started once, and where it complains."""
-    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-    command = [sys.executable, "-m", "tests.training.killed"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, cwd=REPOSITORY
-    )
-    atexit.register(process.kill)
-    return process, log
 
 
 class Runs:
@@ -73,7 +87,7 @@ class Runs:
         for whose kill -9 `killed` waits. continues: the checkpoint of another run, {"run", "step"}."""
         recipe = recipe_from(
             {
-                "data": {"source": "captain", "max_rows": 24, **(data or {})},
+                "data": few("captain") if data is None else {"source": "captain", "max_rows": 24, **data},
                 "task": task if isinstance(task, dict) else {"name": task},
                 "method": method,
                 "machine": machine or {},
@@ -85,22 +99,15 @@ class Runs:
             "test", recipe.to_dict(), "cpu", {"from": continues} if continues else None
         )
         if kill_after:
-            process, _ = _forking()
-            process.stdin.write(json.dumps({"home": str(self.home.root), "job": job_id, "after": kill_after}) + "\n")
-            process.stdin.flush()
+            workers().begin(KILLED, str(self.home.root), str(job_id), str(kill_after), cwd=REPOSITORY)
         else:
             self._work(job_id, stop_after)
         return run_id
 
     def killed(self, run_id: str) -> None:
         """Wait until the run that was begun last is killed; then say of it what the supervisor says."""
-        process, log = _forking()
-        code = process.stdout.readline().strip()
-        if code != str(-signal.SIGKILL):
-            log.seek(0)
-            raise AssertionError(
-                f"it ended with {code} before it could be killed: {log.read().decode(errors='replace')[-3000:]}"
-            )
+        done = workers().end()
+        assert done.returncode == -signal.SIGKILL, f"it ended before it could be killed: {done.stderr[-3000:]}"
         self.store.job_ended(self.store.run(run_id)["job_id"], "failed")
 
     def resume(self, run_id: str, stop_after: int | None = None) -> dict | None:

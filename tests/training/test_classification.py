@@ -14,6 +14,7 @@ from studio.methods.base import Setting
 from studio.models.load import load_base
 from studio.tasks import TASKS
 from studio.words import StudioError
+from tests.training.runs import few
 
 ROWS = [[7, 8, 9, 10, 11], [50, 51, 52], [3], [9, 0, 4, 0, 5, 6, 7]]
 CLASSES = {"head": "text_classification", "labels": ["a", "b", "c"]}
@@ -176,19 +177,20 @@ def test_a_single_label_raises_a_studio_error(runs, tmp_path):
 def test_classification_methods_train(name, runs):
     """A whole run each (its own check reloads what was saved); fusion mixes two adapters that were fine-tuned classes
     of their own."""
-    method = {"name": name}
+    method, tickets = {"name": name}, {**TICKETS, "data": few("tickets", 400)}
     if name == "fusion":
         method["adapters"] = [
-            runs.start("adapter", **TICKETS, seed=seed, evaluations=0, evaluation_rows=0) for seed in (0, 1)
+            runs.start("adapter", **tickets, seed=seed, evaluations=0, evaluation_rows=0) for seed in (0, 1)
         ]
     run = runs.start(
         method,
-        **TICKETS,
+        **tickets,
         learning_rate=2e-2 if name == "p_tuning_v2" else 5e-3,
-        max_steps=60,
+        max_steps=30,
         batch_size=16,
         evaluations=0,
-        save_steps=60,
+        save_steps=30,
+        sample_prompts=0,
     )
     losses = list(runs.losses(run).values())
     assert runs.store.run(run)["state"] == "done" and sum(losses[-10:]) < 0.9 * sum(losses[:10])

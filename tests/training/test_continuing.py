@@ -10,7 +10,7 @@ from studio.library import continuing, lineage, shelf
 from studio.recipe import recipe_from
 from studio.training.initial import WEIGHTS
 from studio.words import StudioError
-from tests.training.runs import Runs
+from tests.training.runs import QUIET, Runs
 
 LORA = {"name": "lora", "rank": 4, "alpha": 8, "targets": "attention"}
 
@@ -26,6 +26,7 @@ def measured(runs, run_id: str, key: str) -> list[float]:
     return [row["values"][key] for row in runs.store.metrics(run_id) if key in row["values"]]
 
 
+@pytest.mark.slow
 def test_a_run_starts_with_the_loss_at_which_its_parent_ended(first):
     runs, parent = first
     reached = runs.store.adapter(parent)["card"]["metrics"]["eval_loss"]
@@ -41,6 +42,7 @@ def test_a_run_starts_with_the_loss_at_which_its_parent_ended(first):
     assert [relative.id for relative in lineage.children(runs.store, parent)] == [child]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_from_a_checkpoint_keeps_what_the_first_adapter_froze(first):
     runs, _ = first
     frozen = {"name": "lora_fa", "rank": 4, "targets": "attention"}
@@ -54,9 +56,10 @@ def test_a_run_that_goes_on_from_a_checkpoint_keeps_what_the_first_adapter_froze
     assert first_a and all(torch.equal(last_a[key], tensor) for key, tensor in first_a.items())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one_though_its_parent_is_gone(first):
     runs, parent = first
-    options = {"model": {"adapter": parent}, "learning_rate": 1e-3}
+    options = {"model": {"adapter": parent}, "learning_rate": 1e-3, **QUIET}
     whole = runs.start(LORA, **options)
     half = runs.start(LORA, stop_after=3, **options)
     shelf.delete(runs.home, runs.store, parent)

@@ -13,6 +13,7 @@ from studio.recipe import Training
 from studio.training import layer_norms
 from studio.training.events import Events
 from studio.words import StudioError
+from tests.training.runs import QUIET
 
 STEP = {
     "loss",
@@ -53,6 +54,7 @@ def evaluate(events: Events, step: int, loss: float) -> TrainerControl:
     return control
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches_a_step", [1, 2])
 def test_one_row_each_optimiser_step(runs, batches_a_step):
     run_id = runs.start(
@@ -117,17 +119,13 @@ def test_a_reading_of_the_device_is_recorded_once(events):
     assert not {"utilisation", "power", "temperature"} & set(rows[1])
 
 
+@pytest.mark.slow
 def test_tokens_are_the_real_ones_of_the_whole_effective_batch(runs):
     """One epoch sees every token of the data once, however it is cut into batches, and padding does not count."""
     plans, seen = [], []
     for batch, batches_a_step in ((2, 2), (8, 1)):
         run_id = runs.start(
-            batch_size=batch,
-            gradient_accumulation_steps=batches_a_step,
-            max_steps=None,
-            epochs=1,
-            evaluations=0,
-            evaluation_rows=0,
+            batch_size=batch, gradient_accumulation_steps=batches_a_step, max_steps=None, epochs=1, **QUIET
         )
         plans.append(runs.store.events(run_id, kind="plan")[0]["data"]["tokens"])
         seen.append(sum(row["values"].get("tokens", 0) for row in runs.store.metrics(run_id)))

@@ -2,8 +2,6 @@
 all of them."""
 
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +15,7 @@ from studio.library import shelf
 from studio.tasks import IGNORED, TASKS
 from studio.training.kinds.multitask import MultiTask, label_sets
 from studio.words import StudioError
+from tests.fresh import fresh_python
 
 FRESH = """
 import sys, json, torch
@@ -131,20 +130,8 @@ def test_p_tuning_v2_trains_two_label_sets(runs, tmp_path):
     (tmp_path / "ids.json").write_text(
         json.dumps([ChatTokenizer(STARTER).encode(text.prompt, add_special_tokens=True).ids for text in texts])
     )
-    found = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            FRESH,
-            str(STARTER),
-            str(folder),
-            str(tmp_path / "card.json"),
-            str(tmp_path / "ids.json"),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    given = (STARTER, folder, tmp_path / "card.json", tmp_path / "ids.json")
+    found = fresh_python(FRESH, *map(str, given), cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     model = apply_adapter(
         load_base(STARTER, head="text_classification", labels=row["card"]["labels"], device="cpu", precision="fp32"),

@@ -1,8 +1,5 @@
 """A worker whose memory is limited: what it needed is recorded, the diagnosis names a batch that fits, and it does."""
 
-import subprocess
-import sys
-
 import pytest
 
 from studio.diagnosis import Evidence, diagnose
@@ -11,6 +8,7 @@ from studio.recipe import recipe_from
 from studio.training.memory_report import asked_bytes, fitting
 from studio.words import Sentence
 from tests.conftest import REPOSITORY
+from tests.fresh import workers
 from tests.training.runs import SHORT
 
 # A worker that can take ROOM bytes more than its imports have.
@@ -20,7 +18,6 @@ import torch
 import studio.training.worker
 from studio.home import Home
 from studio.jobs.worker import run_job
-torch.set_num_threads(1)
 studio.training.worker.warm_up()
 used = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
 resource.setrlimit(resource.RLIMIT_DATA, (used + int(sys.argv[3]), resource.RLIM_INFINITY))
@@ -31,8 +28,7 @@ ROOM = 700_000_000
 
 def work(runs, recipe) -> str:
     run_id, job_id = runs.store.create_run("test", recipe.to_dict(), "cpu")
-    command = [sys.executable, "-c", LIMITED, str(runs.home.root), str(job_id), str(ROOM)]
-    subprocess.run(command, cwd=REPOSITORY, timeout=240, capture_output=True)
+    workers().run(LIMITED, str(runs.home.root), str(job_id), str(ROOM), cwd=REPOSITORY)
     return run_id
 
 

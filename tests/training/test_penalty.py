@@ -3,6 +3,7 @@
 import pytest
 
 from studio.methods import METHODS
+from tests.training.runs import QUIET
 
 
 def pull_to_zero(method, model):
@@ -12,9 +13,9 @@ def pull_to_zero(method, model):
 
 @pytest.mark.slow
 def test_a_penalty_adds_its_gradient_and_not_its_value(runs, monkeypatch):
-    free = runs.losses(runs.start("lora"))
+    free = runs.losses(runs.start("lora", **QUIET))
     monkeypatch.setattr(METHODS["lora"], "penalty", pull_to_zero)
-    held = runs.losses(runs.start("lora"))
+    held = runs.losses(runs.start("lora", **QUIET))
     assert held[1] == pytest.approx(free[1], abs=1e-6)  # the penalty itself is in the thousands
     assert abs(held[6] - free[6]) > 1e-3
 
@@ -22,7 +23,11 @@ def test_a_penalty_adds_its_gradient_and_not_its_value(runs, monkeypatch):
 @pytest.mark.slow
 def test_a_penalty_counts_once_in_a_step_of_several_batches(runs, monkeypatch):
     monkeypatch.setattr(METHODS["lora"], "penalty", pull_to_zero)
-    quiet = {"group_by_length": False, "max_grad_norm": 0, "optimiser": "sgd", "learning_rate": 1e-7, "evaluations": 0}
-    whole = runs.losses(runs.start("lora", batch_size=4, gradient_accumulation_steps=1, **quiet), "gradient_norm")
-    parts = runs.losses(runs.start("lora", batch_size=2, gradient_accumulation_steps=2, **quiet), "gradient_norm")
+    step = {"group_by_length": False, "max_grad_norm": 0, "optimiser": "sgd", "learning_rate": 1e-7, "max_steps": 1}
+    whole, parts = (
+        runs.losses(
+            runs.start("lora", batch_size=size, gradient_accumulation_steps=4 // size, **step, **QUIET), "gradient_norm"
+        )
+        for size in (4, 2)
+    )
     assert parts[1] == pytest.approx(whole[1], rel=1e-3)

@@ -18,11 +18,10 @@ from studio.recipe import recipe_from
 from studio.tasks import IGNORED, TASKS
 from studio.words import StudioError
 from tests.sampling import SMALL_METHOD_SAMPLE, sampled
+from tests.training.runs import QUIET, few
 
 PAIRS = SAMPLES / "preferences.jsonl"
 ROW = {"prompt": [{"role": "user", "content": "What is 2 plus 3?"}], "chosen": "Arr, 5!", "rejected": "No."}
-FEW = {"source": "preferences", "max_rows": 24}
-QUIET = {"evaluations": 0, "evaluation_rows": 0, "sample_prompts": 0}
 # Ours → the same for TRL's DPOConfig.
 ALIKE = [
     ({}, {}, {"beta": 0.1, "per_device_train_batch_size": 4}),
@@ -173,20 +172,6 @@ def test_feedback_data_is_refused_for_preference_pairs(runs):
         runs.start(task="preference", data={"source": str(Path(__file__).parents[1] / "data_files" / "kto.jsonl")})
 
 
-@pytest.fixture(scope="module")
-def few(tmp_path_factory):
-    """Twelve pairs to learn from, and four to measure on, which are judged with the delta on and off."""
-    folder = tmp_path_factory.mktemp("pairs")
-    for part, rows in (("preferences", 12), ("preferences.validation", 4)):
-        lines = (SAMPLES / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
-        (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return {
-        "source": str(folder / "preferences.jsonl"),
-        "validation": str(folder / "preferences.validation.jsonl"),
-        "max_rows": None,
-    }
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
@@ -195,7 +180,7 @@ def few(tmp_path_factory):
         SMALL_METHOD_SAMPLE - {"full", "corda"},
     ),
 )
-def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
+def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
     """Its delta moves, and asking the model before training leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
     from tests.methods.method_cases import NEEDS, STARTS_ELSEWHERE, Shelf
@@ -215,7 +200,7 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
     run = runs.start(
         method,
         task="preference",
-        data=few,
+        data=few("preferences", 12, 4),
         learning_rate=METHODS[name].learning_rate * 3,
         warmup_ratio=0,
         **{**QUIET, "max_steps": 3, "evaluations": 1},
@@ -232,7 +217,7 @@ def test_every_method_that_can_be_switched_off(name, runs, monkeypatch, few):
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["dpo", "kto", "orpo"])
 def test_stopped_and_resumed_gives_the_same_curve(algorithm, runs):
-    options = {"task": preference(algorithm=algorithm), "data": FEW, **QUIET}
+    options = {"task": preference(algorithm=algorithm), "data": few("preferences"), **QUIET}
     whole = runs.losses(runs.start(**options))
     run = runs.start(**options, stop_after=3)
     assert runs.store.run(run)["state"] == "stopped"

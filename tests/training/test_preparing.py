@@ -150,14 +150,15 @@ def rows(task: str, many: int):
 @pytest.mark.parametrize(
     ("task", "many"),
     [
-        ("chat", 100_000),
+        ("chat", 50_000),
+        pytest.param("chat", 100_000, marks=pytest.mark.full),
         pytest.param("text", 200_000, marks=pytest.mark.full),
         pytest.param("classification", 100_000, marks=pytest.mark.full),
         pytest.param("preference", 50_000, marks=pytest.mark.full),
     ],
 )
 def test_many_rows_are_prepared_in_bounded_memory(task, many, tmp_path):
-    """And two steps are learnt from them. As lists of Python integers 100,000 rows would be more than 200 MB."""
+    """And two steps are learnt from them. As lists of Python integers 50,000 rows would be more than 100 MB."""
     path = tmp_path / "many.jsonl"
     with path.open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows(task, many))
@@ -176,4 +177,5 @@ def test_many_rows_are_prepared_in_bounded_memory(task, many, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["train"] == many - APART and found["steps"] == 2 and found["tokens"] > 40 * many
-    assert found["kilobytes"] < 100_000, found
+    print(found)
+    assert found["kilobytes"] < (70_000 if many == 50_000 else 100_000), found

@@ -7,6 +7,7 @@ from studio.recipe import recipe_from
 from studio.training import checkpoints
 from studio.training.continuation import longer
 from studio.words import StudioError
+from tests.training.runs import SHORT, few
 
 CONSTANT = {"lr_scheduler_type": "constant", "warmup_ratio": 0.0}
 
@@ -39,10 +40,8 @@ def work(runs, job_id, verb="", after=10**9):
 
 def queued(runs, **training):
     """A queued run of the tests' short recipe; (run id, job id)."""
-    from tests.training.runs import SHORT
-
     quick = {**SHORT, "learning_rate": 1e-3, "evaluation_rows": 0, "sample_prompts": 0}
-    values = {"data": {"source": "captain", "max_rows": 24}, "training": {**quick, **training}}
+    values = {"data": few("captain"), "training": {**quick, **training}}
     return runs.store.create_run("captain", recipe_from(values).to_dict(), "cpu")
 
 

@@ -17,8 +17,11 @@ from studio.training import checks
 from studio.training.batches import LengthGrouped, flatten, pad
 from studio.training.trainer import load_trainable, save_trainable
 from studio.words import StudioError
+from tests.training.runs import QUIET, few
 
 TALK = {"messages": [{"role": "user", "content": "What is 2 plus 3?"}, {"role": "assistant", "content": "Arr, 5!"}]}
+
+UNASKED = {"evaluation_rows": 0, "sample_prompts": 0}  # only the validation loss counts
 
 
 def test_only_the_answer_and_its_end_are_labelled():
@@ -94,8 +97,9 @@ def test_padded_rows_and_packed_rows_give_the_logits_of_single_rows():
     checks.packing_matches_padding(model, [Encoded(item["input_ids"], item["labels"]) for item in items], 0)
 
 
+@pytest.mark.slow
 def test_packed_and_padded_runs_have_the_same_losses(runs):
-    first, second = (runs.losses(runs.start(packing=packing)) for packing in (False, True))
+    first, second = (runs.losses(runs.start(packing=packing, **QUIET)) for packing in (False, True))
     assert all(abs(first[step] - second[step]) < 1e-4 for step in first)
 
 
@@ -152,7 +156,8 @@ def test_steps_are_counted_as_the_trainer_counts_them(examples, training, tmp_pa
 
 @pytest.mark.slow
 def test_early_stopping(runs):
-    run = runs.start(learning_rate=1e-30, optimiser="sgd", max_steps=24, evaluations=12, early_stopping_patience=2)
+    still = {"learning_rate": 1e-30, "optimiser": "sgd"}
+    run = runs.start(max_steps=24, evaluations=12, early_stopping_patience=2, **still, **UNASKED)
     assert max(runs.losses(run)) == 6  # nothing moves, so the second and third evaluation are no better than the first
 
 
@@ -165,6 +170,7 @@ def test_keep_the_best(runs):
         max_steps=5,
         evaluations=5,
         load_best_model_at_end=True,
+        **UNASKED,
     )
     seen = runs.losses(run, "eval_loss")
     assert runs.store.run(run)["result"]["metrics"]["eval_loss"] == pytest.approx(min(seen.values()), abs=1e-3)
@@ -181,12 +187,7 @@ def test_a_run_without_a_validation_set(runs, tmp_path):
 @pytest.mark.slow
 def test_text_task_trains(runs):
     run = runs.start(
-        task="text",
-        data={"source": "notes", "max_rows": 60},
-        learning_rate=3e-3,
-        max_steps=20,
-        max_length=128,
-        evaluation_rows=0,
+        task="text", data=few("notes", 120, 24), learning_rate=3e-3, max_steps=20, max_length=128, evaluation_rows=0
     )
     metrics = runs.store.run(run)["result"]["metrics"]
     assert metrics["eval_loss"] < metrics["base_eval_loss"] and "exact_match" not in metrics
@@ -197,7 +198,7 @@ def test_text_task_trains(runs):
     "optimiser", ["sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"]
 )
 def test_every_optimiser_steps(optimiser, runs):
-    run = runs.start(optimiser=optimiser, max_steps=3, evaluations=0, evaluation_rows=0)
+    run = runs.start(optimiser=optimiser, max_steps=3, **QUIET)
     assert len(runs.losses(run)) == 3
 
 
@@ -207,5 +208,6 @@ def test_every_optimiser_steps(optimiser, runs):
     [{"gradient_checkpointing": True}, {"precision": "bf16"}, {"quantisation": "nf4"}, {"quantisation": "int8"}],
 )
 def test_every_machine_option_trains(machine, runs):
-    run = runs.start(machine=machine, learning_rate=3e-3)
+    short = {"max_steps": 2, "evaluations": 1, "evaluation_rows": 1, "sample_prompts": 0, "answer_length": 4}
+    run = runs.start(machine=machine, learning_rate=3e-3, batch_size=2, max_length=48, **short)
     assert runs.store.run(run)["state"] == "done"

@@ -193,6 +193,7 @@ def test_without_a_run_there_is_a_sentence(page):
     assert page.locator(".lp-card").count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before, speed", [(0, 10), (30_000, 25)], ids=["short run", "long run"])
 def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, store, before, speed):
     run = f"bytes-{before}"
@@ -220,6 +221,7 @@ def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, 
     assert [round(end, 3) for end in shown] == [2, 4]
 
 
+@pytest.mark.slow
 def test_a_spike_reaches_the_screen_and_the_viewer_that_merged_sees_what_a_newcomer_sees(
     page, open_page, address, store
 ):
@@ -282,6 +284,7 @@ def test_another_task_s_run_has_other_units(page, store):
         assert page.locator("[data-key=loss] .lp-unit").inner_text() == f"({unit})"
 
 
+@pytest.mark.slow
 def test_marks_plans_and_layers_are_drawn_and_a_reload_keeps_zoom_and_axis(page, address, store):
     run, _ = store.create_run("test", {"training": {"keep_best_checkpoint": True}}, "cpu")
     store.add_metrics(run, 0, {"memory_load": 7e8})

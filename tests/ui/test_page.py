@@ -44,6 +44,7 @@ def test_the_browser_chooses_the_language(open_page, address, locale, language):
     assert page.evaluate("() => document.documentElement.lang") == {"en": "en", "zh": "zh-CN"}[language]
 
 
+@pytest.mark.slow
 def test_the_person_switches_it_and_keeps_the_run(open_page, address, run):
     page = open_page(address, locale="zh-CN")
     page.wait_for_url(f"**/zh?run={run}")
@@ -61,6 +62,7 @@ def test_a_run_that_does_not_exist_gives_way_to_the_newest(open_page, address, r
     page.wait_for_url(f"**/?run={run}")
 
 
+@pytest.mark.slow
 def test_the_page_asks_nobody_else_for_anything(browser, address):
     context = browser.new_context(locale="en-US")
     page = context.new_page()
@@ -83,6 +85,7 @@ def test_nothing_is_wider_than_the_window(open_page, address, width):
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_building_and_serving_the_window_imports_no_torch(tmp_path):
     code = """
 import json, sys

@@ -53,6 +53,7 @@ def run_of(page, **values) -> str:
     return run_id
 
 
+@pytest.mark.slow
 def test_a_real_run_is_reported_with_the_stores_figures(page):
     runs = Runs(page.home.root)
     run_id = runs.start("lora", evaluation_rows=4)

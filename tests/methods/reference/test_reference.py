@@ -7,7 +7,7 @@ import torch
 from studio.home import STARTER
 from studio.methods import METHODS
 from tests.methods.reference import plain
-from tests.training.runs import Runs
+from tests.training.runs import QUIET, Runs, few
 
 pytestmark = pytest.mark.slow
 RATES = {"lora": 2e-3, "qlora": 2e-3, "prompt_tuning": 3e-2, "adalora": 1e-2}
@@ -35,13 +35,11 @@ def test_twenty_steps_have_the_same_losses(method, tmp_path, monkeypatch):
     runs = Runs(tmp_path / "home")
     run = runs.start(
         {"name": method, **OPTIONS.get(method, {})},
-        data={"max_rows": 64},
+        data=few("captain", 64),
         max_steps=20,
         learning_rate=RATES[method],
         group_by_length=False,
-        evaluations=0,
-        evaluation_rows=0,
-        sample_prompts=0,
+        **QUIET,
         save_steps=1000,
     )
     rows = [{"input_ids": item.ids, "labels": item.labels} for item in seen["trainer"].train_dataset.encoded]
