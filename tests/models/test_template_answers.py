@@ -27,11 +27,9 @@ from studio.tasks.chat import Chat
 from tests.models.conversations import conversation
 from tests.models.official_calls import xml_calls
 from tests.models.official_templates import FAMILIES, Family
-from tests.sampling import how_many
 
 CONVERSATIONS_EACH = 72
-"""Conversations for each template in the full sweep; with about thirty templates more than two thousand."""
-CHECKED = how_many(CONVERSATIONS_EACH, sample=24)
+"""Conversations for each template; with about thirty templates more than two thousand."""
 CUSTOM_TEMPLATES = {
     "eos_behind_the_whole": (
         "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}"
@@ -248,9 +246,9 @@ def test_exactly_the_answers_are_labelled_after_the_chat_prompt(name, tmp_path):
     tokenizer = make_tokenizer(family, tmp_path)
     tokenizer.append_eos = not family.end  # where a template has no end, the tokenizer's is added
     family = family if family.end else Family(**{**vars(family), "end": family.eos})
-    wrong, outcomes = check_conversations(tokenizer, family, seed=len(name), count=CHECKED)
-    assert not wrong, f"{len(wrong)} of {CHECKED}:\n" + "\n".join(wrong[:5])
-    assert outcomes["reported as dropped"] <= CHECKED // 6, outcomes
+    wrong, outcomes = check_conversations(tokenizer, family, seed=len(name), count=CONVERSATIONS_EACH)
+    assert not wrong, f"{len(wrong)} of {CONVERSATIONS_EACH}:\n" + "\n".join(wrong[:5])
+    assert outcomes["reported as dropped"] <= CONVERSATIONS_EACH // 6, outcomes
 
 
 def test_there_are_two_thousand_conversations():
@@ -268,4 +266,6 @@ def test_mutations_of_the_token_mapping_are_detected(removed, tmp_path, monkeypa
             "token_weights",
             lambda tokens, spans: [float(at > len(tokens.ids) // 2) for at in range(len(tokens.ids))],
         )
-    assert check_conversations(make_tokenizer(ALL["qwen3"], tmp_path), ALL["qwen3"], seed=1, count=CHECKED)[0]
+    assert check_conversations(make_tokenizer(ALL["qwen3"], tmp_path), ALL["qwen3"], seed=1, count=CONVERSATIONS_EACH)[
+        0
+    ]
