@@ -9,6 +9,7 @@ measurement, gives its memory back, and a request of the page warms another one.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -29,8 +30,9 @@ _PARTS = {"window": "app.py", "supervisor": "studio.jobs.supervisor", "standby":
 def parts(studio: Studio) -> dict[str, psutil.Process]:
     found = {}
     for process in studio.processes():
-        line = process.cmdline()
-        found |= {name: process for name, word in _PARTS.items() if word in line}
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            line = process.cmdline()
+            found |= {name: process for name, word in _PARTS.items() if word in line}
     return found
 
 
@@ -57,7 +59,8 @@ def measure(studio: Studio, seconds: float) -> None:
     left = sum(process.memory_info().rss for process in parts(studio).values()) / 1e6
     print(f"after {keep:.0f} s unused the standby is gone: {left:.0f} MB are left")
     began = time.monotonic()
-    urllib.request.urlopen(studio.address, timeout=10).read()
+    for _ in range(2):
+        urllib.request.urlopen(studio.address, timeout=10).read()
     studio.wait_for_standby()
     print(f"{time.monotonic() - began:.1f} s after the next view of the page a standby is warm")
 

@@ -25,7 +25,7 @@ from studio.home import ASSETS
 from studio.ui import frame, notices
 from studio.ui.access import on_space
 from studio.ui.guards import guards
-from studio.ui.idle import NoteRequests
+from studio.ui.idle import NoteRequests, calm_server
 from studio.ui.theme import style, theme
 from studio.words import LANGUAGES, StudioError
 
@@ -106,6 +106,7 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = False, block: bool = True) -> str:
     """Serve `demo` and return its address; with `block`, return only after the server is stopped (Ctrl+C)."""
+    calm_server()
     space = on_space()
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
     middleware = [*guards(), Middleware(NoteRequests), Middleware(ChooseLanguage), Middleware(Compress)]
