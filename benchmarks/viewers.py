@@ -3,9 +3,9 @@
     python benchmarks/viewers.py [--viewers 200] [--seconds 30] [--steps 1000000] [--save]
 
 A real studio trains the starter with LoRA. Viewers are HTTP clients, all in one process; each does what an open page
-with the Train tab in front does: once a second it asks for the curves that it lacks, and it lets every active timer of
-the page tick at its pace, with the values that the answers before have set. What it costs the browser to draw them is
-not measured. `curves` are only the requests for curves, at 1 Hz; `page` is all of it.
+with the Train tab in front does: once a second it asks for the curves that it lacks, and every pulse in sight asks at
+its pace what has changed and sends the events of that, with the values that the answers before have set. What it costs
+the browser to draw them is not measured. `curves` are only the requests for curves, at 1 Hz; `page` is all of it.
 
 Figures: seconds from a request to its whole answer (median, p95); bytes that an answer with curves takes on the wire,
 early and late; tokens/s of the training with the viewers over those without, before and after; and how long a run of
@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import platform
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -41,6 +42,7 @@ from studio.ui.metric_feed import Feed
 from tests.conftest import Studio, until
 
 RESULTS = REPOSITORY / "benchmarks" / "results" / "viewers.json"
+IN_SIGHT = {"status-bar": False, "status": True}  # what a pulse in sight draws → whether it is asked about the run
 _WARM_UP = 5.0  # seconds of a measurement that do not count
 RECIPE = {
     "data": {"source": "captain"},
@@ -56,6 +58,7 @@ class Viewer:
         self.session = f"viewer{random.randrange(1 << 40)}"
         self.values = dict(page["values"]) | {page["run"]: run}
         self.seen = {"epoch": 0, "have": {}, "outline": 0}
+        self.stamps: dict[tuple[int, str], str] = {}
         self.waited: list[tuple[float, str, float, int]] = []  # (when, kind, seconds, bytes)
         self.lock = asyncio.Lock()  # a browser would open a second connection; one each is enough here
 
@@ -68,17 +71,22 @@ class Viewer:
         self.seen["have"] |= {name: change["n"] for name, change in answer["series"].items()}
         self.seen["outline"] = answer.get("outline", {"id": self.seen["outline"]})["id"]
 
-    async def tick(self, timer: dict) -> None:
-        """Let a timer tick: its handler's inputs are this page's values, and its outputs become them."""
-        data = [self.values.get(each) for each in timer["inputs"]]
-        body = {"fn_index": timer["fn"], "data": data, "session_hash": self.session, "trigger_id": timer["timer"]}
-        answer = await self._post("run/predict", body, "page")
-        for component, value in zip(timer["outputs"], answer["data"], strict=False):
-            update = isinstance(value, dict) and value.get("__type__") == "update"
-            if not update:
-                self.values[component] = value
-            elif "value" in value:
-                self.values[component] = value["value"]
+    async def pulse(self, pulse: dict) -> None:
+        """Ask what has changed, as pulse.js does, and send the events of what has; their outputs become this page's."""
+        value = self.run if pulse["of_run"] else ""
+        body = {"component_id": pulse["id"], "fn_name": "stamps_of", "session_hash": self.session, "data": value}
+        stamps = await self._post("component_server", body, "page")
+        changed = [event for event, stamp in stamps.items() if self.stamps.get((pulse["id"], event)) != stamp]
+        self.stamps |= {(pulse["id"], event): stamp for event, stamp in stamps.items()}
+        for handler in (each for event in changed for each in pulse["handlers"].get(event, ())):
+            data = [self.values.get(each) for each in handler["inputs"]]
+            body = {"fn_index": handler["id"], "data": data, "session_hash": self.session, "trigger_id": pulse["id"]}
+            answer = await self._post("run/predict", body, "page")
+            for component, found in zip(handler["outputs"], answer["data"], strict=False):
+                if not isinstance(found, dict) or found.get("__type__") != "update":
+                    self.values[component] = found
+                elif "value" in found:
+                    self.values[component] = found["value"]
 
     async def _post(self, path: str, body: dict, kind: str) -> dict:
         text = json.dumps(body).encode()
@@ -112,8 +120,8 @@ class Viewer:
         await asyncio.gather(
             self._again(self.curves, 1.0, until_),
             *(
-                self._again(lambda timer=timer: self.tick(timer), timer["every"], until_)
-                for timer in (self.page["timers"] if whole_page else [])
+                self._again(lambda pulse=pulse: self.pulse(pulse), pulse["every"], until_)
+                for pulse in (self.page["pulses"] if whole_page else [])
             ),
         )
         self.writer.close()
@@ -126,26 +134,25 @@ class Viewer:
 
 
 def page_of(address: str) -> dict:
-    """What a viewer has to know of the page: its curves, its run, its active timers and the first values."""
+    """What a viewer has to know of the page: its curves, its run, its pulses in sight and the first values."""
     config = json.loads(urllib.request.urlopen(f"{address}config", timeout=30).read())
     here = config["page"][""]  # the English one
     parts = {each["id"]: each for each in config["components"] if each["id"] in here["components"]}
     named = {each["props"].get("elem_id"): key for key, each in parts.items()}
-    timers = [
-        {
-            "fn": dependency["id"],
-            "timer": target,
-            "inputs": dependency["inputs"],
-            "outputs": dependency["outputs"],
-            "every": parts[target]["props"]["value"],
-        }
-        for dependency in config["dependencies"]
-        if dependency["id"] in here["dependencies"]
-        for target, event in dependency["targets"]
-        if event == "tick" and parts[target]["props"].get("active", True)
-    ]
+    pulses = []
+    for name, of_run in IN_SIGHT.items():
+        handlers = [each for each in config["dependencies"] if named[name] in each["outputs"]]
+        ours = [(each, target) for each in handlers for target in each["targets"] if _pulse(parts, target[0])]
+        component = parts[ours[0][1][0]]
+        events = {event: [each for each, other in ours if other[1] == event] for _, (_, event) in ours}
+        every = json.loads(re.search(r"= (\{.*?\});", component["props"]["js_on_load"])[1])["every"] / 1000
+        pulses.append({"id": component["id"], "every": every, "of_run": of_run, "handlers": events})
     values = {key: each["props"].get("value") for key, each in parts.items()}
-    return {"plot": named["plots"], "run": named["run"], "timers": timers, "values": values}
+    return {"plot": named["plots"], "run": named["run"], "pulses": pulses, "values": values}
+
+
+def _pulse(parts: dict, component: int) -> bool:
+    return "stamps_of" in (parts.get(component, {}).get("props", {}).get("server_fns") or ())
 
 
 def crowd(address: str, run: str, count: int, seconds: float, whole_page: bool, answer) -> None:
