@@ -115,8 +115,11 @@ class Viewer:
         await self.reader.readline()
         return b"".join(parts)
 
-    async def watch(self, until_: float, *, whole_page: bool) -> None:
+    async def open(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(self.at.hostname, self.at.port, limit=1 << 24)
+        await self.curves()
+
+    async def watch(self, until_: float, *, whole_page: bool) -> None:
         await asyncio.gather(
             self._again(self.curves, 1.0, until_),
             *(
@@ -156,13 +159,16 @@ def _pulse(parts: dict, component: int) -> bool:
 
 
 def crowd(address: str, run: str, count: int, seconds: float, whole_page: bool, answer) -> None:
-    """In a process of its own: all viewers; sends what they waited."""
+    """In a process of its own: all viewers; sends when all were open, and what they waited."""
 
-    async def all_of_them() -> list:
-        page, end = page_of(address), time.time() + seconds
+    async def all_of_them() -> tuple[float, list]:
+        page = page_of(address)
         viewers = [Viewer(address, page, run) for _ in range(count)]
+        for viewer in viewers:  # one after the other: Gradio describes all components anew for each new session
+            await viewer.open()
+        end = time.time() + seconds
         await asyncio.gather(*(viewer.watch(end, whole_page=whole_page) for viewer in viewers))
-        return [each for viewer in viewers for each in viewer.waited]
+        return end - seconds, [each for viewer in viewers for each in viewer.waited]
 
     answer.put(asyncio.run(all_of_them()))
 
@@ -182,12 +188,12 @@ def watched(studio: Studio, run: str, count: int, seconds: float, *, whole_page:
     answers, began = multiprocessing.get_context("spawn").Queue(), time.time()
     time.sleep(seconds)
     alone = [throughput(studio.store, run, began, time.time())]
-    began = time.time() + _WARM_UP
     viewers = multiprocessing.get_context("spawn").Process(
         target=crowd, args=(studio.address, run, count, seconds + _WARM_UP, whole_page, answers)
     )
     viewers.start()
-    waited = answers.get(timeout=seconds + 120)
+    opened, waited = answers.get(timeout=seconds + 600)
+    began = opened + _WARM_UP
     viewers.join()
     ended = time.time()
     beside = throughput(studio.store, run, began, ended)
