@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from transformers import TrainerCallback
+import torch
+from transformers import TrainerCallback, TrainerState
 
 from studio.jobs.job import Job
 from studio.methods import Method
@@ -23,9 +24,6 @@ from studio.training.strategy.rules import Rule, due, metric
 from studio.training.strategy.watch import LOWEST, Watch
 from studio.words import Sentence
 
-if TYPE_CHECKING:
-    from studio.training.trainer import StudioTrainer
-
 FILE = "strategy.json"
 _NEAR = 0.1  # smoothed training loss above the lowest one, relative to its start, up to which a state counts as good
 _SOON = 3  # windows after a fall back within which another one lowers the rate twice as much
@@ -34,13 +32,26 @@ _UNUSED = 1e-4  # share of the energy of a delta that may be dropped
 _LOSS = 1.005  # validation loss, relative to that before, up to which a lower rank is kept
 
 
+class Adaptable(Protocol):
+    """What the strategy needs of the run's trainer (`StudioTrainer`). events: counts evaluations for early stopping."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    lr_scheduler: torch.optim.lr_scheduler.LambdaLR
+    state: TrainerState
+    events: Any
+    _tr_loss: torch.Tensor
+
+    def validation(self) -> dict[str, float]: ...
+
+
 class Strategy(TrainerCallback):
     """See the module's docstring. `trainer` must be set before training.
 
     Attributes: `watch`, what is known of the run; `recovered`, the step whose loss was no number and that was undone.
     """
 
-    trainer: StudioTrainer
+    trainer: Adaptable
 
     def __init__(self, job: Job, training: Training, method: Method):
         self.job, self.training, self.method = job, training, method
@@ -80,13 +91,13 @@ class Strategy(TrainerCallback):
             if self._good:
                 self._good.load(self._from, args.device)
             return
-        warmup = state.global_step + args.get_warmup_steps(state.max_steps)
+        begin = state.global_step + args.get_warmup_steps(state.max_steps)
         can_change_ranks = (
             self.method.name in ranks.METHODS
             and self.training.optimiser in ranks.OPTIMISERS
             and self.training.adapt_rank_ratio > 1
         )
-        self.watch = Watch(state.max_steps, warmup, self.training.adapt_patience, can_change_ranks, state.global_step)
+        self.watch = Watch(state.max_steps, begin, self.training.adapt_patience, can_change_ranks, state.global_step)
         if self._good:
             self._good.take(state.global_step)
         if args.eval_strategy == "no":
