@@ -140,7 +140,7 @@ def test_the_last_good_state_is_one_that_proved_good(trained, tmp_path):
     step(model, optimizer, ids)
     good.save(tmp_path)
     again = memory.LastGood(model, method, optimizer)
-    again.load(tmp_path, torch.device("cpu"))
+    again.load(tmp_path)
     assert again.restore() == 0
     assert step(model, optimizer, ids) == pytest.approx(loss, abs=1e-6)
     assert again.restore() == 0 and step(model, optimizer, ids) == pytest.approx(loss, abs=1e-6)  # kept as it was

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from studio.jobs.failure_reasons import is_out_of_memory
 from studio.methods import Method
 
 FILE = "last_good.pt"
-MOST_BYTES = 2**30  # largest trained part of which states are kept
+MOST_BYTES = 2**28  # largest trained part of which copies are kept, in main memory
 
 
 class LastGood:
@@ -45,26 +44,38 @@ class LastGood:
         with torch.no_grad():
             for name, value in self.good["parameters"].items():
                 self.parameters[name].copy_(value)
-        self.method.load_state(self.model, {name: value.clone() for name, value in self.good["method"].items()})
-        self.optimizer.load_state_dict(copy.deepcopy(self.good["optimizer"]))  # which would keep the copy's tensors
+        # Copies, because both may keep the tensors that they get.
+        self.method.load_state(self.model, _copies(self.good["method"]))
+        self.optimizer.load_state_dict(_copies(self.good["optimizer"]))
         self.newer = None
         return self.good["step"]
 
     def save(self, folder: Path) -> None:
         torch.save({"good": self.good, "newer": self.newer}, folder / FILE)
 
-    def load(self, folder: Path, device: torch.device) -> None:
+    def load(self, folder: Path) -> None:
         """Load what `save` wrote. Raises OSError where it is missing."""
-        found = torch.load(folder / FILE, map_location=device, weights_only=True)
+        found = torch.load(folder / FILE, map_location="cpu", weights_only=True)
         self.good, self.newer = found["good"], found["newer"]
 
     def _copied(self, step: int) -> dict:
         return {
             "step": step,
-            "parameters": {name: parameter.detach().clone() for name, parameter in self.parameters.items()},
-            "method": {name: value.detach().clone() for name, value in self.method.state(self.model).items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "parameters": _copies(self.parameters),
+            "method": _copies(self.method.state(self.model)),
+            "optimizer": _copies(self.optimizer.state_dict()),
         }
+
+
+def _copies(value):
+    """A nested structure with copies of its tensors in main memory."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copies(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copies(item) for item in value]
+    return value
 
 
 def split(inputs: dict, parts: int) -> list[dict]:

@@ -52,7 +52,7 @@ def layers(model: torch.nn.Module) -> list[Layer]:
     return [
         Layer(name.removeprefix("base_model.model."), module)
         for name, module in model.named_modules()
-        if ADAPTER in getattr(module, "lora_A", {}) and hasattr(module, "scaling")
+        if isinstance(getattr(module, "lora_A", None), torch.nn.ModuleDict) and ADAPTER in module.lora_A
     ]
 
 
@@ -146,15 +146,15 @@ def match(model: torch.nn.Module, shapes: dict[str, torch.Size]) -> None:
     """Give each LoRA layer the rank that its matrix A has in `shapes`, parameter's name → shape. The values in it are
     undefined then: load them next.
     """
-    for layer in layers(model):
-        name = next((key for key in shapes if f".{key}".endswith(f".{layer.name}.lora_A.{ADAPTER}.weight")), None)
-        name = name or next((key for key in shapes if f".{key}".endswith(f".{layer.name}.lora_A.weight")), None)
-        if name is not None and shapes[name][0] != layer.rank:
-            rank = shapes[name][0]
-            _replace(
-                layer, layer.a.data.new_zeros(rank, layer.a.shape[1]), layer.b.data.new_zeros(layer.b.shape[0], rank)
-            )
-    record(model)
+    ends = (f".lora_A.{ADAPTER}.weight", ".lora_A.weight")  # in a model and in an adapter's file
+    found = {name.removesuffix(end): shape[0] for name, shape in shapes.items() for end in ends if name.endswith(end)}
+    ranks = {name.removeprefix("base_model.model."): rank for name, rank in found.items()}
+    changed = [layer for layer in layers(model) if ranks.get(layer.name, layer.rank) != layer.rank]
+    for layer in changed:
+        rank = ranks[layer.name]
+        _replace(layer, layer.a.data.new_zeros(rank, layer.a.shape[1]), layer.b.data.new_zeros(layer.b.shape[0], rank))
+    if changed:
+        record(model)
 
 
 def record(model: torch.nn.Module) -> None:

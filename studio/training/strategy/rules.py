@@ -14,7 +14,7 @@ from studio.training.strategy.watch import LOWEST, Watch
 
 _RISE = 0.5  # rise of the smoothed training loss, relative to its start, from which it diverges
 _NOISE = 3.0  # the same rise, relative to the differences between batches
-_WORSE = 1.1  # validation loss, relative to where it was or began, from which the model got worse
+_WORSE = 1.15  # validation loss, relative to where it was or began, from which the model got worse
 _FELL = 0.12  # relative fall of the training loss from which a run is no longer at its start
 _HOPELESS = 0.2  # relative fall of the validation loss by the end of the run, at its present pace, that is too small
 _EARLY, _LATE = 0.5, 0.75  # shares of the run after which rates are not raised, and nothing but a fall back is done
@@ -94,7 +94,7 @@ def _got_worse(watch: Watch) -> dict | None:
     best = min(before, key=lambda item: item.loss, default=None)
     was = best.loss if best else watch.start
     then = best.training if best else watch.start
-    if now.loss <= _WORSE * was or now.training is None or then is None or now.training < then:
+    if now.loss <= (_WORSE if best else 1 + _RISE) * was or now.training is None or then is None or now.training < then:
         return None
     return {"was": _short(was), "now": _short(now.loss)}
 

@@ -60,6 +60,7 @@ class Strategy(TrainerCallback):
         self._good: LastGood | None = None
         self._from: Path | None = None
         self._waited = 0
+        self._unmarked: list[str] = []  # actions before the first loss
 
     # ---- what a checkpoint holds ------------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class Strategy(TrainerCallback):
             self.watch.steps = state.max_steps
             self.trainer.events.waited = self._waited
             if self._good:
-                self._good.load(self._from, args.device)
+                self._good.load(self._from)
             return
         begin = state.global_step + args.get_warmup_steps(state.max_steps)
         can_change_ranks = (
@@ -109,6 +110,9 @@ class Strategy(TrainerCallback):
         watch, step = self.watch, state.global_step
         # In fp16 the scaler meets gradients that are no numbers all the time, and skips their steps.
         watch.note_step(step, logs["loss"], None if args.fp16 else logs.get("grad_norm"))
+        unmarked, self._unmarked = self._unmarked, []
+        for action in unmarked:
+            self.mark(action, step)
         if self._carry_out("step", step) or not self._good or (step - watch.since) % watch.window:
             return
         now = watch.smooth()
@@ -119,6 +123,9 @@ class Strategy(TrainerCallback):
         self.watch.note_evaluation(state.global_step, metrics["eval_loss"])
         if state.global_step < state.max_steps:
             self._carry_out("evaluation", state.global_step)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self._good = None  # it holds the model, which is freed before the adapter is checked
 
     def split(self, rows: int) -> bool:
         """Memory ran out at a batch of `rows`: split batches into twice as many parts. False where that cannot be."""
@@ -151,9 +158,12 @@ class Strategy(TrainerCallback):
         self.mark(rule.action, step)
 
     def mark(self, action: str, step: int) -> None:
-        """Record the mark of an action at the newest loss that is a number."""
-        newest = next((loss for _, loss in reversed(self.watch.losses) if math.isfinite(loss)), 0.0)
-        self.job.store.add_metrics(self.job.run_id, step, {metric(action): newest})
+        """Record the mark of an action at the newest loss that is a number, once there is one."""
+        newest = next((loss for _, loss in reversed(self.watch.losses) if math.isfinite(loss)), None)
+        if newest is None:
+            self._unmarked.append(action)
+        else:
+            self.job.store.add_metrics(self.job.run_id, step, {metric(action): newest})
 
     def _fall_back(self, rule: Rule, step: int) -> Sentence | None:
         if not self._good:
