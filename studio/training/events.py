@@ -198,7 +198,7 @@ class Events(TrainerCallback):
         """Whether the sample prompts are answered at this evaluation: as often as the recipe says, and at the end."""
         every = max(1, -(-state.max_steps // max(1, self.training.evaluations)))
         passed = state.global_step // every > (state.global_step - args.eval_steps) // every
-        return passed or state.global_step >= state.max_steps or self.stopped_early
+        return state.global_step > 0 and (passed or state.global_step >= state.max_steps or self.stopped_early)
 
     def on_save(self, args, state, control, **kwargs):
         self._record(state.global_step, {"memory_checkpoint": self._memory()["memory_allocated"]})

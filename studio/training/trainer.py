@@ -30,6 +30,7 @@ from studio.training.strategy.strategy import Strategy
 TRAINABLE = "trainable.safetensors"
 STATE = "state.safetensors"  # the method's own state, such as AdaLoRA's importance scores
 _REWARM = 0.05  # least share of the further steps in which the learning rate climbs, with the schedule "rewarm"
+_EVALUATION_STEPS = 4  # least steps between the evaluations that a run makes because it adapts
 _OPTIMISERS = {
     "adamw": "adamw_torch_fused",
     "sgd": "sgd",
@@ -50,6 +51,8 @@ def arguments(
     training, machine = recipe.training, recipe.machine
     times = training.planned_evaluations if validation else 0
     every = max(1, -(-total_steps // times)) if times else 0
+    if every and training.adapt:  # but never more often than makes sense in a short run
+        every = max(every, min(_EVALUATION_STEPS, -(-total_steps // training.evaluations)))
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=training.batch_size,

@@ -219,6 +219,7 @@ def run_trainer(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
         trainer.events.note_losses(
             [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
         )
+    trainer.args.eval_on_start = trainer.strategy is not None and not found and trainer.args.eval_strategy != "no"
     trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
     step = trainer.state.global_step
     if job.stop_requested():

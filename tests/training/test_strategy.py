@@ -181,13 +181,14 @@ def test_batches_are_split_when_memory_runs_out_and_learn_the_same(runs, monkeyp
 
 @pytest.mark.slow
 def test_a_rate_far_too_high_is_rescued_and_a_resumed_run_takes_the_same_turns(runs):
-    options = {**RUN, "max_steps": 60, "learning_rate": 0.1, "save_steps": 7, "keep_best_checkpoint": False}
-    static = runs.start(METHOD, **{**options, "adapt": False})
-    whole = runs.start(METHOD, **options)
+    options = {**RUN, "max_steps": 50, "learning_rate": 0.1, "save_steps": 7}
+    method = {**METHOD, "targets": "all-linear"}
+    static = runs.start(method, **{**options, "adapt": False})
+    whole = runs.start(method, **options)
     assert "fall_back" in {item["action"] for item in actions(runs, whole)}
     assert reached(runs, whole) < reached(runs, static)
     at = actions(runs, whole)[0]["step"]
-    half = runs.start(METHOD, stop_after=at + 2, **options)
+    half = runs.start(method, stop_after=at + 2, **options)
     runs.resume(half)
     assert runs.losses(half) == pytest.approx(runs.losses(whole), abs=1e-5)
     assert [(item["step"], item["rule"]) for item in actions(runs, half)] == [
@@ -217,10 +218,7 @@ def test_a_step_that_is_no_number_is_undone(runs, monkeypatch):
 
     monkeypatch.setattr(StudioTrainer, "compute_loss", broken)
     run = runs.start(METHOD, **{**RUN, "max_steps": 10})
-    (found,) = actions(runs, run)
-    assert (
-        (found["step"], found["rule"]) == (6, "not_finite") and "Step 6" in str(found["values"]) or found["step"] == 6
-    )
+    assert [item["step"] for item in actions(runs, run) if item["rule"] == "not_finite"] == [6]
     assert 6 not in runs.losses(run) and runs.losses(run)[10] < 20
     rates = runs.losses(run, "learning_rate")
     assert rates[7] == pytest.approx(rates[5] / 2)
@@ -232,17 +230,18 @@ def test_ranks_change_during_a_run_that_is_resumed_and_its_adapter_loads_in_stoc
 
     # The rule that both losses have levelled off, at the second evaluation; what it does is real.
     early = next(rule for rule in rules.RULES if rule.id == "levelled_off")
-    early = replace(early, applies=lambda watch: {"count": 2, "training": "1"} if len(watch.evaluations) == 2 else None)
+    early = replace(early, applies=lambda watch: {"count": 2, "training": "1"} if watch.step == 8 else None)
     monkeypatch.setattr(rules, "RULES", (early,))
-    options = {**RUN, "max_steps": 16, "adapt_evaluations": 8, "save_steps": 3, "learning_rate": 3e-3}
-    whole = runs.start(METHOD, **options)
+    options = {**RUN, "max_steps": 14, "adapt_evaluations": 4, "save_steps": 3, "learning_rate": 3e-3}
+    narrow = {**METHOD, "rank": 1, "alpha": 2}
+    whole = runs.start(narrow, **options)
     (found,) = actions(runs, whole)
-    assert found["action"] == "grow" and found["step"] == 4
+    assert found["action"] == "grow" and found["step"] == 8
     change = found["values"]["change"]["values"]
     assert float(change["before"]) == pytest.approx(float(change["after"]), abs=1e-5)
-    half = runs.start(METHOD, stop_after=7, **options)
+    half = runs.start(narrow, stop_after=10, **options)
     runs.resume(half)
     assert runs.losses(half) == pytest.approx(runs.losses(whole), abs=1e-5)
     config = json.loads((runs.home.adapter(half) / "adapter_config.json").read_text())
-    assert set(config["rank_pattern"].values()) == {8} and set(config["alpha_pattern"].values()) == {16}
+    assert set(config["rank_pattern"].values()) == {2} and set(config["alpha_pattern"].values()) == {4}
     # That the adapter reloads in stock peft with the same logits is checked at the end of each run.

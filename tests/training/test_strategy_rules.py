@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from studio.training.strategy.rules import due
+from studio.training.strategy.rules import due, suspicious
 from studio.training.strategy.watch import Watch
 from tests.diagnosis.record import CURVES
 
@@ -56,6 +56,20 @@ def test_a_recorded_explosion_falls_back():
     found = json.loads((CURVES / "exploded.json").read_text())
     _, actions = replay(found["curves"]["loss"], [], steps=found["steps"])
     assert actions[0][1] == "diverges" and actions[0][0] < 10
+
+
+def test_a_recorded_rate_too_high_is_looked_at_closely_and_falls_back_where_the_validation_loss_rose():
+    found = json.loads((CURVES / "rate_too_high.json").read_text())
+    watch, asked = Watch(found["steps"]), None
+    watch.note_evaluation(0, 7.3)
+    for step, loss in found["curves"]["loss"][:8]:
+        watch.note_step(step, loss, 1.0)
+        asked = asked or (step if suspicious(watch) else None)
+    assert asked == 5
+    watch.note_evaluation(8, 9.0)
+    assert [rule.id for rule, _ in due(watch, "evaluation")][0] == "got_worse"
+    watch.evaluations[-1].loss = 8.0  # about as before: nothing to undo
+    assert due(watch, "evaluation") == []
 
 
 def test_no_number_falls_back_at_once():

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 from studio.training.strategy.watch import LOWEST, Watch
 
 _RISE = 0.5  # rise of the smoothed training loss, relative to its start, from which it diverges
+_GLANCE = 3  # newest training losses of which the median makes suspicious …
+_SUSPICIOUS = 0.15  # … if it is so much higher than the lowest one, relative to the start
 _NOISE = 3.0  # the same rise, relative to the differences between batches
 _WORSE = 1.15  # validation loss, relative to where it was or began, from which the model got worse
 _FELL = 0.12  # relative fall of the training loss from which a run is no longer at its start
@@ -46,6 +49,16 @@ def metric(action: str) -> str:
     return f"adapted_{action}"
 
 
+def suspicious(watch: Watch) -> bool:
+    """Whether the newest training losses are so high that the validation loss, which does not depend on the batch,
+    should be measured now.
+    """
+    newest = watch.recent()[-_GLANCE:]
+    if watch.lowest is None or len(newest) < _GLANCE or watch.rate <= LOWEST:
+        return False
+    return median(newest) - watch.lowest > _SUSPICIOUS * abs(watch.start)
+
+
 # ---- conditions after a step -------------------------------------------------------------------------------------
 
 
@@ -68,7 +81,7 @@ def _stalled(watch: Watch) -> dict | None:
     if watch.rate >= watch.ceiling or watch.step > _EARLY * watch.steps or not _at_start(watch):
         return None
     points = [item for item in watch.evaluations if item.step > max(watch.since, watch.begin)]
-    if len(points) < 2:
+    if len(points) < 2 or points[-1].step - points[0].step < watch.window // 2:
         return None
     first, last = points[0], points[-1]
     fall = (first.loss - last.loss) / abs(first.loss) if first.loss else 1.0
@@ -93,8 +106,8 @@ def _got_worse(watch: Watch) -> dict | None:
     *before, now = watch.evaluations
     best = min(before, key=lambda item: item.loss, default=None)
     was = best.loss if best else watch.start
-    then = best.training if best else watch.start
-    if now.loss <= (_WORSE if best else 1 + _RISE) * was or now.training is None or then is None or now.training < then:
+    then = best.training if best and best.training is not None else watch.start
+    if now.loss <= (_WORSE if best else 1 + _RISE) * was or now.training is None or now.training < then:
         return None
     return {"was": _short(was), "now": _short(now.loss)}
 
@@ -102,7 +115,7 @@ def _got_worse(watch: Watch) -> dict | None:
 def _levelled_off(watch: Watch) -> dict | None:
     """Both losses have levelled off at about the same height, so the layers may be too narrow to hold more."""
     waited = watch.waited()
-    if not watch.ranks or len(waited) < watch.patience or watch.step > _LATE * watch.steps:
+    if not watch.ranks or not waited or watch.step > _LATE * watch.steps:
         return None
     before, now = waited[0].training, waited[-1].training
     if before is None or now is None or before - now > _LEVEL * abs(watch.start) or now < _CLOSE * waited[-1].loss:
@@ -112,7 +125,7 @@ def _levelled_off(watch: Watch) -> dict | None:
 
 def _plateau(watch: Watch) -> dict | None:
     waited = watch.waited()
-    if len(waited) < watch.patience or watch.step > _LATE * watch.steps or watch.rate <= LOWEST:
+    if not waited or watch.step > _LATE * watch.steps or watch.rate <= LOWEST:
         return None
     return {"count": len(waited), "best": _short(min(item.loss for item in watch.evaluations))}
 

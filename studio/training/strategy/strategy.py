@@ -20,7 +20,7 @@ from studio.methods import Method
 from studio.recipe import Training
 from studio.training.strategy import ranks, rates
 from studio.training.strategy.memory import MOST_BYTES, LastGood
-from studio.training.strategy.rules import Rule, due, metric
+from studio.training.strategy.rules import Rule, due, metric, suspicious
 from studio.training.strategy.watch import LOWEST, Watch
 from studio.words import Sentence
 
@@ -113,7 +113,12 @@ class Strategy(TrainerCallback):
         unmarked, self._unmarked = self._unmarked, []
         for action in unmarked:
             self.mark(action, step)
-        if self._carry_out("step", step) or not self._good or (step - watch.since) % watch.window:
+        if self._carry_out("step", step):
+            return
+        evaluated = watch.evaluations[-1].step if watch.evaluations else watch.since
+        if suspicious(watch) and args.eval_strategy != "no" and step - evaluated >= watch.window // 2:
+            control.should_evaluate = True
+        if not self._good or (step - watch.since) % watch.window:
             return
         now = watch.smooth()
         if now is not None and now - watch.lowest <= _NEAR * abs(watch.start):
@@ -121,7 +126,7 @@ class Strategy(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         self.watch.note_evaluation(state.global_step, metrics["eval_loss"])
-        if state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and not control.should_training_stop:
             self._carry_out("evaluation", state.global_step)
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -227,8 +232,8 @@ class Strategy(TrainerCallback):
         least = -(-self.method.rank // self.training.adapt_rank_ratio)
         undo = []
         for layer in ranks.layers(self.trainer.model):
-            needed = max(least, ranks.needed_rank(layer, _UNUSED))
-            if 0 < needed < layer.rank:
+            needed = ranks.needed_rank(layer, _UNUSED) and max(least, ranks.needed_rank(layer, _UNUSED))
+            if 0 < needed <= layer.rank // 2:  # a little less is not worth turning the others
                 undo.append(ranks.remember(layer, self.trainer.optimizer))
                 ranks.shrink(layer, needed, self.trainer.optimizer)
         after = self._validation() if undo else 0.0

@@ -103,14 +103,14 @@ class Watch:
         return statistics.median(abs(after - before) for before, after in pairwise(values))
 
     def waited(self) -> list[Evaluation]:
-        """The evaluations since the last change that did not improve on the best one before them, the newest last.
-
-        Empty where the newest one is the best so far.
+        """The evaluations since the last change, the newest last, once `patience` of them over a window of steps have
+        not improved on the best one before; else empty.
         """
-        if not self.evaluations:
+        best = min(range(len(self.evaluations)), key=lambda at: self.evaluations[at].loss, default=0)
+        found = [item for item in self.evaluations[best + 1 :] if item.step > self.since]
+        if len(found) < self.patience or self.step - max(self.since, self.evaluations[best].step) < self.window:
             return []
-        best = min(range(len(self.evaluations)), key=lambda at: self.evaluations[at].loss)
-        return [item for item in self.evaluations[best + 1 :] if item.step > self.since]
+        return found
 
     def to_json(self) -> dict:
         return asdict(self)
