@@ -85,6 +85,11 @@ def test_a_rate_far_too_low_is_raised():
     assert due(Watch.from_json(json.loads(json.dumps(watch.to_json()))), "evaluation") == due(watch, "evaluation")
 
 
+def test_a_slow_fall_that_does_not_slow_down_is_a_rate_too_low():
+    losses, evaluations = curve(lambda step: 7 - 0.01 * step, noise=0.02)
+    assert replay(losses, evaluations)[1][0] == (30, "stalled")
+
+
 def test_a_plateau_lowers_the_rate_and_grows_ranks_where_it_can():
     losses, evaluations = curve(lambda step: 1 + 2 * math.exp(-step / 10) + 1e-4 * max(0, step - 60), noise=0.01)
     assert [rule for _, rule in replay(losses, evaluations)[1]][:2] == ["plateau", "plateau"]

@@ -74,7 +74,7 @@ def _copies(value):
     if isinstance(value, dict):
         return {key: _copies(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_copies(item) for item in value]
+        return type(value)(_copies(item) for item in value)
     return value
 
 

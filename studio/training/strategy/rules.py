@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from studio.training.strategy.watch import LOWEST, Watch
@@ -20,12 +21,14 @@ _NOISE = 3.0  # the same rise, relative to the differences between batches
 _WORSE = 1.15  # validation loss, relative to where it was or began, from which the model got worse
 _FELL = 0.12  # relative fall of the training loss from which a run is no longer at its start
 _HOPELESS = 0.2  # relative fall of the validation loss by the end of the run, at its present pace, that is too small
+_SLOW = 1.0  # the same, where the fall does not slow down
+_STEADY = 0.9  # fall a step, relative to that before, from which it does not slow down
 _EARLY, _LATE = 0.5, 0.75  # shares of the run after which rates are not raised, and nothing but a fall back is done
 _LEVEL = 0.02  # relative fall of the training loss below which it has levelled off too
 _CLOSE = 0.7  # training loss, relative to the validation loss, below which examples are memorised
 _MOST_FALLS = 12
 
-UP, DOWN = 3.0, 0.5
+UP, DOWN = 4.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,20 @@ def _diverges(watch: Watch) -> dict | None:
 
 
 def _stalled(watch: Watch) -> dict | None:
-    """Only at the beginning of a run, and only where two evaluations agree, since batches differ by more than this."""
+    """Only at the beginning of a run, and by evaluations, since batches differ by more than this: the validation loss
+    hardly moves, or falls slowly without slowing down, as where each step is far too small.
+    """
     if watch.rate >= watch.ceiling or watch.step > _EARLY * watch.steps or not _at_start(watch):
         return None
     points = [item for item in watch.evaluations if item.step > max(watch.since, watch.begin)]
     if len(points) < 2 or points[-1].step - points[0].step < watch.window // 2:
         return None
     first, last = points[0], points[-1]
+    *before, newest = [(one.loss - two.loss) / (two.step - one.step) for one, two in pairwise(points)]
     fall = (first.loss - last.loss) / abs(first.loss) if first.loss else 1.0
-    if abs(fall) / (last.step - first.step) * (watch.steps - first.step) > _HOPELESS:
+    by_the_end = fall / (last.step - first.step) * (watch.steps - first.step)
+    steady = bool(before) and newest >= _STEADY * before[-1] > 0
+    if abs(by_the_end) > _HOPELESS and not (steady and by_the_end < _SLOW):
         return None
     return {"fall": f"{max(0.0, fall):.1%}", "steps": last.step - first.step}
 
