@@ -195,7 +195,11 @@ class Events(TrainerCallback):
         self._last = (time.perf_counter(), *self.tokens_seen())  # exclude the evaluation from the next step's time
 
     def _answers_due(self, args, state) -> bool:
-        """Whether the sample prompts are answered at this evaluation: as often as the recipe says, and at the end."""
+        """Whether the sample prompts are answered at this evaluation. A run that adapts evaluates more often than the
+        recipe says, and answers as often as it says, and at the end.
+        """
+        if self.strategy is None:
+            return True
         every = max(1, -(-state.max_steps // max(1, self.training.evaluations)))
         passed = state.global_step // every > (state.global_step - args.eval_steps) // every
         return state.global_step > 0 and (passed or state.global_step >= state.max_steps or self.stopped_early)
