@@ -83,7 +83,8 @@ class Events(TrainerCallback):
         if self.job.stop_requested():
             control.should_training_stop = True
             control.should_save = self.job.request() != "discard"
-            control.should_evaluate = False
+            # A run that adapts decides by its evaluations, so one that is due is not left out.
+            control.should_evaluate = control.should_evaluate and self.strategy is not None and control.should_save
         elif self.job.finish_requested():
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy != "no"
