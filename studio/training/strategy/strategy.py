@@ -116,7 +116,9 @@ class Strategy(TrainerCallback):
         if self._carry_out("step", step):
             return
         evaluated = watch.evaluations[-1].step if watch.evaluations else watch.since
-        if suspicious(watch) and args.eval_strategy != "no" and step - evaluated >= watch.window // 2:
+        wait = watch.window // 2 * 2**watch.doubts  # longer each time, so that noisy batches do not cost much
+        if suspicious(watch) and args.eval_strategy != "no" and step - evaluated >= wait:
+            watch.doubts += 1
             control.should_evaluate = True
         if not self._good or (step - watch.since) % watch.window:
             return
@@ -177,6 +179,7 @@ class Strategy(TrainerCallback):
         soon = bool(watch.falls) and step - watch.falls[-1] < _SOON * watch.window
         good = self._good.restore()
         watch.falls.append(step)
+        watch.doubts = 0
         watch.ceiling = self._set_rate(watch.rate * (rule.factor**2 if soon else rule.factor))
         self.trainer._tr_loss.zero_()  # Trainer subtracts the loss from itself, which leaves no number as it is
         self.trainer.events.waited = 0

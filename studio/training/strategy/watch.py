@@ -33,7 +33,8 @@ class Watch:
     steps: planned steps. begin: steps of the warm-up. patience: evaluations without improvement before something is
     changed. since: step of the last change. rate: factor on the scheduled learning rate; it never rises above
     `ceiling`. start, lowest: first and lowest smoothed training loss. falls: steps at which the run fell back to its
-    last good state. parts: into how many parts each batch is split. ranks: whether ranks can be changed.
+    last good state. doubts: evaluations since the last fall back that were made because of suspicious losses. parts:
+    into how many parts each batch is split. ranks: whether ranks can be changed.
     """
 
     steps: int
@@ -49,6 +50,7 @@ class Watch:
     gradient: float | None = None
     evaluations: list[Evaluation] = field(default_factory=list)
     falls: list[int] = field(default_factory=list)
+    doubts: int = 0
     parts: int = 1
 
     @property
