@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 SMOOTH = 5  # newest training losses of which the median is taken
+_GLANCE = 3  # training losses that suffice at an evaluation
 _KEPT = 256  # newest training losses that are held
 _SHORTEST, _LONGEST = 8, 64  # steps of a window
 _ASSUMED = 0.15  # difference between batches, relative to the loss, before it is known
@@ -79,7 +80,8 @@ class Watch:
             self.lowest = min(smooth, self.start if self.lowest is None else self.lowest)
 
     def note_evaluation(self, step: int, loss: float) -> None:
-        self.evaluations.append(Evaluation(step, loss, self.smooth()))
+        loss = loss if math.isfinite(loss) else math.inf
+        self.evaluations.append(Evaluation(step, loss, self.smooth(least=_GLANCE)))
 
     def changed(self, step: int) -> None:
         """Note that something was changed after `step`: progress is judged anew from there."""
@@ -89,10 +91,10 @@ class Watch:
         """The training losses since the last change, oldest first."""
         return [loss for step, loss in self.losses if step > self.since]
 
-    def smooth(self) -> float | None:
-        """Median of the newest `SMOOTH` losses since the last change; None where there are fewer."""
+    def smooth(self, least: int = SMOOTH) -> float | None:
+        """Median of the newest `SMOOTH` losses since the last change; None where there are fewer than `least`."""
         recent = self.recent()[-SMOOTH:]
-        return statistics.median(recent) if len(recent) == SMOOTH else None
+        return statistics.median(recent) if len(recent) >= least else None
 
     def noise(self) -> float:
         """Median absolute difference between neighbouring losses, the newest ones left out: how much batches differ.
