@@ -66,10 +66,23 @@ def test_a_recorded_rate_too_high_is_looked_at_closely_and_falls_back_where_the_
         watch.note_step(step, loss, 1.0)
         asked = asked or (step if suspicious(watch) else None)
     assert asked == 5
-    watch.note_evaluation(8, 9.0)
+    watch.note_evaluation(8, 8.5)
     assert [rule.id for rule, _ in due(watch, "evaluation")][0] == "got_worse"
-    watch.evaluations[-1].loss = 8.0  # about as before: nothing to undo
+    watch.evaluations[-1].loss = 7.8  # about as before: nothing to undo
     assert due(watch, "evaluation") == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "first"),
+    [([9.06, 5.45, 9.63, 7.35], 19.96), ([9.06, 8.96, 10.03, 11.79], 9.84)],  # real runs at rates of 0.1 and 0.5
+)
+def test_recorded_first_steps_that_broke_the_model_are_undone(losses, first):
+    watch = Watch(24)
+    watch.note_evaluation(0, 8.73)
+    for step, loss in enumerate(losses, 1):
+        watch.note_step(step, loss, 1.0)
+    watch.note_evaluation(4, first)
+    assert [rule.id for rule, _ in due(watch, "evaluation")] == ["got_worse"]
 
 
 def test_no_number_falls_back_at_once():

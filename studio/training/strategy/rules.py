@@ -18,7 +18,8 @@ _RISE = 0.5  # rise of the smoothed training loss, relative to its start, from w
 _GLANCE = 3  # newest training losses of which the median makes suspicious …
 _SUSPICIOUS = 0.15  # … if it is so much higher than the lowest one, relative to the start
 _NOISE = 3.0  # the same rise, relative to the differences between batches
-_WORSE = 1.15  # validation loss, relative to where it was or began, from which the model got worse
+_BROKEN = 1.1  # validation loss, relative to that of the model before any step, from which a step broke it
+_WORSE = 1.15  # validation loss, relative to the lowest one, from which the model got worse
 _FELL = 0.12  # relative fall of the training loss from which a run is no longer at its start
 _HOPELESS = 0.2  # relative fall of the validation loss by the end of the run, at its present pace, that is too small
 _SLOW = 1.0  # the same, where the fall does not slow down
@@ -109,13 +110,15 @@ def _at_start(watch: Watch) -> bool:
 
 def _got_worse(watch: Watch) -> dict | None:
     """The validation loss rose and the training loss did not fall meanwhile, unlike when examples are memorised."""
-    if not watch.evaluations or watch.start is None or len(watch.falls) >= _MOST_FALLS:
+    if not watch.evaluations or len(watch.falls) >= _MOST_FALLS:
         return None
     *before, now = watch.evaluations
     best = min(before, key=lambda item: item.loss, default=None)
     was = best.loss if best else watch.start
-    then = best.training if best and best.training is not None else watch.start
-    if now.loss <= (_WORSE if best else 1 + _RISE) * was or now.training is None or now.training < then:
+    # Before the first step there is no training loss, and nothing was memorised.
+    memorises = best and best.training is not None and now.training is not None and now.training < best.training
+    limit = 1 + _RISE if best is None else _BROKEN if best.training is None else _WORSE
+    if was is None or now.loss <= limit * was or memorises:
         return None
     return {"was": _short(was), "now": _short(now.loss)}
 
