@@ -228,6 +228,47 @@ class Training(Options):
         group="Evaluation",
     )
 
+    adapt: bool = option(
+        False,
+        "Adapt while learning",
+        "Watches losses and gradients and changes the run where it helps: learning rate, LoRA ranks, size of the parts "
+        "of a batch; goes back after a broken step, and ends early with the best kept. Each change stands in the log "
+        "and on the plot.",
+        advanced=True,
+        group="Adapt while learning",
+    )
+    adapt_evaluations: int = option(
+        16,
+        "Evaluations while adapting",
+        "The validation loss is measured at least so often: most changes rest on it.",
+        unit="times",
+        ge=1,
+        le=1000,
+        advanced=True,
+        group="Adapt while learning",
+    )
+    adapt_patience: int = option(
+        2,
+        "Patience while adapting",
+        "Evaluations without a better validation loss before something is changed. After three times as many the run "
+        "stops, unless Early stopping says otherwise.",
+        unit="evaluations",
+        ge=1,
+        le=100,
+        advanced=True,
+        group="Adapt while learning",
+    )
+    adapt_rank_ratio: int = option(
+        4,
+        "Room for ranks",
+        "A LoRA layer's rank may grow to so many times the chosen rank, and shrink to that part of it. 1: ranks stay.",
+        unit="×",
+        ge=1,
+        le=64,
+        advanced=True,
+        group="Adapt while learning",
+    )
+
     trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = option(
         [],
         "Trackers",
@@ -241,7 +282,24 @@ class Training(Options):
     @property
     def keeps_best(self) -> bool:
         """Whether the checkpoint with the lowest validation loss is kept during the run."""
-        return self.keep_best_checkpoint or self.load_best_model_at_end
+        return self.keep_best_checkpoint or self.takes_best
+
+    @property
+    def takes_best(self) -> bool:
+        """Whether the adapter is made of the checkpoint with the lowest validation loss."""
+        return self.load_best_model_at_end or self.adapt
+
+    @property
+    def planned_evaluations(self) -> int:
+        """How often the validation set is evaluated during the run."""
+        return max(self.evaluations, self.adapt_evaluations) if self.adapt and self.evaluations else self.evaluations
+
+    @property
+    def stops_after(self) -> int | None:
+        """Evaluations without a better validation loss after which the run ends; None: never."""
+        if self.early_stopping_patience is None and self.adapt:
+            return 3 * self.adapt_patience
+        return self.early_stopping_patience
 
     @property
     def effective_batch(self) -> int:

@@ -195,7 +195,7 @@ function additions(chart, palette) {
   const format = `%{y:.5~g} ${unitOf(chart)}`;
   const added = chart.series.filter((item) => item.mark && series[item.key]?.last?.length).map((item) => ({
     ...points(item.key, chart.scale), uid: item.key, name: item.name, type: "scatter", mode: "markers",
-    marker: { symbol: item.mark, size: 8, color: strong, opacity: 0.75 }, hovertemplate: `${format}<extra>${item.name}</extra>`,
+    marker: { symbol: item.mark, size: chart.key === "loss" ? 11 : 8, color: strong, opacity: 0.75, line: { color: coloursOf(root).paper, width: 1 } }, hovertemplate: `${format}<extra>${item.name}</extra>`,
   }));
   const line = (uid, name, x, y) => added.push({ x, y, uid, name, type: "scatter", mode: "lines", line: { color: strong, width: 1.4, dash: "dot" }, hovertemplate: `${format}<extra>${name}</extra>` });
   if (chart.key === "loss" && series.eval_loss?.last?.length) {
@@ -350,7 +350,7 @@ function describe(card) {
 function rows(chart) {
   if (chart.layers) return layerTable(chart);
   const found = new Map();
-  chart.series.forEach((item, place) => {
+  listed(chart).forEach((item, place) => {
     const { x, y } = points(item.key, chart.scale);
     x.forEach((step, i) => {
       // A bucket's low and high are points of their own; two values at one step make two rows.
@@ -364,7 +364,8 @@ function rows(chart) {
 }
 
 const columns = (chart) => (chart.layers ? layerColumns() : seriesColumns(chart));
-const seriesColumns = (chart) => [words.step, ...chart.series.map((item) => (unitOf(chart) ? `${item.name} (${unitOf(chart)})` : item.name))];
+const listed = (chart) => chart.series.filter((item) => !item.mark || series[item.key]); // no column of marks that never were
+const seriesColumns = (chart) => [words.step, ...listed(chart).map((item) => (unitOf(chart) ? `${item.name} (${unitOf(chart)})` : item.name))];
 
 function drawTable(card) {
   const { chart } = card;

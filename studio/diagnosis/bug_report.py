@@ -71,7 +71,8 @@ def _files(home: Home, store: Store, run: dict) -> dict[str, str]:
     tracebacks = store.events(run["id"], kind="traceback", limit=1)
     error = [str(Sentence.from_json(run["reason"]))] if run["reason"] else []
     error += [tracebacks[-1]["data"]["text"]] if tracebacks else []
-    log = [_line(event) for event in store.events(run["id"], kind="log", limit=_LINES)]
+    told_of = [event for kind in ("log", "action") for event in store.events(run["id"], kind=kind, limit=_LINES)]
+    log = [_line(event) for event in sorted(told_of, key=lambda event: event["id"])[-_LINES:]]
     return {
         "README.txt": _README,
         "recipe.yaml": yaml.safe_dump(public(run["recipe"]), sort_keys=False, allow_unicode=True),

@@ -107,8 +107,11 @@ def activation_bytes(recipe: Recipe, shape: Shape, width: int) -> float:
 
 
 def checkpoint_bytes(recipe: Recipe, shape: Shape) -> int:
-    """Disk space of one checkpoint in bytes: trainable parameters in 32 bit and the state of the optimiser."""
-    return math.ceil(recipe.method.parameter_count(shape) * (4 + STATES[recipe.training.optimiser]))
+    """Disk space of one checkpoint in bytes: trainable parameters in 32 bit and the state of the optimiser. A run that
+    adapts keeps two earlier states as well.
+    """
+    states = 3 if recipe.training.adapt else 1
+    return math.ceil(states * recipe.method.parameter_count(shape) * (4 + STATES[recipe.training.optimiser]))
 
 
 def disk_bytes(recipe: Recipe, shape: Shape) -> int:

@@ -160,7 +160,7 @@ def seconds(
         )
     forward = 2 * shape.parameters * recipe.method.rows / flops
     looking = (
-        training.evaluations
+        training.planned_evaluations
         * validation
         * recipe.task.sequences_per_example
         * (1 + recipe.task.reference_passes)

@@ -32,7 +32,7 @@ def make(job: Job) -> dict:
     shutil.rmtree(work, ignore_errors=True)
     try:
         checkpoints.copy(
-            found, work, without=("optimizer*", "scheduler*", "rng_state*")
+            found, work, without=("optimizer*", "scheduler*", "rng_state*", "last_good*")
         )  # the run may delete its own one meanwhile
         kind = kind_of(job, recipe, resolve_folder(recipe.model.name, recipe.model.revision))
         material = prepared(job, kind)

@@ -19,6 +19,7 @@ from studio.jobs.job import Job
 from studio.recipe import Training
 from studio.trackers.tracking import Tracking
 from studio.training.layer_norms import LayerNorms
+from studio.training.strategy.strategy import Strategy
 from studio.words import Sentence, StudioError
 
 _LOOK_EVERY = 1.0  # seconds between readings of the device, which the supervisor takes as often
@@ -33,8 +34,8 @@ class Events(TrainerCallback):
 
     tokens_seen(): number of tokens trained on so far, without padding and with it (0 where inputs have none).
     samples(): answers to the fixed sample prompts. writes_best: whether a checkpoint is written at each new minimum of
-    the validation loss. tracking: what other programs get. Attributes: `loaded`, memory in bytes once the model was
-    loaded; `norms`, the norms per layer.
+    the validation loss. tracking: what other programs get. strategy: what adapts the run, if it does.
+    Attributes: `loaded`, memory in bytes once the model was loaded; `norms`, the norms per layer.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class Events(TrainerCallback):
         samples: Callable[[], list[dict]],
         writes_best: bool,
         tracking: Tracking,
+        strategy: Strategy | None = None,
     ):
         self.job, self.training = job, training
         self.tokens_seen, self.samples, self.writes_best = tokens_seen, samples, writes_best
         self.best, self.waited, self.stopped_early = math.inf, 0, False
-        self.tracking = tracking
+        self.tracking, self.strategy = tracking, strategy
         self.norms = LayerNorms(job.home.run(job.run_id))
         self._process = psutil.Process()
         self.loaded = self._memory()["memory_allocated"]
@@ -81,7 +83,8 @@ class Events(TrainerCallback):
         if self.job.stop_requested():
             control.should_training_stop = True
             control.should_save = self.job.request() != "discard"
-            control.should_evaluate = False
+            # A run that adapts decides by its evaluations, so one that is due is not left out.
+            control.should_evaluate = control.should_evaluate and self.strategy is not None and control.should_save
         elif self.job.finish_requested():
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy != "no"
@@ -93,7 +96,10 @@ class Events(TrainerCallback):
         if "loss" not in logs:
             return
         values = self._step_values(logs)
-        if "grad_norm" in logs:
+        recovered = self.strategy is not None and self.strategy.recovered == state.global_step
+        if recovered:
+            values = {name: value for name, value in values.items() if math.isfinite(value)}
+        if "grad_norm" in logs and (math.isfinite(logs["grad_norm"]) or not recovered):
             values["gradient_norm"] = logs["grad_norm"]
         memory = self._memory()
         if self._first:
@@ -103,7 +109,7 @@ class Events(TrainerCallback):
         limit = self.training.max_grad_norm
         clipped = max(1.0, logs.get("grad_norm", 0.0) / limit) if limit else 1.0
         self.norms.write(state.global_step, values["seconds"], clipped)
-        if not math.isfinite(logs["loss"]):
+        if not math.isfinite(logs["loss"]) and not recovered:
             raise StudioError(
                 "The loss became {loss} at step {step}: the model broke. "
                 "Use a learning rate of {rate:.1e} or less, or more warm-up, and start again.",
@@ -168,8 +174,8 @@ class Events(TrainerCallback):
         if self._compare(loss):
             control.should_save = control.should_save or self.writes_best
         elif (
-            self.training.early_stopping_patience
-            and self.waited >= self.training.early_stopping_patience
+            self.training.stops_after
+            and self.waited >= self.training.stops_after
             and state.global_step < state.max_steps
         ):
             self.stopped_early = control.should_training_stop = control.should_save = True
@@ -181,11 +187,23 @@ class Events(TrainerCallback):
                     count=self.waited,
                 )
             )
-        for sample in self.samples():
+            if self.strategy:
+                self.strategy.mark("stop", state.global_step)
+        for sample in self.samples() if self._answers_due(args, state) else ():
             self.job.store.add_event(
                 "sample", {"step": state.global_step, **sample}, run_id=self.job.run_id, job_id=self.job.id
             )
         self._last = (time.perf_counter(), *self.tokens_seen())  # exclude the evaluation from the next step's time
+
+    def _answers_due(self, args, state) -> bool:
+        """Whether the sample prompts are answered at this evaluation. A run that adapts evaluates more often than the
+        recipe says, and answers as often as it says, and at the end.
+        """
+        if self.strategy is None:
+            return True
+        every = max(1, -(-state.max_steps // max(1, self.training.evaluations)))
+        passed = state.global_step // every > (state.global_step - args.eval_steps) // every
+        return state.global_step > 0 and (passed or state.global_step >= state.max_steps or self.stopped_early)
 
     def on_save(self, args, state, control, **kwargs):
         self._record(state.global_step, {"memory_checkpoint": self._memory()["memory_allocated"]})

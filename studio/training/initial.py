@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from studio.jobs.job import Job
 from studio.library import continuing, lineage, shelf
 from studio.recipe import Recipe
+from studio.training.strategy import ranks
 from studio.words import StudioError
 
 WEIGHTS = "adapter_model.safetensors"
@@ -59,6 +60,7 @@ def load_adapter_weights(model: torch.nn.Module, folder: Path, name: str) -> Non
     from peft.utils import get_peft_model_state_dict
 
     saved = load_file(folder / WEIGHTS)
+    ranks.match(model, {key: tensor.shape for key, tensor in saved.items()})  # it may have changed them
     own = {key: tensor.shape for key, tensor in get_peft_model_state_dict(model).items()}
     wrong = own.keys() ^ saved.keys() or {key for key, tensor in saved.items() if own[key] != tensor.shape}
     if not wrong:

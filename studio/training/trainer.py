@@ -24,10 +24,13 @@ from studio.tasks import IGNORED
 from studio.training import checkpoints
 from studio.training.batches import Collator, Examples, LengthGrouped
 from studio.training.continuation import Continuation
+from studio.training.strategy import memory, ranks, rates
+from studio.training.strategy.strategy import Strategy
 
 TRAINABLE = "trainable.safetensors"
 STATE = "state.safetensors"  # the method's own state, such as AdaLoRA's importance scores
 _REWARM = 0.05  # least share of the further steps in which the learning rate climbs, with the schedule "rewarm"
+_EVALUATION_STEPS = 4  # least steps between the evaluations that a run makes because it adapts
 _OPTIMISERS = {
     "adamw": "adamw_torch_fused",
     "sgd": "sgd",
@@ -46,7 +49,10 @@ def arguments(
     validation rows.
     """
     training, machine = recipe.training, recipe.machine
-    every = max(1, -(-total_steps // training.evaluations)) if training.evaluations and validation else 0
+    times = training.planned_evaluations if validation else 0
+    every = max(1, -(-total_steps // times)) if times else 0
+    if every and training.adapt:  # but never more often than makes sense in a short run
+        every = max(every, min(_EVALUATION_STEPS, -(-total_steps // training.evaluations)))
     return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=training.batch_size,
@@ -95,11 +101,14 @@ class StudioTrainer(Trainer):
 
     Attributes: `virtual`, the method's number of virtual tokens before the input; `tokens_seen`, tokens trained on so
     far, without padding; `positions_seen`, the same with padding, 0 where inputs have no tokens; `kept`, which
-    checkpoints are kept; `continuation`, the checkpoint of another run from which this one goes on, if any.
+    checkpoints are kept; `continuation`, the checkpoint of another run from which this one goes on, if any; `strategy`,
+    what adapts the run while it learns, if it does.
     """
 
     kept = checkpoints.Rule()
     continuation: Continuation | None = None
+    strategy: Strategy | None = None
+    _pieces = 1  # parts of the batch that is being learnt from
 
     def __init__(
         self,
@@ -132,7 +141,7 @@ class StudioTrainer(Trainer):
         penalty = self.method.penalty(self.model)
         if penalty is not None:  # adds its gradient only: the reported value stays the loss on the data
             loss = loss + (penalty - penalty.detach()) / (
-                self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1
+                self._pieces * self.current_gradient_accumulation_steps if self.model_accepts_loss_kwargs else 1
             )
         return (loss, {"loss": loss}) if return_outputs else loss
 
@@ -201,6 +210,41 @@ class StudioTrainer(Trainer):
             self.virtual = virtual
         return {"loss": total / max(1, count)}
 
+    # ---- batches in parts -------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        found = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.strategy:
+            self._step_batches, self._place = found[0], 0
+            self._seen_before_step = self.tokens_seen, self.positions_seen
+        return found
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """As Trainer's; where the run adapts and memory runs out, the step's batches are learnt from again in parts."""
+        if self.strategy is None or num_items_in_batch is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        before = self._step_batches[: self._place]
+        self._place += 1
+        loss = memory.attempt(lambda: self._in_parts(model, inputs, num_items_in_batch))
+        while loss is None:
+            model.zero_grad()
+            self.tokens_seen, self.positions_seen = self._seen_before_step
+            if not self.strategy.split(memory.rows_of(inputs)):
+                return self._in_parts(model, inputs, num_items_in_batch)  # raises what it raised before
+            loss = memory.attempt(
+                lambda: [self._in_parts(model, batch, num_items_in_batch) for batch in [*before, inputs]][-1]
+            )
+        return loss
+
+    def _in_parts(self, model, inputs, num_items_in_batch) -> torch.Tensor:
+        """Add the gradients of a batch, part by part; returns its loss."""
+        parts = memory.split(inputs, self.strategy.watch.parts) if self.strategy.watch.parts > 1 else [inputs]
+        self._pieces = len(parts)
+        try:
+            return sum(super(StudioTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
+        finally:
+            self._pieces = 1
+
     # ---- order and optimiser ----------------------------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset=None):
@@ -219,12 +263,16 @@ class StudioTrainer(Trainer):
         return super().create_optimizer(model)
 
     def create_scheduler(self, num_training_steps, optimizer=None):
+        if self.lr_scheduler is not None:
+            return self.lr_scheduler
         if self.continuation is None or self.continuation.lr_schedule is None:
-            return super().create_scheduler(num_training_steps, optimizer)
-        if self.lr_scheduler is None:
+            super().create_scheduler(num_training_steps, optimizer)
+        else:
             factor = continued_schedule(self.args, self.continuation, num_training_steps)
             self.lr_scheduler = LambdaLR(optimizer or self.optimizer, factor)
             self._created_lr_scheduler = True
+        if self.strategy:
+            rates.scale(self.lr_scheduler, lambda: self.strategy.watch.rate if self.strategy.watch else 1.0)
         return self.lr_scheduler
 
     def _load_optimizer_and_scheduler(self, checkpoint):
@@ -232,14 +280,7 @@ class StudioTrainer(Trainer):
         if checkpoint is None or self.continuation is None or self.continuation.lr_schedule is None:
             return
         # What was loaded are the next learning rates of the schedule that ended with the checkpoint.
-        scheduler = self.lr_scheduler
-        rates = [
-            base * factor(scheduler.last_epoch)
-            for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-        ]
-        for group, rate in zip(scheduler.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        scheduler._last_lr = rates
+        rates.set_rates(self.lr_scheduler)
 
     # ---- checkpoints ------------------------------------------------------------------------------------------
 
@@ -257,6 +298,8 @@ class StudioTrainer(Trainer):
 
     def _save(self, output_dir=None, state_dict=None):
         self.save_delta(Path(output_dir))
+        if self.strategy:
+            self.strategy.save(Path(output_dir))
 
     def _save_checkpoint(self, model, trial):
         parent = Path(self.args.output_dir)
@@ -271,6 +314,8 @@ class StudioTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         self.load_delta(Path(resume_from_checkpoint))
+        if self.strategy:
+            self.strategy.load(Path(resume_from_checkpoint))
 
 
 def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -285,8 +330,12 @@ def save_trainable(model: torch.nn.Module, path: Path) -> None:
 
 
 def load_trainable(model: torch.nn.Module, path: Path) -> None:
-    """Load the saved tensors; raises ValueError where their names are not exactly those of the trainable parameters."""
+    """Load the saved tensors; LoRA layers get the ranks that they had when the tensors were saved. Raises ValueError
+    where their names are not exactly those of the trainable parameters.
+    """
     saved, own = load_file(path), trainable_parameters(model)
+    if any(name in own and own[name].shape != tensor.shape for name, tensor in saved.items()):
+        ranks.match(model, {name: tensor.shape for name, tensor in saved.items()})
     if set(saved) != set(own):
         raise ValueError(
             f"checkpoint {path} holds other tensors than the model learns: {sorted(set(saved) ^ set(own))[:4]}"

@@ -36,6 +36,7 @@ from studio.trackers.tracking import Tracking
 from studio.training import artefact, checkpoints, checks, continuation, initial, memory_report
 from studio.training.events import Events
 from studio.training.kinds import Kind, TrainingData, kind_of
+from studio.training.strategy.strategy import Strategy
 from studio.training.trainer import StudioTrainer, arguments
 from studio.words import Sentence, StudioError
 
@@ -162,6 +163,7 @@ def build(
         dtype=compute_dtype(machine.precision, device),
     )
     trainer: StudioTrainer | None = None
+    strategy = Strategy(job, training, method) if training.adapt else None
     events = Events(
         job,
         training,
@@ -169,9 +171,13 @@ def build(
         samples=lambda: kind.samples(trainer, material),
         writes_best=training.keeps_best,
         tracking=tracking,
+        strategy=strategy,
     )
-    trainer = kind.trainer(model, options, material, [events, *method.callbacks(setting)])
+    before = [strategy] if strategy else []  # it may undo a step whose loss was no number, at which events would fail
+    trainer = kind.trainer(model, options, material, [*before, events, *method.callbacks(setting)])
     trainer.events = events
+    if strategy:
+        trainer.strategy, strategy.trainer = strategy, trainer
     trainer.kept = checkpoints.Rule(training.save_total_limit, training.keeps_best)
     shape = read_shape(base)
     longest = max(getattr(material.train, "lengths", [shape.context or 0]))
@@ -213,6 +219,7 @@ def run_trainer(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
         trainer.events.note_losses(
             [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
         )
+    trainer.args.eval_on_start = trainer.strategy is not None and not found and trainer.args.eval_strategy != "no"
     trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
     step = trainer.state.global_step
     if job.stop_requested():
@@ -237,7 +244,7 @@ def finish(
     """
     model = trainer.model
     best = checkpoints.best(checkpoints.listed(job.home.checkpoints(job.run_id)))
-    if recipe.training.load_best_model_at_end and best:
+    if recipe.training.takes_best and best:
         trainer.load_delta(best.folder)
     whole = recipe.method.artefact_type == "model"
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -33,6 +33,15 @@ CHARTS = [
         "log": True,
         "smooth": True,
         "series": {"loss": "training", "eval_loss": "validation"},
+        "marks": {
+            "adapted_fall_back": ("back to the last good state", "x"),
+            "adapted_raise": ("learning rate raised", "triangle-up"),
+            "adapted_lower": ("learning rate lowered", "triangle-down"),
+            "adapted_grow": ("ranks raised", "cross"),
+            "adapted_shrink": ("ranks lowered", "diamond"),
+            "adapted_split": ("batch split", "square"),
+            "adapted_stop": ("stopped early", "hexagon"),
+        },
     },
     {
         "key": "classes",
@@ -154,7 +163,7 @@ def answer(feed: Feed, request: Any, language: str = "en") -> dict:
         training = recipe.get("training") or {}
         new = {
             "units": {key: unit.say(language) for key, unit in units(recipe).items()},
-            "best": bool(training.get("keep_best_checkpoint") or training.get("load_best_model_at_end")),
+            "best": any(training.get(key) for key in ("keep_best_checkpoint", "load_best_model_at_end", "adapt")),
         }
     return found | new | {"series": {name: change for name, change in found["series"].items() if name in METRICS}}
 

@@ -120,8 +120,8 @@ def more(page: Page, run_id: str, asked: Any) -> dict | None:
 def _messages(page: Page, run: dict, after: int) -> tuple[list[dict], int, bool]:
     """(lines, id of the newest event, whether there are more than are sent) of the events with an id above `after`."""
     events = page.store.select(
-        "SELECT id, time, kind, data FROM events WHERE run_id = ? AND id > ? AND kind IN ('log', 'traceback') "
-        "ORDER BY id DESC LIMIT ?",
+        "SELECT id, time, kind, data FROM events WHERE run_id = ? AND id > ? "
+        "AND kind IN ('log', 'action', 'traceback') ORDER BY id DESC LIMIT ?",
         run["id"],
         after,
         _LINES,

@@ -28,6 +28,7 @@ from studio.ui.recent import Recent
 from studio.ui.run_log import RunLog, more, samples_html
 from studio.ui.run_report import write_report
 from studio.ui.run_status import LIVE, can_resume, status_html
+from studio.ui.strategy_panel import adapted_html
 from studio.words import StudioError
 
 _LOOK = 1.0  # seconds between two looks for what has changed
@@ -217,7 +218,7 @@ def draw(page: Page, kept: CheckpointPanel, run_id: str, topics: Sequence[str]) 
     return Drawn(
         live=(
             device_picker.devices_html(page),
-            status_html(page, run, plan, request, diagnosis_html(page, run) if logs else ""),
+            status_html(page, run, plan, request, diagnosis_html(page, run) + adapted_html(page, run) if logs else ""),
             queue_panel.runs_html(page, run_id),
         ),
         rest=(str(store.revision("runs")), samples_html(page, answered), listing),

@@ -9,7 +9,7 @@ import pytest
 from studio.recipe import Recipe
 from studio.training import checkpoints
 from tests.conftest import until
-from tests.e2e.pages import downloaded, open_studio, start, status, tab
+from tests.e2e.pages import downloaded, open_studio, ready, start, status, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -160,6 +160,25 @@ def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browse
     status(page, "Try it in Chat", seconds=60)
     losses = [row["values"]["loss"] for row in studio.store.metrics(mended["id"]) if "loss" in row["values"]]
     assert losses[-1] < losses[0]
+
+    # The same kind of mistake in a run that may adapt: it goes back by itself, and says so in three places.
+    put_on_the_desk(studio, "adapts", **{**bad, "learning_rate": 3.0, "evaluations": 2})
+    page.reload()
+    ready(page)
+    tab(page, "Hyperparameters")
+    page.locator("#training-form summary").click()
+    page.locator("#training-form").get_by_label("Adapt while learning").check()
+    until(lambda: studio.store.note("draft")["training"].get("adapt"), 20, "it is not switched on")
+    tab(page, "Train")
+    start(page, studio)
+    page.locator("#status .adapted li", has_text="Back to the state after step").first.wait_for(timeout=60_000)
+    wait_for(studio, "adapts", "done")
+    page.wait_for_function(
+        "document.querySelector('[data-key=loss] .lp-plot')?.data?.some(trace => trace.uid === 'adapted_fall_back')"
+    )
+    page.locator("#log-part button").first.click()
+    page.get_by_label("Search in the log").fill("Back to the state")
+    page.locator("#log mark").first.wait_for()
     page.close()
 
 

@@ -133,6 +133,7 @@ SAID_ELSEWHERE = {
     ),  # `_cards`
     "studio/methods/targets.py": ("self.title", "type(self).model_fields[key].title"),  # an option's title
     "studio/training/checks.py": ("method.title",),
+    "studio/training/strategy/strategy.py": ("rule.reason",),  # `Rule`
     "studio/tasks/preference.py": ("recipe.method.title",),
     "studio/presets.py": ("self.title", "self.description"),  # presets
     "studio/forecast/estimate.py": (
