@@ -1,4 +1,4 @@
-"""Searches with real runs on the starter, driven by real workers: the result, its judgement, and a kill in the middle."""
+"""A search with real runs on the starter and real workers: a kill in the middle, the result and its judgement."""
 
 import os
 import signal
