@@ -255,10 +255,14 @@ def search(job: Job) -> dict:
     job.doing(Sentence("Setting rows aside"))
     driver.resume_paused()
     job.doing(Sentence("Trying settings"))
+    signed = -math.inf
     while not driver.advance():
         if job.stop_requested():
             driver.pause()
             raise Stopped
+        if time.monotonic() - signed >= overview.SIGN_EVERY:
+            signed = time.monotonic()
+            job.result({"alive": time.time()})
         time.sleep(POLL)
     best = overview.overview(job.home, job.store, driver.plan).best
     return {"best": best.run if best else None}

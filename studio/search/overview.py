@@ -20,6 +20,8 @@ from studio.words import Sentence
 WEAK = Sentence("Stopped early: worse than the others at this step.")
 """Reason of a run that a search stopped."""
 _DURING = {"correct": "eval_accuracy"}  # metric of a finished run → its name in the evaluations during a run
+SIGN_EVERY = 5.0
+"""Seconds between two signs of a driver that it works, the time as "alive" in its job's result."""
 _LIVE = ("queued", "running")
 
 
@@ -42,8 +44,8 @@ class Row:
 @dataclass(frozen=True)
 class Overview:
     """A search so far. state: "running", "stopping", "stopped", "failed" or "done". tries: in the order in which they
-    began. own: the try with the draft's own values. judged: run → metrics on the untouched rows. choosing, reporting:
-    numbers of rows, 0 as long as they are not set aside.
+    began. own: the try with the draft's own values. judged: run → metrics on the untouched rows; not_judged: why they
+    are missing. choosing, reporting: numbers of rows, 0 as long as they are not set aside.
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class Overview:
     choosing: int
     reporting: int
     judged: dict[str, dict[str, Metric]] = field(default_factory=dict)
+    not_judged: Sentence | None = None
 
     @property
     def left(self) -> float | None:
@@ -95,14 +98,22 @@ def judgings(store: Store, search_id: str, run_id: str) -> list[dict]:
 
 
 def seconds_spent(store: Store, search_id: str, now: float | None = None) -> float:
-    """Seconds in which the search was driven; those in which several did so count once."""
+    """Seconds in which the search was driven; those in which several did so count once.
+
+    The end of a killed driver may be recorded much later, when the machine is on again; what counts is its last sign.
+    """
     now = time.time() if now is None else now
-    spans = sorted((job["started"], job["ended"] or now) for job in drivers(store, search_id) if job["started"])
+    spans = sorted((job["started"], _driven_until(job, now)) for job in drivers(store, search_id) if job["started"])
     total, until = 0.0, -math.inf
     for began, ended in spans:
         total += max(0.0, ended - max(began, until))
         until = max(until, ended)
     return total
+
+
+def _driven_until(job: dict, now: float) -> float:
+    sign = (job["result"] or {}).get("alive")
+    return min(job["ended"] or now, sign + 2 * SIGN_EVERY if sign else math.inf)
 
 
 def looks_of(store: Store, run_id: str, plan: Plan) -> list[tuple[str, float]]:
@@ -128,9 +139,12 @@ def overview(home: Home, store: Store, plan: Plan) -> Overview:
     own_values = {parameter.name: parameter.value_in(plan.recipe) for parameter in plan.parameters}
     own = next((row for row in finished if row.values == own_values), None)
     choosing, reporting = rows.counts(home, plan.id) or (0, 0)
-    judged = {}
+    judged, not_judged = {}, None
     for row in filter(None, (best, own)):
-        done = [job for job in judgings(store, plan.id, row.run) if job["state"] == "done"]
+        jobs = judgings(store, plan.id, row.run)
+        done = [job for job in jobs if job["state"] == "done"]
+        if jobs and jobs[-1]["state"] == "failed":
+            not_judged = Sentence.from_json(jobs[-1]["reason"])
         if done:
             figures = metrics_of([(done[-1]["result"] or {}).get("metrics") or {}])
             judged[row.run] = {key: metrics[0] for key, metrics in figures.items()}
@@ -146,6 +160,7 @@ def overview(home: Home, store: Store, plan: Plan) -> Overview:
         choosing=choosing,
         reporting=reporting,
         judged=judged,
+        not_judged=not_judged,
     )
 
 

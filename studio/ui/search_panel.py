@@ -100,8 +100,6 @@ def _components(page: Page) -> Parts:
         tries = gr.Number(
             12,
             precision=0,
-            minimum=1,
-            maximum=plan.MAX_TRIES,
             label=page.t("Tries"),
             info=page.t("How many runs at most. A try is a run with other settings."),
             min_width=150,
@@ -109,8 +107,6 @@ def _components(page: Page) -> Parts:
         )
         minutes = gr.Number(
             30,
-            minimum=0.1,
-            maximum=plan.MAX_MINUTES,
             label=page.t("Minutes"),
             info=page.t("How long at most, the judgement at the end included."),
             min_width=150,
@@ -143,11 +139,11 @@ _HELP = (
 
 
 def _bind_setup(page: Page, parts: Parts) -> None:
-    def choose(space: str):
-        return setup_updates(page, parts, space)
+    def choose(space: str, ticked: list[str], *rest):
+        return setup_updates(page, parts, space, [], *rest)
 
-    def redraw(space: str, ticked: list[str]):
-        return setup_updates(page, parts, space, ticked)
+    def redraw(space: str, *given):
+        return setup_updates(page, parts, space, *given)
 
     def tick(ticked: list[str], raw: dict, *rest):
         form = parts.ranges.show(ranges_form(page, ticked), values=_kept(raw, ticked))
@@ -157,36 +153,34 @@ def _bind_setup(page: Page, parts: Parts) -> None:
         return plan_updates(page, *given)
 
     drawn = [parts.options, parts.ranges, parts.metric, parts.planned, parts.start]
-    page.on(parts.space.change, choose, parts.space, drawn, shows="recipes")
-    page.on(page.changed.change, redraw, [parts.space, parts.options], drawn, shows="recipes")
+    page.on(parts.space.change, choose, [parts.space, *parts.setup], drawn, shows="recipes")
+    page.on(page.changed.change, redraw, [parts.space, *parts.setup], drawn, shows="recipes")
     verdict = [parts.planned, parts.start]
     page.on(parts.options.input, tick, parts.setup, [parts.ranges, *verdict], shows="recipes")
     for event in (parts.ranges.input, *(each.input for each in parts.setup[2:])):
         page.on(event, check, parts.setup, verdict, shows="recipes", trigger_mode="always_last")
 
 
-def setup_updates(page: Page, parts: Parts, space: str, ticked: list[str] | None = None) -> list:
-    """Return updates of options, ranges, metric and plan for the draft; those of the space are ticked if `ticked` does
-    not fit the draft's method.
+def setup_updates(page: Page, parts: Parts, space: str, ticked, raw, metric, tries, minutes, pruning) -> list:
+    """Return updates of options, ranges, metric and plan for the draft. What was ticked stays ticked if the draft's
+    method has it; else it is what the space proposes.
     """
     preflight = page.editor.preflight()
     offered = searchable(preflight.recipe)
-    names = [each.name for each in offered]
-    if ticked is None or not ticked or not set(ticked) <= set(names):
+    if not ticked or not set(ticked) <= {each.name for each in offered}:
         try:
             ticked = [each.name for each in proposed(preflight.recipe, space)]
         except StudioError as error:
-            none = gr.update(choices=[], value=[])
             verdict = [note(page.say(error.sentence), "warn"), gr.update(interactive=False)]
-            return [none, parts.ranges.show(Options), gr.skip(), *verdict]
+            return [gr.update(choices=[], value=[]), parts.ranges.show(Options), gr.skip(), *verdict]
     metrics = control.metrics_for(preflight)
+    metric = metric if metric in metrics else metrics[0]
     choices = [(page.say(title_of(preflight.recipe, each)), each.name) for each in offered]
-    verdict = plan_updates(page, ticked, {}, metrics[0], None, None, "halving")
     return [
         gr.update(choices=choices, value=ticked),
         parts.ranges.show(ranges_form(page, ticked)),
-        gr.update(choices=[(metric_title(page, key), key) for key in metrics], value=metrics[0]),
-        *verdict,
+        gr.update(choices=[(metric_title(page, key), key) for key in metrics], value=metric),
+        *plan_updates(page, ticked, {}, metric, tries, minutes, pruning),
     ]
 
 
@@ -228,20 +222,19 @@ def plan_updates(page: Page, ticked, raw, metric, tries, minutes, pruning) -> li
     """Return updates of the sentence above the start button, and of the button."""
     preflight = page.editor.preflight()
     try:
-        order = ordered(page, ticked, raw, metric, 12 if tries is None else tries, minutes or 30, pruning)
+        order = ordered(page, ticked, raw, metric, tries, minutes, pruning)
         control.planned(preflight, order, page.language)
     except StudioError as error:
         return [note(page.say(error.sentence), "warn"), gr.update(interactive=False)]
-    forecast = preflight.forecast
-    if forecast is None or tries is None:
+    if preflight.forecast is None:
         return ["", gr.update(interactive=True)]
-    longest = page.say(duration(min(tries * forecast.seconds, 60 * order.minutes)))
+    seconds = preflight.forecast.seconds
     text = page.t(
         "Up to {count} {count:try|tries}, {time} at most; a whole one takes about {each}. They go through the queue "
         "like other runs.",
         count=int(tries),
-        time=longest,
-        each=page.say(duration(forecast.seconds)),
+        time=page.say(duration(min(tries * seconds, 60 * minutes))),
+        each=page.say(duration(seconds)),
     )
     return [f'<p class="help">{e(text)}</p>', gr.update(interactive=True)]
 

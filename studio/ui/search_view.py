@@ -87,6 +87,9 @@ def _values(page: Page, found: Overview) -> str:
 def _judgement(page: Page, found: Overview, own: bool) -> str:
     """Return what the rows say that no try has seen, and how sure that is."""
     best = judged_metrics(found, found.best)
+    if not best and found.state == "done" and found.not_judged:
+        failed = page.t("The untouched rows could not judge it: {reason}", reason=page.say(found.not_judged))
+        return note(failed, "warn")
     if not best:
         text = page.t(
             "The rows that choose flatter the best try. {count} other rows are untouched; they judge it at the end.",

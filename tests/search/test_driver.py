@@ -81,7 +81,10 @@ def test_tries_are_runs_weak_ones_stop_early_and_the_best_is_judged(editor, stor
     run = store.run(weak.run)
     assert run["state"] == "stopped" and weak.reason == WEAK and weak.latest
     assert run["tags"] == ["search", driver.plan.tag]
-    assert run["recipe"]["training"]["evaluations"] == 4 and run["recipe"]["training"]["evaluation_rows"] == 0
+    assert (
+        run["recipe"]["training"]["evaluations"] == driver.plan.looks == 4
+        and run["recipe"]["training"]["evaluation_rows"] == 0
+    )
     assert run["recipe"]["data"]["validation"].endswith("choosing.jsonl")
     assert driver.advance() and len(overview.runs_of(store, driver.plan.id)) == 8
 
@@ -147,12 +150,23 @@ def test_stop_pauses_and_continue_goes_on(editor, home, store):
     assert len(drive(after).tries) == 2
 
 
-def test_the_minutes_end_a_search(editor, store):
-    driver = begun(editor, tries=50, minutes=0.02)
-    began = time.monotonic()
-    found = drive(driver, most=4000)
-    assert len(found.tries) < 50 and time.monotonic() - began < 60
-    assert all(run["state"] != "running" for run in store.runs())
+def test_the_minutes_end_a_search(editor, store, monkeypatch):
+    driver = begun(editor, tries=50, minutes=1)
+    driver.advance()
+    worker(store, driver.plan.id)
+    monkeypatch.setattr(overview, "seconds_spent", lambda store, search: 58.0)
+    found = drive(driver)
+    assert [row.state for row in found.tries] == ["stopped"] and found.best is None
+
+
+def test_the_time_spent_is_that_of_drivers_that_worked(store):
+    for began, alive, ended in ((100, 190, 200), (150, 240, 250), (1000, 1020, 90_000)):
+        job = store.queue_job("search", {"search": "a"})
+        store.job_started(job, 1, 1.0)
+        store.job_result(job, {"alive": alive})
+        with store.transaction() as db:
+            db.execute("UPDATE jobs SET state='failed', started=?, ended=? WHERE id=?", (began, ended, job))
+    assert overview.seconds_spent(store, "a") == 150 + 30  # the last was killed with the machine
 
 
 def test_a_metric_of_which_more_is_better_is_maximised_and_its_tries_stop_by_the_loss(editor, store):
@@ -183,7 +197,7 @@ def test_what_cannot_be_searched_is_said_before_anything_is_queued(editor, store
     assert not store.jobs() and not plan.listed(editor.home)
 
 
-def _drive_here(root: str, search_id: str, order: list) -> None:
+def _drive_here(root: str, search_id: str) -> None:
     client.ensure_supervisor = lambda home: False
     home = Home(root)
     store = Store(home.database)
@@ -197,7 +211,7 @@ def test_two_drivers_of_one_search_make_no_try_twice(editor, home, store):
     driver = begun(editor, tries=5)
     rows.write(home, driver.plan)
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=_drive_here, args=(str(home.root), driver.plan.id, [])) for _ in range(2)]
+    both = [context.Process(target=_drive_here, args=(str(home.root), driver.plan.id)) for _ in range(2)]
     for process in both:
         process.start()
     end = time.monotonic() + 120
