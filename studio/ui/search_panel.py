@@ -258,9 +258,8 @@ def _bind_following(
         return on_press(page, event.act, event.item, which)
 
     page.on(parts.start.click, begin, parts.setup, parts.followed, changes=True)
-    for event in (changed.change, page.changed.change):
+    for event in (changed.change, parts.timer.tick):
         page.on(event, look, [parts.which, parts.seen], parts.followed, shows="recipes")
-    page.on(parts.timer.tick, look, [parts.which, parts.seen], parts.followed, shows="recipes")
     page.on(parts.which.input, lambda which: followed(page, which, ""), parts.which, parts.followed, shows="recipes")
     acted = [page.run, page.changed, page.tabs, tag, picked, *parts.followed]
     pressed = page.on(parts.board.click, press, parts.which, acted, shows="recipes")
