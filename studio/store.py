@@ -124,10 +124,7 @@ class Store:
             return _insert_run(db, name, recipe, device, payload or {}, [])
 
     def create_runs(self, runs: list[tuple[str, dict, str]], tags: list[str], payload: dict | None = None) -> list[str]:
-        """Create and queue runs of (name, recipe, device) with these tags, all of them or none; returns their ids.
-
-        payload: of the job of each.
-        """
+        """Create and queue runs of (name, recipe, device), all or none; returns their ids. payload: of each job."""
         with self.transaction() as db:
             return [_insert_run(db, name, recipe, device, payload or {}, tags)[0] for name, recipe, device in runs]
 
@@ -249,9 +246,8 @@ job.started, job.ended, job.signal, job.exit_code,
         return self._db.execute(sql, values).rowcount == 1
 
     def explain_job(self, job_id: int, reason: dict) -> None:
-        """Say why a job that has ended without a reason was ended: a `Sentence` as JSON."""
-        sql = f"UPDATE jobs SET reason=? WHERE id=? AND reason IS NULL AND state IN {ENDED}"
-        self._db.execute(sql, (json.dumps(reason), job_id))
+        """Say why a job was ended that has no reason yet: a `Sentence` as JSON."""
+        self._db.execute("UPDATE jobs SET reason=? WHERE id=? AND reason IS NULL", (json.dumps(reason), job_id))
 
     def job_exit(self, job_id: int, exit_code: int | None, signal: int | None) -> None:
         """Record the exit code or signal of the worker process, as seen by the supervisor."""

@@ -196,8 +196,8 @@ class Driver:
     def _was_killed(self, run: dict) -> bool:
         """Whether the worker ended without a word of its own, and not too often yet."""
         jobs = [job for job in self.store.jobs("failed", kind="train") if job["run_id"] == run["id"]]
-        said = self.store.events(job_id=run["job_id"], kind="traceback", limit=1)
-        return not said and len(jobs) < _MOST_JOBS
+        failures = self.store.events(job_id=run["job_id"], kind="traceback", limit=1)
+        return not failures and len(jobs) < _MOST_JOBS
 
     # ---- budget -----------------------------------------------------------------------------------------------
 

@@ -192,11 +192,11 @@ def ranges_form(page: Page, ticked: list[str]) -> type[Options]:
         if each.name in ticked and not each.choices:
             title, kind = page.say(title_of(recipe, each)), int if each.whole else float
             help_text = page.t("Ratios count: as many tries between 1 and 2 as between 2 and 4.") if each.log else ""
-            for end, said, value in (
+            for end, label, value in (
                 (_LOW, page.t("{title}, from", title=title), each.low),
                 (_HIGH, page.t("{title}, to", title=title), each.high),
             ):
-                fields[each.name.replace(".", "__") + end] = (kind, option(kind(value), said, help_text))
+                fields[each.name.replace(".", "__") + end] = (kind, option(kind(value), label, help_text))
     return create_model("Ranges", __base__=Options, **fields)
 
 

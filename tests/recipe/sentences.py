@@ -154,7 +154,7 @@ SAID_ELSEWHERE = {
         "METHODS[recipe.method.name].title",
         "cls.model_fields[parameter.key].title",
     ),  # methods and their options
-    "studio/ui/search_panel.py": ("said",),  # translated already
+    "studio/ui/search_panel.py": ("label",),  # translated already
     "studio/runs/removal.py": ("refused",),  # made by its own `refusal`
     "studio/ui/run_comparison.py": ("METHODS[name].title",),
     "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),

@@ -21,8 +21,8 @@ def command(home, monkeypatch, capsys):
 
     def run(*arguments):
         status = main(["search", *arguments, "--home", str(home.root)])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
 
