@@ -91,7 +91,7 @@ def build(page: Page, changed: gr.Textbox):
     def bind_all():
         bind(page, parts, changed)
         bind_ready(parts.tag, parts.picked, _TO_COMPARISON)
-        bind_search(parts.tag, parts.picked, _TO_COMPARISON, changed)
+        bind_search(parts.tag, parts.picked, _TO_COMPARISON)
 
     return bind_all
 

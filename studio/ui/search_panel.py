@@ -5,7 +5,7 @@ What a search is and does is `studio.search`'s; the table of its tries is `searc
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from studio.options import Options, option
 from studio.runs import search as run_search
 from studio.search import control, plan
 from studio.search.control import Order
-from studio.search.overview import overview
+from studio.search.overview import live_drivers, overview
 from studio.search.plan import PRUNING
 from studio.search.space import SPACES, Parameter, narrowed, proposed, searchable, title_of
 from studio.ui.access import require_owner
@@ -25,6 +25,7 @@ from studio.ui.form import OptionForm
 from studio.ui.html_parts import Board, e, note
 from studio.ui.library_view import metric_title
 from studio.ui.page import Page
+from studio.ui.pulse import Pulse
 from studio.ui.search_view import search_html
 from studio.words import StudioError
 
@@ -48,8 +49,8 @@ class Parts:
     start: gr.Button
     which: gr.Dropdown
     board: Board
-    seen: gr.Textbox
-    timer: gr.Timer
+    pulse: Pulse
+    acted: gr.Textbox
 
     @property
     def setup(self) -> list:
@@ -58,21 +59,20 @@ class Parts:
     @property
     def followed(self) -> list:
         """What `followed` updates."""
-        return [self.which, self.board, self.seen, self.timer]
+        return [self.which, self.board, self.pulse]
 
 
 def build(page: Page) -> Callable:
     """Create the components; return a function that binds their event handlers.
 
-    It takes the filter by tag and the picked ids of the comparison of runs, JavaScript that scrolls there, and the
-    textbox whose value changes whenever a run begins, ends or is changed.
+    It takes the filter by tag and the picked ids of the comparison of runs, and JavaScript that scrolls there.
     """
     with gr.Accordion(page.t("Search for better settings"), open=False, elem_id="search"):
         parts = _components(page)
 
-    def bind(tag: gr.Dropdown, picked: gr.Textbox, scroll: str, changed: gr.Textbox) -> None:
+    def bind(tag: gr.Dropdown, picked: gr.Textbox, scroll: str) -> None:
         _bind_setup(page, parts)
-        _bind_following(page, parts, tag, picked, scroll, changed)
+        _bind_following(page, parts, tag, picked, scroll)
 
     return bind
 
@@ -124,9 +124,9 @@ def _components(page: Page) -> Parts:
     start = gr.Button(page.t("Start the search"), variant="primary", interactive=False, elem_id="search-start")
     which = gr.Dropdown([], label=page.t("Search"), visible=False, allow_custom_value=True, elem_id="search-which")
     board = Board(elem_id="search-board")
-    seen = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="search-seen")
-    timer = gr.Timer(_SECONDS, active=False)
-    return Parts(space, options, ranges, metric, tries, minutes, pruning, planned, start, which, board, seen, timer)
+    acted = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="search-acted")
+    pulse = Pulse(lambda which: {"tick": stamp_of(page, which)}, seconds=_SECONDS)
+    return Parts(space, options, ranges, metric, tries, minutes, pruning, planned, start, which, board, pulse, acted)
 
 
 _HELP = (
@@ -242,15 +242,13 @@ def plan_updates(page: Page, ticked, raw, metric, tries, minutes, pruning) -> li
 # ---- what has been tried --------------------------------------------------------------------------------------------
 
 
-def _bind_following(
-    page: Page, parts: Parts, tag: gr.Dropdown, picked: gr.Textbox, scroll: str, changed: gr.Textbox
-) -> None:
+def _bind_following(page: Page, parts: Parts, tag: gr.Dropdown, picked: gr.Textbox, scroll: str) -> None:
     def begin(*given):
         found = control.planned(page.editor.preflight(), ordered(page, *given), page.language)
-        return followed(page, control.start(page.editor, found), "")
+        return followed(page, control.start(page.editor, found))
 
-    def look(which: str, seen: str):
-        return followed(page, which, seen)
+    def look(which: str):
+        return followed(page, which)
 
     def press(which: str, event: gr.EventData, profile: gr.OAuthProfile | None):
         if event.act in ("stop", "continue", "use"):
@@ -258,34 +256,42 @@ def _bind_following(
         return on_press(page, event.act, event.item, which)
 
     page.on(parts.start.click, begin, parts.setup, parts.followed, changes=True)
-    for event in (changed.change, parts.timer.tick):
-        page.on(event, look, [parts.which, parts.seen], parts.followed, shows="recipes")
-    page.on(parts.which.input, lambda which: followed(page, which, ""), parts.which, parts.followed, shows="recipes")
-    acted = [page.run, page.changed, page.tabs, tag, picked, *parts.followed]
-    pressed = page.on(parts.board.click, press, parts.which, acted, shows="recipes")
-    pressed.success(None, parts.seen, None, js=f"(seen) => {{ if (seen === '{_COMPARE}') ({scroll})(); return []; }}")
+    for event in (parts.pulse.tick, parts.which.input):
+        page.on(event, look, parts.which, parts.followed, shows="recipes")
+    outputs = [page.run, page.changed, page.tabs, tag, picked, parts.acted, *parts.followed]
+    pressed = page.on(parts.board.click, press, parts.which, outputs, shows="recipes")
+    pressed.success(None, parts.acted, None, js=f"(act) => {{ if (act === '{_COMPARE}') ({scroll})(); return []; }}")
 
 
-def followed(page: Page, which: str | None, seen: str | None) -> list:
-    """Return updates of what a search has done; only of the timer if it is as in `seen`. which: "" for the newest."""
+def shown_search(page: Page, which: str | None) -> str:
+    """Return the id of the search to show: `which`, or the newest; "" if there is none."""
     known = plan.listed(page.home)
-    if not known:
-        return [gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False)]
-    chosen = which if which in known else known[0]
-    found = overview(page.home, page.store, plan.read(page.home, chosen))
-    html = search_html(page, found)
-    now = hashlib.sha1(f"{chosen}{known[0]}{html}".encode()).hexdigest()[:12]
-    timer = gr.Timer(active=found.state in ("running", "stopping"))
-    if now == seen:
-        return [gr.skip(), gr.skip(), gr.skip(), timer]
-    choices = [(plan.read(page.home, each).title, each) for each in known]
-    return [gr.update(choices=choices, value=chosen, visible=len(known) > 1), html, now, timer]
+    return which if which in known else known[0] if known else ""
+
+
+def stamp_of(page: Page, which: str | None) -> str:
+    """Return a text that changes with what `followed` draws; cheap, since every page in sight asks often."""
+    chosen = shown_search(page, which)
+    if not chosen:
+        return ""
+    live = bool(live_drivers(page.store, chosen))
+    return f"{chosen} {page.store.revision('runs')} {live} {int(time.time() / _SECONDS) if live else 0}"
+
+
+def followed(page: Page, which: str | None) -> list:
+    """Return updates of what a search has done. which: its id, "" for the newest."""
+    chosen = shown_search(page, which)
+    if not chosen:
+        return [gr.skip()] * 3
+    html = search_html(page, overview(page.home, page.store, plan.read(page.home, chosen)))
+    choices = [(plan.read(page.home, each).title, each) for each in plan.listed(page.home)]
+    return [gr.update(choices=choices, value=chosen, visible=len(choices) > 1), html, chosen]
 
 
 def on_press(page: Page, act: str, item: str, which: str | None) -> list:
-    """Carry out a button of the board; returns updates of (run, changed, tabs, tag, picked, *followed)."""
+    """Carry out a button of the board; returns updates of (run, changed, tabs, tag, picked, acted, *followed)."""
     run, changed, tabs, tag, picked = (gr.skip(),) * 5
-    chosen = which or plan.listed(page.home)[0]
+    chosen = shown_search(page, which)
     if act == "run":
         run = item
     elif act == "stop":
@@ -300,5 +306,4 @@ def on_press(page: Page, act: str, item: str, which: str | None) -> list:
         picked = ",".join(run_search.matching(page.store, run_search.Query(tag=tag)))
     else:
         raise StudioError("'{what}' is nothing that can be done with a run.", what=act)
-    chooser, board, seen, timer = followed(page, chosen, "")
-    return [run, changed, tabs, tag, picked, chooser, board, _COMPARE if act == _COMPARE else seen, timer]
+    return [run, changed, tabs, tag, picked, act, *followed(page, chosen)]

@@ -59,11 +59,12 @@ def test_a_search_is_drawn_while_it_runs_and_when_it_is_done(page, language):
     found = drive(driver)
     (job,) = page.store.jobs("running", kind="search")
     page.store.job_ended(job["id"], "done", None, {})
-    _, html, seen, timer = search_panel.followed(page, "", "")
+    _, html, shown = search_panel.followed(page, "")
     assert html.count("<tr") == 4 and 'data-act="use"' in html and 'data-act="stop"' not in html
     if language == "en":
         assert f"Judged on {found.reporting} rows that no try has seen: Validation loss 0.5" in html
-    assert search_panel.followed(page, "", seen)[:3] == [gr.skip()] * 3 and timer.active is False
+    stamp = search_panel.stamp_of(page, shown)
+    assert shown == driver.plan.id and stamp == search_panel.stamp_of(page, "")
     search_panel.on_press(page, "use", "", driver.plan.id)
     assert page.editor.draft()["training"]["learning_rate"] == found.best.values["training.learning_rate"]
     tag, picked = search_panel.on_press(page, "compare", "", driver.plan.id)[3:5]
