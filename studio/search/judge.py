@@ -12,10 +12,10 @@ from studio.jobs.job import Job
 from studio.library import shelf
 from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
+from studio.models.rope_scaling import apply_adapter
 from studio.recipe import Recipe, recipe_from
 from studio.search.plan import folder, read
 from studio.search.rows import data_of
-from studio.training.checks import apply_adapter
 from studio.training.kinds import kind_of
 from studio.training.trainer import arguments
 from studio.words import Sentence, StudioError
