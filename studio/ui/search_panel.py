@@ -125,7 +125,7 @@ def _components(page: Page) -> Parts:
     which = gr.Dropdown([], label=page.t("Search"), visible=False, allow_custom_value=True, elem_id="search-which")
     board = Board(elem_id="search-board")
     acted = gr.Textbox(visible="hidden", label=page.t("State"), elem_id="search-acted")
-    pulse = Pulse(lambda which: {"tick": stamp_of(page, which)}, seconds=_SECONDS)
+    pulse = Pulse(lambda which: {"tick": stamp_of(page, which)}, seconds=_SECONDS, elem_id="search-pulse")
     return Parts(space, options, ranges, metric, tries, minutes, pruning, planned, start, which, board, pulse, acted)
 
 
