@@ -35,9 +35,9 @@ METRICS_OF_TASK = {
 """Kind of record → the metrics by which its tries can be judged, the proposed one first."""
 MAX_TRIES, MAX_MINUTES = 500, 7 * 24 * 60
 PRUNING: dict[str, Sentence] = {
-    "halving": Sentence("Yes: at each look the weaker half stops"),
-    "hyperband": Sentence("More cautiously: some tries are spared the first looks"),
-    "none": Sentence("No: every try runs to its end"),
+    "halving": Sentence("Yes, half at each look"),
+    "hyperband": Sentence("Yes, more cautiously"),
+    "none": Sentence("No, never"),
 }
 """Rule by which tries are stopped early → title: asynchronous successive halving (Li et al. 2020, arXiv:1810.05934),
 Hyperband (Li et al. 2018, arXiv:1603.06560), or none."""
