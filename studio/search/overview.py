@@ -63,7 +63,7 @@ class Overview:
 
     @property
     def left(self) -> float | None:
-        """Expected seconds to the end, by the average try so far; at most what the budget has. None before one ended."""
+        """Expected seconds to the end by the average try, at most what the budget has; None before one ended."""
         took = [row.seconds for row in self.tries if row.seconds and row.state not in _LIVE]
         ahead = self.plan.tries - sum(row.state not in _LIVE for row in self.tries)
         budget = max(0.0, 60 * self.plan.minutes - self.spent)
