@@ -8,6 +8,7 @@
     uploads/           files uploaded by the user, never changed
     exports/           ID/: finished exports of adapters; what a window offers for download, which is not kept
     logs/              output of the supervisor and the workers
+    searches/ID/       one hyperparameter search, see `studio.search.plan`
     trackers/          what trackers such as TensorBoard keep on this machine, each in a folder of its own
     incoming/          what the browser sends or fetches, until it is copied; cleared by Gradio after a day
 

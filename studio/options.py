@@ -9,12 +9,29 @@ from __future__ import annotations
 
 import types
 import typing
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from studio.words import Sentence, StudioError
+
+
+@dataclass(frozen=True)
+class SearchRange:
+    """Where good values of an option are looked for by a hyperparameter search (`studio.search`).
+
+    low, high: the proposed ends of a number's range; factor: in their place, how far the range reaches from the
+    recipe's own value, in both directions. log: whether a ratio counts, not a difference. choices: the values of a
+    choice that are tried.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    factor: float | None = None
+    log: bool = False
+    choices: tuple[str, ...] = ()
 
 
 def option(
@@ -30,6 +47,7 @@ def option(
     hidden: bool = False,
     adapters: str = "",
     made_with: dict[str, str] | None = None,
+    search: SearchRange | None = None,
     **limits,
 ) -> Any:
     """A pydantic field with the metadata that a form needs.
@@ -38,6 +56,7 @@ def option(
     pydantic's ge, gt, le, lt, min_length, max_length, pattern. hidden: not part of the form (set elsewhere).
     adapters: the peft type ("PROMPT_TUNING") of the adapters that can be chosen; the value is then an adapter's id in
     the library, or a list of ids (`list[str]`). made_with: options with which such an adapter must have been trained.
+    search: where a hyperparameter search looks for good values; None: it leaves the option alone.
     """
     extra = {
         "unit": unit,
@@ -48,6 +67,7 @@ def option(
         "hidden": hidden,
         "adapters": adapters,
         "made_with": made_with or {},
+        "search": search,
     }
     return Field(default, title=title, description=help, json_schema_extra=extra, **limits)
 
@@ -68,6 +88,12 @@ def form_fields(cls: type[Options]) -> list[dict]:
     return [
         _field(key, info) for key, info in cls.model_fields.items() if not (info.json_schema_extra or {}).get("hidden")
     ]
+
+
+def search_ranges(cls: type[Options]) -> dict[str, SearchRange]:
+    """Key → where a hyperparameter search looks for good values, for the options of `cls` that it can change."""
+    extras = {key: info.json_schema_extra or {} for key, info in cls.model_fields.items()}
+    return {key: extra["search"] for key, extra in extras.items() if extra.get("search") and not extra.get("hidden")}
 
 
 def _field(key: str, info: FieldInfo) -> dict:

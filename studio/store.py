@@ -123,10 +123,10 @@ class Store:
         with self.transaction() as db:
             return _insert_run(db, name, recipe, device, payload or {}, [])
 
-    def create_runs(self, runs: list[tuple[str, dict, str]], tags: list[str]) -> list[str]:
-        """Create and queue runs of (name, recipe, device) with these tags, all of them or none; returns their ids."""
+    def create_runs(self, runs: list[tuple[str, dict, str]], tags: list[str], payload: dict | None = None) -> list[str]:
+        """Create and queue runs of (name, recipe, device), all or none; returns their ids. payload: of each job."""
         with self.transaction() as db:
-            return [_insert_run(db, name, recipe, device, {}, tags)[0] for name, recipe, device in runs]
+            return [_insert_run(db, name, recipe, device, payload or {}, tags)[0] for name, recipe, device in runs]
 
     _RUNS = """SELECT runs.*, job.id AS job_id, job.state, job.device, job.doing, job.reason, job.result, \
 job.started, job.ended, job.signal, job.exit_code,
@@ -139,8 +139,8 @@ job.started, job.ended, job.signal, job.exit_code,
         return self._one(f"{self._RUNS} WHERE runs.id = ?", run_id)
 
     def runs(self, limit: int = 100) -> list[dict]:
-        """The newest `limit` runs in the form of `run`, the last created first, also if the clock was set back."""
-        return self._all(f"{self._RUNS} ORDER BY runs.rowid DESC LIMIT ?", limit)
+        """The newest `limit` runs in the form of `run`, newest first."""
+        return self._all(f"{self._RUNS} ORDER BY runs.created DESC, runs.rowid DESC LIMIT ?", limit)
 
     def latest_run(self) -> dict | None:
         found = self.runs(1)
@@ -244,6 +244,10 @@ job.started, job.ended, job.signal, job.exit_code,
             job_id,
         )
         return self._db.execute(sql, values).rowcount == 1
+
+    def explain_job(self, job_id: int, reason: dict) -> None:
+        """Say why a job was ended that has no reason yet: a `Sentence` as JSON."""
+        self._db.execute("UPDATE jobs SET reason=? WHERE id=? AND reason IS NULL", (json.dumps(reason), job_id))
 
     def job_exit(self, job_id: int, exit_code: int | None, signal: int | None) -> None:
         """Record the exit code or signal of the worker process, as seen by the supervisor."""

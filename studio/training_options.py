@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from studio.options import Options, option
+from studio.options import Options, SearchRange, option
 
 SHORTEST = 8  # smallest max sequence length, in tokens
 
@@ -19,6 +19,7 @@ class Training(Options):
         gt=0,
         le=10,
         group="What matters most",
+        search=SearchRange(factor=10, log=True),
     )
     epochs: float = option(
         3, "Epochs", "How many times all examples are seen.", unit="×", gt=0, le=1000, group="What matters most"
@@ -31,6 +32,7 @@ class Training(Options):
         ge=1,
         le=4096,
         group="What matters most",
+        search=SearchRange(2, 32, log=True),
     )
     max_length: int = option(
         512,
@@ -97,6 +99,7 @@ class Training(Options):
             "polynomial": "Polynomial",
             "inverse_sqrt": "Inverse square root",
         },
+        search=SearchRange(choices=("linear", "cosine", "constant")),
     )
     warmup_ratio: float = option(
         0.05,
@@ -107,6 +110,7 @@ class Training(Options):
         le=0.9,
         advanced=True,
         group="Optimiser",
+        search=SearchRange(0, 0.2),
     )
     optimiser: Literal["adamw", "sgd", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion_8bit"] = (
         option(
@@ -134,6 +138,7 @@ class Training(Options):
         le=1,
         advanced=True,
         group="Optimiser",
+        search=SearchRange(0, 0.1),
     )
     max_grad_norm: float = option(
         1.0,
@@ -142,6 +147,7 @@ class Training(Options):
         ge=0,
         advanced=True,
         group="Optimiser",
+        search=SearchRange(0.1, 2, log=True),
     )
     evaluations: int = option(
         4,

@@ -1,5 +1,5 @@
 """Training runs from a terminal:
-`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait|compare`.
+`python -m studio.jobs list|start|pause|stop|finish|resume|first|remove|show|wait|compare|search`.
 
 The same store and supervisor as behind the page: a run that is started here is drawn there, and the other way round.
 RUN is a run's id, its name (the newest of that name), or "last".
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import sys
 import time
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         "--by", default="", choices=RESULTS, help="what they are ranked by (default: the first known)"
     )
     compared.add_argument("--csv", action="store_true", help="print CSV, as the page's download has it")
+    searched = commands.add_parser("search", help="search better settings: start, list, show, stop, continue, use")
+    # Named as text, like the kinds of jobs: the search queues jobs itself.
+    search = importlib.import_module("studio.search.command")
+    search.add(searched)
+    searched.set_defaults(command=search.run)
     return parser
 
 

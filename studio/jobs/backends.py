@@ -21,7 +21,7 @@ from typing import Protocol
 import psutil
 
 from studio.home import REPOSITORY, Home
-from studio.jobs import processes
+from studio.jobs import processes, queue
 from studio.jobs.job import log_path
 
 log = logging.getLogger("supervisor")
@@ -84,7 +84,9 @@ class Local:
 
     def start(self, job: dict) -> Handle:
         self._next_standby = time.monotonic() + self.delay
-        standby, self._standby = self._standby, None
+        standby = None
+        if job["kind"] not in queue.LIGHT:
+            standby, self._standby = self._standby, None
         if standby and standby.assign(job["id"]):
             return Child(standby.process, warm=True)
         with open(log_path(self.home, job["id"]), "ab") as output:

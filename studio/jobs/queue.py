@@ -7,6 +7,9 @@ Pure functions of the rows of the store.
 from __future__ import annotations
 
 ONE_PER_DEVICE = ("train", "chat", "export")
+LIGHT = ("search",)
+"""Kinds of jobs that only queue and watch others. They do not use up the standby process, whose libraries they do not
+need, and see all devices."""
 
 
 def decide(queued: list[dict], running: list[dict]) -> tuple[list[dict], list[dict]]:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 
 from studio.home import Home
-from studio.jobs import failure_reasons, processes
+from studio.jobs import failure_reasons, processes, queue
 from studio.jobs.job import Job, Stopped
 from studio.store import STOPPING, Store
 from studio.words import Sentence, StudioError
@@ -34,6 +34,8 @@ KINDS = {
     "blend": "studio.merging.jobs:blend",
     "convert": "studio.merging.jobs:convert",
     "switch": "studio.merging.jobs:switch",
+    "search": "studio.search.driver:search",
+    "judge": "studio.search.judge:judge",
 }
 # Environment variable with additional or replaced kinds, "kind=module:function,…"; used by the tests.
 EXTRA_KINDS = "DELTA_STUDIO_EXTRA_KINDS"
@@ -61,7 +63,8 @@ def run_job(home: Home, job_id: int) -> int:
         return 0
     job = Job(store.job(job_id), store, home)
     signal.signal(signal.SIGTERM, lambda *_: job.ask_to_stop())
-    restrict_visible_devices(job.device)
+    if job.kind not in queue.LIGHT:
+        restrict_visible_devices(job.device)
     state, reason, result = _outcome(job)
     _say_final_word(job, state, reason, result)
     return 1 if state == "failed" else 0

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from studio.methods.base import DEFAULT, Method, no_target
 from studio.methods.targets import peft_targets
 from studio.models.shape import Shape
-from studio.options import InvalidOption, option
+from studio.options import InvalidOption, SearchRange, option
 
 _NAME = "default"  # peft's name of the adapter being trained
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")
@@ -40,6 +40,7 @@ class AdaLoRA(Method):
         "Rank that each layer has on average at the end; some layers end with more, some with none.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     start_rank: int = option(
         12,
@@ -48,13 +49,21 @@ class AdaLoRA(Method):
         ge=2,
         le=1024,
     )
-    alpha: float = option(32, "Alpha α", "Strength of the delta: it is scaled by α/r₀.", gt=0, le=4096)
+    alpha: float = option(
+        32,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r₀.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
+    )
     dropout: float = option(
         0.0,
         "Dropout",
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
     targets: str = option(
         "all-linear",

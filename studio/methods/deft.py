@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class DEFT(Targeted):
@@ -31,6 +31,7 @@ class DEFT(Targeted):
         "How many directions are replaced in each weight. More learns more and costs more memory; 8 or 16 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     directions: Literal["qr", "relu"] = option(
         "qr",
@@ -45,6 +46,7 @@ class DEFT(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

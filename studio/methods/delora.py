@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class DeLoRA(Targeted):
@@ -31,6 +31,7 @@ class DeLoRA(Targeted):
         "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     bound: float = option(
         15.0, "Bound λ", "Greatest strength of the change at the start; it is trained too.", gt=0, le=1000
@@ -41,6 +42,7 @@ class DeLoRA(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

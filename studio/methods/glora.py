@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class GLoRA(Targeted):
@@ -32,6 +32,7 @@ class GLoRA(Targeted):
         "Width of the low-rank parts. More learns more and costs more memory; 4 or 8 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     biases: bool = option(
         True, "Move the biases", "Also learn C, D and E, in the layers that have a bias.", advanced=True

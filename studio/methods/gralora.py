@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 
@@ -28,10 +28,20 @@ class GraLoRA(Targeted):
 
     name: Literal["gralora"] = option("gralora", "Method", "", hidden=True)
     rank: int = option(
-        32, "Rank r", "Numbers as in a LoRA of this rank, which are shared out among the blocks.", ge=1, le=512
+        32,
+        "Rank r",
+        "Numbers as in a LoRA of this rank, which are shared out among the blocks.",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        64, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+        64,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twice the rank is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
     parts: int = option(
         2, "Parts k", "Each weight is cut into k × k blocks: 2 up to rank 32, 4 from rank 64.", ge=2, le=32
@@ -50,6 +60,7 @@ class GraLoRA(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class HiRA(Targeted):
@@ -28,7 +28,12 @@ class HiRA(Targeted):
 
     name: Literal["hira"] = option("hira", "Method", "", hidden=True)
     rank: int = option(
-        32, "Rank r", "Width of the two matrices. More learns more and costs more memory; 32 is usual.", ge=1, le=512
+        32,
+        "Rank r",
+        "Width of the two matrices. More learns more and costs more memory; 32 is usual.",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
     )
     dropout: float = option(
         0.0,
@@ -36,6 +41,7 @@ class HiRA(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 
@@ -26,7 +26,14 @@ class HRA(Targeted):
     artefact_type: ClassVar[str] = "HRA"
 
     name: Literal["hra"] = option("hra", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "How many mirrors stand before each layer; an even number.", ge=2, le=256)
+    rank: int = option(
+        8,
+        "Rank r",
+        "How many mirrors stand before each layer; an even number.",
+        ge=2,
+        le=256,
+        search=SearchRange(2, 64, log=True),
+    )
     gram_schmidt: bool = option(
         False,
         "Perpendicular mirrors",

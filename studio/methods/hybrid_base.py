@@ -12,7 +12,7 @@ from studio.methods.adapter import _MLP_INPUT, _MLP_OUTPUT, _is
 from studio.methods.base import DEFAULT, Method, no_target
 from studio.methods.prefix_tuning import KEYS, no_prefix
 from studio.models.shape import Shape, target_names
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 Linears = dict[str, tuple[int, int]]  # layer name → (input, output) features
@@ -75,9 +75,15 @@ class Hybrid(Method):
         "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+        16,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twice the rank is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
 
     def mixes(self, blocks: int) -> list[set[str]]:

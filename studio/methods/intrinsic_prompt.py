@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from studio.methods.base import DEFAULT, Method, Setting
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence, StudioError
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class IntrinsicPromptTuning(Method):
         ge=0,
         le=1000,
         advanced=True,
+        search=SearchRange(factor=4, log=True),
     )
 
     def wrap(self, model, setting=DEFAULT):

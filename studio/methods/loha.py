@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class LoHa(Targeted):
@@ -26,9 +26,21 @@ class LoHa(Targeted):
     learning_rate: ClassVar[float] = 1e-3
 
     name: Literal["loha"] = option("loha", "Method", "", hidden=True)
-    rank: int = option(8, "Rank r", "Width of the four matrices; the change has a rank up to r².", ge=1, le=512)
+    rank: int = option(
+        8,
+        "Rank r",
+        "Width of the four matrices; the change has a rank up to r².",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
+    )
     alpha: float = option(
-        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+        16,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twice the rank is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
     dropout: float = option(
         0.0,
@@ -37,6 +49,7 @@ class LoHa(Targeted):
         ge=0,
         lt=1,
         advanced=True,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 def split(width: int, factor: int | None) -> tuple[int, int]:
@@ -44,9 +44,15 @@ class LoKr(Targeted):
         "Width of the low-rank part; where it would save nothing, that part is a whole matrix.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+        16,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twice the rank is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
     factor: int = option(
         0,

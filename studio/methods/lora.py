@@ -8,7 +8,7 @@ from studio.methods import capabilities
 from studio.methods.base import Setting
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,15 @@ class LoRA(Targeted):
         "Width of the two matrices. More learns more and costs more memory; 8 or 16 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        16, "Alpha α", "Strength of the delta: it is scaled by α/r. Twice the rank is usual.", gt=0, le=4096
+        16,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twice the rank is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
     dropout: float = option(
         0.0,
@@ -49,6 +55,7 @@ class LoRA(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
     rslora: bool = option(
         False,

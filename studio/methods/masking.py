@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from studio.methods.base import DEFAULT, Setting
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ class Masked(Targeted):
     artefact_type: ClassVar[str] = "SHIRA"
 
     rank: int = option(
-        8, "Rank r", "How many weights are picked: as many as a LoRA of this rank has parameters.", ge=1, le=512
+        8,
+        "Rank r",
+        "How many weights are picked: as many as a LoRA of this rank has parameters.",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
     )
 
     def scores(self, model: torch.nn.Module, setting: Setting) -> Callable[[torch.nn.Module], torch.Tensor] | None:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 
@@ -27,7 +27,12 @@ class MiSS(Targeted):
 
     name: Literal["miss"] = option("miss", "Method", "", hidden=True)
     rank: int = option(
-        64, "Rank r", "Height of the tile. More learns more and costs more memory; 64 is usual.", ge=1, le=1024
+        64,
+        "Rank r",
+        "Height of the tile. More learns more and costs more memory; 64 is usual.",
+        ge=1,
+        le=1024,
+        search=SearchRange(2, 64, log=True),
     )
     variant: Literal["balance", "bat"] = option(
         "balance",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class PEANuT(Targeted):
@@ -26,7 +26,12 @@ class PEANuT(Targeted):
 
     name: Literal["peanut"] = option("peanut", "Method", "", hidden=True)
     rank: int = option(
-        8, "Rank r", "Width of the network. More learns more and costs more memory; 8 or 16 is usual.", ge=1, le=512
+        8,
+        "Rank r",
+        "Width of the network. More learns more and costs more memory; 8 or 16 is usual.",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
     )
     depth: int = option(
         1,

@@ -8,7 +8,7 @@ from studio.methods.lora import write_lora
 from studio.methods.saved_buffers import KeepsBuffers
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class PSOFT(KeepsBuffers, Targeted):
@@ -36,6 +36,7 @@ class PSOFT(KeepsBuffers, Targeted):
         "How many of the strongest directions are turned. More learns more; 32 to 128 is usual.",
         ge=2,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     rotation: bool = option(
         True,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class PVeRA(Targeted):
@@ -32,6 +32,7 @@ class PVeRA(Targeted):
         "Width of the shared random matrices. They are not trained, so a high rank costs little.",
         ge=1,
         le=4096,
+        search=SearchRange(2, 64, log=True),
     )
     dropout: float = option(
         0.0,
@@ -39,6 +40,7 @@ class PVeRA(Targeted):
         "Share of the delta's inputs switched off at random while learning; 0.05–0.1 helps with little data.",
         ge=0,
         lt=1,
+        search=SearchRange(0, 0.2),
     )
 
     def config(self, setting):

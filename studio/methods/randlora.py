@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class RandLoRA(Targeted):
@@ -27,10 +27,20 @@ class RandLoRA(Targeted):
 
     name: Literal["randlora"] = option("randlora", "Method", "", hidden=True)
     rank: int = option(
-        32, "Rank r", "Width of each random matrix. Here less learns more: there are more matrices then.", ge=1, le=1024
+        32,
+        "Rank r",
+        "Width of each random matrix. Here less learns more: there are more matrices then.",
+        ge=1,
+        le=1024,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        640, "Alpha α", "Strength of the delta: it is scaled by α/r. Twenty times the rank is usual.", gt=0, le=65_536
+        640,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/r. Twenty times the rank is usual.",
+        gt=0,
+        le=65_536,
+        search=SearchRange(factor=4, log=True),
     )
 
     def config(self, setting):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from studio.methods.lora import LoRA
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class RsLoRA(LoRA):
@@ -28,8 +28,14 @@ class RsLoRA(LoRA):
         "Width of the two matrices. More learns more and costs more memory; 32 to 256 is what this scaling is for.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     alpha: float = option(
-        16, "Alpha α", "Strength of the delta: it is scaled by α/√r. Half the rank or less is usual.", gt=0, le=4096
+        16,
+        "Alpha α",
+        "Strength of the delta: it is scaled by α/√r. Half the rank or less is usual.",
+        gt=0,
+        le=4096,
+        search=SearchRange(factor=4, log=True),
     )
     rslora: Literal[True] = option(True, "Rank-stabilised scaling", "", hidden=True)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from studio.methods.saved_buffers import KeepsBuffers
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class TinyLoRA(KeepsBuffers, Targeted):
@@ -43,6 +43,7 @@ class TinyLoRA(KeepsBuffers, Targeted):
         "examples with answers need more.",
         ge=1,
         le=64,
+        search=SearchRange(2, 64, log=True),
     )
     shared: float = option(
         0.0,

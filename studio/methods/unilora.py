@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 
@@ -34,7 +34,14 @@ class UniLoRA(Targeted):
         ge=1,
         le=10_000_000,
     )
-    rank: int = option(4, "Rank r", "Width of the matrices that are filled; 4 is usual.", ge=1, le=512)
+    rank: int = option(
+        4,
+        "Rank r",
+        "Width of the matrices that are filled; 4 is usual.",
+        ge=1,
+        le=512,
+        search=SearchRange(2, 64, log=True),
+    )
     start: float = option(
         0.02,
         "Start",

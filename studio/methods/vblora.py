@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 from studio.words import Sentence
 
 
@@ -34,6 +34,7 @@ class VBLoRA(Targeted):
         "Width of the two matrices that are built. More learns more and costs more memory; 4 is usual.",
         ge=1,
         le=512,
+        search=SearchRange(2, 64, log=True),
     )
     vectors: int = option(
         64,

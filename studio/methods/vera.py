@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from studio.methods.targets import Targeted
 from studio.models.shape import Shape
-from studio.options import option
+from studio.options import SearchRange, option
 
 
 class VeRA(Targeted):
@@ -28,7 +28,12 @@ class VeRA(Targeted):
 
     name: Literal["vera"] = option("vera", "Method", "", hidden=True)
     rank: int = option(
-        256, "Rank r", "Width of the random matrices, which cost no trainable parameters; 256 is usual.", ge=1, le=4096
+        256,
+        "Rank r",
+        "Width of the random matrices, which cost no trainable parameters; 256 is usual.",
+        ge=1,
+        le=4096,
+        search=SearchRange(2, 64, log=True),
     )
 
     def config(self, setting):

@@ -1,6 +1,7 @@
 """Compare runs, part of the Train tab: choose past runs, overlay their curves, see what differs, rename, tag, delete.
 
-Comparing is `studio.runs`', the plot `run_curves`'. `build` also creates the ready-made comparisons, which land here.
+Comparing is `studio.runs`', the plot `run_curves`'. `build` also creates the ready-made comparisons and
+the search, whose runs land here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from studio.methods import METHODS
 from studio.runs import export, removal, search
 from studio.runs.comparison import compare
 from studio.runs.curves import Curves
-from studio.ui import ready_comparisons_panel
+from studio.ui import ready_comparisons_panel, search_panel
 from studio.ui.access import require_owner
 from studio.ui.downloads import TAKE, fresh_folder
 from studio.ui.html_parts import Board
@@ -85,10 +86,12 @@ def build(page: Page, changed: gr.Textbox):
     with gr.Accordion(page.t("Compare runs"), open=True, elem_id="compare-runs"):
         parts = _components(page)
     bind_ready = ready_comparisons_panel.build(page)
+    bind_search = search_panel.build(page)
 
     def bind_all():
         bind(page, parts, changed)
         bind_ready(parts.tag, parts.picked, _TO_COMPARISON)
+        bind_search(parts.tag, parts.picked, _TO_COMPARISON)
 
     return bind_all
 

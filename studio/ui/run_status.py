@@ -51,7 +51,7 @@ def status_html(page: Page, run: dict | None, plan: dict | None, request: str | 
         )
     state = run["state"]
     head = f'<div class="run-head"><h3>{e(run["name"])}</h3>{state_chip(page, state)}</div>'
-    reason = note(page.say(run["reason"]), "bad") if run["reason"] else ""
+    reason = note(page.say(run["reason"]), "bad" if state == "failed" else "warn") if run["reason"] else ""
     below = _done_html(page, run) if state == "done" else ""
     actions = _live_actions(page, run, request) if state in LIVE else _actions_after(page, run)
     return (

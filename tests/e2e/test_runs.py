@@ -7,6 +7,7 @@ import zipfile
 import pytest
 
 from studio.recipe import Recipe
+from studio.search import overview, plan
 from studio.training import checkpoints
 from tests.conftest import until
 from tests.e2e.pages import downloaded, open_studio, ready, start, status, tab
@@ -179,6 +180,33 @@ def test_a_diagnosis_is_read_and_its_button_starts_the_mended_run(studio, browse
     page.locator("#log-part button").first.click()
     page.get_by_label("Search in the log").fill("Back to the state")
     page.locator("#log mark").first.wait_for()
+    page.close()
+
+
+def test_better_settings_are_searched_and_used(studio, browser):
+    put_on_the_desk(studio, "", max_steps=6, evaluations=3)
+    page = open_studio(studio, browser)
+    tab(page, "Train")
+    page.locator("#search button").first.click()
+    page.locator("#search-space label", has_text="Rank and learning rate").last.click()
+    high = page.locator("#search-ranges").get_by_label("Rank r, to")
+    high.fill("1")
+    page.locator("#search-plan .notice", has_text="The second must be greater").wait_for()
+    high.fill("16")
+    page.fill("#search-tries input", "3")
+    page.locator("#search-plan", has_text="Up to 3 tries").wait_for()
+    page.click("#search-start")
+    page.locator("#search-board .search-tries tbody tr").nth(2).wait_for(timeout=90_000)
+    board = page.locator("#search-board")
+    board.get_by_text("rows that no try has seen").first.wait_for(timeout=90_000)
+    page.locator("#search-board .run-head .badge", has_text="Done").wait_for()
+    board.get_by_role("button", name="Use these settings").click()
+    (search,) = plan.listed(studio.home)
+    best = overview.overview(studio.home, studio.store, plan.read(studio.home, search)).best
+    rate = best.values["training.learning_rate"]
+    until(lambda: studio.store.note("draft")["training"]["learning_rate"] == rate, 20, "they are not used")
+    assert studio.store.note("draft")["method"]["rank"] == best.values["method.rank"] <= 16
+    assert studio.store.note("draft")["data"]["source"] == "captain"
     page.close()
 
 

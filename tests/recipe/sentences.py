@@ -149,6 +149,13 @@ SAID_ELSEWHERE = {
     "studio/data/findings.py": ("dataset.unit",),  # HAND_LISTED
     "studio/draft/editor.py": ("next(iter(preflight.problems.values()))",),  # sentences made elsewhere, here and below
     "studio/draft/ready_comparisons.py": ("method.title", "problem", "refused"),
+    "studio/search/control.py": ("next(iter(preflight.problems.values()))",),
+    "studio/search/driver.py": ("refused",),
+    "studio/search/space.py": (
+        "METHODS[recipe.method.name].title",
+        "cls.model_fields[parameter.key].title",
+    ),  # methods and their options
+    "studio/ui/search_panel.py": ("label",),  # translated already
     "studio/runs/removal.py": ("refused",),  # made by its own `refusal`
     "studio/ui/run_comparison.py": ("METHODS[name].title",),
     "studio/ui/chat_turn.py": ("next(iter(wrong.values()))",),

@@ -104,7 +104,7 @@ def test_one_run_is_named_and_several_get_tags(page):
 def test_visitors_delete_nothing_and_see_nothing_unless_the_owner_shows_recipes(page, monkeypatch):
     bound = {}
     with gr.Blocks() as demo:
-        page.run, page.changed, changed = gr.Textbox(), gr.Textbox(), gr.Textbox()
+        page.run, page.changed, changed, page.tabs = gr.Textbox(), gr.Textbox(), gr.Textbox(), gr.Tabs()
         run_comparison.build(page, changed)()
     for function in demo.fns.values():
         if function.fn:
