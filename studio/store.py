@@ -139,8 +139,8 @@ job.started, job.ended, job.signal, job.exit_code,
         return self._one(f"{self._RUNS} WHERE runs.id = ?", run_id)
 
     def runs(self, limit: int = 100) -> list[dict]:
-        """The newest `limit` runs in the form of `run`, newest first."""
-        return self._all(f"{self._RUNS} ORDER BY runs.created DESC, runs.rowid DESC LIMIT ?", limit)
+        """The newest `limit` runs in the form of `run`, the last created first, also if the clock was set back."""
+        return self._all(f"{self._RUNS} ORDER BY runs.rowid DESC LIMIT ?", limit)
 
     def latest_run(self) -> dict | None:
         found = self.runs(1)
