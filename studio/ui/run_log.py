@@ -82,6 +82,9 @@ class RunLog(gr.HTML):
         return {}
 
 
+NOTHING = -1  # `after` of a browser that has no line yet
+
+
 def more(page: Page, run_id: str, asked: Any) -> dict | None:
     """Return what the browser's log lacks; None if it has everything.
 
@@ -97,11 +100,11 @@ def more(page: Page, run_id: str, asked: Any) -> dict | None:
     # Messages are those of all attempts of the run, output is that of the newest one.
     known = told["run"] == run_id and (told["job"] == job or not output) and isinstance(told["after"], int)
     known = known and told["job"] is not None
-    start = max(0, told["after"]) if known else 0
+    start = max(NOTHING, told["after"]) if known else NOTHING
     if run is None:
-        lines, after, gap = [], 0, False
+        lines, after, gap = [], NOTHING, False
     elif output:
-        lines, after, gap = _output(log_path(page.home, job), start)
+        lines, after, gap = _output(log_path(page.home, job), max(0, start))
     else:
         lines, after, gap = _messages(page, run, start)
     if known and not lines and after == start:
@@ -118,7 +121,10 @@ def more(page: Page, run_id: str, asked: Any) -> dict | None:
 
 
 def _messages(page: Page, run: dict, after: int) -> tuple[list[dict], int, bool]:
-    """(lines, id of the newest event, whether there are more than are sent) of the events with an id above `after`."""
+    """(lines, id of the newest event, whether there are more than are sent) of the events with an id above `after`.
+
+    The line that says when the run started is no event: it is sent once, to who has `NOTHING`.
+    """
     events = page.store.select(
         "SELECT id, time, kind, data FROM events WHERE run_id = ? AND id > ? "
         "AND kind IN ('log', 'action', 'traceback') ORDER BY id DESC LIMIT ?",
@@ -127,9 +133,10 @@ def _messages(page: Page, run: dict, after: int) -> tuple[list[dict], int, bool]
         _LINES,
     )[::-1]
     lines = [_line(page, event) for event in events]
-    if after == 0 and run["started"] and len(events) < _LINES:
+    if after == NOTHING and run["started"] and len(events) < _LINES:
         started = page.t("Started on {device}.", device=run["device"])
         lines.insert(0, {"text": f"{_clock(run['started'])}  {started}"})
+        after = 0
     return lines, events[-1]["id"] if events else after, len(events) == _LINES
 
 

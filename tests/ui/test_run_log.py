@@ -55,6 +55,13 @@ def test_messages_are_sent_once(page, run):
     assert ask(page, run, known=second) is None
 
 
+def test_that_a_run_started_is_told_once_though_it_logs_nothing(page, run):
+    first = ask(page, run)
+    assert texts(first) == ["Started on cpu."] and ask(page, run, known=first) is None
+    log(page, run, "one")
+    assert texts(ask(page, run, known=first)) == ["one"]
+
+
 def test_of_a_long_log_the_tail_is_sent(page, run, monkeypatch):
     monkeypatch.setattr(run_log, "_LINES", 3)
     for number in range(9):
