@@ -208,13 +208,13 @@ def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, 
         page.wait_for_timeout(1000)
         sizes.clear()
         began = time.monotonic()
-        page.wait_for_timeout(5000)
-        seconds = time.monotonic() - began
+        while (seconds := time.monotonic() - began) < 5 or (len(sizes) < 4 and seconds < 60):
+            page.wait_for_timeout(200)
         measured = list(sizes)
     down = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in measured) / seconds
     up = sum(size["requestBodySize"] for size in measured) / seconds
     print(f"{len(measured)} answers: {down:.0f} B/s down with headers, {up:.0f} B/s of questions")
-    assert len(measured) >= 3
+    assert len(measured) >= 4
     assert down + up <= 2000
     assert max(drawn(page)["x"]) > before + 5 + 3 * speed  # … and the curve did grow
     shown = page.evaluate("() => document.querySelector('[data-key=loss] .lp-plot')._fullLayout.xaxis.range")
