@@ -199,6 +199,7 @@ def test_a_viewer_costs_at_most_two_kilobytes_a_second_and_keeps_the_zoom(page, 
     run = f"bytes-{before}"
     fill(store, run, 1, before + 5, seconds=1 / speed)
     show(page, run)
+    page.wait_for_function("() => !document.querySelector('.lp-status').textContent")  # the preview has given way
     page.evaluate("() => Plotly.relayout(document.querySelector('[data-key=loss] .lp-plot'), {'xaxis.range': [2, 4]})")
     sizes = []
     page.on(
