@@ -68,7 +68,8 @@ def test_two_adapters_are_chosen_and_fused(studio, open_page):
     """Stage 1 leaves two adapters in the library, stage 2 is told on the page which of them to fuse."""
     made = Runs(studio.home.root)
     for sample in ("captain", "extract"):
-        made.start("adapter", data={"source": sample}, max_steps=4)
+        made.create("adapter", data={"source": sample}, max_steps=4)  # the studio's own workers train them
+        studio.wait_for_run("done")
     page = open_page(studio.address)
     ready(page)
     tab(page, "Method")

@@ -71,20 +71,30 @@ class Runs:
         self.store = Store(self.home.database)
 
     def start(
+        self, method: dict | str = "lora", *, stop_after: int | None = None, kill_after: int | None = None, **recipe
+    ) -> str:
+        """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process,
+        for whose kill -9 `killed` waits. recipe: as for `create`. In a home where no supervisor takes jobs."""
+        run_id, job_id = self.create(method, **recipe)
+        if kill_after:
+            workers().begin(KILLED, str(self.home.root), str(job_id), str(kill_after), cwd=REPOSITORY)
+        else:
+            self._work(job_id, stop_after)
+        return run_id
+
+    def create(
         self,
         method: dict | str = "lora",
         *,
-        stop_after: int | None = None,
-        kill_after: int | None = None,
         task: dict | str = "chat",
         data: dict | None = None,
         machine: dict | None = None,
         model: dict | None = None,
         continues: dict | None = None,
         **training,
-    ) -> str:
-        """Run a short recipe to its end, or to a stop; returns the run's id. kill_after: begin it in another process,
-        for whose kill -9 `killed` waits. continues: the checkpoint of another run, {"run", "step"}."""
+    ) -> tuple[str, int]:
+        """Queue a short recipe; returns the ids of its run and its job. continues: the checkpoint of another run,
+        {"run", "step"}."""
         recipe = recipe_from(
             {
                 "data": few("captain") if data is None else {"source": "captain", "max_rows": 24, **data},
@@ -95,14 +105,7 @@ class Runs:
                 "training": {"learning_rate": 1e-3, **SHORT, **training},
             }
         )
-        run_id, job_id = self.store.create_run(
-            "test", recipe.to_dict(), "cpu", {"from": continues} if continues else None
-        )
-        if kill_after:
-            workers().begin(KILLED, str(self.home.root), str(job_id), str(kill_after), cwd=REPOSITORY)
-        else:
-            self._work(job_id, stop_after)
-        return run_id
+        return self.store.create_run("test", recipe.to_dict(), "cpu", {"from": continues} if continues else None)
 
     def killed(self, run_id: str) -> None:
         """Wait until the run that was begun last is killed; then say of it what the supervisor says."""
