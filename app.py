@@ -22,7 +22,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
 
     from studio.jobs import client
-    from studio.library import shelf
+    from studio.library import adapter_store
     from studio.store import Store
     from studio.ui.idle import Attention
     from studio.ui.launch import launch
@@ -31,7 +31,7 @@ def main() -> None:
     demo = build(home)
     launch(demo, port=asked.port, open_browser=asked.open, block=False)
     store = Store(home.database)
-    shelf.repair(home, store)
+    adapter_store.repair(home, store)
     client.register_window(home)
     attention = Attention(demo, store)
     try:

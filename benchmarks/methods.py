@@ -109,17 +109,17 @@ def measure(name: str, sample: str, folder: str, answer) -> None:
     """Teach once, in this process; the row goes into the pipe `answer`."""
     import torch
 
-    from tests.methods.method_cases import Shelf, made
+    from tests.methods.method_cases import TrainedAdapters, made
 
     torch.set_num_threads(1)
-    bench = Shelf(Path(folder))
-    options = json.loads(made(name, bench)[0].model_dump_json())  # with the adapters that it builds on, where it does
+    adapters = TrainedAdapters(Path(folder))
+    options = json.loads(made(name, adapters)[0].model_dump_json())  # with those that it builds on
     rate = RATES.get(name, RATE * METHODS[name].learning_rate)
     began = time.process_time()
-    run = bench.runs.start(
+    run = adapters.runs.start(
         options, data=SAMPLES[sample], learning_rate=rate, **{"max_steps": None, "save_steps": 100_000, **BUDGET}
     )
-    seconds, store, home = time.process_time() - began, bench.runs.store, bench.runs.home
+    seconds, store, home = time.process_time() - began, adapters.runs.store, adapters.runs.home
     card = store.adapter(run)["card"]
     rows = [json.loads(line) for line in (home.run(run) / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
     style = (

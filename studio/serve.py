@@ -15,7 +15,7 @@ from pathlib import Path
 
 from studio.chat.serving import endpoint, snippets
 from studio.home import Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.store import Store
 from studio.words import StudioError
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _adapters(options: argparse.Namespace, store: Store) -> list[dict]:
     """The adapters to serve, as rows of the library; an adapter from a folder gets the folder's name as its id."""
-    library = shelf.listing(store)
+    library = adapter_store.listing(store)
     if not options.adapters:
         if not options.base:
             raise StudioError("Name the adapters to serve, or a base model with --base.")

@@ -18,7 +18,7 @@ import uvicorn
 from studio.chat.classifier import Classifiers
 from studio.chat.engine import Engine
 from studio.chat.service import Service
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.models.resolve import resolve_folder
@@ -40,7 +40,7 @@ def serve(job) -> dict:
     listener = listen("127.0.0.1", payload.get("port") or 0)
     engine = load_engine(job)
     token = payload.get("key") or secrets.token_urlsafe(32)
-    service = Service(engine, token, lambda: shelf.listing(job.store, base=payload["model"]), job.home.root)
+    service = Service(engine, token, lambda: adapter_store.listing(job.store, base=payload["model"]), job.home.root)
     server, thread = start_server(service, listener)
     job.result({"port": listener.getsockname()[1], "token": token, "model": payload["model"]})
     job.doing(Sentence("Ready to chat with {model}", model=payload["model"]))
@@ -90,7 +90,7 @@ def load_engine(job) -> Engine | Classifiers:
         "precision": payload.get("precision") or "auto",
         "device": getattr(job, "torch_device", None) or payload.get("device") or "cpu",
     }
-    find = lambda adapter_id: shelf.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
+    find = lambda adapter_id: adapter_store.find(job.home, job.store, adapter_id)[:2]  # noqa: E731
     folder = resolve_folder(payload["model"], payload.get("revision"))
     if payload.get("head") == "classification":
         return Classifiers(folder, name=payload["model"], load_options=load_options, find=find)

@@ -19,7 +19,7 @@ import yaml
 
 from studio.export.source import Source, find_source
 from studio.home import Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.library.card import model_card, public, public_name
 from studio.store import Store
 from studio.words import StudioError
@@ -80,7 +80,7 @@ def write_zip(source: Source, folder: Path) -> Path:
 
 def files_to_take(source: Path, *, whole: bool) -> list[Path]:
     """The files that peft or transformers needs, in a fixed order; those of the members of an ensemble included."""
-    files = sorted(path for path in source.iterdir() if path.is_file() and path.name != shelf.CARD)
+    files = sorted(path for path in source.iterdir() if path.is_file() and path.name != adapter_store.CARD)
     if not whole:
         return [path for path in [*files, *sorted(source.glob("member*/*"))] if path.name in _ADAPTER_FILES]
     return [path for path in files if path.suffix in _MODEL_FILES or path.name in _TEXT_FILES]

@@ -7,7 +7,7 @@ from studio.export.source import find_source
 from studio.export.targets import Target, require_target
 from studio.export.work import Work, disk_is_full
 from studio.jobs.job import Job
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.options import require_valid
 from studio.words import Sentence, StudioError
 
@@ -76,7 +76,7 @@ def add_merged(work: Work) -> str:
         "proof": proof.to_json(),
     }
     card.pop("finished", None)
-    return shelf.add(
+    return adapter_store.add(
         work.home,
         work.job.store,
         source=work.folder,

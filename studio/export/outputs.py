@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studio.home import Home, safe_name
-from studio.library.shelf import sync_folder
+from studio.library.adapter_store import sync_folder
 from studio.store import Store
 from studio.words import StudioError
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studio.home import Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS
 from studio.models.chat_tokenizer import read_json_object
 from studio.models.resolve import local_folder, resolve_folder
@@ -100,5 +100,5 @@ class Source:
 
 def find_source(home: Home, store: Store, adapter_id: str) -> Source:
     """The adapter of the library with this id. Raises StudioError if it is not there any more."""
-    folder, card, name = shelf.find(home, store, adapter_id)
+    folder, card, name = adapter_store.find(home, store, adapter_id)
     return Source(adapter_id, name, folder, card)

@@ -1,6 +1,6 @@
 """The library of finished adapters: storage and listing, model cards, export as zip, merging into a full model.
 
-    shelf.py       adds, renames, annotates, deletes and restores adapters; repairs the library after a crash
+    adapter_store.py       adds, renames, annotates, deletes and restores adapters; repairs the library after a crash
     search.py      finds, filters, sorts and pages adapters with one SQLite query
     lineage.py     what an adapter was made from, and what was made from it
     comparison.py  adapters side by side: recipes, metrics, curves; weight_norms.py reads their weights for it

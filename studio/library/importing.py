@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
 from studio.data import archive
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.library.import_checks import CONFIG, WEIGHTS, check_adapter, refuse_pickles
 from studio.words import Sentence, StudioError
 
@@ -49,7 +49,7 @@ def import_adapter(job) -> dict:
         card = check_adapter(files, title, base=payload.get("base"))
         job.check_stop()
         name = (payload.get("name") or "").strip() or _name(title)
-        adapter = shelf.add(
+        adapter = adapter_store.add(
             job.home,
             job.store,
             source=files,

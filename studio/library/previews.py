@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from studio.home import PREVIEW, Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.store import Store
 
 _LIFETIME = 86_400.0  # seconds
@@ -28,7 +28,7 @@ def preview_id(key: str) -> str:
 def add(home: Home, store: Store, *, source: Path, name: str, card: dict, preview: str) -> str:
     """Copy the adapter in `source` to the previews, under the id `preview`; returns the id. Removes old previews."""
     sweep(home, store)
-    return shelf.add(home, store, source=source, name=name, run_id=None, card=card, adapter_id=preview)
+    return adapter_store.add(home, store, source=source, name=name, run_id=None, card=card, adapter_id=preview)
 
 
 def save(home: Home, store: Store, preview: str, name: str) -> str:
@@ -36,9 +36,9 @@ def save(home: Home, store: Store, preview: str, name: str) -> str:
 
     Raises StudioError for an invalid name, or if the preview is not there any more.
     """
-    folder, card, _ = shelf.find(home, store, preview)
+    folder, card, _ = adapter_store.find(home, store, preview)
     new = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-    shelf.add(home, store, source=folder, name=name, run_id=None, card=card, adapter_id=new)
+    adapter_store.add(home, store, source=folder, name=name, run_id=None, card=card, adapter_id=new)
     discard(home, store, preview)
     return new
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from studio.jobs.job import Job
-from studio.library import lineage, previews, shelf
+from studio.library import adapter_store, lineage, previews
 from studio.merging import blend as blending
 from studio.merging import convert as converting
 from studio.merging.lora_delta import Approximation, total_error
@@ -37,7 +37,7 @@ def blend(job: Job) -> dict:
     ids, weights = job.payload["adapters"], job.payload["weights"]
     method = job.payload["method"]
     how = require_valid(blending.METHODS[method["name"]], method)
-    parts = [shelf.find(job.home, job.store, adapter) for adapter in ids]
+    parts = [adapter_store.find(job.home, job.store, adapter) for adapter in ids]
     named = [(name, folder, card) for folder, card, name in parts]
     if refusal := blending.refusal(named, weights):
         raise StudioError(refusal)
@@ -76,7 +76,7 @@ def convert(job: Job) -> dict:
 
     adapter = job.payload["adapter"]
     options = require_valid(converting.ConvertOptions, job.payload["options"])
-    source, card, name = shelf.find(job.home, job.store, adapter)
+    source, card, name = adapter_store.find(job.home, job.store, adapter)
     if refusal := converting.refusal(source, card, name):
         raise StudioError(refusal)
     preview = _preview_id(job)
@@ -129,11 +129,11 @@ def switch(job: Job) -> dict:
     from studio.merging.task_switch import switch_task
 
     model_id, adapter = job.payload["model"], job.payload["adapter"]
-    folder, card, _ = shelf.find(job.home, job.store, model_id)
-    new, new_card, new_name = shelf.find(job.home, job.store, adapter)
+    folder, card, _ = adapter_store.find(job.home, job.store, model_id)
+    new, new_card, new_name = adapter_store.find(job.home, job.store, adapter)
     if refusal := switch_refusal(card, adapter, new_card, new_name):
         raise StudioError(refusal)
-    old = shelf.find(job.home, job.store, lineage.merged_adapter(card))[0]
+    old = adapter_store.find(job.home, job.store, lineage.merged_adapter(card))[0]
 
     def doing(sentence: Sentence) -> None:
         job.check_stop()
@@ -152,7 +152,7 @@ def switch(job: Job) -> dict:
             "summary": f"{new_card.get('summary', '')}, merged",
             "parents": [lineage.parent(adapter, new_name, "merged")],
         }
-        shelf.add(
+        adapter_store.add(
             job.home,
             job.store,
             source=half,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio.home import Home
 from studio.jobs.job import Job
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.models.load import compute_dtype
 from studio.models.resolve import resolve_folder
 from studio.models.rope_scaling import apply_adapter
@@ -49,7 +49,7 @@ def judge(job: Job) -> dict:
     adapter = ((run or {}).get("result") or {}).get("adapter")
     if not adapter:
         raise StudioError("There is no run '{run}' any more.", run=job.run_id)
-    saved = shelf.find(job.home, job.store, adapter)[0]
+    saved = adapter_store.find(job.home, job.store, adapter)[0]
     place = folder(job.home, plan.id)
     recipe = recipe_from(run["recipe"])
     rows = place / "rows"

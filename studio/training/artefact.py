@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from studio.jobs.job import Job
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import Method
 from studio.models.model_types import loader
 from studio.models.rope_scaling import read_rope_scaling
@@ -53,7 +53,7 @@ def add_to_library(
     facts: dict | None = None,
 ) -> str:
     """Add the artefact in `folder` to the library and return its id. facts: more entries for its card."""
-    return shelf.add(
+    return adapter_store.add(
         job.home,
         job.store,
         source=folder,

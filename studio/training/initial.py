@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from studio.jobs.job import Job
-from studio.library import continuing, lineage, shelf
+from studio.library import adapter_store, continuing, lineage
 from studio.recipe import Recipe
 from studio.training.strategy import ranks
 from studio.words import StudioError
@@ -36,7 +36,7 @@ def keep_initial_adapter(job: Job, recipe: Recipe) -> None:
         return
     if refusal := continuing.mismatch(job.store, recipe):
         raise StudioError(refusal)
-    source, _, name = shelf.find(job.home, job.store, recipe.model.adapter)
+    source, _, name = adapter_store.find(job.home, job.store, recipe.model.adapter)
     half = kept.with_name(f"{_NAME}.half")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)

@@ -23,7 +23,7 @@ from studio.forecast.memory import memory_parts, precision_of
 from studio.forecast.speed import total_steps
 from studio.jobs.failure_reasons import is_out_of_memory
 from studio.jobs.job import Job, Stopped
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.library.card import public
 from studio.methods import Setting
 from studio.models.load import compute_dtype
@@ -127,7 +127,7 @@ def wrapped_model(job: Job, kind: Kind, material: TrainingData) -> tuple[torch.n
         training.seed,
         kind.base,
         kind.batches(material),
-        lambda adapter: shelf.find(job.home, job.store, adapter)[0],
+        lambda adapter: adapter_store.find(job.home, job.store, adapter)[0],
         lambda name, make: once(job.home.run(job.run_id), name, make),
     )
     model = method.wrap(model, setting)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from studio.jobs import client
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.merging import blend as blending
 from studio.ui.form import OptionForm, form_values
 from studio.ui.html_parts import note
@@ -126,7 +126,7 @@ def _explained(page: Page, name: str) -> str:
 
 def offered(page: Page, ids: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
     """(choices, those of `ids` that can be chosen): the LoRA adapters of the base model of the first one."""
-    rows = [row for row in shelf.listing(page.store) if row["card"].get("artefact_type") == "LORA"]
+    rows = [row for row in adapter_store.listing(page.store) if row["card"].get("artefact_type") == "LORA"]
     known = {row["id"]: row for row in rows}
     ids = [adapter for adapter in ids or [] if adapter in known]
     if ids:

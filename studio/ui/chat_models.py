@@ -7,7 +7,7 @@ from functools import partial
 import gradio as gr
 
 from studio.chat.adapter_scale import scale_refusal
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.ui import class_playground
 from studio.ui.access import may_change
 from studio.ui.chat_layout import COLUMNS, ChatParts
@@ -57,7 +57,7 @@ def offers(page: Page, base: str, chosen: list[str], *, owner: bool) -> list:
     has adapters, the choice becomes the base model and its newest adapter; a classifier is chosen without the base
     model.
     """
-    rows = [*shelf.listing(page.store, shown_only=not owner), *(page.store.previews() if owner else [])]
+    rows = [*adapter_store.listing(page.store, shown_only=not owner), *(page.store.previews() if owner else [])]
     bases = list(
         dict.fromkeys(
             [
@@ -138,7 +138,7 @@ def require_available(page: Page, base: str, models: list[str], *, owner: bool) 
     adapter or the base model.
     """
     previews = page.store.previews() if owner else []
-    shown = {row["id"] for row in [*shelf.listing(page.store, shown_only=not owner), *previews]}
-    bases = {"starter", *(row["card"]["base"] for row in shelf.listing(page.store, shown_only=True))}
+    shown = {row["id"] for row in [*adapter_store.listing(page.store, shown_only=not owner), *previews]}
+    bases = {"starter", *(row["card"]["base"] for row in adapter_store.listing(page.store, shown_only=True))}
     if any(model != BASE and model not in shown for model in models) or not (owner or base in bases):
         raise StudioError("One of the chosen models is not there any more; choose again who answers.")

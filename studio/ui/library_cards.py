@@ -1,6 +1,6 @@
 """The Library's adapters as compact cards, one page at a time, and the buttons of what can be done with one.
 
-At most PAGE cards are drawn, without recipes and notes, so that the page's weight does not grow with the shelf.
+At most PAGE cards are drawn, without recipes and notes: the page weighs the same however many adapters there are.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import gradio as gr
 import yaml
 
 from studio.forecast import duration
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.library.lineage import RELATIONS, Relative
 from studio.ui.html_parts import Board, button, chip, e, facts, number, size
 from studio.ui.library_cards import all_buttons, metrics
@@ -20,7 +20,7 @@ TITLE = "Details"
 def build(page: Page):
     """Create the panel, hidden; return a function that binds its event handlers.
 
-    Its buttons and links act like those of the cards: `page.parts["library-about"]`, whose clicks the shelf handles.
+    Its buttons and links act like those of the cards: `page.parts["library-about"]`, which the Library tab handles.
     """
     with gr.Column(visible=False, elem_id="library-details") as panel:
         about = Board(elem_id="library-about")
@@ -62,15 +62,15 @@ def build(page: Page):
             (adapter,) = Opened.parse(text).adapters
             added = [item for item in (new_tags or "").split(",") if item.strip()]
             before = page.store.adapter(adapter)["card"].get("tags") or []
-            shelf.annotate(page.home, page.store, adapter, notes=new_notes or "", tags=[*before, *added])
-            shelf.rename(page.home, page.store, adapter, new_name)
+            adapter_store.annotate(page.home, page.store, adapter, notes=new_notes or "", tags=[*before, *added])
+            adapter_store.rename(page.home, page.store, adapter, new_name)
             return [*show(text), page.stamp("library")]
 
         def remove_tag(text: str, event: gr.EventData) -> list:
             (adapter,) = Opened.parse(text).adapters
             row = page.store.adapter(adapter)
             left = [item for item in row["card"].get("tags") or [] if item != event.item]
-            shelf.annotate(page.home, page.store, adapter, tags=left)
+            adapter_store.annotate(page.home, page.store, adapter, tags=left)
             return [tags_html(page, page.store.adapter(adapter)), page.stamp("library")]
 
         page.on(opened.change, show, opened, shown, changes=True)

@@ -1,6 +1,6 @@
-"""The seam between the Library's shelf and its panels (export, compare, …), which work on the adapters chosen there.
+"""The seam between the Library tab and its panels (export, compare, …), which work on the adapters chosen there.
 
-A panel is a module with `build(page) -> Callable[[], None]`, as a tab is one. The shelf keeps what is open in the
+A panel is a module with `build(page) -> Callable[[], None]`, as a tab is one. The tab keeps what is open in the
 hidden component `page.parts["library-opened"]`, as the text of an `Opened`; a panel binds its `change` event, shows
 itself when its own name stands there, and hides otherwise. This module does not depend on what the panels do.
 

@@ -1,4 +1,4 @@
-"""The Library tab: a shelf of adapters to search, filter, select and work on.
+"""The Library tab: adapters to search, filter, select and work on.
 
 The operations are implemented in `studio.library`; this module binds what is shown (`library_view`, `library_cards`,
 `library_bar`) and the panels that work on chosen adapters (`library_panel`) to each other.
@@ -13,7 +13,7 @@ from types import ModuleType
 import gradio as gr
 
 from studio.export import outputs
-from studio.library import continuing, shelf
+from studio.library import adapter_store, continuing
 from studio.ui import (
     blend_panel,
     convert_panel,
@@ -54,7 +54,7 @@ _TO_PANEL = """(opened) => {
 
 @dataclass
 class Parts:
-    """The components that a click on the shelf may update."""
+    """The components that a click on a card may update."""
 
     controls: Controls
     cards: Board
@@ -96,7 +96,7 @@ def build(page: Page):
 
 
 def bind(page: Page, parts: Parts, pulse: Pulse, changed: gr.Textbox) -> None:
-    """Bind the event handlers of the shelf. changed: a stamp that the panels renew after they changed an adapter."""
+    """Bind the event handlers of the tab. changed: a stamp that the panels renew after they changed an adapter."""
     controls, inputs = parts.controls, set(parts.controls.inputs)
 
     def press(values: dict, event: gr.EventData):
@@ -128,7 +128,7 @@ def bind(page: Page, parts: Parts, pulse: Pulse, changed: gr.Textbox) -> None:
 
 
 def stamp(page: Page, view: View, owner: bool) -> str:
-    """Return a text that changes when the shelf has to be drawn anew: with the adapters, the newest export, the view.
+    """Return a text that changes when the cards have to be drawn anew: with the adapters, the newest export, the view.
 
     Which adapters are selected is not part of it, because the browser shows that itself.
     """
@@ -182,20 +182,20 @@ def act(page: Page, parts: Parts, what: str, adapter: str, view: View) -> dict:
         case "delete" | "delete-selected":
             for each in (adapter,) if adapter else view.selected:
                 if adapter or store.adapter(each):
-                    shelf.delete(home, store, each)
+                    adapter_store.delete(home, store, each)
             gone = {adapter} if adapter else set(view.selected)
             view = view._replace(chosen=",".join(each for each in view.selected if each not in gone))
             clean[parts.opened] = ""
         case "restore":
-            shelf.restore(home, store, adapter)
+            adapter_store.restore(home, store, adapter)
         case "remove":
-            shelf.remove(home, store, adapter)
+            adapter_store.remove(home, store, adapter)
             outputs.sweep(home, store)
         case "empty":
-            shelf.empty_trash(home, store)
+            adapter_store.empty_trash(home, store)
             outputs.sweep(home, store)
         case "show" | "hide":
-            shelf.show(home, store, adapter, what == "show")
+            adapter_store.show(home, store, adapter, what == "show")
         case _ if what in PANELS:
             opened = Opened(what, (adapter,) if adapter else view.selected)
             return {**clean, parts.opened: str(opened)}

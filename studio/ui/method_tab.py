@@ -13,7 +13,7 @@ import gradio as gr
 from studio import hardware
 from studio.forecast import fits
 from studio.jobs import client
-from studio.library import continuing, shelf
+from studio.library import adapter_store, continuing
 from studio.methods import FAMILIES, METHODS, Method
 from studio.models.catalogue import catalogue, catalogue_entry
 from studio.models.resolve import is_hub_id, local_folder
@@ -217,7 +217,7 @@ def adapters(page: Page, kind: str, made_with: dict) -> dict[str, str]:
     These are the adapters that ship as `kind`, were trained with the method options `made_with`, and belong to the
     draft's base model.
     """
-    rows = shelf.listing(page.store, base=page.editor.draft()["model"].get("name", ""))
+    rows = adapter_store.listing(page.store, base=page.editor.draft()["model"].get("name", ""))
     return {
         row["id"]: f"{row['name']} · {row['card'].get('summary', '')}"
         for row in rows

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from studio.library.shelf import good_name, good_tags
+from studio.library.adapter_store import good_name, good_tags
 from studio.methods import METHODS
 from studio.runs import export, removal, search
 from studio.runs.comparison import compare

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from studio.chat import client, serving
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.ui.html_parts import facts, note
 from studio.ui.page import Page
 from studio.words import StudioError
@@ -120,7 +120,7 @@ def view(page: Page, base: str, show_key: bool) -> list:
     at = serving.endpoint(page.home)
     job = serving.served_job(page.store)
     key = at.key if show_key else _HIDDEN_KEY
-    rows = shelf.listing(page.store, base=job["payload"]["model"] if job else base)
+    rows = adapter_store.listing(page.store, base=job["payload"]["model"] if job else base)
     model = rows[0]["name"] if rows else "base"
     texts = serving.snippets(at.url, key, model)
     return [

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from studio.jobs import client
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.merging import jobs
 from studio.ui.html_parts import Board, facts, note
 from studio.ui.library_panel import Opened
@@ -102,7 +102,7 @@ def offered(page: Page, row: dict) -> list[tuple[str, str]]:
     """(title, id) of the adapters whose task the model in `row` can get."""
     return [
         (f"{other['name']} · {other['card'].get('summary', '')}", other["id"])
-        for other in shelf.listing(page.store)
+        for other in adapter_store.listing(page.store)
         if jobs.switch_refusal(row["card"], other["id"], other["card"], other["name"]) is None
     ]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from studio.home import Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.store import Store
 from tests.chat.tiny_models import make_adapter, make_model
 
@@ -34,5 +34,5 @@ def adapter_home(models, tmp_path_factory):
         if folder.name != "base":
             kind = "model" if folder.name == "whole" else "adapter"
             card = {"kind": kind, "method": folder.name, "base": str(models / "base"), "task": "chat"}
-            shelf.add(home, store, source=folder, name=folder.name, run_id=folder.name, card=card)
+            adapter_store.add(home, store, source=folder, name=folder.name, run_id=folder.name, card=card)
     return home

@@ -16,7 +16,7 @@ from studio.chat.engine import Engine
 from studio.chat.fair_lock import FairLock
 from studio.chat.sampling import Sampling
 from studio.chat.stream_decoder import StreamDecoder
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.store import Store
@@ -34,7 +34,7 @@ def new_engine(home, models, **more):
         ChatTokenizer(models / "base"),
         name=str(models / "base"),
         load_full_model=load_base,
-        find=lambda key: shelf.find(home, store, key)[:2],
+        find=lambda key: adapter_store.find(home, store, key)[:2],
         **more,
     )
 
@@ -178,10 +178,10 @@ def broken_adapters(adapter_home, models, tmp_path_factory):
     for name, change in changes.items():
         shutil.copytree(models / "lora", root / name)
         change(root / name)
-        shelf.add(
+        adapter_store.add(
             adapter_home, store, source=root / name, name=name, run_id=name, card={"base": base, "kind": "adapter"}
         )
-    shelf.add(
+    adapter_store.add(
         adapter_home,
         store,
         source=models / "lora",

@@ -19,7 +19,7 @@ from studio.chat.server import listen, load_engine, serve, start_server
 from studio.chat.service import MAX_WAITING, Service
 from studio.home import STARTER, Home
 from studio.jobs.job import Job
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.store import Store
 from studio.tasks import IGNORED
@@ -199,7 +199,7 @@ def service(adapter_home, models):
     """The service itself, without a job, and a client of it."""
     store = Store(adapter_home.database)
     job = Job(store.job(store.queue_job("chat", {"model": str(models / "base")})), store, adapter_home)
-    own = Service(load_engine(job), "key", lambda: shelf.listing(store), adapter_home.root)
+    own = Service(load_engine(job), "key", lambda: adapter_store.listing(store), adapter_home.root)
     listener = listen("127.0.0.1", 0)
     server, thread = start_server(own, listener)
     yield own, openai.OpenAI(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", api_key="key", max_retries=0)
@@ -280,7 +280,7 @@ def tool_api(tmp_path_factory):
     memorised(root / "adapter", records)
     home = Home(root / "home")
     card = {"kind": "adapter", "method": "lora", "base": "starter", "task": "chat"}
-    shelf.add(home, Store(home.database), source=root / "adapter", name="Weather", run_id="weather", card=card)
+    adapter_store.add(home, Store(home.database), source=root / "adapter", name="Weather", run_id="weather", card=card)
     server, store, job_id, thread = start(home, "starter")
     yield client_of(server)
     store.command(job_id, "stop")

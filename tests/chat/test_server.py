@@ -252,7 +252,7 @@ def test_a_server_is_reused_only_with_the_same_settings(tmp_path, monkeypatch):
 
 def test_the_window_needs_no_torch():
     code = (
-        "import sys, studio.chat.client, studio.chat.sampling, studio.library.shelf, studio.export.archive; "
+        "import sys, studio.chat.client, studio.chat.sampling, studio.library.adapter_store, studio.export.archive; "
         "assert not {'torch', 'transformers', 'peft', 'gradio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)

@@ -4,7 +4,7 @@ fidelity seen, and saved; what cannot be blended says why."""
 import pytest
 
 from studio.home import STARTER
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from tests.conftest import until
 from tests.e2e.pages import ask, open_studio, tab
 
@@ -24,7 +24,7 @@ def page(studio, browser, tmp_path_factory):
         card = {"kind": "adapter", "method": "dora" if adapter == "dora" else "lora", "summary": "LoRA r=4",
                 "artefact_type": "LORA", "base": "starter", "task": "chat", "data": "captain.jsonl",
                 "rows": 4}  # fmt: skip
-        shelf.add(studio.home, studio.store, source=folder / adapter, name=name, run_id=None, card=card,
+        adapter_store.add(studio.home, studio.store, source=folder / adapter, name=name, run_id=None, card=card,
                   adapter_id=adapter)  # fmt: skip
     page = open_studio(studio, browser)
     tab(page, "Library")
@@ -34,7 +34,7 @@ def page(studio, browser, tmp_path_factory):
 
 
 def open_panel(page, panel: str, *adapters: str) -> None:
-    """Open a panel of the Library as the shelf does it: by the text in its hidden component."""
+    """Open a panel of the Library as its buttons do: by the text in its hidden component."""
     page.evaluate(
         """text => {
           const box = document.querySelector('#library-opened textarea, #library-opened input');

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from tests.e2e.pages import ask, downloaded, open_studio, tab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -27,7 +27,9 @@ def add_adapter(studio, folder: Path) -> None:
             torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
     card = {"kind": "adapter", "method": "lora", "base": "starter", "task": "chat", "summary": "LoRA r=4"}
-    shelf.add(studio.home, studio.store, source=folder, name="Parrot", run_id=None, adapter_id="parrot", card=card)
+    adapter_store.add(
+        studio.home, studio.store, source=folder, name="Parrot", run_id=None, adapter_id="parrot", card=card
+    )
 
 
 @pytest.fixture(scope="module")

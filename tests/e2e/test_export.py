@@ -8,7 +8,7 @@ import pytest
 
 from studio.export import outputs
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from tests.conftest import until
 from tests.e2e.pages import downloaded, open_studio, tab
 
@@ -34,7 +34,7 @@ def page(studio, browser, tmp_path_factory):
             "summary": name, "artefact_type": config.peft_type.value, "rows": 4, "data": "captain.jsonl",
         }  # fmt: skip
         title = LONG if name == "lora" else "A prompt"
-        shelf.add(studio.home, studio.store, source=folder / name, name=title, run_id=name, card=card)
+        adapter_store.add(studio.home, studio.store, source=folder / name, name=title, run_id=name, card=card)
     page = open_studio(studio, browser)
     tab(page, "Library")
     yield page

@@ -3,7 +3,7 @@
 import pytest
 
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from tests.conftest import Studio, until
 from tests.e2e.pages import ready, tab
 from tests.library.many import fill
@@ -41,7 +41,7 @@ def real_adapter(studio, folder) -> None:
         "task": "chat",
         "recipe": recipe,
     }
-    shelf.add(studio.home, studio.store, source=folder, name="First mate", run_id="mate", card=card)
+    adapter_store.add(studio.home, studio.store, source=folder, name="First mate", run_id="mate", card=card)
 
 
 def shows(page, selector: str, *words: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from studio.export.archive import zip_adapter
+from studio.library import adapter_store
 from studio.library import card as cards
-from studio.library import shelf
 from studio.words import StudioError
 from tests.export.conftest import run_export
 from tests.fresh import fresh_python
@@ -38,7 +38,7 @@ def shelved(home, store, models):
             "seconds": 40.2,
             "recipe": recipe,
         }
-        shelf.add(home, store, source=models / kind, name=f"My {kind}: 船长 / v1", run_id=kind, card=card)
+        adapter_store.add(home, store, source=models / kind, name=f"My {kind}: 船长 / v1", run_id=kind, card=card)
     return base
 
 
@@ -95,7 +95,7 @@ def test_a_lent_chat_template_travels_along(home, store, tmp_path):
     base = make_model(tmp_path / "bare", template=None)
     adapter = make_adapter(base, tmp_path / "adapter", "lora")
     (adapter / "chat_template.jinja").write_text(template("chatml"))
-    shelf.add(
+    adapter_store.add(
         home,
         store,
         source=adapter,
@@ -175,7 +175,7 @@ def test_merged_models_answer_like_their_adapter_and_load_anywhere(
     for kind in ("lora", "ia3"):
         result = run_export(home, store, kind, "merged")
         assert result["adapter"] == f"{kind}-merged" and result["proofs"][0]["difference"] <= 1e-4
-        folder, card, name = shelf.find(home, store, result["adapter"])
+        folder, card, name = adapter_store.find(home, store, result["adapter"])
         assert card["kind"] == "model" and name.endswith("(merged)") and "merged" in card["summary"]
         assert greedy(folder, None) == greedy(models / "base", models / kind)
         assert card["parents"] == [{"id": kind, "name": f"My {kind}: 船长 / v1", "relation": "merged"}]

@@ -10,7 +10,7 @@ import torch
 from studio.export import gguf_write
 from studio.export.source import Source
 from studio.export.targets import TARGETS
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.models.chat_tokenizer import ChatTokenizer
 from tests.export.conftest import run_export
 from tests.export.llama_cpp import LlamaCpp
@@ -33,9 +33,9 @@ def folders(tmp_path_factory):
 
 
 def whole(home, store, folder, adapter_id="whole"):
-    """Put the model in `folder` on the shelf as a whole model."""
+    """Put the model in `folder` in the library as a whole model."""
     card = {"kind": "model", "base": str(folder), "task": "chat", "method": "full", "summary": "full"}
-    return shelf.add(home, store, source=folder, name=adapter_id, run_id=adapter_id, card=card)
+    return adapter_store.add(home, store, source=folder, name=adapter_id, run_id=adapter_id, card=card)
 
 
 def gguf_files(home, result):
@@ -97,7 +97,7 @@ def make_lora(base, folder, **settings):
 
 def add_lora(home, store, base, folder, adapter_id="lora"):
     card = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "artefact_type": "LORA"}
-    return shelf.add(home, store, source=folder, name=adapter_id, run_id=adapter_id, card=card)
+    return adapter_store.add(home, store, source=folder, name=adapter_id, run_id=adapter_id, card=card)
 
 
 @pytest.mark.slow

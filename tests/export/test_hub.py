@@ -12,7 +12,7 @@ from PIL import Image
 from studio.export import outputs, token_handover
 from studio.export.job import export
 from studio.jobs.job import Job
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.words import StudioError
 from tests.conftest import free_port
 from tests.export.hub_server import READ_ONLY, RIGHT, HubServer
@@ -47,7 +47,7 @@ def adapter(home, store, models):
         "metrics": {"exact_match": 0.85, "base_exact_match": 0.05, "intervals": {"exact_match": interval}},
     }  # fmt: skip
     (models / "base" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# base\n")
-    return shelf.add(home, store, source=models / "lora", name="Captain 船长", run_id=run, card=card)
+    return adapter_store.add(home, store, source=models / "lora", name="Captain 船长", run_id=run, card=card)
 
 
 def publish(home, store, adapter, token=RIGHT, target="hub", **options):

@@ -12,7 +12,7 @@ from studio.export.proof import BOUNDS, Reader
 from studio.export.source import find_source
 from studio.export.targets import TARGETS
 from studio.jobs.job import Job, Stopped
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.words import StudioError
 from tests.export.conftest import run_export
 
@@ -23,7 +23,7 @@ def add(home, store, models, kind="lora", adapter_id=None, **card):
         "artefact_type": kind.upper(), "base": str(models / "base"), "task": "chat", **card,
     }  # fmt: skip
     adapter_id = adapter_id or kind
-    return shelf.add(home, store, source=models / kind, name=f"My {kind}", run_id=adapter_id, card=card)
+    return adapter_store.add(home, store, source=models / kind, name=f"My {kind}", run_id=adapter_id, card=card)
 
 
 def left(home) -> list[str]:
@@ -138,10 +138,10 @@ def test_exports_go_with_an_adapter_that_is_deleted_for_good(home, store, models
         add(home, store, models, adapter_id=adapter)
         with outputs.writing(home, 1) as half:
             outputs.keep(home, half, f"{adapter}.zip", {"adapter": adapter})
-    shelf.delete(home, store, "lora")
+    adapter_store.delete(home, store, "lora")
     outputs.sweep(home, store)
     assert outputs.listing(home, "lora"), "it can still be restored from the trash"
-    shelf.remove(home, store, "lora")
+    adapter_store.remove(home, store, "lora")
     outputs.sweep(home, store)
     assert not outputs.listing(home, "lora") and outputs.listing(home, "other")
 
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_said_before_and_by_the_job(home, store, models, sh
     add(home, store, models, adapter_id="damaged")
     (home.adapter("damaged") / "adapter_model.safetensors").write_bytes(b"\x10" + bytes(20))
     whole = {"kind": "model", "base": str(models / "base"), "task": "chat", "method": "full"}
-    shelf.add(home, store, source=models / "base", name="full", run_id="full", card=whole)
+    adapter_store.add(home, store, source=models / "base", name="full", run_id="full", card=whole)
     for adapter, target, words in (
         ("prompt", "merged", "Prompt tuning does not go with merging"),
         ("prompt", "gguf", "Prompt tuning does not go with merging"),
@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_said_before_and_by_the_job(home, store, models, sh
 def test_a_model_of_the_same_id_that_comes_from_elsewhere_is_not_replaced(home, store, models, shared_reader):
     add(home, store, models)
     card = {"kind": "model", "base": str(models / "base"), "task": "chat"}
-    shelf.add(home, store, source=models / "base", name="Mine", run_id="x", card=card, adapter_id="lora-merged")
+    adapter_store.add(home, store, source=models / "base", name="Mine", run_id="x", card=card, adapter_id="lora-merged")
     with pytest.raises(StudioError, match="another 'Mine' already"):
         run_export(home, store, "lora", "merged")
     assert store.adapter("lora-merged")["name"] == "Mine" and left(home) == []

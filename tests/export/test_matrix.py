@@ -12,7 +12,7 @@ from studio.export import outputs
 from studio.export.source import find_source
 from studio.export.targets import TARGETS
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS
 from studio.words import StudioError
 from tests.export.conftest import run_export
@@ -26,10 +26,10 @@ LOCAL = {"zip": {}, "merged": {}, "gguf": {"format": "F32"}, "gguf_lora": {"form
 
 @pytest.fixture
 def fine_tuned(request, home, store, tmp_path):
-    """An adapter of the method, after two steps on the starter, on the shelf."""
+    """An adapter of the method, after two steps on the starter, in the library."""
     name = request.param
     needs_others = name in ("fusion", "intrinsic_prompt")
-    method, _, model = wrapped(name, request.getfixturevalue("bench") if needs_others else None)
+    method, _, model = wrapped(name, request.getfixturevalue("adapters") if needs_others else None)
     teach(model, method, batches(2))
     method.finish(model, STARTER)
     folder = tmp_path / "trained"
@@ -40,7 +40,7 @@ def fine_tuned(request, home, store, tmp_path):
         "artefact_type": method.artefact_type,
         "base": "starter", "task": "chat", "recipe": {"method": method.model_dump(mode="json")},
     }  # fmt: skip
-    return shelf.add(home, store, source=folder, name=name, run_id="x", card=card)
+    return adapter_store.add(home, store, source=folder, name=name, run_id="x", card=card)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from studio.library import shelf
+from studio.library import adapter_store
 from tests.conftest import free_port, until
 from tests.export.conftest import run_export
 
@@ -23,7 +23,7 @@ def test_the_page_of_a_space_answers_as_the_adapter_does(home, store, models, sh
     from studio.models.load import load_base
 
     card = {"kind": "adapter", "method": "lora", "base": str(models / "base"), "task": "chat", "summary": "LoRA"}
-    shelf.add(home, store, source=models / "lora", name='A "quoted" {name}', run_id="lora", card=card)
+    adapter_store.add(home, store, source=models / "lora", name='A "quoted" {name}', run_id="lora", card=card)
     result = run_export(home, store, "lora", "space")
     folder = home.exports / result["export"] / "space"
     port = free_port()

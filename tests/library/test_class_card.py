@@ -13,7 +13,7 @@ from studio.export.archive import zip_adapter
 from studio.export.job import export
 from studio.home import SAMPLES, STARTER, STARTER_VIT
 from studio.jobs.job import Job
-from studio.library import shelf
+from studio.library import adapter_store
 from tests.fresh import fresh_python
 from tests.training.runs import Runs, few
 
@@ -42,7 +42,7 @@ def test_the_code_of_the_card_and_the_merged_model_say_the_same(modality, tmp_pa
         base,
         name=recipe.get("model", {}).get("name", "starter"),
         load_options=CPU,
-        find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
+        find=lambda who: adapter_store.find(runs.home, runs.store, who)[:2],
     )
     given = ("", picture) if modality == "image" else (TEXT, b"")
     expected = studio.classify(run, *given)

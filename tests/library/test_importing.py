@@ -14,7 +14,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from studio.export.archive import zip_adapter
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.library.importing import import_adapter
 from studio.words import StudioError
 
@@ -92,7 +92,7 @@ def test_a_zip_of_the_studio_brings_its_recipe_and_is_packed_again(home, store, 
         "base": str(models / "base"),
         "recipe": recipe,
     }
-    shelf.add(home, store, source=models / "lora", name="First", run_id="first", card=card)
+    adapter_store.add(home, store, source=models / "lora", name="First", run_id="first", card=card)
     path = zip_adapter(home, store, "first", tmp_path)
     row = bring(path, base=str(models / "base"), name="Again")
     assert row["card"]["recipe"]["method"] == recipe["method"] and row["card"]["task"] == "chat"
@@ -211,7 +211,7 @@ def test_a_stop_or_a_full_disk_leaves_nothing_behind(home, store, models, monkey
         import_adapter(job)
     job.check_stop = lambda: None
     monkeypatch.setattr(
-        shelf, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        adapter_store, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError):
         import_adapter(job)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from studio.library import lineage, search, shelf
+from studio.library import adapter_store, lineage, search
 from studio.library.search import Query
 from studio.words import StudioError
 from tests.library.many import fill
@@ -49,7 +49,7 @@ def test_filters_agree_with_a_look_at_each_card(many):
 
 def test_every_word_must_stand_somewhere_in_any_case_and_script(home, store):
     fill(home, store, 1)
-    shelf.annotate(home, store, "adapter-0000", notes="Für Ærøskøbing\n第二行", tags=["Größe"])
+    adapter_store.annotate(home, store, "adapter-0000", notes="Für Ærøskøbing\n第二行", tags=["Größe"])
     for words in ("ÆRØSKØBING starter", "第二行", "größe LORA"):
         assert ids(store, words=words) == ["adapter-0000"]
     assert not ids(store, words="ærøskøbing missing") and not ids(store, words="100%'; DROP TABLE adapters --")
@@ -68,15 +68,15 @@ def test_what_a_filter_offers_is_bounded_and_the_commonest_first(home, store):
 
 def test_notes_and_tags_survive_a_lost_row(home, store):
     fill(home, store, 1)
-    shelf.annotate(home, store, "adapter-0000", notes=" one\ntwo ", tags=["a  b", "A B", "c"])
-    shelf.rename(home, store, "adapter-0000", "Kept")
+    adapter_store.annotate(home, store, "adapter-0000", notes=" one\ntwo ", tags=["a  b", "A B", "c"])
+    adapter_store.rename(home, store, "adapter-0000", "Kept")
     assert json.loads((home.adapter("adapter-0000") / "studio.json").read_text())["card"]["tags"] == ["a b", "c"]
     store.remove_adapter("adapter-0000")
-    assert shelf.repair(home, store) == ["adapter-0000"]
+    assert adapter_store.repair(home, store) == ["adapter-0000"]
     card = store.adapter("adapter-0000")["card"]
     assert (card["notes"], card["tags"]) == ("one\ntwo", ["a b", "c"])
     assert "two" in (home.adapter("adapter-0000") / "README.md").read_text()
-    shelf.annotate(home, store, "adapter-0000", tags=[])
+    adapter_store.annotate(home, store, "adapter-0000", tags=[])
     assert store.adapter("adapter-0000")["card"]["tags"] == []
 
 
@@ -88,7 +88,7 @@ def test_too_much_is_refused_and_changes_nothing(home, store, change):
     fill(home, store, 1)
     before = store.adapter("adapter-0000")
     with pytest.raises(StudioError):
-        shelf.annotate(home, store, "adapter-0000", **change)
+        adapter_store.annotate(home, store, "adapter-0000", **change)
     assert store.adapter("adapter-0000") == before
 
 
@@ -102,17 +102,17 @@ def test_lineage_holds_when_relatives_go(home, store):
         (store.adapter(two)["name"], "here"),
     ]
     assert [(found.id, found.relation) for found in lineage.children(store, one)] == [(child, "blended")]
-    shelf.delete(home, store, one)
-    shelf.delete(home, store, two)
-    shelf.remove(home, store, two)
+    adapter_store.delete(home, store, one)
+    adapter_store.delete(home, store, two)
+    adapter_store.remove(home, store, two)
     assert [(found.name, found.where) for found in lineage.parents(store, store.adapter(child)["card"])][1] == (
         "Second",
         "gone",
     )
-    shelf.rename(home, store, child, "Child")
+    adapter_store.rename(home, store, child, "Child")
     text = (home.adapter(child) / "README.md").read_text()
     assert "Blended from: First, Second" in text
-    shelf.delete(home, store, child)
+    adapter_store.delete(home, store, child)
     assert lineage.children(store, one)[0].where == "trash"
     with pytest.raises(ValueError):
         lineage.parent(one, "First", "cousin")
@@ -121,13 +121,13 @@ def test_lineage_holds_when_relatives_go(home, store):
 def test_one_adapter_leaves_the_trash_for_good(home, store):
     one, two = fill(home, store, 2)
     with pytest.raises(StudioError):
-        shelf.remove(home, store, one)  # it is not in the trash
-    shelf.delete(home, store, one)
-    shelf.delete(home, store, two)
-    shelf.remove(home, store, one)
+        adapter_store.remove(home, store, one)  # it is not in the trash
+    adapter_store.delete(home, store, one)
+    adapter_store.delete(home, store, two)
+    adapter_store.remove(home, store, one)
     assert not home.trash(one).exists() and [row["id"] for row in store.adapters(deleted=True)] == [two]
     with pytest.raises(StudioError):
-        shelf.restore(home, store, one)
+        adapter_store.restore(home, store, one)
 
 
 def test_the_revision_rises_with_every_change_of_any_connection(home, store):
@@ -146,7 +146,7 @@ def test_the_revision_rises_with_every_change_of_any_connection(home, store):
     store.add_event("log", {})
     assert not changed()
     shutil.rmtree(home.adapter("adapter-0000"))
-    shelf.repair(home, store)
+    adapter_store.repair(home, store)
     assert changed()
 
 
@@ -155,7 +155,7 @@ def test_a_merged_model_of_before_gets_its_parent(home, store):
 
     one, merged = fill(home, store, 2)
     card = store.adapter(merged)["card"]
-    shelf.annotate(home, store, merged, notes="")
+    adapter_store.annotate(home, store, merged, notes="")
     old = {**card, "merged_from": one}
     store.change_adapter(merged, card=old)
     words = home.adapter(merged) / "studio.json"

@@ -8,7 +8,7 @@ import torch
 
 from studio.home import STARTER
 from studio.jobs.job import Job, Stopped
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.merging import convert as converting
 from studio.merging import jobs, lora_delta
 from studio.merging.convert import ConvertOptions
@@ -20,7 +20,7 @@ from tests.methods.stock_peft import stock_peft_logits
 def put(home, store, folder, base, name="it", **card) -> str:
     """The adapter in `folder` in the library; returns its id."""
     facts = {"kind": "adapter", "base": str(base), "task": "chat", "method": "lora", "artefact_type": "LORA", **card}
-    return shelf.add(home, store, source=folder, name=name, run_id=None, card=facts, adapter_id=name)
+    return adapter_store.add(home, store, source=folder, name=name, run_id=None, card=facts, adapter_id=name)
 
 
 def run(home, store, kind, **payload) -> dict:
@@ -31,7 +31,7 @@ def run(home, store, kind, **payload) -> dict:
 def converted(home, store, adapter, **options):
     """(folder, `made` of the card) of the preview."""
     preview = run(home, store, "convert", adapter=adapter, options=options)["preview"]
-    folder, card, _ = shelf.find(home, store, preview)
+    folder, card, _ = adapter_store.find(home, store, preview)
     assert card["artefact_type"] == "LORA" and card["parents"][0] == {
         "id": adapter,
         "name": adapter,
@@ -190,7 +190,7 @@ def test_fine_tuned_adapters_as_stock_lora(runs, method, tmp_path):
     short = {"max_steps": 6, "evaluations": 1, "evaluation_rows": 4, "sample_prompts": 0, "save_steps": 100}
     adapter = runs.start(method, max_length=48, learning_rate=rate, **short)
     preview = run(runs.home, runs.store, "convert", adapter=adapter, options=options)["preview"]
-    folder, card, _ = shelf.find(runs.home, runs.store, preview)
+    folder, card, _ = adapter_store.find(runs.home, runs.store, preview)
     made = card["made"]
     assert made["error"] <= weights and made["fidelity"]["logit_error"] <= logits
     assert made["fidelity"]["validation"] and made["fidelity"]["questions"] == 4

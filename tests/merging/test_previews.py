@@ -7,7 +7,7 @@ import torch
 
 from studio.chat.engine import Engine
 from studio.chat.sampling import Sampling
-from studio.library import previews, shelf
+from studio.library import adapter_store, previews
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
 from studio.words import StudioError
@@ -23,15 +23,15 @@ def both(home, store, adapters):
 
 def test_a_blend_is_tried_and_saved(home, store, adapters, both):
     preview = run(home, store, "blend", **both)["preview"]
-    assert [row["id"] for row in shelf.listing(store)] == ["b", "a"] and [row["id"] for row in store.previews()] == [
-        preview
-    ]
+    assert [row["id"] for row in adapter_store.listing(store)] == ["b", "a"] and [
+        row["id"] for row in store.previews()
+    ] == [preview]
     assert run(home, store, "blend", **both)["preview"] == preview  # already there
     engine = Engine(
         load_base(adapters / "base"),
         ChatTokenizer(adapters / "base"),
         name=str(adapters / "base"),
-        find=lambda adapter: shelf.find(home, store, adapter)[:2],
+        find=lambda adapter: adapter_store.find(home, store, adapter)[:2],
         load_full_model=load_base,
     )
 
@@ -46,7 +46,7 @@ def test_a_blend_is_tried_and_saved(home, store, adapters, both):
     assert len({tried, answer("a"), answer("b"), answer(None)}) == 4
     saved = previews.save(home, store, preview, "A without B")
     assert store.previews() == [] and not home.adapter(preview).exists()
-    folder, card, name = shelf.find(home, store, saved)
+    folder, card, name = adapter_store.find(home, store, saved)
     assert name == "A without B" and answer(saved) == tried
     assert card["parents"] == [
         {"id": "a", "name": "a", "relation": "blended", "weight": 1.0},
@@ -54,8 +54,8 @@ def test_a_blend_is_tried_and_saved(home, store, adapters, both):
     ]
     assert card["data"] == "a.jsonl, b.jsonl" and card["summary"] == "blend (svd r=3)"
     assert 0 < card["made"]["error"] < 1 and json.loads((folder / "studio.json").read_text())["name"] == name
-    shelf.repair(home, store)
-    assert {row["id"] for row in shelf.listing(store)} == {"a", "b", saved}
+    adapter_store.repair(home, store)
+    assert {row["id"] for row in adapter_store.listing(store)} == {"a", "b", saved}
 
 
 def test_other_weights_are_another_preview(home, store, both):

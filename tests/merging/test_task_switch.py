@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.export.job import export
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.merging.task_switch import subtraction_drift
 from studio.words import StudioError
 from tests.merging.test_convert import put, run
@@ -38,7 +38,7 @@ def test_there_and_back_bit_for_bit(home, store, adapters, merged):
     found = run(home, store, "switch", model="a-merged", adapter="pattern")
     assert found["model"] == "a-merged" and found["changed"] == 6 and 0 < found["drift"] < 1e-5
     switched = weights(merged)
-    _, card, name = shelf.find(home, store, "a-merged")
+    _, card, name = adapter_store.find(home, store, "a-merged")
     assert lineage.merged_adapter(card) == "pattern" and name == "pattern (merged)" and card["kind"] == "model"
     shutil.rmtree(home.adapter("a-merged").with_name("x"), ignore_errors=True)
     from studio.jobs.job import Job

@@ -32,7 +32,7 @@ from studio.models.rope_scaling import apply_adapter
 from studio.training.batches import flatten, pad
 from studio.training.initial import load_adapter_weights
 from tests.methods.method_cases import (
-    Shelf,
+    TrainedAdapters,
     batches,
     labelled,
     logits,
@@ -75,9 +75,9 @@ def bare(quantisation: str) -> torch.Tensor:
 class Probes:
     """All probes of one method; what several need is made once. `folder` is the caller's to delete."""
 
-    def __init__(self, name: str, shelf: Shelf, folder: Path):
-        self.name, self.shelf, self.folder = name, shelf, folder
-        self.method, self.setting = made(name, shelf)
+    def __init__(self, name: str, adapters: TrainedAdapters, folder: Path):
+        self.name, self.adapters, self.folder = name, adapters, folder
+        self.method, self.setting = made(name, adapters)
         self.whole = self.method.artefact_type == "model"
         self.errors: dict[str, str] = {}
 
@@ -143,7 +143,7 @@ class Probes:
     def _laid(self, base: torch.nn.Module):
         """(method, model, by how much laying the method over `base` changes a logit before anything is trained)."""
         bare = logits(base)
-        method, _, model = wrapped(self.name, self.shelf, base)
+        method, _, model = wrapped(self.name, self.adapters, base)
         return method, model, (logits(model)[:, -bare.shape[1] :] - bare).abs().max().item()
 
     def gradient_checkpointing(self) -> str:
@@ -224,7 +224,7 @@ class Probes:
         batch = {**given, "labels": torch.tensor([0, 1, 2, 1])}
         method, _, model = wrapped(
             self.name,
-            self.shelf,
+            self.adapters,
             load(folder),
             task_type="SEQ_CLS",
             drawn=lambda count: [batch] * count,
@@ -314,7 +314,7 @@ class Probes:
 
     def _laid_elsewhere(self):
         """(method, model): the method over the starter, as a run with another seed and other data lays it."""
-        method, setting = made(self.name, self.shelf)
+        method, setting = made(self.name, self.adapters)
         base = load_base(STARTER, quantisation=method.quantisation or "none")
         torch.manual_seed(1)
         return method, method.wrap(base, replace(setting, seed=1, batches=other_batches))
@@ -322,7 +322,7 @@ class Probes:
     @cached_property
     def _fine_tuned(self):
         """The model after a few steps; its artefact lies in one/, and in two/ that of some steps more."""
-        method, _, model = wrapped(self.name, self.shelf)
+        method, _, model = wrapped(self.name, self.adapters)
         teach(model, method, batches(3))
         if not self.whole:
             method.save(model, self._empty("one"))
@@ -351,10 +351,10 @@ def main() -> int:
     warnings.simplefilter("ignore")
     table = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     with tempfile.TemporaryDirectory(prefix="capabilities-") as folder:
-        shelf = Shelf(Path(folder) / "home")
+        adapters = TrainedAdapters(Path(folder) / "home")
         for name in options.names or METHODS:
             (place := Path(folder) / name).mkdir()
-            probes = Probes(name, shelf, place)
+            probes = Probes(name, adapters, place)
             table[name] = probes.row()
             print(name, *(f"{what}={value}" for what, value in table[name].items()))
             for what, error in probes.errors.items() if options.why else ():

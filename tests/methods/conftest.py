@@ -9,8 +9,8 @@ def runs(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory):
-    """The suite's shelf, with the adapters that some methods build on."""
-    from tests.methods.method_cases import Shelf
+def adapters(tmp_path_factory):
+    """The adapters that some methods build on."""
+    from tests.methods.method_cases import TrainedAdapters
 
-    return Shelf(tmp_path_factory.mktemp("shelf"))
+    return TrainedAdapters(tmp_path_factory.mktemp("adapters"))

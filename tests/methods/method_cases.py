@@ -1,6 +1,6 @@
 """What the suite and the probes work with: each method laid over the starter, a little batch, and a few honest steps.
 
-A method that builds on other adapters says in `NEEDS` which; they are fine-tuned once and lie on the suite's own shelf.
+A method that builds on other adapters says in `NEEDS` which; they are fine-tuned once and belong to the suite.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS, Method, Setting
 from studio.models.load import load_base
 from tests.training.runs import Runs, few
@@ -41,7 +41,7 @@ STARTS_ELSEWHERE = {
 # base is
 
 
-class Shelf:
+class TrainedAdapters:
     """Adapters that some methods build on, each fine-tuned once in `folder`."""
 
     def __init__(self, folder: Path):
@@ -56,15 +56,15 @@ class Shelf:
         return self._fine_tuned[key]
 
     def folder(self, adapter: str) -> Path:
-        return shelf.find(self.runs.home, self.runs.store, adapter)[0]
+        return adapter_store.find(self.runs.home, self.runs.store, adapter)[0]
 
 
-# Method → the options that it cannot do without, made with what is on the shelf.
-NEEDS: dict[str, Callable[[Shelf], dict]] = {
-    "intrinsic_prompt": lambda shelf: {
-        "prompts": [shelf.adapter("prompt_tuning"), shelf.adapter({"name": "prompt_tuning", "start": "random"})]
+# Method → the options that it cannot do without, made with the trained adapters.
+NEEDS: dict[str, Callable[[TrainedAdapters], dict]] = {
+    "intrinsic_prompt": lambda adapters: {
+        "prompts": [adapters.adapter("prompt_tuning"), adapters.adapter({"name": "prompt_tuning", "start": "random"})]
     },
-    "fusion": lambda shelf: {"adapters": [shelf.adapter("adapter"), shelf.adapter("adapter", "extract")]},
+    "fusion": lambda adapters: {"adapters": [adapters.adapter("adapter"), adapters.adapter("adapter", "extract")]},
 }
 
 
@@ -100,17 +100,17 @@ def other_batches(count: int) -> list[dict]:
     return [{key: (ids + 1500) % 3000 + 4 for key, ids in batch.items()} for batch in batches(count)]
 
 
-def made(name: str, shelf: Shelf | None = None) -> tuple[Method, Setting]:
+def made(name: str, adapters: TrainedAdapters | None = None) -> tuple[Method, Setting]:
     """The method `name` with options that work, and a setting as a run would give it."""
-    options = NEEDS[name](shelf) if name in NEEDS else {}
+    options = NEEDS[name](adapters) if name in NEEDS else {}
     return METHODS[name](**options), Setting(
-        total_steps=8, seed=0, base=STARTER, batches=batches, adapter=shelf.folder if shelf else None
+        total_steps=8, seed=0, base=STARTER, batches=batches, adapter=adapters.folder if adapters else None
     )
 
 
 def wrapped(
     name: str,
-    shelf: Shelf | None = None,
+    adapters: TrainedAdapters | None = None,
     base: torch.nn.Module | None = None,
     task_type: str = "CAUSAL_LM",
     drawn: Callable[[int], list[dict]] = batches,
@@ -119,7 +119,7 @@ def wrapped(
     """(method, setting, model): the method laid over `base`, or over the starter as the method wants it; with
     `options`, whose adapters are folders, over a model for pictures."""
     method, setting = (
-        made(name, shelf)
+        made(name, adapters)
         if options is None
         else (METHODS[name](**options), replace(made("lora")[1], base=Path(base.config._name_or_path), adapter=Path))
     )

@@ -15,9 +15,9 @@ from unittest.mock import patch
 import torch
 from transformers import TrainerCallback
 
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS
-from tests.methods.method_cases import Shelf, labelled, logits, made, moved, snapshot
+from tests.methods.method_cases import TrainedAdapters, labelled, logits, made, moved, snapshot
 from tests.training.runs import few
 
 STEPS = 12
@@ -76,7 +76,7 @@ class ShortRuns:
     state: str = ""
     card: dict = field(default_factory=dict)
     folder: Path | None = None  # the artefact
-    logits: torch.Tensor | None = None  # of `bench.IDS`, before the artefact was written
+    logits: torch.Tensor | None = None  # of `IDS`, before the artefact was written
     labelled: set[str] = field(default_factory=set)
     moved: set[str] = field(default_factory=set)  # since the start
     moved_late: set[str] = field(default_factory=set)  # since the evaluation in between
@@ -85,10 +85,10 @@ class ShortRuns:
     stops: list[str] = field(default_factory=list)  # the run's state after the kill, after the stop, and at the end
 
 
-def short_runs(name: str, bench: Shelf, interrupted: bool) -> ShortRuns:
+def short_runs(name: str, adapters: TrainedAdapters, interrupted: bool) -> ShortRuns:
     """Teach with the method once whole and, with `interrupted`, once with a kill -9 and a stop."""
-    seen, runs = ShortRuns(), bench.runs
-    method = {**json.loads(made(name, bench)[0].model_dump_json())}
+    seen, runs = ShortRuns(), adapters.runs
+    method = {**json.loads(made(name, adapters)[0].model_dump_json())}
     rate = LEARNING_RATE.get(name, 10 * METHODS[name].learning_rate)
     options = {**RECIPE, "learning_rate": rate, "data": few("captain", 96, 16)}
     other = runs.start(method, kill_after=KILLED, **options) if interrupted else None  # on the other core meanwhile
@@ -102,7 +102,7 @@ def short_runs(name: str, bench: Shelf, interrupted: bool) -> ShortRuns:
     seen.state, seen.losses = row["state"], runs.losses(run)
     if seen.state == "done":
         seen.card = runs.store.adapter(run)["card"]
-        seen.folder = shelf.find(runs.home, runs.store, run)[0]
+        seen.folder = adapter_store.find(runs.home, runs.store, run)[0]
     if other is None:
         return seen
     seen.stops.append(runs.store.run(other)["state"])

@@ -25,10 +25,10 @@ def test_a_row_for_each_method_and_no_empty_cell():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sampled(METHODS, SMALL_METHOD_SAMPLE))
-def test_the_row_is_what_the_probes_find(name, bench, tmp_path):
+def test_the_row_is_what_the_probes_find(name, adapters, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = Probes(name, bench, tmp_path).row()
+        found = Probes(name, adapters, tmp_path).row()
     assert found == rows()[name], f"{NEXT} {name}"
 
 

@@ -45,9 +45,9 @@ def name(request):
 
 
 @pytest.fixture(scope="module")
-def trained(name, bench, request):
+def trained(name, adapters, request):
     interrupted = name in SMALL_METHOD_SAMPLE or request.config.getoption("--full")
-    return short_runs.short_runs(name, bench, interrupted)
+    return short_runs.short_runs(name, adapters, interrupted)
 
 
 # ---- without a run ---------------------------------------------------------------------------------------------------
@@ -106,9 +106,9 @@ def test_unsupported_combinations_are_refused(each, options, word):
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_an_unsupported_model_is_refused(each, bench):
+def test_an_unsupported_model_is_refused(each, adapters):
     """A model without any of the usual layers, and a task that nobody knows."""
-    shape, method = read_shape(STARTER), made(each, bench)[0]
+    shape, method = read_shape(STARTER), made(each, adapters)[0]
     bare = shape.__class__(**{**vars(shape), "tensors": {"table": (8, 8)}, "architecture": "Strange"})
     assert method.refusal(shape, "chat", method.quantisation or "none") is None
     refused = method.refusal(bare, "chat", method.quantisation or "none")
@@ -117,8 +117,8 @@ def test_an_unsupported_model_is_refused(each, bench):
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_wrapped_model_equals_base_at_step_0_and_has_the_papers_parameter_count(each, bench):
-    method, _, model = wrapped(each, bench)
+def test_wrapped_model_equals_base_at_step_0_and_has_the_papers_parameter_count(each, adapters):
+    method, _, model = wrapped(each, adapters)
     assert sum(
         parameter.numel() for parameter in model.parameters() if parameter.requires_grad
     ) == method.parameter_count(read_shape(STARTER))
@@ -201,8 +201,8 @@ def test_fine_tuned_model_beats_base_on_validation_rows(name, trained):
 
 
 @pytest.mark.parametrize("each", METHODS)
-def test_merge_is_offered_exactly_where_it_is_exact(each, bench):
+def test_merge_is_offered_exactly_where_it_is_exact(each, adapters):
     """The cell comes from a merge that was compared with the unmerged adapter (tests/methods/capabilities.py)."""
-    refused = made(each, bench)[0].merge_refusal()
+    refused = made(each, adapters)[0].merge_refusal()
     assert (refused is None) == (cell(each, "merge") == YES)
     assert refused is None or len(str(refused)) > 40

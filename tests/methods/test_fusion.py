@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 
 from studio.home import SAMPLES, STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS, Setting
 from studio.models.load import load_base
 from studio.models.shape import read_shape
@@ -190,7 +190,7 @@ def test_fusion_matches_the_better_adapter_on_both_tasks(runs, tmp_path):
         **{**budget, "learning_rate": 1e-3},
     )
     for name, run in made.items():
-        card = shelf.find(runs.home, runs.store, run)[1]
+        card = adapter_store.find(runs.home, runs.store, run)[1]
         loss[name], loss["base"] = card["metrics"]["eval_loss"], card["metrics"]["base_eval_loss"]
     print(loss)
     assert loss["fusion"] <= min(loss["captain"], loss["extract"]) < loss["base"]

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS
 from studio.models.load import load_base
 from studio.models.shape import read_shape
@@ -54,7 +54,7 @@ def test_a_prefix_is_initialised_from_a_trained_prefix(runs, tmp_path):
         peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=20),
     ).eval()
     stock.save_pretrained(tmp_path / "stock")
-    shelf.add(
+    adapter_store.add(
         runs.home,
         runs.store,
         source=tmp_path / "stock",
@@ -64,7 +64,7 @@ def test_a_prefix_is_initialised_from_a_trained_prefix(runs, tmp_path):
     )
     from studio.methods import Setting
 
-    setting = Setting(adapter=lambda key: shelf.find(runs.home, runs.store, key)[0])
+    setting = Setting(adapter=lambda key: adapter_store.find(runs.home, runs.store, key)[0])
     for adapter in (first, "stock"):
         other = peft.PeftModel.from_pretrained(load_base(STARTER), str(runs.home.adapter(adapter))).eval()
         ours = METHODS["prefix_tuning"](start="adapter", adapter=adapter).wrap(load_base(STARTER), setting).eval()

@@ -14,7 +14,7 @@ from studio.chat.engine import Engine
 from studio.chat.sampling import Sampling
 from studio.export.archive import zip_adapter
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.methods import METHODS, Setting
 from studio.models.chat_tokenizer import ChatTokenizer
 from studio.models.load import load_base
@@ -173,7 +173,7 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, tmp_path):
             sample_prompts=1,
             evaluation_rows=4,
         )
-    folder, card, _ = shelf.find(runs.home, runs.store, run)
+    folder, card, _ = adapter_store.find(runs.home, runs.store, run)
     assert card["metrics"]["eval_loss"] == pytest.approx(seen["loss"], abs=1e-6) and "exact_match" in card["metrics"]
 
     packed = zip_adapter(runs.home, runs.store, run, tmp_path)
@@ -200,7 +200,7 @@ def test_a_run_its_zip_its_card_and_chat_are_the_same_ensemble(runs, tmp_path):
         load_base(STARTER),
         ChatTokenizer(STARTER),
         name="starter",
-        find=lambda key: shelf.find(runs.home, runs.store, key)[:2],
+        find=lambda key: adapter_store.find(runs.home, runs.store, key)[:2],
         load_full_model=load_base,
     )
     for question, expected in zip(seen["questions"], seen["answers"], strict=True):

@@ -14,7 +14,7 @@ import yaml
 from studio import migration
 from studio.evaluation import predictions
 from studio.home import Home
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.migration import current_recipe
 from studio.recipe import recipe_from
 from studio.store import Store
@@ -70,7 +70,7 @@ def test_predictions_and_adapters_are_read(old, facts):
     assert len(rows) == 4 and all(row.fine_tuned for row in rows)
     assert len(store.adapters()) == 3
     for row in store.adapters():
-        folder, card = shelf.find(home, store, row["id"])[0], row["card"]
+        folder, card = adapter_store.find(home, store, row["id"])[0], row["card"]
         assert is_part(card["recipe"], recipe_from(card["recipe"]).to_dict())
         assert json.loads((folder / "studio.json").read_text())["card"]["recipe"] == card["recipe"]
     assert not (old / "outbox").exists()

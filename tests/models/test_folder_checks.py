@@ -423,7 +423,7 @@ SHORT = {
 @pytest.mark.parametrize("kind", [*DECODERS, *MULTIMODAL])
 def test_a_decoder_trains_reloads_and_answers(kind, editor, data, runs, tmp_path):
     from studio.chat.generation import generate_answers
-    from studio.library import shelf
+    from studio.library import adapter_store
     from studio.models.chat_tokenizer import ChatTokenizer
     from studio.models.load import load_base
     from studio.models.rope_scaling import apply_adapter
@@ -433,8 +433,8 @@ def test_a_decoder_trains_reloads_and_answers(kind, editor, data, runs, tmp_path
     run = runs.start("lora", data={"source": data["chat"]}, model={"name": str(folder)}, **SHORT)
     adapter = runs.store.run(run)
     assert adapter["state"] == "done"
-    made = next(row for row in shelf.listing(runs.store, base=str(folder)))
-    artefact, card, _ = shelf.find(runs.home, runs.store, made["id"])
+    made = next(row for row in adapter_store.listing(runs.store, base=str(folder)))
+    artefact, card, _ = adapter_store.find(runs.home, runs.store, made["id"])
     assert card["loader"] == ("AutoModelForImageTextToText" if kind.startswith("mistral3") else "AutoModelForCausalLM")
     model = apply_adapter(load_base(folder), artefact)
     (answer,) = generate_answers(model, ChatTokenizer(folder), [ROWS["chat"][0]["messages"][:1]], 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from studio.library import continuing, lineage, shelf
+from studio.library import adapter_store, continuing, lineage
 from studio.recipe import recipe_from
 from studio.training.initial import WEIGHTS
 from studio.words import StudioError
@@ -62,11 +62,11 @@ def test_a_resumed_run_has_the_curve_of_an_uninterrupted_one_though_its_parent_i
     options = {"model": {"adapter": parent}, "learning_rate": 1e-3, **QUIET}
     whole = runs.start(LORA, **options)
     half = runs.start(LORA, stop_after=3, **options)
-    shelf.delete(runs.home, runs.store, parent)
+    adapter_store.delete(runs.home, runs.store, parent)
     try:
         runs.resume(half)
     finally:
-        shelf.restore(runs.home, runs.store, parent)
+        adapter_store.restore(runs.home, runs.store, parent)
     assert measured(runs, half, "loss") == pytest.approx(measured(runs, whole, "loss"), abs=1e-5)
     assert runs.store.adapter(half)["card"]["parents"][0]["id"] == parent
 

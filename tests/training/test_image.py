@@ -49,7 +49,7 @@ def test_leaves_are_classified(runs):
     what the evaluation heard."""
     from studio.chat.classifier import Classifiers
     from studio.evaluation import predictions
-    from studio.library import shelf
+    from studio.library import adapter_store
 
     run = runs.start(**LEAVES, learning_rate=5e-3, max_steps=52, batch_size=16, evaluations=2, save_steps=52)
     metrics = runs.store.run(run)["result"]["metrics"]
@@ -64,7 +64,7 @@ def test_leaves_are_classified(runs):
         STARTER_VIT,
         name="starter-vit",
         load_options={"quantisation": "none", "precision": "auto", "device": "cpu"},
-        find=lambda who: shelf.find(runs.home, runs.store, who)[:2],
+        find=lambda who: adapter_store.find(runs.home, runs.store, who)[:2],
     )
     found = asked.classify(run, "", data)
     assert found["labels"][max(range(4), key=found["probabilities"].__getitem__)] == row.fine_tuned and sum(

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from studio.chat.classification import class_loss, predicted_labels, probabilities
 from studio.evaluation import predictions
 from studio.home import STARTER
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.tasks import IGNORED, TASKS
 from studio.training.kinds.multitask import MultiTask, label_sets
 from studio.words import StudioError
@@ -107,7 +107,7 @@ def test_p_tuning_v2_trains_two_label_sets(runs, tmp_path):
     assert runs.losses(run, "eval_accuracy")[150] == pytest.approx((department["accuracy"] + urgency["accuracy"]) / 2)
     assert metrics["correct"] > metrics["base_correct"] + 0.2  # both labels of a letter right
     assert metrics["intervals"]["correct"]["difference"][0] > 0
-    folder, row = shelf.find(runs.home, runs.store, run)[0], runs.store.adapter(run)
+    folder, row = adapter_store.find(runs.home, runs.store, run)[0], runs.store.adapter(run)
     assert row["card"]["sets"] == {
         "urgency": ["high", "low", "normal"],
         "department": ["billing", "fault", "login", "praise", "refund", "shipping"],

@@ -183,9 +183,9 @@ def test_feedback_data_is_refused_for_preference_pairs(runs):
 def test_every_method_that_can_be_switched_off(name, runs, monkeypatch):
     """Its delta moves, and asking the model before training leaves learnt what is to be learnt, and nothing else."""
     from studio.training import worker
-    from tests.methods.method_cases import NEEDS, STARTS_ELSEWHERE, Shelf
+    from tests.methods.method_cases import NEEDS, STARTS_ELSEWHERE, TrainedAdapters
 
-    method = {"name": name, **(NEEDS[name](Shelf(runs.home.root)) if name in NEEDS else {})}
+    method = {"name": name, **(NEEDS[name](TrainedAdapters(runs.home.root)) if name in NEEDS else {})}
     build, seen = worker.build, {}
 
     def built(*args):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from studio.home import Home
-from studio.library import lineage, shelf
+from studio.library import adapter_store, lineage
 from studio.store import Store
 from studio.ui import library_bar, library_cards, library_tab, library_view
 from studio.ui.library_details import about_html, tags_html
@@ -33,7 +33,7 @@ def page(tmp_path_factory):
     return page
 
 
-def test_the_page_does_not_grow_with_the_shelf(page, tmp_path):
+def test_the_page_does_not_grow_with_the_library(page, tmp_path):
     few = page_over(tmp_path / "few")
     fill(few.home, few.store, library_cards.PAGE)
     weights = []
@@ -47,8 +47,8 @@ def test_the_page_does_not_grow_with_the_shelf(page, tmp_path):
 def test_long_names_notes_and_tags_do_not_make_a_page_heavy(page, tmp_path):
     wide = page_over(tmp_path / "wide")
     for adapter in fill(wide.home, wide.store, library_cards.PAGE):
-        card = wide.store.adapter(adapter)["card"] | {"base": "/folder" * 50, "notes": "x" * shelf.MAX_NOTES}
-        tags = [f"{at:02d}" + "t" * (shelf.MAX_TAG - 2) for at in range(shelf.MAX_TAGS)]
+        card = wide.store.adapter(adapter)["card"] | {"base": "/folder" * 50, "notes": "x" * adapter_store.MAX_NOTES}
+        tags = [f"{at:02d}" + "t" * (adapter_store.MAX_TAG - 2) for at in range(adapter_store.MAX_TAGS)]
         wide.store.change_adapter(adapter, name=LONG, card=card | {"tags": tags})
     assert len(library_cards.cards_html(wide, View()).encode()) < 3 * MOST_BYTES
 
@@ -86,7 +86,7 @@ def test_a_bound_is_in_percent_for_shares_and_as_it_is_for_losses():
 
 
 def test_a_visitor_sees_what_is_shown_and_no_button(page):
-    shelf.show(page.home, page.store, "adapter-0003")
+    adapter_store.show(page.home, page.store, "adapter-0003")
     drawn = library_cards.cards_html(page, View(deleted=True, words="adapter"), owner=False)
     assert drawn.count("<article") == 1 and "data-pick" not in drawn and 'data-act="delete"' not in drawn
     assert library_bar.bar_html(page, View(chosen="adapter-0003"), library_tab.PANELS, owner=False) == ""

@@ -1,4 +1,4 @@
-"""The shelf: adding, finding, trash, and every torn state that a crash can leave."""
+"""The library on disk: adding, finding, trash, and every torn state that a crash can leave."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import pytest
 import yaml
 
-from studio.library import shelf
+from studio.library import adapter_store
 from studio.words import StudioError
 
 
@@ -37,11 +37,11 @@ CARD = {
 
 
 def put(home, store, source, adapter_id="a1", name="Captain", **card):
-    return shelf.add(home, store, source=source, name=name, run_id=adapter_id, card={**CARD, **card})
+    return adapter_store.add(home, store, source=source, name=name, run_id=adapter_id, card={**CARD, **card})
 
 
 def names(store, *args, **more):
-    return [row["name"] for row in shelf.listing(store, *args, **more)]
+    return [row["name"] for row in adapter_store.listing(store, *args, **more)]
 
 
 def files(folder):
@@ -51,7 +51,7 @@ def files(folder):
 def test_add_writes_everything_and_can_be_repeated(home, store, source):
     for _ in range(2):
         assert put(home, store, source) == "a1"
-    folder, card, name = shelf.find(home, store, "a1")
+    folder, card, name = adapter_store.find(home, store, "a1")
     assert files(folder) == {
         "adapter_config.json",
         "adapter_model.safetensors",
@@ -67,7 +67,7 @@ def test_add_writes_everything_and_can_be_repeated(home, store, source):
 
 def test_a_failed_add_leaves_nothing(home, store, source, monkeypatch):
     monkeypatch.setattr(
-        shelf, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        adapter_store, "sync_folder", lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError):
         put(home, store, source)
@@ -84,23 +84,23 @@ def test_links_are_not_followed(home, store, source):
 def test_bad_ids(home, store, source, bad):
     with pytest.raises(StudioError):
         put(home, store, source, adapter_id=bad)
-    for action in (shelf.delete, shelf.restore, shelf.show, shelf.find):
+    for action in (adapter_store.delete, adapter_store.restore, adapter_store.show, adapter_store.find):
         with pytest.raises(StudioError):
             action(home, store, bad)
 
 
 def test_rename(home, store, source):
     put(home, store, source)
-    shelf.rename(home, store, "a1", "  Der <b>Kapitän</b> ../ \n 船长 ")
+    adapter_store.rename(home, store, "a1", "  Der <b>Kapitän</b> ../ \n 船长 ")
     assert names(store) == ["Der <b>Kapitän</b> ../ 船长"]
     assert "<b>" not in (home.adapter("a1") / "README.md").read_text() and home.adapter("a1").name == "a1"
     for bad in ("", "   ", "x" * 121, "a\x07b"):
         with pytest.raises(StudioError):
-            shelf.rename(home, store, "a1", bad)
+            adapter_store.rename(home, store, "a1", bad)
     store.change_adapter("a1", name="lost")
     shutil.rmtree(home.adapter("a1"))
     with pytest.raises(StudioError):
-        shelf.rename(home, store, "a1", "gone")
+        adapter_store.rename(home, store, "a1", "gone")
 
 
 def test_search_and_sort(home, store, source):
@@ -131,15 +131,15 @@ def test_search_and_sort(home, store, source):
         and not names(store, "zzz")
     )
     assert names(store, base="starter") == ["delta", "Gamma", "Beta"]
-    shelf.show(home, store, "a3")
+    adapter_store.show(home, store, "a3")
     assert names(store, shown_only=True) == ["Gamma"]
-    shelf.show(home, store, "a3", False)
+    adapter_store.show(home, store, "a3", False)
     assert not names(store, shown_only=True)
 
 
 def test_trash(home, store, source):
     put(home, store, source)
-    shelf.delete(home, store, "a1")
+    adapter_store.delete(home, store, "a1")
     assert (
         not names(store)
         and names(store, deleted=True) == ["Captain"]
@@ -147,19 +147,19 @@ def test_trash(home, store, source):
         and not home.adapter("a1").exists()
     )
     with pytest.raises(StudioError):
-        shelf.find(home, store, "a1")
+        adapter_store.find(home, store, "a1")
     with pytest.raises(StudioError):
-        shelf.delete(home, store, "a1")
-    shelf.restore(home, store, "a1")
-    assert names(store) == ["Captain"] and shelf.find(home, store, "a1")
+        adapter_store.delete(home, store, "a1")
+    adapter_store.restore(home, store, "a1")
+    assert names(store) == ["Captain"] and adapter_store.find(home, store, "a1")
     with pytest.raises(StudioError):
-        shelf.restore(home, store, "a1")
-    shelf.delete(home, store, "a1")
+        adapter_store.restore(home, store, "a1")
+    adapter_store.delete(home, store, "a1")
     put(home, store, source, "a2", "Kept")
-    assert shelf.empty_trash(home, store) == 1
+    assert adapter_store.empty_trash(home, store) == 1
     assert not home.trash("a1").exists() and names(store, deleted=True) == [] and names(store) == ["Kept"]
     put(home, store, source)
-    shelf.delete(home, store, "a1")
+    adapter_store.delete(home, store, "a1")
     put(home, store, source)  # trained again after it was thrown away
     assert set(names(store)) == {"Captain", "Kept"} and not home.trash("a1").exists()
 
@@ -205,14 +205,14 @@ def test_torn_states_are_healed(home, store, source, state):
     put(home, store, source)
     name, (tear, survives) = list(torn_states(home, store, source).items())[state]
     tear()
-    shelf.repair(home, store)
-    assert shelf.repair(home, store) == [], name  # whatever it was, it is whole now
+    adapter_store.repair(home, store)
+    assert adapter_store.repair(home, store) == [], name  # whatever it was, it is whole now
     if survives is True:
-        folder, card, text = shelf.find(home, store, "a1")
+        folder, card, text = adapter_store.find(home, store, "a1")
         assert text == "Captain" and card["method"] == "lora" and "adapter_model.safetensors" in files(folder)
     elif survives == "trash":
-        shelf.restore(home, store, "a1")
-        assert shelf.find(home, store, "a1")
+        adapter_store.restore(home, store, "a1")
+        assert adapter_store.find(home, store, "a1")
     else:
         assert not store.adapters() and not store.adapters(deleted=True)
         assert home.adapter("a1").exists() == (survives == "left alone") and not home.trash("a1").exists()
@@ -226,5 +226,5 @@ def test_half_written_folders_are_swept_when_old(home, store):
         for path in (folder / "x", folder):
             stat = path.stat()
             os.utime(path, (stat.st_atime - age, stat.st_mtime - age))
-    shelf.repair(home, store)
+    adapter_store.repair(home, store)
     assert [path.name for path in (home.root / "adapters").iterdir()] == [".half-b-2"]
