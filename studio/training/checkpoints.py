@@ -59,8 +59,19 @@ def finish(folder: Path, facts: dict) -> None:
     for path in folder.iterdir():
         with open(path, "rb") as file:
             os.fsync(file.fileno())
+    _write_facts(folder, {**facts, "time": time.time()})
+
+
+def add_facts(folder: Path, facts: dict) -> None:
+    """Add `facts` to those of a complete checkpoint; one that is not complete, or not there, stays as it is."""
+    whole = folder / WHOLE
+    if whole.exists():
+        _write_facts(folder, {**json.loads(whole.read_text(encoding="utf-8") or "{}"), **facts})
+
+
+def _write_facts(folder: Path, facts: dict) -> None:
     half = folder / f"{WHOLE}.half"
-    half.write_text(json.dumps({**facts, "time": time.time()}), encoding="utf-8")
+    half.write_text(json.dumps(facts), encoding="utf-8")
     half.replace(folder / WHOLE)
 
 

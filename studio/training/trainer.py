@@ -184,8 +184,12 @@ class StudioTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Return the metrics of `validation`, each name prefixed with "eval_", and report them to the callbacks."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validation().items()}
+        with torch.random.fork_rng(devices=[]):  # the data loader draws a number: later dropout must not depend on it
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validation().items()}
         self.log(dict(metrics))
+        # One that was saved by a stop, which left this evaluation to the resumed run.
+        saved = checkpoints.checkpoint_folder(Path(self.args.output_dir), self.state.global_step)
+        checkpoints.add_facts(saved, {"eval_loss": metrics["eval_loss"]})
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.model.train()
         return metrics

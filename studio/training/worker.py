@@ -219,7 +219,7 @@ def run_trainer(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
         trainer.events.note_losses(
             [row["values"]["eval_loss"] for row in job.store.metrics(job.run_id) if "eval_loss" in row["values"]]
         )
-    trainer.args.eval_on_start = trainer.strategy is not None and not found and trainer.args.eval_strategy != "no"
+    trainer.args.eval_on_start = _starts_with_evaluation(job, trainer, step)
     trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
     step = trainer.state.global_step
     if job.stop_requested():
@@ -230,9 +230,23 @@ def run_trainer(job: Job, trainer: StudioTrainer, *, resume: bool) -> None:
         raise Stopped
     if job.finish_requested():
         job.log(Sentence("Ended at step {step}, as asked.", step=step))
-    evaluated = any(row["step"] == step and "eval_loss" in row["values"] for row in job.store.metrics(job.run_id))
-    if trainer.eval_dataset is not None and trainer.args.eval_strategy != "no" and not evaluated:
+    if trainer.eval_dataset is not None and trainer.args.eval_strategy != "no" and not _evaluated(job, step):
         trainer.evaluate()
+
+
+def _starts_with_evaluation(job: Job, trainer: StudioTrainer, step: int) -> bool:
+    """A run that adapts has to know where it starts; one that was stopped at `step` left out an evaluation due there,
+    because a stop must not wait for it.
+    """
+    if trainer.args.eval_strategy == "no":
+        return False
+    if step == 0:
+        return trainer.strategy is not None
+    return step % trainer.args.eval_steps == 0 and not _evaluated(job, step)
+
+
+def _evaluated(job: Job, step: int) -> bool:
+    return any(row["step"] == step and "eval_loss" in row["values"] for row in job.store.metrics(job.run_id))
 
 
 def finish(

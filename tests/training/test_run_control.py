@@ -66,11 +66,17 @@ def test_pause_resume_and_a_checkpoint_continue_on_the_curve_of_an_uninterrupted
     assert steps(runs, whole) == [3, 4, 6]  # also after the end; 3 was written for its validation loss
     losses = runs.losses(whole)
 
-    paused, job_id = queued(runs)
-    assert work(runs, job_id, "pause", after=3)["state"] == "paused"
-    assert runs.store.run(paused)["state"] == "paused" and steps(runs, paused)[-1] == 4
+    # At step 3 an evaluation is due: the pause does not wait for it, the resumed run makes up for it.
+    paused, job_id = queued(runs, save_total_limit=3)
+    assert work(runs, job_id, "pause", after=2)["state"] == "paused"
+    assert runs.store.run(paused)["state"] == "paused" and steps(runs, paused)[-1] == 3
+    assert not runs.losses(paused, "eval_loss")
     work(runs, runs.store.queue_again(paused, {"resume": True}))
     assert runs.losses(paused) == pytest.approx(losses, abs=1e-6)
+    assert runs.losses(paused, "eval_loss") == pytest.approx(runs.losses(whole, "eval_loss"), abs=1e-6)
+    assert [item.eval_loss for item in checkpoints.listed(runs.home.checkpoints(paused))] == pytest.approx(
+        [item.eval_loss for item in checkpoints.listed(runs.home.checkpoints(whole))], abs=1e-6
+    )
 
     before = steps(runs, whole)
     again = continued(runs, whole, 4)
