@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import gradio as gr
 
 from studio.chat.adapter_scale import scale_refusal
@@ -23,6 +21,9 @@ def bind(page: Page, parts: ChatParts, play: class_playground.Playground) -> Non
     def offer(stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
         return offers(page, *requested_columns(page, stamp, chosen_base, chosen), owner=may_change(profile))
 
+    def offer_for_draft(_, stamp, chosen_base, chosen, profile: gr.OAuthProfile | None):
+        return offer(stamp, chosen_base, chosen, profile)
+
     def another_base(chosen_base, profile: gr.OAuthProfile | None):
         return offers(page, chosen_base, [], owner=may_change(profile))
 
@@ -31,8 +32,9 @@ def bind(page: Page, parts: ChatParts, play: class_playground.Playground) -> Non
         yield from class_playground.classify(page, rows_of(page, chosen), chosen_base, text, picture)
 
     heads = [parts.base, parts.models, *parts.heads]
-    for event in (page.parts["tab-chat"].select, partial(page.demo.load), page.changed.change):
-        page.on(event, offer, [page.changed, parts.base, parts.models], heads)
+    asked = [page.changed, parts.base, parts.models]
+    page.on(page.parts["tab-chat"].select, offer, asked, heads)
+    page.on_draft("chat", offer_for_draft, asked, heads)
     page.on(parts.base.input, another_base, parts.base, heads)
     page.on(parts.models.input, lambda chosen: columns(page, chosen), parts.models, parts.heads)
     page.on(parts.models.change, lambda chosen: panels(page, chosen), parts.models, [parts.conversation, *play.shown])

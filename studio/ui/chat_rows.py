@@ -27,7 +27,7 @@ def build(page: Page):
 
     def bind():
         page.on(board.click, use, None, page.changed, changes=True)
-        for event in (page.changed.change, page.parts["tab-data"].select):
+        for event in (page.followers["data"].tick, page.parts["tab-data"].select):
             page.on(event, look, None, board)
 
     return bind

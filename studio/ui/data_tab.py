@@ -55,6 +55,7 @@ class Split(DataSpec):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
+    page.follow_draft("data")
     ui = SimpleNamespace()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
@@ -192,10 +193,10 @@ def bind_report(page: Page, ui: SimpleNamespace) -> None:
 
     page.on(ui.about.click, press, None, page.changed, changes=True)
     page.on(ui.timer.tick, poll, None, [ui.about, page.changed], shows="data")
-    page.on(
-        page.changed.change,
+    page.on_draft(
+        "data",
         lambda stamp, index, at: draw(page, ui, stamp, index or 0, at),
-        [page.changed, ui.file, ui.example],
+        [ui.file, ui.example],
         [getattr(ui, name) for name in _DRAWN],
         shows="data",
     )

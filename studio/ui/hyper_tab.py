@@ -40,6 +40,7 @@ class Parts(NamedTuple):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
+    page.follow_draft("hyperparameters")
     boards = Board(elem_id="presets")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
@@ -99,10 +100,10 @@ def bind(page: Page, parts: Parts) -> None:
     page.on(parts.forecast.click, apply_fix, None, page.changed, changes=True)
     page.on(parts.name.input, rename, parts.name, page.changed, changes=True, trigger_mode="always_last")
     page.on(parts.load.upload, load_recipe, parts.load, page.changed, changes=True)
-    page.on(
-        page.changed.change,
+    page.on_draft(
+        "hyperparameters",
         lambda stamp: draw(page, stamp, parts.training, parts.machine),
-        page.changed,
+        (),
         [parts.presets, parts.forecast, parts.training, parts.machine, parts.name, parts.save],
         shows="recipes",
     )

@@ -7,7 +7,6 @@ The operations are implemented in `studio.library`; this module binds what is sh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from types import ModuleType
 
 import gradio as gr
@@ -120,7 +119,7 @@ def bind(page: Page, parts: Parts, pulse: Pulse, changed: gr.Textbox) -> None:
     selected = [controls.chosen, parts.bar]
     page.on(parts.cards.select, pick, inputs, selected, changes=True, trigger_mode="multiple")
     shown, seen = [parts.cards, parts.bar, parts.seen, controls.at, *controls.filters], {*inputs, parts.seen}
-    for event in (pulse.tick, changed.change, page.parts["tab-library"].select, partial(page.demo.load)):
+    for event in (pulse.tick, changed.change, page.parts["tab-library"].select):
         page.on(event, redraw, seen, shown)
     for control in (controls.words, controls.sort, controls.deleted, *controls.filters, controls.bound):
         page.on(control.change, arrange, seen, shown, trigger_mode="always_last")

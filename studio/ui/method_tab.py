@@ -28,6 +28,7 @@ from studio.words import Sentence, StudioError
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
+    page.follow_draft("method")
     with gr.Row(equal_height=True):
         offers = [(f"{offer.title} · {_billions(offer.parameters)}", offer.id) for offer in catalogue()]
         model = gr.Dropdown(
@@ -177,10 +178,10 @@ def bind(page: Page, parts: Parts) -> None:
             parts.cards,
             shows="recipes",
         )
-    page.on(
-        page.changed.change,
+    page.on_draft(
+        "method",
         lambda *asked: draw(page, form, *asked),
-        [page.changed, parts.family, parts.search, parts.pair],
+        [parts.family, parts.search, parts.pair],
         [parts.model, parts.about, parts.recommended, parts.cards, parts.chosen, form, parts.table],
         shows="recipes",
     )

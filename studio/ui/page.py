@@ -7,7 +7,7 @@ import inspect
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import gradio as gr
@@ -15,6 +15,7 @@ import gradio as gr
 from studio.draft import DraftEditor
 from studio.jobs.failure_reasons import reason_of_storage
 from studio.ui.access import copy_signature, hidden_from_visitors, owner_only
+from studio.ui.draft_follower import DraftFollower
 from studio.ui.metric_feed import Feed
 from studio.words import Sentence, StudioError, translate
 
@@ -34,7 +35,8 @@ class Page:
         self.parts: dict[str, gr.blocks.Block] = {}
         self.sentence: gr.HTML
         self.run: gr.Textbox  # id of the displayed run; hidden, kept in the address as ?run=
-        self.changed: gr.Textbox  # new stamp after each change of the draft; hidden, its change event redraws all tabs
+        self.changed: gr.Textbox  # new stamp after each change of the draft; hidden, its change event redraws the page
+        self.followers: dict[str, DraftFollower] = {}  # tab → what tells it to draw the changed draft
         self.tabs: gr.Tabs
 
     def stamp(self, origin: str) -> str:
@@ -75,7 +77,23 @@ class Page:
                 count = len(outputs) if isinstance(outputs, list | tuple) else 1
                 handler = hidden_from_visitors(shows, self.store, count)(handler)
         settings = {"queue": False, "show_progress": "hidden", "api_visibility": "private"} | kwargs
+        if settings["show_progress"] == "hidden":
+            # Gradio's page (6.31) tells the progress of each event to every output of every event so far, hidden or
+            # not: a fifth of a second for each click. With nothing to show it on, it tells nobody.
+            settings["show_progress_on"] = []
         return event(handler, inputs, outputs, **settings)
+
+    def follow_draft(self, tab: str) -> None:
+        """Create, inside `tab`, what tells it to draw the changed draft."""
+        self.followers[tab] = DraftFollower(tab)
+
+    def on_draft(self, tab: str, draw: Callable, inputs: Iterable = (), outputs=None, *, shows: str | None = None):
+        """Bind `draw(stamp, *inputs)`, which draws the draft in `tab`, called once it has changed and is in sight.
+
+        stamp: see `DraftFollower`.
+        """
+        follower = self.followers[tab]
+        self.on(follower.tick, draw, [follower, *inputs], outputs, shows=shows).then(None, js=follower.drawn)
 
     def with_readable_errors(self, handler: Callable) -> Callable:
         """Wrap `handler` so that errors reach the user as one sentence.

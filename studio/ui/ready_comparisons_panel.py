@@ -53,7 +53,7 @@ def build(page: Page) -> Callable:
             return [ids[-1], name, ",".join(ids), gr.update(interactive=False)]
 
         drawn = [cards, planned, start]
-        page.on(page.changed.change, redraw, [chosen, seeds], drawn, shows="recipes")
+        page.on_draft("train", lambda _, *given: redraw(*given), [chosen, seeds], drawn, shows="recipes")
         page.on(cards.click, choose, seeds, [chosen, *drawn], shows="recipes")
         page.on(seeds.change, redraw, [chosen, seeds], drawn, shows="recipes")
         started = page.on(start.click, begin, [chosen, seeds], [page.run, tag, picked, start], changes=True)

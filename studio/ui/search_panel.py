@@ -154,7 +154,7 @@ def _bind_setup(page: Page, parts: Parts) -> None:
 
     drawn = [parts.options, parts.ranges, parts.metric, parts.planned, parts.start]
     page.on(parts.space.change, choose, [parts.space, *parts.setup], drawn, shows="recipes")
-    page.on(page.changed.change, redraw, [parts.space, *parts.setup], drawn, shows="recipes")
+    page.on_draft("train", lambda _, *given: redraw(*given), [parts.space, *parts.setup], drawn, shows="recipes")
     verdict = [parts.planned, parts.start]
     page.on(parts.options.input, tick, parts.setup, [parts.ranges, *verdict], shows="recipes")
     for event in (parts.ranges.input, *(each.input for each in parts.setup[2:])):

@@ -60,6 +60,7 @@ class Drawn(NamedTuple):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
+    page.follow_draft("train")
     parts = page.parts
     devices = Board(elem_id="devices")
     with gr.Row(elem_id="train-buttons"):
@@ -91,6 +92,7 @@ def build(page: Page):
         kept.bind()
 
         bind_buttons(page, start, pause, stop, resume)
+        bind_log(page, log)
 
         def look(run, profile: gr.OAuthProfile | None):
             return list(drawn(run, tuple(seen_by(profile, page.store))).live)
@@ -105,12 +107,6 @@ def build(page: Page):
         page.on(page.run.change, another, page.run, [parts["plot"], pulse, *live, *rest])
         page.on(pulse.tick, look, page.run, live)
         page.on(pulse.select, look_at_rest, page.run, rest)
-
-        def more_log(run, event: gr.EventData):
-            found = more(page, run, event)
-            return gr.skip() if found is None else found
-
-        page.on(log.click, more_log, page.run, log, shows="logs")
 
         def choose_device(event: gr.EventData):
             return device_picker.choose(page, event.item)
@@ -133,6 +129,14 @@ def build(page: Page):
         pressed.then(None, file, None, js=TAKE)
 
     return bind
+
+
+def bind_log(page: Page, log: RunLog) -> None:
+    def more_log(run, event: gr.EventData):
+        found = more(page, run, event)
+        return gr.skip() if found is None else found
+
+    page.on(log.click, more_log, page.run, log, shows="logs")
 
 
 def bind_buttons(page: Page, start: gr.Button, pause: gr.Button, stop: gr.Button, resume: gr.Button) -> None:

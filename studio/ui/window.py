@@ -19,6 +19,7 @@ from studio.library import continuing
 from studio.store import Store
 from studio.ui import chat_tab, data_tab, frame, hyper_tab, library_tab, method_tab, train_tab, visitors
 from studio.ui.access import login_button
+from studio.ui.draft_follower import TELL
 from studio.ui.html_parts import skeleton
 from studio.ui.metric_feed import Feed
 from studio.ui.page import Page
@@ -74,6 +75,7 @@ def build_page(page: Page) -> None:
         js=_READ_ADDRESS,
     )
     page.on(page.run.change, None, page.run, None, js=_WRITE_ADDRESS)
+    page.on(page.changed.change, None, page.changed, None, js=TELL)
     page.on(page.changed.change, lambda: run_sentence_html(page), None, page.sentence, shows="recipes")
     for bind in binders:
         bind()

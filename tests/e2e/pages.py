@@ -9,7 +9,13 @@ from tests.conftest import PATIENCE, until
 
 
 def tab(page, name: str) -> None:
+    """Open a tab; returns once it has drawn the draft."""
     page.get_by_role("tab", name=name, exact=True).click()
+    page.wait_for_function("""() => {
+        const step = document.querySelector('#steps [aria-selected=true]');
+        const panel = document.getElementById(step.id.replace('step', 'tab'));
+        return panel.offsetParent && panel.childElementCount && panel.getAttribute('aria-busy') !== 'true';
+    }""")
 
 
 def ready(page) -> None:

@@ -1,0 +1,31 @@
+// Triggers `tick` when the draft has changed and the tab is in sight. The value is the newest stamp of the draft, "ORIGIN:NUMBER",
+// without its origin where more than one change is drawn at once. The page tells each stamp by an event of the document, and
+// leaves the newest in its data. A tab that shows an older draft is busy and takes no input until it is drawn.
+
+const panel = element.closest('[role="tabpanel"]');
+const inSight = () => panel.offsetParent !== null;
+const setBusy = () => {
+  panel.inert = true;
+  panel.setAttribute("aria-busy", "true");
+};
+let newest = document.documentElement.dataset.draft || "";
+let changes = newest ? 2 : 0;
+if (changes) setBusy();
+
+function look() {
+  if (!changes || !inSight()) return;
+  props.value = changes > 1 ? newest.replace(/^[^:]*/, "") : newest;
+  changes = 0;
+  trigger("tick");
+}
+
+function note(event) {
+  if (!element.isConnected) return document.removeEventListener(event.type, note);
+  newest = event.detail;
+  changes += 1;
+  if (!inSight()) setBusy();
+  look();
+}
+
+document.addEventListener(`draft-changed`, note);
+new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && look()).observe(panel);
