@@ -23,10 +23,15 @@ def run(home):
 
 
 @pytest.fixture(scope="module")
-def address(serve, home, run):
+def demo(home):
     from studio.ui.window import build
 
-    return serve(build(home))
+    return build(home)
+
+
+@pytest.fixture(scope="module")
+def address(serve, demo, run):
+    return serve(demo)
 
 
 def title(page):
@@ -42,6 +47,13 @@ def test_the_browser_chooses_the_language(open_page, address, locale, language):
     assert title(page) == translate(WELCOME, language)
     assert page.get_by_role("tab").first.inner_text() == translate("Data", language)
     assert page.evaluate("() => document.documentElement.lang") == {"en": "en", "zh": "zh-CN"}[language]
+
+
+def test_an_event_that_shows_no_progress_tells_it_to_no_component(demo):
+    """Gradio's page passes each step of an event's progress to all components that were ever told of one."""
+    loud = [fn.name for fn in demo.fns.values() if fn.outputs and fn.show_progress_on != []]
+    minimal = [fn.name for fn in demo.fns.values() if fn.outputs and fn.show_progress == "minimal"]
+    assert loud == minimal and len(minimal) < 30
 
 
 @pytest.mark.slow
