@@ -1,10 +1,13 @@
 // Triggers `tick` when the draft has changed and the tab is in sight. The value is the newest stamp of the draft, "ORIGIN:NUMBER",
 // without its origin where more than one change is drawn at once. The page tells each stamp by an event of the document, and
-// leaves the newest in its data. A tab that shows an older draft is busy and takes no input until it is drawn.
+// leaves the newest in its data. A tab that edits the draft (`edits`, a constant in front of this script) is busy and takes no input
+// while it shows an older one.
 
+const LONGEST = 3000; // ms after which it takes input again, whatever became of the drawing
 const panel = element.closest('[role="tabpanel"]');
 const inSight = () => panel.offsetParent !== null;
 const setBusy = () => {
+  if (!edits) return;
   panel.inert = true;
   panel.setAttribute("aria-busy", "true");
 };
@@ -17,6 +20,7 @@ function look() {
   props.value = changes > 1 ? newest.replace(/^[^:]*/, "") : newest;
   changes = 0;
   trigger("tick");
+  setTimeout(() => (panel.inert = false), LONGEST);
 }
 
 function note(event) {

@@ -27,11 +27,11 @@ _DRAWN = """() => {
 class DraftFollower(ScriptedHTML):
     """Sends `tick` when the draft has changed since the last one and the tab is in sight.
 
-    Its value is then the stamp of that change: "ORIGIN:NUMBER", or ":NUMBER" for several changes. Until the script
-    `drawn` has run, a tab that came into sight takes no input.
+    Its value is then the stamp of that change: "ORIGIN:NUMBER", or ":NUMBER" for several changes. A tab that edits the
+    draft takes no input from when it comes into sight until the script `drawn` has run.
     """
 
-    def __init__(self, tab: str = "", **kwargs):
+    def __init__(self, tab: str = "", *, edits: bool = False, **kwargs):
         for name in ("value", "visible"):
             kwargs.pop(name, None)
         self.drawn = _DRAWN.replace("TAB", tab)
@@ -41,7 +41,7 @@ class DraftFollower(ScriptedHTML):
             visible="hidden",
             template="",
             script=(ASSETS / "ui" / "draft_follower.js").read_text(encoding="utf-8"),
-            constants={},
+            constants={"edits": edits},
             server_functions=[],
             **kwargs,
         )

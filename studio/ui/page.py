@@ -83,9 +83,9 @@ class Page:
             settings["show_progress_on"] = []
         return event(handler, inputs, outputs, **settings)
 
-    def follow_draft(self, tab: str) -> None:
-        """Create, inside `tab`, what tells it to draw the changed draft."""
-        self.followers[tab] = DraftFollower(tab)
+    def follow_draft(self, tab: str, *, edits: bool) -> None:
+        """Create, inside `tab`, what tells it to draw the changed draft. edits: whether the tab changes the draft."""
+        self.followers[tab] = DraftFollower(tab, edits=edits)
 
     def on_draft(self, tab: str, draw: Callable, inputs: Iterable = (), outputs=None, *, shows: str | None = None):
         """Bind `draw(stamp, *inputs)`, which draws the draft in `tab`, called once it has changed and is in sight.
@@ -93,7 +93,8 @@ class Page:
         stamp: see `DraftFollower`.
         """
         follower = self.followers[tab]
-        self.on(follower.tick, draw, [follower, *inputs], outputs, shows=shows).then(None, js=follower.drawn)
+        drawn = self.on(follower.tick, draw, [follower, *inputs], outputs, shows=shows, trigger_mode="always_last")
+        drawn.then(None, js=follower.drawn)
 
     def with_readable_errors(self, handler: Callable) -> Callable:
         """Wrap `handler` so that errors reach the user as one sentence.

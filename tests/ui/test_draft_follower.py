@@ -30,7 +30,7 @@ class Watched:
             self.drawn.append((name, stamp))
             return stamp
 
-        follower, shown = DraftFollower(name), gr.Textbox(label=f"Drawn {name}")
+        follower, shown = DraftFollower(name, edits=True), gr.Textbox(label=f"Drawn {name}")
         follower.tick(draw, follower, shown, queue=False).then(None, js=follower.drawn)
 
 
