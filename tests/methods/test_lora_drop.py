@@ -55,7 +55,7 @@ def test_sixty_per_cent_of_the_numbers_within_two_points(runs):
     import math
 
     budget = {
-        "max_steps": 100,
+        "max_steps": 72,
         "batch_size": 8,
         "learning_rate": 5e-3,
         "evaluation_rows": 2,

@@ -9,7 +9,7 @@ import torch
 from studio.methods.lora import LoRA
 from studio.training.strategy import memory, ranks
 from studio.training.strategy.rules import metric
-from tests.training.runs import Runs
+from tests.training.runs import Runs, few
 
 RUN = {
     "adapt": True,
@@ -21,7 +21,7 @@ RUN = {
     "lr_scheduler_type": "constant",
     "warmup_ratio": 0.0,
     "save_steps": 1000,
-    "data": {"source": "captain", "max_rows": 60},
+    "data": few("captain", 60, 16),
 }
 METHOD = {"name": "lora", "rank": 4, "alpha": 8}
 
