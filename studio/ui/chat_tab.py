@@ -31,7 +31,7 @@ _SHOW_COLUMNS = """(id) => {
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
-    page.follow_draft("chat", edits=False)
+    page.follow_draft("chat")
     parts = chat_layout.build(page)
     view = chat_compare.build(page)
     with gr.Accordion(page.t("System prompt and sampling"), open=False, elem_id="chat-settings"):

@@ -55,7 +55,7 @@ class Split(DataSpec):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
-    page.follow_draft("data", edits=True)
+    page.follow_draft("data")
     ui = SimpleNamespace()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):

@@ -17,9 +17,7 @@ TELL = """(stamp) => {
 """Script of the handler that tells the followers of a page the draft's newest stamp."""
 
 _DRAWN = """() => {
-  const panel = document.getElementById('TAB-draft').closest('[role="tabpanel"]');
-  panel.inert = false;
-  panel.setAttribute('aria-busy', 'false');
+  document.getElementById('TAB-draft').closest('[role="tabpanel"]').setAttribute('aria-busy', 'false');
   return [];
 }"""
 
@@ -27,11 +25,11 @@ _DRAWN = """() => {
 class DraftFollower(ScriptedHTML):
     """Sends `tick` when the draft has changed since the last one and the tab is in sight.
 
-    Its value is then the stamp of that change: "ORIGIN:NUMBER", or ":NUMBER" for several changes. A tab that edits the
-    draft takes no input from when it comes into sight until the script `drawn` has run.
+    Its value is then the stamp of that change: "ORIGIN:NUMBER", or ":NUMBER" for several changes. The tab is
+    marked as busy while it shows an older draft, until the script `drawn` has run.
     """
 
-    def __init__(self, tab: str = "", *, edits: bool = False, **kwargs):
+    def __init__(self, tab: str = "", **kwargs):
         for name in ("value", "visible"):
             kwargs.pop(name, None)
         self.drawn = _DRAWN.replace("TAB", tab)
@@ -41,7 +39,7 @@ class DraftFollower(ScriptedHTML):
             visible="hidden",
             template="",
             script=(ASSETS / "ui" / "draft_follower.js").read_text(encoding="utf-8"),
-            constants={"edits": edits},
+            constants={},
             server_functions=[],
             **kwargs,
         )

@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
-    page.follow_draft("hyperparameters", edits=True)
+    page.follow_draft("hyperparameters")
     boards = Board(elem_id="presets")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):

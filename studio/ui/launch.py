@@ -26,6 +26,7 @@ from studio.ui import frame, notices
 from studio.ui.access import on_space
 from studio.ui.guards import guards
 from studio.ui.idle import NoteRequests, calm_server
+from studio.ui.page_cache import PageCache
 from studio.ui.theme import style, theme
 from studio.words import LANGUAGES, StudioError
 
@@ -109,7 +110,13 @@ def launch(demo: gr.Blocks, *, port: int | None = None, open_browser: bool = Fal
     calm_server()
     space = on_space()
     asked = port or int(os.environ.get("GRADIO_SERVER_PORT") or 0)
-    middleware = [*guards(), Middleware(NoteRequests), Middleware(ChooseLanguage), Middleware(Compress)]
+    middleware = [
+        *guards(),
+        Middleware(NoteRequests),
+        Middleware(ChooseLanguage),
+        Middleware(PageCache, pages=_PAGES),
+        Middleware(Compress),
+    ]
     _, address, _ = demo.launch(
         server_name="0.0.0.0" if space else "127.0.0.1",
         server_port=FIRST_PORT if space else asked or free_port(),

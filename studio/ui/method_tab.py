@@ -28,7 +28,7 @@ from studio.words import Sentence, StudioError
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
-    page.follow_draft("method", edits=True)
+    page.follow_draft("method")
     with gr.Row(equal_height=True):
         offers = [(f"{offer.title} · {_billions(offer.parameters)}", offer.id) for offer in catalogue()]
         model = gr.Dropdown(

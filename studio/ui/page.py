@@ -83,9 +83,9 @@ class Page:
             settings["show_progress_on"] = []
         return event(handler, inputs, outputs, **settings)
 
-    def follow_draft(self, tab: str, *, edits: bool) -> None:
-        """Create, inside `tab`, what tells it to draw the changed draft. edits: whether the tab changes the draft."""
-        self.followers[tab] = DraftFollower(tab, edits=edits)
+    def follow_draft(self, tab: str) -> None:
+        """Create, inside `tab`, what tells it to draw the changed draft."""
+        self.followers[tab] = DraftFollower(tab)
 
     def on_draft(self, tab: str, draw: Callable, inputs: Iterable = (), outputs=None, *, shows: str | None = None):
         """Bind `draw(stamp, *inputs)`, which draws the draft in `tab`, called once it has changed and is in sight.

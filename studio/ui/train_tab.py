@@ -60,7 +60,7 @@ class Drawn(NamedTuple):
 
 def build(page: Page):
     """Create the tab's components; return a function that binds their event handlers."""
-    page.follow_draft("train", edits=False)
+    page.follow_draft("train")
     parts = page.parts
     devices = Board(elem_id="devices")
     with gr.Row(elem_id="train-buttons"):

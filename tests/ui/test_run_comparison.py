@@ -105,7 +105,7 @@ def test_visitors_delete_nothing_and_see_nothing_unless_the_owner_shows_recipes(
     bound = {}
     with gr.Blocks() as demo:
         page.run, page.changed, changed, page.tabs = gr.Textbox(), gr.Textbox(), gr.Textbox(), gr.Tabs()
-        page.follow_draft("train", edits=False)
+        page.follow_draft("train")
         run_comparison.build(page, changed)()
     for function in demo.fns.values():
         if function.fn:
