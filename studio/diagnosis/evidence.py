@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from studio.recipe import Recipe
+from studio.training.strategy.rules import metric
 from studio.words import Sentence
 
+FALL_BACK = metric("fall_back")
 Curve = list[tuple[float, float]]
 """(step, value), in order of the steps."""
 
@@ -28,6 +30,15 @@ class Evidence:
     steps: int = 0
     memory: dict = field(default_factory=dict)
     memory_total: int = 0
+
+    def recovered(self) -> Evidence:
+        """The same of what came after the last time that an adapting run fell back: what was before is mended."""
+        falls = self.curves.get(FALL_BACK)
+        if not falls:
+            return self
+        last = falls[-1][0]
+        after = {name: [point for point in curve if point[0] > last] for name, curve in self.curves.items()}
+        return replace(self, curves=after)
 
     def values(self, metric: str) -> list[float]:
         """The values of a curve, without its steps."""

@@ -333,11 +333,11 @@ RULES = (
 
 def diagnose(evidence: Evidence) -> list[Finding]:
     """What the rules find: the failure if it is a known one, else the first finding about the curves, else []."""
-    for failure in (True, False):
+    for failure, known in ((True, evidence), (False, evidence.recovered())):
         for rule in RULES:
-            if rule.failure == failure and (values := rule.applies(evidence)) is not None:
+            if rule.failure == failure and (values := rule.applies(known)) is not None:
                 shown = {key: value for key, value in values.items() if not key.startswith("_")}
-                remedies = [Remedy(describe(evidence, changes), changes) for changes in rule.changes(evidence, values)]
+                remedies = [Remedy(describe(known, changes), changes) for changes in rule.changes(known, values)]
                 return [Finding(rule.id, Sentence(rule.sentence, **shown), remedies)]
     return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from studio import hardware
 from studio.diagnosis import Evidence, Finding, diagnose
+from studio.diagnosis.evidence import FALL_BACK
 from studio.forecast import changed
 from studio.jobs import client
 from studio.recipe import Recipe, recipe_from
@@ -28,7 +29,7 @@ def evidence_of(page: Page, run: dict) -> Evidence | None:
         recipe,
         run["state"],
         Sentence.from_json(run["reason"]),
-        page.feed.curves(run["id"], ("loss", "eval_loss", "memory_device")),
+        page.feed.curves(run["id"], ("loss", "eval_loss", "memory_device", FALL_BACK)),
         plan[-1]["data"].get("steps", 0) if plan else 0,
         memory[-1]["data"] if memory else {},
         hardware.machine().memory_of(run["device"]),

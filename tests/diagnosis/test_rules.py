@@ -5,6 +5,7 @@ import json
 import pytest
 
 from studio.diagnosis import RULES, Evidence, diagnose
+from studio.diagnosis.evidence import FALL_BACK
 from studio.forecast import changed
 from studio.jobs.failure_reasons import reason_of_exception, reason_of_exit
 from studio.recipe import Recipe, recipe_from
@@ -36,6 +37,20 @@ def test_a_recorded_run_gets_its_diagnosis_and_a_healthy_one_none(name):
     found = diagnose(recorded(name))
     assert {item.rule for item in found} <= EXPECTED.get(name, set()), [item.sentence for item in found]
     assert bool(found) == (name in EXPECTED)
+
+
+def test_of_a_run_that_fell_back_only_what_came_after_is_judged():
+    """The rate of "rate_too_high" broke the model; then the run fell back and went on as a healthy one."""
+    broken, healthy = recorded("rate_too_high"), recorded(next(name for name in RUNS if name.startswith("healthy")))
+    last = broken.curves["loss"][-1][0]
+    both = {
+        name: [*broken.curves[name], *((last + step, value) for step, value in healthy.curves.get(name, []))]
+        for name in broken.curves
+    }
+    steps = broken.steps + healthy.steps
+    assert diagnose(Evidence(broken.recipe, "done", None, {**both, FALL_BACK: [(last, 1.0)]}, steps)) == []
+    (found,) = diagnose(Evidence(broken.recipe, "done", None, {**broken.curves, FALL_BACK: []}, broken.steps))
+    assert found.rule == "learning_rate_too_high"
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name.startswith("healthy")])
