@@ -32,7 +32,7 @@ class PageCache:
             return
         async with self.lock:  # of many visitors at once, the first one has the page made
             messages = self.kept.pop(key, None) or await self._answer(scope, receive)
-            if messages[0]["status"] == 200:
+            if _is_for_all(messages[0]):
                 self.kept[key] = messages
             if len(self.kept) > _MOST:
                 self.kept.popitem(last=False)
@@ -58,3 +58,8 @@ class PageCache:
 
         await self.app(scope, receive, keep)
         return messages
+
+
+def _is_for_all(start: dict) -> bool:
+    """Whether an answer is the finished page, without a cookie that would sign in everybody as the first visitor."""
+    return start["status"] == 200 and all(name.lower() != b"set-cookie" for name, _ in start["headers"])

@@ -21,7 +21,13 @@ class Counted:
 
     async def __call__(self, scope, receive, send):
         Counted.made += scope["type"] == "http" and scope["path"] == "/"
-        await self.app(scope, receive, send)
+
+        async def sign_in(message):
+            if message["type"] == "http.response.start" and b"ada" in scope["query_string"]:
+                message["headers"].append((b"set-cookie", b"session=ada"))
+            await send(message)
+
+        await self.app(scope, receive, sign_in)
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +70,11 @@ def test_what_is_no_finished_page_is_made_each_time(address):
     httpx.get(address), made()
     httpx.head(address), httpx.get(address + "?deep_link=x")
     assert made() == 2
+
+
+def test_nobody_gets_the_cookie_of_another(address):
+    elsewhere = {"x-forwarded-host": "space.example"}
+    assert httpx.get(address + "?ada", headers=elsewhere).headers["set-cookie"] == "session=ada"
+    made()
+    other = httpx.get(address, headers=elsewhere)
+    assert made(other) == 1 and "set-cookie" not in other.headers
