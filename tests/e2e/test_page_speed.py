@@ -8,6 +8,7 @@ leaves them out; `tests/run --full tests/e2e/test_page_speed.py -s` measures.
 import pytest
 
 from tests.e2e.pages import ready
+from tests.sampling import how_many
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -35,9 +36,9 @@ CLICK = """async ([selector, answer]) => {
 
 @pytest.fixture(scope="module")
 def loads(studio, browser):
-    """Three loads in contexts of their own, the first with an empty browser cache: figures of each."""
+    """Loads in contexts of their own, the first with an empty browser cache: figures of each."""
     found = []
-    for _ in range(3):
+    for _ in range(how_many(3, sample=1)):
         context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
         context.add_init_script(WATCH)
         page = context.new_page()
