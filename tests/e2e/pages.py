@@ -74,19 +74,25 @@ def shown_steps(page) -> int:
 
 def ask(page, text: str) -> list[str]:
     """Send a message in Chat; the last answer of each column, once none of them changes any more."""
+    page.evaluate(
+        """() => {
+          window.chatNow = () => [...document.querySelectorAll('[id^=chat-]')]
+            .filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent)
+            .map(node => [...node.querySelectorAll('.user.message, .bot.message')]
+              .map(item => [item.classList.contains('bot'), item.innerText.trim()]).filter(([, words]) => words));
+          window.lastChat = JSON.stringify(chatNow());
+          window.chatMoved = false;  // the same may have been asked and answered before
+        }"""
+    )
     page.fill("#message textarea", text)
     page.click("#send")
     page.wait_for_function(
         """text => {
-          const shown = [...document.querySelectorAll('[id^=chat-]')]
-            .filter(node => /^chat-\\d$/.test(node.id) && node.offsetParent);
-          const now = shown.map(node => [...node.querySelectorAll('.user.message, .bot.message')]
-            .map(item => [item.classList.contains('bot'), item.innerText.trim()]).filter(([, words]) => words));
+          const now = chatNow(), key = JSON.stringify(now);
           const done = now.length > 0 && now.every(
             said => said.at(-1)?.[0] && said.at(-2)?.[0] === false && said.at(-2)[1].includes(text));
-          const key = JSON.stringify(now);
-          const steady = done && window.lastChat === key && Date.now() - window.lastChatAt > 1500;
-          if (window.lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); }
+          const steady = done && chatMoved && lastChat === key && Date.now() - lastChatAt > 1500;
+          if (lastChat !== key) { window.lastChat = key; window.lastChatAt = Date.now(); window.chatMoved = true; }
           return steady;
         }""",
         arg=text,
