@@ -49,11 +49,10 @@ FOR_VISITORS = {
     },
     # the base model and the adapters that the owner shows
     "chat_models": {
-        "changed.change",
         "chat-base.input",
+        "chat-draft.tick",
         "chat-models.change",
         "chat-models.input",
-        "chat_models.load",
         "classify-text.submit",
         "classify.click",
         "tab-chat.select",
@@ -61,7 +60,7 @@ FOR_VISITORS = {
     # choose sampling; saving a preset is the owner's
     "chat_presets": {"preset.input", "tab-chat.select"},
     # asks for the profile itself, and draws nothing for visitors
-    "chat_rows": {"changed.change", "tab-data.select"},
+    "chat_rows": {"data-draft.tick", "tab-data.select"},
     # suggestions are drawn for the owner alone
     "chat_tab": {"chat-id.change", "chat-models.change", "suggestions.click"},
     # ask, edit, answer again
@@ -117,7 +116,6 @@ FOR_VISITORS = {
         "library-tag.change",
         "library-task.change",
         "library-trash.change",
-        "library_tab.load",
         "tab-library.select",
     },
     # Gradio's own
