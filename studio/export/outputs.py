@@ -60,17 +60,20 @@ def keep(home: Home, half: Path, export_id: str, manifest: dict) -> dict:
 def listing(home: Home, adapter_id: str) -> list[dict]:
     """The manifests of the finished exports of an adapter, newest first."""
     found = [manifest for manifest in _manifests(home) if manifest.get("adapter") == adapter_id]
-    return sorted(found, key=lambda each: each["finished"], reverse=True)
+    return sorted(found, key=lambda each: each["finished"], reverse=True)  # within a second, as `_manifests` has them
 
 
 def _manifests(home: Home) -> Iterator[dict]:
+    """Every readable manifest, that of the file written last first."""
+    found = []
     for path in home.exports.glob(f"*/{MANIFEST}"):
         if path.parent.name.startswith("."):
             continue
         try:
-            yield json.loads(path.read_text(encoding="utf-8"))
+            found.append((path.stat().st_mtime_ns, json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError):
             continue  # not ours: the manifest is written before the folder gets its name
+    return (manifest for _, manifest in sorted(found, key=lambda each: each[0], reverse=True))
 
 
 def file_path(home: Home, export_id: str, name: str) -> Path:

@@ -87,9 +87,8 @@ def _suspend_supervisor_and_stop(chaos: Chaos, run_id: str) -> int:
 
 def _fill(path: Path) -> None:
     """Neither the store nor a log can say anything meanwhile."""
-    with open(path, "wb") as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
         while True:
             file.write(bytes(BLOCK))
-            file.flush()
     time.sleep(FULL)
     path.unlink()
