@@ -168,8 +168,9 @@ def on_stop(request: gr.Request) -> None:
 
 def cleared(page: Page) -> list:
     """Return updates of `ChatParts.shown` for a new conversation; the present one stays among the saved ones."""
-    empty = gr.update(value=[], feedback_value=None)
-    return [gr.skip(), "", "", *[empty] * COLUMNS, *[""] * COLUMNS]
+    # An update for each column: Gradio takes the value out of the one that it applies first.
+    empty = [gr.update(value=[], feedback_value=None) for _ in range(COLUMNS)]
+    return [gr.skip(), "", "", *empty, *[""] * COLUMNS]
 
 
 def run(page: Page, turn: Turn, change: Change, *, clear: bool = False) -> Iterator[list]:

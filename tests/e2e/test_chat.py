@@ -110,7 +110,7 @@ def test_an_edited_message_branches_and_the_earlier_path_stays(page):
 
 def test_a_cut_answer_continues_to_what_it_would_have_been(page):
     page.click("#chat-new")
-    page.wait_for_function("!document.querySelector('#chat-0 .message')")
+    page.wait_for_function("!document.querySelector('#chat-0 .message, #chat-1 .message')")
     whole = ask(page, "What does a wolf do?")[0]
     set_length(page, 3)
     page.locator("#chat-0").get_by_role("button", name="Retry").click()
