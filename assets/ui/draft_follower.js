@@ -14,6 +14,7 @@ function look() {
   if (!changes || !inSight()) return;
   props.value = changes > 1 ? newest.replace(/^[^:]*/, "") : newest;
   changes = 0;
+  setBusy(true);
   trigger("tick");
   setTimeout(() => changes || setBusy(false), LONGEST);
 }

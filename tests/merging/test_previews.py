@@ -23,9 +23,8 @@ def both(home, store, adapters):
 
 def test_a_blend_is_tried_and_saved(home, store, adapters, both):
     preview = run(home, store, "blend", **both)["preview"]
-    assert [row["id"] for row in adapter_store.listing(store)] == ["b", "a"] and [
-        row["id"] for row in store.previews()
-    ] == [preview]
+    assert [row["id"] for row in adapter_store.listing(store)] == ["b", "a"]
+    assert [row["id"] for row in store.previews()] == [preview]
     assert run(home, store, "blend", **both)["preview"] == preview  # already there
     engine = Engine(
         load_base(adapters / "base"),

@@ -14,10 +14,7 @@ from studio.store import ENDED
 from tests.conftest import until
 from tests.jobs.jobs_helpers import end_everything
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.full,
-]  # in CI a browser story searches with real runs (tests/e2e/test_runs.py)
+pytestmark = pytest.mark.slow
 
 TRAINING = {"max_steps": 6, "batch_size": 2, "learning_rate": 3e-3, "evaluation_rows": 4, "answer_length": 4}
 
