@@ -72,6 +72,7 @@
     const values = { name: large.name, size: Math.ceil(large.size / 2 ** 20), limit: NOTICES.limit / 2 ** 20 };
     say(words().title, words().large.replace(/\{(\w+)\}/g, (_, key) => values[key]));
   }
+  document.addEventListener("draft-changed", close); // what was wrong is behind the person who has gone on
   // In front of Gradio's own listeners, which would send the file.
   window.addEventListener("change", (event) => event.target.type === "file" && refuse(event, event.target.files), true);
   window.addEventListener("drop", (event) => refuse(event, event.dataTransfer?.files), true);

@@ -250,6 +250,15 @@ def test_a_path_that_leads_nowhere(page, studio, path, words):
     assert studio.store.note("draft") == draft
 
 
+def test_the_notice_goes_when_the_person_has_gone_on(page, tmp_path):
+    use(page, "/nowhere/x.jsonl")
+    sees_notice(page, "Check the path")
+    (tmp_path / "right.jsonl").write_bytes(jsonl(*GOOD))
+    use(page, tmp_path / "right.jsonl")
+    shown(page, "right.jsonl")
+    assert page.locator("#said .notice").count() == 0
+
+
 # ---- files that are read, with something wrong in them ----------------------------------------------------------
 
 
